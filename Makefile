@@ -1,0 +1,49 @@
+# Everything starts from python3 and make alone; `make` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format types lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Create .venv with the locked versions (about a minute, 6 GB)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "fdp_lightning needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Setting up $(VENV) (once): PyTorch and friends, about 6 GB …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(READY)
+
+demo: setup ## Leave-one-subject-out FDP on synthetic faces, from nothing, in minutes
+	@$(BIN)/python -m fdp_lightning +experiment=synthetic_loso
+
+test: setup ## The test suite (slow ones left out)
+	@$(BIN)/python -m pytest
+
+test-all: setup ## The test suite with the slow tests
+	@$(BIN)/python -m pytest -m ''
+
+lint: setup ## Style and format, nothing changed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## Fix style and format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: setup ## Static types
+	@$(BIN)/mypy
+
+lock: ## Resolve pyproject.toml anew into requirements.lock (versions only)
+	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and the caches, keep runs and data
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,57 @@
+"""Where the configuration lies, and the schema of its root: a misspelt top-level key is an error."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = _PACKAGE / "conf"
+_REPOSITORY = _PACKAGE.parents[1] / "conf"
+
+CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
+"""The wheel carries conf/ inside the package; a checkout has it at its top level."""
+
+
+@dataclass
+class LosoOptions:
+    """How the folds of a leave-one-subject-out run share the machine; nothing here changes a prediction."""
+
+    workers: int | None = None
+    """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
+    cpu_threads: int = 1
+    """CPU threads of each fold. Part of the result: sums in another order differ in the last bit."""
+
+
+@dataclass
+class ReportOptions:
+    """What report.html shows."""
+
+    title: str | None = None
+    show_faces: bool | None = None
+    """Dynamic images show faces; null: as the dataset allows (`data.show_faces`)."""
+
+
+@dataclass
+class Root:
+    """The root of every configuration; groups fill the fields of type Any."""
+
+    task: str = "loso"
+    seed: int = 0
+    fold: str | None = None
+    runs: str = "runs"
+    run: str | None = None
+    data: Any = MISSING
+    protocol: Any = MISSING
+    model: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    loso: LosoOptions = field(default_factory=LosoOptions)
+    report: ReportOptions = field(default_factory=ReportOptions)
+
+
+def register_schema() -> None:
+    """Make the schema known to Hydra under the name conf/config.yaml asks for."""
+    ConfigStore.instance().store(name="schema", node=Root)

@@ -1,0 +1,1 @@
+"""Clips, subjects and files: annotations → protocol → faces → store → DataModule. Knows no model."""

@@ -1,0 +1,104 @@
+"""Faces: MTCNN landmarks on one frame, and one similarity transform to a template for the whole clip.
+
+Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from skimage.transform import SimilarityTransform
+
+TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
+"""Where both eyes, the nose and the corners of the mouth come to lie, (x, y) as fractions of the picture's side.
+
+Ours: the proportions of an average frontal face, with the brows and the chin inside the picture (both carry action
+units). `left` and `right` are those of the picture.
+"""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A detected face, in pixels of its picture.
+
+    Attributes:
+        box: left, top, right, bottom.
+        landmarks: shape (5, 2), (x, y): eyes, nose, mouth corners; left in the picture first.
+        confidence: MTCNN's probability.
+        count: faces found in the picture; this one is the largest.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: np.ndarray
+    confidence: float
+    count: int
+
+
+@cache
+def _mtcnn() -> Any:
+    # Imported and built by need, once per process: torch takes seconds, and most tasks find the store ready.
+    from facenet_pytorch import MTCNN
+
+    return MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+
+
+def find_face(image: np.ndarray, least_confidence: float = 0.9) -> Face | None:
+    """The largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
+
+    Args:
+        image: RGB, uint8, shape (h, w, 3).
+        least_confidence: detections below it do not count.
+    """
+    boxes, confidences, landmarks = _mtcnn().detect(image, landmarks=True)
+    if boxes is None:
+        return None
+    # facenet-pytorch may return arrays of dtype object.
+    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
+    sure = np.flatnonzero(confidences.astype(np.float64) >= least_confidence)
+    if sure.size == 0:
+        return None
+    areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
+    largest = sure[int(np.argmax(areas))]
+    left, top, right, bottom = (float(edge) for edge in boxes[largest])
+    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), int(sure.size))
+
+
+def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:
+    """The similarity transform that brings landmarks to the template in the least-squares sense (Umeyama 1991).
+
+    Args:
+        landmarks: shape (5, 2), (x, y) pixels.
+        size: side of the aligned picture, pixels.
+        margin: extra border around the template, as a fraction of the side on each edge; negative crops closer.
+
+    Returns:
+        Matrix, shape (2, 3): picture pixels → aligned pixels.
+    """
+    target = (TEMPLATE + margin) / (1 + 2 * margin) * size
+    return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
+
+
+def align(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Warp a picture to the template in grey.
+
+    The warp is made larger by a whole factor and averaged down, so that a big face is not aliased: aliasing moves from
+    frame to frame like an expression.
+
+    Args:
+        image: RGB uint8, shape (h, w, 3).
+        matrix: from `alignment`, shape (2, 3).
+        size: side of the aligned picture.
+
+    Returns:
+        Grey, uint8, shape (size, size).
+    """
+    factor = max(1, round(1 / float(np.hypot(matrix[0, 0], matrix[1, 0]))))
+    # Pixel centres lie at half pixels: enlarging about the corner keeps them in place.
+    enlarged = matrix * factor
+    enlarged[:, 2] += (factor - 1) / 2
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    side = size * factor
+    warped = cv2.warpAffine(grey, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return warped if factor == 1 else cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,86 @@
+"""A protocol: which clips of which labels form which classes. It is data (conf/protocol/*.yaml), not code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from fdp_lightning.data.clips import name_clips
+from fdp_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The classification task of a dataset.
+
+    Args:
+        name: as in the field and in this project's tables.
+        dataset: the name of the dataset it is made for.
+        labels: the annotation release, e.g. '2014'; None: the dataset's default.
+        column: 'emotion' or 'objective', the column that names the class.
+        classes: class → the labels merged into it, in the order of the predictions' columns.
+        exclude: clips ('subject/clip') left out by name.
+        expected: 'clips', 'subjects' and 'classes' (class → clips) as published; empty when nothing is.
+        strict: counts that differ from the expected are an error.
+        source: where the counts come from.
+    """
+
+    name: str
+    dataset: str
+    classes: Mapping[str, Sequence[str]]
+    labels: str | None = None
+    column: str = "emotion"
+    exclude: Sequence[str] = ()
+    expected: Mapping[str, object] = field(default_factory=dict)
+    strict: bool = True
+    source: str = ""
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in the order of the predictions' columns."""
+        return list(self.classes)
+
+    def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips of this protocol, with their class in a new column `target`.
+
+        Raises:
+            UserError: no clip is left, or the counts differ from the published ones.
+        """
+        class_of = {label.lower(): name for name, labels in self.classes.items() for label in labels}
+        target = clips[self.column].str.lower().map(class_of)
+        named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
+        chosen = clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
+        if chosen.empty:
+            found = ", ".join(sorted(set(clips[self.column]))) or "none"
+            raise UserError(
+                f"protocol {self.name} finds no clip of its classes {', '.join(class_of)}.\n"
+                f"  Values of '{self.column}' in the annotation: {found}. Is this the protocol of your dataset?"
+            )
+        differences = self._differences(chosen)
+        if differences and self.strict:
+            raise UserError(
+                f"protocol {self.name} expects other counts than your copy of {self.dataset} has:\n  "
+                + "\n  ".join(differences)
+                + f"\n  Published counts: {self.source or 'conf/protocol'}."
+                + "\n  Mend the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
+            )
+        return chosen
+
+    def _differences(self, chosen: pd.DataFrame) -> list[str]:
+        """Each count that is not as published, with the clips of the class it concerns."""
+        found: dict[str, object] = {
+            "clips": len(chosen),
+            "subjects": chosen["subject"].nunique(),
+        }
+        lines = [
+            f"{name}: {self.expected[name]} expected, {found[name]} found"
+            for name in found
+            if name in self.expected and self.expected[name] != found[name]
+        ]
+        expected_classes = self.expected.get("classes", {})
+        assert isinstance(expected_classes, Mapping)
+        for name, expected in expected_classes.items():
+            members = chosen[chosen["target"] == name]
+            if len(members) != expected:
+                lines.append(f"{name}: {expected} expected, {len(members)} found ({name_clips(members)})")
+        return lines

@@ -1,0 +1,54 @@
+"""SAMM."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.workbook import find_workbook, header_row_of, read_sheet
+
+_COLUMNS = {
+    "subject": "Subject",
+    "clip": "Filename",
+    "onset": "Onset Frame",
+    "apex": "Apex Frame",
+    "offset": "Offset Frame",
+    "action_units": "Action Units",
+    "emotion": "Estimated Emotion",
+    "objective": "Objective Classes",
+}
+
+
+class SAMM(FaceDataset):
+    """SAMM: 159 micro-movements of 29 subjects at 200 fps, 960×650 grey.
+
+    Paper: Davison et al., "SAMM: A spontaneous micro-facial movement dataset", IEEE TAFFC 9(1), 2018.
+
+    Layout under `root`::
+
+        SAMM_Micro_FACS_Codes_v2.xlsx        13 rows of prose, the header in Excel row 14 (row 1 in another copy)
+        006/006_1_2/006_05562.jpg            zero padding differs from clip to clip
+
+    Quirks: subjects are text, '006' to '037'; the apex of 028_4_1 and 032_3_1 lies outside their interval.
+
+    Args:
+        root: the folder of the layout above.
+        name: see `FaceDataset`.
+    """
+
+    name = "samm"
+    fps = 200.0
+    request_page = "personalpages.manchester.ac.uk/staff/adrian.davison/SAMM.html"
+    label_versions = ("v2",)
+    workbook = "SAMM_Micro_FACS_Codes_v2.xlsx"
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        path = find_workbook(self.root, self.workbook, self.request_page)
+        rows = read_sheet(path, _COLUMNS, header_row=header_row_of(path, "Subject"))
+        rows = rows[rows["clip"] != ""]
+        subject = rows["subject"].str.zfill(3)
+        return path, rows.assign(
+            subject=subject,
+            emotion=rows["emotion"].str.lower(),
+            folder=[str(self.root / s / clip) for s, clip in zip(subject, rows["clip"], strict=True)],
+        )

@@ -1,0 +1,207 @@
+"""One clip: what moves, when, and the frames that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from fdp_lightning.data.synthetic.action_units import (
+    ACTION_UNITS,
+    Action,
+    Emotion,
+    is_midline,
+    shade_field,
+    warp_field,
+)
+from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
+
+# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
+# to a few pixels, as micro-expressions look at this size).
+PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
+APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)
+REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
+
+# A clip starts from a resting face that is never quite the same: small standing amounts of the very units that
+# carry the emotions, about as large as the average motion, so that the place of a brow says nothing unless it
+# moves. Unit -> standard deviation in face units; less about the mouth, where many of them add up.
+REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
+REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
+REST_LIMIT = 1.6  # standard deviations
+
+# Nuisances at noise 1, as standard deviations.
+DRIFT_SHIFT, DRIFT_ANGLE, DRIFT_SCALE = 0.005, 0.0015, 0.0015  # face units, radians, ratio
+DRIFT_SMOOTHNESS = 5.0  # frames
+FLICKER, SENSOR_NOISE = 0.007, 1.5  # relative brightness, grey levels
+NOISE_MARGIN = 48  # pixels by which the pre-drawn noise exceeds a frame
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Everything about a clip but its pictures.
+
+    Attributes:
+        emotion: the class name.
+        actions: the units shown.
+        frames: number of frames, onset and offset included.
+        framing: where the head is.
+        rest: standing amount of each unit of REST, in face units.
+        parts: what moves, one unit on one side each.
+        course: (parts, frames), activation 0..1 of each part over time.
+        peak: the clip's largest displacement at amplitude 1, in pixels on a face 110 px wide.
+        residual: what is left of the motion at the offset, as a fraction of its peak.
+    """
+
+    emotion: str
+    actions: tuple[Action, ...]
+    frames: int
+    framing: Framing
+    rest: np.ndarray
+    parts: tuple[Action, ...]
+    course: np.ndarray
+    peak: float
+    residual: float
+
+
+def plan_clip(
+    emotion: Emotion, frames: tuple[int, int], usual: Framing, zoom: float, rng: np.random.Generator
+) -> ClipPlan:
+    """Draw a clip of `frames` (least, most) length; the order of draws is part of the data set's version."""
+    length = int(rng.integers(frames[0], frames[1] + 1))
+    actions = emotion.draw(rng)
+    framing = draw_framing(usual, zoom, rng)
+    rest = np.array([*REST.values()]) * np.clip(rng.standard_normal(len(REST)), -REST_LIMIT, REST_LIMIT)
+    peak = float(np.clip(PEAK_MEDIAN * np.exp(PEAK_SIGMA * rng.standard_normal()), *PEAK_RANGE))
+    # The coded offset is rarely a neutral face: where an expression fades slowly, CASME's coders took the last
+    # frame that changes visibly (Yan et al., "CASME database", FG 2013). What is left of the motion tells the
+    # end of a clip from its beginning: all the signal there is in chronological order.
+    residual = float(rng.uniform(*RESIDUAL_RANGE))
+    apex = rng.uniform(*APEX_RANGE) * (length - 1)
+    parts, gains, course = [], [], []
+    for action in actions:
+        own_apex = apex + 0.04 * length * rng.uniform(-1, 1)
+        own_course = time_course(length, own_apex, residual, rng.uniform(0.9, 1.4))
+        gain = rng.uniform(0.75, 1.0)
+        for part in _sides(action):
+            parts.append(part)
+            gains.append(gain * rng.uniform(0.85, 1.0))
+            course.append(own_course)
+    strength = np.array(gains)[:, None] * np.stack(course)
+    return ClipPlan(emotion.name, actions, length, framing, rest, tuple(parts), strength, peak, residual)
+
+
+def _sides(action: Action) -> tuple[Action, ...]:
+    """A unit on both sides is two parts, since the halves of a face never move quite alike."""
+    if action.side or is_midline(action.unit):
+        return (action,)
+    return Action(action.unit, "L"), Action(action.unit, "R")
+
+
+def time_course(frames: int, apex: float, residual: float, sharpness: float) -> np.ndarray:
+    """Activation over time, (frames,): smoothly from 0 up to 1 at `apex` and down to `residual` at the end."""
+    apex = float(np.clip(round(apex), 2, frames - 3))
+    time = np.arange(frames)
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(time / apex, 0, 1) ** sharpness)
+    fall = 0.5 - 0.5 * np.cos(np.pi * np.clip((time - apex) / (frames - 1 - apex), 0, 1))
+    return np.where(time <= apex, rise, 1 - (1 - residual) * fall)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A clip ready to be drawn.
+
+    Attributes:
+        points: (h, w, 2) float32, the neutral frame's pixels in the photograph's face units.
+        motion: (parts, h, w, 2) float32, displacement of each part at full activation, face units.
+        shade: (parts, h, w) float32, relative change of brightness at full activation.
+        displacement: (frames,), the largest displacement in each frame, in pixels.
+    """
+
+    identity: Identity
+    plan: ClipPlan
+    points: np.ndarray
+    motion: np.ndarray
+    shade: np.ndarray
+    displacement: np.ndarray
+
+    @property
+    def apex(self) -> int:
+        """Index of the frame with the largest displacement, known even where amplitude 0 hides it."""
+        return int(self.displacement.argmax())
+
+
+def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude: float) -> Scene:
+    """Lay a clip's displacement fields out on its pixel grid; strength is exact, `amplitude` × plan.peak."""
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    grid = cv2.transform(np.dstack([columns, rows]), plan.framing.to_face())
+    points = identity.photograph_points(grid)
+    resting = points.copy()
+    for unit, amount in zip(REST, plan.rest, strict=True):
+        resting -= np.float32(amount) * warp_field(points, ACTION_UNITS[unit].warps)
+
+    motion = np.stack([warp_field(points, ACTION_UNITS[part.unit].warps, part.side) for part in plan.parts])
+    shade = np.stack([shade_field(points, ACTION_UNITS[part.unit].shades, part.side) for part in plan.parts])
+
+    # Overlapping units add up: measure the sum and scale it, so that the stated peak is the true one.
+    coarse = motion[:, ::2, ::2]
+    largest = np.array([np.hypot(*_blend(now, coarse).T).max() for now in plan.course.T])
+    peak = plan.peak / REFERENCE_UNIT
+    motion *= np.float32(amplitude * peak / largest.max())
+    shade *= np.float32(amplitude * plan.peak / PEAK_MEDIAN)
+    displacement = largest / largest.max() * peak * plan.framing.unit
+    return Scene(identity, plan, resting, motion, shade, displacement)
+
+
+def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw the frames, (h, w, 3) uint8 BGR, in order of time; `static` repeats the neutral one with new noise."""
+    plan, identity = scene.plan, scene.identity
+    height, width = scene.points.shape[:2]
+    drift = _drift(plan.frames, rng) * noise
+    flicker = 1 + noise * FLICKER * rng.standard_normal(plan.frames)
+    grain = rng.standard_normal((height + NOISE_MARGIN, width + NOISE_MARGIN, 3), np.float32)
+    grain *= np.float32(noise * SENSOR_NOISE)
+    offsets = rng.integers(0, NOISE_MARGIN + 1, (plan.frames, 2))
+    for frame in range(plan.frames):
+        points, head, gain = scene.points, np.eye(3), None
+        if not static:
+            points = points - _blend(plan.course[:, frame], scene.motion)
+            head = _head(drift[:, frame])
+            gain = np.float32(flicker[frame]) * (1 + _blend(plan.course[:, frame], scene.shade))[..., None]
+        where = cv2.transform(points, identity.from_face @ head)
+        picture = _look_up(identity.pixels, where)
+        if gain is not None:
+            picture *= gain
+        top, left = offsets[frame]
+        # One pass for sum, rounding and saturation to 0..255.
+        yield cv2.add(picture, grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
+
+
+def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Values of (h, w, 3) `pixels` at positions (h, w, 2)."""
+    # The stubs forbid None for the unused second map; an empty array in its place hangs OpenCV 5.0.
+    no_map: Any = None
+    return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _blend(weights: np.ndarray, fields: np.ndarray) -> np.ndarray:
+    """Weighted sum over the first axis; einsum, since BLAS threads of several workers fight for the cores."""
+    return np.einsum("p,p...->...", weights.astype(np.float32), fields)
+
+
+def _drift(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Head motion (shift x, y, angle, log scale), (4, frames): stationary, so without a trend on average."""
+    margin = int(4 * DRIFT_SMOOTHNESS)
+    white = rng.standard_normal((4, frames + 2 * margin))
+    smooth = gaussian_filter1d(white, DRIFT_SMOOTHNESS, axis=1)[:, margin : margin + frames]
+    smooth *= np.sqrt(2 * np.sqrt(np.pi) * DRIFT_SMOOTHNESS)  # unit variance again
+    return smooth * np.array([DRIFT_SHIFT, DRIFT_SHIFT, DRIFT_ANGLE, DRIFT_SCALE])[:, None]
+
+
+def _head(drift: np.ndarray) -> np.ndarray:
+    """3×3 matrix of one frame's head motion, about the middle of the face at (0, 0.5)."""
+    cos, sin = np.exp(drift[3]) * np.cos(drift[2]), np.exp(drift[3]) * np.sin(drift[2])
+    return np.array([[cos, -sin, drift[0] + sin * 0.5], [sin, cos, drift[1] + 0.5 - cos * 0.5], [0, 0, 1]])

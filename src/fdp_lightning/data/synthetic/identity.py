@@ -1,0 +1,147 @@
+"""Pseudo-subjects: one photograph, many faces, by shape, tone, light and framing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fdp_lightning.data.synthetic.action_units import Warp, gaussian, warp_field
+from fdp_lightning.data.synthetic.photograph import Photograph, draw_canvas
+
+# Face width between the temples over the distance between the eyes, measured on the astronaut.
+FACE_WIDTH = 2.15
+FACE_BOX = np.array([(-0.7, 0.0), (0.7, 0.9)])  # skin only, face units
+# The frame size that all pixel figures of this package refer to.
+REFERENCE_HEIGHT, REFERENCE_WIDTH = 240, 320
+
+# Shape of the face: (mean, standard deviation, warps), in face units; a tenth of a unit is about 5 px. Ours.
+SHAPE_MODES: tuple[tuple[float, float, tuple[Warp, ...]], ...] = (
+    (0.0, 0.060, (Warp(0.80, 1.25, 1.0, 0.0, 0.35, 0.45),)),  # jaw width
+    (0.0, 0.070, (Warp(0.00, 1.70, 0.0, 1.0, 0.70, 0.40),)),  # chin length
+    (0.0, 0.060, (Warp(0.95, 0.50, 1.0, 0.0, 0.35, 0.40),)),  # cheek width
+    (0.0, 0.040, (Warp(0.50, 0.00, 1.0, 0.0, 0.30, 0.25),)),  # eye distance
+    (0.0, 0.030, (Warp(0.75, 0.00, 0.0, 1.0, 0.20, 0.15),)),  # eye slant
+    # eye size
+    (0.0, 0.022, (Warp(0.50, -0.10, 0.0, -1.0, 0.24, 0.10), Warp(0.50, 0.10, 0.0, 1.0, 0.24, 0.10))),
+    (0.0, 0.045, (Warp(0.50, -0.30, 0.0, 1.0, 0.50, 0.16),)),  # brow height
+    (0.0, 0.050, (Warp(0.00, 0.60, 0.0, 1.0, 0.28, 0.28),)),  # nose length
+    (0.0, 0.035, (Warp(0.20, 0.60, 1.0, 0.0, 0.14, 0.18),)),  # nose width
+    (-0.02, 0.040, (Warp(0.50, 0.98, 1.0, 0.0, 0.28, 0.25),)),  # mouth width
+    (0.0, 0.035, (Warp(0.00, 1.02, 0.0, 1.0, 0.60, 0.25),)),  # mouth height
+    (-0.02, 0.04, (Warp(0.50, 0.92, 0.2, -1.0, 0.24, 0.20),)),  # mouth corners; the astronaut smiles
+    (0.0, 0.120, (Warp(0.00, -0.80, 0.0, -1.0, 1.20, 0.30),)),  # hairline
+    (0.0, 0.160, (Warp(1.40, -0.40, 1.0, 0.0, 0.50, 0.70),)),  # hair width
+)
+SHAPE_LIMIT = 1.6  # standard deviations beyond which faces stop looking natural
+FREE_WARPS, FREE_SPREAD = 8, 0.04  # low-frequency bumps at random places, which also break the symmetry
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where the head is: pixels per face unit, rotation in radians, midpoint of the eyes in pixels."""
+
+    unit: float
+    angle: float
+    x: float
+    y: float
+
+    def to_face(self) -> np.ndarray:
+        """2×3 matrix from frame pixels to face units."""
+        cos, sin = np.cos(self.angle) * self.unit, np.sin(self.angle) * self.unit
+        return cv2.invertAffineTransform(np.array([[cos, -sin, self.x], [sin, cos, self.y]]))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A pseudo-subject.
+
+    Attributes:
+        pixels: the subject's portrait on the canvas, (h, w, 3) float32 BGR, colour and light applied.
+        from_face: 2×3 matrix from face units to canvas pixels.
+        shape: the subject's coefficients of SHAPE_MODES, in face units.
+        bumps: further warps of the shape.
+        framing: the subject's usual place in the frame.
+    """
+
+    pixels: np.ndarray
+    from_face: np.ndarray
+    shape: np.ndarray
+    bumps: tuple[Warp, ...]
+    framing: Framing
+
+    def photograph_points(self, points: np.ndarray) -> np.ndarray:
+        """Where the photograph shows what this subject has at points (h, w, 2); face units on both sides."""
+        warped = points.copy()
+        for coefficient, (_, _, warps) in zip(self.shape, SHAPE_MODES, strict=True):
+            warped -= np.float32(coefficient) * warp_field(points, warps)
+        for bump in self.bumps:
+            weight = gaussian(points, bump.x, bump.y, bump.sx, bump.sy)[..., None]
+            warped -= np.array([bump.dx, bump.dy], np.float32) * weight
+        return warped
+
+
+def draw_identity(
+    photograph: Photograph, mirror: bool, height: int, width: int, rng: np.random.Generator
+) -> Identity:
+    """Draw a pseudo-subject for frames of height × width pixels."""
+    canvas = draw_canvas(photograph, mirror)
+    draws = np.clip(rng.standard_normal(len(SHAPE_MODES)), -SHAPE_LIMIT, SHAPE_LIMIT)
+    shape = np.array([mean + spread * d for (mean, spread, _), d in zip(SHAPE_MODES, draws, strict=True)])
+    bumps = tuple(
+        Warp(
+            *(rng.uniform((-1.2, -0.8), (1.2, 1.8))),
+            *(FREE_SPREAD * np.clip(rng.standard_normal(2), -SHAPE_LIMIT, SHAPE_LIMIT)),
+            *rng.uniform(0.55, 1.0, 2),
+        )
+        for _ in range(FREE_WARPS)
+    )
+    pixels = _light(_tone(canvas.pixels, canvas.from_face, rng), canvas.from_face, rng)
+    zoom = zoom_of(height, width)
+    framing = Framing(
+        unit=zoom * rng.uniform(103, 126) / FACE_WIDTH,
+        angle=np.deg2rad(rng.uniform(-4.5, 4.5)),
+        x=0.5 * width + zoom * rng.uniform(-18, 18),
+        y=0.42 * height + zoom * rng.uniform(-8, 8),
+    )
+    return Identity(pixels, canvas.from_face, shape, bumps, framing)
+
+
+def zoom_of(height: int, width: int) -> float:
+    """Size of a frame relative to the reference."""
+    return min(height / REFERENCE_HEIGHT, width / REFERENCE_WIDTH)
+
+
+def draw_framing(usual: Framing, zoom: float, rng: np.random.Generator) -> Framing:
+    """How the subject sits in one clip: near its usual place, yet never twice the same."""
+    return Framing(
+        unit=usual.unit * rng.uniform(0.97, 1.03),
+        angle=usual.angle + np.deg2rad(rng.uniform(-1.5, 1.5)),
+        x=usual.x + zoom * rng.uniform(-5, 5),
+        y=usual.y + zoom * rng.uniform(-4, 4),
+    )
+
+
+def _tone(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Skin and hair: a tone curve per channel (blue falls fastest in dark skin), saturation, white balance."""
+    depth = rng.uniform(-0.25, 0.9)
+    warmth = rng.uniform(0.0, 0.35) * depth
+    curve = np.exp([depth + warmth, depth + 0.4 * warmth, depth - 0.4 * warmth])
+    toned = 255 * (pixels / 255) ** curve.astype(np.float32)
+    grey = cv2.cvtColor(toned, cv2.COLOR_BGR2GRAY)
+    toned = grey[..., None] + np.float32(rng.uniform(0.7, 1.1)) * (toned - grey[..., None])
+    toned *= rng.uniform(0.94, 1.06, 3).astype(np.float32)
+    # Exposure brings the mean over the face, from its eyes to its mouth, near mid-grey as a camera would.
+    (x0, y0), (x1, y1) = np.rint(from_face[:, :2] @ FACE_BOX.T + from_face[:, 2:]).astype(int).T
+    return toned * np.float32(rng.uniform(105, 155) / toned[y0:y1, x0:x1].mean())
+
+
+def _light(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A light from one side: a smooth ramp across the head, up to ±25 % at the cheeks."""
+    height, width = pixels.shape[:2]
+    x = (np.arange(width, dtype=np.float32) - np.float32(from_face[0, 2])) / np.float32(from_face[0, 0])
+    y = (np.arange(height, dtype=np.float32) - np.float32(from_face[1, 2])) / np.float32(from_face[1, 1])
+    slope_x, slope_y = rng.normal(0, 0.16), rng.normal(0, 0.08)
+    ramp = np.tanh(np.float32(slope_x) * x)[None, :] + np.tanh(np.float32(slope_y) * (y - 0.6))[:, None]
+    return np.clip(pixels * (1 + ramp)[..., None], 0, 255)

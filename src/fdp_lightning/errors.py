@@ -1,0 +1,8 @@
+"""The one exception a user's mistake raises, so that the command line can tell it from a bug."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: reported without a traceback, exit code 2.
+
+    The message names the file or key, what was expected, and what to do.
+    """

@@ -1,0 +1,196 @@
+"""The report's figures: matplotlib drawings as inline SVG, images as PNG data URIs.
+
+Two properties matter. The same numbers give the same bytes. And a drawing follows the page into the dark:
+matplotlib draws with placeholder colours, which become the page's CSS variables in the SVG. Words that come
+from data (class names, titles) stay in the HTML around a drawing, where they are escaped and keep their size.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Placeholder colour -> the CSS variable that takes its place.
+INK, QUIET, LINE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
+VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
+
+# A part of the data looks the same in every drawing, alone or not.
+LINES = {"train": (ACCENT, "-"), "test": (SECOND, "--"), "inner": (INK, ":")}
+
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "svg.hashsalt": "fdp_lightning",
+    "text.parse_math": False,
+    "font.size": 8,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.5,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "text.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+}
+
+
+def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> Markup:
+    """Draw one quantity over the epochs: mean over folds as a line, lowest to highest fold as a band.
+
+    Args:
+        curves: per line ("train", "test", …) arrays `epoch`, `mean`, `low`, `high`, each of shape (epochs,).
+        label: what the drawing shows, for those who cannot see it.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: "Axes") -> None:
+        for name, line in curves.items():
+            colour, dash = LINES.get(name, (QUIET, ":"))
+            axes.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+            axes.plot(line["epoch"], line["mean"], color=colour, linestyle=dash, label=name)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        if len(curves) > 1:
+            axes.legend(loc="best", handlelength=2.4)
+
+    return _svg(draw, label)
+
+
+def rank_chart(
+    mean: np.ndarray, clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]], limit: float, label: str
+) -> Markup:
+    """Draw the rank scores of one class against time.
+
+    Args:
+        mean: the class mean on an even grid from first to last frame, shape (T,).
+        clips: for each single clip its frames' positions in 0..1 (T,), its scores (T,) and its apex or None.
+        limit: the vertical axis runs from -limit to limit, the same for every class.
+        label: what the drawing shows, for those who cannot see it.
+    """
+
+    def draw(axes: "Axes") -> None:
+        for place, scores, apex in clips:
+            axes.plot(place, scores, color=QUIET, linewidth=0.8, alpha=0.7)
+            if apex is not None:
+                axes.plot([apex], [np.interp(apex, place, scores)], "D", color=SECOND, markersize=4.5)
+        axes.plot(np.linspace(0, 1, len(mean)), mean, color=ACCENT, linewidth=2.2)
+        axes.set(
+            xlim=(-0.02, 1.02),
+            ylim=(-limit, limit),
+            xticks=[0, 0.5, 1],
+            xticklabels=["first", "middle", "last"],
+        )
+        axes.set(xlabel="frame of the clip", ylabel="rank score, standardised")
+
+    return _svg(draw, label)
+
+
+def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup:
+    """Draw the headline with its intervals over the floors, one row per score.
+
+    Args:
+        metrics: metrics.json.
+        names: the scores' printed names, by key.
+    """
+    last, oracle, floors = (
+        metrics["selections"]["last"],
+        metrics["selections"].get("oracle"),
+        metrics["floors"],
+    )
+    rows = np.arange(len(names))
+
+    def draw(axes: "Axes") -> None:
+        for row, name in zip(rows, names, strict=True):
+            if last["ci95"][name] is not None:
+                axes.plot(
+                    last["ci95"][name],
+                    [row, row],
+                    color=ACCENT,
+                    linewidth=3.5,
+                    alpha=0.45,
+                    solid_capstyle="butt",
+                )
+        marks = [
+            ("chance", floors["chance"], QUIET, "|"),
+            ("majority class", floors["majority"], SECOND, "|"),
+        ]
+        if oracle:
+            marks.append(("oracle, not comparable", oracle, QUIET, "d"))
+        marks.append(("last", last, ACCENT, "o"))
+        for label, values, colour, marker in marks:
+            tick, hollow = marker == "|", marker == "d"
+            axes.plot(
+                [values[name] for name in names],
+                rows,
+                marker,
+                label=label,
+                color=colour,
+                markersize=11 if tick else 6,
+                markeredgewidth=2 if tick else 1,
+                markerfacecolor="none" if hollow else colour,
+            )
+        axes.set(yticks=rows, yticklabels=list(names.values()), xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handletextpad=0.4)
+
+    described = "; ".join(f"{names[name]} {last[name]:.3f}" for name in names)
+    return _svg(draw, f"Scores of selection last over the floors: {described}.", size=(4.2, 2.5))
+
+
+def image_uri(image: np.ndarray) -> str:
+    """Encode a grey image, shape (h, w), values in [0, 1], as a PNG data URI."""
+    from matplotlib.image import imsave
+
+    stream = io.BytesIO()
+    # The version of matplotlib in the file would make equal images differ.
+    plain: Any = {"Software": None}
+    imsave(stream, np.nan_to_num(image), cmap="gray", vmin=0, vmax=1, format="png", metadata=plain)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Markup:
+    """Run a drawing function on fresh axes; return SVG that can stand in HTML beside others."""
+    import matplotlib
+    from matplotlib.figure import Figure  # no pyplot: no global state, no window system
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
+        return _inline(figure, label)
+
+
+def _inline(figure: "Figure", label: str) -> Markup:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    # Ids are shared by all drawings of a page: each drawing gets its own, from what it shows.
+    own = "c" + hashlib.sha256((label + text).encode()).hexdigest()[:8]
+    text = re.sub(r'\bid="', f'id="{own}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\1#{own}-", text)
+    # The page sets the size; inside HTML the namespaces are implied.
+    box = re.search(r'viewBox="[^"]*"', text)
+    opening = f'<svg {box.group(0) if box else ""} role="img" aria-label="{escape(label)}">'
+    text = opening + text[text.index(">") + 1 :]
+    return Markup(re.sub(r"\n\s*", "\n", text).strip())

@@ -1,0 +1,141 @@
+"""What the folds of a run left for the report: training curves and outputs of the held-out clips."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+OUTPUTS = (
+    "subject",
+    "clip",
+    "onset",
+    "target",
+    "rank_scores",
+    "frames",
+    "apex",
+    "true_dynamic_image",
+    "dynamic_image",
+)
+# Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
+FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
+
+# {quantity: {"train" | "test": {"epoch" | "mean" | "low" | "high": (epochs,)}}}
+Curves = dict[str, dict[str, dict[str, np.ndarray]]]
+
+
+def read_curves(run: Path) -> tuple[Curves, str]:
+    """Summarise folds/*/curves.csv over the folds.
+
+    Returns:
+        The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
+        sentence on what they are of, or on why there are none.
+    """
+    folds, bad = [], []
+    paths = sorted(run.glob("folds/*/curves.csv"))
+    for path in paths:
+        try:
+            folds.append(pd.read_csv(path).select_dtypes("number").set_index("epoch"))
+        except (ValueError, KeyError, OSError) as error:
+            bad.append(f"{path.parent.name} ({error})")
+    note = f"Could not be read: {', '.join(bad)}." if bad else ""
+    if not folds:
+        return {}, note or "No fold of this run has a curves.csv."
+    quantities: Curves = {}
+    together = pd.concat(folds)
+    for column in together.columns:
+        part, _, quantity = column.rpartition("/")
+        if quantity in FOLD_SCORES:
+            continue
+        by_epoch = together[column].dropna().groupby(level="epoch").agg(["mean", "min", "max"])
+        if len(by_epoch):
+            low, high = by_epoch["min"].to_numpy(), by_epoch["max"].to_numpy()
+            line = {
+                "epoch": by_epoch.index.to_numpy(),
+                "mean": by_epoch["mean"].to_numpy(),
+                "low": low,
+                "high": high,
+            }
+            quantities.setdefault(quantity, {})[part or quantity] = line
+    ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
+    return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
+
+
+def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Join folds/*/outputs.npz, clips sorted by (fold, subject, clip, onset).
+
+    Returns:
+        The arrays of `OUTPUTS`, n clips long; and a sentence on what they are of, or on why there are none.
+        Files that could not be read are named.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    bad: list[str] = []
+    paths = sorted(run.glob("folds/*/outputs.npz"))
+    for path in paths:
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                part = {name: arrays[name] for name in OUTPUTS}
+            order = np.lexsort((part["onset"], part["clip"], part["subject"]))
+            parts.append({name: values[order] for name, values in part.items()})
+        except (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
+            bad.append(f"{path.parent.name} ({error})")
+    note = f"Could not be read: {', '.join(bad)}." if bad else ""
+    shapes = {(part["rank_scores"].shape[1:], part["dynamic_image"].shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        return {}, "The folds' outputs.npz differ in number of frames or in image size."
+    if not parts:
+        return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
+    folds = len(list(run.glob("folds/*/predictions.csv")))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
+    return joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip()
+
+
+def frame_positions(frames: np.ndarray) -> np.ndarray:
+    """Place a clip's frame numbers, shape (T,), in 0..1 from first to last; evenly if all are one frame."""
+    span = float(frames[-1]) - float(frames[0])
+    return (frames - frames[0]) / span if span > 0 else np.linspace(0, 1, len(frames))
+
+
+def apex_position(frames: np.ndarray, apex: float) -> float | None:
+    """Place the apex on the scale of `frame_positions`; None if it is unknown or outside the clip."""
+    span = float(frames[-1]) - float(frames[0])
+    if not np.isfinite(apex) or span <= 0 or not frames[0] <= apex <= frames[-1]:
+        return None
+    return (float(apex) - float(frames[0])) / span
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Bring one clip's rank scores, shape (T,), to zero mean and unit deviation; constant ones become zeros.
+
+    Every fold has its own scorer, whose offset and scale mean nothing: only this form can be averaged.
+    """
+    centred = np.nan_to_num(scores.astype(np.float64) - scores.mean(dtype=np.float64))
+    deviation = centred.std()
+    return centred / deviation if deviation > 1e-8 else np.zeros_like(centred)
+
+
+def kendall_tau(scores: np.ndarray) -> float:
+    """Return Kendall's tau-b of scores, shape (T,), against time: 1 if they rise throughout, −1 if they fall.
+
+    (concordant − discordant) / sqrt(pairs · pairs without a tie); time itself has no ties.
+    """
+    earlier, later = np.triu_indices(len(scores), k=1)
+    signs = np.sign(scores[later] - scores[earlier])
+    return float(signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
+
+
+def class_rank_scores(outputs: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, float]:
+    """Average one class's standardised scores on an even grid, shape (T,), and their order against time.
+
+    The order is Kendall's tau of score against frame, mean over clips; NaN if no clip has different scores.
+    """
+    rows = np.flatnonzero(outputs["target"] == name)
+    grid = np.linspace(0, 1, outputs["rank_scores"].shape[1])
+    scores = [standardised(outputs["rank_scores"][row]) for row in rows]
+    places = [frame_positions(outputs["frames"][row]) for row in rows]
+    mean = np.mean(
+        [np.interp(grid, place, score) for place, score in zip(places, scores, strict=True)], axis=0
+    )
+    taus = [kendall_tau(score) for score in scores if np.ptp(score) > 0]
+    return mean, float(np.mean(taus)) if taus else float("nan")

@@ -1,0 +1,238 @@
+"""The predictions table: one row per clip and selection, and the only thing scores are computed from.
+
+Columns, in this order: dataset, subject, clip, onset, target, prediction, prob_<class>… (protocol order),
+selection, fold, seed. Names are strings always: subject '010' is neither 10 nor 8. A clip's key is (dataset,
+subject, clip, onset), because one folder of frames can hold several clips.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
+
+KEY = ["dataset", "subject", "clip", "onset"]
+LEADING = [*KEY, "target", "prediction"]
+TRAILING = ["selection", "fold", "seed"]
+PROBABILITY = "prob_"
+INTEGERS = ["onset", "seed"]
+STRINGS = ["dataset", "subject", "clip", "target", "prediction", "selection", "fold"]
+# The order in which selections are listed wherever they meet: the headline first.
+SELECTIONS = ("last", "inner", "oracle")
+SUM_TOLERANCE = 1e-3
+NAMED_AT_MOST = 8
+REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
+
+
+def columns_of(classes: Sequence[str]) -> list[str]:
+    """Return the table's columns, in order, for a protocol's classes."""
+    return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING]
+
+
+def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return target and prediction as positions in `classes`, each of shape (n,)."""
+    place = pd.Index(list(classes))
+    return place.get_indexer(frame["target"]), place.get_indexer(frame["prediction"])
+
+
+def write_predictions(path: Path | str, frame: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Write the table atomically, floats with as many digits as their exact value needs.
+
+    Raises:
+        UserError: a row is not usable, for instance a probability of a diverged training.
+        TypeError: a name is not a string or an onset not an integer (a bug of the caller).
+    """
+    table = _typed(frame, classes)
+    _check(table, classes, source=str(path))
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table strictly; return it with the classes its columns name, in protocol order.
+
+    Raises:
+        UserError: the file is missing, empty, cut off, or holds a value that the table cannot have.
+    """
+    path = Path(path)
+    header, *rows = _records(path)
+    missing = [name for name in LEADING + TRAILING if name not in header]
+    if missing:
+        raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
+    classes = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
+    if not classes or header != columns_of(classes) or len(set(classes)) < len(classes):
+        raise UserError(
+            f"{path}: expected the columns {', '.join(LEADING)}, one {PROBABILITY}<class> per class, "
+            f"{', '.join(TRAILING)}, in this order; found {', '.join(header)}. {REBUILD}"
+        )
+    if not rows:
+        raise UserError(f"{path}: the predictions have a header and no rows. {REBUILD}")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise UserError(f"{path}: row {number} has {len(row)} of {len(header)} values. {REBUILD}")
+    data = dict(zip(header, zip(*rows, strict=True), strict=True))
+    try:
+        numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in INTEGERS}
+        numbers |= {
+            PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes
+        }
+    except ValueError as error:
+        raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
+    table = _typed(pd.DataFrame(data | numbers), classes)
+    _check(table, classes, source=str(path))
+    return table, classes
+
+
+def pool(frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Join the folds' tables into the one that is scored.
+
+    Args:
+        frames: one table per fold, as `read_predictions` returns them.
+        expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
+        classes: the protocol's classes, in order.
+
+    Returns:
+        The table sorted by selection (last, inner, oracle), then by key, whatever the order of the folds.
+
+    Raises:
+        UserError: within a selection a clip is missing, doubled, not of the protocol, or has another target;
+            the folds differ in classes or seed; or no fold has a `last` prediction.
+    """
+    if not frames:
+        raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
+    for frame in frames:
+        if list(frame.columns) != columns_of(classes):
+            raise UserError(
+                f"The fold {frame['fold'].iloc[0]} was run with other classes "
+                f"({', '.join(_classes_in(frame))}) than the protocol's ({', '.join(classes)}). "
+                "Delete its folder and run it again."
+            )
+    pooled = pd.concat(frames, ignore_index=True)
+    seeds = sorted(set(pooled["seed"]))
+    if len(seeds) > 1:
+        raise UserError(
+            f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed."
+        )
+    if "last" not in set(pooled["selection"]):
+        raise UserError("No prediction has selection 'last', the headline: run the folds again.")
+    _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
+    targets = expected.set_index(KEY)["target"]
+    if not targets.index.is_unique:
+        raise ValueError(
+            f"the protocol lists clips twice: {_named(targets.index[targets.index.duplicated()])}"
+        )
+    for selection, part in pooled.groupby("selection"):
+        _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
+    return pooled.sort_values(
+        ["selection", *KEY],
+        key=lambda column: column.map(SELECTIONS.index) if column.name == "selection" else column,
+        ignore_index=True,
+    )
+
+
+def _compare(part: pd.DataFrame, targets: pd.Series, where: str) -> None:
+    found = pd.MultiIndex.from_frame(part[KEY])
+    missing, unknown = targets.index.difference(found), found.difference(targets.index)
+    problems = {
+        "missing": missing,
+        "predicted more than once": found[found.duplicated()].unique(),
+        "not in the protocol": unknown.unique(),
+    }
+    for what, clips in problems.items():
+        if len(clips):
+            raise UserError(
+                f"{where}: {len(clips)} of {len(targets)} clips {what}: {_named(clips)}. "
+                "Delete the folders of these subjects' folds and run them again."
+            )
+    changed = part["target"].to_numpy() != targets.reindex(found).to_numpy()
+    if changed.any():
+        row = part[changed].iloc[0]
+        raise UserError(
+            f"{where}: the target differs from the protocol's for {_named(found[changed])} (the first has "
+            f"'{row['target']}', the protocol '{targets[found[changed][0]]}'). "
+            "The annotations or the protocol changed since: delete these folds' folders and run them again."
+        )
+
+
+def _named(clips: pd.MultiIndex) -> str:
+    names = [f"{dataset}/{subject}/{clip}@{onset}" for dataset, subject, clip, onset in clips[:NAMED_AT_MOST]]
+    more = len(clips) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _classes_in(frame: pd.DataFrame) -> list[str]:
+    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+
+
+def _records(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: expected a predictions table here ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8. {REBUILD}") from error
+    if not text.strip():
+        raise UserError(f"{path}: the predictions are empty. {REBUILD}")
+    if not text.endswith("\n"):  # a seed of 42 cut to 4 would otherwise read well
+        raise UserError(f"{path}: the last line has no end, the file is truncated. {REBUILD}")
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: not a table of comma-separated values ({error}). {REBUILD}") from error
+
+
+def _integer(text: str) -> int:
+    if str(int(text)) != text:
+        raise ValueError(f"'{text}' is not a plain integer")
+    return int(text)
+
+
+def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
+    for name in strings:
+        if not all(isinstance(value, str) for value in frame[name]):
+            raise TypeError(f"column {name}: strings expected, so that '010' stays '010'")
+    for name in integers:
+        if not pd.api.types.is_integer_dtype(frame[name]):
+            raise TypeError(f"column {name}: integers expected, found {frame[name].dtype}")
+
+
+def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    table = frame[columns_of(classes)].reset_index(drop=True)
+    _require_types(table, STRINGS, INTEGERS)
+    kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(INTEGERS, "int64")
+    return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
+
+
+def _check(frame: pd.DataFrame, classes: Sequence[str], source: str) -> None:
+    if frame.empty:
+        raise UserError(f"{source}: the predictions are empty. {REBUILD}")
+    probabilities = frame[[PROBABILITY + name for name in classes]].to_numpy()
+    finite = np.isfinite(probabilities).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+        signs = (probabilities >= 0).all(axis=1)
+    named = (frame[["dataset", "subject", "clip", "fold"]] != "").all(axis=1)
+    rules = {
+        "dataset, subject, clip and fold are not all given": named,
+        "the target is not a class": frame["target"].isin(list(classes)),
+        "the prediction is not a class": frame["prediction"].isin(list(classes)),
+        f"the selection is not one of {', '.join(SELECTIONS)}": frame["selection"].isin(list(SELECTIONS)),
+        "a probability is not a finite number (did the training diverge?)": finite,
+        "a probability is negative": signs,
+        f"the probabilities do not sum to 1 (within {SUM_TOLERANCE})": sums,
+    }
+    for broken, kept in rules.items():
+        rows = np.flatnonzero(~np.asarray(kept, dtype=bool))
+        if len(rows):
+            row = frame.iloc[rows[0]]
+            clip = _named(pd.MultiIndex.from_frame(frame.iloc[rows[:1]][KEY]))
+            raise UserError(
+                f"{source}: {broken} in {len(rows)} of {len(frame)} rows; the first is row {rows[0] + 1}, "
+                f"clip {clip} (target '{row['target']}', prediction '{row['prediction']}', "
+                f"selection '{row['selection']}'; classes: {', '.join(classes)}). {REBUILD}"
+            )

@@ -1,0 +1,255 @@
+"""report.html: one self-contained page for one run, made from the run's folder alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import charts, metrics
+from fdp_lightning.evaluation.folds import (
+    Curves,
+    apex_position,
+    class_rank_scores,
+    frame_positions,
+    read_curves,
+    read_outputs,
+    standardised,
+)
+from fdp_lightning.evaluation.predictions import class_indices, read_predictions
+from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.files import write_atomic
+
+SCORE_NAMES = {"accuracy": "Accuracy", "uf1": "UF1", "uar": "UAR", "weighted_f1": "Weighted F1"}
+CLIPS_PER_CLASS = {"rank": 3, "faces": 2}
+RULES = {
+    "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out "
+    "subjects. This is the headline.",
+    "inner": "the epoch that is best on subjects set aside from the training subjects; this whole run "
+    "therefore trained on fewer subjects.",
+    "oracle": "the epoch that is best on the held-out subject itself, read off the same training run. Most "
+    "published code reports this; it cannot be compared with scores that were not chosen so. The optimism "
+    "gap is oracle − last.",
+    "majority": "answering with the most frequent class, whatever the clip.",
+    "chance": "guessing every class with equal probability (expected scores).",
+}
+NO_FACES = (
+    "Face images are off, because most datasets are licensed without the right to publish them. "
+    "If yours allows it, or the page stays with you, switch them on with "
+)
+
+
+def build_report(run: Path, title: str, show_faces: bool, synthetic: bool) -> Path:
+    """Write report.html into a run's folder.
+
+    Args:
+        run: the folder with metrics.json and predictions.csv. config.yaml, environment.json and the folds'
+            curves.csv and outputs.npz are shown if they are there; a section without its file says so.
+        title: the page's headline.
+        show_faces: whether images of faces may be on the page.
+        synthetic: whether to mark the page as made from synthetic data.
+
+    Returns:
+        The page's path. The same files give the same bytes.
+
+    Raises:
+        UserError: metrics.json or predictions.csv is missing or damaged, or one is not of the other.
+    """
+    run = Path(run)
+    summary = _read_metrics(run)
+    predictions, classes = read_predictions(run / "predictions.csv")
+    _require_match(run, summary, predictions, classes)
+    last = predictions[predictions["selection"] == "last"]
+    curves, curves_note = read_curves(run)
+    outputs, outputs_note = read_outputs(run)
+    environment = _read_json(run / "environment.json")
+    page = _template().render(
+        title=title,
+        place="/".join(run.absolute().parts[-3:]),
+        synthetic=synthetic,
+        metrics=summary,
+        score_names=SCORE_NAMES,
+        rules=RULES,
+        interval=interval,
+        overview=charts.scores_chart(summary, SCORE_NAMES),
+        confusion=_confusion(summary),
+        per_class=_per_class(summary),
+        subjects=_subjects(last, several=predictions["dataset"].nunique() > 1),
+        curves=_curves(curves),
+        curves_note=curves_note,
+        ranks=_ranks(outputs, classes) if outputs else [],
+        outputs_note=outputs_note,
+        faces=_faces(outputs, classes) if outputs and show_faces else [],
+        show_faces=show_faces,
+        no_faces=NO_FACES,
+        config=_read_text(run / "config.yaml"),
+        environment=environment,
+        command=environment.get("command") or _command(run / "config.yaml"),
+    )
+    path = run / "report.html"
+    write_atomic(path, page)
+    return path
+
+
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _read_metrics(run: Path) -> dict[str, Any]:
+    path = run / "metrics.json"
+    summary = _read_json(path)
+    if "selections" not in summary:
+        raise UserError(
+            f"{path}: expected the pooled scores of a run here. Pool its folds first: task=report run={run}"
+        )
+    return summary
+
+
+def _require_match(
+    run: Path, summary: dict[str, Any], predictions: pd.DataFrame, classes: Sequence[str]
+) -> None:
+    # A page half of whose numbers come from an older table would look sound.
+    table = {
+        name: metrics.confusion(*class_indices(part, classes), len(classes)).tolist()
+        for name, part in predictions.groupby("selection")
+    }
+    if list(classes) != summary["classes"] or table != {
+        name: row["confusion"] for name, row in summary["selections"].items()
+    }:
+        raise UserError(
+            f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    if not text:
+        return {}
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
+    return content
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _command(path: Path) -> str:
+    """Return the entry `command` of the configuration, or nothing."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(_read_text(path))
+    except yaml.YAMLError:  # the page shows the text either way
+        return ""
+    return str(content.get("command") or "") if isinstance(content, dict) else ""
+
+
+def _confusion(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    matrix = np.array(summary["selections"]["last"]["confusion"])
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    return [
+        {"name": name, "n": int(counts.sum()), "cells": list(zip(counts.tolist(), row.tolist(), strict=True))}
+        for name, counts, row in zip(summary["classes"], matrix, shares, strict=True)
+    ]
+
+
+def _per_class(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    matrix = np.array(summary["selections"]["last"]["confusion"])
+    columns = {
+        "precision": metrics.precision(matrix),
+        "recall": metrics.recall(matrix),
+        "f1": metrics.f1(matrix),
+    }
+    counts = metrics.support(matrix)
+    return [
+        {
+            "name": name,
+            "n": int(counts[place]),
+            **{key: float(values[place]) for key, values in columns.items()},
+        }
+        for place, name in enumerate(summary["classes"])
+    ]
+
+
+def _subjects(last: pd.DataFrame, several: bool) -> list[dict[str, Any]]:
+    right = (last["target"] == last["prediction"]).groupby([last["dataset"], last["subject"]])
+    table = right.agg(["sum", "size"]).reset_index()
+    return [
+        {
+            "name": f"{row.dataset} {row.subject}" if several else row.subject,
+            "right": int(row.right),
+            "n": int(row.n),
+        }
+        for row in table.rename(columns={"sum": "right", "size": "n"}).itertuples()
+    ]
+
+
+def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:
+    names = {quantity: quantity.replace("_", " ") for quantity in curves}
+    return [
+        (
+            names[quantity],
+            list(lines),
+            charts.curves_chart(lines, f"{names[quantity]} over the epochs, mean over folds"),
+        )
+        for quantity, lines in curves.items()
+    ]
+
+
+def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
+    panels: list[dict[str, Any]] = []
+    for name in classes:
+        rows = np.flatnonzero(outputs["target"] == name)
+        if not len(rows):
+            continue
+        mean, tau = class_rank_scores(outputs, name)
+        clips = [
+            (
+                frame_positions(outputs["frames"][row]),
+                standardised(outputs["rank_scores"][row]),
+                apex_position(outputs["frames"][row], float(outputs["apex"][row])),
+            )
+            for row in rows[: CLIPS_PER_CLASS["rank"]]
+        ]
+        panels.append({"name": name, "n": len(rows), "tau": tau, "mean": mean, "clips": clips})
+    limit = 1.1 * max((abs(clip[1]).max() for panel in panels for clip in panel["clips"]), default=1.0) or 1.0
+    for panel in panels:
+        label = f"Rank scores against time, class {panel['name']}"
+        panel["chart"] = charts.rank_chart(panel.pop("mean"), panel.pop("clips"), limit, label)
+    return panels
+
+
+def _faces(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Choose the first clips of every class in the order of their keys: no look at how well they came out."""
+    chosen = []
+    for name in classes:
+        for row in np.flatnonzero(outputs["target"] == name)[: CLIPS_PER_CLASS["faces"]]:
+            chosen.append(
+                {
+                    "class": name,
+                    "clip": f"{outputs['subject'][row]} / {outputs['clip'][row]} @ {outputs['onset'][row]}",
+                    "true": charts.image_uri(outputs["true_dynamic_image"][row]),
+                    "made": charts.image_uri(outputs["dynamic_image"][row]),
+                }
+            )
+    return chosen

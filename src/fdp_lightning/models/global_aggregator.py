@@ -1,0 +1,100 @@
+"""The global relational aggregator (GRA), FDP's transformer block (P: arXiv 2509.06015; lineage Next-ViT's NTB)."""
+
+import torch
+from jaxtyping import Float
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.feed_forward import FeedForward
+from fdp_lightning.models.local_aggregator import MultiHeadConvAttention
+from fdp_lightning.models.patch_embed import PatchEmbed
+
+
+class ReducedSelfAttention(nn.Module):
+    """Multi-head self-attention over places, keys and values averaged over `sr_ratio`² neighbours in scan order.
+
+    Args:
+        channels: c.
+        head_channels: channels of one head; must divide c.
+        sr_ratio: spatial reduction of keys and values.
+    """
+
+    def __init__(self, channels: int, head_channels: int, sr_ratio: int = 1) -> None:
+        super().__init__()
+        if channels % head_channels:
+            raise ValueError(f"head_channels={head_channels} must divide the width {channels} of the global aggregator")
+        self.heads = channels // head_channels
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.project = nn.Linear(channels, channels)
+        self.reduction = sr_ratio**2
+        self.norm = nn.BatchNorm1d(channels) if sr_ratio > 1 else nn.Identity()
+
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Each place looks at all places of its own frame."""
+        n, c, h, w = maps.shape
+        tokens = maps.flatten(2)  # n c p
+        context = tokens
+        if self.reduction > 1:
+            context = self.norm(F.avg_pool1d(tokens, self.reduction))  # n c p/r
+        tokens, context = tokens.transpose(1, 2), context.transpose(1, 2)  # n p c
+        query, key, value = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # n heads p c/heads
+            for layer, x in ((self.query, tokens), (self.key, context), (self.value, context))
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = self.project(mixed.transpose(1, 2).flatten(2))  # n p c
+        return mixed.transpose(1, 2).reshape(n, c, h, w)
+
+
+class GlobalRelationalAggregator(nn.Module):
+    """Attention on a share of the channels, mixed with a local branch that is made from its result.
+
+    Args:
+        in_channels: of the maps that come in.
+        out_channels: of the maps that go out.
+        mix_ratio: share of `out_channels` that the attention works on; the rest is the local branch.
+        head_channels: of one head, in both branches.
+        sr_ratio: spatial reduction of keys and values.
+        mlp_ratio: hidden width of the perceptron over c.
+        drop_path: probability of dropping a branch for a sample.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        mix_ratio: float = 0.75,
+        head_channels: int = 8,
+        sr_ratio: int = 1,
+        mlp_ratio: float = 2.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        # Whole heads in both branches.
+        attended = round(out_channels * mix_ratio / head_channels) * head_channels
+        local = out_channels - attended
+        if not 0 < attended < out_channels or local % head_channels:
+            raise ValueError(
+                f"mix_ratio={mix_ratio} of {out_channels} channels leaves no whole heads of {head_channels} "
+                "for attention or for the local branch"
+            )
+        self.patch_embed = PatchEmbed(in_channels, attended)
+        self.norm = nn.BatchNorm2d(attended)
+        self.attention = ReducedSelfAttention(attended, head_channels, sr_ratio)
+        self.to_local = PatchEmbed(attended, local)
+        self.local = MultiHeadConvAttention(local, head_channels)
+        self.mlp_norm = nn.BatchNorm2d(out_channels)
+        self.mlp = FeedForward(out_channels, mlp_ratio)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+        """Maps to maps of the same resolution."""
+        x = self.patch_embed(maps)
+        x = x + self.drop_path(self.attention(self.norm(x)))
+        local = self.to_local(x)
+        local = local + self.drop_path(self.local(local))
+        x = torch.cat([x, local], dim=1)  # n d h w
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))

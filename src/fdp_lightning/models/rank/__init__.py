@@ -1,0 +1,1 @@
+"""Ranking in time: the scorer, its losses, and the pooling by scores."""

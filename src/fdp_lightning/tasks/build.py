@@ -1,0 +1,82 @@
+"""From configuration to objects: the one place where `hydra.utils.instantiate` is called."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.errors import UserError
+
+
+def build(node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a node; a value the object refuses is the user's mistake, anything else is a bug."""
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, ValueError):
+            raise UserError(f"{error.__cause__} (in {node._get_full_key('')})") from error
+        raise
+
+
+def settings(kind: type, node: DictConfig) -> Any:
+    """A settings dataclass from the node of the same fields."""
+    plain: Mapping[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    unknown = set(plain) - {f.name for f in fields(kind)}
+    if unknown:
+        raise UserError(f"{node._get_full_key('')} has no option {', '.join(sorted(unknown))}")
+    try:
+        return kind(**plain)
+    except ValueError as error:
+        raise UserError(f"{error} (in {node._get_full_key('')})") from error
+
+
+def build_protocol(config: DictConfig) -> Protocol:
+    """The protocol; raises UserError if it is made for another dataset than the one chosen."""
+    protocol: Protocol = settings(Protocol, config.protocol)
+    if protocol.dataset != config.data.name:
+        raise UserError(
+            f"protocol={protocol.name} is made for {protocol.dataset}, but data={config.data.name} was chosen.\n"
+            f"  Choose both, for example: data={protocol.dataset} protocol={protocol.name}"
+        )
+    return protocol
+
+
+def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
+    """The network, with the statistics of its training subjects."""
+    network = config.model.copy()
+    OmegaConf.set_struct(network, False)
+    for other in ("objective", "optimizer"):
+        network.pop(other)
+    return build(network, classes=classes, image_size=config.data.faces.size, mean=mean, std=std)
+
+
+def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> list[Any]:
+    """The Lightning loggers chosen by the group `logger`.
+
+    Args:
+        config: the configuration.
+        run: the run folder.
+        fold: where this fold's own log goes.
+        about: `name` and `job_type` of this process, for W&B.
+    """
+    chosen = []
+    for node in config.logger.values():
+        node = node.copy()
+        OmegaConf.set_struct(node, False)
+        if node._target_.endswith("WandbLogger"):
+            # One group per experiment/variant/seed: its folds and its pooled scores are found together.
+            group = "/".join(run.parts[-3:])
+            node.update({"save_dir": str(run), "group": group, **about})
+            node.name = f"{group}/{about['name']}"
+        else:
+            # Straight into the fold's folder: Lightning would add a name and a version number.
+            node.update({"save_dir": str(fold), "name": "", "version": ""})
+        chosen.append(build(node))
+    return chosen

@@ -1,0 +1,105 @@
+"""The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from fdp_lightning.data.build_store import build_store, list_sources, store_folder
+from fdp_lightning.data.clips import name_clips
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.store import MANIFEST, DamagedStoreError, open_store
+from fdp_lightning.processes import cpu_count
+from fdp_lightning.tasks.build import build, build_protocol, settings
+from fdp_lightning.tasks.progress import meter
+
+log = logging.getLogger("fdp_lightning")
+
+
+@dataclass(frozen=True)
+class ReadyData:
+    """Everything a fold needs of its dataset.
+
+    Attributes:
+        protocol: the classes.
+        clips: the protocol's clips that are in the store, with their class in `target`.
+        left_out: clips of the protocol that the store does not hold (policy `skip`).
+        without_clips: annotated subjects that have no clip under the protocol: a fold each that does not exist.
+        store: the folder of the verified store.
+        manifest: its manifest.
+        reused: whether the store was there already.
+    """
+
+    protocol: Protocol
+    clips: pd.DataFrame
+    left_out: pd.DataFrame
+    without_clips: list[str]
+    store: Path
+    manifest: Mapping[str, Any]
+    reused: bool
+
+
+def ready_data(config: DictConfig) -> ReadyData:
+    """Bring the dataset to where folds can read it; each step that was done before is found and skipped.
+
+    Raises:
+        UserError: of the folder, the workbook, the protocol's counts or the clips' frames.
+    """
+    protocol = build_protocol(config)
+    root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
+    annotated = build(config.data.adapter, root=root, name=config.data.name).clips(protocol.labels)
+    chosen = protocol.apply(annotated)
+    faces: FaceSettings = settings(FaceSettings, config.data.faces)
+    sources = list_sources(annotated)
+    folder = store_folder(Path(config.data.store), config.data.name, faces, config.data.policy, sources)
+    reused = _usable(folder)
+    if not reused:
+        workers = config.data.workers or cpu_count()
+        with meter(f"Aligning faces of {config.data.name}", "clips") as progress:
+            build_store(folder, annotated, sources, faces, config.data.policy, workers, progress)
+    store = open_store(folder, verify=not reused)
+    held = store.holds(chosen)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    if not held.all():
+        log.warning("%d clips are left out (data.policy=skip): %s", (~held).sum(), name_clips(chosen[~held]))
+    clips = chosen[held].reset_index(drop=True)
+    clips["onset"] = clips["onset"].astype("int64")
+    return ReadyData(
+        protocol=protocol,
+        clips=clips,
+        left_out=chosen[~held],
+        without_clips=sorted(set(annotated["subject"]) - set(clips["subject"])),
+        store=folder,
+        manifest=manifest,
+        reused=reused,
+    )
+
+
+def _usable(folder: Path) -> bool:
+    """Whether the store is there and whole; a damaged one is named and removed, to be built anew."""
+    if not folder.exists():
+        return False
+    try:
+        open_store(folder)
+    except DamagedStoreError as error:
+        log.warning("%s; it is built anew.", error)
+        shutil.rmtree(folder)
+        return False
+    return True
+
+
+def _synthetic_root(config: DictConfig) -> Path:
+    """Write the synthetic dataset of these settings, unless it is there; settings that differ lie side by side."""
+    generator = build(config.data.generate)
+    root = Path(config.data.root) / generator.digest()
+    if not root.exists():
+        with meter("Drawing synthetic faces", "clips") as progress:
+            generator.write(root, workers=config.data.workers or cpu_count(), progress=progress)
+    return root

@@ -1,0 +1,51 @@
+"""What a run was made with: environment.json beside its configuration."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+_PACKAGES = (
+    "fdp-lightning", "torch", "torchvision", "lightning", "torchmetrics", "timm", "albumentations", "facenet-pytorch",
+    "hydra-core", "numpy", "pandas", "opencv-python-headless",
+)  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Flat facts: git revision, versions, machine, command."""
+    return {
+        "command": command(),
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def command() -> str:
+    """The command that started this process, as a user would type it."""
+    return shlex.join(["python", "-m", "fdp_lightning", *sys.argv[1:]])
+
+
+def _git_revision() -> str:
+    """Of the source this package runs from; 'not a checkout' for an installed wheel."""
+    folder = Path(__file__).resolve().parent
+    try:
+        ask = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

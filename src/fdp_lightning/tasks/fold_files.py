@@ -1,0 +1,68 @@
+"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.clips import KEY
+from fdp_lightning.evaluation.predictions import write_predictions
+from fdp_lightning.files import write_atomic
+
+if TYPE_CHECKING:
+    from fdp_lightning.data.datamodule import FoldDataModule
+    from fdp_lightning.tasks.fold import FoldPlan
+    from fdp_lightning.training.recorder import HeldOutRecorder
+
+
+def write_outputs(
+    folder: Path,
+    plan: "FoldPlan",
+    data: "FoldDataModule",
+    outputs: Mapping[str, np.ndarray],
+    recorder: "HeldOutRecorder",
+) -> None:
+    """Write what the held-out clips gave.
+
+    Args:
+        folder: of the fold.
+        plan: of the fold.
+        data: its held-out clips.
+        outputs: of `FDPModule.predict_step`, one row per held-out clip.
+        recorder: its curves, and the probabilities of the oracle epoch.
+    """
+    classes = list(plan.config["protocol"]["classes"])
+    order = np.argsort(outputs["index"])
+    last = outputs["probabilities"][order]
+    selections = {"last": last}
+    if recorder.oracle is not None:
+        selections["oracle"] = recorder.oracle
+    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items()]
+    write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
+    write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
+    clips = data.test_clips
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        subject=clips["subject"].to_numpy(dtype=np.str_),
+        clip=clips["clip"].to_numpy(dtype=np.str_),
+        onset=clips["onset"].to_numpy(dtype=np.int64),
+        target=clips["target"].to_numpy(dtype=np.str_),
+        apex=clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
+        frames=data.test_frame_numbers,
+        **{name: outputs[name][order] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")},
+    )
+    write_atomic(folder / "outputs.npz", stream.getvalue())
+
+
+def _table(
+    plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
+) -> pd.DataFrame:
+    table = clips[[*KEY, "target"]].copy()
+    table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
+    for i, name in enumerate(classes):
+        table[f"prob_{name}"] = probabilities[:, i]
+    return table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))

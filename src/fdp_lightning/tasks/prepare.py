@@ -1,0 +1,38 @@
+"""`task=prepare`: the clip store of a dataset, a line per problem, and prepare.json."""
+
+import json
+import time
+
+from omegaconf import DictConfig
+
+from fdp_lightning.files import write_atomic
+from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.tasks.progress import clock
+
+
+def prepare(config: DictConfig) -> None:
+    """Build or find the store and say what was wrong with the clips; prepare.json lies in the store's folder."""
+    start = time.monotonic()
+    data = ready_data(config)
+    manifest = data.manifest
+    for problem in manifest["problems"]:
+        print(f"{problem['clip']}  {problem['kind']}: {problem['detail']}")
+    summary = {
+        "dataset": config.data.name,
+        "protocol": data.protocol.name,
+        "store": str(data.store),
+        "reused": data.reused,
+        "n_clips": manifest["clips"],
+        "n_frames": manifest["frames"],
+        "n_protocol_clips": len(data.clips),
+        "detections": manifest["detections"],
+        "policy": config.data.policy,
+        "left_out": [f"{s}/{c}" for s, c in zip(data.left_out["subject"], data.left_out["clip"], strict=True)],
+        "problems": manifest["problems"],
+    }
+    write_atomic(data.store / "prepare.json", json.dumps(summary, indent=1) + "\n")
+    state = "found whole" if data.reused else f"built in {clock(time.monotonic() - start)}"
+    print(
+        f"{manifest['clips']} clips, {manifest['frames']} frames, {len(manifest['problems'])} problems; "
+        f"{len(data.clips)} clips in protocol {data.protocol.name}\nstore ({state}): {data.store}"
+    )

@@ -1,0 +1,80 @@
+"""Progress with time left: bars in a terminal, lines in a log."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger("fdp_lightning")
+
+_LINE_EVERY_S = 15.0
+
+
+def console() -> Console:
+    """Where progress and messages go: standard error, so that results on standard output can be piped."""
+    return Console(stderr=True)
+
+
+def new_progress(screen: Console) -> Progress:
+    """The columns all bars of this project have."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("· left"),
+        TimeRemainingColumn(),
+        console=screen,
+    )
+
+
+class Meter:
+    """One quantity that grows to its total: `meter(done, total)`."""
+
+    def __init__(self, what: str, unit: str, progress: Progress | None) -> None:
+        self._what, self._unit, self._progress = what, unit, progress
+        self._task: TaskID | None = None
+        self._start = self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are finished."""
+        if self._progress is not None:
+            if self._task is None:
+                self._task = self._progress.add_task(self._what, total=total, unit=self._unit)
+            self._progress.update(self._task, completed=done, total=total)
+            return
+        now = time.monotonic()
+        if done == total or now - self._last_line >= _LINE_EVERY_S:
+            self._last_line = now
+            log.info("%s: %d/%d %s, %s", self._what, done, total, self._unit, time_left(now - self._start, done, total))
+
+
+@contextmanager
+def meter(what: str, unit: str) -> Iterator[Meter]:
+    """A meter in a terminal's bar, or in lines of the log."""
+    screen = console()
+    if not screen.is_terminal:
+        yield Meter(what, unit, None)
+        return
+    with new_progress(screen) as progress:
+        yield Meter(what, unit, progress)
+
+
+def time_left(elapsed: float, done: float, total: float) -> str:
+    """'1:05 left' if the rest goes as fast as what is done; the time taken when all is done."""
+    if done <= 0:
+        return "time left unknown"
+    if done >= total:
+        return f"in {clock(elapsed)}"
+    return f"{clock(elapsed / done * (total - done))} left"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,73 @@
+"""Pooling the folds of a run, and `task=report run=…`, which does it again without training."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from fdp_lightning.data.clips import KEY
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.files import write_atomic
+
+EXPECTED = "expected.json"
+"""Written by `loso` before the first fold: the clips a pooled table must hold, and the folds without clips."""
+
+
+def write_expected(run: Path, clips: pd.DataFrame, skipped_folds: list[str]) -> None:
+    """Leave in the run folder which clips its pooled predictions must hold, and which subjects have none."""
+    records = clips[[*KEY, "target"]].to_dict("records")
+    write_atomic(run / EXPECTED, json.dumps({"skipped_folds": skipped_folds, "clips": records}, indent=0) + "\n")
+
+
+def report(config: DictConfig) -> None:
+    """`task=report`: pooled scores and report.html of the folds that lie in `run`."""
+    if config.run is None:
+        raise UserError("task=report needs the run folder: run=runs/<experiment>/<variant>/seed-<s>")
+    run = Path(config.run)
+    if not (run / EXPECTED).is_file():
+        raise UserError(f"{run} is no run folder (no {EXPECTED} in it). Runs lie under {config.runs}/")
+    of_run = OmegaConf.load(run / "config.yaml")
+    assert isinstance(of_run, DictConfig)
+    if config.report.show_faces is not None:
+        of_run.report.show_faces = config.report.show_faces
+    of_run.report.title = config.report.title or of_run.report.title
+    pool_run(run, of_run)
+
+
+def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
+    """Pool the folds' predictions into predictions.csv, metrics.json and report.html, and print the table.
+
+    Args:
+        run: the run folder; its folds are finished.
+        config: the configuration of the run.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: a clip is missing or doubled.
+    """
+    plan = json.loads((run / EXPECTED).read_text())
+    expected = pd.DataFrame(plan["clips"])
+    classes = list(config.protocol.classes)
+    folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if ".partial" not in path.parent.name)
+    pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
+    write_predictions(run / "predictions.csv", pooled, classes)
+    metrics = summarise(pooled, classes, config.protocol.name, plan["skipped_folds"])
+    write_metrics(run / "metrics.json", metrics)
+    faces = config.report.show_faces
+    page = build_report(
+        run,
+        title=config.report.title or " · ".join(run.parts[-3:]),
+        show_faces=bool(config.data.show_faces if faces is None else faces),
+        synthetic=config.data.generate is not None,
+    )
+    Console().print(terminal_table(metrics))
+    print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
+    return metrics

@@ -1,0 +1,104 @@
+"""Where a run lives, and how its own finished folds are known again.
+
+`runs/<experiment>/<variant>/seed-<s>/` follows from the command alone, so the same command finds its own folds. What
+changes a result but not the path (a YAML file or the source was edited) shows in the fingerprint; folds of another
+fingerprint are moved aside, never mixed in and never deleted.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.files import sha256, write_atomic
+
+_NOT_IN_NAME = re.compile(
+    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|report\..*|loso\.workers)$"
+)
+_PACKAGE = Path(__file__).resolve().parents[1]
+_LONGEST_NAME = 120
+
+
+def run_folder(config: DictConfig) -> Path:
+    """The folder of this command's run; `run=<path>` overrides it."""
+    if config.run is not None:
+        return Path(config.run)
+    choices = HydraConfig.get().runtime.choices
+    experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
+    variant = _variant(HydraConfig.get().overrides.task)
+    if choices.get("debug") not in (None, "true"):
+        variant = f"debug-{choices['debug']}"
+    return Path(config.runs) / experiment / variant / f"seed-{config.seed}"
+
+
+def _variant(overrides: Iterable[str]) -> str:
+    """The overrides that make this run differ from its experiment, as one folder name."""
+    parts = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if not _NOT_IN_NAME.match(key):
+            parts.append(f"{key}={value}")
+    name = re.sub(r"[^\w=.,+-]", "_", ",".join(sorted(parts))) or "default"
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def fingerprint(config: DictConfig, store: Path) -> str:
+    """Twelve hexadecimal digits over all that decides the predictions: settings, clips, source code."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    data = {k: v for k, v in plain["data"].items() if k in ("sampling", "augmentation", "batch_size")}
+    decisive = {
+        "seed": plain["seed"],
+        "data": data,
+        "protocol": {k: v for k, v in plain["protocol"].items() if k not in ("expected", "source", "strict")},
+        "model": plain["model"],
+        "trainer": plain["trainer"],
+        "cpu_threads": plain["loso"]["cpu_threads"],
+        "store": store.name,
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for room in ("models", "training", "data"):
+        for source in sorted((_PACKAGE / room).rglob("*.py")):
+            if "synthetic" not in source.parts:
+                # The syntax tree: comments and formatting may change, the program may not.
+                digest.update(ast.dump(ast.parse(source.read_text())).encode())
+    return digest.hexdigest()[:12]
+
+
+def seal(fold: Path, facts: dict[str, Any]) -> None:
+    """Write fold.json, the mark of a finished fold, with the checksums of its files."""
+    files = sorted(p for p in fold.rglob("*") if p.is_file() and p.name not in ("fold.json", "log.txt"))
+    checksums = {str(p.relative_to(fold)): sha256(p) for p in files if "log" not in p.relative_to(fold).parts[:-1]}
+    write_atomic(fold / "fold.json", json.dumps({**facts, "checksums": checksums}, indent=1))
+
+
+def finished(fold: Path, expected_fingerprint: str) -> tuple[bool, str]:
+    """Whether a fold can be used as it is, and if not, why ('' when there is none yet)."""
+    if not fold.exists():
+        return False, ""
+    try:
+        facts = json.loads((fold / "fold.json").read_text())
+        if facts["fingerprint"] != expected_fingerprint:
+            return False, "it was made with other settings, clips or source code"
+        for name, checksum in facts["checksums"].items():
+            if sha256(fold / name) != checksum:
+                return False, f"{name} is not what was written (checksum differs)"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return False, f"it is not whole ({error})"
+    return True, ""
+
+
+def set_aside(run: Path, fold: Path) -> Path:
+    """Move a fold that cannot be used out of the way, keeping it."""
+    place = run / "superseded"
+    place.mkdir(parents=True, exist_ok=True)
+    number = sum(1 for _ in place.glob(f"{fold.name}-*")) + 1
+    return Path(shutil.move(fold, place / f"{fold.name}-{number}"))

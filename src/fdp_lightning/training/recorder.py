@@ -1,0 +1,71 @@
+"""Recording the held-out subject after each epoch, for the curves and for the `oracle` selection.
+
+The recorder looks and never acts: no gradient, no random number, no stopping and no choice of epoch comes of it. `oracle`
+is what most published code reports; it is read off the same training run and always printed beside `last`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from fdp_lightning.training.module import FDPModule, kendall_tau
+
+
+class HeldOutRecorder(L.Callback):
+    """Curves of both sides, and the probabilities of the epoch that is best on the held-out subject.
+
+    Args:
+        loader: makes the loader of the held-out clips, in the order of the clip table.
+        on_epoch: called with the number of epochs done.
+
+    Attributes:
+        curves: one dictionary per epoch.
+        oracle: probabilities of the most accurate epoch (the earliest among equals), shape (n, k).
+    """
+
+    def __init__(self, loader: Callable[[], DataLoader[Any]], on_epoch: Callable[[int], None]) -> None:
+        self._loader, self._on_epoch = loader, on_epoch
+        self._best = -1.0
+        self.curves: list[dict[str, float]] = []
+        self.oracle: np.ndarray | None = None
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Evaluate the held-out clips with the weights of this epoch."""
+        assert isinstance(pl_module, FDPModule)
+        probabilities, row = self._evaluate(pl_module)
+        train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+        self.curves.append({"epoch": trainer.current_epoch + 1, **train, **row})
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step=trainer.global_step)
+        if row["test/accuracy"] > self._best:
+            self._best, self.oracle = row["test/accuracy"], probabilities
+        self._on_epoch(trainer.current_epoch + 1)
+
+    @torch.inference_mode()
+    def _evaluate(self, module: FDPModule) -> tuple[np.ndarray, dict[str, float]]:
+        module.eval()
+        totals: dict[str, float] = {}
+        probabilities = []
+        clips = 0
+        for batch in self._loader():
+            batch = {name: tensor.to(module.device) for name, tensor in batch.items()}
+            output, losses = module.evaluate(batch)
+            n = len(batch["target"])
+            values = {
+                "test/loss": losses.total,
+                "test/emotion_loss": losses.emotion,
+                "test/dynamic_image_loss": losses.dynamic_image,
+                "test/rank_loss": losses.rank,
+                "test/accuracy": (output.logits.argmax(dim=1) == batch["target"]).double().mean(),
+                "test/kendall_tau": kendall_tau(output.scores).mean(),
+            }
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + float(value) * n
+            probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
+            clips += n
+        module.train()
+        return np.concatenate(probabilities), {name: total / clips for name, total in totals.items()}

@@ -1,0 +1,115 @@
+"""A run folder as the tasks write it, filled with random numbers: nothing of it comes from a face."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.evaluation.predictions import pool, write_predictions
+from fdp_lightning.evaluation.summary import summarise, write_metrics
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+
+
+def make_predictions(
+    subjects: int = 6,
+    clips: int = 10,
+    classes: Sequence[str] = tuple(CLASSES),
+    selections: Sequence[str] = ("last", "oracle"),
+    skill: float = 0.5,
+    seed: int = 0,
+    balanced: bool = True,
+) -> pd.DataFrame:
+    """Random predictions that are right more often than chance; `oracle` is a little better than `last`."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for subject in range(subjects):
+        shares = np.arange(1, len(classes) + 1) / np.arange(1, len(classes) + 1).sum()
+        targets = (
+            np.arange(clips) % len(classes) if balanced else random.choice(len(classes), clips, p=shares)
+        )
+        own = float(np.clip(random.normal(skill, 0.12), 0.05, 0.95))
+        for selection in selections:
+            for clip, target in enumerate(targets):
+                right = random.random() < own + 0.08 * (selection == "oracle")
+                guess = int(target) if right else int(random.integers(len(classes)))
+                probabilities = random.dirichlet(
+                    np.ones(len(classes)) + 3 * (np.arange(len(classes)) == guess)
+                )
+                name = f"{subject + 1:03d}"
+                rows.append(
+                    {
+                        "dataset": "synthetic",
+                        "subject": name,
+                        "clip": f"{name}_{clip + 1}",
+                        "onset": 100 * clip + 1,
+                        "target": classes[target],
+                        "prediction": classes[int(probabilities.argmax())],
+                        **{f"prob_{c}": p for c, p in zip(classes, probabilities, strict=True)},
+                        "selection": selection,
+                        "fold": name,
+                        "seed": 42,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def make_run(
+    run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size: int = 16, **options: object
+) -> Path:
+    """Write a whole run folder; returns it."""
+    table = make_predictions(subjects, clips, **options)  # type: ignore[arg-type]
+    classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
+    random = np.random.default_rng(1)
+    folds = []
+    for name, part in table.groupby("fold"):
+        folder = run / "folds" / str(name)
+        write_predictions(folder / "predictions.csv", part, classes)
+        folds.append(part.reset_index(drop=True))
+        steps = np.arange(epochs)
+        decay = np.exp(-steps / max(epochs / 3, 1))
+        noise = lambda scale: random.normal(0, scale, epochs)  # noqa: E731
+        pd.DataFrame(
+            {
+                "epoch": steps,
+                "train/loss": 3.2 * decay + 0.6 + noise(0.08),
+                "train/emotion_loss": 1.4 * decay + 0.2 + noise(0.05),
+                "train/rank_loss": 0.6 * decay + 0.1 + noise(0.02),
+                "train/dynamic_image_loss": 0.02 * decay + 0.004 + noise(0.0006),
+                "train/kendall_tau": 0.95 * (1 - decay) + noise(0.02),
+                "test/accuracy": 0.2 + 0.35 * (1 - decay) + noise(0.05),
+                "test/uf1": 0.15 + 0.3 * (1 - decay) + noise(0.05),
+                "test/kendall_tau": 0.7 * (1 - decay) + noise(0.06),
+            }
+        ).to_csv(folder / "curves.csv", index=False)
+        (folder / "fold.json").write_text("{}")
+        last = part[part["selection"] == "last"]
+        n, t = len(last), 8
+        frames = last["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
+        middle = np.linspace(-0.5, 0.5, size)
+        blob = np.exp(-12 * (middle[:, None] ** 2 + (middle[None, :] - 0.1) ** 2))
+        true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
+        np.savez_compressed(
+            folder / "outputs.npz",
+            subject=last["subject"].to_numpy(dtype="U"),
+            clip=last["clip"].to_numpy(dtype="U"),
+            onset=last["onset"].to_numpy(),
+            target=last["target"].to_numpy(dtype="U"),
+            rank_scores=(2 * np.linspace(0, 1, t) + random.normal(0, 0.35, (n, t))).astype(np.float32),
+            frames=frames,
+            apex=np.where(random.random(n) < 0.2, np.nan, frames[:, 0] + random.uniform(12, 28, n)),
+            true_dynamic_image=true,
+            dynamic_image=((true + true.mean(0)) / 2).astype(np.float32),
+        )
+    expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
+    pooled = pool(folds, expected, classes)
+    write_predictions(run / "predictions.csv", pooled, classes)
+    write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))
+    (run / "config.yaml").write_text(
+        "command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n"
+    )
+    versions = {"revision": "0123abc", "python": "3.11", "torch": "2.15.0", "threads": 2, "seconds": 412.5}
+    (run / "environment.json").write_text(json.dumps(versions))
+    return run

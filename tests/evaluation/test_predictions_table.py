@@ -1,0 +1,154 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_predictions
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.predictions import KEY, columns_of, pool, read_predictions, write_predictions
+
+Change = Callable[[str], str]
+
+
+def _expected(table: pd.DataFrame) -> pd.DataFrame:
+    return table.loc[table["selection"] == "last", [*KEY, "target"]].reset_index(drop=True)
+
+
+def _folds(table: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part.reset_index(drop=True) for _, part in table.groupby("fold")]
+
+
+def test_round_trip_is_exact(tmp_path: Path, predictions: pd.DataFrame) -> None:
+    predictions["subject"] = predictions["fold"] = "010"  # neither 10 nor 8
+    predictions["clip"] = [f'NA, "{i}"' for i in range(len(predictions))]
+    write_predictions(tmp_path / "p.csv", predictions, CLASSES)
+    table, classes = read_predictions(tmp_path / "p.csv")
+    assert classes == CLASSES
+    assert list(table.columns) == columns_of(CLASSES)
+    for name in columns_of(CLASSES):
+        assert table[name].tolist() == predictions[name].tolist(), name
+    write_predictions(tmp_path / "q.csv", table, classes)
+    assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+
+
+def test_single_precision_probabilities_keep_their_value(tmp_path: Path, predictions: pd.DataFrame) -> None:
+    names = [f"prob_{name}" for name in CLASSES]
+    single = predictions.astype(dict.fromkeys(names, np.float32))
+    write_predictions(tmp_path / "p.csv", single, CLASSES)
+    table, _ = read_predictions(tmp_path / "p.csv")
+    assert (table[names].to_numpy() == single[names].to_numpy().astype(np.float64)).all()
+
+
+def test_numbers_as_subjects_are_a_bug(tmp_path: Path, predictions: pd.DataFrame) -> None:
+    with pytest.raises(TypeError, match="subject"):
+        write_predictions(tmp_path / "p.csv", predictions.assign(subject=10), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "", "empty"),
+        (lambda text: text.splitlines()[0] + "\n", "no rows"),
+        (lambda text: text[:-2], "truncated"),
+        (lambda text: text[:-9] + "\n", "row 120 has"),
+        (lambda text: text.replace("selection", "chosen", 1), "lack the columns selection"),
+        (lambda text: text.replace("subject,clip", "clip,subject", 1), "in this order"),
+        (lambda text: text.replace(",101,", ",1e2,", 1), "number was expected"),
+        (lambda text: text.replace(",last,", ",best,", 1), "selection is not one of"),
+        (lambda text: text.replace(",001,42", ",,42", 1), "not all given"),
+    ],
+)
+def test_damaged_file_is_refused(
+    tmp_path: Path, predictions: pd.DataFrame, change: Change, said: str
+) -> None:
+    path = tmp_path / "p.csv"
+    write_predictions(path, predictions, CLASSES)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=said) as raised:
+        read_predictions(path)
+    assert str(path) in str(raised.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.csv"):
+        read_predictions(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("prob_disgust", np.nan, "not a finite number"),
+        ("prob_disgust", np.inf, "not a finite number"),
+        ("prob_disgust", -0.5, "negative"),
+        ("prob_disgust", 1.5, "sum to 1"),
+        ("prediction", "boredom", "prediction is not a class"),
+        ("target", "boredom", "target is not a class"),
+    ],
+)
+def test_unusable_row_is_named(
+    tmp_path: Path, predictions: pd.DataFrame, column: str, value: object, said: str
+) -> None:
+    predictions.loc[3, column] = value
+    with pytest.raises(UserError, match=said) as raised:
+        write_predictions(tmp_path / "p.csv", predictions, CLASSES)
+    assert "synthetic/001/001_4@301" in str(raised.value)
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_pool_forgets_the_order_of_folds_and_rows() -> None:
+    table = make_predictions(selections=("oracle", "inner", "last"))
+    pooled = pool(_folds(table), _expected(table), CLASSES)
+    shuffled = table.sample(frac=1, random_state=1)
+    again = pool(_folds(shuffled)[::-1], _expected(shuffled), CLASSES)
+    pd.testing.assert_frame_equal(pooled, again)
+    assert list(dict.fromkeys(pooled["selection"])) == ["last", "inner", "oracle"]
+    last = pooled[pooled["selection"] == "last"]
+    assert last[KEY].to_numpy().tolist() == sorted(last[KEY].to_numpy().tolist())
+
+
+CLIP = "synthetic/002/002_3@201"
+
+
+@pytest.mark.parametrize("selection", ["last", "oracle"])
+def test_missing_clip_fails(predictions: pd.DataFrame, selection: str) -> None:
+    rows = (predictions["clip"] == "002_3") & (predictions["selection"] == selection)
+    with pytest.raises(UserError, match=rf"'{selection}': 1 of 60 clips missing: {CLIP}"):
+        pool(_folds(predictions[~rows]), _expected(predictions), CLASSES)
+
+
+def test_doubled_clip_fails(predictions: pd.DataFrame) -> None:
+    rows = predictions[(predictions["clip"] == "002_3") & (predictions["selection"] == "last")]
+    with pytest.raises(UserError, match=f"more than once: {CLIP}"):
+        pool([*_folds(predictions), rows], _expected(predictions), CLASSES)
+
+
+def test_foreign_clip_fails(predictions: pd.DataFrame) -> None:
+    expected = _expected(predictions)
+    with pytest.raises(UserError, match=f"not in the protocol: {CLIP}"):
+        pool(_folds(predictions), expected[expected["clip"] != "002_3"], CLASSES)
+
+
+def test_changed_target_fails(predictions: pd.DataFrame) -> None:
+    expected = _expected(predictions)
+    expected.loc[expected["clip"] == "002_3", "target"] = "others"
+    with pytest.raises(UserError, match=f"{CLIP}.*'repression', the protocol 'others'"):
+        pool(_folds(predictions), expected, CLASSES)
+
+
+def test_same_clip_name_of_another_onset_is_another_clip(predictions: pd.DataFrame) -> None:
+    predictions["clip"] = "a"  # CAS(ME)³: 191 folders hold several clips
+    assert len(pool(_folds(predictions), _expected(predictions), CLASSES)) == len(predictions)
+
+
+def test_mixed_runs_fail(predictions: pd.DataFrame) -> None:
+    first, *others = _folds(predictions)
+    with pytest.raises(UserError, match="different seeds"):
+        pool([first.assign(seed=7), *others], _expected(predictions), CLASSES)
+    with pytest.raises(UserError, match="other classes"):
+        pool(_folds(predictions), _expected(predictions), CLASSES[::-1])
+    with pytest.raises(UserError, match="'last'"):
+        pool(_folds(predictions[predictions["selection"] == "oracle"]), _expected(predictions), CLASSES)
+    with pytest.raises(UserError, match="No fold"):
+        pool([], _expected(predictions), CLASSES)

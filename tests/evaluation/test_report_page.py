@@ -1,0 +1,225 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_runs import make_run
+from scipy.stats import kendalltau
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.folds import (
+    apex_position,
+    frame_positions,
+    kendall_tau,
+    read_curves,
+    standardised,
+)
+from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.summary import summarise, write_metrics
+
+SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "origin"]
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load, and complains about tags that do not match."""
+
+    VOID = ("meta", "img", "br", "hr", "link")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.unlabelled: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.loads += [
+            value
+            for name, value in attrs
+            if value and name in ("src", "href", "xlink:href", "srcset", "data")
+        ]
+        if "id" in given:
+            self.ids.append(given["id"] or "")
+        if (tag == "img" and not given.get("alt")) or (tag == "svg" and not given.get("aria-label")):
+            self.unlabelled.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+
+def _text(run: Path, show_faces: bool = False, synthetic: bool = False) -> str:
+    return build_report(run, "A title", show_faces, synthetic).read_text()
+
+
+def test_page_is_self_contained_and_whole(run: Path) -> None:
+    text = _text(run, show_faces=True)
+    assert "Synthetic data:" not in text
+    page = Page(text)
+    assert all(load.startswith(("#", "data:image/png;base64,")) for load in page.loads)
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
+    assert not page.unlabelled
+    assert page.tags.count("svg") == 1 + 6 + 3  # overview; quantities; classes
+    assert page.tags.count("img") == 2 * 2 * 3
+
+
+def test_numbers_are_those_of_metrics(run: Path) -> None:
+    text = _text(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for row in (*metrics["selections"].values(), metrics["floors"]["majority"], metrics["floors"]["chance"]):
+        for name in ("accuracy", "uf1", "uar", "weighted_f1"):
+            assert f"<td>{row[name]:.3f}" in text
+    low, high = metrics["selections"]["last"]["ci95"]["uf1"]
+    assert f"{low:.3f}–{high:.3f}" in text
+    for words in (
+        "oracle, not comparable",
+        "optimism gap",
+        "synthetic_5c",
+        "no clip of them: 024, 036",
+        "0123abc",
+    ):
+        assert words in text
+    assert "<code>python -m fdp_lightning +experiment=synthetic_loso seed=42</code>" in text
+
+
+def test_same_files_same_bytes(run: Path) -> None:
+    assert _text(run, show_faces=True) == _text(run, show_faces=True)
+
+
+def test_no_face_unless_asked_and_a_banner_on_synthetic_data(run: Path) -> None:
+    text = _text(run, synthetic=True)
+    assert "Synthetic data:" in text
+    assert "<img" not in text
+    assert "data:image" not in text
+    assert "report.show_faces=true" in text
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    evil = '<b onload="x">&$x$'
+    run = make_run(tmp_path / "run", subjects=3, clips=4, classes=[evil, "other"])
+    (run / "config.yaml").write_text("note: <script>alert(1)</script>\n")
+    text = build_report(run, "<i>title</i>", True, False).read_text()
+    Page(text)
+    assert "<b onload" not in text
+    assert "<script>" not in text
+    assert "<i>title" not in text
+    assert "&lt;b onload=&#34;x&#34;&gt;&amp;$x$" in text
+
+
+def test_gallery_ignores_the_predictions(run: Path) -> None:
+    pictures = re.findall(r'alt="[^"]*"', _text(run, show_faces=True))
+    table = (run / "predictions.csv").read_text()
+    metrics = json.loads((run / "metrics.json").read_text())
+    frame, classes = read_predictions(run / "predictions.csv")
+    frame["prediction"] = "others"
+    write_predictions(run / "predictions.csv", frame, classes)
+    write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
+    assert (run / "predictions.csv").read_text() != table
+    assert re.findall(r'alt="[^"]*"', _text(run, show_faces=True)) == pictures
+
+
+def test_missing_parts_are_said(run: Path) -> None:
+    for path in (*run.glob("folds/*/outputs.npz"), *run.glob("folds/*/curves.csv")):
+        path.unlink()
+    (run / "config.yaml").unlink()
+    (run / "environment.json").unlink()
+    text = _text(run, show_faces=True)
+    for words in ("has a curves.csv", "has an outputs.npz", "No config.yaml", "No environment.json"):
+        assert words in text
+    assert all(f'id="{name}"' in text for name in SECTIONS)
+
+
+def test_damaged_outputs_are_named_and_not_read(run: Path) -> None:
+    (run / "folds/002/outputs.npz").write_bytes(b"PK\x03\x04 cut off")
+    path = run / "folds/003/outputs.npz"
+    with np.load(path) as arrays:
+        pickled = dict(arrays) | {"target": arrays["target"].astype(object)}
+    np.savez(path, **pickled)  # loading it would execute what is in the file
+    text = _text(run)
+    assert "2 of 4 folds" in text
+    assert re.search(r"Could not be read: 002 \(.*\), 003 \(", text)
+
+
+def test_pages_need_a_pooled_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.json"):
+        _text(tmp_path)
+    table = (run / "predictions.csv").read_text().splitlines(keepends=True)
+    (run / "predictions.csv").write_text("".join(table[:-1]))
+    with pytest.raises(UserError, match="not of predictions"):
+        _text(run)
+    (run / "metrics.json").write_text('{"protocol":')
+    with pytest.raises(UserError, match="expected JSON"):
+        _text(run)
+
+
+def test_single_subject_has_a_page(tmp_path: Path) -> None:
+    assert "too few subjects" in _text(make_run(tmp_path / "run", subjects=1, epochs=1))
+
+
+def test_fold_f1_is_not_averaged(run: Path) -> None:
+    curves, note = read_curves(run)
+    assert list(curves) == [
+        "loss",
+        "emotion_loss",
+        "rank_loss",
+        "dynamic_image_loss",
+        "kendall_tau",
+        "accuracy",
+    ]
+    assert list(curves["kendall_tau"]) == ["train", "test"]
+    line = curves["loss"]["train"]
+    assert (line["low"] <= line["mean"]).all() and (line["mean"] <= line["high"]).all()
+    assert note == "4 folds."
+
+
+def test_positions_of_frames_and_apex() -> None:
+    frames = np.array([10, 20, 50])
+    assert frame_positions(frames) == pytest.approx([0, 0.25, 1])
+    assert frame_positions(np.array([5, 5, 5])) == pytest.approx([0, 0.5, 1])
+    assert apex_position(frames, 30.0) == pytest.approx(0.5)
+    # SAMM 032_3_1 has its apex before the onset.
+    assert apex_position(frames, 3.0) is None
+    assert apex_position(frames, float("nan")) is None
+
+
+def test_standardised_scores_forget_offset_and_scale() -> None:
+    scores = np.array([1.0, 2.0, 4.0])
+    assert standardised(7 * scores - 3) == pytest.approx(standardised(scores))
+    assert standardised(np.full(3, 2.0)) == pytest.approx(np.zeros(3))
+
+
+def test_kendall_tau_is_scipys() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        scores = random.integers(0, 5, 8).astype(float)  # with ties
+        assert kendall_tau(scores) == pytest.approx(kendalltau(np.arange(8), scores).statistic)
+
+
+def test_evaluation_needs_neither_torch_nor_models() -> None:
+    # matplotlib is allowed, but only once something is drawn
+    code = (
+        "import sys, fdp_lightning.evaluation.report, fdp_lightning.evaluation.terminal\n"
+        "heavy = {'torch', 'lightning', 'matplotlib', 'fdp_lightning.data', 'fdp_lightning.models'}\n"
+        "sys.exit(str(found) if (found := heavy & set(sys.modules)) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
