@@ -1,9 +1,12 @@
-"""Files that are either whole or absent: atomic writes and checksums."""
+"""Files and folders that are either whole or absent: atomic writes and checksums."""
 
 import contextlib
 import hashlib
 import os
 import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -22,9 +25,7 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     try:
         # O_EXCL with mode 666 leaves the permissions to the umask; tempfile would make the file private
         # (600).
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-        )
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -52,3 +53,62 @@ def sha256(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """Give a temporary sibling of `root` to write into, and rename it to `root` when the block ends well.
+
+    Two processes may write the same folder at once: the second to finish throws its own away. What killed writers of
+    this machine left behind is removed.
+
+    Args:
+        root: the folder to make; it may exist if it is empty.
+        is_whole: whether a folder that came to `root` meanwhile holds the finished result.
+
+    Raises:
+        OSError: `root` holds something else, or the disk is full.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{root.name}.{socket.gethostname()}."
+    _remove_leftovers(root.parent, prefix)
+    temporary = root.with_name(f"{prefix}{os.getpid()}{_PARTIAL}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
+        try:
+            temporary.rename(root)
+        except OSError:
+            if not is_whole(root):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_partial(folder: Path) -> bool:
+    """Whether a folder is one that `atomic_folder` is still writing, or was when it was killed."""
+    return folder.name.endswith(_PARTIAL)
+
+
+_PARTIAL = ".partial"
+
+
+def _remove_leftovers(parent: Path, prefix: str) -> None:
+    for folder in parent.iterdir():
+        pid = folder.name.removeprefix(prefix).removesuffix(_PARTIAL)
+        if folder.name == f"{prefix}{pid}{_PARTIAL}" and pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there os.kill has no harmless signal to ask with
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

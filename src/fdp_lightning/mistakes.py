@@ -39,7 +39,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return _explain_unknown_key(match[1], arguments)
     if match := _MISSING_OPTION.search(text):
         options = match[3].split()
-        return f"there is no '{match[1]}'.{_guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
+        return (
+            f"there is no '{match[1]}'.{_guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
+        )
     cause = f"\n  {error.__cause__}" if error.__cause__ else ""
     return f"{text}{cause}"
 

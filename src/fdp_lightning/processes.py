@@ -10,7 +10,11 @@ _PRELOAD = [
     "cv2",
     "torch",
     "torchmetrics",
-    "lightning.pytorch",
+    "lightning",
+    "timm.layers",
+    "jaxtyping",
+    "pyarrow.parquet",
+    "hydra.utils",
     "albumentations",
     "facenet_pytorch",
 ]

@@ -27,17 +27,13 @@ def make_predictions(
     rows = []
     for subject in range(subjects):
         shares = np.arange(1, len(classes) + 1) / np.arange(1, len(classes) + 1).sum()
-        targets = (
-            np.arange(clips) % len(classes) if balanced else random.choice(len(classes), clips, p=shares)
-        )
+        targets = np.arange(clips) % len(classes) if balanced else random.choice(len(classes), clips, p=shares)
         own = float(np.clip(random.normal(skill, 0.12), 0.05, 0.95))
         for selection in selections:
             for clip, target in enumerate(targets):
                 right = random.random() < own + 0.08 * (selection == "oracle")
                 guess = int(target) if right else int(random.integers(len(classes)))
-                probabilities = random.dirichlet(
-                    np.ones(len(classes)) + 3 * (np.arange(len(classes)) == guess)
-                )
+                probabilities = random.dirichlet(np.ones(len(classes)) + 3 * (np.arange(len(classes)) == guess))
                 name = f"{subject + 1:03d}"
                 rows.append(
                     {
@@ -56,9 +52,7 @@ def make_predictions(
     return pd.DataFrame(rows)
 
 
-def make_run(
-    run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size: int = 16, **options: object
-) -> Path:
+def make_run(run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size: int = 16, **options: object) -> Path:
     """Write a whole run folder; returns it."""
     table = make_predictions(subjects, clips, **options)  # type: ignore[arg-type]
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
@@ -107,9 +101,7 @@ def make_run(
     pooled = pool(folds, expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
     write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))
-    (run / "config.yaml").write_text(
-        "command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n"
-    )
+    (run / "config.yaml").write_text("command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n")
     versions = {"revision": "0123abc", "python": "3.11", "torch": "2.15.0", "threads": 2, "seconds": 412.5}
     (run / "environment.json").write_text(json.dumps(versions))
     return run

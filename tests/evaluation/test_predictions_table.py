@@ -60,9 +60,7 @@ def test_numbers_as_subjects_are_a_bug(tmp_path: Path, predictions: pd.DataFrame
         (lambda text: text.replace(",001,42", ",,42", 1), "not all given"),
     ],
 )
-def test_damaged_file_is_refused(
-    tmp_path: Path, predictions: pd.DataFrame, change: Change, said: str
-) -> None:
+def test_damaged_file_is_refused(tmp_path: Path, predictions: pd.DataFrame, change: Change, said: str) -> None:
     path = tmp_path / "p.csv"
     write_predictions(path, predictions, CLASSES)
     path.write_text(change(path.read_text()))

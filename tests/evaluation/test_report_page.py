@@ -44,9 +44,7 @@ class Page(HTMLParser):
         given = dict(attrs)
         self.tags.append(tag)
         self.loads += [
-            value
-            for name, value in attrs
-            if value and name in ("src", "href", "xlink:href", "srcset", "data")
+            value for name, value in attrs if value and name in ("src", "href", "xlink:href", "srcset", "data")
         ]
         if "id" in given:
             self.ids.append(given["id"] or "")

@@ -23,13 +23,9 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
     assert metrics.accuracy(matrix) == pytest.approx(accuracy_score(target, prediction))
     assert metrics.uf1(matrix) == pytest.approx(f1_score(target, prediction, average="macro", **kept))
     assert metrics.uar(matrix) == pytest.approx(recall_score(target, prediction, average="macro", **kept))
-    assert metrics.weighted_f1(matrix) == pytest.approx(
-        f1_score(target, prediction, average="weighted", **kept)
-    )
+    assert metrics.weighted_f1(matrix) == pytest.approx(f1_score(target, prediction, average="weighted", **kept))
     assert metrics.f1(matrix) == pytest.approx(f1_score(target, prediction, average=None, **kept))
-    assert metrics.precision(matrix) == pytest.approx(
-        precision_score(target, prediction, average=None, **kept)
-    )
+    assert metrics.precision(matrix) == pytest.approx(precision_score(target, prediction, average=None, **kept))
 
 
 def test_batches_score_like_single_matrices() -> None:

@@ -25,11 +25,7 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
         raise AssertionError(f"{constant} is not JSON")
 
     read = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
-    assert (
-        read
-        == metrics
-        == summarise(*read_predictions(tmp_path / "predictions.csv"), "casme2_5c_246", ["024"])
-    )
+    assert read == metrics == summarise(*read_predictions(tmp_path / "predictions.csv"), "casme2_5c_246", ["024"])
     top = "protocol classes n_clips n_subjects skipped_folds selections optimism_gap floors"
     assert list(read) == top.split()
     assert (read["n_clips"], read["n_subjects"]) == (60, 6)
@@ -93,15 +89,11 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     target = np.repeat(np.arange(len(counts)), counts)
     guesses = product(range(len(counts)), repeat=len(target))
     matrices = np.stack([confusion(target, np.array(guess), len(counts)) for guess in guesses])
-    assert chance(np.array(counts)) == pytest.approx(
-        {name: score(matrices).mean() for name, score in SCORES.items()}
-    )
+    assert chance(np.array(counts)) == pytest.approx({name: score(matrices).mean() for name, score in SCORES.items()})
 
 
 def test_terminal_table_names_every_row() -> None:
-    metrics = summarise(
-        make_predictions(selections=("last", "inner", "oracle")), CLASSES, "casme2_5c_246", ["024"]
-    )
+    metrics = summarise(make_predictions(selections=("last", "inner", "oracle")), CLASSES, "casme2_5c_246", ["024"])
     stream = io.StringIO()
     Console(file=stream, width=80).print(terminal_table(metrics))
     text = stream.getvalue()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for its newest version
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 
 class ClipAugmentation:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from fdp_lightning.data.frames import FrameFile, frames_between, list_frames
 from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem, prepare_clip
 from fdp_lightning.data.store import FORMAT, FRAMES, INDEX, MANIFEST
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import sha256
+from fdp_lightning.files import atomic_folder, sha256
 from fdp_lightning.processes import forkserver
 
 POLICIES = ("strict", "clip", "skip")
@@ -94,11 +94,9 @@ def build_store(
         raise UserError(f"data.policy is '{policy}'; expected one of {', '.join(POLICIES)}")
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
         _refuse(listed, policy)  # no need to decode thousands of images to say so
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    _remove_abandoned(folder)
-    partial.mkdir(parents=True)
-    try:
-        records, problems = [], []
+    with atomic_folder(folder, lambda place: (place / MANIFEST).is_file()) as partial:
+        records: list[dict[str, Any]] = []
+        problems: list[Problem] = []
         start = 0
         with (partial / FRAMES).open("wb") as frames:
             prepared_clips = _prepare_all(sources, settings, workers)
@@ -121,20 +119,14 @@ def build_store(
             "settings": {"faces": asdict(settings), "policy": policy},
             "clips": len(records),
             "frames": start,
-            "detections": sum(int(r["detections"]) for r in records),
+            "detections": sum(record["detections"] for record in records),
             "problems": [asdict(problem) for problem in problems],
             "checksums": {name: sha256(partial / name) for name in (FRAMES, INDEX)},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        if not folder.exists():  # another process may have been faster, with the same content
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _prepare_all(
-    sources: list[ClipSource], settings: FaceSettings, workers: int
-) -> Iterator[PreparedClip]:
+def _prepare_all(sources: list[ClipSource], settings: FaceSettings, workers: int) -> Iterator[PreparedClip]:
     """The prepared clips in the order of the sources."""
     arguments = [(source.clip, source.files, settings) for source in sources]
     if workers <= 1:
@@ -156,7 +148,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _record(row: pd.Series, start: int, prepared: PreparedClip) -> dict[str, object]:
+def _record(row: pd.Series, start: int, prepared: PreparedClip) -> dict[str, Any]:
     return {
         **{name: row[name] for name in KEY[:-1]},
         "onset": int(row["onset"]),
@@ -170,7 +162,7 @@ def _record(row: pd.Series, start: int, prepared: PreparedClip) -> dict[str, obj
     }
 
 
-def _check(problems: list[Problem], records: list[dict[str, object]], clips: pd.DataFrame, policy: str) -> None:
+def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.DataFrame, policy: str) -> None:
     fatal = [p for p in problems if p.fatal]
     if policy == "strict" and fatal:
         _refuse(fatal, policy)
@@ -195,11 +187,3 @@ def _refuse(problems: list[Problem], policy: str, most: int = 20) -> None:
         + "\n  ".join(lines)
         + f"\n  Mend the files, or: {ways[policy]}. Either way each problem is listed in prepare.json."
     )
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Partial stores of builds that were killed: their process is gone."""
-    for partial in folder.parent.glob(f"{folder.name}.partial-*"):
-        pid = int(partial.name.rsplit("-", 1)[1])
-        if pid != os.getpid() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(partial, ignore_errors=True)

@@ -30,9 +30,7 @@ def clip_table(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         table[column] = table[column].fillna("").astype(str).astype(object)
     for column in _FRAME_NUMBERS:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype("Int64")
-    broken = table[
-        (table["onset"].isna() | table["offset"].isna() | (table["offset"] < table["onset"])).fillna(True)
-    ]
+    broken = table[(table["onset"].isna() | table["offset"].isna() | (table["offset"] < table["onset"])).fillna(True)]
     if len(broken):
         raise UserError(
             f"{source}: {len(broken)} clips have no usable onset..offset: {name_clips(broken)}\n"

@@ -84,9 +84,7 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
     return prepared
 
 
-def _decode(
-    clip: str, files: list[FrameFile], prepared: PreparedClip
-) -> tuple[list[np.ndarray], list[FrameFile]]:
+def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[list[np.ndarray], list[FrameFile]]:
     """The images that can be read and are of the first one's size; the others become problems."""
     images: list[np.ndarray] = []
     used = []
@@ -97,7 +95,8 @@ def _decode(
             prepared.problems.append(Problem(clip, "unreadable_image", str(error)))
             continue
         if images and image.shape != images[0].shape:
-            detail = f"{file.path} is {image.shape[1]}x{image.shape[0]}, the clip began with {images[0].shape[1]}x{images[0].shape[0]}"
+            (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]
+            detail = f"{file.path} is {width}x{height}, the clip began with {first_width}x{first_height}"
             prepared.problems.append(Problem(clip, "odd_size", detail))
             continue
         images.append(image)

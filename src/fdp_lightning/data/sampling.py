@@ -8,8 +8,8 @@ from fdp_lightning.errors import UserError
 def uniform(n_frames: int, count: int) -> np.ndarray:
     """`count` frame positions spread evenly over the whole clip, first and last frame included.
 
-    A clip shorter than `count` repeats frames; order is never lost. (Ours: the released code takes `i * (n // T)`, which
-    never sees the tail of a clip and loses clips shorter than T.)
+    A clip shorter than `count` repeats frames; order is never lost. (Ours: the released code takes `i * (n // T)`,
+    which never sees the tail of a clip and loses clips shorter than T.)
 
     Args:
         n_frames: frames in the clip, at least 1.

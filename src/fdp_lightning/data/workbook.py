@@ -46,7 +46,8 @@ def read_sheet(path: Path, columns: Mapping[str, str], sheet: str | int = 0, hea
         raw = pd.read_excel(path, sheet_name=sheet, header=header_row - 1, dtype=str, keep_default_na=False)
     except (BadZipFile, InvalidFileException, OSError, KeyError) as error:
         raise UserError(
-            f"{path} cannot be read as an Excel workbook ({error}).\n  Expected the .xlsx of the release; copy it again."
+            f"{path} cannot be read as an Excel workbook ({error}).\n"
+            "  Expected the .xlsx of the release; copy it again."
         ) from error
     except ValueError as error:
         raise UserError(f"{path}: {error}. Expected the sheet {sheet!r}.") from error

@@ -83,6 +83,4 @@ def subject_bootstrap(
     if tables is None:
         return dict.fromkeys(SCORES)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return {
-        name: [float(bound) for bound in np.quantile(score(tables), tails)] for name, score in SCORES.items()
-    }
+    return {name: [float(bound) for bound in np.quantile(score(tables), tails)] for name, score in SCORES.items()}

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.files import is_partial
+
 OUTPUTS = (
     "subject",
     "clip",
@@ -33,7 +35,7 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         sentence on what they are of, or on why there are none.
     """
     folds, bad = [], []
-    paths = sorted(run.glob("folds/*/curves.csv"))
+    paths = _finished(run, "curves.csv")
     for path in paths:
         try:
             folds.append(pd.read_csv(path).select_dtypes("number").set_index("epoch"))
@@ -71,7 +73,7 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
     """
     parts: list[dict[str, np.ndarray]] = []
     bad: list[str] = []
-    paths = sorted(run.glob("folds/*/outputs.npz"))
+    paths = _finished(run, "outputs.npz")
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -86,9 +88,13 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
         return {}, "The folds' outputs.npz differ in number of frames or in image size."
     if not parts:
         return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
-    folds = len(list(run.glob("folds/*/predictions.csv")))
+    folds = len(_finished(run, "predictions.csv"))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
     return joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip()
+
+
+def _finished(run: Path, name: str) -> list[Path]:
+    return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
 
 
 def frame_positions(frames: np.ndarray) -> np.ndarray:
@@ -134,8 +140,6 @@ def class_rank_scores(outputs: Mapping[str, np.ndarray], name: str) -> tuple[np.
     grid = np.linspace(0, 1, outputs["rank_scores"].shape[1])
     scores = [standardised(outputs["rank_scores"][row]) for row in rows]
     places = [frame_positions(outputs["frames"][row]) for row in rows]
-    mean = np.mean(
-        [np.interp(grid, place, score) for place, score in zip(places, scores, strict=True)], axis=0
-    )
+    mean = np.mean([np.interp(grid, place, score) for place, score in zip(places, scores, strict=True)], axis=0)
     taus = [kendall_tau(score) for score in scores if np.ptp(score) > 0]
     return mean, float(np.mean(taus)) if taus else float("nan")

@@ -26,9 +26,7 @@ def confusion(target: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.
     """
     target, prediction = np.asarray(target, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
     if target.shape != prediction.shape or target.ndim != 1:
-        raise ValueError(
-            f"target and prediction must be two vectors of one length: {target.shape}, {prediction.shape}"
-        )
+        raise ValueError(f"target and prediction must be two vectors of one length: {target.shape}, {prediction.shape}")
     for name, index in (("target", target), ("prediction", prediction)):
         if len(index) and (index.min() < 0 or index.max() >= n_classes):
             raise ValueError(f"{name} has a class outside 0..{n_classes - 1}")

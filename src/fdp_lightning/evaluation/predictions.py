@@ -78,9 +78,7 @@ def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     data = dict(zip(header, zip(*rows, strict=True), strict=True))
     try:
         numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in INTEGERS}
-        numbers |= {
-            PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes
-        }
+        numbers |= {PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes}
     except ValueError as error:
         raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
     table = _typed(pd.DataFrame(data | numbers), classes)
@@ -115,17 +113,13 @@ def pool(frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequen
     pooled = pd.concat(frames, ignore_index=True)
     seeds = sorted(set(pooled["seed"]))
     if len(seeds) > 1:
-        raise UserError(
-            f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed."
-        )
+        raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed.")
     if "last" not in set(pooled["selection"]):
         raise UserError("No prediction has selection 'last', the headline: run the folds again.")
     _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
     targets = expected.set_index(KEY)["target"]
     if not targets.index.is_unique:
-        raise ValueError(
-            f"the protocol lists clips twice: {_named(targets.index[targets.index.duplicated()])}"
-        )
+        raise ValueError(f"the protocol lists clips twice: {_named(targets.index[targets.index.duplicated()])}")
     for selection, part in pooled.groupby("selection"):
         _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
     return pooled.sort_values(

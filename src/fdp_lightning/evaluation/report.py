@@ -118,9 +118,7 @@ def _read_metrics(run: Path) -> dict[str, Any]:
     return summary
 
 
-def _require_match(
-    run: Path, summary: dict[str, Any], predictions: pd.DataFrame, classes: Sequence[str]
-) -> None:
+def _require_match(run: Path, summary: dict[str, Any], predictions: pd.DataFrame, classes: Sequence[str]) -> None:
     # A page half of whose numbers come from an older table would look sound.
     table = {
         name: metrics.confusion(*class_indices(part, classes), len(classes)).tolist()
@@ -129,9 +127,7 @@ def _require_match(
     if list(classes) != summary["classes"] or table != {
         name: row["confusion"] for name, row in summary["selections"].items()
     }:
-        raise UserError(
-            f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}"
-        )
+        raise UserError(f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -141,9 +137,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}"
-        ) from error
+        raise UserError(f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
     return content

@@ -92,9 +92,7 @@ def chance(clips: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": guess,
         "uf1": float(expected.mean()),
-        "uar": float(
-            np.where(clips > 0, guess, 0.0).mean()
-        ),  # a class without clips has recall 0, as everywhere
+        "uar": float(np.where(clips > 0, guess, 0.0).mean()),  # a class without clips has recall 0, as everywhere
         "weighted_f1": float((expected * clips).sum() / total),
     }
 

@@ -28,10 +28,7 @@ def terminal_table(metrics: Mapping[str, Any]) -> Table:
             style = "bold" if name == "last" else ""
             table.add_row(
                 Text(f"{name}\n", style).append("  95 % interval", "dim"),
-                *(
-                    Text(f"{row[score]:.3f}\n", style).append(interval(row["ci95"][score]), "dim")
-                    for score in SCORES
-                ),
+                *(Text(f"{row[score]:.3f}\n", style).append(interval(row["ci95"][score]), "dim") for score in SCORES),
                 end_section=True,
             )
     if "oracle" in selections:

@@ -79,9 +79,7 @@ class Backbone(nn.Module):
             for i in range(stage.n_local):
                 stride = stage.stride if i == 0 else 1
                 blocks.append(
-                    LocalRelationalAggregator(
-                        width, stage.width, stride, head_channels, local_mlp_ratio, next(rates)
-                    )
+                    LocalRelationalAggregator(width, stage.width, stride, head_channels, local_mlp_ratio, next(rates))
                 )
                 width = stage.width
             for _ in range(stage.n_global):

@@ -10,9 +10,7 @@ from torch import Tensor
 DYNAMIC_IMAGES = ("exact", "simple")
 
 
-def arp_weights(
-    t: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
-) -> Float[Tensor, " t"]:
+def arp_weights(t: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, " t"]:
     """Exact weights `α_t = Σ_{i=t..T} (2i - T - 1)/i = 2(T - t + 1) - (T + 1)(H_T - H_{t-1})`, H harmonic numbers.
 
     They sum to zero and peak in mid-clip. (A widely copied version drops the -1 from the numerator; its weights sum to

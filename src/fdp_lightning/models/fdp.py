@@ -1,7 +1,7 @@
 """FDP: fine-grained dynamic perception (P: Shao et al., arXiv 2509.06015, ACM TOMM 2025).
 
-Raw frames in, no key frames, no optical flow: a feature map per frame, a rank score per frame, one dynamic representation
-pooled by the scores, and two heads.
+Raw frames in, no key frames, no optical flow: a feature map per frame, a rank score per frame, one dynamic
+representation pooled by the scores, and two heads.
 """
 
 from collections.abc import Callable
@@ -96,8 +96,12 @@ class FDP(nn.Module):
         """Scores, the representation pooled by them, and both heads."""
         scores = self.scorer(features)
         representation = pool(features, pooling_weights(self.pooling, scores))
-        return FDPOutput(scores=scores, representation=representation, logits=self.mer_head(representation),
-                         dynamic_image=self.dic_head(representation))
+        return FDPOutput(
+            scores=scores,
+            representation=representation,
+            logits=self.mer_head(representation),
+            dynamic_image=self.dic_head(representation),
+        )
 
     def forward(self, clips: Float[Tensor, "b t c h w"]) -> FDPOutput:
         """Clips of t frames with values in 0..1."""

@@ -21,7 +21,9 @@ class MERHead(nn.Module):
         super().__init__()
         # D is a difference over time and small; batch norm brings it to the scale the layers expect.
         self.norm = nn.BatchNorm2d(in_channels)
-        self.mix = nn.Sequential(nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True))
+        self.mix = nn.Sequential(
+            nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
+        )
         self.classify = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(hidden * places, classes))
 
     def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:

@@ -53,9 +53,7 @@ class Objective:
         """The DIC target of the frames the model sees, in [0, 1]."""
         return min_max(dynamic_image(clips, self.target))
 
-    def __call__(
-        self, output: FDPOutput, clips: Float[Tensor, "b t c h w"], target: Int[Tensor, " b"]
-    ) -> Losses:
+    def __call__(self, output: FDPOutput, clips: Float[Tensor, "b t c h w"], target: Int[Tensor, " b"]) -> Losses:
         """All parts for one batch."""
         emotion = F.cross_entropy(output.logits, target, label_smoothing=self.label_smoothing)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))

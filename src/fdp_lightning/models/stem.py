@@ -17,7 +17,9 @@ class Stem(nn.Sequential):
 
     def __init__(self, in_channels: int, widths: Sequence[int], strides: Sequence[int]) -> None:
         if len(widths) != len(strides) or not widths:
-            raise ValueError(f"stem widths {list(widths)} and strides {list(strides)} must be equally many, at least one")
+            raise ValueError(
+                f"stem widths {list(widths)} and strides {list(strides)} must be equally many, at least one"
+            )
         layers: list[nn.Module] = []
         for width_in, width, stride in zip([in_channels, *widths], widths, strides, strict=False):
             layers += [

@@ -1,8 +1,6 @@
 """One fold: train on all subjects but one, predict the one. `task=fold fold=<subject>`, and the unit of `loso`."""
 
 import logging
-import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable
@@ -15,8 +13,9 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.splits import Fold, choose_fold, leave_one_subject_out
+from fdp_lightning.files import atomic_folder
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
-from fdp_lightning.tasks.run_folder import finished, fingerprint, run_folder, seal, set_aside
+from fdp_lightning.tasks.run_folder import fingerprint, finished, run_folder, seal, set_aside
 
 if TYPE_CHECKING:
     from fdp_lightning.data.datamodule import FoldDataModule
@@ -91,26 +90,22 @@ def run_fold(plan: FoldPlan, on_epoch: Callable[[int], None] = lambda done: None
         plan: of the fold.
         on_epoch: called with the number of epochs done.
     """
-    partial = plan.folder.with_name(f"{plan.folder.name}.partial-{os.getpid()}")
-    for abandoned in plan.folder.parent.glob(f"{plan.folder.name}.partial-*"):
-        shutil.rmtree(abandoned)
-    partial.mkdir(parents=True)
     start = time.monotonic()
-    with warnings.catch_warnings():
-        _quiet()
-        _train_and_predict(plan, partial, on_epoch)
-    seal(
-        partial,
-        {
-            "fold": plan.fold.name,
-            "fingerprint": plan.fingerprint,
-            "seed": plan.config["seed"],
-            "train_clips": len(plan.fold.train_rows),
-            "test_clips": len(plan.fold.test_rows),
-            "seconds": round(time.monotonic() - start, 2),
-        },
-    )
-    partial.rename(plan.folder)
+    with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
+        with warnings.catch_warnings():
+            _quiet()
+            _train_and_predict(plan, partial, on_epoch)
+        seal(
+            partial,
+            {
+                "fold": plan.fold.name,
+                "fingerprint": plan.fingerprint,
+                "seed": plan.config["seed"],
+                "train_clips": len(plan.fold.train_rows),
+                "test_clips": len(plan.fold.test_rows),
+                "seconds": round(time.monotonic() - start, 2),
+            },
+        )
 
 
 def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], None]) -> None:

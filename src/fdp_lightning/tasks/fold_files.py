@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -45,16 +45,16 @@ def write_outputs(
     write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     clips = data.test_clips
     stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        subject=clips["subject"].to_numpy(dtype=np.str_),
-        clip=clips["clip"].to_numpy(dtype=np.str_),
-        onset=clips["onset"].to_numpy(dtype=np.int64),
-        target=clips["target"].to_numpy(dtype=np.str_),
-        apex=clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        frames=data.test_frame_numbers,
-        **{name: outputs[name][order] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")},
-    )
+    arrays: dict[str, Any] = {
+        "subject": clips["subject"].to_numpy(dtype=np.str_),
+        "clip": clips["clip"].to_numpy(dtype=np.str_),
+        "onset": clips["onset"].to_numpy(dtype=np.int64),
+        "target": clips["target"].to_numpy(dtype=np.str_),
+        "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
+        "frames": data.test_frame_numbers,
+    }
+    arrays |= {name: outputs[name][order] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")}
+    np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 
 

@@ -23,7 +23,6 @@ from fdp_lightning.tasks.fold_pool import run_folds
 from fdp_lightning.tasks.progress import clock, console, new_progress, time_left
 from fdp_lightning.tasks.report import pool_run, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
-from fdp_lightning.training.optimizer import OptimizerSettings
 
 log = logging.getLogger("fdp_lightning")
 
@@ -64,6 +63,8 @@ def loso(config: DictConfig) -> None:
 
 def _check_options(config: DictConfig) -> None:
     """Refuse impossible options here, before a process per fold would stumble over them."""
+    from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
+
     build_model(config, len(config.protocol.classes))
     build(config.model.objective)
     settings(OptimizerSettings, config.model.optimizer)

@@ -13,7 +13,7 @@ from fdp_lightning.evaluation.predictions import pool, read_predictions, write_p
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.files import write_atomic
+from fdp_lightning.files import is_partial, write_atomic
 
 EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and the folds without clips."""
@@ -56,7 +56,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     plan = json.loads((run / EXPECTED).read_text())
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
-    folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if ".partial" not in path.parent.name)
+    folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if not is_partial(path.parent))
     pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
     metrics = summarise(pooled, classes, config.protocol.name, plan["skipped_folds"])

@@ -1,7 +1,7 @@
 """Recording the held-out subject after each epoch, for the curves and for the `oracle` selection.
 
-The recorder looks and never acts: no gradient, no random number, no stopping and no choice of epoch comes of it. `oracle`
-is what most published code reports; it is read off the same training run and always printed beside `last`.
+The recorder looks and never acts: no gradient, no random number, no stopping and no choice of epoch comes of it.
+`oracle` is what most published code reports; it is read off the same training run and always printed beside `last`.
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Warp(NamedTuple):
-    """A Gaussian displacement: centre (x, y), vector (dx, dy), widths (sx, sy); x > 0 has its mirror image."""
+    """A Gaussian displacement: centre (x, y), vector (dx, dy), widths (sx, sy); x > 0 is mirrored."""
 
     x: float
     y: float

@@ -26,9 +26,7 @@ def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path
         UserError: `root` exists and holds something.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(
-            f"{root} exists and is not the synthetic data set asked for; move it or choose another."
-        )
+        raise UserError(f"{root} exists and is not the synthetic data set asked for; move it or choose another.")
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.{socket.gethostname()}."
     _remove_leftovers(root.parent, prefix)

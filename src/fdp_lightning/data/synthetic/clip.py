@@ -23,12 +23,12 @@ from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity,
 # Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
 # to a few pixels, as micro-expressions look at this size).
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
-APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)
+APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)  # fractions of the clip and of its peak (ours)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
-# A clip starts from a resting face that is never quite the same: small standing amounts of the very units that
-# carry the emotions, about as large as the average motion, so that the place of a brow says nothing unless it
-# moves. Unit -> standard deviation in face units; less about the mouth, where many of them add up.
+# A clip starts from a resting face that is never quite the same: small standing amounts of the very units
+# that carry the emotions, about as large as the average motion, so that the place of a brow says nothing
+# unless it moves. Unit -> standard deviation in face units; less about the mouth, where many of them add up.
 REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
 REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
 REST_LIMIT = 1.6  # standard deviations
@@ -76,9 +76,9 @@ def plan_clip(
     framing = draw_framing(usual, zoom, rng)
     rest = np.array([*REST.values()]) * np.clip(rng.standard_normal(len(REST)), -REST_LIMIT, REST_LIMIT)
     peak = float(np.clip(PEAK_MEDIAN * np.exp(PEAK_SIGMA * rng.standard_normal()), *PEAK_RANGE))
-    # The coded offset is rarely a neutral face: where an expression fades slowly, CASME's coders took the last
-    # frame that changes visibly (Yan et al., "CASME database", FG 2013). What is left of the motion tells the
-    # end of a clip from its beginning: all the signal there is in chronological order.
+    # The coded offset is rarely a neutral face: where an expression fades slowly, CASME's coders took the
+    # last frame that changes visibly (Yan et al., "CASME database", FG 2013). What is left of the motion
+    # tells the end of a clip from its beginning: all the signal there is in chronological order.
     residual = float(rng.uniform(*RESIDUAL_RANGE))
     apex = rng.uniform(*APEX_RANGE) * (length - 1)
     parts, gains, course = [], [], []
@@ -102,7 +102,7 @@ def _sides(action: Action) -> tuple[Action, ...]:
 
 
 def time_course(frames: int, apex: float, residual: float, sharpness: float) -> np.ndarray:
-    """Activation over time, (frames,): smoothly from 0 up to 1 at `apex` and down to `residual` at the end."""
+    """Activation over time, (frames,): smoothly from 0 up to 1 at `apex`, then down to `residual`."""
     apex = float(np.clip(round(apex), 2, frames - 3))
     time = np.arange(frames)
     rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(time / apex, 0, 1) ** sharpness)
@@ -157,14 +157,15 @@ def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude
 
 
 def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Draw the frames, (h, w, 3) uint8 BGR, in order of time; `static` repeats the neutral one with new noise."""
+    """Draw the frames, (h, w, 3) uint8 BGR, in order of time; `static` repeats the neutral one."""
     plan, identity = scene.plan, scene.identity
     height, width = scene.points.shape[:2]
     drift = _drift(plan.frames, rng) * noise
     flicker = 1 + noise * FLICKER * rng.standard_normal(plan.frames)
     grain = rng.standard_normal((height + NOISE_MARGIN, width + NOISE_MARGIN, 3), np.float32)
     grain *= np.float32(noise * SENSOR_NOISE)
-    offsets = rng.integers(0, NOISE_MARGIN + 1, (plan.frames, 2))
+    # Every frame sees the grain at another offset, never twice at the same.
+    offsets = rng.choice((NOISE_MARGIN + 1) ** 2, plan.frames, replace=False)
     for frame in range(plan.frames):
         points, head, gain = scene.points, np.eye(3), None
         if not static:
@@ -175,7 +176,7 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
         picture = _look_up(identity.pixels, where)
         if gain is not None:
             picture *= gain
-        top, left = offsets[frame]
+        top, left = divmod(offsets[frame], NOISE_MARGIN + 1)
         # One pass for sum, rounding and saturation to 0..255.
         yield cv2.add(picture, grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
 

@@ -122,16 +122,12 @@ class SyntheticFaces:
                 "digest": self.digest(),
                 "generator_version": GENERATOR_VERSION,
                 "settings": self._settings(),
-                "photographs": ASTRONAUT_CREDIT
-                if self.portraits is None
-                else "the user's own; not licensed by us",
+                "photographs": ASTRONAUT_CREDIT if self.portraits is None else "the user's own; not licensed by us",
                 "clips": len(truths),
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
-    def _write_clips(
-        self, folder: Path, workers: int, progress: Callable[[int, int], None] | None
-    ) -> list[ClipTruth]:
+    def _write_clips(self, folder: Path, workers: int, progress: Callable[[int, int], None] | None) -> list[ClipTruth]:
         photographs = (Photograph(),) if self.portraits is None else find_portraits(Path(self.portraits))
         clips = len(LAYOUTS[self.layout].emotions) * self.clips_per_emotion
         tasks = [(subject, clip) for subject in range(self.subjects) for clip in range(clips)]

@@ -82,9 +82,7 @@ class Identity:
         return warped
 
 
-def draw_identity(
-    photograph: Photograph, mirror: bool, height: int, width: int, rng: np.random.Generator
-) -> Identity:
+def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int, rng: np.random.Generator) -> Identity:
     """Draw a pseudo-subject for frames of height × width pixels."""
     canvas = draw_canvas(photograph, mirror)
     draws = np.clip(rng.standard_normal(len(SHAPE_MODES)), -SHAPE_LIMIT, SHAPE_LIMIT)
@@ -124,7 +122,7 @@ def draw_framing(usual: Framing, zoom: float, rng: np.random.Generator) -> Frami
 
 
 def _tone(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Skin and hair: a tone curve per channel (blue falls fastest in dark skin), saturation, white balance."""
+    """Skin and hair: tone curve per channel (blue falls fastest in dark skin), saturation, white balance."""
     depth = rng.uniform(-0.25, 0.9)
     warmth = rng.uniform(0.0, 0.35) * depth
     curve = np.exp([depth + warmth, depth + 0.4 * warmth, depth - 0.4 * warmth])

@@ -29,7 +29,7 @@ EPOCH = datetime(2000, 1, 1)
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One line of an annotation table, with the frame numbers of the files and the digits of their padding."""
+    """One line of an annotation table: frame numbers as in the files, and the digits of their padding."""
 
     subject: str
     clip: str
@@ -74,9 +74,7 @@ class Casme2Layout:
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
         """EP<film>_<event>, some with a trailing f, as irregular as the original's."""
         cells = rng.choice(19 * 12, size=count, replace=False)
-        return [
-            f"EP{cell // 12 + 1:02d}_{cell % 12 + 1:02d}{'f' if rng.random() < 0.4 else ''}" for cell in cells
-        ]
+        return [f"EP{cell // 12 + 1:02d}_{cell % 12 + 1:02d}{'f' if rng.random() < 0.4 else ''}" for cell in cells]
 
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
         """Number of the onset frame and the (absent) padding."""
@@ -139,7 +137,7 @@ class SammLayout:
 LAYOUTS: dict[str, Layout] = {"casme2": Casme2Layout(), "samm": SammLayout()}
 
 # Objective classes I-VI as sets of units, for the combinations drawn here: Davison, Merghani & Yap,
-# "Objective Classes for Micro-Facial Expression Recognition", J. Imaging 4(10), 2018, table 1. All else is class VII.
+# "Objective Classes for Micro-Facial Expression Recognition", J. Imaging 4(10), 2018; the rest is VII.
 OBJECTIVE_CLASSES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((6,), (12,), (6, 12)),
     ((1, 2), (5,), (25,), (1, 2, 25)),

@@ -1,7 +1,7 @@
 """Rank pooling: frame features to one dynamic representation D = Σ_t w_t F_t.
 
-Every pooling is a weight vector over frames. `score`, `arp` and `arp_simple` sum to zero, so whatever is the same in all
-frames, the identity above all, cancels exactly; `mean` keeps the identity and drops the motion (an ablation).
+Every pooling is a weight vector over frames. `score`, `arp` and `arp_simple` sum to zero, so whatever is the same in
+all frames, the identity above all, cancels exactly; `mean` keeps the identity and drops the motion (an ablation).
 """
 
 import torch

@@ -14,10 +14,13 @@ class RankScorer(nn.Module):
         in_channels: c of the frame features.
         places: h·w of the frame features.
         hidden: channels kept per place.
+        centred: score `F_t` less the mean feature of its clip (O), so that the scorer never sees the identity. A still
+            clip then has flat scores and a reversed clip reversed ones, trained or not.
     """
 
-    def __init__(self, in_channels: int, places: int, hidden: int = 8) -> None:
+    def __init__(self, in_channels: int, places: int, hidden: int = 8, centred: bool = True) -> None:
         super().__init__()
+        self.centred = centred
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
         )
@@ -27,4 +30,6 @@ class RankScorer(nn.Module):
     def forward(self, features: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t"]:
         """A score for each frame; later frames should score higher."""
         b, t = features.shape[:2]
+        if self.centred:
+            features = features - features.mean(dim=1, keepdim=True)
         return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
