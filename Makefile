@@ -42,8 +42,8 @@ format: setup ## Fix style and format
 types: setup ## Static types
 	@$(BIN)/mypy
 
-lock: ## Resolve pyproject.toml anew into requirements.lock (versions only)
-	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions only)
+	@$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and the caches, keep runs and data
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

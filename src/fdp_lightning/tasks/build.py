@@ -14,9 +14,9 @@ from fdp_lightning.errors import UserError
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a node; a value the object refuses is the user's mistake, anything else is a bug."""
+    """Instantiate a node, with plain lists and dictionaries; a value the object refuses is the user's mistake, anything else is a bug."""
     try:
-        return instantiate(node, **arguments)
+        return instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None

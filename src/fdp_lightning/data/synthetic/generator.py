@@ -25,7 +25,7 @@ from fdp_lightning.data.synthetic.photograph import (
 )
 from fdp_lightning.errors import UserError
 
-GENERATOR_VERSION = 2  # raise it whenever the same settings would give other pictures
+GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
 

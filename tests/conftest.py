@@ -1,0 +1,69 @@
+"""What all tests share: a tiny synthetic dataset on disk, its clip store, and the command line as users start it."""
+
+import os
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fdp_lightning.data.build_store import build_store, list_sources, store_folder
+from fdp_lightning.data.casme2 import CASME2
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.data.synthetic import SyntheticFaces
+
+TINY = {"subjects": 3, "clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
+
+
+@pytest.fixture(scope="session")
+def casme2_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three subjects, fifteen clips, in CASME II's layout. Shared: copy it before you change it."""
+    root = tmp_path_factory.mktemp("casme2") / "data"
+    SyntheticFaces(**TINY).write(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def samm_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two subjects in SAMM's layout. Shared: copy it before you change it."""
+    root = tmp_path_factory.mktemp("samm") / "data"
+    SyntheticFaces(**{**TINY, "subjects": 2}, layout="samm").write(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def casme2_clips(casme2_root: Path) -> pd.DataFrame:
+    """The clip table of `casme2_root`."""
+    return CASME2(casme2_root).clips()
+
+
+@pytest.fixture(scope="session")
+def store_folder_path(casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of `casme2_root`, where the command line finds it again with data.store=<its parent>."""
+    sources = list_sources(casme2_clips)
+    folder = store_folder(tmp_path_factory.mktemp("stores"), "casme2", FaceSettings(), "strict", sources)
+    build_store(folder, casme2_clips, sources, FaceSettings())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(store_folder_path: Path) -> ClipStore:
+    """The opened store of `casme2_root`."""
+    return open_store(store_folder_path)
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Start `python -m fdp_lightning <arguments>` as users do; its working folder is `tmp_path` unless told."""
+
+    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "fdp_lightning", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run

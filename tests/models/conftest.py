@@ -1,0 +1,32 @@
+"""Models built from conf/, as a run builds them."""
+
+from collections.abc import Callable
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.models.fdp import FDP
+from fdp_lightning.tasks.build import build_model
+
+VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
+
+
+def configuration(*overrides: str) -> DictConfig:
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.fixture
+def make_model() -> Callable[..., FDP]:
+    def make(*overrides: str, classes: int = 5) -> FDP:
+        return build_model(configuration(*overrides), classes)
+
+    return make
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
