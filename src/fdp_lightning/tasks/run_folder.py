@@ -44,8 +44,9 @@ def _variant(overrides: Iterable[str]) -> str:
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         if not _NOT_IN_NAME.match(key):
-            parts.append(f"{key}={value}")
-    name = re.sub(r"[^\w=.,+-]", "_", ",".join(sorted(parts))) or "default"
+            parts.append(f"{key}-{value}")
+    # No character that Hydra's command line would want quoted: the path is an argument of task=report.
+    name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name

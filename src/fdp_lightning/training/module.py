@@ -4,24 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics.functional import kendall_rank_corrcoef
 
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.objective import Losses, Objective
+from fdp_lightning.models.rank.losses import pairwise_steps
 from fdp_lightning.training.optimizer import OptimizerSettings
 
 Batch = Mapping[str, Tensor]
 
 
 def kendall_tau(scores: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
-    """Kendall's τ of each clip's scores with time: 1 chronological, -1 reversed. A clip of equal scores counts 0."""
-    b, t = scores.shape
-    time = torch.arange(t, dtype=torch.float32).repeat(b, 1)
-    tau = kendall_rank_corrcoef(scores.detach().float().cpu().T, time.T)
-    return torch.nan_to_num(torch.atleast_1d(tau))
+    """Kendall's τ of each clip's scores with time: 1 chronological, -1 reversed; equal scores count 0 (τ-a).
+
+    (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
+    """
+    return pairwise_steps(scores.detach().float()).sign().mean(dim=1)
 
 
 class FDPModule(L.LightningModule):

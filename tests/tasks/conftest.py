@@ -1,0 +1,51 @@
+"""A whole leave-one-subject-out run through the command line, shared by the tests that look at it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    "+experiment=synthetic_loso",
+    "data.generate.subjects=3",
+    "data.generate.clips_per_emotion=2",
+    "data.generate.min_frames=10",
+    "data.generate.max_frames=12",
+    "data.generate.height=180",
+    "data.generate.width=240",
+    "data.batch_size=10",
+    "trainer.max_epochs=2",
+]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def run_of(folder: Path) -> Path:
+    (run,) = folder.glob("runs/synthetic_loso/*/seed-0")
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, store and a finished run of three folds, made by two workers. Copy it before you change it."""
+    folder = tmp_path_factory.mktemp("loso")
+    done = start(folder, "loso.workers=2")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def workplace(finished_workplace: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_workplace`; times of the images are kept, so its store is found."""
+    return Path(shutil.copytree(finished_workplace, tmp_path / "place"))
+
+
+@pytest.fixture
+def again() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return start

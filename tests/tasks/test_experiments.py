@@ -1,0 +1,39 @@
+"""Every experiment file runs: one batch of one fold, on tiny data in the true layout."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.tasks.fold import fold
+
+EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
+TINY = ["subjects=3", "clips_per_emotion=1", "min_frames=10", "max_frames=12", "height=180", "width=240"]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "logger"), [*((name, "csv") for name in EXPERIMENTS), ("synthetic_loso", "tensorboard")]
+)
+def test_one_batch(experiment: str, logger: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    overrides = [f"+experiment={experiment}", "debug=smoke", f"logger={logger}", f"data.store={tmp_path}/stores"]
+    overrides += [f"run={tmp_path}/run", "protocol.strict=false", "data.workers=1"]
+    if experiment.startswith("synthetic"):
+        subject = "02"
+        overrides += [f"data.root={tmp_path}/data", *(f"data.generate.{setting}" for setting in TINY)]
+    elif experiment.startswith("casme2"):
+        subject = "02"
+        overrides.append(f"data.root={request.getfixturevalue('casme2_root')}")
+    else:
+        subject = "006"
+        overrides.append(f"data.root={request.getfixturevalue('samm_root')}")
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=[*overrides, f"fold={subject}"])
+    fold(config)
+    table = pd.read_csv(tmp_path / "run/folds" / subject / "predictions.csv", dtype={"subject": str, "fold": str})
+    assert set(table["subject"]) == {subject} == set(table["fold"])
+    assert len(table) == 2 * 5  # `last` and `oracle` of one clip per class
+    logs = [path.name for path in (tmp_path / "run/folds" / subject / "log").iterdir()]
+    assert any(name.startswith("metrics.csv" if logger == "csv" else "events") for name in logs)
