@@ -4,6 +4,7 @@ import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 
 from fdp_lightning.data.build_store import build_store, list_sources, store_folder
 from fdp_lightning.data.casme2 import CASME2
@@ -56,6 +58,24 @@ def store_folder_path(casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempP
 def store(store_folder_path: Path) -> ClipStore:
     """The opened store of `casme2_root`."""
     return open_store(store_folder_path)
+
+
+@pytest.fixture
+def small_copy(casme2_root: Path, tmp_path: Path) -> Path:
+    """A copy of one clip of each subject of `casme2_root`, to be changed at will."""
+    root = tmp_path / "small"
+    root.mkdir()
+    name = "CASME2-coding-20190701.xlsx"
+    book = load_workbook(casme2_root / name)
+    header, *rows = book.active.values
+    first_of = {row[0]: row for row in sorted(rows, reverse=True)}
+    book.active.delete_rows(1, len(rows) + 1)
+    for row in (header, *sorted(first_of.values())):
+        book.active.append(row)
+    book.save(root / name)
+    for folder in CASME2(casme2_root).clips().drop_duplicates("subject")["folder"]:
+        shutil.copytree(folder, root / Path(folder).relative_to(casme2_root))
+    return root
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_min_max_scales_each_image_by_itself() -> None:
 
 
 def test_bad_options_are_named() -> None:
-    with pytest.raises(ValueError, match="'median'.*exact, simple"):
+    with pytest.raises(ValueError, match=r"'median'.*exact, simple"):
         dynamic_image(torch.rand(1, 3, 1, 2, 2), "median")
     with pytest.raises(ValueError, match="at least one frame"):
         arp_weights(0)

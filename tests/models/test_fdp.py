@@ -96,5 +96,5 @@ def test_bad_options_fail_at_construction(make_model: MakeModel, override: str, 
 
 def test_frames_that_do_not_divide_are_refused() -> None:
     backbone = Backbone([8], [2], [{"n_local": 1, "width": 8}])
-    with pytest.raises(ValueError, match="62×64.*stride 4"):
+    with pytest.raises(ValueError, match=r"62×64.*stride 4"):
         backbone(torch.rand(1, 1, 62, 64))

@@ -87,7 +87,7 @@ def test_the_scorer_reverses_with_the_clip_and_is_flat_on_a_still_one() -> None:
 
 
 def test_unknown_names_are_answered_with_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match="'bogus'.*ranknet, hinge"):
+    with pytest.raises(ValueError, match=r"'bogus'.*ranknet, hinge"):
         rank_loss("bogus", torch.randn(1, 4))
-    with pytest.raises(ValueError, match="'bogus'.*score, arp"):
+    with pytest.raises(ValueError, match=r"'bogus'.*score, arp"):
         pooling_weights("bogus", torch.randn(1, 4))

@@ -33,7 +33,7 @@ def run_of(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, store and a finished run of three folds, made by two workers. Copy it before you change it."""
+    """A folder with data, store and a finished run of three folds, by two workers. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("loso")
     done = start(folder, "loso.workers=2")
     assert done.returncode == 0, done.stderr

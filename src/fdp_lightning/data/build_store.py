@@ -61,9 +61,16 @@ def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str
     for source in sources:
         digest.update(source.clip.encode())
         for file in source.files:
-            state = file.path.stat()
-            digest.update(f"{file.path.name}:{state.st_size}:{state.st_mtime_ns};".encode())
+            digest.update(f"{file.path.name}:{_state(file.path)};".encode())
     return stores / f"{dataset}-{digest.hexdigest()[:12]}"
+
+
+def _state(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError:  # a link to nowhere: reading it will say so under the clip's name
+        return "gone"
+    return f"{state.st_size}:{state.st_mtime_ns}"
 
 
 def build_store(

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, read_sheet
+from fdp_lightning.data.workbook import find_workbook, padded, read_sheet
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -62,9 +62,8 @@ class CASME2(FaceDataset):
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbooks[version], self.request_page)
         rows = read_sheet(path, _COLUMNS)
-        rows = rows[rows["clip"] != ""]
         folder = self._sub_folder(*self.frame_folders[self.frames])
-        subject = rows["subject"].str.zfill(2)
+        subject = padded(rows["subject"], 2)
         return path, rows.assign(
             subject=subject,
             emotion=rows["emotion"].str.lower(),

@@ -1,5 +1,6 @@
 """The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
@@ -23,13 +24,21 @@ def clip_table(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         The table with text columns as str, frame numbers as nullable integers, sorted by `KEY`.
 
     Raises:
-        UserError: a clip is listed twice, or an onset or offset is missing or out of order.
+        UserError: a clip is listed twice or has no name, or an onset or offset is missing or out of order.
     """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
         table[column] = table[column].fillna("").astype(str).astype(object)
     for column in _FRAME_NUMBERS:
-        table[column] = pd.to_numeric(table[column], errors="coerce").astype("Int64")
+        numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+        whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)
+        table[column] = numbers.where(whole).astype("Int64")
+    nameless = table[(table["subject"] == "") | (table["clip"] == "")]
+    if len(nameless):
+        raise UserError(
+            f"{source}: {len(nameless)} rows are without subject or clip name: {name_clips(nameless)}\n"
+            "  Expected both in every row with frame numbers; fill them in or take a fresh copy of the workbook."
+        )
     broken = table[(table["onset"].isna() | table["offset"].isna() | (table["offset"] < table["onset"])).fillna(True)]
     if len(broken):
         raise UserError(
@@ -38,7 +47,10 @@ def clip_table(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         )
     doubled = table[table.duplicated(KEY, keep=False)]
     if len(doubled):
-        raise UserError(f"{source}: clips listed more than once: {name_clips(doubled)}")
+        raise UserError(
+            f"{source}: clips listed more than once: {name_clips(doubled.drop_duplicates(KEY))}\n"
+            "  Expected one row per clip; remove the others or take a fresh copy of the workbook."
+        )
     return table.sort_values(KEY, ignore_index=True)
 
 

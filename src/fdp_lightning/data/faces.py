@@ -3,6 +3,8 @@
 Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,12 +38,29 @@ class Face:
     count: int
 
 
+_LEAST_SIDE = 20
+"""The smallest face MTCNN looks for, in pixels; it fails on pictures that are smaller still."""
+
+
 @cache
 def _mtcnn() -> Any:
     # Imported and built by need, once per process: torch takes seconds, and most tasks find the store ready.
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in another order differ in the last bit: a face must not depend on how many cores its process may use."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def find_face(image: np.ndarray, least_confidence: float = 0.9) -> Face | None:
@@ -51,7 +70,10 @@ def find_face(image: np.ndarray, least_confidence: float = 0.9) -> Face | None:
         image: RGB, uint8, shape (h, w, 3).
         least_confidence: detections below it do not count.
     """
-    boxes, confidences, landmarks = _mtcnn().detect(image, landmarks=True)
+    if min(image.shape[:2]) < _LEAST_SIDE:
+        return None
+    with _one_thread():
+        boxes, confidences, landmarks = _mtcnn().detect(image, landmarks=True)
     if boxes is None:
         return None
     # facenet-pytorch may return arrays of dtype object.

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,31 @@ def list_frames(folder: Path) -> list[FrameFile]:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
             match = _LAST_DIGITS.search(stem)
-            if match and suffix.lower() in IMAGE_SUFFIXES:
+            # A leading dot hides a file; macOS puts a shadow ('._img46.jpg') beside every file it copies.
+            hidden = entry.name.startswith(".") or entry.is_dir()
+            if match and suffix.lower() in IMAGE_SUFFIXES and not hidden:
                 files.append(FrameFile(int(match[1]), folder / entry.name))
     return sorted(files, key=lambda file: (file.number, file.path.name))
 
 
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
-    """The frames of onset..offset, and what is wrong with them ('' if nothing)."""
+    """The frames of onset..offset, each number once, and what is wrong with them ('' if nothing)."""
     inside = [file for file in files if onset <= file.number <= offset]
-    numbers = [file.number for file in inside]
-    doubled = sorted({n for n in numbers if numbers.count(n) > 1})
-    if doubled:
-        return inside, f"frame numbers {doubled[:5]} occur more than once"
-    missing = sorted(set(range(onset, offset + 1)) - set(numbers))
+    first_of: dict[int, FrameFile] = {}
+    for file in inside:
+        first_of.setdefault(file.number, file)
+    trouble = []
+    if len(first_of) < len(inside):
+        counts = Counter(file.number for file in inside)
+        trouble.append(f"frame numbers {_some([n for n, count in counts.items() if count > 1])} occur more than once")
+    missing = sorted(set(range(onset, offset + 1)) - set(first_of))
     if missing:
-        shown = ", ".join(map(str, missing[:5])) + (" …" if len(missing) > 5 else "")
-        return inside, f"{len(missing)} of the frames {onset}..{offset} are missing ({shown})"
-    return inside, ""
+        trouble.append(f"{len(missing)} of the frames {onset}..{offset} are missing ({_some(missing)})")
+    return list(first_of.values()), "; ".join(trouble)
+
+
+def _some(numbers: list[int], most: int = 5) -> str:
+    return ", ".join(map(str, numbers[:most])) + (" …" if len(numbers) > most else "")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -66,10 +76,24 @@ def read_image(path: Path) -> np.ndarray:
         raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
     if data.size == 0:
         raise UnreadableImageError(f"{path} is empty (0 bytes)")
-    if path.suffix.lower() in (".jpg", ".jpeg") and b"\xff\xd9" not in data[-4096:].tobytes():
+    if _is_truncated_jpeg(data.tobytes()):
         # OpenCV fills the missing part of a truncated JPEG with grey and says nothing.
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise UnreadableImageError(f"{path} cannot be decoded as an image")
     return image
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether a file that begins as a JPEG lacks its end-of-image marker.
+
+    The marker counts only behind the start of the scan: an embedded thumbnail in front of it has one of its own.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at : at + 2] != _START_OF_SCAN:
+        is_fill_byte = data[at + 1 : at + 2] == b"\xff"
+        at += 1 if is_fill_byte else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data.find(_END_OF_IMAGE, at) < 0

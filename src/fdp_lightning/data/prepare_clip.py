@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fdp_lightning.data import faces
 from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
+from fdp_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,17 @@ class FaceSettings:
     size: int = 64
     margin: float = 0.0
     least_confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        _require("size", self.size, int, 8, 1024)
+        _require("margin", self.margin, int | float, -0.4, 2)
+        _require("least_confidence", self.least_confidence, int | float, 0, 1)
+
+
+def _require(name: str, value: object, kind: Any, least: float, most: float) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(f"data.faces.{name} is {value!r}; expected {what} from {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -48,9 +61,10 @@ class PreparedClip:
 
 
 def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> PreparedClip:
-    """Decode, find the face on the onset frame, and align every frame by that one transform.
+    """Decode, find the face on the first frame, and align every frame by that one transform.
 
-    Without a face on the onset frame the nearest later frame with one is used, and noted.
+    The first frame is the onset, unless that cannot be read.
+    Without a face there the nearest later frame with one is used, and noted.
 
     Args:
         clip: the clip's name in messages.
@@ -71,8 +85,8 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
             where = Path(used[0].path).parent
             prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face in any frame of {where}"))
         return prepared
-    if prepared.detected_on != files[0].number:
-        detail = f"no face on the onset frame {files[0].number}; aligned by frame {prepared.detected_on}"
+    if prepared.detected_on != used[0].number:
+        detail = f"no face on the first frame {used[0].number}; aligned by frame {prepared.detected_on}"
         prepared.problems.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
     if face.count > 1:
         detail = f"{face.count} faces; the largest is used"

@@ -35,6 +35,24 @@ class Protocol:
     strict: bool = True
     source: str = ""
 
+    def __post_init__(self) -> None:
+        if self.column not in ("emotion", "objective"):
+            raise UserError(f"protocol.column is '{self.column}'; expected emotion or objective (protocol {self.name})")
+        if not isinstance(self.classes, Mapping) or any(isinstance(labels, str) for labels in self.classes.values()):
+            raise UserError(f"protocol.classes of {self.name}: expected class: [label, …], found {self.classes!r}")
+        merged = [str(label).lower() for labels in self.classes.values() for label in labels]
+        if doubled := sorted({label for label in merged if merged.count(label) > 1}):
+            raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
+        counted = self.expected.get("classes", {}) if isinstance(self.expected, Mapping) else None
+        if not isinstance(self.expected, Mapping) or not isinstance(counted, Mapping):
+            raise UserError(f"protocol.expected of {self.name}: expected counts by name, found {self.expected!r}")
+        unknown = [*(set(self.expected) - {"clips", "subjects", "classes"}), *(set(counted) - set(self.classes))]
+        if unknown:
+            raise UserError(
+                f"protocol.expected of {self.name} counts {', '.join(sorted(map(str, unknown)))}; "
+                f"expected clips, subjects, and classes of {', '.join(self.classes)}"
+            )
+
     @property
     def class_names(self) -> list[str]:
         """The classes in the order of the predictions' columns."""
@@ -46,9 +64,15 @@ class Protocol:
         Raises:
             UserError: no clip is left, or the counts differ from the published ones.
         """
-        class_of = {label.lower(): name for name, labels in self.classes.items() for label in labels}
+        class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
         target = clips[self.column].str.lower().map(class_of)
         named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
+        absent = sorted(set(self.exclude) - set(clips["subject"] + "/" + clips["clip"]))
+        if absent and self.strict:
+            raise UserError(
+                f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
+                "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
+            )
         chosen = clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
         if chosen.empty:
             found = ", ".join(sorted(set(clips[self.column]))) or "none"
@@ -56,7 +80,7 @@ class Protocol:
                 f"protocol {self.name} finds no clip of its classes {', '.join(class_of)}.\n"
                 f"  Values of '{self.column}' in the annotation: {found}. Is this the protocol of your dataset?"
             )
-        differences = self._differences(chosen)
+        differences = self.differences(chosen)
         if differences and self.strict:
             raise UserError(
                 f"protocol {self.name} expects other counts than your copy of {self.dataset} has:\n  "
@@ -66,11 +90,11 @@ class Protocol:
             )
         return chosen
 
-    def _differences(self, chosen: pd.DataFrame) -> list[str]:
-        """Each count that is not as published, with the clips of the class it concerns."""
+    def differences(self, chosen: pd.DataFrame) -> list[str]:
+        """Each count of a table of this protocol that is not as published, with the clips of the class it concerns."""
         found: dict[str, object] = {
             "clips": len(chosen),
-            "subjects": chosen["subject"].nunique(),
+            "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
         }
         lines = [
             f"{name}: {self.expected[name]} expected, {found[name]} found"

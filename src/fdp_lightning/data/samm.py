@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, header_row_of, read_sheet
+from fdp_lightning.data.workbook import find_workbook, header_row_of, padded, read_sheet
 
 _COLUMNS = {
     "subject": "Subject",
@@ -44,9 +44,8 @@ class SAMM(FaceDataset):
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbook, self.request_page)
-        rows = read_sheet(path, _COLUMNS, header_row=header_row_of(path, "Subject"))
-        rows = rows[rows["clip"] != ""]
-        subject = rows["subject"].str.zfill(3)
+        rows = read_sheet(path, _COLUMNS, header_row=header_row_of(path, _COLUMNS.values()))
+        subject = padded(rows["subject"], 3)
         return path, rows.assign(
             subject=subject,
             emotion=rows["emotion"].str.lower(),

@@ -97,6 +97,10 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
                 if sha256(folder / name) != checksums[name]:
                     raise DamagedStoreError(f"{folder / name} is not what was written (checksum differs)")
         index = pd.read_parquet(folder / INDEX)
+        size = int(manifest["settings"]["faces"]["size"])
+        expected, found = int(index["length"].sum()) * size**2, (folder / FRAMES).stat().st_size
+        if found != expected:
+            raise DamagedStoreError(f"{folder / FRAMES} holds {found} bytes; its index and manifest expect {expected}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(f"{folder} is not a whole store ({error})") from error
-    return ClipStore(folder, index, int(manifest["settings"]["faces"]["size"]))
+    return ClipStore(folder, index, size)

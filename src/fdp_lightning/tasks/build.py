@@ -14,7 +14,10 @@ from fdp_lightning.errors import UserError
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a node, with plain lists and dictionaries; a value the object refuses is the user's mistake, anything else is a bug."""
+    """Instantiate a node, with plain lists and dictionaries.
+
+    A value that the object refuses is the user's mistake; anything else is a bug and raised as it is.
+    """
     try:
         return instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -55,6 +58,19 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     for other in ("objective", "optimizer"):
         network.pop(other)
     return build(network, classes=classes, image_size=config.data.faces.size, mean=mean, std=std)
+
+
+def check_options(config: DictConfig) -> None:
+    """Refuse impossible options before a process per fold would stumble over them."""
+    from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
+
+    for key in ("sampling.frames", "batch_size"):
+        value = OmegaConf.select(config.data, key)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"data.{key} is {value!r}; expected a whole number of at least 1")
+    build_model(config, len(config.protocol.classes))
+    build(config.model.objective)
+    settings(OptimizerSettings, config.model.optimizer)
 
 
 def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> list[Any]:

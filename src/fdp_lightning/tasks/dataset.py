@@ -56,6 +56,8 @@ def ready_data(config: DictConfig) -> ReadyData:
     root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
     annotated = build(config.data.adapter, root=root, name=config.data.name).clips(protocol.labels)
     chosen = protocol.apply(annotated)
+    for difference in protocol.differences(chosen):
+        log.warning("protocol.strict=false, counts are not as published: %s", difference)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     sources = list_sources(annotated)
     folder = store_folder(Path(config.data.store), config.data.name, faces, config.data.policy, sources)
@@ -99,7 +101,6 @@ def _synthetic_root(config: DictConfig) -> Path:
     """Write the synthetic dataset of these settings, unless it is there; settings that differ lie side by side."""
     generator = build(config.data.generate)
     root = Path(config.data.root) / generator.digest()
-    if not root.exists():
-        with meter("Drawing synthetic faces", "clips") as progress:
-            generator.write(root, workers=config.data.workers or cpu_count(), progress=progress)
+    with meter("Drawing synthetic faces", "clips") as progress:
+        generator.write(root, workers=config.data.workers or cpu_count(), progress=progress)
     return root

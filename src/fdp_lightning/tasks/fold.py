@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.splits import Fold, choose_fold, leave_one_subject_out
 from fdp_lightning.files import atomic_folder
+from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.run_folder import fingerprint, finished, run_folder, seal, set_aside
 
@@ -59,6 +60,7 @@ def fold(config: DictConfig) -> None:
     if is_finished(plan):
         print(f"fold {plan.fold.name} is finished: {plan.folder}")
         return
+    check_options(config)
     run_fold(plan)
     print(f"fold {plan.fold.name}: {plan.folder}")
 

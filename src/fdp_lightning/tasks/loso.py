@@ -15,7 +15,7 @@ from rich.progress import Progress, TaskID
 from fdp_lightning.data.splits import leave_one_subject_out
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.tasks.build import build, build_loggers, build_model, settings
+from fdp_lightning.tasks.build import build_loggers, check_options
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, is_finished, plan_fold
@@ -41,16 +41,17 @@ def loso(config: DictConfig) -> None:
     run = run_folder(config)
     data = ready_data(config)
     plans = [plan_fold(config, data, split, run) for split in leave_one_subject_out(data.clips)]
+    todo = [plan for plan in plans if not is_finished(plan)]
+    if todo:
+        check_options(config)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_expected(run, data.clips, data.without_clips)
-    todo = [plan for plan in plans if not is_finished(plan)]
     log.info(
         "%s: %d clips, %d subjects, %d of %d folds to run in %s",
         data.protocol.name, len(data.clips), len(plans), len(todo), len(plans), run,
     )  # fmt: skip
     if todo:
-        _check_options(config)
         began = datetime.now(UTC).isoformat(timespec="seconds")
         _run(todo, config, len(plans))
         facts = {**environment(), "started": began, "seconds": round(time.monotonic() - start, 1)}
@@ -59,15 +60,6 @@ def loso(config: DictConfig) -> None:
     if todo:
         _log_pooled(config, run, metrics)
     log.info("done in %s", clock(time.monotonic() - start))
-
-
-def _check_options(config: DictConfig) -> None:
-    """Refuse impossible options here, before a process per fold would stumble over them."""
-    from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
-
-    build_model(config, len(config.protocol.classes))
-    build(config.model.objective)
-    settings(OptimizerSettings, config.model.optimizer)
 
 
 def _run(todo: list[FoldPlan], config: DictConfig, n_folds: int) -> None:

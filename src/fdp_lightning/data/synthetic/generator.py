@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,7 +13,6 @@ from typing import Any
 
 import cv2
 
-from fdp_lightning.data.synthetic.atomic import atomic_folder
 from fdp_lightning.data.synthetic.clip_files import ClipTruth, write_clip, write_ground_truth
 from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE
 from fdp_lightning.data.synthetic.photograph import (
@@ -24,6 +22,8 @@ from fdp_lightning.data.synthetic.photograph import (
     portrait_files,
 )
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import atomic_folder
+from fdp_lightning.processes import forkserver
 
 GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
@@ -111,6 +111,8 @@ class SyntheticFaces:
         root = Path(root)
         if self._is_at(root):
             return
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UserError(f"{root} exists and is not the synthetic data set asked for; move it or choose another.")
         with atomic_folder(root, self._is_at) as folder:
             truths = self._write_clips(folder, workers, progress)
             truths.sort(key=lambda truth: (truth.row.subject, truth.row.clip))
@@ -158,9 +160,7 @@ def _map(
     if workers <= 1:
         yield from map(write, tasks)
         return
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,))
+    pool = ProcessPoolExecutor(workers, forkserver(), initializer=cv2.setNumThreads, initargs=(1,))
     try:
         yield from pool.map(write, tasks)
     finally:

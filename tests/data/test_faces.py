@@ -1,0 +1,226 @@
+"""Faces: real MTCNN on a real photograph, and an alignment that neither moves nor aliases what is in the picture."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face
+from fdp_lightning.data.frames import FrameFile, read_image
+from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+
+SIZE = 64
+NOISE = np.random.default_rng(0).integers(0, 256, (180, 240, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """The astronaut's head and shoulders, RGB."""
+    return np.ascontiguousarray(data.astronaut()[:256, 96:352])
+
+
+@pytest.fixture(scope="module")
+def face(picture):
+    return find_face(picture)
+
+
+def warp(
+    picture: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picture under a similarity transform, and its matrix; the canvas grows with the scale."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
+    matrix[:, 2] += (scale - 1) * np.array([width, height]) / 2 + shift
+    side = (round(width * max(scale, 1)), round(height * max(scale, 1)))
+    moved = cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return moved, matrix
+
+
+def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def enlarged(picture: np.ndarray, matrix: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture made larger by a whole factor, and the alignment matrix that belongs to it."""
+    large = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
+    return large, matrix @ np.linalg.inv(back)
+
+
+def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face):
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert face.count == 1
+    assert face.confidence > 0.99
+    left, top, right, bottom = face.box
+    assert all(left < x < right and top < y < bottom for x, y in face.landmarks)
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+    assert np.hypot(*(left_eye - (205.0 - 96, 101.7))) < 2  # where a person sees it
+
+
+def test_a_mirrored_face_has_its_landmarks_in_the_same_order(picture):
+    left_eye, right_eye, _, left_mouth, right_mouth = find_face(np.ascontiguousarray(picture[:, ::-1])).landmarks
+    assert left_eye[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((12, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)],
+    ids=["noise", "grey", "narrow", "one pixel"],
+)
+def test_a_picture_without_a_face_has_none_however_small_it_is(blank):
+    assert find_face(blank) is None
+
+
+def test_the_largest_of_several_faces_is_chosen_and_all_are_counted(picture):
+    small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    both = np.full((256, 256 + small.shape[1], 3), 128, np.uint8)
+    both[: small.shape[0], : small.shape[1]] = small
+    both[:, small.shape[1] :] = picture
+    face = find_face(both)
+    assert face.count == 2
+    assert face.box[0] > small.shape[1]
+
+
+def test_a_face_below_the_least_confidence_does_not_count(picture):
+    assert find_face(picture, least_confidence=1.1) is None
+
+
+def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips):
+    row = casme2_clips.iloc[1]
+    picture = read_image(Path(row["folder"]) / f"img{row['onset']}.jpg")
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(find_face(picture))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert np.array_equal(other.landmarks, found[0].landmarks)
+        assert other.box == found[0].box
+
+
+@pytest.mark.parametrize(
+    ("degrees", "scale", "shift"),
+    [(0, 1, (17.3, -8.6)), (15, 1, (0, 0)), (-20, 1.3, (-9, 12)), (5, 0.7, (6, 6)), (8, 1.7, (0, 0))],
+)
+def test_a_turned_scaled_and_shifted_face_is_aligned_to_the_same_place(picture, face, degrees, scale, shift):
+    moved, truth = warp(picture, degrees, scale, shift)
+    landmarks = find_face(moved).landmarks
+    matrix, moved_matrix = alignment(face.landmarks, SIZE), alignment(landmarks, SIZE)
+    expected = through(matrix, face.landmarks)
+    detected = through(moved_matrix, landmarks)
+    same_skin = through(moved_matrix, through(truth, face.landmarks))
+    assert np.abs(detected - expected).max() < 1.5
+    assert np.abs(same_skin - expected).max() < 2  # MTCNN itself places a turned face's eyes a little otherwise
+    assert np.abs(expected - TEMPLATE * SIZE).max() < 4  # and the template is where an average face has them
+    before, after = align(picture, matrix, SIZE).astype(float), align(moved, moved_matrix, SIZE).astype(float)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
+
+
+def test_a_margin_draws_the_landmarks_towards_the_middle(face):
+    tight, wide = (through(alignment(face.landmarks, SIZE, margin), face.landmarks) for margin in (0.0, 0.25))
+    assert np.allclose(wide - SIZE / 2, (tight - SIZE / 2) / 1.5, atol=1e-6)
+
+
+def test_alignment_is_a_similarity(face):
+    (a, b, _), (c, d, _) = alignment(face.landmarks, SIZE)
+    assert (a, b) == pytest.approx((d, -c))
+    assert a > 0
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.27, 1.0, 1.7])
+def test_doubling_a_picture_changes_nothing_in_the_aligned_one(picture, scale):
+    matrix = np.array([[scale, 0.02, 32 - 128 * scale], [-0.02, scale, 32 - 128 * scale]])
+    large, large_matrix = enlarged(picture, matrix, 2)
+    small_face, large_face = align(picture, matrix, SIZE), align(large, large_matrix, SIZE)
+    assert np.abs(small_face.astype(float) - large_face).mean() < 2
+    shift, _ = cv2.phaseCorrelate(small_face.astype(np.float64), large_face.astype(np.float64))
+    assert np.abs(shift).max() < 0.1
+
+
+def test_a_picture_eight_times_larger_gives_the_same_face_in_the_same_place(picture, face):
+    matrix = alignment(face.landmarks, SIZE)
+    large, large_matrix = enlarged(picture, matrix, 8)
+    small_face, large_face = align(picture, matrix, SIZE), align(large, large_matrix, SIZE)
+    assert np.abs(small_face.astype(float) - large_face).mean() < 3
+    shift, _ = cv2.phaseCorrelate(small_face.astype(np.float64), large_face.astype(np.float64))
+    assert np.abs(shift).max() < 0.1
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7, 16])
+def test_a_point_lands_where_the_matrix_says_at_any_scale(factor):
+    side = SIZE * factor
+    y, x = np.mgrid[:side, :side]
+    matrix = np.array([[1 / factor, 0, 0.25], [0, 1 / factor, -0.5]])
+    centre = np.array([0.4, 0.6]) * side
+    blob = 200 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * (4 * factor) ** 2))
+    aligned = align(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
+    found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
+    assert found == pytest.approx(through(matrix, centre[None])[0], abs=0.06)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_stripes_finer_than_a_pixel_become_an_even_grey(offset):
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, offset::2] = 255
+    aligned = align(stripes, np.array([[1 / 16.3, 0, 0], [0, 1 / 16.3, 0]]), SIZE)
+    assert np.abs(aligned[2:60, 2:60].astype(float) - 127.5).max() < 10
+
+
+def files_of(folder, pictures) -> list[FrameFile]:
+    files = []
+    for number, picture in enumerate(pictures, start=1):
+        path = folder / f"img{number}.png"
+        path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        files.append(FrameFile(number, path))
+    return files
+
+
+def test_a_clip_that_does_not_move_stays_exactly_so_and_is_detected_once(picture, tmp_path):
+    prepared = prepare_clip("clip", files_of(tmp_path, [picture] * 5), FaceSettings())
+    assert prepared.frames.shape == (5, SIZE, SIZE)
+    assert all(np.array_equal(frame, prepared.frames[0]) for frame in prepared.frames)
+    assert prepared.frames[0].std() > 20  # it is a face and not a plain
+    assert (prepared.detections, prepared.detected_on, prepared.problems) == (1, 1, [])
+
+
+def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(picture, face, tmp_path):
+    pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
+    frames = prepare_clip("clip", files_of(tmp_path, pictures), FaceSettings()).frames.astype(np.float64)
+    scale = alignment(face.landmarks, SIZE)[0, 0]
+    window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
+    for frame, shift in zip(frames[1:], (4, 8), strict=True):
+        (x, y), _ = cv2.phaseCorrelate(frames[0], frame, window)
+        assert (x, y) == pytest.approx((shift * scale, 0), abs=0.5)
+
+
+def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(picture, tmp_path):
+    prepared = prepare_clip("a/b@1", files_of(tmp_path, [np.zeros_like(picture), picture, picture]), FaceSettings())
+    assert (prepared.detected_on, prepared.detections, len(prepared.frames)) == (2, 2, 3)
+    (problem,) = prepared.problems
+    assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
+    assert "frame 1" in problem.detail
+
+
+def test_an_unreadable_first_frame_is_not_said_to_show_no_face(picture, tmp_path):
+    files = files_of(tmp_path, [picture, picture])
+    files[0].path.write_bytes(b"")
+    prepared = prepare_clip("a/b@1", files, FaceSettings())
+    assert prepared.numbers == [2]
+    assert [problem.kind for problem in prepared.problems] == ["unreadable_image"]
+
+
+def test_a_frame_of_another_size_is_a_problem_and_not_used(picture, tmp_path):
+    prepared = prepare_clip("a/b@1", files_of(tmp_path, [picture, picture[:-1], picture]), FaceSettings())
+    assert prepared.numbers == [1, 3]
+    assert [problem.kind for problem in prepared.problems] == ["odd_size"]
+    assert "img2.png" in prepared.problems[0].detail

@@ -1,0 +1,204 @@
+"""What the model sees of a clip: the whole of it, in order, changed as one; and batches that follow from the seed."""
+
+import shutil
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.datamodule import FoldDataModule
+from fdp_lightning.data.sampling import uniform
+from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.store import FRAMES
+from fdp_lightning.errors import UserError
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+
+
+@given(st.integers(1, 400), st.integers(2, 64))
+def test_sampling_spans_the_clip_in_order_and_evenly(n_frames, count):
+    places = uniform(n_frames, count)
+    assert places.shape == (count,)
+    assert (places[0], places[-1]) == (0, n_frames - 1)
+    steps = np.diff(places)
+    assert (steps >= 0).all()
+    assert steps.max() - steps.min() <= 1
+    assert len(set(places.tolist())) == min(n_frames, count)
+
+
+@given(st.integers(1, 400))
+def test_a_single_sampled_frame_is_one_of_the_clip(n_frames):
+    assert 0 <= uniform(n_frames, 1).item() < n_frames
+
+
+@pytest.mark.parametrize(("n_frames", "count"), [(10, 0), (10, -1), (0, 8)])
+def test_nothing_can_be_sampled_from_nothing(n_frames, count):
+    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
+        uniform(n_frames, count)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    """A clip of texture that gets brighter by two grey levels per frame."""
+    texture = np.random.default_rng(0).integers(60, 160, (16, 16)).repeat(4, axis=0).repeat(4, axis=1)
+    return (texture + 2 * np.arange(8)[:, None, None]).astype(np.uint8)
+
+
+def test_all_frames_of_a_clip_are_changed_alike(frames):
+    still = np.repeat(frames[:1], 8, axis=0)
+    augmentation = ClipAugmentation()
+    for seed in range(20):
+        changed = augmentation(still, seed)
+        assert (changed == changed[0]).all()
+        assert not np.array_equal(changed[0], still[0])
+
+
+def test_augmentation_keeps_order_shape_and_type(frames):
+    augmentation = ClipAugmentation()
+    for seed in range(20):
+        changed = augmentation(frames, seed)
+        assert (changed.shape, changed.dtype) == (frames.shape, np.uint8)
+        assert (np.diff(changed.mean(axis=(1, 2))) > 1).all()
+
+
+def test_the_seed_decides_the_change_alone(frames):
+    augmentation = ClipAugmentation()
+    first = augmentation(frames, 7)
+    different = augmentation(frames, 8)
+    assert not np.array_equal(first, different)
+    assert np.array_equal(augmentation(frames, 7), first)
+    assert np.array_equal(ClipAugmentation()(frames, 7), first)
+    assert np.array_equal(augmentation(frames[2:5], 7), first[2:5])  # nor does the number of frames
+
+
+def test_a_flip_is_of_the_whole_clip(frames):
+    only_flip = ClipAugmentation(flip=1, shift=0, scale=0, rotate=0, brightness=0, contrast=0)
+    assert np.array_equal(only_flip(frames, 0), frames[..., ::-1])
+
+
+def test_changes_of_strength_zero_change_nothing(frames):
+    nothing = ClipAugmentation(flip=0, shift=0, scale=0, rotate=0, brightness=0, contrast=0)
+    assert np.array_equal(nothing(frames, 3), frames)
+
+
+@pytest.fixture(scope="module")
+def module(store_folder_path, casme2_clips):
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    fold = leave_one_subject_out(clips)[1]
+
+    def make(folder=store_folder_path, augmentation=None, **options) -> FoldDataModule:
+        return FoldDataModule(folder, clips, CLASSES, fold, batch_size=4, augmentation=augmentation, **options)
+
+    return make
+
+
+def batches(loader) -> list[dict[str, torch.Tensor]]:
+    return list(loader)
+
+
+def assert_same(left, right) -> None:
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_items_hold_the_sampled_frames_of_their_clip(module, store, casme2_clips):
+    data = module()
+    held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
+    assert data.test_clips["clip"].tolist() == held_out["clip"].tolist()
+    (batch, rest) = batches(data.test_dataloader())
+    assert batch["frames"].shape == (4, 8, 1, 64, 64)
+    assert len(rest["index"]) == 1
+    row = store.rows(held_out)[2]
+    expected = store.read(row, uniform(store.length(row), 8))
+    assert torch.equal(batch["frames"][2, :, 0], torch.from_numpy(expected).float() / 255)
+    assert [CLASSES[t] for t in batch["target"]] == held_out["emotion"][:4].tolist()
+    assert batch["index"].tolist() == [0, 1, 2, 3]
+    first = held_out["onset"][2]
+    assert data.test_frame_numbers[2].tolist() == (first + uniform(store.length(row), 8)).tolist()
+
+
+def test_batches_do_not_depend_on_the_number_of_loader_workers(module):
+    alone, helped = (module(augmentation=ClipAugmentation(), workers=workers, seed=5) for workers in (0, 2))
+    assert_same(batches(alone.train_dataloader()), batches(helped.train_dataloader()))
+    assert_same(batches(alone.test_dataloader()), batches(helped.test_dataloader()))
+
+
+def test_batches_follow_from_the_seed(module):
+    first, again, other = (
+        batches(module(augmentation=ClipAugmentation(), seed=seed).train_dataloader()) for seed in (5, 5, 6)
+    )
+    assert_same(first, again)
+    assert not torch.equal(first[0]["index"], other[0]["index"])
+
+
+def test_held_out_clips_are_never_augmented(module):
+    plain, augmented = module(), module(augmentation=ClipAugmentation())
+    assert_same(batches(plain.test_dataloader()), batches(augmented.test_dataloader()))
+    one, other = (next(iter(data.train_dataloader())) for data in (plain, augmented))
+    assert torch.equal(one["index"], other["index"])
+    assert not torch.equal(one["frames"], other["frames"])
+
+
+def repainted(module, store, clips, tmp_path, subject: str) -> FoldDataModule:
+    """The data of a store in which the clips of one subject are black."""
+    folder = shutil.copytree(store.folder, tmp_path / subject)
+    pixels = np.memmap(folder / FRAMES, np.uint8, "r+").reshape(-1, store.size, store.size)
+    for row in store.rows(clips[clips["subject"] == subject]):
+        start = int(store.index["start"].iloc[row])
+        pixels[start : start + store.length(row)] = 0
+    pixels.flush()
+    return module(folder)
+
+
+def test_statistics_are_of_the_training_clips_only(module, store, casme2_clips, tmp_path):
+    before = module().statistics
+    assert 0.2 < before.mean < 0.8
+    assert 0.05 < before.std < 0.5
+    assert repainted(module, store, casme2_clips, tmp_path, "02").statistics == before
+    assert repainted(module, store, casme2_clips, tmp_path, "01").statistics != before
+
+
+class Watcher(L.LightningModule):
+    """A model that learns nothing and notes what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: dict[int, list[dict[str, torch.Tensor]]] = {}
+
+    def training_step(self, batch, _):
+        self.seen.setdefault(self.current_epoch, []).append(batch)
+        return self.weight.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def watch(data: FoldDataModule, epochs: int) -> dict[int, list[dict[str, torch.Tensor]]]:
+    options = {"accelerator": "cpu", "max_epochs": epochs, "logger": False, "enable_checkpointing": False}
+    options |= {"enable_progress_bar": False, "enable_model_summary": False, "reload_dataloaders_every_n_epochs": 1}
+    watcher = Watcher()
+    L.Trainer(**options).fit(watcher, datamodule=data)
+    return watcher.seen
+
+
+def test_order_and_augmentation_differ_from_epoch_to_epoch_and_repeat_from_run_to_run(module):
+    seen = watch(module(augmentation=ClipAugmentation(), seed=5), 3)
+    orders = [torch.cat([batch["index"] for batch in seen[epoch]]).tolist() for epoch in range(3)]
+    assert len({tuple(order) for order in orders}) == 3
+    assert all(len(order) == len(set(order)) == 8 for order in orders)  # two whole batches of ten clips
+    pictures = [
+        {int(i): frames for batch in seen[epoch] for i, frames in zip(batch["index"], batch["frames"], strict=True)}
+        for epoch in range(2)
+    ]
+    shared = set(pictures[0]) & set(pictures[1])
+    assert not any(torch.equal(pictures[0][i], pictures[1][i]) for i in shared)
+    again = watch(module(augmentation=ClipAugmentation(), seed=5), 3)
+    for epoch in range(3):
+        assert_same(seen[epoch], again[epoch])
