@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.errors import UserError
-from fdp_lightning.mistakes import explain, normalise_debug
+from fdp_lightning.mistakes import explain, multirun_first, normalise_debug
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -31,7 +31,7 @@ def _application(config: DictConfig) -> None:
 
 def main() -> None:
     """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug."""
-    sys.argv[1:] = [normalise_debug(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = multirun_first([normalise_debug(argument) for argument in sys.argv[1:]])
     debugging = "debug='true'" in sys.argv
     # Hydra would print exceptions itself and always exit with 1; this lets them through to us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

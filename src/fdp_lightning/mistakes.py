@@ -30,6 +30,12 @@ def normalise_debug(argument: str) -> str:
     return "debug=null" if choice in ("false", "null") else f"debug='{choice}'"
 
 
+def multirun_first(arguments: Sequence[str]) -> list[str]:
+    """Let `-m` stand anywhere: argparse takes overrides on one side of it only."""
+    sweeping = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    return [*sweeping[:1], *(argument for argument in arguments if argument not in sweeping)]
+
+
 def explain(error: BaseException, arguments: Sequence[str]) -> str:
     """The message for a user's mistake: what was wrong and what to do, without a traceback."""
     text = str(error)

@@ -28,12 +28,25 @@ def test_one_batch(experiment: str, logger: str, tmp_path: Path, request: pytest
     else:
         subject = "006"
         overrides.append(f"data.root={request.getfixturevalue('samm_root')}")
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config", overrides=[*overrides, f"fold={subject}"])
-    fold(config)
-    table = pd.read_csv(tmp_path / "run/folds" / subject / "predictions.csv", dtype={"subject": str, "fold": str})
+    table = run_fold_of(overrides, subject, tmp_path)
     assert set(table["subject"]) == {subject} == set(table["fold"])
     assert len(table) == 2 * 5  # `last` and `oracle` of one clip per class
     logs = [path.name for path in (tmp_path / "run/folds" / subject / "log").iterdir()]
     assert any(name.startswith("metrics.csv" if logger == "csv" else "events") for name in logs)
+
+
+def test_the_synthetic_set_in_the_layout_of_samm(tmp_path: Path) -> None:
+    overrides = ["data=synthetic_samm", "protocol=synthetic_samm_5c", "debug=smoke", f"data.store={tmp_path}/stores"]
+    overrides += [f"run={tmp_path}/run", f"data.root={tmp_path}/data", *(f"data.generate.{s}" for s in TINY)]
+    table = run_fold_of([*overrides, "data.workers=1"], "006", tmp_path)
+    assert set(table["dataset"]) == {"synthetic_samm"}
+    assert set(table["target"]) == {"anger", "happiness", "other", "surprise", "contempt"}
+
+
+def run_fold_of(overrides: list[str], subject: str, folder: Path) -> pd.DataFrame:
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=[*overrides, f"fold={subject}"])
+    fold(config)
+    path = folder / "run/folds" / subject / "predictions.csv"
+    return pd.read_csv(path, dtype={"subject": str, "fold": str})

@@ -124,6 +124,18 @@ def test_one_fold_alone_equals_the_same_fold_of_the_whole_run(workplace: Path) -
     assert (run / "folds/02/predictions.csv").read_bytes() == table
 
 
+def test_a_sweep_over_seeds_keeps_one_run_and_makes_another(workplace: Path) -> None:
+    done = start(workplace, "-m", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert "0 of 3 folds to run" in done.stderr and "3 of 3 folds to run" in done.stderr
+    first = run_of(workplace)
+    second = first.with_name("seed-1")
+    tables = [predictions(run) for run in (first, second)]
+    assert set(tables[1]["seed"]) == {1}
+    assert not np.array_equal(tables[0]["prob_disgust"], tables[1]["prob_disgust"])
+    assert {path.name for path in workplace.iterdir()} == {"data", "stores", "runs"}
+
+
 def test_the_report_can_be_made_again_from_the_folds(workplace: Path) -> None:
     run = run_of(workplace)
     table, metrics = (run / "predictions.csv").read_bytes(), (run / "metrics.json").read_bytes()
