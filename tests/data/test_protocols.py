@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
 
-from fdp_lightning.config import CONF_DIR
+from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.samm import SAMM
@@ -17,7 +17,9 @@ FILES = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
 
 
 def load(path: Path) -> Protocol:
-    return settings(Protocol, OmegaConf.load(path))
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return settings(Protocol, compose("config", overrides=[f"protocol={path.stem}"]).protocol)
 
 
 def table(**counts: int) -> pd.DataFrame:
@@ -64,7 +66,8 @@ def test_the_published_counts_are_those_of_the_field(name, clips, subjects):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_protocol_names_labels_its_dataset_has(path):
     built = load(path)
-    versions = {"casme2": CASME2, "synthetic": CASME2, "samm": SAMM}[built.dataset].label_versions
+    adapters = {"casme2": CASME2, "synthetic": CASME2, "samm": SAMM, "synthetic_samm": SAMM}
+    versions = adapters[built.dataset].label_versions
     assert built.labels is None or built.labels in versions
 
 
