@@ -21,7 +21,7 @@ from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, is_finished, plan_fold
 from fdp_lightning.tasks.fold_pool import run_folds
 from fdp_lightning.tasks.progress import clock, console, new_progress, time_left
-from fdp_lightning.tasks.report import pool_run, write_expected
+from fdp_lightning.tasks.report import POOLED, pool_run, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 
 log = logging.getLogger("fdp_lightning")
@@ -52,6 +52,8 @@ def loso(config: DictConfig) -> None:
         data.protocol.name, len(data.clips), len(plans), len(todo), len(plans), run,
     )  # fmt: skip
     if todo:
+        for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
+            (run / stale).unlink(missing_ok=True)
         began = datetime.now(UTC).isoformat(timespec="seconds")
         _run(todo, config, len(plans))
         facts = {**environment(), "started": began, "seconds": round(time.monotonic() - start, 1)}

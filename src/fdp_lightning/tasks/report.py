@@ -18,6 +18,9 @@ from fdp_lightning.files import is_partial, write_atomic
 EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and the folds without clips."""
 
+POOLED = ("predictions.csv", "metrics.json", "report.html")
+"""What pooling writes, in this order."""
+
 
 def write_expected(run: Path, clips: pd.DataFrame, skipped_folds: list[str]) -> None:
     """Leave in the run folder which clips its pooled predictions must hold, and which subjects have none."""

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,19 @@ def fingerprint(config: DictConfig, store: Path) -> str:
         "store": store.name,
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    digest.update(_source().encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _source() -> str:
+    """The program of the rooms that make predictions, as a checksum; comments and formatting do not count."""
+    digest = hashlib.sha256()
     for room in ("models", "training", "data"):
         for source in sorted((_PACKAGE / room).rglob("*.py")):
             if "synthetic" not in source.parts:
-                # The syntax tree: comments and formatting may change, the program may not.
                 digest.update(ast.dump(ast.parse(source.read_text())).encode())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()
 
 
 def seal(fold: Path, facts: dict[str, Any]) -> None:
