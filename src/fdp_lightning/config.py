@@ -30,6 +30,8 @@ class ReportOptions:
     """What report.html shows."""
 
     title: str | None = None
+    headline: str = "last"
+    """The selection that stands first, last or oracle; oracle stays "not comparable" wherever it stands."""
     show_faces: bool | None = None
     """Dynamic images show faces; null: as the dataset allows (`data.show_faces`)."""
 

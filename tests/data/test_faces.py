@@ -8,6 +8,7 @@ import pytest
 import torch
 from skimage import data
 
+from fdp_lightning.data.build_store import list_sources
 from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face
 from fdp_lightning.data.frames import FrameFile, read_image
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
@@ -209,6 +210,48 @@ def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(p
     (problem,) = prepared.problems
     assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
     assert "frame 1" in problem.detail
+
+
+PER_FRAME = FaceSettings(per_frame=True)
+
+
+def test_frames_aligned_one_by_one_differ_a_little_from_those_aligned_together(casme2_clips):
+    (source,) = list_sources(casme2_clips[:1])
+    together, alone = (prepare_clip(source.clip, source.files, s) for s in (FaceSettings(), PER_FRAME))
+    assert (together.detections, alone.detections) == (1, len(source.files))
+    assert np.array_equal(alone.frames[0], together.frames[0])  # the first frame is its own reference
+    difference = np.abs(alone.frames.astype(float) - together.frames).mean(axis=(1, 2))
+    assert (difference[1:] > 0).sum() >= len(difference) // 2
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(alone.frames, together.frames, strict=True)]
+    assert min(alike) > 0.9  # a jitter of a pixel, not another place
+    assert (alone.box, alone.matrix, alone.numbers) == (together.box, together.matrix, together.numbers)
+    assert (alone.detected_on, alone.problems) == (source.files[0].number, [])
+
+
+def test_aligned_one_by_one_a_face_that_moves_through_the_picture_stays_where_it_is(picture, tmp_path):
+    pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 8)]
+    first, moved = prepare_clip("clip", files_of(tmp_path, pictures), PER_FRAME).frames.astype(np.float64)
+    (x, y), _ = cv2.phaseCorrelate(first, moved, cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
+    assert (x, y) == pytest.approx((0, 0), abs=0.5)
+
+
+def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(picture, tmp_path):
+    dark, moved = np.zeros_like(picture), warp(picture, 0, 1, (8, 0))[0]
+    dark[100:110, 100:110] = 255
+    prepared = prepare_clip("a/b@1", files_of(tmp_path, [dark, picture, dark, dark, moved, dark]), PER_FRAME)
+    assert (prepared.detections, prepared.detected_on, len(prepared.frames)) == (6, 2, 6)
+    (problem,) = prepared.problems
+    assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
+    assert "no face on 4 of 6 frames" in problem.detail
+    frames = prepared.frames
+    assert np.array_equal(frames[0], frames[2]) and np.array_equal(frames[3], frames[5])
+    assert not np.array_equal(frames[2], frames[3])  # by the second picture, and by the fifth
+
+
+def test_aligned_one_by_one_a_clip_without_any_face_cannot_be_used_either(tmp_path):
+    prepared = prepare_clip("a/b@1", files_of(tmp_path, [NOISE, NOISE]), PER_FRAME)
+    assert (len(prepared.frames), prepared.detections) == (0, 2)
+    assert [(problem.kind, problem.fatal) for problem in prepared.problems] == [("no_face", True)]
 
 
 def test_an_unreadable_first_frame_is_not_said_to_show_no_face(picture, tmp_path):

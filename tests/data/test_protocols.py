@@ -136,6 +136,15 @@ def test_a_clip_to_exclude_that_is_not_annotated_is_refused_unless_not_strict():
     assert len(protocol(exclude=["02/EP000"], strict=False).apply(table(**WHOLE))) == 7
 
 
+def test_a_subject_that_is_not_tested_must_be_annotated_but_needs_no_clip_of_the_protocol():
+    clips = table(**WHOLE)
+    clips.loc[clips["emotion"] == "fear", "subject"] = "036"
+    assert len(protocol(untested=["036", "02"]).apply(clips)) == 7
+    with pytest.raises(UserError, match=r"not annotated: 18\.\n  Annotated: 01, 02, 03, 036"):
+        protocol(untested=["18"]).apply(clips)
+    assert len(protocol(untested=["18"], strict=False).apply(clips)) == 7
+
+
 def test_labels_of_another_dataset_are_refused_with_what_was_found():
     with pytest.raises(UserError, match=r"(?s)no clip of its classes.*anger.*happiness"):
         protocol(classes={"a": ["contempt"], "b": ["tense"]}, expected={}).apply(table(anger=1, happiness=1))
@@ -148,6 +157,9 @@ def test_labels_of_another_dataset_are_refused_with_what_was_found():
         ({"classes": {"a": ["fear"], "b": ["Fear"]}}, "fear"),
         ({"classes": "fear"}, "protocol.classes"),
         ({"classes": {"a": "fear"}}, "protocol.classes"),
+        ({"untested": [36]}, "protocol.untested"),  # 036 in YAML without quotes, or nearly
+        ({"untested": "036"}, "protocol.untested"),
+        ({"untested": None}, "protocol.untested"),
         ({"expected": {"clip": 7}}, "protocol.expected"),
         ({"expected": None}, "protocol.expected"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
@@ -157,6 +169,9 @@ def test_labels_of_another_dataset_are_refused_with_what_was_found():
         "label in two classes",
         "classes no mapping",
         "labels no list",
+        "subject a number",
+        "subjects no list",
+        "no subjects",
         "count misspelt",
         "no counts",
         "class misspelt",

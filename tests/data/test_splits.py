@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.splits import choose_fold, leave_one_subject_out
+from fdp_lightning.data.splits import choose_fold, leave_one_subject_out, rows_under_test
 from fdp_lightning.errors import UserError
 
 SUBJECTS = st.lists(st.sampled_from(["01", "1", "010", "10", "006", "6", "spNO.1"]), min_size=2, max_size=40)
@@ -45,6 +45,22 @@ def test_subjects_of_two_datasets_that_share_a_name_are_two_folds(owners):
 def test_fewer_than_two_subjects_are_refused(subjects):
     with pytest.raises(UserError, match="at least two subjects"):
         leave_one_subject_out(table(subjects))
+
+
+@given(SUBJECTS.filter(lambda subjects: len(set(subjects)) > 1), st.data())
+def test_subjects_that_are_not_tested_train_every_fold_and_all_others_are_tested_once(subjects, data):
+    untested = data.draw(st.lists(st.sampled_from([*subjects, "036"]), min_size=1))
+    clips = table(subjects)
+    if set(subjects) <= set(untested):
+        with pytest.raises(UserError, match=r"protocol\.untested names every subject"):
+            leave_one_subject_out(clips, untested)
+        return
+    folds = leave_one_subject_out(clips, untested)
+    assert [fold.name for fold in folds] == sorted(set(subjects) - set(untested))
+    tested = [row for row, subject in enumerate(subjects) if subject not in untested]
+    assert rows_under_test(folds) == tested == sorted(row for fold in folds for row in fold.test_rows)
+    for fold in folds:
+        assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
 
 
 def test_subjects_that_differ_in_leading_zeros_only_are_two_folds():

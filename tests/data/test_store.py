@@ -106,6 +106,7 @@ def test_the_stores_name_follows_from_files_and_settings_and_not_from_their_plac
 def test_the_stores_name_changes_with_size_and_time_of_a_file_and_with_each_setting(clips, tmp_path):
     names = [name(tmp_path, clips)]
     changed = [FaceSettings(size=48), FaceSettings(margin=0.1), FaceSettings(least_confidence=0.8)]
+    changed.append(FaceSettings(per_frame=True))
     names += [name(tmp_path, clips, settings=settings) for settings in changed]
     names += [name(tmp_path, clips, policy="skip"), name(tmp_path, clips[:2])]
     path = image(clips, 1, 4)
@@ -267,6 +268,7 @@ def test_skip_leaves_a_clip_without_a_face_out_unless_it_is_the_only_one(clips, 
         *({"size": size} for size in (0, 64.0, "big", True)),
         *({"margin": margin} for margin in (-0.5, None)),
         *({"least_confidence": confidence} for confidence in (2, float("nan"))),
+        *({"per_frame": per_frame} for per_frame in ("yes", 1, None)),
     ],
 )
 def test_a_face_setting_that_cannot_be_meant_is_refused_by_key(setting):

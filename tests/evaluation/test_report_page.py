@@ -100,6 +100,29 @@ def test_numbers_are_those_of_metrics(run: Path) -> None:
     assert "<code>python -m fdp_lightning +experiment=synthetic_loso seed=42</code>" in text
 
 
+def test_the_headline_stands_first_and_oracle_stays_not_comparable(run: Path) -> None:
+    usual = _text(run)
+    assert usual.index(">last<small>95") < usual.index(">oracle, not comparable<")
+    assert usual.count("This is the headline") == 1
+    text = build_report(run, "A title", False, False, headline="oracle").read_text()
+    assert text.index(">oracle, not comparable<") < text.index(">last<small>95")
+    assert "This is the headline, because the run asked for it: report.headline=oracle." in text
+    assert text.count("This is the headline") == 1
+    assert "it cannot be compared with scores that were not chosen so" in text
+    Page(text)
+    assert sorted(re.findall(r"\d\.\d{3}", text)) == sorted(re.findall(r"\d\.\d{3}", usual))
+
+
+def test_what_no_score_counts_is_named(run: Path) -> None:
+    assert "Not tested" not in _text(run) and "Left out" not in _text(run)
+    frame, classes = read_predictions(run / "predictions.csv")
+    left_out = {"data.policy=skip": ["01/a<b", "02/c"]}
+    write_metrics(run / "metrics.json", summarise(frame, classes, "p", [], ["18"], left_out))
+    text = _text(run)
+    assert "Not tested: 18." in text
+    assert "(data.policy=skip): 2 clips, 01/a&lt;b, 02/c." in text
+
+
 def test_same_files_same_bytes(run: Path) -> None:
     assert _text(run, show_faces=True) == _text(run, show_faces=True)
 

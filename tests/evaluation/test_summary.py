@@ -26,7 +26,7 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
 
     read = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
     assert read == metrics == summarise(*read_predictions(tmp_path / "predictions.csv"), "casme2_5c_246", ["024"])
-    top = "protocol classes n_clips n_subjects skipped_folds selections optimism_gap floors"
+    top = "protocol classes n_clips n_subjects skipped_folds untested left_out selections optimism_gap floors"
     assert list(read) == top.split()
     assert (read["n_clips"], read["n_subjects"]) == (60, 6)
     assert list(read["selections"]) == ["last", "inner", "oracle"]
@@ -113,6 +113,25 @@ def test_terminal_table_names_every_row() -> None:
     assert f"{low:.3f}–{high:.3f}" in text
     assert f"{metrics['optimism_gap']['uf1']:+.3f}" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_terminal_table_begins_with_the_headline_and_oracle_stays_not_comparable() -> None:
+    table = make_predictions(selections=("last", "inner", "oracle"))
+    left_out = {"data.sampling.rule=floor, fewer than 8 frames": [f"01/EP{i:02d}" for i in range(9)]}
+    metrics = summarise(table, CLASSES, "p", [], ["18"], left_out)
+    rows = {}
+    for headline in ("last", "oracle"):
+        stream = io.StringIO()
+        Console(file=stream, width=80).print(terminal_table(metrics, headline))
+        lines = stream.getvalue().splitlines()
+        rows[headline] = [line.split()[0] for line in lines if line.split()[0] in metrics["selections"]]
+        (oracle,) = (place for place, line in enumerate(lines) if line.startswith(" oracle"))
+        assert "not comparable, gap" in lines[oracle + 1]
+        assert f"{metrics['optimism_gap']['uf1']:+.3f}" in lines[oracle + 1]
+        text = " ".join(stream.getvalue().split())
+        assert "train and are not tested: 18" in text
+        assert "fewer than 8 frames): 9, 01/EP00" in text and "01/EP07, …" in text
+    assert rows == {"last": ["last", "inner", "oracle"], "oracle": ["oracle", "last", "inner"]}
 
 
 def test_terminal_table_without_oracle_or_interval() -> None:

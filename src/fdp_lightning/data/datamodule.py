@@ -1,7 +1,6 @@
 """The DataModule of one fold: training clips with augmentation, held-out clips as they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -12,17 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.sampling import uniform
+from fdp_lightning.data.normalisation import Statistics, check_normalisation
+from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
 from fdp_lightning.data.store import ClipStore, open_store
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of the grey values (of 0..1) of the training clips."""
-
-    mean: float
-    std: float
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
@@ -32,11 +24,16 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         store: of aligned clips.
         rows: the store's rows, shape (n,).
         targets: class numbers, shape (n,).
-        frames: T, the frames sampled from each clip.
+        apexes: from `apex_numbers`, shape (n,).
+        sampling: of each clip's frames.
         augmentation: applied to each clip, or None.
         seed: of the augmentation.
 
-    Each item holds `frames` (t, 1, h, w), float32 in 0..1, `target` (class number) and `index` (place in `rows`).
+    Each item holds
+        `frames` (t, 1, h, w), float32 in 0..1 (other values after `normalise_by_itself`),
+        `frame_number` (t,), float32: the dataset's own numbers of these frames,
+        `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
+        `target` (class number) and `index` (place in `rows`).
     """
 
     def __init__(
@@ -44,16 +41,20 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         store: ClipStore,
         rows: np.ndarray,
         targets: np.ndarray,
-        frames: int,
+        apexes: np.ndarray,
+        sampling: Sampling,
         augmentation: ClipAugmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.augmentation = augmentation
         self.seed = seed
         self.epoch = 0
-        self._targets = targets
+        self._targets, self._apexes = targets, apexes
+        self._mean, self._maximum = 0.0, 1.0
+        places = [sampling.positions(store.length(row)) for row in rows]
         # Only the sampled frames are kept: all datasets of the field fit in memory at this size.
-        self._clips = np.stack([store.read(row, uniform(store.length(row), frames)) for row in rows])
+        self._clips = np.stack([store.read(row, place) for row, place in zip(rows, places, strict=True)])
+        self.frame_numbers = np.stack([store.frame_numbers(row)[p] for row, p in zip(rows, places, strict=True)])
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -65,8 +66,12 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             draw = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0]
             clip = self.augmentation(clip, int(draw))
         frames = torch.from_numpy(clip).unsqueeze(1).float().div_(255)
+        if (self._mean, self._maximum) != (0.0, 1.0):
+            frames.sub_(self._mean).div_(self._maximum)
         return {
             "frames": frames,
+            "frame_number": torch.from_numpy(self.frame_numbers[index]).float(),
+            "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
             "target": torch.tensor(int(self._targets[index])),
             "index": torch.tensor(index),
         }
@@ -75,6 +80,24 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         """Of these clips without augmentation."""
         values = self._clips.astype(np.float32) / 255
         return Statistics(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
+
+    def normalise_by_itself(self) -> None:
+        """From now on items are centred by the mean of these clips, and divided by what is then their maximum.
+
+        Both are of all sampled frames without augmentation.
+        """
+        self._mean = self.statistics().mean
+        # A set of one grey value alone is zero throughout, and stays so.
+        self._maximum = float(self._clips.max()) / 255 - self._mean or 1.0
+
+
+def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
+    """The apex frame of each clip of a clip table, shape (n,); NaN where it is unknown or outside onset..offset."""
+    apex, onset, offset = (
+        clips[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+        for name in ("apex", "onset", "offset")
+    )
+    return np.where((onset <= apex) & (apex <= offset), apex, np.nan)
 
 
 class FoldDataModule(L.LightningDataModule):
@@ -85,11 +108,15 @@ class FoldDataModule(L.LightningDataModule):
         clips: the protocol's clip table with its column `target`.
         classes: class names in the order of the predictions' columns.
         fold: which rows train and which are held out.
-        frames: T.
+        sampling: of each clip's frames.
         batch_size: clips per step.
         augmentation: of the training clips, or None.
         workers: loader processes; 0 is fastest where clips are resident in memory.
         seed: of shuffling and augmentation.
+        normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
+            'each_set': training and held-out clips are each centred by their own mean and divided by their own
+            maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
+            on one another, and no single clip could be predicted so: only to reproduce.
     """
 
     def __init__(
@@ -98,24 +125,31 @@ class FoldDataModule(L.LightningDataModule):
         clips: pd.DataFrame,
         classes: Sequence[str],
         fold: Fold,
-        frames: int = 8,
+        sampling: Sampling | None = None,
         batch_size: int = 36,
         augmentation: ClipAugmentation | None = None,
         workers: int = 0,
         seed: int = 0,
+        normalisation: str = "training",
     ) -> None:
         super().__init__()
+        check_normalisation(normalisation)
+        sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
         number = {name: i for i, name in enumerate(classes)}
         rows = opened.rows(clips)
         targets = clips["target"].map(number).to_numpy(dtype=np.int64)
         train, test = list(fold.train_rows), list(fold.test_rows)
-        self.train_set = ClipDataset(opened, rows[train], targets[train], frames, augmentation, seed)
-        self.test_set = ClipDataset(opened, rows[test], targets[test], frames)
+        apexes = apex_numbers(clips)
+        self.train_set = ClipDataset(opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed)
+        self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling)
         self.test_clips = clips.iloc[test].reset_index(drop=True)
-        numbers = [opened.frame_numbers(row) for row in rows[test]]
-        self.test_frame_numbers = np.stack([n[uniform(len(n), frames)] for n in numbers])
+        self.test_frame_numbers = self.test_set.frame_numbers
         self.statistics = self.train_set.statistics()
+        if normalisation == "each_set":
+            self.train_set.normalise_by_itself()
+            self.test_set.normalise_by_itself()
+            self.statistics = Statistics(mean=0.0, std=1.0)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """Faces: MTCNN landmarks on one frame, and one similarity transform to a template for the whole clip.
 
-Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once.
+Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once
+(`data.faces.per_frame=true` does the other, to reproduce the released code).
 """
 
 from collections.abc import Iterator

@@ -20,6 +20,8 @@ class Protocol:
         column: 'emotion' or 'objective', the column that names the class.
         classes: class → the labels merged into it, in the order of the predictions' columns.
         exclude: clips ('subject/clip') left out by name.
+        untested: subjects that train and are never held out, as in the released code of FDP. Only to reproduce:
+            a score over fewer subjects is not comparable with one over all.
         expected: 'clips', 'subjects' and 'classes' (class → clips) as published; empty when nothing is.
         strict: counts that differ from the expected are an error.
         source: where the counts come from.
@@ -31,6 +33,7 @@ class Protocol:
     labels: str | None = None
     column: str = "emotion"
     exclude: Sequence[str] = ()
+    untested: Sequence[str] = ()
     expected: Mapping[str, object] = field(default_factory=dict)
     strict: bool = True
     source: str = ""
@@ -43,6 +46,13 @@ class Protocol:
         merged = [str(label).lower() for labels in self.classes.values() for label in labels]
         if doubled := sorted({label for label in merged if merged.count(label) > 1}):
             raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
+        # A name must be text: YAML reads 036 as the number 30.
+        listed = isinstance(self.untested, Sequence) and not isinstance(self.untested, str)
+        if not listed or not all(isinstance(name, str) for name in self.untested):
+            raise UserError(
+                f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
+                f"found {self.untested!r}"
+            )
         counted = self.expected.get("classes", {}) if isinstance(self.expected, Mapping) else None
         if not isinstance(self.expected, Mapping) or not isinstance(counted, Mapping):
             raise UserError(f"protocol.expected of {self.name}: expected counts by name, found {self.expected!r}")
@@ -62,7 +72,8 @@ class Protocol:
         """The clips of this protocol, with their class in a new column `target`.
 
         Raises:
-            UserError: no clip is left, or the counts differ from the published ones.
+            UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
+                what is not annotated.
         """
         class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
         target = clips[self.column].str.lower().map(class_of)
@@ -72,6 +83,13 @@ class Protocol:
             raise UserError(
                 f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
                 "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
+            )
+        unknown = sorted(set(self.untested) - set(clips["subject"]))
+        if unknown and self.strict:
+            raise UserError(
+                f"protocol {self.name} does not test subjects that are not annotated: {', '.join(unknown)}.\n"
+                f"  Annotated: {', '.join(sorted(set(clips['subject'])))}. "
+                "Mend protocol.untested, or set protocol.strict=false."
             )
         chosen = clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
         if chosen.empty:

@@ -1,5 +1,6 @@
 """Splits by subject, as pure functions with hard errors."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,16 +17,17 @@ class Fold:
     test_rows: tuple[int, ...]
 
 
-def leave_one_subject_out(clips: pd.DataFrame) -> list[Fold]:
+def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
     """One fold per subject, in the order of their names.
 
     A subject without a clip under the protocol is no fold.
 
     Args:
         clips: the protocol's clip table (columns dataset, subject and others).
+        untested: subjects that train in every fold and have none of their own; names without a clip change nothing.
 
     Raises:
-        UserError: fewer than two subjects, so that nothing is left to train on.
+        UserError: fewer than two subjects, so that nothing is left to train on, or none that is tested.
     """
     several_datasets = clips["dataset"].nunique() > 1
     owner = clips["dataset"] + "_" + clips["subject"] if several_datasets else clips["subject"]
@@ -34,18 +36,28 @@ def leave_one_subject_out(clips: pd.DataFrame) -> list[Fold]:
         raise UserError(
             f"leave-one-subject-out needs at least two subjects; the clip table has {len(names)} ({', '.join(names)})."
         )
+    tested = [name for name in names if name not in untested]
+    if not tested:
+        raise UserError(f"protocol.untested names every subject ({', '.join(names)}): nobody is left to test.")
     folds = []
-    for name in names:
+    for name in tested:
         held_out = (owner == name).to_numpy()
         folds.append(Fold(name, tuple((~held_out).nonzero()[0]), tuple(held_out.nonzero()[0])))
-    _assert_partition(folds, len(clips))
+    _assert_partition(folds, owner.isin(tested).to_numpy().nonzero()[0].tolist())
     return folds
 
 
-def _assert_partition(folds: list[Fold], n_clips: int) -> None:
-    """Each clip is tested exactly once and never trains its own fold: a score is worth nothing without this."""
-    tested = sorted(row for fold in folds for row in fold.test_rows)
-    if tested != list(range(n_clips)):
+def rows_under_test(folds: Sequence[Fold]) -> list[int]:
+    """The rows of the clip table that some fold tests, ascending."""
+    return sorted(int(row) for fold in folds for row in fold.test_rows)
+
+
+def _assert_partition(folds: Sequence[Fold], rows: list[int]) -> None:
+    """Each of these clips is tested exactly once and none trains its own fold: a score is worth nothing without this.
+
+    Clips of subjects under test are meant; those of others are never tested.
+    """
+    if rows_under_test(folds) != rows:
         raise AssertionError("the folds do not test every clip exactly once")
     for fold in folds:
         if set(fold.train_rows) & set(fold.test_rows):

@@ -20,14 +20,13 @@ from fdp_lightning.evaluation.folds import (
     standardised,
 )
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
-from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
 SCORE_NAMES = {"accuracy": "Accuracy", "uf1": "UF1", "uar": "UAR", "weighted_f1": "Weighted F1"}
 CLIPS_PER_CLASS = {"rank": 3, "faces": 2}
 RULES = {
-    "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out "
-    "subjects. This is the headline.",
+    "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
     "inner": "the epoch that is best on subjects set aside from the training subjects; this whole run "
     "therefore trained on fewer subjects.",
     "oracle": "the epoch that is best on the held-out subject itself, read off the same training run. Most "
@@ -42,7 +41,7 @@ NO_FACES = (
 )
 
 
-def build_report(run: Path, title: str, show_faces: bool, synthetic: bool) -> Path:
+def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headline: str = "last") -> Path:
     """Write report.html into a run's folder.
 
     Args:
@@ -51,6 +50,7 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool) -> Pa
         title: the page's headline.
         show_faces: whether images of faces may be on the page.
         synthetic: whether to mark the page as made from synthetic data.
+        headline: the selection that stands first among the scores; what follows them is of `last` always.
 
     Returns:
         The page's path. The same files give the same bytes.
@@ -73,6 +73,8 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool) -> Pa
         metrics=summary,
         score_names=SCORE_NAMES,
         rules=RULES,
+        headline=headline,
+        selections=in_order(summary["selections"], headline),
         interval=interval,
         overview=charts.scores_chart(summary, SCORE_NAMES),
         confusion=_confusion(summary),

@@ -1,7 +1,7 @@
 """metrics.json: every score of a run from its pooled predictions, beside the floors it has to clear."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from fdp_lightning.files import write_atomic
 
 
 def summarise(
-    predictions: pd.DataFrame, classes: Sequence[str], protocol_name: str, skipped_folds: Sequence[str]
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    protocol_name: str,
+    skipped_folds: Sequence[str],
+    untested: Sequence[str] = (),
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Score pooled predictions; the result is metrics.json.
 
@@ -28,6 +33,8 @@ def summarise(
         classes: the protocol's classes, in order.
         protocol_name: as in the configuration.
         skipped_folds: subjects without clips under the protocol.
+        untested: subjects that trained and were never held out: no score counts their clips.
+        left_out: the setting that left clips out of the run → these clips, 'subject/clip'.
 
     Returns:
         Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty.
@@ -50,6 +57,8 @@ def summarise(
         "n_clips": len(parts["last"]),
         "n_subjects": len(parts["last"][["dataset", "subject"]].drop_duplicates()),
         "skipped_folds": list(skipped_folds),
+        "untested": list(untested),
+        "left_out": {why: list(clips) for why, clips in (left_out or {}).items()},
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in SCORES} if oracle else {},
         "floors": floors(support(np.asarray(last["confusion"])), classes),

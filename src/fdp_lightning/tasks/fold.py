@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.splits import Fold, choose_fold, leave_one_subject_out
+from fdp_lightning.data.splits import Fold, choose_fold
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
@@ -55,8 +55,7 @@ class FoldPlan:
 def fold(config: DictConfig) -> None:
     """Run one fold in this process, unless it is finished."""
     data = ready_data(config)
-    folds = leave_one_subject_out(data.clips)
-    plan = plan_fold(config, data, choose_fold(folds, config.fold), run_folder(config))
+    plan = plan_fold(config, data, choose_fold(data.folds(), config.fold), run_folder(config))
     if is_finished(plan):
         print(f"fold {plan.fold.name} is finished: {plan.folder}")
         return
@@ -168,7 +167,8 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
 def _data_module(plan: FoldPlan, config: DictConfig) -> "FoldDataModule":
     from fdp_lightning.data.augment import ClipAugmentation
     from fdp_lightning.data.datamodule import FoldDataModule
-    from fdp_lightning.tasks.build import build
+    from fdp_lightning.data.sampling import Sampling
+    from fdp_lightning.tasks.build import build, settings
 
     augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
     return FoldDataModule(
@@ -176,11 +176,12 @@ def _data_module(plan: FoldPlan, config: DictConfig) -> "FoldDataModule":
         clips=plan.clips,
         classes=list(config.protocol.classes),
         fold=plan.fold,
-        frames=config.data.sampling.frames,
+        sampling=settings(Sampling, config.data.sampling),
         batch_size=config.data.batch_size,
         augmentation=augmentation,
         workers=config.data.loader_workers,
         seed=fold_seed(config.seed, plan.fold.name),
+        normalisation=config.data.normalisation,
     )
 
 

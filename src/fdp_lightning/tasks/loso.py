@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import Progress, TaskID
 
-from fdp_lightning.data.splits import leave_one_subject_out
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build_loggers, check_options
@@ -21,7 +21,7 @@ from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, is_finished, plan_fold
 from fdp_lightning.tasks.fold_pool import run_folds
 from fdp_lightning.tasks.progress import clock, console, new_progress, time_left
-from fdp_lightning.tasks.report import POOLED, pool_run, write_expected
+from fdp_lightning.tasks.report import POOLED, headline, pool_run, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 
 log = logging.getLogger("fdp_lightning")
@@ -39,14 +39,16 @@ def loso(config: DictConfig) -> None:
     """
     start = time.monotonic()
     run = run_folder(config)
+    headline(config)  # a misspelt one must not cost a training
     data = ready_data(config)
-    plans = [plan_fold(config, data, split, run) for split in leave_one_subject_out(data.clips)]
+    splits = data.folds()
+    plans = [plan_fold(config, data, split, run) for split in splits]
     todo = [plan for plan in plans if not is_finished(plan)]
     if todo:
         check_options(config)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_expected(run, data.clips, data.without_clips)
+    write_expected(run, data, splits)
     log.info(
         "%s: %d clips, %d subjects, %d of %d folds to run in %s",
         data.protocol.name, len(data.clips), len(plans), len(todo), len(plans), run,
@@ -66,7 +68,7 @@ def loso(config: DictConfig) -> None:
 
 def _run(todo: list[FoldPlan], config: DictConfig, n_folds: int) -> None:
     workers = min(config.loso.workers or _default_workers(config), len(todo))
-    with _display(len(todo), config.trainer.max_epochs) as display:
+    with _display(len(todo), max(map(_epochs, todo))) as display:
         failed = run_folds(todo, workers, display.epoch, display.end)
     if failed:
         tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
@@ -75,6 +77,14 @@ def _run(todo: list[FoldPlan], config: DictConfig, n_folds: int) -> None:
             + "\n  ".join(tails)
             + "\nThe same command runs the failed folds again."
         )
+
+
+def _epochs(plan: FoldPlan) -> int:
+    """The epochs a fold will take, for the time left; the budget may be given in steps (`trainer.max_steps`)."""
+    trainer, batch_size = plan.config["trainer"], plan.config["data"]["batch_size"]
+    epochs, steps = trainer.get("max_epochs") or -1, trainer.get("max_steps") or -1
+    budgets = [epochs, math.ceil(steps / max(1, len(plan.fold.train_rows) // batch_size))]
+    return min((budget for budget in budgets if budget > 0), default=1)
 
 
 def _default_workers(config: DictConfig) -> int:

@@ -1,31 +1,54 @@
 """Pooling the folds of a run, and `task=report run=…`, which does it again without training."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.splits import Fold, rows_under_test
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.files import is_partial, write_atomic
+from fdp_lightning.tasks.dataset import ReadyData
 
 EXPECTED = "expected.json"
-"""Written by `loso` before the first fold: the clips a pooled table must hold, and the folds without clips."""
+"""Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
 """What pooling writes, in this order."""
 
+HEADLINES = ("last", "oracle")
 
-def write_expected(run: Path, clips: pd.DataFrame, skipped_folds: list[str]) -> None:
-    """Leave in the run folder which clips its pooled predictions must hold, and which subjects have none."""
-    records = clips[[*KEY, "target"]].to_dict("records")
-    write_atomic(run / EXPECTED, json.dumps({"skipped_folds": skipped_folds, "clips": records}, indent=0) + "\n")
+
+def headline(config: DictConfig) -> str:
+    """The selection that stands first in table and report; no prediction and no score depends on it."""
+    name: str = config.report.get("headline", "last")
+    if name not in HEADLINES:
+        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
+    return name
+
+
+def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
+    """Leave in the run folder which clips its pooled predictions must hold, and what of the dataset they lack."""
+    clips = data.clips.iloc[rows_under_test(folds)]
+    expected = {
+        "skipped_folds": data.without_clips,
+        "untested": sorted(set(data.clips["subject"]) & set(data.protocol.untested)),
+        "left_out": {
+            str(why): [f"{subject}/{clip}" for subject, clip in zip(part["subject"], part["clip"], strict=True)]
+            for why, part in data.left_out.groupby("why")
+        },
+        "clips": clips[[*KEY, "target"]].to_dict("records"),
+    }
+    write_atomic(run / EXPECTED, json.dumps(expected, indent=0) + "\n")
 
 
 def report(config: DictConfig) -> None:
@@ -40,6 +63,8 @@ def report(config: DictConfig) -> None:
     if config.report.show_faces is not None:
         of_run.report.show_faces = config.report.show_faces
     of_run.report.title = config.report.title or of_run.report.title
+    if any(override.startswith("report.headline=") for override in HydraConfig.get().overrides.task):
+        of_run.report.headline = config.report.headline
     pool_run(run, of_run)
 
 
@@ -56,13 +81,15 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     Raises:
         UserError: a clip is missing or doubled.
     """
+    first = headline(config)
     plan = json.loads((run / EXPECTED).read_text())
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
     folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if not is_partial(path.parent))
     pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
-    metrics = summarise(pooled, classes, config.protocol.name, plan["skipped_folds"])
+    lacking = {name: plan[name] for name in ("skipped_folds", "untested", "left_out") if name in plan}
+    metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
     faces = config.report.show_faces
     page = build_report(
@@ -70,7 +97,8 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
         title=config.report.title or " · ".join(run.parts[-3:]),
         show_faces=bool(config.data.show_faces if faces is None else faces),
         synthetic=config.data.generate is not None,
+        headline=first,
     )
-    Console().print(terminal_table(metrics))
+    Console().print(terminal_table(metrics, first))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics

@@ -56,7 +56,7 @@ def _variant(overrides: Iterable[str]) -> str:
 def fingerprint(config: DictConfig, store: Path) -> str:
     """Twelve hexadecimal digits over all that decides the predictions: settings, clips, source code."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    data = {k: v for k, v in plain["data"].items() if k in ("sampling", "augmentation", "batch_size")}
+    data = {k: v for k, v in plain["data"].items() if k in ("sampling", "augmentation", "normalisation", "batch_size")}
     decisive = {
         "seed": plain["seed"],
         "data": data,

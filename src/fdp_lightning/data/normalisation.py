@@ -1,0 +1,25 @@
+"""By what grey values are normalised, and where."""
+
+from dataclasses import dataclass
+
+from fdp_lightning.errors import UserError
+
+NORMALISATIONS = ("training", "each_set")
+"""What `data.normalisation` may be; explained in `datamodule.FoldDataModule`."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of the grey values (of 0..1) of the training clips; the network normalises by them.
+
+    Zero and one where the batches hold values that are normalised already (`each_set`).
+    """
+
+    mean: float
+    std: float
+
+
+def check_normalisation(name: str) -> None:
+    """Raise UserError unless it is one of `NORMALISATIONS`."""
+    if name not in NORMALISATIONS:
+        raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")

@@ -1,0 +1,119 @@
+"""What a batch holds beyond the pictures, and the ways of the released code: floor sampling, sets normalised apart."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.datamodule import FoldDataModule
+from fdp_lightning.data.normalisation import Statistics
+from fdp_lightning.data.sampling import Sampling, floor, uniform
+from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.errors import UserError
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+
+
+@pytest.fixture
+def module(store_folder_path, casme2_clips):
+    table = casme2_clips.assign(target=casme2_clips["emotion"])
+
+    def make(clips=table, **options) -> FoldDataModule:
+        return FoldDataModule(store_folder_path, clips, CLASSES, leave_one_subject_out(clips)[1], **options)
+
+    return make
+
+
+def items(dataset) -> dict[str, torch.Tensor]:
+    each = [dataset[i] for i in range(len(dataset))]
+    return {name: torch.stack([item[name] for item in each]) for name in each[0]}
+
+
+@given(st.integers(1, 200), st.integers(1, 32))
+def test_floor_takes_the_released_frames_and_none_of_a_short_clip(n_frames, count):
+    expected = [i * (n_frames // count) for i in range(count)] if n_frames >= count else []
+    assert floor(n_frames, count).tolist() == expected
+    assert Sampling(count, "floor").positions(n_frames).tolist() == expected
+    assert Sampling(count).positions(n_frames).tolist() == uniform(n_frames, count).tolist()
+
+
+@pytest.mark.parametrize("n_frames", [8, 15, 16, 23, 100, 127])
+def test_floor_never_sees_the_tail(n_frames):
+    step = n_frames // 8
+    assert n_frames - 1 - floor(n_frames, 8)[-1] == step - 1 + n_frames % 8
+
+
+@pytest.mark.parametrize("n_frames", [0, -1])
+def test_floor_needs_a_frame(n_frames):
+    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
+        floor(n_frames, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "random"}, "data.sampling.rule is 'random'; expected one of uniform, floor"),
+        ({"frames": 0}, "data.sampling.frames is 0; expected a whole number"),
+        ({"frames": 8.0}, "data.sampling.frames is 8.0; expected a whole number"),
+    ],
+)
+def test_a_way_of_sampling_that_cannot_be_meant_is_refused(options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        Sampling(**options)
+
+
+@pytest.mark.parametrize("rule", ["uniform", "floor"])
+def test_pictures_and_frame_numbers_are_of_the_same_frames(module, store, casme2_clips, rule):
+    data = module(sampling=Sampling(4, rule))
+    held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
+    batch = items(data.test_set)
+    for place, row in enumerate(store.rows(held_out)):
+        length = store.length(row)
+        expected = np.array([i * (length // 4) for i in range(4)]) if rule == "floor" else uniform(length, 4)
+        pictures = torch.from_numpy(store.read(row, expected)).float() / 255
+        assert torch.equal(batch["frames"][place, :, 0], pictures)
+        assert batch["frame_number"][place].tolist() == (held_out["onset"][place] + expected).tolist()
+        assert data.test_frame_numbers[place].tolist() == batch["frame_number"][place].tolist()
+    assert batch["frame_number"].dtype == batch["apex"].dtype == torch.float32
+
+
+def test_an_apex_is_given_where_it_is_known_and_within_the_clip(module, casme2_clips):
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    held_out = clips.index[clips["subject"] == "02"]
+    onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
+    given = [pd.NA, onset[1] - 1, offset[2] + 1, onset[3], offset[4]]
+    clips.loc[held_out, "apex"] = pd.array(given, dtype="Int64")
+    apexes = items(module(clips).test_set)["apex"].numpy()
+    np.testing.assert_array_equal(apexes, [np.nan, np.nan, np.nan, onset[3], offset[4]])
+    assert items(module(clips).train_set)["apex"].isfinite().all()
+
+
+def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(module):
+    usual, released = module(), module(normalisation="each_set")
+    assert released.statistics == Statistics(mean=0.0, std=1.0) != usual.statistics
+    means = []
+    for ours, theirs in ((usual.train_set, released.train_set), (usual.test_set, released.test_set)):
+        plain, changed = items(ours)["frames"].double(), items(theirs)["frames"].double()
+        assert changed.mean().item() == pytest.approx(0, abs=1e-6)
+        assert changed.max().item() == pytest.approx(1, abs=1e-6)
+        centred = plain - plain.mean()
+        torch.testing.assert_close(changed, centred / centred.max(), atol=1e-5, rtol=0)
+        means.append(plain.mean().item())
+    assert abs(means[0] - means[1]) > 1e-3  # by each other's mean they would not be centred
+
+
+def test_augmentation_does_not_change_what_a_set_is_normalised_by(module):
+    sets = [module(normalisation="each_set", augmentation=a).train_set for a in (None, ClipAugmentation())]
+    assert not torch.equal(sets[0][0]["frames"], sets[1][0]["frames"])
+    sets[1].augmentation = None
+    assert torch.equal(sets[0][0]["frames"], sets[1][0]["frames"])
+
+
+def test_an_unknown_normalisation_is_refused_with_the_choices(module):
+    with pytest.raises(UserError, match=r"data\.normalisation is 'all'; expected one of training, each_set"):
+        module(normalisation="all")
