@@ -117,3 +117,10 @@ def test_augmentation_does_not_change_what_a_set_is_normalised_by(module):
 def test_an_unknown_normalisation_is_refused_with_the_choices(module):
     with pytest.raises(UserError, match=r"data\.normalisation is 'all'; expected one of training, each_set"):
         module(normalisation="all")
+
+
+def test_a_set_of_one_grey_value_is_zero_and_not_divided_by_zero(module):
+    dataset = module().test_set
+    dataset._clips = np.full_like(dataset._clips, 77)
+    dataset.normalise_by_itself()
+    assert items(dataset)["frames"].abs().max() < 1e-6

@@ -86,9 +86,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
         Both are of all sampled frames without augmentation.
         """
-        self._mean = self.statistics().mean
+        mean = float(self._clips.mean(dtype=np.float64))
+        self._mean = mean / 255
         # A set of one grey value alone is zero throughout, and stays so.
-        self._maximum = float(self._clips.max()) / 255 - self._mean or 1.0
+        self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
 
 
 def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
