@@ -9,7 +9,9 @@ from hydra import compose, initialize_config_dir
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.tasks.fold import fold
 
-EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml"))
+if not (CONF_DIR / "model/fdp_released.yaml").is_file():  # to go when the model is here
+    EXPERIMENTS = [name for name in EXPERIMENTS if not name.endswith("_released")]
 TINY = ["subjects=3", "clips_per_emotion=1", "min_frames=10", "max_frames=12", "height=180", "width=240"]
 
 
@@ -19,12 +21,14 @@ TINY = ["subjects=3", "clips_per_emotion=1", "min_frames=10", "max_frames=12", "
 def test_one_batch(experiment: str, logger: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     overrides = [f"+experiment={experiment}", "debug=smoke", f"logger={logger}", f"data.store={tmp_path}/stores"]
     overrides += [f"run={tmp_path}/run", "protocol.strict=false", "data.workers=1"]
+    overrides.append("trainer.max_epochs=1")  # an experiment's own number of epochs is stronger than debug=smoke
     if experiment.startswith("synthetic"):
         subject = "02"
         overrides += [f"data.root={tmp_path}/data", *(f"data.generate.{setting}" for setting in TINY)]
     elif experiment.startswith("casme2"):
         subject = "02"
         overrides.append(f"data.root={request.getfixturevalue('casme2_root')}")
+        overrides.append("protocol.labels='2019'")  # the synthetic copy has no other workbook
     else:
         subject = "006"
         overrides.append(f"data.root={request.getfixturevalue('samm_root')}")
