@@ -26,10 +26,10 @@ demo: setup ## Leave-one-subject-out FDP on synthetic faces, from nothing, in mi
 	@$(BIN)/python -m fdp_lightning +experiment=synthetic_loso
 
 test: setup ## The test suite (slow ones left out)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: setup ## The test suite with the slow tests
-	@$(BIN)/python -m pytest -m ''
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m ''
 
 lint: setup ## Style and format, nothing changed
 	@$(BIN)/ruff check .
