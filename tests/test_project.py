@@ -16,8 +16,6 @@ from fdp_lightning.config import CONF_DIR, register_schema
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXPERIMENTS = sorted((CONF_DIR / "experiment").glob("[!_]*.yaml"))  # the others are shared parts
-if not (CONF_DIR / "model/fdp_released.yaml").is_file():  # to go when the model is here
-    EXPERIMENTS = [path for path in EXPERIMENTS if not path.stem.endswith("_released")]
 
 
 def test_environment_and_pyproject_agree() -> None:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import MISSING, DictConfig
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "conf"
@@ -37,6 +39,16 @@ class ReportOptions:
 
 
 @dataclass
+class ConvertOptions:
+    """What `task=convert` reads and writes."""
+
+    input: str | None = None
+    output: str | None = None
+    to: str = "ours"
+    """The layout of the output: ours, or that of the code released with FDP (released)."""
+
+
+@dataclass
 class Root:
     """The root of every configuration; groups fill the fields of type Any."""
 
@@ -52,8 +64,21 @@ class Root:
     logger: Any = MISSING
     loso: LosoOptions = field(default_factory=LosoOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
+    convert: ConvertOptions = field(default_factory=ConvertOptions)
 
 
 def register_schema() -> None:
     """Make the schema known to Hydra under the name conf/config.yaml asks for."""
     ConfigStore.instance().store(name="schema", node=Root)
+
+
+def configuration(*overrides: str) -> DictConfig:
+    """The configuration of `python -m fdp_lightning <overrides>`, for use from Python, inside a running task too."""
+    register_schema()
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return compose("config", overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = running

@@ -3,20 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.models.fdp import FDP
 from fdp_lightning.tasks.build import build_model
 
-VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
-
-
-def configuration(*overrides: str) -> DictConfig:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("[!_]*.yaml"))
 
 
 @pytest.fixture

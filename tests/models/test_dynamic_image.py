@@ -1,21 +1,35 @@
-"""Approximate rank pooling against its definition (Bilen et al., CVPR 2016)."""
+"""Dynamic images against their definitions (Bilen et al., CVPR 2016), written out by hand."""
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
-from fdp_lightning.models.dynamic_image import arp_weights, dynamic_image, min_max, simple_arp_weights
+from fdp_lightning.models.dynamic_image import (
+    DYNAMIC_IMAGES,
+    apex_index,
+    arp_weights,
+    dynamic_image,
+    frame_weights,
+    min_max,
+    signed,
+    simple_arp_weights,
+)
+from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
+
+
+def by_hand(frames: Tensor) -> Tensor:
+    """The exact dynamic image of one clip (t, c, h, w), summed frame by frame."""
+    return sum(float(weight) * frame for weight, frame in zip(double_sum(len(frames)), frames, strict=True))
 
 
 @pytest.mark.parametrize("t", range(1, 65))
-def test_weights_sum_to_zero_and_equal_the_closed_form(t: int) -> None:
-    weights = arp_weights(t, dtype=torch.float64).numpy()
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, t + 1))])
-    k = np.arange(1, t + 1)
-    closed = 2 * (t - k + 1) - (t + 1) * (harmonic[t] - harmonic[k - 1])
-    np.testing.assert_allclose(weights, closed, atol=1e-10)
-    assert abs(weights.sum()) < 1e-9
-    assert abs(simple_arp_weights(t, dtype=torch.float64).sum()) < 1e-12
+def test_weights_sum_to_zero_and_equal_the_double_sum(t: int) -> None:
+    np.testing.assert_allclose(arp_weights(t).numpy(), double_sum(t), atol=1e-10)
+    assert abs(arp_weights(t).sum()) < 1e-9
+    np.testing.assert_array_equal(simple_arp_weights(t).numpy(), [2 * k - t - 1 for k in range(1, t + 1)])
 
 
 def test_weights_of_eight_frames() -> None:
@@ -23,17 +37,23 @@ def test_weights_of_eight_frames() -> None:
     np.testing.assert_allclose(arp_weights(8).numpy(), expected, atol=0.006)
 
 
-def test_exact_weights_are_the_gradient_step_of_rank_svm() -> None:
-    # ARP is one step from zero on the pairwise hinge over running means: Σ_{u>t} (mean_u - mean_t).
-    frames = torch.randn(1, 6, 1, 4, 4, dtype=torch.float64)
-    means = frames.cumsum(dim=1) / torch.arange(1, 7, dtype=torch.float64).view(1, 6, 1, 1, 1)
-    pairs = sum(means[:, u] - means[:, t] for u in range(6) for t in range(u))
-    torch.testing.assert_close(dynamic_image(frames, "exact"), pairs)
+@given(t=st.integers(2, 12), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_exact_image_is_a_gradient_step_of_rank_svm_from_zero(t: int, seed: int) -> None:
+    frames = normal(seed, t, 1, 3, 2)
+    means = [frames[: k + 1].mean(dim=0) for k in range(t)]
+    d = torch.zeros(1, 3, 2, dtype=torch.float64, requires_grad=True)
+    pairs = [(1 - (d * (means[q] - means[k])).sum()).clamp_min(0) for q in range(t) for k in range(q)]
+    objective = 0.5 * d.square().sum() + 2 / (t * (t - 1)) * sum(pairs)
+    (gradient,) = torch.autograd.grad(objective, d)
+    step = -gradient * t * (t - 1) / 2  # this step length makes the factors those of the paper
+    torch.testing.assert_close(dynamic_image(frames.unsqueeze(0), "exact")[0], step)
 
 
-@pytest.mark.parametrize("kind", ["exact", "simple"])
-def test_a_still_clip_has_no_dynamic_image(kind: str) -> None:
-    frames = torch.rand(2, 1, 1, 8, 8).expand(2, 9, 1, 8, 8)
+@pytest.mark.parametrize("kind", DYNAMIC_IMAGES)
+@pytest.mark.parametrize("t", [1, 2, 9])
+def test_a_still_clip_has_no_dynamic_image(kind: str, t: int) -> None:
+    frames = torch.rand(2, 1, 1, 8, 8).expand(2, t, 1, 8, 8)
     assert dynamic_image(frames, kind).abs().max() < 1e-5
 
 
@@ -42,16 +62,94 @@ def test_simple_weights_change_sign_when_time_is_reversed() -> None:
     torch.testing.assert_close(dynamic_image(frames.flip(1), "simple"), -dynamic_image(frames, "simple"))
 
 
+@given(t=st.integers(1, 9), data=st.data(), seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_the_phases_are_exact_images_of_the_clip_cut_at_the_apex(t: int, data: st.DataObject, seed: int) -> None:
+    frames = normal(seed, 1, t, 2, 3, 3)
+    at = data.draw(st.sampled_from([0, t - 1, t // 2]))
+    apex = torch.tensor([at])
+    torch.testing.assert_close(dynamic_image(frames, "onset_apex", None, apex)[0], by_hand(frames[0, : at + 1]))
+    torch.testing.assert_close(dynamic_image(frames, "apex_offset", None, apex)[0], by_hand(frames[0, at:]))
+
+
+def test_an_unknown_apex_is_the_frame_farthest_from_the_onset() -> None:
+    frames = normal(0, 3, 7, 1, 4, 4)
+    distance = np.abs(frames.numpy() - frames.numpy()[:, :1]).mean(axis=(2, 3, 4))
+    farthest = distance.argmax(axis=1)
+    assert apex_index(frames).tolist() == farthest.tolist()
+    by_default = dynamic_image(frames, "onset_apex")
+    torch.testing.assert_close(by_default[1], by_hand(frames[1, : farthest[1] + 1]))
+    # Of three clips one has no annotation; the second's apex lies between two frames, nearer to the later one.
+    numbers = torch.tensor([[3.0, 5, 8, 9, 20, 30, 31]] * 3, dtype=torch.float64)
+    apex = torch.tensor([31.0, 15.0, torch.nan], dtype=torch.float64)
+    assert apex_index(frames, numbers, apex).tolist() == [6, 4, farthest[2]]
+
+
+def test_an_apex_is_not_looked_for_among_frames_that_are_not_real() -> None:
+    mask = torch.tensor([[False, True, True, False, True]])
+    frames = spoiled(normal(1, 1, 5, 1, 3, 3), mask, 1e30)
+    numbers = spoiled(torch.tensor([[1.0, 2, 3, 4, 5]], dtype=torch.float64), mask, 4.0)
+    change = (frames - frames[:, 1:2]).abs().mean(dim=(2, 3, 4))[0]
+    assert apex_index(frames, mask=mask).item() == (2 if change[2] > change[4] else 4)
+    assert apex_index(frames, numbers, torch.tensor([4.2], dtype=torch.float64), mask).item() == 4
+
+
+@given(t=st.integers(1, 9) | st.just(60), seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_intensity_is_exact_on_the_frames_reordered_by_their_motion(t: int, seed: int) -> None:
+    # Grey values of few steps: many frames move equally far, and must keep their order in time. Sixty of them, as
+    # sorts that are not stable keep the order of a few by chance.
+    frames = torch.randint(0, 3, (t, 1, 1, 2), generator=torch.Generator().manual_seed(seed)).double() / 4
+    moved = [float((frame - frames[0]).abs().mean()) for frame in frames]
+    order = sorted(range(t), key=lambda k: moved[k])  # stable
+    torch.testing.assert_close(dynamic_image(frames.unsqueeze(0), "intensity")[0], by_hand(frames[order]))
+
+
+def test_where_motion_only_rises_intensity_is_exact() -> None:
+    picture, change = normal(2, 1, 1, 2, 4, 4), normal(3, 1, 1, 2, 4, 4)
+    frames = picture + torch.tensor([0.0, 0.1, 0.3, 0.35, 0.9, 1.0], dtype=torch.float64).view(1, 6, 1, 1, 1) * change
+    torch.testing.assert_close(dynamic_image(frames, "intensity"), dynamic_image(frames, "exact"))
+
+
+@pytest.mark.parametrize("kind", DYNAMIC_IMAGES)
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=15, deadline=None)
+def test_padding_changes_no_dynamic_image(kind: str, mask: Tensor, seed: int, garbage: float) -> None:
+    frames = spoiled(normal(seed, *mask.shape, 1, 3, 3), mask, garbage).requires_grad_()
+    weights = frame_weights(frames, kind, mask)
+    images = dynamic_image(frames, kind, mask)
+    for i in range(len(mask)):
+        torch.testing.assert_close(images[i : i + 1], dynamic_image(alone(frames, mask, i), kind))
+        torch.testing.assert_close(weights[i][mask[i]], frame_weights(alone(frames, mask, i), kind)[0])
+    assert (weights[~mask] == 0).all()
+    assert weights.sum(dim=1).abs().max() < 1e-9
+    # The image is linear in the frames: its gradient is the weights, 0 where no frame is.
+    (gradient,) = torch.autograd.grad(images.sum(), frames)
+    torch.testing.assert_close(gradient, weights.view(*mask.shape, 1, 1, 1).expand_as(gradient))
+
+
 def test_min_max_scales_each_image_by_itself() -> None:
     images = torch.randn(3, 1, 8, 8) * torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1, 1)
     scaled = min_max(images)
     assert torch.equal(scaled.amin(dim=(1, 2, 3)), torch.zeros(3))
     torch.testing.assert_close(scaled.amax(dim=(1, 2, 3)), torch.ones(3))
+    image = images[1].numpy()
+    np.testing.assert_allclose(scaled[1].numpy(), (image - image.min()) / (image.max() - image.min()), rtol=1e-5)
     assert torch.equal(min_max(torch.full((1, 1, 4, 4), 3.0)), torch.zeros(1, 1, 4, 4))
 
 
+def test_signed_keeps_sign_and_magnitude_within_four_scales() -> None:
+    # Eight scales span 1, so a scale of 0.5 gives a quarter for each unit.
+    images = torch.tensor([0.0, 1.0, -1.0, 1.9, 2.0, -2.0, 5.0, -torch.inf]).view(1, 1, 2, 4)
+    expected = torch.tensor([0.5, 0.75, 0.25, 0.975, 1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 4)
+    torch.testing.assert_close(signed(images, torch.tensor(0.5)), expected)
+    assert torch.equal(signed(torch.zeros(1, 1, 2, 2), torch.tensor(3.0)), torch.full((1, 1, 2, 2), 0.5))
+
+
 def test_bad_options_are_named() -> None:
-    with pytest.raises(ValueError, match=r"'median'.*exact, simple"):
+    with pytest.raises(ValueError, match=r"'median'.*exact, simple, onset_apex, apex_offset, intensity"):
         dynamic_image(torch.rand(1, 3, 1, 2, 2), "median")
     with pytest.raises(ValueError, match="at least one frame"):
         arp_weights(0)
+    with pytest.raises(ValueError, match="at least one frame"):
+        dynamic_image(torch.rand(1, 0, 1, 2, 2))

@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from scipy.stats import kendalltau
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import configuration
 from fdp_lightning.data.datamodule import FoldDataModule
 from fdp_lightning.data.splits import Fold
+from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.tasks.build import build_model
-from fdp_lightning.training.module import FDPModule, kendall_tau
+from fdp_lightning.training.module import FDPModule, clips_of, kendall_tau
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import HeldOutRecorder
 
@@ -25,9 +26,7 @@ CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
 def make_module(optimizer: OptimizerSettings, provenance: dict | None = None) -> FDPModule:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config", overrides=["model.mer_head.dropout=0.0"])
+    config = configuration("model.mer_head.dropout=0.0")
     return FDPModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance)
 
 
@@ -53,27 +52,51 @@ def make_trainer(epochs: int, folder: Path, *callbacks: L.Callback, **options: o
 def test_tau_is_that_of_scipy() -> None:
     scores = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
     expected = [kendalltau(np.arange(8), row).statistic for row in scores.numpy()]
-    np.testing.assert_allclose(kendall_tau(scores).numpy(), expected, atol=1e-6)
-    assert kendall_tau(torch.arange(8.0)[None]) == 1
-    assert kendall_tau(torch.arange(8.0).flip(0)[None]) == -1
-    assert kendall_tau(torch.zeros(1, 8)) == 0
+    time = torch.arange(8.0).expand(20, 8)
+    np.testing.assert_allclose(kendall_tau(scores, time).numpy(), expected, atol=1e-6)
+    assert (kendall_tau(time, time) == 1).all()
+    assert (kendall_tau(time.flip(1), time) == -1).all()
+    assert (kendall_tau(torch.zeros(20, 8), time) == 0).all()
+    # Two frames as far from the apex have no order: their pair does not count.
+    assert kendall_tau(torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]])) == 1
 
 
-def test_eight_clips_can_be_learnt_by_heart(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def learnt(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FDPModule, FoldDataModule, list[dict[str, float]]]:
+    """A network that has learnt eight synthetic clips by heart, the clips, and its curves."""
     L.seed_everything(0, verbose=False)
     rows = tuple(range(8))
     data = make_data(store_folder_path, casme2_clips, Fold("all", rows, rows))
     recorder = HeldOutRecorder(data.test_dataloader, lambda done: None)
     module = make_module(OptimizerSettings("adamw", lr=3e-3))
-    make_trainer(100, tmp_path, recorder).fit(module, datamodule=data)
-    first, last = recorder.curves[0], recorder.curves[-1]
+    make_trainer(100, tmp_path_factory.mktemp("learnt"), recorder).fit(module, datamodule=data)
+    return module.eval(), data, recorder.curves
+
+
+def test_eight_clips_can_be_learnt_by_heart(learnt: tuple) -> None:
+    first, last = learnt[2][0], learnt[2][-1]
     assert last["test/accuracy"] == 1.0
     assert last["train/emotion_loss"] < 0.05
     assert last["train/rank_loss"] < 0.5 * first["train/rank_loss"]
     assert last["train/kendall_tau"] > 0.8
     assert last["train/dynamic_image_loss"] < first["train/dynamic_image_loss"]
+
+
+@torch.no_grad()
+def test_after_training_reversed_clips_reverse_the_order_and_static_ones_are_flat(learnt: tuple) -> None:
+    module, data, _ = learnt
+    frames = next(iter(data.test_dataloader()))["frames"]
+    time = torch.arange(8.0).expand(len(frames), 8)
+    moving = module(frames).scores
+    assert kendall_tau(moving, time).mean() > 0.8
+    assert kendall_tau(module(frames.flip(1)).scores, time).mean() < -0.8
+    # As much noise as aligned frames of the synthetic set have over time when nothing moves (control=static).
+    noise = 0.0024 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    static = module((frames[:, :1] + noise).clamp(0, 1)).scores
+    assert static.std(dim=1).mean() < 0.2 * moving.std(dim=1).mean()
+    assert kendall_tau(static, time).mean().abs() < 0.3
 
 
 def test_the_recorder_keeps_the_first_best_epoch_and_changes_no_weight(
@@ -138,7 +161,72 @@ def test_norms_and_biases_do_not_decay_and_the_cosine_ends_at_zero() -> None:
     assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"name": "sgd9"}, {"schedule": "step"}])
+def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    fold = Fold("03", tuple(range(10)), tuple(range(10, 15)))
+    L.seed_everything(0, verbose=False)
+    data = make_data(store_folder_path, casme2_clips, fold)
+    module = make_module(OptimizerSettings("adam", lr=1e-3))
+    expected = {name: p.detach().clone() for name, p in module.named_parameters()}
+    raw: dict[str, torch.Tensor] = {}
+
+    class ByHand(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object) -> None:
+            for name, p in pl_module.named_parameters():
+                raw[name] = p.detach().clone()
+                # torch's average begins with the weights after the first step.
+                expected[name] = raw[name] if trainer.global_step == 1 else 0.8 * expected[name] + 0.2 * raw[name]
+
+    recorder = HeldOutRecorder(data.test_dataloader, lambda done: None)
+    trainer = make_trainer(4, tmp_path, ByHand(), EMAWeightAveraging(decay=0.8), recorder)
+    trainer.fit(module, datamodule=data)
+    for name, p in module.named_parameters():
+        torch.testing.assert_close(p, expected[name], msg=name)
+    assert any(not torch.allclose(raw[name], expected[name]) for name in raw)
+    batches = trainer.predict(module, dataloaders=data.test_dataloader())
+    probabilities = np.concatenate([batch["probabilities"].numpy() for batch in batches])
+    targets = np.array([CLASSES.index(emotion) for emotion in casme2_clips["emotion"].iloc[10:15]])
+    loss = -np.log(probabilities[np.arange(5), targets]).mean()
+    assert recorder.curves[-1]["test/emotion_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_rules_change_rate_and_decay_of_a_part_and_the_longest_name_counts() -> None:
+    rules = {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.01, "weight_decay": 0.0}}
+    module = make_module(OptimizerSettings("adamw", lr=1.0, weight_decay=0.5, rules=rules))
+    of = {p: (g["lr"], g["weight_decay"]) for g in module.optimizer_settings.groups(module.model) for p in g["params"]}
+    assert len(of) == len(list(module.model.parameters()))
+    for name, p in module.model.named_parameters():
+        rate = 0.01 if name.startswith("backbone.stem.") else 0.1 if name.startswith("backbone.") else 1.0
+        decay = 0.5 if p.ndim > 1 and not name.startswith("backbone.stem.") else 0.0
+        assert of[p] == pytest.approx((rate, decay)), name
+    everywhere = OptimizerSettings(weight_decay=0.5, decay_all=True).groups(module.model)
+    assert [g["weight_decay"] for g in everywhere] == [0.5]
+    with pytest.raises(ValueError, match=r"unknown part backbon .*backbone, dic_head"):
+        OptimizerSettings(rules={"backbon": {"lr": 0.1}}).groups(module.model)
+
+
+def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_checkpoint(
+    store_folder_path: Path, casme2_clips: pd.DataFrame
+) -> None:
+    data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
+    clips = clips_of(data.train_set.all_clips())
+    assert clips.frames.shape[:2] == (10, 8) and clips.apex.isfinite().all()
+    objective = Objective(image_scale="signed", image_kind="onset_apex")
+    objective.fit(clips)
+    image = dynamic_image(clips.frames, "onset_apex", apex=apex_index(clips.frames, clips.frame_number, clips.apex))
+    shown = 0.5 + image / (8 * image.square().mean().sqrt())
+    torch.testing.assert_close(objective.true_dynamic_image(clips), shown.clamp(0, 1))
+    assert ((shown < 0) | (shown > 1)).float().mean() < 0.03  # four standard deviations cut off little
+    again = Objective(image_scale="signed", image_kind="onset_apex")
+    again.load_state_dict(objective.state_dict())
+    assert torch.equal(again.true_dynamic_image(clips), objective.true_dynamic_image(clips))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"name": "sgd9"}, {"schedule": "step"}, {"rules": {"backbone": {"momentum": 1.0}}}],
+)
 def test_unknown_optimizer_options_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"unknown .* allowed are"):
         OptimizerSettings(**options)

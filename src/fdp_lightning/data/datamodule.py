@@ -65,16 +65,28 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
             draw = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0]
             clip = self.augmentation(clip, int(draw))
-        frames = torch.from_numpy(clip).unsqueeze(1).float().div_(255)
-        if (self._mean, self._maximum) != (0.0, 1.0):
-            frames.sub_(self._mean).div_(self._maximum)
         return {
-            "frames": frames,
+            "frames": self._values(clip),
             "frame_number": torch.from_numpy(self.frame_numbers[index]).float(),
             "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
             "target": torch.tensor(int(self._targets[index])),
             "index": torch.tensor(index),
         }
+
+    def all_clips(self) -> dict[str, Tensor]:
+        """All clips without augmentation as one batch."""
+        return {
+            "frames": self._values(self._clips),
+            "frame_number": torch.from_numpy(self.frame_numbers).float(),
+            "apex": torch.from_numpy(self._apexes).float(),
+            "target": torch.from_numpy(self._targets),
+        }
+
+    def _values(self, frames: np.ndarray) -> Tensor:
+        values = torch.from_numpy(frames).unsqueeze(-3).float().div_(255)
+        if (self._mean, self._maximum) != (0.0, 1.0):
+            values.sub_(self._mean).div_(self._maximum)
+        return values
 
     def statistics(self) -> Statistics:
         """Of these clips without augmentation."""
@@ -151,6 +163,7 @@ class FoldDataModule(L.LightningDataModule):
             self.train_set.normalise_by_itself()
             self.test_set.normalise_by_itself()
             self.statistics = Statistics(mean=0.0, std=1.0)
+        self.class_counts = np.bincount(targets[train], minlength=len(classes)).tolist()
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -82,7 +82,7 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
         subjects=_subjects(last, several=predictions["dataset"].nunique() > 1),
         curves=_curves(curves),
         curves_note=curves_note,
-        ranks=_ranks(outputs, classes) if outputs else [],
+        ranks=_ranks(outputs, classes) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
         outputs_note=outputs_note,
         faces=_faces(outputs, classes) if outputs and show_faces else [],
         show_faces=show_faces,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from fdp_lightning.models.global_aggregator import GlobalRelationalAggregator
 from fdp_lightning.models.local_aggregator import LocalRelationalAggregator
+from fdp_lightning.models.pretrained import load_nextvit
 from fdp_lightning.models.stem import Stem
 
 
@@ -17,6 +19,7 @@ class Stage:
     """The pattern of one stage: `n_local` LRAs of `width`, then `n_global` GRAs of `global_width`.
 
     Attributes:
+        repeats: how often that pattern stands in the stage.
         stride: of the stage's first block.
         sr_ratio: spatial reduction of the GRAs' keys and values.
     """
@@ -27,25 +30,39 @@ class Stage:
     global_width: int = 0
     stride: int = 2
     sr_ratio: int = 1
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
+            raise ValueError(
+                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, not {self}"
+            )
+        if (self.n_local and self.width < 1) or (self.n_global and self.global_width < 1):
+            raise ValueError(f"a stage with n_local needs its width, one with n_global its global_width, in {self}")
 
 
 class Backbone(nn.Module):
     """Frames to feature maps.
 
     Args:
-        in_channels: 1 for grey, 3 for colour.
         stem_widths: see `Stem`.
         stem_strides: see `Stem`.
         stages: a `Stage`, or its fields as a mapping, per stage.
+        in_channels: 1 for grey, 3 for colour.
         head_channels: of one head of either aggregator.
         local_mlp_ratio: of the LRAs.
         global_mlp_ratio: of the GRAs.
         mix_ratio: of the GRAs.
         drop_path: rate at the last block; it grows linearly from 0 at the first.
+        attention: build the GRAs; without them the local blocks alone are left, as in the released code (R).
+        local_mixer: of the LRAs, 'heads', or 'dense' as in the released code (R).
+        pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
 
     Attributes:
+        in_channels: as given.
         out_channels: width of the maps that come out.
         stride: picture pixels per map place.
+        layout: (stage, aggregator, how manieth of its kind in the stage) of each block.
     """
 
     def __init__(
@@ -59,46 +76,61 @@ class Backbone(nn.Module):
         global_mlp_ratio: float = 2.0,
         mix_ratio: float = 0.75,
         drop_path: float = 0.1,
+        attention: bool = True,
+        local_mixer: str = "heads",
+        pretrained: bool | str = False,
     ) -> None:
         super().__init__()
         pattern = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
-        n_blocks = sum(stage.n_local + stage.n_global for stage in pattern)
-        if n_blocks == 0 or any(stage.n_local + stage.n_global == 0 for stage in pattern):
-            raise ValueError("every stage needs n_local + n_global of at least 1")
-        rates = iter(torch.linspace(0, drop_path, n_blocks).tolist())
+        plan = [(number, *block) for number, stage in enumerate(pattern) for block in _blocks(stage, attention)]
+        if not plan:
+            raise ValueError("the backbone has no block: stages need local aggregators, or attention=true")
+        rates = torch.linspace(0, drop_path, len(plan)).tolist()
         self.stem = Stem(in_channels, stem_widths, stem_strides)
-        self.stride = 1
-        for stride in stem_strides:
-            self.stride *= stride
         width = stem_widths[-1]
         blocks: list[nn.Module] = []
-        for stage in pattern:
-            if stage.n_local == 0 and stage.stride != 1:
-                raise ValueError("a stage without local aggregators cannot have a stride: the GRA keeps the resolution")
-            self.stride *= stage.stride
-            for i in range(stage.n_local):
-                stride = stage.stride if i == 0 else 1
+        for (number, kind, stride), rate in zip(plan, rates, strict=True):
+            stage = pattern[number]
+            if kind == "local":
                 blocks.append(
-                    LocalRelationalAggregator(width, stage.width, stride, head_channels, local_mlp_ratio, next(rates))
+                    LocalRelationalAggregator(
+                        width, stage.width, stride, head_channels, local_mlp_ratio, rate, local_mixer
+                    )
                 )
                 width = stage.width
-            for _ in range(stage.n_global):
+            else:
                 blocks.append(
                     GlobalRelationalAggregator(
                         width,
                         stage.global_width,
+                        stride,
                         mix_ratio,
                         head_channels,
                         stage.sr_ratio,
                         global_mlp_ratio,
-                        next(rates),
+                        rate,
                     )
                 )
                 width = stage.global_width
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.BatchNorm2d(width)
-        self.out_channels = width
+        self.in_channels, self.out_channels = in_channels, width
+        self.stride = prod(stem_strides) * prod(stride for _, _, stride in plan)
+        kinds = [(number, kind) for number, kind, _ in plan]
+        self.layout = [(*place, kinds[:i].count(place)) for i, place in enumerate(kinds)]
         self.apply(_initialise)
+        if pretrained:
+            load_nextvit(self, pretrained)
+
+    def map_side(self, image_size: int) -> int:
+        """Side of the maps of square frames.
+
+        Raises:
+            ValueError: the size is no multiple of the stride.
+        """
+        if image_size < 1 or image_size % self.stride:
+            raise ValueError(f"image size {image_size} is no multiple of the backbone's stride {self.stride}")
+        return image_size // self.stride
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """Frames to feature maps; h2 = h / stride.
@@ -110,6 +142,13 @@ class Backbone(nn.Module):
         if h % self.stride or w % self.stride:
             raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
         return self.norm(self.blocks(self.stem(frames)))
+
+
+def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
+    """Aggregator and stride of each block of a stage; the first block that is built carries the stage's stride."""
+    once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
+    kinds = once * stage.repeats
+    return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
 
 
 def _initialise(module: nn.Module) -> None:

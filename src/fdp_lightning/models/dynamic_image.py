@@ -1,45 +1,144 @@
-"""Dynamic images by approximate rank pooling (Bilen et al., CVPR 2016; TPAMI 2018).
+"""Dynamic images: a clip's motion in one picture, `Σ_t w_t I_t`, by approximate rank pooling (ARP).
 
-All variants are weight vectors over frames, applied by one batched, differentiable kernel.
+Every kind is a weight vector over frames, applied by one batched, masked, differentiable kernel.
+
+References:
+    [1] Bilen et al., "Dynamic image networks for action recognition", CVPR 2016; TPAMI 2018.
+    [2] AFN, arXiv 2510.09730: frames ordered by motion intensity before rank pooling.
+    [3] DIANet, arXiv 2510.12219: one dynamic image from onset to apex, one from apex to offset.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-DYNAMIC_IMAGES = ("exact", "simple")
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
+
+DYNAMIC_IMAGES = ("exact", "simple", "onset_apex", "apex_offset", "intensity")
+MOTION_MEASURES = ("difference", "flow")
 
 
-def arp_weights(t: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, " t"]:
-    """Exact weights `α_t = Σ_{i=t..T} (2i - T - 1)/i = 2(T - t + 1) - (T + 1)(H_T - H_{t-1})`, H harmonic numbers.
+def exact_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> Float[Tensor, "b t"]:
+    """Exact ARP weights [1] of frames at 1-based `position` in clips of `length` frames, float64.
 
-    They sum to zero and peak in mid-clip. (A widely copied version drops the -1 from the numerator; its weights sum to
-    T, and the mean face leaks in.)
+    `α_p = Σ_{i=p..T} (2i - T - 1)/i = 2(T - p + 1) - (T + 1)(H_T - H_{p-1})`, H harmonic numbers. They sum to zero and
+    peak in mid-clip. (A widely copied version drops the -1 from the numerator; its weights sum to T, and the mean face
+    leaks in.)
     """
-    _check_frames(t)
-    steps = torch.arange(1, t + 1, dtype=torch.float64)
-    terms = (2 * steps - t - 1) / steps
-    return terms.flip(0).cumsum(0).flip(0).to(device=device, dtype=dtype)
+    numbers = torch.arange(1, position.shape[1] + 1, dtype=torch.float64, device=position.device)
+    harmonic = torch.cat([numbers.new_zeros(1), (1 / numbers).cumsum(0)])
+    position = position.clamp(1, position.shape[1])
+    return 2 * (length - position + 1) - (length + 1) * (harmonic[length] - harmonic[position - 1])
 
 
-def simple_arp_weights(
-    t: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
-) -> Float[Tensor, " t"]:
-    """`2t - T - 1`: the last frames against the first; a face that has returned to neutral cancels."""
-    _check_frames(t)
-    return (2 * torch.arange(1, t + 1, dtype=torch.float64) - t - 1).to(device=device, dtype=dtype)
+def simple_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> Float[Tensor, "b t"]:
+    """`2p - T - 1`, float64: the last frames against the first; a face that has returned to neutral cancels."""
+    return (2 * position - length - 1).double()
 
 
-def dynamic_image(frames: Float[Tensor, "b t c h w"], kind: str = "exact") -> Float[Tensor, "b c h w"]:
-    """The dynamic image `Σ_t α_t I_t` of each clip, of `kind` 'exact' or 'simple'."""
-    t = frames.shape[1]
-    if kind == "exact":
-        weights = arp_weights(t, frames.device, frames.dtype)
-    elif kind == "simple":
-        weights = simple_arp_weights(t, frames.device, frames.dtype)
-    else:
-        raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
-    return torch.einsum("t,btchw->bchw", weights, frames)
+def arp_weights(t: int) -> Float[Tensor, " t"]:
+    """The exact weights of one clip of t frames, float64."""
+    return exact_weights(*_one_clip(t))[0]
+
+
+def simple_arp_weights(t: int) -> Float[Tensor, " t"]:
+    """The simple weights of one clip of t frames, float64."""
+    return simple_weights(*_one_clip(t))[0]
+
+
+def motion_intensity(
+    frames: Float[Tensor, "b t c h w"], mask: Mask | None = None, measure: str = "difference"
+) -> Float[Tensor, "b t"]:
+    """How far each frame has moved from the onset frame, the clip's first (O: the measure of [2] is not public).
+
+    Args:
+        frames: of the clips.
+        mask: of the real frames; intensity is 0 at the others.
+        measure: 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the normal
+            flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two pictures fix.
+    """
+    mask = real_frames(frames, mask)
+    first = mask.long().argmax(dim=1)
+    onset = frames[torch.arange(len(frames), device=frames.device), first].unsqueeze(1)
+    change = masked(frames - onset, mask).abs()
+    if measure == "flow":
+        across, down = torch.gradient(onset, dim=(4, 3))
+        steepness = (across.square() + down.square() + 1e-24).sqrt()  # the constant keeps 0/0 out of its gradient
+        change = change * steepness / (steepness.square() + 1e-3)  # ε: a grey step of about 0.03 per pixel is noise
+    elif measure != "difference":
+        raise ValueError(f"unknown motion measure '{measure}'; allowed are {', '.join(MOTION_MEASURES)}")
+    return change.mean(dim=(2, 3, 4))
+
+
+def apex_index(
+    frames: Float[Tensor, "b t c h w"],
+    frame_number: Float[Tensor, "b t"] | None = None,
+    apex: Float[Tensor, " b"] | None = None,
+    mask: Mask | None = None,
+) -> Int[Tensor, " b"]:
+    """Which frame stands for the apex: the one nearest to the annotated apex.
+
+    Where the annotation has none (NaN), the frame that differs most from the onset (O).
+
+    Args:
+        frames: of the clips.
+        frame_number: of each frame in the recording; needed with `apex`.
+        apex: annotated frame number, or NaN.
+        mask: of the real frames.
+    """
+    mask = real_frames(frames, mask)
+    by_motion = motion_intensity(frames, mask).masked_fill(~mask, -1).argmax(dim=1)
+    if apex is None or frame_number is None:
+        return by_motion
+    distance = (frame_number - apex.unsqueeze(1)).abs().masked_fill(~mask, torch.inf)
+    return torch.where(apex.isnan(), by_motion, distance.argmin(dim=1))
+
+
+def frame_weights(
+    frames: Float[Tensor, "b t c h w"],
+    kind: str = "exact",
+    mask: Mask | None = None,
+    apex: Int[Tensor, " b"] | None = None,
+    measure: str = "difference",
+) -> Float[Tensor, "b t"]:
+    """The weight of each frame in the dynamic image of `kind`; each clip's sum to zero.
+
+    Args:
+        frames: of the clips, t >= 1.
+        kind: 'exact' or 'simple' [1]; 'onset_apex' or 'apex_offset' [3], exact weights over that phase, the apex in
+            both; 'intensity' [2], exact weights over the frames in the order of their motion intensity.
+        mask: of the real frames; weights are 0 at the others.
+        apex: which frame is the apex; None: see `apex_index`. Of the two phases alone.
+        measure: of 'intensity', see `motion_intensity`.
+    """
+    _check(kind, frames.shape[1])
+    mask = real_frames(frames, mask)
+    if kind in ("onset_apex", "apex_offset"):
+        apex = apex_index(frames, mask=mask) if apex is None else apex
+        index = torch.arange(frames.shape[1], device=frames.device)
+        after = index >= apex.unsqueeze(1) if kind == "apex_offset" else index <= apex.unsqueeze(1)
+        mask = mask & after
+    position = positions(mask)
+    if kind == "intensity":
+        # Frames of equal intensity keep their order in time; frames that are not real come last.
+        order = motion_intensity(frames, mask, measure).masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
+        position = order.argsort(dim=1) + 1
+    weights = (simple_weights if kind == "simple" else exact_weights)(position, frame_count(mask))
+    return masked(weights, mask).to(frames.dtype)
+
+
+def dynamic_image(
+    frames: Float[Tensor, "b t c h w"],
+    kind: str = "exact",
+    mask: Mask | None = None,
+    apex: Int[Tensor, " b"] | None = None,
+    measure: str = "difference",
+) -> Float[Tensor, "b c h w"]:
+    """The dynamic image `Σ_t w_t I_t` of each clip; the arguments are those of `frame_weights`."""
+    weights = frame_weights(frames, kind, mask, apex, measure)
+    if mask is not None:
+        frames = masked(frames, mask)
+    return torch.einsum("bt,btchw->bchw", weights, frames)
 
 
 def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor, "b c h w"]:
@@ -49,6 +148,23 @@ def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor
     return (images - low) / (high - low).clamp_min(eps)
 
 
-def _check_frames(t: int) -> None:
+def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b c h w"]:
+    """No motion is 0.5, and ±4 `scale` span [0, 1]; what lies beyond is cut off (O). Keeps sign and magnitude.
+
+    Args:
+        images: dynamic images.
+        scale: root mean square of the dynamic images of the training clips.
+    """
+    return (0.5 + images / (8 * scale)).clamp(0, 1)
+
+
+def _one_clip(t: int) -> tuple[Tensor, Tensor]:
+    _check("exact", t)
+    return torch.arange(1, t + 1).unsqueeze(0), torch.tensor([[t]])
+
+
+def _check(kind: str, t: int) -> None:
+    if kind not in DYNAMIC_IMAGES:
+        raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
     if t < 1:
-        raise ValueError(f"a dynamic image needs at least one frame, got {t}")
+        raise ValueError(f"a dynamic image needs at least one frame, got T = {t}")

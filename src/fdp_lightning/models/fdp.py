@@ -6,16 +6,20 @@ representation pooled by the scores, and two heads.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fdp_lightning.models.backbone import Backbone
+from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.head_block import Map64, Spatial
-from fdp_lightning.models.rank.pooling import POOLINGS, pool, pooling_weights
+from fdp_lightning.models.rank.pooling import BY_SCORES
+from fdp_lightning.models.rank.pooling_modules import make_pooling
+from fdp_lightning.models.released import scrambled
 
-HEAD_BLOCKS = {"spatial": Spatial, "map64": Map64}
+HEAD_BLOCKS: dict[str, type[Spatial] | type[Map64]] = {"spatial": Spatial, "map64": Map64}
+FRAME_BATCHES = ("folded", "per_frame")
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,13 @@ class FDPOutput:
 
     Attributes:
         logits: of the classes, (b, k).
-        scores: the rank scorer's, (b, t).
+        scores: the rank scorer's, (b, t); None without a scorer.
         representation: D, (b, c, h, w).
         dynamic_image: constructed, in [0, 1], (b, 1, h2, w2).
     """
 
     logits: Float[Tensor, "b k"]
-    scores: Float[Tensor, "b t"]
+    scores: Float[Tensor, "b t"] | None
     representation: Float[Tensor, "b c h w"]
     dynamic_image: Float[Tensor, "b 1 h2 w2"]
 
@@ -39,14 +43,19 @@ class FDP(nn.Module):
     """The whole network.
 
     Args:
-        backbone: frames to maps.
+        backbone: frames to maps; has `in_channels`, `out_channels` and `map_side(image_size)`.
         scorer: makes the rank scorer from `in_channels` and `places`.
         mer_head: makes the MER head from `in_channels`, `places` and `classes`.
         dic_head: makes the DIC head from `in_channels`, `map_side` and `image_side`.
         classes: k.
         image_size: side of the frames, pixels.
+        frames: T, frames of a clip.
         head_block: 'spatial' or 'map64', see head_block.py.
-        pooling: one of `rank.pooling.POOLINGS`.
+        ranking: with the rank scorer, and so with a rank loss; the released code has neither (R).
+        pooling: one of `rank.pooling_modules.POOLINGS`.
+        scrambled_time: hand the pooling features whose time axis is scrambled, as the released code does (R).
+        frame_batches: 'folded': one pass of the backbone over all b·t frames (O), so that batch statistics are of all
+            frames; 'per_frame': one pass for each frame index, as the released code does (R).
         mean: of the grey values of the training clips, subtracted from the frames.
         std: of the grey values of the training clips, the frames are divided by it.
     """
@@ -56,46 +65,74 @@ class FDP(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Any,
         scorer: Callable[..., nn.Module],
         mer_head: Callable[..., nn.Module],
         dic_head: Callable[..., nn.Module],
         classes: int,
         image_size: int,
+        frames: int = 8,
         head_block: str = "spatial",
+        ranking: bool = True,
         pooling: str = "score",
+        scrambled_time: bool = False,
+        frame_batches: str = "folded",
         mean: float = 0.5,
         std: float = 0.25,
     ) -> None:
         super().__init__()
         if head_block not in HEAD_BLOCKS:
             raise ValueError(f"unknown head_block '{head_block}'; allowed are {', '.join(HEAD_BLOCKS)}")
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling '{pooling}'; allowed are {', '.join(POOLINGS)}")
-        if image_size % backbone.stride:
-            raise ValueError(f"image size {image_size} is no multiple of the backbone's stride {backbone.stride}")
-        self.pooling = pooling
+        if frame_batches not in FRAME_BATCHES:
+            raise ValueError(f"unknown frame_batches '{frame_batches}'; allowed are {', '.join(FRAME_BATCHES)}")
+        if pooling in BY_SCORES and not ranking:
+            raise ValueError(f"pooling={pooling} pools by rank scores and needs model.ranking=true")
+        if frames < 1:
+            raise ValueError(f"T = {frames} frames (data.sampling.frames); at least 1 is needed")
+        self.frame_batches, self.scrambled_time = frame_batches, scrambled_time
         self.backbone = backbone
-        self.head_block = HEAD_BLOCKS[head_block](backbone.out_channels)
-        channels = self.head_block.out_channels
-        side = image_size // backbone.stride if head_block == "spatial" else Map64.side
-        self.scorer = scorer(in_channels=channels, places=side**2)
-        self.mer_head = mer_head(in_channels=channels, places=side**2, classes=classes)
-        self.dic_head = dic_head(in_channels=channels, map_side=side, image_side=image_size)
+        head = HEAD_BLOCKS[head_block](backbone.out_channels)
+        map_side = backbone.map_side(image_size)
+        side = map_side if head_block == "spatial" else Map64.side
+        pool = make_pooling(pooling, head.out_channels, side**2, frames)
+        self.head_block = head
+        self.scorer = scorer(in_channels=head.out_channels, places=side**2) if ranking else None
+        self.pooling = pool
+        self.mer_head = mer_head(in_channels=pool.out_channels, places=side**2, classes=classes)
+        self.dic_head = dic_head(in_channels=pool.out_channels, map_side=side, image_side=image_size)
         # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(max(float(std), 1e-3)))
 
-    def forward_features(self, clips: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t d h2 w2"]:
-        """A feature map for each frame. Time is folded into the batch: one pass over all b·t frames (O)."""
-        b, t = clips.shape[:2]
-        frames = (clips.flatten(0, 1) - self.mean) / self.std  # b·t c h w
-        return self.head_block(self.backbone(frames)).unflatten(0, (b, t))
+    def forward_features(
+        self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None
+    ) -> Float[Tensor, "b t d h2 w2"]:
+        """A feature map for each frame; zero for frames that are not real."""
+        clips = (clips - self.mean) / self.std
+        if clips.shape[2] == 1:
+            clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey to a backbone for colour
+        if self.frame_batches == "per_frame":
+            # One clip-long step at a time; a step has no statistics where no clip has a real frame any more.
+            masks = [None] * clips.shape[1] if mask is None else mask.split(1, dim=1)
+            steps = zip(clips.split(1, dim=1), masks, strict=True)
+            return torch.cat([self._frame_features(*step) for step in steps], dim=1)
+        return self._frame_features(clips, mask)
 
-    def forward_head(self, features: Float[Tensor, "b t d h2 w2"]) -> FDPOutput:
+    def _frame_features(self, clips: Tensor, mask: Tensor | None) -> Tensor:
+        b, t = clips.shape[:2]
+        if mask is None:
+            return self.head_block(self.backbone(clips.flatten(0, 1))).unflatten(0, (b, t))
+        # Real frames alone, so that the others have no part in batch norm's statistics.
+        real = self.head_block(self.backbone(clips[mask]))  # n d h2 w2
+        features = real.new_zeros(b, t, *real.shape[1:])
+        return features.masked_scatter(mask[:, :, None, None, None], real)
+
+    def forward_head(self, features: Float[Tensor, "b t d h2 w2"], mask: Mask | None = None) -> FDPOutput:
         """Scores, the representation pooled by them, and both heads."""
-        scores = self.scorer(features)
-        representation = pool(features, pooling_weights(self.pooling, scores))
+        scores = None if self.scorer is None else self.scorer(features, mask)
+        if self.scrambled_time:
+            features = scrambled(features)
+        representation = self.pooling(features, scores, mask)
         return FDPOutput(
             scores=scores,
             representation=representation,
@@ -103,6 +140,11 @@ class FDP(nn.Module):
             dynamic_image=self.dic_head(representation),
         )
 
-    def forward(self, clips: Float[Tensor, "b t c h w"]) -> FDPOutput:
-        """Clips of t frames with values in 0..1."""
-        return self.forward_head(self.forward_features(clips))
+    def forward(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> FDPOutput:
+        """Clips of t frames with values in 0..1.
+
+        Args:
+            clips: frames of the clips.
+            mask: of the real frames, at least one a clip; None: all are.
+        """
+        return self.forward_head(self.forward_features(clips, mask), mask)

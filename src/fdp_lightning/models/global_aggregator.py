@@ -22,8 +22,10 @@ class ReducedSelfAttention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int, sr_ratio: int = 1) -> None:
         super().__init__()
-        if channels % head_channels:
+        if head_channels < 1 or channels % head_channels:
             raise ValueError(f"head_channels={head_channels} must divide the width {channels} of the global aggregator")
+        if sr_ratio < 1:
+            raise ValueError(f"sr_ratio={sr_ratio} of a global aggregator must be at least 1")
         self.heads = channels // head_channels
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
@@ -38,7 +40,8 @@ class ReducedSelfAttention(nn.Module):
         tokens = maps.flatten(2)  # n c p
         context = tokens
         if self.reduction > 1:
-            context = self.norm(F.avg_pool1d(tokens, self.reduction))  # n c p/r
+            # Rounded up: where the reduction does not divide the places, the last ones are averaged, not dropped.
+            context = self.norm(F.avg_pool1d(tokens, self.reduction, ceil_mode=True))  # n c p/r
         tokens, context = tokens.transpose(1, 2), context.transpose(1, 2)  # n p c
         query, key, value = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # n heads p c/heads
@@ -55,17 +58,19 @@ class GlobalRelationalAggregator(nn.Module):
     Args:
         in_channels: of the maps that come in.
         out_channels: of the maps that go out.
+        stride: of the patch embedding.
         mix_ratio: share of `out_channels` that the attention works on; the rest is the local branch.
         head_channels: of one head, in both branches.
         sr_ratio: spatial reduction of keys and values.
         mlp_ratio: hidden width of the perceptron over c.
-        drop_path: probability of dropping a branch for a sample.
+        drop_path: probability of dropping a branch for a sample; the two mixed branches share it by `mix_ratio`.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
+        stride: int = 1,
         mix_ratio: float = 0.75,
         head_channels: int = 8,
         sr_ratio: int = 1,
@@ -74,27 +79,29 @@ class GlobalRelationalAggregator(nn.Module):
     ) -> None:
         super().__init__()
         # Whole heads in both branches.
-        attended = round(out_channels * mix_ratio / head_channels) * head_channels
+        attended = round(out_channels * mix_ratio / head_channels) * head_channels if head_channels > 0 else 0
         local = out_channels - attended
         if not 0 < attended < out_channels or local % head_channels:
             raise ValueError(
                 f"mix_ratio={mix_ratio} of {out_channels} channels leaves no whole heads of {head_channels} "
                 "for attention or for the local branch"
             )
-        self.patch_embed = PatchEmbed(in_channels, attended)
+        self.patch_embed = PatchEmbed(in_channels, attended, stride)
         self.norm = nn.BatchNorm2d(attended)
         self.attention = ReducedSelfAttention(attended, head_channels, sr_ratio)
         self.to_local = PatchEmbed(attended, local)
         self.local = MultiHeadConvAttention(local, head_channels)
         self.mlp_norm = nn.BatchNorm2d(out_channels)
         self.mlp = FeedForward(out_channels, mlp_ratio)
-        self.drop_path = DropPath(drop_path)
+        self.attention_drop_path = DropPath(drop_path * mix_ratio)
+        self.local_drop_path = DropPath(drop_path * (1 - mix_ratio))
+        self.mlp_drop_path = DropPath(drop_path)
 
-    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
-        """Maps to maps of the same resolution."""
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Maps to maps; h2 = h / stride."""
         x = self.patch_embed(maps)
-        x = x + self.drop_path(self.attention(self.norm(x)))
+        x = x + self.attention_drop_path(self.attention(self.norm(x)))
         local = self.to_local(x)
-        local = local + self.drop_path(self.local(local))
-        x = torch.cat([x, local], dim=1)  # n d h w
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+        local = local + self.local_drop_path(self.local(local))
+        x = torch.cat([x, local], dim=1)  # n d h2 w2
+        return x + self.mlp_drop_path(self.mlp(self.mlp_norm(x)))

@@ -24,6 +24,8 @@ class Map64(nn.Module):
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.project = nn.Linear(in_channels, self.side**2)
+        nn.init.trunc_normal_(self.project.weight, std=0.02)  # like the backbone (R)
+        nn.init.zeros_(self.project.bias)
         self.out_channels = 1
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 64 64"]:

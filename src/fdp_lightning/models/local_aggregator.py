@@ -9,7 +9,7 @@ from fdp_lightning.models.patch_embed import PatchEmbed
 
 
 class MultiHeadConvAttention(nn.Sequential):
-    """`PWConv(concat_h ReLU(BN(conv3x3_h(X_h))))` over groups of channels, one group a head.
+    """`PWConv(concat_h ReLU(BN(conv3x3_h(X_h))))` over groups of channels, one group a head (P).
 
     Args:
         channels: c.
@@ -17,14 +17,24 @@ class MultiHeadConvAttention(nn.Sequential):
     """
 
     def __init__(self, channels: int, head_channels: int) -> None:
-        if channels % head_channels:
+        if head_channels < 1 or channels % head_channels:
             raise ValueError(f"head_channels={head_channels} must divide the width {channels} of the local aggregator")
-        super().__init__(
-            nn.Conv2d(channels, channels, 3, padding=1, groups=channels // head_channels, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 1, bias=False),
-        )
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels // head_channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU(inplace=True)
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+
+
+class DenseConv(nn.Sequential):
+    """What the released code has instead (R): one dense 3×3 convolution; no heads, norm, ReLU or pointwise one."""
+
+    def __init__(self, channels: int, head_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+
+LOCAL_MIXERS: dict[str, type[nn.Module]] = {"heads": MultiHeadConvAttention, "dense": DenseConv}
 
 
 class LocalRelationalAggregator(nn.Module):
@@ -37,6 +47,7 @@ class LocalRelationalAggregator(nn.Module):
         head_channels: of one convolution head.
         mlp_ratio: hidden width of the perceptron over c.
         drop_path: probability of dropping a branch for a sample.
+        mixer: 'heads', or 'dense' as in the released code.
     """
 
     def __init__(
@@ -47,10 +58,13 @@ class LocalRelationalAggregator(nn.Module):
         head_channels: int = 8,
         mlp_ratio: float = 3.0,
         drop_path: float = 0.0,
+        mixer: str = "heads",
     ) -> None:
         super().__init__()
+        if mixer not in LOCAL_MIXERS:
+            raise ValueError(f"unknown local_mixer '{mixer}'; allowed are {', '.join(LOCAL_MIXERS)}")
         self.patch_embed = PatchEmbed(in_channels, out_channels, stride)
-        self.attention = MultiHeadConvAttention(out_channels, head_channels)
+        self.attention = LOCAL_MIXERS[mixer](out_channels, head_channels)
         self.norm = nn.BatchNorm2d(out_channels)
         self.mlp = FeedForward(out_channels, mlp_ratio)
         self.drop_path = DropPath(drop_path)

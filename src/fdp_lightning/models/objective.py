@@ -1,14 +1,28 @@
 """The training objective: emotion, dynamic image and rank order, weighted (R; the rank term is ours)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, dynamic_image, min_max
+from fdp_lightning.models.dynamic_image import (
+    DYNAMIC_IMAGES,
+    MOTION_MEASURES,
+    apex_index,
+    dynamic_image,
+    min_max,
+    signed,
+)
+from fdp_lightning.models.emotion_loss import class_weights, emotion_loss
 from fdp_lightning.models.fdp import FDPOutput
-from fdp_lightning.models.rank.losses import RANK_LOSSES, rank_loss
+from fdp_lightning.models.frame_mask import Mask
+from fdp_lightning.models.rank.losses import RankLoss
+from fdp_lightning.models.rank.targets import RANK_TARGETS, chronological, intensity
+
+IMAGE_SCALES = ("min_max", "signed")
 
 
 @dataclass(frozen=True)
@@ -21,17 +35,48 @@ class Losses:
     rank: Float[Tensor, ""]
 
 
-class Objective:
+@dataclass(frozen=True)
+class Clips:
+    """What the objective is to know of a batch.
+
+    Attributes:
+        frames: values of 0..1.
+        target: class numbers.
+        frame_number: of each frame in the recording; None: they are counted.
+        apex: frame number of the annotated apex, NaN where unknown.
+        mask: of the real frames; None: all are.
+    """
+
+    frames: Float[Tensor, "b t c h w"]
+    target: Int[Tensor, " b"]
+    frame_number: Float[Tensor, "b t"] | None = None
+    apex: Float[Tensor, " b"] | None = None
+    mask: Mask | None = None
+
+
+class Objective(nn.Module):
     """`emotion · cross-entropy + dynamic_image · MSE + rank · rank loss`.
 
     Args:
         emotion: weight of the cross-entropy.
-        dynamic_image: weight of the mean squared error to the clip's min-max scaled dynamic image.
-        rank: weight of the rank loss.
+        dynamic_image: weight of the mean squared error to the clip's dynamic image.
+        rank: weight of the rank loss; a network without a scorer has none.
         rank_loss: one of `rank.losses.RANK_LOSSES`.
-        target: kind of dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
+        rank_target: 'chronological' or 'intensity', see rank/targets.py.
+        rank_temperature: of ranknet and soft_spearman.
+        rank_margin: of hinge.
+        image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
+        image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
+        motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
+        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py.
+        effective_beta: of 'effective'.
         label_smoothing: of the cross-entropy.
+        focal: exponent of focal weighting; 0 is none.
+        class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
     """
+
+    class_weights: Tensor
+    image_rms: Tensor
 
     def __init__(
         self,
@@ -39,25 +84,74 @@ class Objective:
         dynamic_image: float = 100.0,
         rank: float = 1.0,
         rank_loss: str = "ranknet",
-        target: str = "exact",
+        rank_target: str = "chronological",
+        rank_temperature: float = 1.0,
+        rank_margin: float = 1.0,
+        image_kind: str = "exact",
+        image_scale: str = "min_max",
+        motion_measure: str = "difference",
+        class_weighting: str = "none",
+        effective_beta: float = 0.99,
         label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
-        if rank_loss not in RANK_LOSSES:
-            raise ValueError(f"unknown rank_loss '{rank_loss}'; allowed are {', '.join(RANK_LOSSES)}")
-        if target not in DYNAMIC_IMAGES:
-            raise ValueError(f"unknown target '{target}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
+        super().__init__()
+        _one_of("rank_target", rank_target, RANK_TARGETS)
+        _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
+        _one_of("image_scale", image_scale, IMAGE_SCALES)
+        _one_of("motion_measure", motion_measure, MOTION_MEASURES)
+        if min(emotion, dynamic_image, rank, focal) < 0 or not 0 <= label_smoothing < 1:
+            raise ValueError("weights and focal must not be below 0, label_smoothing within 0 and 1 (1 not included)")
         self.weights = (emotion, dynamic_image, rank)
-        self.rank_loss, self.target, self.label_smoothing = rank_loss, target, label_smoothing
+        self.rank_loss = RankLoss(rank_loss, rank_temperature, rank_margin)
+        self.rank_target, self.label_smoothing, self.focal = rank_target, label_smoothing, focal
+        self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
+        weights = class_weights(class_counts or [1], class_weighting, effective_beta)
+        self.weighted = class_counts is not None and class_weighting != "none"
+        # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
+        self.register_buffer("class_weights", weights)
+        self.register_buffer("image_rms", torch.tensor(1.0))
 
-    def true_dynamic_image(self, clips: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b c h w"]:
-        """The DIC target of the frames the model sees, in [0, 1]."""
-        return min_max(dynamic_image(clips, self.target))
+    @torch.no_grad()
+    def fit(self, clips: Clips) -> None:
+        """Read the scale of the dynamic images off the training clips, for `image_scale=signed`."""
+        self.image_rms.copy_(self._dynamic_image(clips).square().mean().sqrt().clamp_min(1e-6))
 
-    def __call__(self, output: FDPOutput, clips: Float[Tensor, "b t c h w"], target: Int[Tensor, " b"]) -> Losses:
+    def true_dynamic_image(self, clips: Clips) -> Float[Tensor, "b 1 h w"]:
+        """The DIC target of the frames the model sees, in [0, 1]; of coloured frames, their mean over colours."""
+        image = self._dynamic_image(clips)
+        return min_max(image) if self.image_scale == "min_max" else signed(image, self.image_rms)
+
+    def relevance(self, clips: Clips) -> Float[Tensor, "b t"]:
+        """The order that the scorer is to find, see rank/targets.py."""
+        order = chronological(clips.frames, clips.mask)
+        if self.rank_target == "chronological":
+            return order
+        number = order if clips.frame_number is None else clips.frame_number
+        index = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
+        return intensity(number, number.gather(1, index.unsqueeze(1)).squeeze(1), clips.mask)
+
+    def forward(self, output: FDPOutput, clips: Clips) -> Losses:
         """All parts for one batch."""
-        emotion = F.cross_entropy(output.logits, target, label_smoothing=self.label_smoothing)
+        weights = self.class_weights if self.weighted else None
+        emotion = emotion_loss(output.logits, clips.target, weights, self.label_smoothing, self.focal)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
-        rank = rank_loss(self.rank_loss, output.scores)
+        rank = emotion.new_zeros(())
+        if output.scores is not None:
+            rank = self.rank_loss(output.scores.to(clips.frames.dtype), self.relevance(clips), clips.mask)
         parts = (emotion, image, rank)
         total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
         return Losses(total, emotion, image, rank)
+
+    def _dynamic_image(self, clips: Clips) -> Tensor:
+        apex = None
+        if self.image_kind in ("onset_apex", "apex_offset"):
+            apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
+        frames = clips.frames.mean(dim=2, keepdim=True)
+        return dynamic_image(frames, self.image_kind, clips.mask, apex, self.motion_measure)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"unknown {name} '{value}'; allowed are {', '.join(allowed)}")

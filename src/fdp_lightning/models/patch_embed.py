@@ -14,12 +14,12 @@ class PatchEmbed(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         if stride not in (1, 2):
             raise ValueError(f"stride of a patch embedding is {stride}; allowed are 1 and 2")
-        layers: list[nn.Module] = []
+        super().__init__()
         if stride == 2:
-            layers.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
+            self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
         if stride == 2 or in_channels != out_channels:
-            layers += [nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
-        super().__init__(*layers)
+            self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """Maps to maps; h2 = ceil(h / stride)."""

@@ -1,16 +1,22 @@
 """The task layer: the only room that composes the others."""
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.config import CONF_DIR
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "report")
+_TASKS = ("loso", "fold", "prepare", "report", "convert")
 
 
 def run_task(config: DictConfig) -> None:
     """Run `config.task`. Tasks are imported by need: a typing mistake must not wait for torch."""
     if config.task not in _TASKS:
         raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
+    if debug := HydraConfig.get().runtime.choices.get("debug"):
+        # Hydra puts +experiment behind the group debug; what debug=smoke says must be the last word.
+        OmegaConf.set_struct(config, False)
+        config.merge_with(OmegaConf.load(CONF_DIR / "debug" / f"{debug}.yaml"))
     if config.task == "loso":
         from fdp_lightning.tasks.loso import loso
 
@@ -23,6 +29,10 @@ def run_task(config: DictConfig) -> None:
         from fdp_lightning.tasks.prepare import prepare
 
         prepare(config)
+    elif config.task == "convert":
+        from fdp_lightning.tasks.convert import convert
+
+        convert(config)
     else:
         from fdp_lightning.tasks.report import report
 

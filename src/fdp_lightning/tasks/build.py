@@ -25,6 +25,8 @@ def build(node: DictConfig, **arguments: Any) -> Any:
             raise error.__cause__ from None
         if isinstance(error.__cause__, ValueError):
             raise UserError(f"{error.__cause__} (in {node._get_full_key('')})") from error
+        if isinstance(error.__cause__, TypeError) and "unexpected keyword" in str(error.__cause__):
+            raise UserError(f"{error.__cause__} (in {node._get_full_key('')})") from error
         raise
 
 
@@ -57,7 +59,14 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     OmegaConf.set_struct(network, False)
     for other in ("objective", "optimizer"):
         network.pop(other)
-    return build(network, classes=classes, image_size=config.data.faces.size, mean=mean, std=std)
+    return build(
+        network,
+        classes=classes,
+        image_size=config.data.faces.size,
+        frames=config.data.sampling.frames,
+        mean=mean,
+        std=std,
+    )
 
 
 def check_options(config: DictConfig) -> None:
@@ -68,9 +77,12 @@ def check_options(config: DictConfig) -> None:
         value = OmegaConf.select(config.data, key)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"data.{key} is {value!r}; expected a whole number of at least 1")
-    build_model(config, len(config.protocol.classes))
+    model = build_model(config, len(config.protocol.classes))
     build(config.model.objective)
-    settings(OptimizerSettings, config.model.optimizer)
+    try:
+        settings(OptimizerSettings, config.model.optimizer).groups(model)
+    except ValueError as error:
+        raise UserError(f"{error} (in model.optimizer)") from error
 
 
 def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> list[Any]:

@@ -114,11 +114,11 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     import cv2
     import lightning as L
     import torch
-    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
     from fdp_lightning.tasks.build import build, build_loggers, build_model, settings
     from fdp_lightning.tasks.fold_files import write_outputs
-    from fdp_lightning.training.module import FDPModule
+    from fdp_lightning.training.module import FDPModule, clips_of
     from fdp_lightning.training.optimizer import OptimizerSettings
     from fdp_lightning.training.recorder import HeldOutRecorder
 
@@ -129,10 +129,13 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     classes = list(config.protocol.classes)
     data = _data_module(plan, config)
     statistics = data.statistics
+    optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    objective = build(config.model.objective, class_counts=data.class_counts)
+    objective.fit(clips_of(data.train_set.all_clips()))
     module = FDPModule(
         build_model(config, len(classes), statistics.mean, statistics.std),
-        build(config.model.objective),
-        settings(OptimizerSettings, config.model.optimizer),
+        objective,
+        optimizer,
         provenance={
             "config": plan.config,
             "classes": classes,
@@ -142,16 +145,19 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
         },
     )
     # Convolutions on small maps are about a third faster with channels last, on the CPU as on a GPU.
-    module.to(memory_format=torch.channels_last)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:  # a Conv3d's weights know no such format
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
     recorder = HeldOutRecorder(data.test_dataloader, on_epoch)
     checkpoints = ModelCheckpoint(partial / "checkpoints", filename="last", save_weights_only=True)
+    averages = [EMAWeightAveraging(decay=optimizer.ema)] if optimizer.ema is not None else []
     options: dict[str, Any] = OmegaConf.to_container(config.trainer)  # type: ignore[assignment]
     if options.get("accelerator") in ("gpu", "cuda"):
         options["devices"] = [plan.device]
     trainer = L.Trainer(
         **options,
         logger=build_loggers(config, plan.run, partial / "log", name=plan.fold.name, job_type="fold"),
-        callbacks=[recorder, checkpoints],
+        callbacks=[*averages, recorder, checkpoints],
         default_root_dir=partial,
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=False,

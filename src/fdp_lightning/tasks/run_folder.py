@@ -35,7 +35,7 @@ def run_folder(config: DictConfig) -> Path:
     experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
     variant = _variant(HydraConfig.get().overrides.task)
     if choices.get("debug") not in (None, "true"):
-        variant = f"debug-{choices['debug']}"
+        variant = f"debug-{choices['debug']}__{variant}"
     return Path(config.runs) / experiment / variant / f"seed-{config.seed}"
 
 
@@ -65,10 +65,16 @@ def fingerprint(config: DictConfig, store: Path) -> str:
         "trainer": plain["trainer"],
         "cpu_threads": plain["loso"]["cpu_threads"],
         "store": store.name,
+        "weights": _start_weights(plain["model"]["backbone"].get("pretrained")),
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(_source().encode())
     return digest.hexdigest()[:12]
+
+
+def _start_weights(pretrained: object) -> str:
+    """The checksum of a file of weights to start from; another file may come to lie under its name."""
+    return sha256(Path(pretrained)) if isinstance(pretrained, str) and Path(pretrained).is_file() else ""
 
 
 @cache

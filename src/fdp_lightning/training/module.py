@@ -4,23 +4,34 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fdp_lightning.models.fdp import FDP, FDPOutput
-from fdp_lightning.models.objective import Losses, Objective
-from fdp_lightning.models.rank.losses import pairwise_steps
+from fdp_lightning.models.objective import Clips, Losses, Objective
+from fdp_lightning.models.rank.losses import pairwise_steps, ranked_pairs
 from fdp_lightning.training.optimizer import OptimizerSettings
 
 Batch = Mapping[str, Tensor]
 
 
-def kendall_tau(scores: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
-    """Kendall's τ of each clip's scores with time: 1 chronological, -1 reversed; equal scores count 0 (τ-a).
+def kendall_tau(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Tensor | None = None
+) -> Float[Tensor, " b"]:
+    """Kendall's τ of each clip's scores with the wanted order: 1 the same, -1 reversed; equal scores count 0.
 
-    (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
+    Over the pairs of real frames that have an order. (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
     """
-    return pairwise_steps(scores.detach().float()).sign().mean(dim=1)
+    pairs = ranked_pairs(relevance, mask)
+    return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
+
+
+def clips_of(batch: Batch) -> Clips:
+    """What the objective is to know of a batch."""
+    return Clips(
+        **{name: batch[name] for name in ("frames", "target", "frame_number", "apex", "mask") if name in batch}
+    )
 
 
 class FDPModule(L.LightningModule):
@@ -52,25 +63,45 @@ class FDPModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs every loss, the accuracy and the rank order's Kendall τ, averaged over the epoch."""
-        output = self(batch["frames"])
-        losses = self.objective(output, batch["frames"], batch["target"])
-        self._log("train", output, losses, batch)
+        clips = clips_of(batch)
+        losses, values, _ = self.evaluate(clips)
+        self.log_dict(
+            {f"train/{name}": value for name, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(clips.target),
+        )
         return losses.total
 
-    def evaluate(self, batch: Batch) -> tuple[FDPOutput, Losses]:
-        """Outputs and losses of a batch, for the recorder of the held-out subject."""
-        output = self(batch["frames"])
-        return output, self.objective(output, batch["frames"], batch["target"])
+    def evaluate(self, clips: Clips) -> tuple[Losses, dict[str, Tensor], FDPOutput]:
+        """Losses, the values to record, and outputs of a batch, in training and of the held-out subject."""
+        output = self.model(clips.frames, clips.mask)
+        losses = self.objective(output, clips)
+        values = {
+            "loss": losses.total.detach(),
+            "emotion_loss": losses.emotion.detach(),
+            "dynamic_image_loss": losses.dynamic_image.detach(),
+            "rank_loss": losses.rank.detach(),
+            "accuracy": (output.logits.detach().argmax(dim=1) == clips.target).double().mean(),
+        }
+        if output.scores is not None:
+            values["kendall_tau"] = kendall_tau(output.scores, self.objective.relevance(clips), clips.mask).mean()
+        return losses, values, output
 
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
-        """What is kept of each held-out clip: `index`, probabilities, rank scores, both dynamic images (b, h, w)."""
-        output = self(batch["frames"])
+        """What is kept of each held-out clip: `index`, probabilities, rank scores, both dynamic images (b, h, w).
+
+        Without a scorer the rank scores are NaN.
+        """
+        clips = clips_of(batch)
+        output = self.model(clips.frames, clips.mask)
+        scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan) if output.scores is None else output.scores
         return {
             "index": batch["index"],
             "probabilities": output.logits.double().softmax(dim=1),
-            "rank_scores": output.scores.float(),
+            "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
-            "true_dynamic_image": self.objective.true_dynamic_image(batch["frames"])[:, 0].float(),
+            "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),
         }
 
     def configure_optimizers(self) -> Any:
@@ -80,19 +111,3 @@ class FDPModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain data alone, so that `torch.load(weights_only=True)` reads the checkpoint."""
         checkpoint["fdp_lightning"] = self.provenance
-
-    def _log(self, stage: str, output: FDPOutput, losses: Losses, batch: Batch) -> None:
-        right = output.logits.detach().argmax(dim=1) == batch["target"]
-        self.log_dict(
-            {
-                f"{stage}/loss": losses.total.detach(),
-                f"{stage}/emotion_loss": losses.emotion.detach(),
-                f"{stage}/dynamic_image_loss": losses.dynamic_image.detach(),
-                f"{stage}/rank_loss": losses.rank.detach(),
-                f"{stage}/accuracy": right.float().mean(),
-                f"{stage}/kendall_tau": kendall_tau(output.scores).mean(),
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(right),
-        )

@@ -1,6 +1,7 @@
 """The optimizer and its schedule."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _SCHEDULES = ("constant", "cosine")
+_FACTORS = ("lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -18,29 +20,62 @@ class OptimizerSettings:
     Args:
         name: 'adam' or 'adamw'.
         lr: the largest learning rate.
-        weight_decay: on weights of convolutions and linear layers alone; norms and biases have none (O).
+        weight_decay: on weights of convolutions and linear layers.
+        decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
+        rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
+            'backbone' or 'backbone.stem'; of several that hold a parameter the longest name counts.
         schedule: 'constant', or 'cosine' down to zero over the whole training.
         warmup: share of the steps over which the rate rises from zero.
+        ema: decay per step of an exponential moving average of the weights, which then predicts; None: no average.
     """
 
     name: str = "adam"
     lr: float = 1e-4
     weight_decay: float = 1e-3
+    decay_all: bool = False
+    rules: Mapping[str, Mapping[str, float]] | None = None
     schedule: str = "constant"
     warmup: float = 0.0
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in _OPTIMIZERS:
             raise ValueError(f"unknown optimizer name '{self.name}'; allowed are {', '.join(_OPTIMIZERS)}")
         if self.schedule not in _SCHEDULES:
             raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(_SCHEDULES)}")
+        if self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
+            raise ValueError("lr must be above 0, weight_decay not below 0, warmup a share from 0 to 1")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema={self.ema}; allowed are null and numbers between 0 and 1")
+        for part, factors in (self.rules or {}).items():
+            if not isinstance(factors, Mapping) or set(factors) - set(_FACTORS):
+                raise ValueError(f"unknown rule {part}: {factors}; allowed are factors of {' and '.join(_FACTORS)}")
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Parameter groups, one for each pair of learning rate and weight decay.
+
+        Raises:
+            ValueError: a rule's part is not in the network.
+        """
+        rules = self.rules or {}
+        parts = {name for name, _ in model.named_modules() if name}
+        if unknown := sorted(set(rules) - parts):
+            top = ", ".join(sorted(name for name, _ in model.named_children()))
+            raise ValueError(
+                f"unknown part {', '.join(unknown)} in optimizer.rules; allowed are {top}, and parts of them"
+            )
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            holding = [part for part in rules if name.startswith(f"{part}.")]
+            factors: Mapping[str, float] = rules[max(holding, key=len)] if holding else {}
+            decay = self.weight_decay if parameter.ndim > 1 or self.decay_all else 0.0
+            key = (self.lr * factors.get("lr", 1.0), decay * factors.get("weight_decay", 1.0))
+            groups.setdefault(key, []).append(parameter)
+        return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
     def build(self, model: nn.Module, steps: int) -> dict[str, Any]:
         """Lightning's optimizer configuration for a training of `steps` steps."""
-        weights = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = _OPTIMIZERS[self.name](groups, lr=self.lr)
+        optimizer = _OPTIMIZERS[self.name](self.groups(model), lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

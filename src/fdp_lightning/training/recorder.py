@@ -4,15 +4,17 @@ The recorder looks and never acts: no gradient, no random number, no stopping an
 `oracle` is what most published code reports; it is read off the same training run and always printed beside `last`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch.utils.data import DataLoader
 
-from fdp_lightning.training.module import FDPModule, kendall_tau
+from fdp_lightning.training.module import FDPModule, clips_of
 
 
 class HeldOutRecorder(L.Callback):
@@ -36,7 +38,8 @@ class HeldOutRecorder(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluate the held-out clips with the weights of this epoch."""
         assert isinstance(pl_module, FDPModule)
-        probabilities, row = self._evaluate(pl_module)
+        with self._predicting_weights(trainer, pl_module):
+            probabilities, row = self._evaluate(pl_module)
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
         self.curves.append({"epoch": trainer.current_epoch + 1, **train, **row})
         for logger in trainer.loggers:
@@ -45,27 +48,31 @@ class HeldOutRecorder(L.Callback):
             self._best, self.oracle = row["test/accuracy"], probabilities
         self._on_epoch(trainer.current_epoch + 1)
 
+    @contextmanager
+    def _predicting_weights(self, trainer: L.Trainer, module: FDPModule) -> Iterator[None]:
+        """The weights that would predict now: with an average of weights (EMA) those, else the ones in training."""
+        averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
+        for average in averages:
+            average.on_validation_epoch_start(trainer, module)
+        try:
+            yield
+        finally:
+            for average in averages:
+                average.on_validation_epoch_end(trainer, module)
+
     @torch.inference_mode()
     def _evaluate(self, module: FDPModule) -> tuple[np.ndarray, dict[str, float]]:
         module.eval()
         totals: dict[str, float] = {}
         probabilities = []
-        clips = 0
+        n_clips = 0
         for batch in self._loader():
-            batch = {name: tensor.to(module.device) for name, tensor in batch.items()}
-            output, losses = module.evaluate(batch)
-            n = len(batch["target"])
-            values = {
-                "test/loss": losses.total,
-                "test/emotion_loss": losses.emotion,
-                "test/dynamic_image_loss": losses.dynamic_image,
-                "test/rank_loss": losses.rank,
-                "test/accuracy": (output.logits.argmax(dim=1) == batch["target"]).double().mean(),
-                "test/kendall_tau": kendall_tau(output.scores).mean(),
-            }
+            clips = clips_of({name: tensor.to(module.device) for name, tensor in batch.items()})
+            _, values, output = module.evaluate(clips)
+            n = len(clips.target)
             for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + float(value) * n
+                totals[f"test/{name}"] = totals.get(f"test/{name}", 0.0) + float(value) * n
             probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
-            clips += n
+            n_clips += n
         module.train()
-        return np.concatenate(probabilities), {name: total / clips for name, total in totals.items()}
+        return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}

@@ -1,42 +1,123 @@
-"""Rank losses: how far the scores of a clip are from chronological order. Pure functions of the scores.
+"""Rank losses: how far the scores of a clip are from the wanted order. Pure functions, a loss for each clip.
 
-Adding a constant to all scores of a clip changes none of them, and the loss of the reversed clip is that of the negated
-scores.
+Adding a constant to all scores of a clip changes none of them. With the chronological target the loss of the reversed
+clip is that of the negated scores; only `listmle` does not keep that: no Plackett-Luce model but the uniform one does.
+
+All take scores (b, t), the relevance of the frames (b, t; see targets.py) and the mask of the real ones, and give (b,).
+A clip whose frames are all equally relevant, one of a single frame above all, has nothing to rank and a loss of 0.
 
 References:
     [1] Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005.
     [2] Herbrich et al., "Large margin rank boundaries for ordinal regression", 2000.
+    [3] Xia et al., "Listwise approach to learning to rank" (ListMLE), ICML 2008.
 """
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-RANK_LOSSES = ("ranknet", "hinge")
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, real_frames
+from fdp_lightning.models.rank.soft_rank import ranks, soft_ranks
+
+RANK_LOSSES = ("ranknet", "hinge", "listmle", "soft_spearman")
 
 
-def pairwise_steps(scores: Float[Tensor, "b t"]) -> Float[Tensor, "b pairs"]:
-    """`s_u - s_t` for all pairs t < u."""
-    t = scores.shape[1]
-    earlier, later = torch.triu_indices(t, t, offset=1, device=scores.device)
-    return scores[:, later] - scores[:, earlier]
+def ranknet(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, " b"]:
+    """RankNet [1]: the mean of `softplus(-(s_u - s_t) / temperature)` over all pairs with u more relevant than t."""
+    return _mean_over_pairs(F.softplus(-pairwise_steps(scores, mask) / temperature), relevance, mask)
 
 
-def ranknet(scores: Float[Tensor, "b t"], temperature: float = 1.0) -> Float[Tensor, ""]:
-    """RankNet [1]: the mean over t < u of `softplus(-(s_u - s_t) / temperature)`."""
-    return F.softplus(-pairwise_steps(scores) / temperature).mean()
+def hinge(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, margin: float = 1.0
+) -> Float[Tensor, " b"]:
+    """Pairwise hinge [2]: the mean of `max(0, margin - (s_u - s_t))` over all pairs with u more relevant than t."""
+    return _mean_over_pairs(F.relu(margin - pairwise_steps(scores, mask)), relevance, mask)
 
 
-def hinge(scores: Float[Tensor, "b t"], margin: float = 1.0) -> Float[Tensor, ""]:
-    """Pairwise hinge [2]: the mean over t < u of `max(0, margin - (s_u - s_t))`."""
-    return F.relu(margin - pairwise_steps(scores)).mean()
+def listmle(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
+) -> Float[Tensor, " b"]:
+    """ListMLE [3]: `-log P` of drawing the frames from the most relevant down, under Plackett-Luce.
+
+    `-log P = Σ_i (log Σ_{j≥i} exp s_j - s_i)`, frames sorted by falling relevance; equal ones keep their order in time.
+    """
+    mask = real_frames(scores, mask)
+    order = relevance.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    real = mask.gather(1, order)
+    # Frames that are not real come last, with a weight of exp(-1e4) = 0 in every sum.
+    scores = scores.gather(1, order).masked_fill(~real, -1e4)
+    remaining = scores.flip(1).logcumsumexp(dim=1).flip(1)
+    loss = masked(remaining - scores, real).sum(dim=1)
+    least = relevance.masked_fill(~mask, torch.inf).amin(dim=1)
+    return torch.where(relevance.masked_fill(~mask, -torch.inf).amax(dim=1) > least, loss, 0 * loss)
 
 
-def rank_loss(name: str, scores: Float[Tensor, "b t"]) -> Float[Tensor, ""]:
-    """One of `RANK_LOSSES` by name."""
-    if name == "ranknet":
-        return ranknet(scores)
-    if name == "hinge":
-        return hinge(scores)
-    raise ValueError(f"unknown rank loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
+def soft_spearman(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, " b"]:
+    """1 less the correlation of the scores' soft ranks with the ranks of relevance; 1 - Spearman as temperature → 0."""
+    mask = real_frames(scores, mask)
+    n = frame_count(mask)
+    # Ranks, soft or not, have the mean (n + 1) / 2.
+    soft, wanted = (
+        masked(r - (n + 1) / 2, mask) for r in (soft_ranks(scores, mask, temperature), ranks(relevance, mask))
+    )
+    # The constant keeps the gradient of flat scores in bounds; ranks of eight frames have a sum of squares of 42.
+    scale = (soft.square().sum(dim=1) + 1e-3 * temperature).sqrt() * (wanted.square().sum(dim=1) + 1e-6).sqrt()
+    correlation = (soft * wanted).sum(dim=1) / scale
+    return torch.where((wanted != 0).any(dim=1), 1 - correlation, 0 * correlation)
+
+
+def pairwise_steps(scores: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
+    """`s_u - s_t` for all pairs; frames that are not real count as 0, whatever stands there (NaN times 0 is NaN)."""
+    scores = masked(scores, real_frames(scores, mask))
+    return scores.unsqueeze(1) - scores.unsqueeze(2)
+
+
+def ranked_pairs(relevance: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
+    """1 where both frames are real and u is more relevant than t, else 0."""
+    mask = real_frames(relevance, mask)
+    both = mask.unsqueeze(1) & mask.unsqueeze(2)
+    return (both & (pairwise_steps(relevance) > 0)).to(relevance.dtype)
+
+
+def _mean_over_pairs(
+    values: Float[Tensor, "b t u"], relevance: Float[Tensor, "b t"], mask: Mask | None
+) -> Float[Tensor, " b"]:
+    pairs = ranked_pairs(relevance, mask).to(values.dtype)
+    return (values * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
+
+
+class RankLoss(nn.Module):
+    """One of the losses, averaged over the clips of a batch.
+
+    Args:
+        name: one of `RANK_LOSSES`.
+        temperature: of ranknet and soft_spearman, above 0.
+        margin: of hinge.
+    """
+
+    def __init__(self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0) -> None:
+        super().__init__()
+        if name not in RANK_LOSSES:
+            raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
+        if temperature <= 0:
+            raise ValueError(f"rank_temperature={temperature}; it must be above 0")
+        self.name, self.temperature, self.margin = name, temperature, margin
+
+    def forward(
+        self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
+    ) -> Float[Tensor, ""]:
+        """The mean loss."""
+        if self.name == "ranknet":
+            loss = ranknet(scores, relevance, mask, self.temperature)
+        elif self.name == "hinge":
+            loss = hinge(scores, relevance, mask, self.margin)
+        elif self.name == "listmle":
+            loss = listmle(scores, relevance, mask)
+        else:
+            loss = soft_spearman(scores, relevance, mask, self.temperature)
+        return loss.mean()

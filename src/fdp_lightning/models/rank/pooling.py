@@ -1,43 +1,117 @@
-"""Rank pooling: frame features to one dynamic representation D = Σ_t w_t F_t.
+"""Rank pooling: frame features to one dynamic representation D.
 
-Every pooling is a weight vector over frames. `score`, `arp` and `arp_simple` sum to zero, so whatever is the same in
-all frames, the identity above all, cancels exactly; `mean` keeps the identity and drops the motion (an ablation).
+Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (score, arp, arp_simple,
+soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels exactly. `mean`,
+`max` and `attention` keep the identity: ablations. `conv` is what the released code has.
 """
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fdp_lightning.models.dynamic_image import arp_weights, simple_arp_weights
+from fdp_lightning.models.dynamic_image import exact_weights, simple_weights
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
+from fdp_lightning.models.rank.soft_rank import soft_ranks
 
-POOLINGS = ("score", "arp", "arp_simple", "mean")
 
-
-def score_weights(scores: Float[Tensor, "b t"], eps: float = 1e-2) -> Float[Tensor, "b t"]:
-    """The clip's scores standardised to zero mean and (nearly) unit scale.
+def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
+    """The clip's scores standardised to zero mean and (nearly) unit scale (P in words, O in formula).
 
     Args:
         scores: of the rank scorer.
+        mask: of the real frames.
         eps: added to the variance, so that the flat scores of a still clip stay flat.
     """
-    centred = scores - scores.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True) + eps).sqrt()
+    return _unit_scale(_centred(scores, mask), mask, eps)
 
 
-def pooling_weights(name: str, scores: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """The weights of one of `POOLINGS`; only `score` looks at the scores."""
-    b, t = scores.shape
-    if name == "score":
-        return score_weights(scores)
-    if name == "mean":
-        return torch.ones_like(scores)
-    if name in ("arp", "arp_simple"):
-        weights = (arp_weights if name == "arp" else simple_arp_weights)(t, scores.device, scores.dtype)
-        # To unit scale, like the scores, so that poolings can be exchanged without touching learning rates.
-        return (weights / weights.square().mean().sqrt().clamp_min(1e-6)).expand(b, t)
-    raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
+def arp(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """Exact approximate-rank-pooling weights; the scores are not looked at."""
+    return _unit_scale(exact_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
 
 
-def pool(features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b t"]) -> Float[Tensor, "b c h w"]:
+def arp_simple(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """`2t - T - 1`; the scores are not looked at."""
+    return _unit_scale(simple_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
+
+
+def soft_rank_arp(
+    scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0, eps: float = 1e-2
+) -> Float[Tensor, "b t"]:
+    """Exact ARP weights read at the soft ranks of the scores, linear between whole ranks.
+
+    Where order is perfect they are those of `arp`, but for `eps`. Centred (O): off whole ranks the weights read do not
+    sum to zero by themselves, and the identity would leak in.
+
+    Args:
+        scores: of the rank scorer.
+        mask: of the real frames.
+        temperature: of the soft ranks.
+        eps: added to the variance, so that the flat scores of a still clip stay flat. (With next to none, rounding is
+            blown up to weights that no longer sum to zero, and the gradient at flat scores is 1e5 and more.)
+    """
+    count = frame_count(mask)
+    steps = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(scores)
+    table = exact_weights(steps.minimum(count), count).to(scores.dtype)  # b t: the weights of ranks 1..T
+    rank = torch.clamp(soft_ranks(scores, mask, temperature), min=1).minimum(count.to(scores.dtype))
+    below = rank.detach().floor().long().minimum((count - 1).clamp_min(1))
+    above = (below + 1).minimum(count)
+    share = rank - below
+    weights = table.gather(1, below - 1) * (1 - share) + table.gather(1, above - 1) * share
+    return _unit_scale(_centred(weights, mask), mask, eps)
+
+
+def mean(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The same weight for all frames."""
+    return masked(torch.ones_like(scores), mask)
+
+
+def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The offset frame against the onset frame."""
+    position = positions(mask)
+    ends = (position == frame_count(mask)).to(scores.dtype) - (position == 1).to(scores.dtype)
+    return _unit_scale(ends, mask)
+
+
+WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "score": score,
+    "arp": arp,
+    "arp_simple": arp_simple,
+    "soft_rank_arp": soft_rank_arp,
+    "mean": mean,
+    "last_minus_first": last_minus_first,
+}
+BY_SCORES = ("score", "soft_rank_arp")
+"""The poolings that need the rank scorer."""
+
+
+def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """`T · softmax`: weights above zero that sum to T, like those of `mean`."""
+    return logits.masked_fill(~mask, -torch.inf).softmax(dim=1) * frame_count(mask)
+
+
+def pool(
+    features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b t"], mask: Mask | None = None
+) -> Float[Tensor, "b c h w"]:
     """`D = (1/T) Σ_t w_t F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
-    return torch.einsum("bt,btchw->bchw", weights, features) / features.shape[1]
+    mask = real_frames(features, mask)
+    return torch.einsum("bt,btchw->bchw", weights / frame_count(mask), masked(features, mask))
+
+
+def max_over_time(features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b c h w"]:
+    """The largest value of each entry."""
+    mask = real_frames(features, mask)
+    return features.masked_fill(~mask[:, :, None, None, None], -torch.inf).amax(dim=1)
+
+
+def _centred(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    weights = masked(weights, mask)
+    return masked(weights - weights.sum(dim=1, keepdim=True) / frame_count(mask), mask)
+
+
+def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-12) -> Float[Tensor, "b t"]:
+    """To a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
+    weights = masked(weights, mask)
+    return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()

@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time
+
 
 class RankScorer(nn.Module):
     """`s_t = g(F_t)`: 1×1 convolution to few channels, ReLU, one linear layer over all places.
@@ -20,6 +22,8 @@ class RankScorer(nn.Module):
 
     def __init__(self, in_channels: int, places: int, hidden: int = 8, centred: bool = True) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden} of the scorer must be at least 1")
         self.centred = centred
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
@@ -27,9 +31,14 @@ class RankScorer(nn.Module):
         # No bias: adding a constant to all scores changes neither the loss nor the pooling.
         self.score = nn.Linear(hidden * places, 1, bias=False)
 
-    def forward(self, features: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t"]:
-        """A score for each frame; later frames should score higher."""
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+        """A score for each frame, 0 for those that are not real; later frames should score higher."""
         b, t = features.shape[:2]
         if self.centred:
-            features = features - features.mean(dim=1, keepdim=True)
-        return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
+            features = features - mean_over_time(features, mask)
+        if mask is None:
+            return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
+        # Real frames alone, so that the others have no part in batch norm's statistics.
+        scores = features.new_zeros(b, t, dtype=self.score.weight.dtype)
+        scored = self.score(self.mix(features[mask])).squeeze(1)
+        return masked(scores.masked_scatter(mask, scored.to(scores.dtype)), mask)

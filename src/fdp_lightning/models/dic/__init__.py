@@ -1,0 +1,1 @@
+"""Dynamic-image construction (DIC): encoder-decoders from the dynamic representation D to a dynamic image (P)."""

@@ -1,0 +1,71 @@
+"""SegNet (Badrinarayanan et al., TPAMI 2017), the released code's DIC network (R): 29.45 M parameters."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Widths of VGG16's convolutions."""
+
+
+class SegNet(nn.Module):
+    """A VGG16-shaped encoder, its mirror as decoder, and the encoder's pooling indices to enlarge by.
+
+    Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
+
+    Args:
+        in_channels: c of D.
+        map_side: h = w of D; brought to the image's first where it differs.
+        image_side: of the dynamic image; a multiple of 32.
+    """
+
+    def __init__(self, in_channels: int, map_side: int, image_side: int) -> None:
+        super().__init__()
+        if image_side % 32:
+            raise ValueError(f"model/dic_head=segnet needs an image side that is a multiple of 32, got {image_side}")
+        self.enlarge = nn.Upsample(size=image_side) if map_side != image_side else nn.Identity()
+        width = in_channels
+        for stage, widths in enumerate(_ENCODER, 1):
+            for layer, out in enumerate(widths, 1):
+                self._add(f"{stage}{layer}", width, out)
+                width = out
+        for stage, widths in reversed(list(enumerate(_ENCODER, 1))):
+            narrower = _ENCODER[stage - 2][-1] if stage > 1 else 1
+            for layer in range(len(widths), 0, -1):
+                out = narrower if layer == 1 else widths[0]
+                self._add(f"{stage}{layer}d", width, out, normalised=(stage, layer) != (1, 1))
+                width = out
+
+    def _add(self, name: str, in_channels: int, out_channels: int, normalised: bool = True) -> None:
+        self.add_module(f"conv{name}", nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        if normalised:
+            self.add_module(f"bn{name}", nn.BatchNorm2d(out_channels, momentum=0.1))
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
+
+    def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
+        """The constructed dynamic image, in [0, 1]."""
+        x = self.enlarge(representation)
+        places = []
+        for stage, widths in enumerate(_ENCODER, 1):
+            for layer in range(1, len(widths) + 1):
+                x = self._layer(f"{stage}{layer}", x)
+            x, indices = F.max_pool2d(x, 2, return_indices=True)
+            places.append(indices)
+        for stage, widths in reversed(list(enumerate(_ENCODER, 1))):
+            x = _unpool(x, places.pop())
+            for layer in range(len(widths), 0, -1):
+                if (stage, layer) != (1, 1):
+                    x = self._layer(f"{stage}{layer}d", x)
+        return self.get_submodule("conv11d")(x).sigmoid()
+
+
+def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Each value back to where the 2×2 pooling took it from, zero elsewhere.
+
+    `F.max_unpool2d` does the same, but has no deterministic form; pooled windows do not overlap, so this is one.
+    """
+    b, c, h, w = maps.shape
+    empty = maps.new_zeros(b, c, 4 * h * w)
+    return empty.scatter(2, places.flatten(2), maps.flatten(2)).view(b, c, 2 * h, 2 * w)

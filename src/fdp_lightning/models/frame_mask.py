@@ -1,0 +1,35 @@
+"""Clips of different length in one batch: which frames are real, and each one's position among them."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Mask = Bool[Tensor, "b t"]
+
+
+def real_frames(values: Tensor, mask: Mask | None) -> Mask:
+    """The mask, or all frames of `values` (b, t, …) when there is none."""
+    return torch.ones(values.shape[:2], dtype=torch.bool, device=values.device) if mask is None else mask
+
+
+def positions(mask: Mask) -> Int[Tensor, "b t"]:
+    """1, 2, 3, … over the real frames of each clip; whatever stands at the others is not to be read."""
+    return mask.long().cumsum(dim=1)
+
+
+def frame_count(mask: Mask) -> Int[Tensor, "b 1"]:
+    """Real frames of each clip, at least 1, so that one may divide by it."""
+    return mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def mean_over_time(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> Float[Tensor, "b 1 *rest"]:
+    """Mean over the real frames."""
+    if mask is None:
+        return features.mean(dim=1, keepdim=True)
+    counts = frame_count(mask).view(-1, *[1] * (features.ndim - 1))
+    return masked(features, mask).sum(dim=1, keepdim=True) / counts
+
+
+def masked(values: Float[Tensor, "b t *rest"], mask: Mask) -> Float[Tensor, "b t *rest"]:
+    """Zero at frames that are not real, whatever stood there."""
+    return values.masked_fill(~mask.view(*mask.shape, *[1] * (values.ndim - 2)), 0)

@@ -1,0 +1,85 @@
+"""Any image model of timm in the backbone's place (O)."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TimmBackbone(nn.Module):
+    """Frames to the feature maps of one level of a timm model.
+
+    Args:
+        name: of the model in timm.
+        image_size: side of the frames, pixels.
+        in_channels: 1 for grey, 3 for colour.
+        pretrained: start from timm's weights (fetched by timm, and kept in its cache).
+        level: which of its feature levels; -1 is the last, the coarsest.
+        input_size: frames are enlarged to this side first, for models that know one size alone; None: as they are.
+        options: further arguments of `timm.create_model`.
+
+    Attributes:
+        in_channels: as given.
+        out_channels: width of the maps that come out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        in_channels: int = 1,
+        pretrained: bool = False,
+        level: int = -1,
+        input_size: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            near = ", ".join(get_close_matches(name, timm.list_models(), 5, 0.4)) or "resnet18, vit_tiny_patch16_224"
+            raise ValueError(f"unknown timm model '{name}'; allowed are all of timm.list_models(), for example {near}")
+        self.in_channels = in_channels
+        self.image_size, self.input_size = image_size, input_size or image_size
+        arguments = {"features_only": True, "out_indices": (level,), "in_chans": in_channels, **(options or {})}
+        try:
+            self.net = _create(name, self.input_size, pretrained, arguments)
+            self._by_place = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
+            with torch.no_grad():
+                probe = self.eval()(torch.zeros(1, in_channels, image_size, image_size))
+        except Exception as error:  # whatever a model of timm raises, it does not take these frames
+            raise ValueError(
+                f"timm model '{name}' does not take frames of {self.input_size} pixels ({error}); "
+                "model.backbone.input_size=224 enlarges them"
+            ) from error
+        self.train()
+        _, self.out_channels, self._side, width = probe.shape
+        if self._side != width:
+            raise ValueError(f"timm model '{name}' gives maps of {self._side}×{width}; square ones are needed")
+
+    def map_side(self, image_size: int) -> int:
+        """Side of the maps.
+
+        Raises:
+            ValueError: another image size than the model was made for.
+        """
+        if image_size != self.image_size:
+            raise ValueError(f"image size {image_size}: this timm backbone was made for {self.image_size}")
+        return self._side
+
+    def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Frames to feature maps."""
+        if frames.shape[-1] != self.input_size:
+            frames = F.interpolate(frames, (self.input_size, self.input_size), mode="bilinear", antialias=False)
+        maps = self.net(frames)[0]
+        return maps.permute(0, 3, 1, 2) if self._by_place else maps  # Swin and its kin hand over n h w d
+
+
+def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+    """The model; those with position embeddings must be told the picture's size, the others do not know the word."""
+    try:
+        return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
+    except TypeError:
+        return timm.create_model(name, pretrained=pretrained, **arguments)

@@ -1,0 +1,30 @@
+"""Files of weights, read without executing anything that is in them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a safetensors file, or in a file of `torch.save` that holds plain tensors.
+
+    A state dict under the key `state_dict`, and names behind `module.` (as data parallel training writes them), are
+    taken for what they are.
+
+    Raises:
+        ValueError: there is no such file, or it holds no state dict that can be read without running pickled code.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    try:
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # each library raises its own
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} cannot be read as weights: {reason}") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict of tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}

@@ -1,0 +1,150 @@
+"""The backbone: its pattern, its sizes, timm's Next-ViT on the same weights, and timm's models in its place."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.models.backbone import Backbone
+from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.pretrained import from_nextvit
+
+MakeModel = Callable[..., FDP]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def nextvit() -> nn.Module:
+    """The nextvit_small of timm with random weights and statistics: initial ones would hide what is not loaded."""
+    torch.manual_seed(0)
+    model = timm.create_model("nextvit_small", num_classes=0)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.weight, 1, 0.1)
+            nn.init.normal_(module.bias, 0, 0.1)
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).detach().norm() / expected.norm().clamp_min(1e-12))
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_our_blocks_give_timms_features_and_gradients(make_model: MakeModel, nextvit: nn.Module, side: int) -> None:
+    ours = make_model("model=fdp_nextvit", "model.backbone.in_channels=3").backbone.eval()
+    ours.load_state_dict(from_nextvit(nextvit.state_dict(), ours.layout, in_channels=3))  # strictly, key for key
+    frames = torch.randn(2, 3, side, side)
+    expected, found = nextvit.forward_features(frames), ours(frames)
+    assert relative_error(found, expected) <= 1e-5
+    direction = torch.randn_like(expected)
+    nextvit.zero_grad()
+    expected.backward(direction)
+    found.backward(direction)
+    gradients = {name: p.grad for name, p in nextvit.named_parameters()}
+    theirs = from_nextvit(gradients, ours.layout, in_channels=3)
+    compared = [name for name, _ in ours.named_parameters() if not name.endswith("attention.key.bias")]
+    assert len(compared) > 100
+    for name in compared:
+        assert relative_error(ours.get_parameter(name).grad, theirs[name]) <= 1e-5, name
+
+
+def test_grey_weights_see_a_grey_picture_as_timm_sees_it_in_three_colours(
+    make_model: MakeModel, nextvit: nn.Module, tmp_path: Path
+) -> None:
+    save_file(nextvit.state_dict(), tmp_path / "nextvit.safetensors")
+    torch.save(nextvit.state_dict(), tmp_path / "nextvit.pth")
+    grey = torch.randn(2, 1, 64, 64)
+    for name in ("nextvit.safetensors", "nextvit.pth"):
+        ours = make_model("model=fdp_nextvit", f"model.backbone.pretrained={tmp_path / name}").backbone.eval()
+        with torch.no_grad():
+            assert relative_error(ours(grey), nextvit.forward_features(grey.expand(-1, 3, -1, -1))) <= 1e-5
+
+
+def test_the_papers_pattern_takes_what_fits(make_model: MakeModel, nextvit: nn.Module, tmp_path: Path) -> None:
+    save_file(nextvit.state_dict(), tmp_path / "nextvit.safetensors")
+    ours = make_model("model=fdp", f"model.backbone.pretrained={tmp_path / 'nextvit.safetensors'}").backbone
+    theirs = nextvit.state_dict()
+    # Stage 2, second local block; stage 3's only global block is timm's first there.
+    assert ours.layout[5] == (1, "local", 1)
+    assert torch.equal(ours.blocks[5].mlp.expand.weight, theirs["stages.1.blocks.1.mlp.fc1.weight"])
+    place = ours.layout.index((2, "global", 0))
+    assert torch.equal(ours.blocks[place].attention.query.weight, theirs["stages.2.blocks.4.e_mhsa.q.weight"])
+    with pytest.raises(UserError, match="no block of nextvit_small has the shapes"):
+        make_model("model=fdp_tiny", f"model.backbone.pretrained={tmp_path / 'nextvit.safetensors'}")
+
+
+def test_a_file_that_is_no_weights_is_named(make_model: MakeModel, tmp_path: Path) -> None:
+    (tmp_path / "note.pth").write_text("no weights")
+    with pytest.raises(UserError, match=r"note\.pth cannot be read as weights"):
+        make_model("model=fdp_nextvit", f"model.backbone.pretrained={tmp_path / 'note.pth'}")
+
+
+@given(
+    sides=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    channels=st.sampled_from([1, 3]),
+    n_local=st.integers(0, 2),
+    n_global=st.integers(0, 2),
+    repeats=st.integers(1, 2),
+    sr_ratio=st.sampled_from([1, 2, 4]),
+    mixer=st.sampled_from(["heads", "dense"]),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_multiple_of_the_stride_goes_through_any_pattern(
+    sides: tuple[int, int], channels: int, n_local: int, n_global: int, repeats: int, sr_ratio: int, mixer: str
+) -> None:
+    stage = {"n_local": n_local, "width": 16, "n_global": n_global, "global_width": 32, "repeats": repeats}
+    if n_local + n_global == 0:
+        with pytest.raises(ValueError, match="n_local"):
+            Backbone([8], [2], [stage])
+        return
+    backbone = Backbone([8], [2], [{**stage, "sr_ratio": sr_ratio}], channels, local_mixer=mixer).eval()
+    assert len(backbone.blocks) == repeats * (n_local + n_global)
+    h, w = (4 * side for side in sides)
+    maps = backbone(torch.rand(2, channels, h, w))
+    assert maps.shape == (2, 32 if n_global else 16, *sides)
+    assert maps.isfinite().all()
+
+
+def test_frames_that_do_not_divide_are_refused() -> None:
+    backbone = Backbone([8], [2], [{"n_local": 1, "width": 8}])
+    with pytest.raises(ValueError, match=r"62×64.*stride 4"):
+        backbone(torch.rand(1, 1, 62, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "side"),
+    [
+        ("resnet18", 512, 2),
+        ("vit_tiny_patch16_224", 192, 4),  # told the frames' size
+        ("swin_tiny_patch4_window7_224", 768, 2),  # hands its maps over channels last
+        ("mobilenetv3_small_050", 288, 2),
+    ],
+)
+def test_timm_models_take_the_backbones_place(make_model: MakeModel, name: str, channels: int, side: int) -> None:
+    model = make_model("model.head_block=spatial", "model/backbone=timm", f"model.backbone.name={name}").eval()
+    features = model.forward_features(torch.rand(2, 8, 1, 64, 64))
+    assert features.shape == (2, 8, channels, side, side)
+    assert model.forward_head(features).dynamic_image.shape == (2, 1, 64, 64)
+
+
+def test_timm_models_of_one_size_get_enlarged_frames(make_model: MakeModel) -> None:
+    chosen = ("model/backbone=timm", "model.backbone.name=efficientformer_l1")
+    with pytest.raises(UserError, match=r"does not take frames of 64 pixels.*input_size=224"):
+        make_model(*chosen)
+    model = make_model(*chosen, "model.backbone.input_size=224").eval()
+    assert model.forward_features(torch.rand(1, 2, 1, 64, 64)).shape == (1, 2, 448, 7, 7)
+
+
+def test_an_unknown_timm_model_is_answered_with_near_names(make_model: MakeModel) -> None:
+    with pytest.raises(UserError, match=r"unknown timm model 'resnet99'.*resnet"):
+        make_model("model/backbone=timm", "model.backbone.name=resnet99")

@@ -1,0 +1,162 @@
+"""The poolings' weights: what cancels, what they are by hand, and how they answer to padding."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fdp_lightning.models.rank.pooling import WEIGHTS, attention, max_over_time, pool
+from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
+
+ZERO_SUM = ("score", "arp", "arp_simple", "soft_rank_arp", "last_minus_first")
+FIXED = {
+    "arp": double_sum,
+    "arp_simple": lambda t: 2 * np.arange(1, t + 1) - t - 1.0,
+    "last_minus_first": lambda t: np.array([-1.0] + [0.0] * (t - 2) + [1.0]) if t > 1 else np.zeros(1),
+}
+ALL: dict[str, Callable[..., Tensor]] = {**WEIGHTS, "attention": attention}
+every_weight = pytest.mark.parametrize("name", ALL)
+
+
+def all_real(scores: Tensor) -> Tensor:
+    return torch.ones_like(scores, dtype=torch.bool)
+
+
+def weights_of(name: str, scores: Tensor) -> Tensor:
+    return ALL[name](scores, all_real(scores))
+
+
+@pytest.mark.parametrize("name", ZERO_SUM)
+@given(t=st.integers(1, 12), seed=seeds, spread=st.sampled_from([0.0, 1e-4, 1.0, 50.0]))
+@settings(max_examples=30, deadline=None)
+def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
+    # In single precision, as networks run: flat scores must not blow rounding up into weights.
+    weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
+    still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
+    assert weights.sum(dim=1).abs().max() < 1e-4
+    assert pool(still, weights).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", FIXED)
+@given(t=st.integers(1, 16), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_fixed_weights_are_those_by_hand_at_unit_scale(name: str, t: int, seed: int) -> None:
+    by_hand = FIXED[name](t)
+    by_hand = by_hand / max(math.sqrt(np.mean(by_hand**2)), 1e-9)
+    np.testing.assert_allclose(weights_of(name, normal(seed, 2, t)), np.stack([by_hand] * 2), atol=1e-9)
+
+
+def test_last_minus_first_is_the_change_of_the_last_frame_up_to_scale() -> None:
+    features = normal(0, 2, 8, 3, 2, 2)
+    # Two weights of ±w with a mean square of 1 over 8 frames: w = 2; and D has the factor 1/T.
+    expected = 2 * (features[:, -1] - features[:, 0]) / 8
+    torch.testing.assert_close(pool(features, weights_of("last_minus_first", torch.zeros(2, 8).double())), expected)
+
+
+@given(t=st.integers(2, 12), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_score_weights_are_standardised_scores(t: int, seed: int) -> None:
+    scores = 20 * torch.arange(t).double()[torch.randperm(t, generator=torch.Generator().manual_seed(seed))][None]
+    weights = weights_of("score", scores)
+    np.testing.assert_allclose(weights.square().mean(), 1, rtol=1e-3)
+    z = (scores.numpy() - scores.numpy().mean()) / scores.numpy().std()
+    np.testing.assert_allclose(weights, z, rtol=1e-3)
+    torch.testing.assert_close(weights_of("score", scores + 7), weights)
+    torch.testing.assert_close(weights_of("score", scores * 3), weights, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["score", "soft_rank_arp"])
+def test_flat_scores_stay_flat(name: str) -> None:
+    assert weights_of(name, 1e-4 * torch.randn(4, 8)).abs().max() < 0.02
+
+
+@given(t=st.integers(2, 16))
+@settings(max_examples=15, deadline=None)
+def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: int) -> None:
+    ordered = 50 * torch.arange(t, dtype=torch.float64).unsqueeze(0)
+    by_hand = double_sum(t) / math.sqrt(np.mean(double_sum(t) ** 2))
+    # The small constant under the root, that keeps flat scores flat, takes 2 % of two frames' weights, less of more.
+    np.testing.assert_allclose(weights_of("soft_rank_arp", ordered)[0], by_hand, rtol=0.021)
+    unscaled = WEIGHTS["soft_rank_arp"](ordered, all_real(ordered), eps=1e-12)
+    np.testing.assert_allclose(unscaled[0], by_hand, atol=1e-6)
+    reversed_scores = WEIGHTS["soft_rank_arp"](ordered.flip(1), all_real(ordered), eps=1e-12)
+    np.testing.assert_allclose(reversed_scores[0], by_hand[::-1], atol=1e-6)
+
+
+def test_soft_rank_arp_reads_the_weights_between_whole_ranks() -> None:
+    # Three frames; two scores a sigmoid of 0.75 apart, the third far above: ranks 1.25, 1.75, 3.
+    weights = weights_of("soft_rank_arp", torch.tensor([[0.0, math.log(3), 100.0]], dtype=torch.float64))[0].numpy()
+    a, b, c = double_sum(3)
+    read = np.array([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b, c])
+    read -= read.mean()
+    np.testing.assert_allclose(weights, read / math.sqrt(np.mean(read**2) + 0.01), atol=1e-9)
+
+
+@given(t=st.integers(1, 12), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_mean_and_max_are_those_of_numpy(t: int, seed: int) -> None:
+    features = normal(seed, 2, t, 3, 2, 2)
+    mean = pool(features, weights_of("mean", normal(seed, 2, t)))
+    np.testing.assert_allclose(mean, features.numpy().mean(axis=1))
+    np.testing.assert_array_equal(max_over_time(features), features.numpy().max(axis=1))
+
+
+@given(t=st.integers(1, 12), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_attention_is_a_convex_combination(t: int, seed: int) -> None:
+    logits = normal(seed, 2, t)
+    weights = attention(logits, all_real(logits))
+    assert (weights > 0).all()
+    np.testing.assert_allclose(weights.sum(dim=1), t)
+    e = np.exp(logits.numpy())
+    np.testing.assert_allclose(weights, t * e / e.sum(axis=1, keepdims=True))
+
+
+@every_weight
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=25, deadline=None)
+def test_padding_changes_no_weights_and_gets_no_gradient(name: str, mask: Tensor, seed: int, garbage: float) -> None:
+    scores = spoiled(normal(seed, *mask.shape), mask, garbage).requires_grad_()
+    features = spoiled(normal(seed + 1, *mask.shape, 2, 2, 2), mask, garbage).requires_grad_()
+    weights = ALL[name](scores, mask)
+    pooled = pool(features, weights, mask)
+    assert (weights[~mask] == 0).all()
+    for i in range(len(mask)):
+        short = weights_of(name, alone(scores, mask, i))
+        torch.testing.assert_close(weights[i][mask[i]], short[0])
+        torch.testing.assert_close(pooled[i : i + 1], pool(alone(features, mask, i), short))
+    for gradient in torch.autograd.grad(pooled.square().sum(), (features, scores), allow_unused=True):
+        assert gradient is None or ((gradient[~mask] == 0).all() and gradient.isfinite().all())
+
+
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=15, deadline=None)
+def test_padding_changes_no_maximum_and_gets_no_gradient(mask: Tensor, seed: int, garbage: float) -> None:
+    features = spoiled(normal(seed, *mask.shape, 2, 2, 2), mask, garbage).requires_grad_()
+    largest = max_over_time(features, mask)
+    for i in range(len(mask)):
+        np.testing.assert_array_equal(largest[i].detach(), features[i][mask[i]].detach().numpy().max(axis=0))
+    (gradient,) = torch.autograd.grad(largest.sum(), features)
+    assert (gradient[~mask] == 0).all()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["score", "soft_rank_arp", "attention"])
+@pytest.mark.parametrize("t", [1, 2, 8])
+def test_flat_scores_have_a_gradient_of_ordinary_size(name: str, t: int) -> None:
+    scores = torch.zeros(1, t, requires_grad=True)
+    (weights_of(name, scores) * torch.linspace(-1, 1, t)).sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+    assert scores.grad.abs().max() < 1000
+
+
+@pytest.mark.parametrize("name", ["score", "soft_rank_arp", "attention"])
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
+    assert torch.autograd.gradcheck(lambda s: ALL[name](s, mask), (normal(1, 2, 5).requires_grad_(),))

@@ -1,0 +1,186 @@
+"""Rank losses against loops over pairs, Plackett-Luce draws and scipy's Spearman, and their invariances."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from fdp_lightning.models.rank.losses import RANK_LOSSES, RankLoss, hinge, listmle, ranknet, soft_spearman
+from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "ranknet": ranknet,
+    "hinge": hinge,
+    "listmle": listmle,
+    "soft_spearman": soft_spearman,
+}
+every_loss = pytest.mark.parametrize("name", RANK_LOSSES)
+frame_counts = st.integers(2, 12)
+
+
+def in_time(b: int, t: int) -> Tensor:
+    return torch.arange(1, t + 1, dtype=torch.float64).expand(b, t)
+
+
+def loop_over_pairs(scores: Tensor, relevance: Tensor, cost: Callable[[float], float]) -> list[float]:
+    """The mean cost of the step `s_u - s_t` over pairs with u more relevant, 0 without any, for each clip."""
+    means = []
+    for s, r in zip(scores.tolist(), relevance.tolist(), strict=True):
+        costs = [cost(s[u] - s[t]) for t in range(len(s)) for u in range(len(s)) if r[u] > r[t]]
+        means.append(sum(costs) / max(len(costs), 1))
+    return means
+
+
+@every_loss
+@given(b=st.integers(1, 4), t=st.integers(1, 12), seed=seeds, constant=st.floats(-50, 50))
+@settings(max_examples=30, deadline=None)
+def test_a_constant_added_to_all_scores_changes_no_loss(name: str, b: int, t: int, seed: int, constant: float) -> None:
+    scores, relevance = normal(seed, b, t), normal(seed + 1, b, t)
+    torch.testing.assert_close(LOSSES[name](scores + constant, relevance), LOSSES[name](scores, relevance))
+
+
+@pytest.mark.parametrize("name", ["ranknet", "hinge", "soft_spearman"])
+@given(b=st.integers(1, 4), t=frame_counts, seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_the_reversed_clip_has_the_loss_of_the_negated_scores(name: str, b: int, t: int, seed: int) -> None:
+    scores = normal(seed, b, t)
+    torch.testing.assert_close(LOSSES[name](scores.flip(1), in_time(b, t)), LOSSES[name](-scores, in_time(b, t)))
+
+
+def test_listmle_does_not_tell_the_reversed_clip_by_the_negated_scores() -> None:
+    # First two frames alike, the third higher by 1. Reversed, the draws 3, 2, 1 have the scores 0, 0, 1; negated
+    # -1, 0, 0. Under Plackett-Luce these are two different probabilities: no mistake, but the model itself.
+    scores, e = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64), math.e
+    reversed_clip, negated = listmle(scores.flip(1), in_time(1, 3)), listmle(-scores, in_time(1, 3))
+    assert reversed_clip.item() == pytest.approx(-math.log(1 / (2 + e) * 1 / (1 + e)))
+    assert negated.item() == pytest.approx(-math.log((1 / e) / (1 / e + 2) * 1 / 2))
+    assert abs(reversed_clip - negated) > 0.3
+
+
+def test_perfect_order_with_a_wide_margin_drives_hinge_to_zero() -> None:
+    ordered = 2.0 * torch.arange(8.0).repeat(3, 1)
+    relevance = in_time(3, 8).float()
+    assert torch.equal(hinge(ordered, relevance), torch.zeros(3))
+    assert (hinge(ordered.flip(1), relevance) > 1).all()
+    for loss in LOSSES.values():
+        assert (loss(ordered, relevance) < loss(ordered.flip(1), relevance)).all()
+
+
+@given(t=st.integers(1, 7), seed=seeds, temperature=st.floats(0.1, 3), margin=st.floats(0, 3), ties=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_ranknet_and_hinge_agree_with_a_loop(t: int, seed: int, temperature: float, margin: float, ties: bool) -> None:
+    scores, relevance = normal(seed, 3, t), normal(seed + 1, 3, t)
+    relevance = relevance.round() if ties else relevance
+    by_loop = loop_over_pairs(scores, relevance, lambda step: math.log1p(math.exp(-step / temperature)))
+    np.testing.assert_allclose(ranknet(scores, relevance, None, temperature), by_loop)
+    by_loop = loop_over_pairs(scores, relevance, lambda step: max(0.0, margin - step))
+    np.testing.assert_allclose(hinge(scores, relevance, None, margin), by_loop)
+
+
+@given(t=st.integers(2, 5), seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_listmle_is_the_probability_of_plackett_luce_draws(t: int, seed: int) -> None:
+    scores = normal(seed, 1, t)
+    drawn_orders = list(itertools.permutations(range(t)))
+    relevance = torch.tensor([[float(t - order.index(k)) for k in range(t)] for order in drawn_orders]).double()
+    probability = torch.exp(-listmle(scores.expand(len(drawn_orders), t), relevance))
+    assert probability.sum().item() == pytest.approx(1)
+    weights = [math.exp(s) for s in scores[0].tolist()]
+    for order, p in zip(drawn_orders, probability.tolist(), strict=True):
+        draws = [weights[k] / sum(weights[j] for j in order[i:]) for i, k in enumerate(order)]
+        assert p == pytest.approx(math.prod(draws))
+
+
+def test_listmle_draws_equally_relevant_frames_in_time() -> None:
+    # Many frames: sorts that are not stable keep the order of a few by chance.
+    relevance = torch.tensor([[0.0, 1.0, 2.0]]).double().repeat(1, 100)
+    drawn = sorted(range(300), key=lambda k: -relevance[0, k])  # stable
+    strict = torch.zeros(1, 300).double()
+    strict[0, drawn] = torch.arange(300.0, 0, -1).double()
+    torch.testing.assert_close(listmle(normal(5, 1, 300), relevance), listmle(normal(5, 1, 300), strict))
+
+
+@given(t=st.integers(2, 12), seed=seeds, ties=st.booleans(), tied_scores=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_soft_spearman_is_one_less_spearman_when_cold(t: int, seed: int, ties: bool, tied_scores: bool) -> None:
+    # Scores at least 1 apart, or the same, so that a temperature of 0.001 is cold.
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(0, 4, t) if tied_scores else generator.permutation(t)
+    apex = generator.integers(0, t)
+    relevance = -np.abs(np.arange(t) - apex) if ties else generator.permutation(t)
+    assume(len(set(scores)) > 1 and len(set(relevance)) > 1)
+    cold = soft_spearman(torch.tensor(scores)[None].double(), torch.tensor(relevance)[None].double(), None, 0.001)
+    assert cold.item() == pytest.approx(1 - spearmanr(scores, relevance).statistic, abs=1e-5)
+
+
+@every_loss
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("by_intensity", [False, True])
+def test_gradients_are_those_of_finite_differences(name: str, padded: bool, by_intensity: bool) -> None:
+    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]]) if padded else None
+    rise_and_fall = torch.tensor([[0.0, 0.5, 1.0, 0.5, 0.0], [0.0, 1.0, 0.7, 0.3, 0.0]], dtype=torch.float64)
+    relevance = rise_and_fall if by_intensity else in_time(2, 5)
+    scores = normal(11, 2, 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: LOSSES[name](s, relevance, mask), (scores,))
+
+
+@every_loss
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=25, deadline=None)
+def test_padding_changes_no_loss_and_gets_no_gradient(name: str, mask: Tensor, seed: int, garbage: float) -> None:
+    scores = spoiled(normal(seed, *mask.shape), mask, garbage).requires_grad_()
+    relevance = spoiled(normal(seed + 1, *mask.shape), mask, garbage)
+    loss = LOSSES[name](scores, relevance, mask)
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    assert (gradient[~mask] == 0).all()
+    for i in range(len(mask)):
+        clip = alone(scores, mask, i).detach().requires_grad_()
+        short = LOSSES[name](clip, alone(relevance, mask, i))
+        torch.testing.assert_close(loss[i : i + 1], short)
+        torch.testing.assert_close(gradient[i][mask[i]], torch.autograd.grad(short.sum(), clip)[0][0])
+
+
+@every_loss
+@pytest.mark.parametrize("t", [2, 5, 12])
+def test_the_gradient_of_flat_scores_pushes_late_frames_up(name: str, t: int) -> None:
+    scores = torch.zeros(1, t, dtype=torch.float64, requires_grad=True)
+    LOSSES[name](scores, in_time(1, t)).sum().backward()
+    assert scores.grad is not None
+    assert (scores.grad[0].diff() < 0).all()
+    assert scores.grad.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("t", [1, 2, 6])
+def test_where_nothing_is_to_be_ranked_loss_and_gradient_are_zero(name: str, flat: bool, t: int) -> None:
+    scores = (torch.zeros(2, t) if flat else normal(3, 2, t).float()).requires_grad_()
+    loss = LOSSES[name](scores, torch.full((2, t), 0.3))
+    loss.sum().backward()
+    assert torch.equal(loss, torch.zeros(2))
+    assert scores.grad is not None
+    assert torch.equal(scores.grad, torch.zeros(2, t))
+
+
+@every_loss
+def test_rank_loss_averages_the_clips_and_passes_its_options_on(name: str) -> None:
+    scores, relevance, mask = normal(4, 3, 5), in_time(3, 5), torch.ones(3, 5, dtype=torch.bool).tril(2)
+    option = {"ranknet": (0.5,), "hinge": (2.0,), "listmle": (), "soft_spearman": (0.5,)}[name]
+    expected = sum(LOSSES[name](scores[i : i + 1], relevance[:1], mask[i : i + 1], *option) for i in range(3)) / 3
+    module = RankLoss(name, temperature=0.5, margin=2.0)
+    torch.testing.assert_close(module(scores, relevance, mask), expected[0])
+
+
+def test_bad_options_are_named() -> None:
+    with pytest.raises(ValueError, match=r"rank_loss 'bogus'.*ranknet, hinge, listmle, soft_spearman"):
+        RankLoss("bogus")
+    for temperature in (0.0, -1.0):
+        with pytest.raises(ValueError, match=r"rank_temperature=.*above 0"):
+            RankLoss("ranknet", temperature=temperature)

@@ -1,0 +1,167 @@
+"""`model=fdp_released` against the released network written down a second time (released_network.py)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import torch
+from timm.layers import DropPath
+
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.released import from_released, scrambled, to_released
+from fdp_lightning.tasks.convert import convert
+from tests.models.released_network import ReleasedNetwork
+
+MakeModel = Callable[..., FDP]
+RunCLI = Callable[..., CompletedProcess[str]]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def released() -> ReleasedNetwork:
+    """With random statistics of the batch norms, so that none can be left out unnoticed."""
+    torch.manual_seed(0)
+    model = ReleasedNetwork()
+    with torch.no_grad():
+        model(torch.randn(2, 1, 8, 1, 64, 64))
+    return model.eval()
+
+
+def n_parameters(*modules: torch.nn.Module) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def test_size(make_model: MakeModel) -> None:
+    model = make_model("model=fdp_released")
+    assert n_parameters(model) == 85_304_206
+    assert round(n_parameters(model.backbone, model.head_block) / 1e6, 2) == 54.95
+    assert round(n_parameters(model.pooling, model.mer_head) / 1e6, 2) == 0.91
+    assert round(n_parameters(model.dic_head) / 1e6, 2) == 29.45
+
+
+def test_a_released_checkpoint_loads_key_for_key_and_gives_its_outputs(
+    make_model: MakeModel, released: ReleasedNetwork
+) -> None:
+    ours = make_model("model=fdp_released").eval()
+    ours.load_state_dict(from_released(released.state_dict()))  # strictly
+    clips = torch.randn(3, 8, 1, 64, 64)
+    with torch.no_grad():
+        logits, image = released(clips.unsqueeze(1))
+        output = ours(clips)
+    assert output.scores is None
+    torch.testing.assert_close(output.logits, logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output.dynamic_image, image, rtol=1e-4, atol=1e-5)
+
+
+def test_in_training_statistics_are_those_of_each_frame_index(make_model: MakeModel, released: ReleasedNetwork) -> None:
+    ours = make_model("model=fdp_released", "model.backbone.drop_path=0.0")
+    ours.load_state_dict(from_released(released.state_dict()))
+    theirs = ReleasedNetwork()
+    theirs.load_state_dict(released.state_dict())
+    clips = torch.randn(2, 8, 1, 64, 64)
+    with torch.no_grad():
+        logits, _ = theirs.train()(clips.unsqueeze(1))
+        torch.testing.assert_close(ours.train()(clips).logits, logits, rtol=1e-3, atol=1e-4)
+    after = from_released(theirs.state_dict())
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, after[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_there_and_back_changes_nothing(make_model: MakeModel, released: ReleasedNetwork) -> None:
+    state = released.state_dict()
+    back = to_released(from_released(state))
+    assert list(back) == list(state)
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    ours = make_model("model=fdp_released", classes=3).state_dict()
+    assert set(to_released(ours)) == set(ReleasedNetwork(classes=3).state_dict())
+
+
+def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
+    with pytest.raises(ValueError, match=r"'bogus\.weight' is not of the layout.*frame_rep\.stem"):
+        from_released({"bogus.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"'scorer.*' is not of the layout"):
+        to_released(make_model("model=fdp_released", "model.ranking=true").state_dict())
+
+
+def test_scrambled_time_puts_eight_neighbours_of_one_frame_on_the_time_axis() -> None:
+    features = torch.arange(8 * 4096).reshape(1, 8, 1, 64, 64)  # a feature's value says where it comes from
+    found = scrambled(features.float()).long()
+    for frame in range(8):
+        rows = found[0, :, 0, 8 * frame : 8 * frame + 8] // 4096
+        assert (rows == frame).all()
+    assert (found[0, :, 0, 20, 33] == found[0, 0, 0, 20, 33] + torch.arange(8)).all()
+
+
+def test_drop_path_rises_evenly_over_the_twenty_blocks(make_model: MakeModel) -> None:
+    blocks = make_model("model=fdp_released").backbone.blocks
+    rates = [next(m.drop_prob for m in block.modules() if isinstance(m, DropPath)) for block in blocks]
+    torch.testing.assert_close(torch.tensor(rates), torch.linspace(0, 0.1, 20))
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        ["model.backbone.attention=true"],
+        ["model.ranking=true"],
+        ["model.scrambled_time=false"],
+        ["model.backbone.local_mixer=heads"],
+        ["model.pooling=arp"],
+        ["model.pooling=score", "model.ranking=true"],
+        ["model/dic_head=unet"],
+        ["model.frame_batches=folded"],
+    ],
+    ids=" ".join,
+)
+def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right: list[str]) -> None:
+    # A backbone of two blocks stands for the large one: this is about how the options work together.
+    small = "model.backbone.stages=[{n_local: 1, width: 16, n_global: 1, global_width: 32, stride: 1}]"
+    torch.manual_seed(0)
+    wrong = make_model("model=fdp_released", small)
+    torch.manual_seed(0)
+    model = make_model("model=fdp_released", small, *right)
+    clips = torch.rand(2, 8, 1, 64, 64)
+    output = model(clips)
+    assert output.logits.isfinite().all() and output.dynamic_image.isfinite().all()
+    assert (output.scores is not None) == ("model.ranking=true" in right)
+    same = [p.shape for p in model.parameters()] == [p.shape for p in wrong.parameters()]
+    torch.manual_seed(0)
+    first = wrong(clips)
+    torch.manual_seed(0)
+    assert not same or not torch.allclose(model(clips).logits, first.logits)
+
+
+def test_the_task_converts_in_and_out(released: ReleasedNetwork, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    theirs, ours, back = (tmp_path / name for name in ("theirs.pth", "ours.safetensors", "back.pth"))
+    torch.save({"state_dict": {f"module.{k}": v for k, v in released.state_dict().items()}}, theirs)
+    convert(configuration("task=convert", f"convert.input={theirs}", f"convert.output={ours}"))
+    assert "85,3" in capsys.readouterr().out
+    convert(configuration("task=convert", f"convert.input={ours}", f"convert.output={back}", "convert.to=released"))
+    assert "grey - 0) / 1" in capsys.readouterr().out
+    state = torch.load(back, weights_only=True)
+    assert set(state) == set(released.state_dict())
+    assert all(torch.equal(state[name], value) for name, value in released.state_dict().items())
+
+
+def test_a_checkpoint_of_another_model_is_a_mistake(run_cli: RunCLI, make_model: MakeModel, tmp_path: Path) -> None:
+    torch.save(make_model("model=fdp_tiny").state_dict(), tmp_path / "tiny.pth")
+    done = run_cli("task=convert", "convert.input=tiny.pth", "convert.output=x.pth", "convert.to=released")
+    assert done.returncode == 2
+    assert "tiny.pth is no checkpoint of model=fdp_released" in done.stderr
+    assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["convert.input=theirs.pth"], "convert.output is missing"),
+        (["convert.input=no.pth", "convert.output=x.pth"], "no.pth: there is no such file"),
+        (["convert.input=no.pth", "convert.output=x.pth", "convert.to=mine"], "'mine'; allowed are ours, released"),
+    ],
+)
+def test_bad_conversions_say_what_is_wrong(options: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        convert(configuration("task=convert", *options))

@@ -1,0 +1,109 @@
+"""Every option of the model takes one optimisation step from the command line."""
+
+import csv
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+
+import yaml
+
+from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
+from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
+from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
+from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
+from fdp_lightning.models.objective import IMAGE_SCALES
+from fdp_lightning.models.rank.losses import RANK_LOSSES
+from fdp_lightning.models.rank.pooling_modules import POOLINGS
+from fdp_lightning.models.rank.targets import RANK_TARGETS
+
+Again = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def options_of(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF_DIR / "model" / group).glob("*.yaml"))
+
+
+GROUPS = {
+    "mer_head": options_of("mer_head"),
+    # SegNet once is enough: it is large.
+    "dic_head": [*["unet"] * 8, "segnet"],
+}
+VALUES = {
+    "head_block": list(HEAD_BLOCKS),
+    "ranking": [True],  # without a scorer: fdp_released
+    "pooling": list(POOLINGS),
+    "scrambled_time": [False, False, True],
+    "frame_batches": list(FRAME_BATCHES),
+    "scorer.centred": [True, True, False],
+    "backbone.attention": [True, False, True],
+    "backbone.local_mixer": list(LOCAL_MIXERS),
+    "objective.rank_loss": list(RANK_LOSSES),
+    "objective.rank_target": list(RANK_TARGETS),
+    "objective.image_kind": list(DYNAMIC_IMAGES),
+    "objective.image_scale": list(IMAGE_SCALES),
+    "objective.motion_measure": list(MOTION_MEASURES),
+    "objective.class_weighting": list(CLASS_WEIGHTINGS),
+    "objective.label_smoothing": [0.1, 0.0],
+    "objective.focal": [0.0, 2.0],
+    "optimizer.name": ["adam", "adamw"],
+    "optimizer.decay_all": [False, True],
+    "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
+    "optimizer.schedule": ["constant", "cosine"],
+    "optimizer.ema": [None, 0.9],
+}
+RUNS = len(POOLINGS)
+MODELS = ("fdp", "fdp_nextvit", "fdp_released")
+TIMM_MODELS = ("resnet10t", "mobilenetv3_small_050")
+
+
+def write_variants(folder: Path) -> list[str]:
+    """Files of a group of their own, `+option=v0`…: the i-th takes the i-th value of every option, in turn.
+
+    One of each other model and of two of timm's follow.
+    """
+    (folder / "option").mkdir(parents=True)
+    for i in range(RUNS):
+        defaults = [{f"override /model/{group}": names[i % len(names)]} for group, names in GROUPS.items()]
+        model: dict[str, object] = {}
+        for option, values in VALUES.items():
+            *parts, name = option.split(".")
+            node = model
+            for part in parts:
+                node = node.setdefault(part, {})  # type: ignore[assignment]
+            # Lists of two lengths that share a factor would always pair the same values: shift every other round.
+            node[name] = next(islice(cycle(values), i + i // len(values) % len(values), None))
+        text = yaml.safe_dump({"defaults": defaults, "model": model}, sort_keys=False)
+        (folder / f"option/v{i}.yaml").write_text(f"# @package _global_\n{text}")
+    for name in MODELS:
+        (folder / f"option/{name}.yaml").write_text(f"# @package _global_\ndefaults: [override /model: {name}]\n")
+    for name in TIMM_MODELS:
+        text = f"defaults: [override /model/backbone: timm]\nmodel: {{backbone: {{name: {name}}}}}\n"
+        (folder / f"option/{name}.yaml").write_text(f"# @package _global_\n{text}")
+    return [*(f"v{i}" for i in range(RUNS)), *MODELS, *TIMM_MODELS]
+
+
+def test_every_option_and_every_model_takes_a_step(workplace: Path, again: Again, tmp_path: Path) -> None:
+    names = write_variants(tmp_path / "mine")
+    sweep = [f"+option={','.join(names)}", "-m", "--config-dir", str(tmp_path / "mine")]
+    done = again(workplace, "task=fold", "fold=01", "debug=smoke", "seed=7", *sweep)
+    assert done.returncode == 0, done.stderr
+    folds = list(workplace.glob("runs/synthetic_loso/*/seed-7/folds/01"))
+    assert len(folds) == len(names)
+    for fold in folds:
+        assert json.loads((fold / "fold.json").read_text())["train_clips"] == 20
+        (epoch,) = csv.DictReader((fold / "curves.csv").open())
+        assert all(math.isfinite(float(value)) for value in epoch.values()), fold
+
+
+def test_no_option_of_the_model_is_forgotten() -> None:
+    model = configuration().model
+    there = {key for key, value in model.items() if not hasattr(value, "items")}
+    there |= {f"{part}.{key}" for part in ("objective", "optimizer") for key in model[part]}
+    # Numbers: no value of theirs takes another way through the code.
+    numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
+    numbers |= {"objective.effective_beta", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup"}
+    assert there - set(VALUES) - numbers == {"_target_", "objective._target_"}
