@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import CONF_DIR, configuration
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -52,9 +51,7 @@ def test_an_experiment_says_how_it_is_run_and_stays_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_an_experiment_composes(path: Path) -> None:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config", overrides=[f"+experiment={path.stem}"])
+    config = configuration(f"+experiment={path.stem}")
     assert config.protocol.dataset == config.data.name
 
 

@@ -72,13 +72,18 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=Root)
 
 
-def configuration(*overrides: str) -> DictConfig:
-    """The configuration of `python -m fdp_lightning <overrides>`, for use from Python, inside a running task too."""
+def configuration(*overrides: str, hydra: bool = False) -> DictConfig:
+    """The configuration of `python -m fdp_lightning <overrides>`, for use from Python, inside a running task too.
+
+    Args:
+        overrides: as on the command line.
+        hydra: with Hydra's own node.
+    """
     register_schema()
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().hydra = None
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return compose("config", overrides=list(overrides))
+            return compose("config", overrides=list(overrides), return_hydra_config=hydra)
     finally:
         GlobalHydra.instance().hydra = running

@@ -5,12 +5,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fdp_lightning.config import CONF_DIR
+from fdp_lightning.config import configuration
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
@@ -60,13 +59,9 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
 
 def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
     """All keys and groups of the configuration the command would have made without the bad key."""
-    from hydra import compose, initialize_config_dir
-
     overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = compose("config", overrides=overrides)
+        config = configuration(*overrides)
     except (HydraException, OmegaConfBaseException):
         # A second mistake on the same line: there is nothing to compare with, so there is no guess.
         return []

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.samm import SAMM
@@ -17,9 +16,7 @@ FILES = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
 
 
 def load(path: Path) -> Protocol:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return settings(Protocol, compose("config", overrides=[f"protocol={path.stem}"]).protocol)
+    return settings(Protocol, configuration(f"protocol={path.stem}").protocol)
 
 
 def table(**counts: int) -> pd.DataFrame:

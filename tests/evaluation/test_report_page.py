@@ -170,6 +170,17 @@ def test_missing_parts_are_said(run: Path) -> None:
     assert all(f'id="{name}"' in text for name in SECTIONS)
 
 
+def test_a_model_without_a_scorer_has_no_curves_of_scores(run: Path) -> None:
+    for path in run.glob("folds/*/outputs.npz"):
+        with np.load(path) as arrays:
+            parts = dict(arrays)
+        np.savez(path, **parts | {"rank_scores": np.full_like(parts["rank_scores"], np.nan)})
+    text = _text(run, show_faces=True)
+    assert "this model has no scorer" in text
+    assert "nan" not in text.lower().split('<h2 id="ranks-title"')[1].split("</section>")[0]
+    assert "data:image/png" in text  # the dynamic images are shown all the same
+
+
 def test_damaged_outputs_are_named_and_not_read(run: Path) -> None:
     (run / "folds/002/outputs.npz").write_bytes(b"PK\x03\x04 cut off")
     path = run / "folds/003/outputs.npz"

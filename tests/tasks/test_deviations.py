@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.dataset import ready_data
@@ -20,12 +18,6 @@ from fdp_lightning.tasks.run_folder import fingerprint, run_folder
 from tests.tasks.conftest import run_of, start
 
 SHORT = "data.sampling.rule=floor, fewer than 12 frames"
-
-
-def configuration(*overrides: str, hydra: bool = False) -> DictConfig:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose("config", overrides=list(overrides), return_hydra_config=hydra)
 
 
 @pytest.fixture

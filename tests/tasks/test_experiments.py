@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.tasks.fold import fold
 
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml"))
@@ -48,9 +47,6 @@ def test_the_synthetic_set_in_the_layout_of_samm(tmp_path: Path) -> None:
 
 
 def run_fold_of(overrides: list[str], subject: str, folder: Path) -> pd.DataFrame:
-    register_schema()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config", overrides=[*overrides, f"fold={subject}"])
-    fold(config)
+    fold(configuration(*overrides, f"fold={subject}"))
     path = folder / "run/folds" / subject / "predictions.csv"
     return pd.read_csv(path, dtype={"subject": str, "fold": str})

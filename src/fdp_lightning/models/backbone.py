@@ -129,7 +129,9 @@ class Backbone(nn.Module):
             ValueError: the size is no multiple of the stride.
         """
         if image_size < 1 or image_size % self.stride:
-            raise ValueError(f"image size {image_size} is no multiple of the backbone's stride {self.stride}")
+            raise ValueError(
+                f"image size {image_size} (data.faces.size) is no multiple of the backbone's stride {self.stride}"
+            )
         return image_size // self.stride
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:

@@ -77,6 +77,9 @@ def check_options(config: DictConfig) -> None:
         value = OmegaConf.select(config.data, key)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"data.{key} is {value!r}; expected a whole number of at least 1")
+    trainer = config.trainer
+    if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
+        raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
     model = build_model(config, len(config.protocol.classes))
     build(config.model.objective)
     try:
