@@ -114,7 +114,7 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     import cv2
     import lightning as L
     import torch
-    from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+    from lightning.pytorch.callbacks import EMAWeightAveraging
 
     from fdp_lightning.tasks.build import build, build_loggers, build_model, settings
     from fdp_lightning.tasks.fold_files import write_outputs
@@ -149,7 +149,6 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
         if parameter.ndim == 4:  # a Conv3d's weights know no such format
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
     recorder = HeldOutRecorder(data.test_dataloader, on_epoch)
-    checkpoints = ModelCheckpoint(partial / "checkpoints", filename="last", save_weights_only=True)
     averages = [EMAWeightAveraging(decay=optimizer.ema)] if optimizer.ema is not None else []
     options: dict[str, Any] = OmegaConf.to_container(config.trainer)  # type: ignore[assignment]
     if options.get("accelerator") in ("gpu", "cuda"):
@@ -157,14 +156,18 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     trainer = L.Trainer(
         **options,
         logger=build_loggers(config, plan.run, partial / "log", name=plan.fold.name, job_type="fold"),
-        callbacks=[*averages, recorder, checkpoints],
+        callbacks=[*averages, recorder],
         default_root_dir=partial,
         reload_dataloaders_every_n_epochs=1,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
     trainer.fit(module, datamodule=data)
+    # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that Lightning
+    # writes while training holds the raw ones.
+    trainer.save_checkpoint(partial / "checkpoints/last.ckpt", weights_only=True)
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
     write_outputs(partial, plan, data, outputs, recorder)
@@ -196,5 +199,4 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
