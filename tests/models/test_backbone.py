@@ -36,7 +36,7 @@ def nextvit() -> nn.Module:
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).detach().norm() / expected.norm().clamp_min(1e-12))
+    return float(((found - expected).norm() / expected.norm().clamp_min(1e-12)).detach())
 
 
 @pytest.mark.parametrize("side", [64, 96])
@@ -143,6 +143,12 @@ def test_timm_models_of_one_size_get_enlarged_frames(make_model: MakeModel) -> N
         make_model(*chosen)
     model = make_model(*chosen, "model.backbone.input_size=224").eval()
     assert model.forward_features(torch.rand(1, 2, 1, 64, 64)).shape == (1, 2, 448, 7, 7)
+
+
+@pytest.mark.parametrize("option", ["level=9", "options={bogus: 1}"])
+def test_options_a_timm_model_does_not_have_are_a_mistake(make_model: MakeModel, option: str) -> None:
+    with pytest.raises(UserError, match="'resnet18' cannot be made for these options"):
+        make_model("model/backbone=timm", f"model.backbone.{option}")
 
 
 def test_an_unknown_timm_model_is_answered_with_near_names(make_model: MakeModel) -> None:

@@ -44,9 +44,9 @@ class TimmBackbone(nn.Module):
         self.in_channels = in_channels
         self.image_size, self.input_size = image_size, input_size or image_size
         arguments = {"features_only": True, "out_indices": (level,), "in_chans": in_channels, **(options or {})}
+        self.net = _create(name, self.input_size, pretrained, arguments)
+        self._by_place = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         try:
-            self.net = _create(name, self.input_size, pretrained, arguments)
-            self._by_place = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
             with torch.no_grad():
                 probe = self.eval()(torch.zeros(1, in_channels, image_size, image_size))
         except Exception as error:  # whatever a model of timm raises, it does not take these frames
@@ -80,6 +80,10 @@ class TimmBackbone(nn.Module):
 def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     """The model; those with position embeddings must be told the picture's size, the others do not know the word."""
     try:
-        return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
-    except TypeError:
-        return timm.create_model(name, pretrained=pretrained, **arguments)
+        try:
+            return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
+        except TypeError:
+            return timm.create_model(name, pretrained=pretrained, **arguments)
+    except Exception as error:  # a download that fails, an option the model does not know, a level it does not have
+        weights = " with its pretrained weights" if pretrained else ""
+        raise ValueError(f"timm model '{name}'{weights} cannot be made for these options: {error}") from error
