@@ -173,6 +173,17 @@ def test_frames_one_by_one_are_the_same_once_statistics_are_fixed(make_model: Ma
     assert not torch.allclose(one_by_one.train()(clips).logits, folded.train()(clips).logits)
 
 
+def test_frames_one_by_one_take_a_mask_even_where_no_clip_has_a_frame(make_model: MakeModel) -> None:
+    clips = torch.rand(2, 8, 1, 64, 64)
+    mask = torch.arange(8) < torch.tensor([6, 3])[:, None]
+    model = make_model("model.frame_batches=per_frame").train()
+    assert model(clips, mask).logits.isfinite().all()
+    assert all(buffer.isfinite().all() for buffer in model.buffers())
+    model = settled(model, clips)
+    alone = model(clips[1:, :3])
+    torch.testing.assert_close(model(clips, mask).logits[1:], alone.logits, rtol=1e-4, atol=1e-5)
+
+
 def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
     # bfloat16 keeps 8 bits: 0.4 % a rounding. Errors in the mean square, as shares of the outputs' own spread; the
     # dynamic image of an untrained network hardly spreads, so its share is the largest.
@@ -219,6 +230,10 @@ def test_statistics_are_applied_and_travel_with_the_state(make_model: MakeModel)
         ("model.backbone.head_channels=5", "head_channels=5 must divide"),
         ("model.backbone.in_channels=2", "in_channels=2.*1 .grey. and 3"),
         ("model.backbone.stages=[]", "no block"),
+        (
+            "model={backbone: {attention: false, stages: [{n_local: 0, width: 0, n_global: 1, global_width: 32}]}}",
+            "no block",
+        ),
         ("model.backbone.stages=[{n_local: 1, width: 8, stride: 3}]", "stride.*3.*1 and 2"),
         ("model.backbone.stages=[{n_local: 0, width: 8}]", "n_local . n_global of at least 1"),
         ("model.backbone.pretrained=nowhere.safetensors", "nowhere.safetensors.*no such file"),

@@ -83,8 +83,8 @@ class Backbone(nn.Module):
         super().__init__()
         pattern = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
         plan = [(number, *block) for number, stage in enumerate(pattern) for block in _blocks(stage, attention)]
-        if not plan:
-            raise ValueError("the backbone has no block: stages need local aggregators, or attention=true")
+        if not plan or {number for number, *_ in plan} != set(range(len(pattern))):
+            raise ValueError("a stage has no block, or there is no stage: each needs local blocks, or attention=true")
         rates = torch.linspace(0, drop_path, len(plan)).tolist()
         self.stem = Stem(in_channels, stem_widths, stem_strides)
         width = stem_widths[-1]

@@ -112,7 +112,7 @@ class FDP(nn.Module):
         if clips.shape[2] == 1:
             clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey to a backbone for colour
         if self.frame_batches == "per_frame":
-            # One clip-long step at a time; a step has no statistics where no clip has a real frame any more.
+            # A step without a real frame is an empty batch, of which batch norm takes no statistics.
             masks = [None] * clips.shape[1] if mask is None else mask.split(1, dim=1)
             steps = zip(clips.split(1, dim=1), masks, strict=True)
             return torch.cat([self._frame_features(*step) for step in steps], dim=1)

@@ -78,7 +78,7 @@ def from_nextvit(
     return ours
 
 
-def load_nextvit(backbone: nn.Module, source: bool | str) -> list[str]:
+def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
     """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree.
 
     Args:
@@ -86,16 +86,13 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> list[str]:
         source: True: timm fetches `nextvit_small` and keeps it in its cache; else a file of those weights, safetensors
             or a state dict that `torch.load(weights_only=True)` reads.
 
-    Returns:
-        The names in the backbone that keep their own initial values.
-
     Raises:
         ValueError: the weights cannot be had, or none of them fits.
     """
-    layout: Any = backbone.layout
-    in_channels = backbone.stem[0].conv.in_channels  # type: ignore[index, union-attr]
     own = backbone.state_dict()
-    given = from_nextvit(_weights(source), layout, in_channels)  # type: ignore[arg-type]
+    layout: Any = backbone.layout
+    in_channels: Any = backbone.in_channels
+    given = from_nextvit(_weights(source), layout, in_channels)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     # The stem fits any pattern of the same widths; a start worth the name has blocks too.
     if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
@@ -103,10 +100,8 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> list[str]:
             f"pretrained={source}: no block of {_ARCHITECTURE} has the shapes of this backbone; "
             "choose model/backbone=fdp_nextvit (all fit) or fdp (most fit), or pretrained=false"
         )
-    kept = [name for name in own if name not in fitting]
     backbone.load_state_dict(fitting, strict=False)
     log.info("pretrained: %d of %d tensors come from %s", len(fitting), len(own), _ARCHITECTURE)
-    return kept
 
 
 def _block(name: str) -> tuple[int, int]:

@@ -73,10 +73,9 @@ def check_options(config: DictConfig) -> None:
     """Refuse impossible options before a process per fold would stumble over them."""
     from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
 
-    for key in ("sampling.frames", "batch_size"):
-        value = OmegaConf.select(config.data, key)
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"data.{key} is {value!r}; expected a whole number of at least 1")
+    batch_size = config.data.batch_size
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
     trainer = config.trainer
     if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
