@@ -8,7 +8,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 
 from fdp_lightning.data.casme2 import CASME2
-from fdp_lightning.data.clips import COLUMNS
+from fdp_lightning.data.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.samm import SAMM
 from fdp_lightning.data.workbook import read_sheet
 from fdp_lightning.errors import UserError
@@ -133,15 +133,31 @@ def test_a_doubled_clip_is_refused_by_name_with_what_to_do(tmp_path):
     assert "remove" in message
 
 
-@pytest.mark.parametrize(
-    ("onset", "offset"), [(87, 86), (None, 86), (46, None), ("/", 86), (46.5, 86), (46, "1e999"), (-3, 86)]
-)
-def test_a_clip_without_a_usable_interval_is_refused_by_name(tmp_path, onset, offset):
-    message = refused(casme2(tmp_path, row(clip="EP03"), row(onset=onset, offset=offset)))
+@pytest.mark.parametrize("onset", [None, "/", 46.5, -3, "1e999"])
+def test_a_clip_without_a_usable_onset_is_refused_by_name(tmp_path, onset):
+    message = refused(casme2(tmp_path, row(clip="EP03"), row(onset=onset)))
     assert CASME2_FILE in message
     assert "01/EP02_01f" in message
     assert "EP03" not in message
-    assert "onset <= offset" in message
+    assert "usable onset" in message
+
+
+@pytest.mark.parametrize("offset", [45, 0, None, "/", 86.5, "1e999"])
+def test_a_clip_without_a_usable_offset_counts_and_is_a_problem(tmp_path, offset):
+    clips = casme2(tmp_path, row(clip="EP03"), row(offset=offset, apex=None)).clips()
+    assert len(clips) == 2
+    (problem,) = annotation_problems(clips)
+    assert (problem.clip, problem.kind, problem.fatal) == ("casme2/01/EP02_01f@46", "bad_interval", True)
+
+
+@pytest.mark.parametrize(
+    ("apex", "kinds"),
+    [(46, ["apex_at_onset"]), (86, ["apex_at_offset"]), (45, ["apex_outside"]), (87, ["apex_outside"])],
+)
+def test_an_apex_at_the_edge_or_outside_is_remarked_on_and_does_not_hinder(tmp_path, apex, kinds):
+    found = annotation_problems(casme2(tmp_path, row(apex=apex), row(clip="EP03", apex=60)).clips())
+    assert [problem.kind for problem in found] == kinds
+    assert not any(problem.fatal for problem in found)
 
 
 def test_a_clip_of_a_single_frame_is_usable(tmp_path):
@@ -169,7 +185,10 @@ def test_a_missing_workbook_is_named_with_those_that_are_there(tmp_path):
 
 def test_missing_frames_folder_is_named_with_its_candidates(tmp_path):
     save(tmp_path / CASME2_FILE, [CASME2_HEADER, row()])
-    message = refused(CASME2(tmp_path))
+    assert len(CASME2(tmp_path).clips()) == 1  # the annotation alone can be looked at
+    with pytest.raises(UserError) as caught:
+        CASME2(tmp_path).require_frames()
+    message = str(caught.value)
     assert f"{tmp_path} holds no folder CASME2_RAW_selected" in message
     assert "data.root" in message
 

@@ -1,12 +1,15 @@
 """The base of all datasets: a user's folder → the tidy clip table. A new dataset is one file and one YAML."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.clips import clip_table
+from fdp_lightning.data.clips import clip_table, require_keys
+from fdp_lightning.data.corrections import correct
+from fdp_lightning.data.folders import Folders, existing
 from fdp_lightning.errors import UserError
 
 
@@ -18,6 +21,7 @@ class FaceDataset(ABC):
 
     Args:
         root: the user's copy.
+        frames: which of the dataset's frames, a key of `frame_folders`; the first by default.
         name: written into the clip table; another than the dataset's own for look-alikes such as the synthetic set.
     """
 
@@ -26,13 +30,40 @@ class FaceDataset(ABC):
     request_page: ClassVar[str]
     label_versions: ClassVar[tuple[str, ...]]
     """The annotation releases a protocol may ask for; the first is the default."""
+    frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself)."""
+    crops: ClassVar[str | None] = None
+    """The kind of frames that are the owners' own face crops, if they are published."""
+    recordings: ClassVar[frozenset[str]] = frozenset()
+    """The kinds that hold whole recordings: frames outside the clips and folders without a clip are normal there."""
+    gaps_are_normal: ClassVar[bool] = False
+    """The owners themselves publish clips with frames missing."""
+    other_folders: ClassVar[frozenset[str]] = frozenset()
+    """Names of folders with pictures that are no frames of clips, in small letters ('depth')."""
 
-    def __init__(self, root: str | Path, name: str | None = None) -> None:
+    def __init__(self, root: str | Path, frames: str | None = None, name: str | None = None) -> None:
         self.root = Path(root).expanduser()
         self.table_name = name or self.name
+        self.frames = frames or next(iter(self.frame_folders))
+        if self.frames not in self.frame_folders:
+            raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
-    def clips(self, labels: str | None = None) -> pd.DataFrame:
+    def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
         """The clip table under one version of the labels (columns of `clips.COLUMNS`).
+
+        Args:
+            labels: of `label_versions`.
+            corrections: see `corrections.LEVELS`.
+
+        Raises:
+            UserError: the folder, the workbook or a column is missing, the version is unknown, or two rows cannot be
+                told apart.
+        """
+        source, table = self.annotations(labels)
+        return require_keys(correct(table, corrections), source)
+
+    def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
+        """The annotation's path and its clip table as it is written there, doubled and broken rows included.
 
         Raises:
             UserError: the folder, the workbook or a column is missing, or the version is unknown.
@@ -45,18 +76,33 @@ class FaceDataset(ABC):
         path, rows = self._annotations(version)
         if rows.empty:
             raise UserError(f"{path}: the sheet has a header but no clip.")
-        return clip_table(rows.assign(dataset=self.table_name, fps=self.fps), str(path))
+        about = {"dataset": self.table_name} | ({} if "fps" in rows else {"fps": self.fps})
+        return str(path), clip_table(rows.assign(**about))
 
     @abstractmethod
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        """The annotation file and its rows: all of `clips.COLUMNS` but dataset and fps."""
+        """The annotation file and its rows: those of `clips.COLUMNS` it knows but dataset (and fps, unless it varies).
 
-    def _sub_folder(self, *candidates: str) -> Path:
-        """The first of several places a release may have been unpacked to."""
-        for candidate in candidates:
-            if (self.root / candidate).is_dir():
-                return self.root / candidate
-        raise UserError(
-            f"{self.root} holds no folder {' or '.join(candidates)}.\n"
-            f"  Expected the frames of {self.name} there; unpack them, or correct data.root."
-        )
+        `folder` is where a clip's frames should be; use `self.folders()`, which minds the case of letters.
+        """
+
+    def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
+        """A clip that lies on disk without a label, as a table of one row; its interval is that of its files."""
+        raise UserError(f"{self.name} cannot read a clip without a label ({subject}/{clip}, protocol.include)")
+
+    def frame_root(self) -> Path:
+        """The folder of the chosen frames: the first of its candidates that exists, or else the first."""
+        return existing(self.root, self.frame_folders[self.frames])
+
+    def folders(self) -> Folders:
+        """Finds the clips' folders below `frame_root` without regard to case."""
+        return Folders(self.frame_root())
+
+    def require_frames(self) -> None:
+        """Raise UserError unless the folder of the chosen frames is there."""
+        if not self.frame_root().is_dir():
+            candidates = " or ".join(self.frame_folders[self.frames])
+            raise UserError(
+                f"{self.root} holds no folder {candidates}.\n"
+                f"  Expected the frames of {self.name} there; unpack them, or correct data.root or data.adapter.frames."
+            )

@@ -6,7 +6,8 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, padded, read_sheet
+from fdp_lightning.data.frames import list_frames
+from fdp_lightning.data.workbook import find_workbook, padded, read_sheet, roman
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -18,6 +19,8 @@ _COLUMNS = {
     "action_units": "Action Units",
     "emotion": "Estimated Emotion",
 }
+_OBJECTIVE_FILE = "CASME2-ObjectiveClasses.xlsx"
+_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename", "objective": "Objective Class"}
 
 
 class CASME2(FaceDataset):
@@ -25,16 +28,18 @@ class CASME2(FaceDataset):
 
     Paper: Yan et al., "CASME II: An improved spontaneous micro-expression database and the baseline evaluation", PLoS
     ONE 9(1), 2014. Two releases of the labels differ in three clips of subject 24 (sadness in 2014, surprise in 2019).
+    Objective classes: Davison, Merghani & Yap, J. Imaging 4(10), 2018.
 
     Layout under `root`::
 
         CASME2-coding-20140508.xlsx, CASME2-coding-20190701.xlsx
+        CASME2-ObjectiveClasses.xlsx                     only for protocols of objective classes
         CASME2_RAW_selected/sub01/EP02_01f/img46.jpg     onset..offset; frame numbers are not padded
         CASME2_RAW/CASME2-RAW/sub01/EP02_01f/img1.jpg    whole recordings
         Cropped/sub01/EP02_01f/reg_img46.jpg             the owners' crops
 
     Quirks: the subject is text ('01') that turns into a number in careless hands; ApexFrame is '/' for 04/EP12_01f; AU
-    cells mix numbers and text; clip names are irregular.
+    cells mix numbers and text; clip names are irregular; sub09/EP02_02f and sub24/EP02_07 lie on disk without a label.
 
     Args:
         root: the folder of the layout above.
@@ -52,20 +57,39 @@ class CASME2(FaceDataset):
         "raw": ("CASME2_RAW/CASME2-RAW", "CASME2-RAW"),
         "cropped": ("Cropped", "Cropped-updated/Cropped"),
     }
-
-    def __init__(self, root: str | Path, frames: str = "selected", name: str | None = None) -> None:
-        super().__init__(root, name)
-        if frames not in self.frame_folders:
-            raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
-        self.frames = frames
+    crops = "cropped"
+    recordings = frozenset({"raw"})
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbooks[version], self.request_page)
         rows = read_sheet(path, _COLUMNS)
-        folder = self._sub_folder(*self.frame_folders[self.frames])
-        subject = padded(rows["subject"], 2)
+        rows["subject"] = padded(rows["subject"], 2)
         return path, rows.assign(
-            subject=subject,
-            emotion=rows["emotion"].str.lower(),
-            folder=[str(folder / f"sub{s}" / clip) for s, clip in zip(subject, rows["clip"], strict=True)],
+            emotion=rows["emotion"].str.lower(), objective=self._objective(rows), folder=self._folder_of(rows)
         )
+
+    def _folder_of(self, rows: pd.DataFrame) -> list[str]:
+        folders = self.folders()
+        return [folders.find(f"sub{row.subject}", str(row.clip)) for row in rows.itertuples()]
+
+    def _objective(self, rows: pd.DataFrame) -> list[str]:
+        """The objective class of each row, '' where its workbook is missing or silent."""
+        try:
+            path = find_workbook(self.root, _OBJECTIVE_FILE, self.request_page)
+        except UserError:  # most protocols do well without; one that needs it finds no clip and says so
+            return [""] * len(rows)
+        sheet = read_sheet(path, _OBJECTIVE_COLUMNS)
+        keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
+        class_of = dict(zip(keys, roman(sheet["objective"]), strict=True))
+        return [class_of.get((row.subject, str(row.clip).lower()), "") for row in rows.itertuples()]
+
+    def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
+        """A clip that lies on disk without a label, as a table of one row; its interval is that of its files.
+
+        Without the frames the interval is 0..0: the clip counts, and that its folder is missing is said as of any.
+        """
+        row = pd.DataFrame([{"subject": subject, "clip": clip}])
+        folder = self._folder_of(row)[0]
+        numbers = [file.number for file in list_frames(Path(folder))] if Path(folder).is_dir() else []
+        first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
+        return row.assign(onset=first, offset=last, folder=folder)

@@ -1,11 +1,12 @@
 """SAMM."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
 from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, header_row_of, padded, read_sheet
+from fdp_lightning.data.workbook import find_workbook, header_row_of, padded, read_sheet, roman
 
 _COLUMNS = {
     "subject": "Subject",
@@ -29,7 +30,8 @@ class SAMM(FaceDataset):
         SAMM_Micro_FACS_Codes_v2.xlsx        13 rows of prose, the header in Excel row 14 (row 1 in another copy)
         006/006_1_2/006_05562.jpg            zero padding differs from clip to clip
 
-    Quirks: subjects are text, '006' to '037'; the apex of 028_4_1 and 032_3_1 lies outside their interval.
+    Quirks: subjects are text, '006' to '037'; the apex of 028_4_1 and 032_3_1 lies outside their interval; an older
+    copy has another offset for 013_1_9 (see corrections.csv); some AU cells say "or".
 
     Args:
         root: the folder of the layout above.
@@ -41,13 +43,16 @@ class SAMM(FaceDataset):
     request_page = "personalpages.manchester.ac.uk/staff/adrian.davison/SAMM.html"
     label_versions = ("v2",)
     workbook = "SAMM_Micro_FACS_Codes_v2.xlsx"
+    frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbook, self.request_page)
         rows = read_sheet(path, _COLUMNS, header_row=header_row_of(path, _COLUMNS.values()))
         subject = padded(rows["subject"], 3)
+        folders = self.folders()
         return path, rows.assign(
             subject=subject,
             emotion=rows["emotion"].str.lower(),
-            folder=[str(self.root / s / clip) for s, clip in zip(subject, rows["clip"], strict=True)],
+            objective=roman(rows["objective"]),
+            folder=[folders.find(s, clip) for s, clip in zip(subject, rows["clip"], strict=True)],
         )

@@ -8,27 +8,51 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 
 
-def find_workbook(root: Path, name: str, request_page: str) -> Path:
-    """The annotation file `name` in a dataset's folder; raises UserError saying what is there instead."""
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(
-            f"the dataset folder {root} {what}.\n"
-            "  Set data.root to your copy, for example: data.root=/path/to/dataset\n"
-            f"  A copy is requested from its owners: {request_page}"
-        )
-    path = root / name
-    if path.is_file():
-        return path
-    others = sorted(p.name for p in root.glob("*.xls*")) or ["none"]
+def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Path:
+    """An annotation file in a dataset's folder, or in one of the two levels of folders below it.
+
+    Args:
+        root: the user's copy.
+        name: of the file; the case of letters does not matter.
+        request_page: where a copy is requested, for the message.
+        others: names that other copies in circulation have.
+
+    Raises:
+        UserError: it is missing; says what is there instead.
+    """
+    require_folder(root, request_page)
+    names = [known.lower() for known in (name, *others)]
+    for pattern in ("*", "*/*", "*/*/*"):
+        found = [p for p in sorted(root.glob(f"{pattern}.[xX][lL][sS]*")) if p.name.lower() in names and p.is_file()]
+        if found:
+            return min(found, key=lambda path: names.index(path.name.lower()))
+    there = sorted(p.name for p in root.glob("*.[xX][lL][sS]*")) or ["none"]
     raise UserError(
-        f"the annotation workbook {path} is missing.\n"
-        f"  Expected it under this very name; workbooks in that folder: {', '.join(others)}\n"
+        f"the annotation workbook {root / name} is missing.\n"
+        f"  Expected it under this very name; workbooks in that folder: {', '.join(there)}\n"
         "  Copy it there from the dataset's release, or choose the protocol whose labels you have."
     )
 
 
-def read_sheet(path: Path, columns: Mapping[str, str], sheet: str | int = 0, header_row: int = 1) -> pd.DataFrame:
+def require_folder(root: Path, request_page: str) -> None:
+    """Raise UserError unless `root` is a folder; it names the key to set and the page where a copy is requested."""
+    if root.is_dir():
+        return
+    what = "is a file, not a folder" if root.exists() else "does not exist"
+    raise UserError(
+        f"the dataset folder {root} {what}.\n"
+        "  Set data.root to your copy, for example: data.root=/path/to/dataset\n"
+        f"  A copy is requested from its owners: {request_page}"
+    )
+
+
+def read_sheet(
+    path: Path,
+    columns: Mapping[str, str],
+    sheet: str | int = 0,
+    header_row: int = 1,
+    optional: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Read some columns of a sheet, every cell as text ('' when blank); rows blank in all of them are left out.
 
     Args:
@@ -36,20 +60,14 @@ def read_sheet(path: Path, columns: Mapping[str, str], sheet: str | int = 0, hea
         columns: our name → the header in the sheet; compared without regard to case and spaces.
         sheet: name or number of the sheet.
         header_row: the Excel row of the header, from 1.
+        optional: more such columns, which are '' throughout where the sheet lacks them.
 
     Raises:
         UserError: not a workbook, no such sheet, or columns missing.
     """
-    with _open(path) as book:
-        if isinstance(sheet, str) and sheet not in book.sheet_names:
-            found = ", ".join(map(str, book.sheet_names))
-            raise UserError(
-                f"{path} has no sheet '{sheet}'; its sheets: {found}.\n"
-                "  Expected the workbook as released; rename the sheet back or copy the file again."
-            )
-        raw = book.parse(sheet, header=None, dtype=str, keep_default_na=False).fillna("").astype(str)
+    raw = _cells(path, sheet)
     header = raw.iloc[header_row - 1].tolist() if len(raw) >= header_row else []
-    place = {_plain(name): number for number, name in enumerate(header)}
+    place = {_plain(name): number for number, name in reversed([*enumerate(header)])}
     missing = [name for name in columns.values() if _plain(name) not in place]
     if missing:
         found = ", ".join(name for name in header if name)
@@ -58,9 +76,29 @@ def read_sheet(path: Path, columns: Mapping[str, str], sheet: str | int = 0, hea
             f"  Found: {found or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
-    table = raw.iloc[header_row:, [place[_plain(name)] for name in columns.values()]]
-    table = table.set_axis(list(columns), axis=1).apply(lambda column: column.str.strip())
-    return table[(table != "").any(axis=1)].reset_index(drop=True)
+    wanted = {**columns, **(optional or {})}
+    numbers = {ours: place[_plain(name)] for ours, name in wanted.items() if _plain(name) in place}
+    return _table(raw.iloc[header_row:], numbers).reindex(columns=[*wanted], fill_value="")
+
+
+def read_headerless_sheet(path: Path, columns: Mapping[str, int], sheet: str | int = 0) -> pd.DataFrame:
+    """Read some columns of a sheet without a header, every cell as text ('' when blank).
+
+    Args:
+        path: the workbook.
+        columns: our name → the number of the column, from 0.
+        sheet: name or number of the sheet, from 0.
+
+    Raises:
+        UserError: not a workbook, no such sheet, or too few columns.
+    """
+    raw = _cells(path, sheet)
+    if raw.shape[1] <= max(columns.values()):
+        raise UserError(
+            f"{path}: sheet {sheet} has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
+            "  Expected the workbook as released; copy the file again."
+        )
+    return _table(raw, columns)
 
 
 def header_row_of(path: Path, headers: Iterable[str], within: int = 40) -> int:
@@ -75,6 +113,33 @@ def header_row_of(path: Path, headers: Iterable[str], within: int = 40) -> int:
 def padded(numbers: pd.Series, width: int) -> pd.Series:
     """Numbers as text with leading zeros, as the dataset writes them; a blank cell stays blank."""
     return numbers.where(numbers == "", numbers.str.zfill(width))
+
+
+def roman(cells: pd.Series) -> pd.Series:
+    """Objective classes as '1' to '7', whether a sheet writes them as numbers or in Roman numerals; others as is."""
+    numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
+    return cells.str.lower().map(lambda cell: numerals.get(cell, cell))
+
+
+def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
+    """All cells of a sheet as text."""
+    with _open(path) as book:
+        there = book.sheet_names
+        if (isinstance(sheet, str) and sheet not in there) or (isinstance(sheet, int) and sheet >= len(there)):
+            which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"{len(there)} sheets, not {sheet + 1}"
+            raise UserError(
+                f"{path} has {which}; its sheets: {', '.join(map(str, there))}.\n"
+                "  Expected the workbook as released; rename the sheet back or copy the file again."
+            )
+        return book.parse(sheet, header=None, dtype=str, keep_default_na=False).fillna("").astype(str)
+
+
+def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
+    """Some columns of the cells below the header, stripped, without rows that are blank in all of them."""
+    table = rows[list(columns.values())].set_axis(list(columns), axis=1)
+    # Blanks of other kinds (U+00A0, U+3000) come with copy and paste; str.strip knows them.
+    table = table.apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)].reset_index(drop=True)
 
 
 def _open(path: Path) -> pd.ExcelFile:

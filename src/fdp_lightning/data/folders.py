@@ -1,0 +1,43 @@
+"""Finding folders the way people write their names: in other letters' case than the annotation does."""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+
+class Folders:
+    """Paths below a folder, without regard to case.
+
+    Args:
+        root: the folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._names = cache(_names_in)  # one listing per folder, forgotten with this object
+
+    def find(self, *parts: str) -> str:
+        """The path of `parts` below the root as it is written on disk; as asked for, where nothing is found.
+
+        The very name wins over one that differs in case.
+        """
+        place = self.root
+        for part in parts:
+            names = self._names(str(place))
+            place = place / (part if part in names.values() else names.get(part.lower(), part))
+        return str(place)
+
+
+def existing(root: Path, candidates: Iterable[str]) -> Path:
+    """The first of several folders below `root` that exists, without regard to case; else the first as asked for."""
+    folders = Folders(root)
+    places = [Path(folders.find(*Path(candidate).parts)) for candidate in candidates]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def _names_in(folder: str) -> dict[str, str]:
+    """The name of each entry by the same name in small letters."""
+    try:
+        return {path.name.lower(): path.name for path in sorted(Path(folder).iterdir())}
+    except OSError:  # missing, a file, or not ours to read: whoever lists the frames will say so under the clip's name
+        return {}

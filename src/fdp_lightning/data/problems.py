@@ -1,0 +1,20 @@
+"""What a user should know of a clip, in one form for all who look: annotation, listing, pictures, faces."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a user should know of a clip.
+
+    Attributes:
+        clip: its name in messages (`clips.clip_id`), or a folder or file.
+        kind: one word for what is wrong.
+        detail: what was found, and where.
+        fatal: the clip cannot be used as it is annotated.
+    """
+
+    clip: str
+    kind: str
+    detail: str
+    fatal: bool = True
