@@ -143,7 +143,7 @@ def test_an_unknown_fold_is_named_as_it_was_typed_beside_those_there_are(
     command = ["task=fold", *CASME2, f"data.root={casme2_root}", f"fold={asked}"]
     message = mistake(*command, store=store_folder_path.parent)
     assert f"there is no fold {named}" in message
-    assert "Subjects: 01, 02, 03" in message
+    assert "Folds: 01, 02, 03" in message
 
 
 def test_a_training_without_end(run_cli, casme2_root, store_folder_path):

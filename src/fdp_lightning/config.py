@@ -49,6 +49,16 @@ class ConvertOptions:
 
 
 @dataclass
+class CheckDataOptions:
+    """How `task=check_data` looks at a copy."""
+
+    deep: bool = False
+    """Decode every image too; without it the listing and one picture's header per clip are read."""
+    output: str | None = None
+    """Where check.json goes; null: checks/<protocol>/check.json."""
+
+
+@dataclass
 class Root:
     """The root of every configuration; groups fill the fields of type Any."""
 
@@ -57,6 +67,8 @@ class Root:
     fold: str | None = None
     runs: str = "runs"
     run: str | None = None
+    corrections: str = "official"
+    """Known errors of the annotations: official, corrected or none (src/fdp_lightning/data/corrections.py)."""
     data: Any = MISSING
     protocol: Any = MISSING
     model: Any = MISSING
@@ -65,6 +77,7 @@ class Root:
     loso: LosoOptions = field(default_factory=LosoOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
     convert: ConvertOptions = field(default_factory=ConvertOptions)
+    check_data: CheckDataOptions = field(default_factory=CheckDataOptions)
 
 
 def register_schema() -> None:

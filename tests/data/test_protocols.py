@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra.utils import get_class
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.casme2 import CASME2
+from fdp_lightning.data.clips import KEY, clip_table
 from fdp_lightning.data.protocol import Protocol
-from fdp_lightning.data.samm import SAMM
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.build import settings
 
@@ -19,12 +19,20 @@ def load(path: Path) -> Protocol:
     return settings(Protocol, configuration(f"protocol={path.stem}").protocol)
 
 
+def test_a_dataset_brings_a_protocol_of_its_own_and_another_choice_wins():
+    assert configuration("data=samm").protocol.name == "samm_5c"
+    assert configuration("data=casme2", "protocol=casme2_5c_246").protocol.name == "casme2_5c_246"
+    assert configuration("+experiment=casme2_loso").protocol.name == "casme2_5c_249"
+    for path in (CONF_DIR / "data").glob("[!_]*.yaml"):
+        assert configuration(f"data={path.stem}").protocol.dataset == path.stem, path.stem
+
+
 def table(**counts: int) -> pd.DataFrame:
     """A clip table with so many clips of each emotion, over three subjects."""
     emotions = [name for name, count in counts.items() for _ in range(count)]
     rows = [("casme2", f"{i % 3 + 1:02d}", f"EP{i:03d}", 1, emotion) for i, emotion in enumerate(emotions)]
     frame = pd.DataFrame(rows, columns=["dataset", "subject", "clip", "onset", "emotion"])
-    return frame.assign(objective="1")
+    return frame.assign(objective="1", split="", action_units="")
 
 
 def protocol(**changes) -> Protocol:
@@ -40,32 +48,82 @@ def protocol(**changes) -> Protocol:
 WHOLE = {"disgust": 3, "sadness": 2, "happiness": 2, "fear": 4}
 
 
+def published(built: Protocol) -> pd.DataFrame:
+    """A clip table with the published counts of a protocol, and a clip of no class."""
+    if built.parts:
+        return pd.concat([published(part).assign(dataset=name) for name, part in built.part_protocols().items()])
+    shares = built.expected.get("splits") or {"": built.expected}
+    tables = []
+    for split, share in shares.items():
+        classes = share.get("classes") or {next(iter(built.classes)): share["clips"]}
+        labels = [str(built.classes[name][0]) for name, n in classes.items() for _ in range(n)]
+        subjects = [f"{split}{i % share['subjects']:02d}" for i in range(len(labels))]
+        tables.append(pd.DataFrame({"subject": subjects, built.column: labels, "split": split}))
+    left_out = [[*name.split("/"), next(iter(built.classes.values()))[0]] for name in built.exclude]
+    tables.append(pd.DataFrame({"subject": ["nobody"], built.column: ["of no class"]}))
+    tables.append(pd.DataFrame(left_out, columns=["subject", "clip", built.column]))
+    rows = pd.concat(tables, ignore_index=True)
+    rows["clip"] = rows["clip"].where(rows["clip"].notna(), "c" + rows.index.astype(str))
+    return clip_table(rows.assign(dataset=built.dataset, onset=range(len(rows)), offset=9999))
+
+
+PUBLISHED = [path for path in FILES if path.stem not in ("cd6me", "synthetic_5c", "synthetic_samm_5c")]
+COUNTS = {
+    "casme": (189, 18), "casme2_3c": (150, 24), "casme2_3c_156": (156, 25), "casme2_3c_156_2014": (156, 25),
+    "casme2_3c_2014": (147, 24), "casme2_5c_246": (246, 26), "casme2_5c_247": (247, 26), "casme2_5c_249": (249, 26),
+    "casme2_7c_2014": (255, 26), "casme2_7c_2019": (255, 26), "casme2_megc2019": (145, 24),
+    "casme2_objective": (255, 26), "casme2_objective_5c": (185, 26), "casme3a_3c": (699, 88), "casme3a_4c": (860, 94),
+    "casme3a_7c": (860, 94), "casme3a_objective": (860, 94), "casme3c_4c": (165, 30), "casme_sq_3c": (38, 9),
+    "casme_sq_4c": (57, 14), "casme_sq_all_3c": (275, 21), "casme_sq_all_4c": (357, 22), "dfme": (2629, 259),
+    "megc2018": (253, 47), "megc2019": (442, 68), "mmew_3c": (234, 30), "mmew_4c": (263, 30), "mmew_6c": (234, 30),
+    "mmew_7c": (300, 30), "samm_3c": (133, 28), "samm_5c": (136, 27), "samm_8c": (159, 29), "samm_objective": (159, 29),
+    "samm_objective_5c": (68, 21), "smic_hs": (164, 16),
+}  # fmt: skip
+
+
+def test_every_published_protocol_of_the_field_is_there_with_its_clips_and_subjects():
+    there = {path.stem: load(path).expected for path in PUBLISHED}
+    assert {name: (counts["clips"], counts["subjects"]) for name, counts in there.items()} == COUNTS
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_protocol_file_builds_under_its_own_name_with_counts_that_add_up(path):
     built = load(path)
     assert built.name == path.stem
     assert len(built.class_names) >= 2
+    for counts in [built.expected, *built.expected.get("splits", {}).values()]:
+        if classes := counts.get("classes"):
+            assert sum(classes.values()) == counts["clips"]
+            assert list(classes) == built.class_names
     if built.expected:
-        classes = built.expected["classes"]
-        assert sum(classes.values()) == built.expected["clips"]
-        assert list(classes) == built.class_names
         assert built.source
+    if parts := built.part_protocols():
+        for name in built.class_names if not built.multi_label else []:
+            assert built.expected["classes"][name] == sum(p.expected["classes"][name] for p in parts.values())
+        for name in ("clips", "subjects") if not built.multi_label else []:
+            assert built.expected[name] == sum(part.expected[name] for part in parts.values())
 
 
-@pytest.mark.parametrize(
-    ("name", "clips", "subjects"), [("casme2_5c_246", 246, 26), ("casme2_5c_249", 249, 26), ("samm_5c", 136, 27)]
-)
-def test_the_published_counts_are_those_of_the_field(name, clips, subjects):
-    expected = load(CONF_DIR / "protocol" / f"{name}.yaml").expected
-    assert (expected["clips"], expected["subjects"]) == (clips, subjects)
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_a_table_of_the_published_counts_passes_and_one_without_a_clip_is_refused(path):
+    built = load(path)
+    clips = published(built)
+    chosen = built.apply(clips)
+    assert len(chosen) == built.expected["clips"] < len(clips)
+    gone = chosen.iloc[0]
+    with pytest.raises(UserError, match=f"{len(chosen)} expected, {len(chosen) - 1} found"):
+        built.apply(clips[(clips[KEY] != gone[KEY]).any(axis=1)])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_protocol_names_labels_its_dataset_has(path):
     built = load(path)
-    adapters = {"casme2": CASME2, "synthetic": CASME2, "samm": SAMM, "synthetic_samm": SAMM}
-    versions = adapters[built.dataset].label_versions
-    assert built.labels is None or built.labels in versions
+    node = configuration(f"data={built.dataset}", f"protocol={path.stem}").data.adapter
+    nodes = {built.dataset: node} if "members" not in node else dict(node.members)
+    for name, adapter in nodes.items():
+        versions = get_class(adapter._target_).label_versions
+        labels = built.of(name).labels
+        assert labels is None or labels in versions
 
 
 def test_a_whole_copy_passes_with_its_classes_in_target():
@@ -142,6 +200,57 @@ def test_a_subject_that_is_not_tested_must_be_annotated_but_needs_no_clip_of_the
     assert len(protocol(untested=["18"], strict=False).apply(clips)) == 7
 
 
+def composite(**changes) -> Protocol:
+    parts = {
+        "casme2": {
+            "name": "a",
+            "classes": {"negative": ["disgust"], "positive": ["happiness"]},
+            "expected": {"clips": 5},
+        },
+        "samm": {"name": "b", "classes": {"negative": ["fear", "sadness"], "positive": ["happiness"]}},
+    }
+    options = {"dataset": "both", "classes": {"negative": [], "positive": []}, "parts": parts}
+    return protocol(**{**options, "expected": {"clips": 13, "subjects": 6}, **changes})
+
+
+def test_a_composite_takes_each_datasets_own_classes_and_keeps_subjects_of_one_name_apart():
+    clips = pd.concat([table(**WHOLE), table(**WHOLE).assign(dataset="samm")], ignore_index=True)
+    chosen = composite().apply(clips)
+    assert chosen.groupby("dataset")["emotion"].unique().map(sorted).to_dict() == {
+        "casme2": ["disgust", "happiness"],
+        "samm": ["fear", "happiness", "sadness"],
+    }
+    with pytest.raises(UserError, match="casme2: clips: 5 expected, 4 found"):
+        composite().apply(clips.iloc[1:])
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"samm": {"classes": {"other": ["fear"], "positive": []}}}, "has the classes other, positive"),
+        ({"samm": {"clases": {}}}, "clases"),
+    ],
+    ids=["other classes", "unknown field"],
+)
+def test_a_part_that_does_not_fit_is_refused(parts, named):
+    with pytest.raises(UserError, match=named):
+        composite(parts=parts)
+
+
+def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays():
+    clips = table(happiness=4).assign(action_units=["6+L12", "12", "?", "4or7"])
+    options = {"column": "action_units", "classes": {"AU6": [6], "AU12": [12], "AU4": [4]}}
+    built = protocol(**options, expected={"clips": 4, "classes": {"AU6": 1, "AU12": 2, "AU4": 0}})
+    assert built.apply(clips)["target"].tolist() == ["AU6+AU12", "AU12", "", ""]
+
+
+def test_what_is_annotated_and_in_no_class_is_named_when_clips_are_missing():
+    clips = table(**WHOLE)
+    clips.loc[0, "emotion"] = "disgusted"
+    with pytest.raises(UserError, match=r"annotated and in no class, 'disgusted': 1 \(01/EP000\)"):
+        protocol().apply(clips)
+
+
 def test_labels_of_another_dataset_are_refused_with_what_was_found():
     with pytest.raises(UserError, match=r"(?s)no clip of its classes.*anger.*happiness"):
         protocol(classes={"a": ["contempt"], "b": ["tense"]}, expected={}).apply(table(anger=1, happiness=1))
@@ -151,6 +260,8 @@ def test_labels_of_another_dataset_are_refused_with_what_was_found():
     ("changes", "named"),
     [
         ({"column": "emotions"}, "protocol.column"),
+        ({"split": "random"}, "protocol.split"),
+        ({"folds": 1}, "protocol.folds"),
         ({"classes": {"a": ["fear"], "b": ["Fear"]}}, "fear"),
         ({"classes": "fear"}, "protocol.classes"),
         ({"classes": {"a": "fear"}}, "protocol.classes"),
@@ -163,6 +274,8 @@ def test_labels_of_another_dataset_are_refused_with_what_was_found():
     ],
     ids=[
         "column",
+        "split",
+        "folds",
         "label in two classes",
         "classes no mapping",
         "labels no list",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.splits import choose_fold, leave_one_subject_out, rows_under_test
+from fdp_lightning.data.splits import choose_fold, leave_one_subject_out, make_folds, rows_under_test
 from fdp_lightning.errors import UserError
 
 SUBJECTS = st.lists(st.sampled_from(["01", "1", "010", "10", "006", "6", "spNO.1"]), min_size=2, max_size=40)
@@ -73,9 +73,69 @@ def test_a_fold_that_is_not_there_is_refused_with_those_that_are(asked):
     folds = leave_one_subject_out(table(["010", "011"]))
     with pytest.raises(UserError, match="010, 011") as caught:
         choose_fold(folds, asked)
-    assert "fold=<subject>" in str(caught.value)
+    assert "fold=<name>" in str(caught.value)
 
 
 def test_a_fold_is_chosen_by_its_name():
     folds = leave_one_subject_out(table(["010", "011"]))
     assert choose_fold(folds, "011") is folds[1]
+
+
+def labelled(**clips_of: dict[str, int]) -> pd.DataFrame:
+    """A table of so many clips of each class for each subject."""
+    rows = [("casme2", s, c) for s, counts in clips_of.items() for c, n in counts.items() for _ in range(n)]
+    return pd.DataFrame(rows, columns=["dataset", "subject", "target"]).assign(split="")
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=3, max_size=60), st.integers(2, 6))
+def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows, k):
+    clips = pd.DataFrame([("casme2", f"{s:02d}", c) for s, c in rows], columns=["dataset", "subject", "target"])
+    if clips["subject"].nunique() < k:
+        with pytest.raises(UserError, match=r"protocol\.folds"):
+            make_folds(clips, "kfold", folds=k)
+        return
+    folds = make_folds(clips, "kfold", folds=k)
+    assert len(folds) == len({fold.name for fold in folds}) == k
+    assert rows_under_test(folds) == list(range(len(clips)))
+    for fold in folds:
+        assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
+        train, test = (set(clips["subject"].iloc[list(rows)]) for rows in (fold.train_rows, fold.test_rows))
+        assert not train & test
+    assert make_folds(clips, "kfold", folds=k) == folds
+
+
+def test_k_folds_spread_the_classes_evenly_where_subjects_allow():
+    clips = labelled(**{f"{n:02d}": {"common": 6, "rare": 1} for n in range(12)})
+    for fold in make_folds(clips, "kfold", folds=4):
+        assert clips["target"].iloc[list(fold.test_rows)].value_counts().to_dict() == {"common": 18, "rare": 3}
+
+
+def test_one_dataset_is_left_out_at_a_time():
+    clips = table(["01", "01", "02", "02"], ["samm", "casme2", "samm", "smic"])
+    folds = make_folds(clips, "lodo")
+    assert [(f.name, f.test_rows) for f in folds] == [("casme2", (1,)), ("samm", (0, 2)), ("smic", (3,))]
+    assert [f.train_rows for f in folds] == [(0, 2, 3), (1, 3), (0, 1, 2)]
+    with pytest.raises(UserError, match="at least two datasets"):
+        make_folds(table(["01", "02"]), "lodo")
+
+
+def test_the_published_split_trains_on_train_and_tests_each_other_part():
+    clips = table(["a", "b", "c", "a", "d"]).assign(split=["train", "test_a", "test_b", "train", "test_a"])
+    folds = make_folds(clips, "fixed")
+    assert [(f.name, f.train_rows, f.test_rows) for f in folds] == [
+        ("test_a", (0, 3), (1, 4)),
+        ("test_b", (0, 3), (2,)),
+    ]
+    with pytest.raises(UserError, match="needs a part 'train'"):
+        make_folds(clips.assign(split=""), "fixed")
+
+
+def test_a_subject_on_both_sides_of_a_published_split_is_a_bug_that_is_caught():
+    clips = table(["a", "a"]).assign(split=["train", "test_a"])
+    with pytest.raises(AssertionError, match="trains on a subject it tests"):
+        make_folds(clips, "fixed")
+
+
+def test_subjects_that_are_not_tested_are_of_loso_alone():
+    with pytest.raises(UserError, match=r"protocol\.split=loso"):
+        make_folds(table(["a", "b"]).assign(target="x"), "kfold", untested=["a"], folds=2)

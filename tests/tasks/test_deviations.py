@@ -8,6 +8,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 
 from fdp_lightning.config import configuration
+from fdp_lightning.data.clips import clip_table
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.dataset import ready_data
@@ -101,12 +102,16 @@ def test_a_misspelt_deviation_is_refused_by_key_before_anything_is_done(
 
 
 def test_what_changes_predictions_changes_the_fingerprint_and_the_headline_does_not() -> None:
-    def of(*overrides: str) -> str:
-        return fingerprint(configuration(*overrides), Path("store"))
+    row = {"dataset": "d", "subject": "01", "clip": "c", "onset": 1, "apex": 2, "offset": 3}
+    clips = clip_table(pd.DataFrame([row])).assign(target="disgust")
+
+    def of(*overrides: str, clips: pd.DataFrame = clips) -> str:
+        return fingerprint(configuration(*overrides), Path("store"), clips)
 
     changed = ["data.sampling.rule=floor", "data.normalisation=each_set", "protocol.untested=['02']"]
     assert len({of(), *(of(override) for override in changed)}) == 4
     assert of("report.headline=oracle") == of()
+    assert len({of(), of(clips=clips.assign(target="surprise")), of(clips=clips.assign(apex=3))}) == 3
 
 
 def test_the_headline_is_no_part_of_the_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,15 @@ class FaceDataset(ABC):
         """The folder of the chosen frames: the first of its candidates that exists, or else the first."""
         return existing(self.root, self.frame_folders[self.frames])
 
+    def use_crops(self) -> None:
+        """Read the owners' own face crops instead of the chosen frames; raises UserError if there are none."""
+        if self.crops is None:
+            raise UserError(
+                f"{self.name} has no face crops of its owners (data.faces.method=official_crops).\n"
+                "  Expected CASME II, CAS(ME)², SMIC, CASME or MMEW; use data.faces.method=mtcnn."
+            )
+        self.frames = self.crops
+
     def folders(self) -> Folders:
         """Finds the clips' folders below `frame_root` without regard to case."""
         return Folders(self.frame_root())

@@ -27,8 +27,9 @@ _FILE = Path(__file__).with_suffix(".csv")
 def known_errors() -> pd.DataFrame:
     """All rows of the table, as text.
 
-    Columns: dataset, subject, clip, onset ('' where the clip's name suffices), column (of the clip table, '' for a row
-    that only says what to know of the clip), annotated, corrected, level ('official' or 'corrected'), reason, source.
+    Columns: dataset, subject, clip, onset ('' where the clip's name suffices), column (of the clip table; 'frames' for
+    files that are published as they are, '' for a row that only says what to know of the clip), annotated, corrected,
+    level ('official' or 'corrected'; '' where there is nothing to correct), reason, source.
     """
     return pd.read_csv(_FILE, dtype=str, keep_default_na=False)
 
@@ -50,7 +51,7 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
     applied = {"none": (), "official": ("official",), "corrected": ("official", "corrected")}[level]
     table = table.copy()
     for error, places in _errors_in(table):
-        if error["level"] in applied and error["column"]:
+        if error["level"] in applied:
             table.loc[places, error["column"]] = _typed(table, error["column"], error["corrected"])
     return table.sort_values(KEY, ignore_index=True)
 
@@ -61,12 +62,18 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
     for error, places in _errors_in(table):
         for _, row in table.loc[places].iterrows():
             change = ""
-            if error["column"]:
+            if error["level"]:
                 right = error["corrected"] or "unknown"
                 change = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: "
             detail = f"{change}{error['reason']} ({error['source']})"
             problems.append(Problem(clip_id(row), "known_error", detail, fatal=False))
     return problems
+
+
+def as_published(table: pd.DataFrame, column: str) -> set[str]:
+    """The clips whose `column` is known to be published as it is; their ids."""
+    known = [places for error, places in _errors_in(table) if error["column"] == column]
+    return {clip_id(table.loc[place]) for places in known for place in places}
 
 
 def _errors_in(table: pd.DataFrame) -> list[tuple[pd.Series, list[int]]]:
@@ -78,7 +85,7 @@ def _errors_in(table: pd.DataFrame) -> list[tuple[pd.Series, list[int]]]:
         same &= table["clip"].str.lower() == error["clip"].lower()
         if error["onset"]:
             same &= (table["onset"] == int(error["onset"])).fillna(False).astype(bool)
-        if error["column"]:
+        if error["column"] in table:
             same &= table[error["column"]].astype("string").fillna("") == error["annotated"]
         if same.any():
             found.append((error, table.index[same].tolist()))

@@ -1,5 +1,6 @@
 """What a user should know of a clip, in one form for all who look: annotation, listing, pictures, faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -18,3 +19,8 @@ class Problem:
     kind: str
     detail: str
     fatal: bool = True
+
+
+def some(numbers: Sequence[int], most: int = 5) -> str:
+    """The first few of some frame numbers."""
+    return ", ".join(map(str, numbers[:most])) + (" …" if len(numbers) > most else "")

@@ -1,28 +1,39 @@
 """A protocol: which clips of which labels form which classes. It is data (conf/protocol/*.yaml), not code."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.data.clips import name_clips
+from fdp_lightning.data.action_units import parse
+from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.counts import Expected
+from fdp_lightning.data.splits import SPLITS, owners
 from fdp_lightning.errors import UserError
+
+COLUMNS = ("emotion", "objective", "action_units")
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The classification task of a dataset.
+    """The classification task of a dataset, or of several.
 
     Args:
         name: as in the field and in this project's tables.
         dataset: the name of the dataset it is made for.
         labels: the annotation release, e.g. '2014'; None: the dataset's default.
-        column: 'emotion' or 'objective', the column that names the class.
+        column: 'emotion', 'objective' or 'action_units', the column that names the class. By action units a clip may
+            be of several classes or none (multi-label); its target is their names joined by '+'.
         classes: class → the labels merged into it, in the order of the predictions' columns.
+        include: clips on disk without a label ('subject/clip') → the label they are given.
         exclude: clips ('subject/clip') left out by name.
         untested: subjects that train and are never held out, as in the released code of FDP. Only to reproduce:
             a score over fewer subjects is not comparable with one over all.
-        expected: 'clips', 'subjects' and 'classes' (class → clips) as published; empty when nothing is.
+        split: how clips are shared out to folds, a name of `splits.SPLITS`.
+        folds: of `split: kfold`.
+        parts: dataset → the fields of its protocol, for a protocol over several datasets.
+        expected: see `counts.Expected`; empty when nothing is published.
         strict: counts that differ from the expected are an error.
         source: where the counts come from.
     """
@@ -32,15 +43,24 @@ class Protocol:
     classes: Mapping[str, Sequence[str]]
     labels: str | None = None
     column: str = "emotion"
+    include: Mapping[str, str] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     untested: Sequence[str] = ()
+    split: str = "loso"
+    folds: int = 5
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expected: Mapping[str, object] = field(default_factory=dict)
     strict: bool = True
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.column not in ("emotion", "objective"):
-            raise UserError(f"protocol.column is '{self.column}'; expected emotion or objective (protocol {self.name})")
+        for option, value, choices in (("column", self.column, COLUMNS), ("split", self.split, SPLITS)):
+            if value not in choices:
+                raise UserError(
+                    f"protocol.{option} is '{value}'; expected one of {', '.join(choices)} (protocol {self.name})"
+                )
+        if not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 2:
+            raise UserError(f"protocol.folds is {self.folds!r}; expected a whole number of at least 2")
         if not isinstance(self.classes, Mapping) or any(isinstance(labels, str) for labels in self.classes.values()):
             raise UserError(f"protocol.classes of {self.name}: expected class: [label, …], found {self.classes!r}")
         merged = [str(label).lower() for labels in self.classes.values() for label in labels]
@@ -53,20 +73,64 @@ class Protocol:
                 f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
                 f"found {self.untested!r}"
             )
-        counted = self.expected.get("classes", {}) if isinstance(self.expected, Mapping) else None
-        if not isinstance(self.expected, Mapping) or not isinstance(counted, Mapping):
-            raise UserError(f"protocol.expected of {self.name}: expected counts by name, found {self.expected!r}")
-        unknown = [*(set(self.expected) - {"clips", "subjects", "classes"}), *(set(counted) - set(self.classes))]
-        if unknown:
-            raise UserError(
-                f"protocol.expected of {self.name} counts {', '.join(sorted(map(str, unknown)))}; "
-                f"expected clips, subjects, and classes of {', '.join(self.classes)}"
-            )
+        for part in self.part_protocols().values():
+            if self.class_names != part.class_names:
+                raise UserError(
+                    f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
+                    f"expected {', '.join(self.class_names)}"
+                )
+        Expected.check(self.expected, self.class_names, self.name)
 
     @property
     def class_names(self) -> list[str]:
         """The classes in the order of the predictions' columns."""
         return list(self.classes)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may be of several classes at once."""
+        return self.column == "action_units"
+
+    def part_protocols(self) -> dict[str, "Protocol"]:
+        """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
+        if not self.parts:
+            return {}
+        shared = replace(self, parts={}, expected={}, source="", include={}, exclude=(), untested=(), labels=None)
+        try:
+            return {
+                dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
+                for dataset, fields in self.parts.items()
+            }
+        except TypeError as error:  # a part has a field that no protocol has
+            raise UserError(f"protocol.parts of {self.name}: {error}") from error
+
+    def of(self, dataset: str) -> "Protocol":
+        """The protocol of one dataset: this one, or its part."""
+        if not self.parts:
+            return self
+        try:
+            return self.part_protocols()[dataset]
+        except KeyError:
+            raise UserError(
+                f"protocol {self.name} has no part for {dataset}; its parts: {', '.join(self.parts)}"
+            ) from None
+
+    def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips of this protocol, with their class in a new column `target`; counts are not looked at.
+
+        Args:
+            clips: of all its datasets.
+        """
+        if self.parts:
+            chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            return pd.concat(chosen).sort_values(KEY, ignore_index=True)
+        if self.multi_label:
+            target = clips["action_units"].map(self._units)
+        else:
+            class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
+            target = clips[self.column].str.lower().map(class_of)
+        named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
+        return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The clips of this protocol, with their class in a new column `target`.
@@ -75,30 +139,16 @@ class Protocol:
             UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
                 what is not annotated.
         """
-        class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
-        target = clips[self.column].str.lower().map(class_of)
-        named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
-        absent = sorted(set(self.exclude) - set(clips["subject"] + "/" + clips["clip"]))
-        if absent and self.strict:
-            raise UserError(
-                f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
-                "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
-            )
-        unknown = sorted(set(self.untested) - set(clips["subject"]))
-        if unknown and self.strict:
-            raise UserError(
-                f"protocol {self.name} does not test subjects that are not annotated: {', '.join(unknown)}.\n"
-                f"  Annotated: {', '.join(sorted(set(clips['subject'])))}. "
-                "Mend protocol.untested, or set protocol.strict=false."
-            )
-        chosen = clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
+        if self.strict:
+            self._require_named(clips)
+        chosen = self.choose(clips)
         if chosen.empty:
             found = ", ".join(sorted(set(clips[self.column]))) or "none"
             raise UserError(
-                f"protocol {self.name} finds no clip of its classes {', '.join(class_of)}.\n"
+                f"protocol {self.name} finds no clip of its classes {', '.join(self.class_names)}.\n"
                 f"  Values of '{self.column}' in the annotation: {found}. Is this the protocol of your dataset?"
             )
-        differences = self.differences(chosen)
+        differences = self.differences(chosen, clips)
         if differences and self.strict:
             raise UserError(
                 f"protocol {self.name} expects other counts than your copy of {self.dataset} has:\n  "
@@ -108,21 +158,39 @@ class Protocol:
             )
         return chosen
 
-    def differences(self, chosen: pd.DataFrame) -> list[str]:
-        """Each count of a table of this protocol that is not as published, with the clips of the class it concerns."""
-        found: dict[str, object] = {
-            "clips": len(chosen),
-            "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
-        }
-        lines = [
-            f"{name}: {self.expected[name]} expected, {found[name]} found"
-            for name in found
-            if name in self.expected and self.expected[name] != found[name]
-        ]
-        expected_classes = self.expected.get("classes", {})
-        assert isinstance(expected_classes, Mapping)
-        for name, expected in expected_classes.items():
-            members = chosen[chosen["target"] == name]
-            if len(members) != expected:
-                lines.append(f"{name}: {expected} expected, {len(members)} found ({name_clips(members)})")
-        return lines
+    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+        """Each count that is not as published, with the clips it concerns; of the parts first.
+
+        Args:
+            chosen: from `choose`.
+            clips: from which they were chosen.
+        """
+        lines = []
+        for name, part in self.part_protocols().items():
+            own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
+            lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
+        return lines + Expected(self.expected).differences(chosen, clips, self.multi_label)
+
+    def _units(self, cell: str) -> str:
+        """The classes of a cell of action units, joined by '+'; '' where it has none of them."""
+        shown = {str(number) for number in parse(cell).numbers}
+        return "+".join(name for name, labels in self.classes.items() if shown & {str(label) for label in labels})
+
+    def _require_named(self, clips: pd.DataFrame) -> None:
+        """Raise UserError if `exclude` or `untested` names what is not annotated."""
+        for part in self.part_protocols().values():
+            part._require_named(clips[clips["dataset"] == part.dataset])
+        absent = sorted(set(self.exclude) - set(clips["subject"] + "/" + clips["clip"]))
+        if absent:
+            raise UserError(
+                f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
+                "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
+            )
+        annotated = set(owners(clips))
+        unknown = sorted(set(self.untested) - annotated)
+        if unknown:
+            raise UserError(
+                f"protocol {self.name} does not test subjects that are not annotated: {', '.join(unknown)}.\n"
+                f"  Annotated: {', '.join(sorted(annotated))}. "
+                "Mend protocol.untested, or set protocol.strict=false."
+            )

@@ -1,20 +1,50 @@
 """Splits by subject, as pure functions with hard errors."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
 
+SPLITS = ("loso", "kfold", "lodo", "fixed")
+"""What `protocol.split` may be: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
+that the dataset's owners publish."""
+
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold: `test_subject` is left out, all others train. `rows` are row numbers of the clip table."""
+    """One fold: train on `train_rows`, test on `test_rows`, row numbers of the clip table.
+
+    `name` is that of the subject, dataset or part that is held out, or the number of the fold.
+    """
 
     name: str
     train_rows: tuple[int, ...]
     test_rows: tuple[int, ...]
+
+
+def make_folds(clips: pd.DataFrame, split: str = "loso", untested: Collection[str] = (), folds: int = 5) -> list[Fold]:
+    """The folds of a protocol.
+
+    Args:
+        clips: the protocol's clip table with its class in `target`.
+        split: of `SPLITS`.
+        untested: see `leave_one_subject_out`; of no other split.
+        folds: of `kfold`.
+
+    Raises:
+        UserError: the clips cannot be split so.
+    """
+    if untested and split != "loso":
+        raise UserError(f"protocol.untested is of protocol.split=loso; the split is {split}")
+    if split == "loso":
+        return leave_one_subject_out(clips, untested)
+    if split == "kfold":
+        return grouped_k_fold(clips, folds)
+    return leave_one_dataset_out(clips) if split == "lodo" else published_split(clips)
 
 
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
@@ -29,8 +59,7 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     Raises:
         UserError: fewer than two subjects, so that nothing is left to train on, or none that is tested.
     """
-    several_datasets = clips["dataset"].nunique() > 1
-    owner = clips["dataset"] + "_" + clips["subject"] if several_datasets else clips["subject"]
+    owner = owners(clips)
     names = sorted(owner.unique())
     if len(names) < 2:
         raise UserError(
@@ -39,12 +68,81 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     tested = [name for name in names if name not in untested]
     if not tested:
         raise UserError(f"protocol.untested names every subject ({', '.join(names)}): nobody is left to test.")
-    folds = []
-    for name in tested:
-        held_out = (owner == name).to_numpy()
-        folds.append(Fold(name, tuple((~held_out).nonzero()[0]), tuple(held_out.nonzero()[0])))
-    _assert_partition(folds, owner.isin(tested).to_numpy().nonzero()[0].tolist())
+    folds = [_fold(name, (owner == name).to_numpy()) for name in tested]
+    _assert_partition(folds, owner, owner.isin(tested).to_numpy())
     return folds
+
+
+def grouped_k_fold(clips: pd.DataFrame, folds: int) -> list[Fold]:
+    """`folds` folds of whole subjects, with the classes spread over them as evenly as subjects allow.
+
+    By scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
+
+    Args:
+        clips: the protocol's clip table with its class in `target`.
+        folds: k, from 2 to the number of subjects.
+
+    Raises:
+        UserError: there are fewer subjects than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
+
+    owner = owners(clips)
+    subjects = owner.nunique()
+    if not 2 <= folds <= subjects:
+        raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the subjects there are")
+    classes = clips["target"].astype("category").cat.codes.to_numpy()
+    if np.bincount(classes).max() < folds:  # no class reaches into every fold: there is nothing to spread evenly
+        classes = np.zeros_like(classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds: they go where they can
+        held_out = [test for _, test in StratifiedGroupKFold(folds).split(clips, classes, owner)]
+    digits = len(str(folds))
+    names = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
+    masks = [np.isin(np.arange(len(clips)), test) for test in held_out]
+    made = [_fold(name, mask) for name, mask in zip(names, masks, strict=True)]
+    _assert_partition(made, owner, np.ones(len(clips), dtype=bool))
+    return made
+
+
+def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
+    """One fold per dataset of a composite, in the order of their names.
+
+    Raises:
+        UserError: fewer than two datasets.
+    """
+    names = sorted(clips["dataset"].unique())
+    if len(names) < 2:
+        raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
+    folds = [_fold(name, (clips["dataset"] == name).to_numpy()) for name in names]
+    _assert_partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
+    return folds
+
+
+def published_split(clips: pd.DataFrame) -> list[Fold]:
+    """One fold per part of the dataset but `train`, which trains each of them.
+
+    Raises:
+        UserError: the table has no part named 'train', or no other.
+    """
+    parts = clips["split"]
+    tested = sorted(set(parts) - {"train", ""})
+    if not tested or not (parts == "train").any():
+        found = ", ".join(sorted(set(parts) - {""})) or "none"
+        raise UserError(
+            f"protocol.split=fixed needs a part 'train' and another; the annotation has: {found}.\n"
+            "  Put the owners' workbook of each part into data.root, or choose protocol.split=loso."
+        )
+    train = tuple((parts == "train").to_numpy().nonzero()[0].tolist())
+    folds = [Fold(name, train, tuple((parts == name).to_numpy().nonzero()[0].tolist())) for name in tested]
+    _assert_partition(folds, owners(clips), parts.isin(tested).to_numpy())
+    return folds
+
+
+def owners(clips: pd.DataFrame) -> pd.Series:
+    """Whose each clip is: the subject, with its dataset's name before it where there are several datasets."""
+    several = clips["dataset"].nunique() > 1
+    return clips["dataset"] + "_" + clips["subject"] if several else clips["subject"]
 
 
 def rows_under_test(folds: Sequence[Fold]) -> list[int]:
@@ -52,22 +150,27 @@ def rows_under_test(folds: Sequence[Fold]) -> list[int]:
     return sorted(int(row) for fold in folds for row in fold.test_rows)
 
 
-def _assert_partition(folds: Sequence[Fold], rows: list[int]) -> None:
-    """Each of these clips is tested exactly once and none trains its own fold: a score is worth nothing without this.
-
-    Clips of subjects under test are meant; those of others are never tested.
-    """
-    if rows_under_test(folds) != rows:
-        raise AssertionError("the folds do not test every clip exactly once")
-    for fold in folds:
-        if set(fold.train_rows) & set(fold.test_rows):
-            raise AssertionError(f"fold {fold.name} trains on clips it is tested on")
-
-
 def choose_fold(folds: list[Fold], name: str | None) -> Fold:
-    """The fold of one subject; raises UserError with the names there are."""
+    """The fold of that name; raises UserError with the names there are."""
     for fold in folds:
         if fold.name == name:
             return fold
     asked = f"there is no fold '{name}'" if name is not None else "no fold was chosen"
-    raise UserError(f"{asked} (fold=<subject>). Subjects: {', '.join(fold.name for fold in folds)}")
+    raise UserError(f"{asked} (fold=<name>). Folds: {', '.join(fold.name for fold in folds)}")
+
+
+def _fold(name: str, held_out: np.ndarray) -> Fold:
+    """The fold that tests where `held_out` (bool, one per clip) is true and trains on all others."""
+    return Fold(str(name), tuple((~held_out).nonzero()[0].tolist()), tuple(held_out.nonzero()[0].tolist()))
+
+
+def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: np.ndarray) -> None:
+    """Each of the `tested` clips is tested exactly once, and no subject trains a fold that tests it.
+
+    A score is worth nothing without this.
+    """
+    if rows_under_test(folds) != tested.nonzero()[0].tolist():
+        raise AssertionError("the folds do not test every clip exactly once")
+    for fold in folds:
+        if set(owner.iloc[list(fold.train_rows)]) & set(owner.iloc[list(fold.test_rows)]):
+            raise AssertionError(f"fold {fold.name} trains on a subject it tests")

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.config import CONF_DIR
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "report", "convert")
+_TASKS = ("loso", "fold", "prepare", "check_data", "report", "convert")
 
 
 def run_task(config: DictConfig) -> None:
@@ -29,6 +29,10 @@ def run_task(config: DictConfig) -> None:
         from fdp_lightning.tasks.prepare import prepare
 
         prepare(config)
+    elif config.task == "check_data":
+        from fdp_lightning.tasks.check_data import check_data
+
+        check_data(config)
     elif config.task == "convert":
         from fdp_lightning.tasks.convert import convert
 

@@ -73,6 +73,11 @@ def check_options(config: DictConfig) -> None:
     """Refuse impossible options before a process per fold would stumble over them."""
     from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
 
+    if config.protocol.column == "action_units":
+        raise UserError(
+            f"protocol={config.protocol.name} is multi-label: it can be checked, prepared and split, but no model here "
+            "has an output per action unit yet. Choose a protocol of emotions or objective classes."
+        )
     batch_size = config.data.batch_size
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")

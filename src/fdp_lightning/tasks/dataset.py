@@ -11,13 +11,16 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from fdp_lightning.data.adapter import FaceDataset
 from fdp_lightning.data.build_store import build_store, list_sources, store_folder
 from fdp_lightning.data.clips import name_clips
+from fdp_lightning.data.composite import Composite
 from fdp_lightning.data.normalisation import check_normalisation
 from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.reading import members, read_clips
 from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.splits import Fold, leave_one_subject_out
+from fdp_lightning.data.splits import Fold, make_folds, owners
 from fdp_lightning.data.store import MANIFEST, ClipStore, DamagedStoreError, open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
@@ -51,8 +54,8 @@ class ReadyData:
     reused: bool
 
     def folds(self) -> list[Fold]:
-        """One fold for each subject that is tested under the protocol."""
-        return leave_one_subject_out(self.clips, self.protocol.untested)
+        """The folds of the protocol's split."""
+        return make_folds(self.clips, self.protocol.split, self.protocol.untested, self.protocol.folds)
 
 
 def ready_data(config: DictConfig) -> ReadyData:
@@ -64,11 +67,13 @@ def ready_data(config: DictConfig) -> ReadyData:
     sampling: Sampling = settings(Sampling, config.data.sampling)
     check_normalisation(config.data.normalisation)
     protocol = build_protocol(config)
-    root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
-    annotated = build(config.data.adapter, root=root, name=config.data.name).clips(protocol.labels)
+    dataset = open_dataset(config)
+    annotated = read_clips(dataset, protocol, config.corrections)
     chosen = protocol.apply(annotated)
-    for difference in protocol.differences(chosen):
+    for difference in protocol.differences(chosen, annotated):
         log.warning("protocol.strict=false, counts are not as published: %s", difference)
+    for member in members(dataset):
+        member.require_frames()
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     sources = list_sources(annotated)
     folder = store_folder(Path(config.data.store), config.data.name, faces, config.data.policy, sources)
@@ -90,11 +95,21 @@ def ready_data(config: DictConfig) -> ReadyData:
         protocol=protocol,
         clips=clips,
         left_out=left_out,
-        without_clips=sorted(set(annotated["subject"]) - set(clips["subject"])),
+        without_clips=sorted(set(owners(annotated)) - set(owners(clips))) if protocol.split == "loso" else [],
         store=folder,
         manifest=json.loads((folder / MANIFEST).read_text()),
         reused=reused,
     )
+
+
+def open_dataset(config: DictConfig) -> FaceDataset | Composite:
+    """The dataset of `data.root`; a synthetic one is written first, unless it is there."""
+    root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
+    dataset: FaceDataset | Composite = build(config.data.adapter, root=root, name=config.data.name)
+    if config.data.faces.get("method") == "official_crops":
+        for member in members(dataset):
+            member.use_crops()
+    return dataset
 
 
 def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> pd.Series:

@@ -67,7 +67,7 @@ def fold(config: DictConfig) -> None:
 def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
     """The plan of one fold of a run."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return FoldPlan(plain, run, data.store, data.clips, split, fingerprint(config, data.store))
+    return FoldPlan(plain, run, data.store, data.clips, split, fingerprint(config, data.store, data.clips))
 
 
 def is_finished(plan: FoldPlan) -> bool:

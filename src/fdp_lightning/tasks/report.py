@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fdp_lightning.data.clips import KEY
-from fdp_lightning.data.splits import Fold, rows_under_test
+from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
@@ -41,7 +41,7 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
     clips = data.clips.iloc[rows_under_test(folds)]
     expected = {
         "skipped_folds": data.without_clips,
-        "untested": sorted(set(data.clips["subject"]) & set(data.protocol.untested)),
+        "untested": sorted(set(owners(data.clips)) & set(data.protocol.untested)),
         "left_out": {
             str(why): [f"{subject}/{clip}" for subject, clip in zip(part["subject"], part["clip"], strict=True)]
             for why, part in data.left_out.groupby("why")

@@ -15,9 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.data.clips import KEY
 from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
@@ -53,8 +55,14 @@ def _variant(overrides: Iterable[str]) -> str:
     return name
 
 
-def fingerprint(config: DictConfig, store: Path) -> str:
-    """Twelve hexadecimal digits over all that decides the predictions: settings, clips, source code."""
+def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
+    """Twelve hexadecimal digits over all that decides the predictions: settings, clips, source code.
+
+    Args:
+        config: the configuration.
+        store: the clip store; its name stands for its frames.
+        clips: the protocol's clip table, which a corrected or edited annotation changes.
+    """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     data = {k: v for k, v in plain["data"].items() if k in ("sampling", "augmentation", "normalisation", "batch_size")}
     decisive = {
@@ -65,6 +73,7 @@ def fingerprint(config: DictConfig, store: Path) -> str:
         "trainer": plain["trainer"],
         "cpu_threads": plain["loso"]["cpu_threads"],
         "store": store.name,
+        "clips": clips[[*KEY, "apex", "split", "target"]].to_csv(index=False),
         "weights": _start_weights(plain["model"]["backbone"].get("pretrained")),
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())

@@ -1,0 +1,29 @@
+"""Several datasets as one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.errors import UserError
+
+
+class Composite:
+    """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that no subjects collide.
+
+    Args:
+        root: a folder that holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
+        members: the datasets by name.
+        name: of the whole.
+    """
+
+    def __init__(self, root: str | Path, members: Mapping[str, FaceDataset], name: str) -> None:
+        self.root = Path(root).expanduser()
+        self.table_name = name
+        for key, member in members.items():
+            if key != member.table_name:
+                raise UserError(f"data.adapter.members.{key} is the dataset {member.table_name}; expected its own name")
+        self._members = list(members.values())
+
+    def members(self) -> list[FaceDataset]:
+        """The datasets it is made of."""
+        return self._members

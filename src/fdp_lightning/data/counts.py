@@ -1,0 +1,98 @@
+"""Published counts of a protocol, and where a copy differs from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fdp_lightning.data.clips import KEY, name_clips
+from fdp_lightning.errors import UserError
+
+_COUNTS = {"clips", "subjects", "classes", "splits", "datasets"}
+
+
+def count(chosen: pd.DataFrame, class_names: Sequence[str], multi_label: bool = False) -> dict[str, Any]:
+    """Clips, subjects and clips per class of a table with its column `target`.
+
+    A subject is one of its dataset: two that share a name are two.
+    """
+    targets = chosen["target"].str.split("+").explode() if multi_label else chosen["target"]
+    found = targets.value_counts()
+    return {
+        "clips": len(chosen),
+        "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
+        "classes": {name: int(found.get(name, 0)) for name in class_names},
+    }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The published counts.
+
+    Args:
+        counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips) and 'splits'
+            (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it).
+    """
+
+    counts: Mapping[str, Any]
+
+    @staticmethod
+    def check(counts: object, class_names: Sequence[str], protocol: str) -> None:
+        """Raise UserError unless they can be meant."""
+        nested = counts.get("classes", {}) if isinstance(counts, Mapping) else None
+        if not isinstance(counts, Mapping) or not isinstance(nested, Mapping):
+            raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
+        unknown = [*(set(counts) - _COUNTS), *(set(nested) - set(class_names))]
+        if unknown:
+            raise UserError(
+                f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
+                f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
+            )
+        for name, part in counts.get("splits", {}).items():
+            Expected.check(part, class_names, f"{protocol}, {name}")
+
+    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, multi_label: bool = False) -> list[str]:
+        """Each count that is not as published, with the clips it concerns.
+
+        Args:
+            chosen: clips of the protocol, with their class in `target`.
+            clips: all from which they were chosen: a clip that is missed may be among them under another label.
+            multi_label: see `protocol.Protocol.column`.
+        """
+        classes: Mapping[str, int] = self.counts.get("classes", {})
+        found = count(chosen, list(classes), multi_label)
+        lines = [
+            f"{name}: {self.counts[name]} expected, {found[name]} found"
+            for name in ("clips", "subjects")
+            if self.counts.get(name, found[name]) != found[name]
+        ]
+        short = False
+        for name, expected in classes.items():
+            if found["classes"][name] != expected:
+                short = short or found["classes"][name] < expected
+                members = chosen[chosen["target"] == name]
+                names = f" ({name_clips(members, most=400)})" if len(members) else ""
+                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found{names}")
+        by_dataset = chosen["dataset"].value_counts()
+        for name, expected in self.counts.get("datasets", {}).items():
+            if by_dataset.get(name, 0) != expected:
+                lines.append(f"{name}: {expected} clips expected, {by_dataset.get(name, 0)} found")
+        for name, part in self.counts.get("splits", {}).items():
+            own = chosen["split"] == name
+            lines += [
+                f"{name}: {line}" for line in Expected(part).differences(chosen[own], clips[clips["split"] == name])
+            ]
+        if short or ("clips" in self.counts and len(chosen) < self.counts["clips"]):
+            lines += _left_out(chosen, clips)
+        return lines
+
+
+def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+    """The annotated clips that no class takes, by label: those that are missed may be among them."""
+    taken = pd.MultiIndex.from_frame(chosen[KEY])
+    rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(taken)]
+    return [
+        f"annotated and in no class, '{label}': {len(part)} ({name_clips(part, most=400)})"
+        for label, part in rest.groupby("emotion")
+    ]

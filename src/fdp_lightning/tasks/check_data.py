@@ -1,0 +1,159 @@
+"""`task=check_data`: is a copy complete, which clips does each protocol hold, and what is wrong with the annotation?"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.check_pictures import decode_problems, pictures, size_problems
+from fdp_lightning.data.clips import KEY, clip_id
+from fdp_lightning.data.composite import Composite
+from fdp_lightning.data.corrections import VERSION, correct
+from fdp_lightning.data.counts import count
+from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.reading import included, members
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
+from fdp_lightning.processes import cpu_count
+from fdp_lightning.tasks.build import build_protocol, settings
+from fdp_lightning.tasks.dataset import open_dataset
+from fdp_lightning.tasks.progress import clock, meter
+
+_MOST_LINES = 12
+"""Problems of one kind printed; all are in check.json."""
+
+
+def check_data(config: DictConfig) -> None:
+    """Print the table of protocols and problems, and write check.json.
+
+    Raises:
+        UserError: the copy is not as published, after everything was printed and written.
+    """
+    start = time.monotonic()
+    protocol = build_protocol(config)
+    dataset = open_dataset(config)
+    written = {member.table_name: _annotation(member, protocol) for member in members(dataset)}
+    clips = pd.concat([correct(table, config.corrections) for table in written.values()], ignore_index=True)
+    problems = [problem for table in written.values() for problem in annotation_remarks(table)]
+    for member in members(dataset):
+        problems += _looked_at(member, clips[clips["dataset"] == member.table_name], config.check_data.deep)
+    problems = list(dict.fromkeys(problems))
+    others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
+    tables = {protocol.name: _counted(protocol, clips)}
+    tables |= {name: _count_other(other, dataset, config.corrections) for name, other in others.items()}
+    chosen = tables[protocol.name]
+    if chosen["n_clips"] == 0:
+        detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
+        problems.append(Problem(config.data.name, "no_clips", detail))
+    output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json")
+    result = {
+        "dataset": config.data.name,
+        "protocol": protocol.name,
+        **{key: chosen[key] for key in ("n_clips", "n_subjects", "classes", "expected", "differences")},
+        "corrections": config.corrections,
+        "corrections_version": VERSION,
+        "deep": config.check_data.deep,
+        "problems": [{"clip": p.clip, "kind": p.kind, "detail": p.detail, "fatal": p.fatal} for p in problems],
+        "protocols": tables,
+    }
+    write_atomic(output, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    _print(config.data.name, tables, problems, chosen["differences"])
+    print(f"{len(clips)} clips looked at in {clock(time.monotonic() - start)}: {output}")
+    fatal = sum(problem.fatal for problem in problems)
+    if fatal or chosen["differences"]:
+        raise UserError(
+            f"the copy of {config.data.name} in {config.data.root} is not as published: "
+            f"{len(chosen['differences'])} counts differ, {fatal} problems are in the way of a run.\n"
+            f"  All of them by clip: {output}. Mend the copy, or see data.policy and protocol.strict."
+        )
+
+
+def _annotation(member: FaceDataset, protocol: Protocol) -> pd.DataFrame:
+    """The clip table of a dataset as it is written, with the clips its protocol includes."""
+    part = protocol.of(member.table_name)
+    _, table = member.annotations(part.labels)
+    more = [included(member, table, part, name, label) for name, label in part.include.items()]
+    return pd.concat([table, *more]).sort_values(KEY, ignore_index=True)
+
+
+def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Problem]:
+    """The problems of one dataset's folders and pictures."""
+    listings = list_folders(clips["folder"])
+    found = folder_problems(member, clips, listings)
+    shown = pictures(clips, listings)
+    found += size_problems(shown, cpu_count())
+    if deep:
+        with meter(f"Decoding {member.table_name}", "pictures") as progress:
+            found += decode_problems(shown, cpu_count(), progress)
+    return found
+
+
+def _protocols_of(dataset: str) -> dict[str, Protocol]:
+    """All protocols of the project that are made for a dataset, by name."""
+    files = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
+    # Each file says its dataset itself: composing all of them would take seconds.
+    names = [path.stem for path in files if OmegaConf.select(OmegaConf.load(path), "dataset") == dataset]
+    return {name: settings(Protocol, configuration(f"protocol={name}").protocol) for name in names}
+
+
+def _count_other(protocol: Protocol, dataset: FaceDataset | Composite, corrections: str) -> dict[str, Any]:
+    """The counts of a protocol that was not asked for; its labels may not be in this copy."""
+    try:
+        tables = [correct(_annotation(member, protocol), corrections) for member in members(dataset)]
+    except UserError as error:
+        return {"not_in_this_copy": str(error).splitlines()[0], "expected": protocol.expected}
+    return _counted(protocol, pd.concat(tables, ignore_index=True))
+
+
+def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:
+    chosen = protocol.choose(clips)
+    found = count(chosen, protocol.class_names, protocol.multi_label)
+    return {
+        "n_clips": found["clips"],
+        "n_subjects": found["subjects"],
+        "classes": found["classes"],
+        "expected": protocol.expected,
+        "differences": protocol.differences(chosen, clips),
+        "clips": [clip_id(row) for _, row in chosen.iterrows()],
+    }
+
+
+def _print(
+    dataset: str, tables: Mapping[str, Mapping[str, Any]], problems: list[Problem], differences: list[str]
+) -> None:
+    screen = Console(width=None if Console().is_terminal else 120, highlight=False)
+    table = Table(title=f"{dataset}: protocols", title_justify="left")
+    for heading in ("protocol", "clips", "subjects", "classes", "as published"):
+        table.add_column(heading, justify="right" if heading in ("clips", "subjects") else "left")
+    for name, counts in tables.items():
+        if "not_in_this_copy" in counts:
+            table.add_row(name, "-", "-", "", "its labels are not in this copy")
+            continue
+        state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing published"
+        classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
+        table.add_row(name, str(counts["n_clips"]), str(counts["n_subjects"]), classes, state)
+    screen.print(table)
+    for line in differences:
+        screen.print(f"differs: {line}", markup=False)
+    kinds = Counter(problem.kind for problem in problems)
+    for kind, number in kinds.items():
+        of_kind = [problem for problem in problems if problem.kind == kind]
+        serious = sum(problem.fatal for problem in of_kind)
+        screen.print(f"\n{kind}: {number}" + (f", {serious} in the way of a run" if serious else ""), style="bold")
+        for problem in of_kind[:_MOST_LINES]:
+            screen.print(f"  {problem.clip}  {problem.detail}", markup=False, soft_wrap=True)
+        if number > _MOST_LINES:
+            screen.print(f"  … and {number - _MOST_LINES} more")
+    if not problems:
+        screen.print("no problems")
