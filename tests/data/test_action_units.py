@@ -31,6 +31,8 @@ def either(*units: ActionUnit) -> tuple[ActionUnit, ...]:
         ("12D", [unit(12, intensity="D")]),
         ("D12+M4", [unit(12, prefix="D"), unit(4, prefix="M")]),
         ("D12E", [unit(12, prefix="D", intensity="E")]),
+        ("DL12", [unit(12, prefix="D", side="left")]),
+        ("M4R", [unit(4, prefix="M", side="right")]),
         ("4?", [unit(4, uncertain=True)]),
         ("4 ?", [unit(4, uncertain=True)]),
         ("?4", [unit(4, uncertain=True)]),
@@ -112,7 +114,8 @@ def test_zero_is_the_neutral_face_and_no_unit(cell):
         "L12R",
         "LL12",
         "12AB",
-        "DL12",
+        "LD12",
+        "DM12",
         "12M",
         "L0",
         "0?",
@@ -158,7 +161,8 @@ _UNITS = st.builds(
     intensity=st.sampled_from(["", *"ABCDE"]),
     uncertain=st.booleans(),
     static=st.booleans(),
-) | st.builds(ActionUnit, number=st.integers(1, 99), prefix=st.sampled_from("DM"), intensity=st.sampled_from(["", "D"]))
+    prefix=st.sampled_from(["", "D", "M"]),
+)
 _CELLS = st.builds(
     ActionUnits,
     units=st.lists(_UNITS, max_size=4).map(tuple),
