@@ -61,7 +61,7 @@ def refused(dataset: FaceDataset) -> str:
 # SMIC-HS
 
 
-@pytest.mark.parametrize("tree", ["HS", ".", "SMIC_all_raw/HS", "SMIC/Part 1/SMIC_all_raw/hs"])
+@pytest.mark.parametrize("tree", ["HS", ".", "SMIC_all_raw/HS", "SMIC (HS, VIS, NIR)/Part 1/SMIC_all_raw/hs"])
 @pytest.mark.parametrize("write", [layouts.smic_raw, layouts.smic_e])
 def test_both_trees_of_smic_give_the_same_table_wherever_they_lie(tmp_path, tree, write):
     write(tmp_path / tree)

@@ -16,7 +16,7 @@ from fdp_lightning.errors import UserError
 
 _CLIP = re.compile(r"s(\d{1,2})_(ne|po|su)[a-z]*_(\d{1,3})", re.IGNORECASE | re.ASCII)
 _SUBJECT = re.compile(r"s\d{1,2}", re.IGNORECASE | re.ASCII)
-_OTHER_TREE = re.compile(r"non.?micro|(?<![a-z])(?:vis|nir)(?![a-z])|^__macosx|^\.", re.IGNORECASE)
+_OTHER_TREE = re.compile(r"non.?micro|^(?!.*hs).*(?<![a-z])(?:vis|nir)(?![a-z])|^__macosx|^\.", re.IGNORECASE)
 _EMOTIONS = {"ne": "negative", "po": "positive", "su": "surprise"}
 _DEEPEST = 8  # levels of folders; a clip of the releases lies at most six below a root
 
@@ -40,7 +40,7 @@ class SMIC(FaceDataset):
 
     Args:
         root: the folder of the layout above, or one above it.
-        frames: 'raw' or 'cropped', told apart by the files' names. A clip in several such trees counts once, SMIC-E last.
+        frames: 'raw' or 'cropped', told apart by the files' names. A clip in several trees counts once, SMIC-E's last.
         name: see `FaceDataset`.
     """
 
@@ -80,7 +80,8 @@ class SMIC(FaceDataset):
                 f"  Unpack the {self.frames} ones there too, or set data.adapter.frames={kind}."
             )
         chosen = [tree for tree, kind in kinds.items() if kind == self.frames]
-        return {tree: trees[tree] for tree in sorted(chosen, key=lambda tree: not _has_emotions(trees[tree]))}
+        # SMIC-HS itself, which has folders of emotions, goes before SMIC-E.
+        return {tree: trees[tree] for tree in sorted(chosen, key=lambda tree: "" in map(_place, trees[tree]))}
 
 
 def _clip_folders(root: Path) -> Iterator[Path]:
@@ -106,22 +107,23 @@ def _tree(folder: Path, root: Path) -> Path:
     return next(subjects, folder).parent
 
 
-def _has_emotions(clips: _Clips) -> bool:
-    """Whether a tree has folders of emotions: SMIC-HS itself, which goes before SMIC-E."""
-    return any(folder.parent.name.lower() in _EMOTIONS.values() for folder in clips)
-
-
 def _kind(clips: _Clips) -> str:
     """'cropped' or 'raw': a tree is of one kind, so that an empty clip has that of its neighbours."""
     names = (file.path.name.lower() for files in clips.values() for file in files)
     return "cropped" if any(name.startswith("reg_") for name in names) else "raw"
 
 
+def _place(folder: Path) -> str:
+    """The emotion of the folder a clip lies in, '' if that is none."""
+    place = folder.parent.name.lower()
+    return place if place in _EMOTIONS.values() else ""
+
+
 def _row(folder: Path, files: list[FrameFile]) -> dict[str, object]:
     """One clip as a row; what its folder's name and place say differently becomes a remark."""
     subject, code, number = _CLIP.findall(folder.name)[0]
-    named, place = _EMOTIONS[code.lower()], folder.parent.name.lower()
-    emotion = place if place in _EMOTIONS.values() else named
+    named = _EMOTIONS[code.lower()]
+    emotion = _place(folder) or named
     remarks = [f"lies below {emotion} but is named {folder.name}; read as {emotion}"] if emotion != named else []
     if not files:
         remarks.append("its folder holds no frame; the interval is read as 0..0")
