@@ -135,9 +135,13 @@ def test_a_folder_without_a_clip_of_smic_is_refused_with_what_was_expected(tmp_p
     assert "does not exist" in refused(SMIC(tmp_path / "nowhere"))
 
 
-def test_a_root_of_smic_below_a_folder_named_like_a_subject_is_no_subject(tmp_path):
-    layouts.smic_raw(tmp_path / "s9" / "data")
-    assert SMIC(tmp_path / "s9" / "data").frame_root() == tmp_path / "s9" / "data"
+def test_a_clip_of_smic_without_a_subject_folder_does_not_take_one_above_root_for_it(tmp_path):
+    root = tmp_path / "s9" / "data"
+    layouts.pictures(root / "some" / "s3_su_7", ["image000005.bmp", "image000006.bmp"])
+    assert SMIC(root).frame_root() == root / "some"
+    assert table(SMIC(root), "subject", "clip", "onset", "offset", "emotion") == [
+        ["03", "s03_sur_07", 5, 6, "surprise"]
+    ]
 
 
 # CASME
