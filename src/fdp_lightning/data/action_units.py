@@ -15,7 +15,7 @@ _SEPARATORS = re.compile(r"[+,、;/&]")
 _OR = re.compile(r" ?(?:or|或) ?", re.IGNORECASE)
 _ALTERNATIVE = "\0"  # what a written "or" is while a cell is taken apart
 _UNIT = re.compile(
-    r"(?P<doubt_before>\?*)(?:AUS?)?(?P<before>[LRDM]?)(?:AU)?(?P<number>[0-9]{1,3})(?:\.0*)?"
+    r"(?P<doubt_before>\?*)(?:AUS?)?(?P<prefix>[DM]?)(?P<before>[LR]?)(?:AU)?(?P<number>[0-9]{1,3})(?:\.0*)?"
     r"(?P<first>[A-ELR]?)(?P<second>[A-ELR]?)(?P<marks>(?:\?|\(K\))*)",
     re.IGNORECASE | re.ASCII,
 )
@@ -138,11 +138,11 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
     match = _UNIT.fullmatch(word)
     if match is None or int(match["number"]) > _LARGEST:
         return ""
-    before, first, second = (match[name].upper() for name in ("before", "first", "second"))
+    prefix, before, first, second = (match[name].upper() for name in ("prefix", "before", "first", "second"))
     marks = match["doubt_before"] + match["marks"].upper()
     number = int(match["number"])
     if number == 0:
-        return "0" if not (before or first or second or marks) else ""
+        return "0" if not (prefix or before or first or second or marks) else ""
     sides = [letter for letter in (before, first, second) if letter in _SIDES]
     intensities = [letter for letter in (first, second) if letter and letter in "ABCDE"]
     if len(sides) > 1 or len(intensities) > 1:  # two of a kind contradict each other
@@ -153,7 +153,7 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
         intensity=cast(Intensity, intensities[0] if intensities else ""),
         uncertain="?" in marks,
         static="K" in marks,
-        prefix=cast(Prefix, before if before in "DM" else ""),
+        prefix=cast(Prefix, prefix),
     )
 
 

@@ -1,0 +1,65 @@
+"""CASME, the first of the family."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.workbook import find_workbook, padded, read_sheet
+
+_COLUMNS = {
+    "subject": "Subject",
+    "clip": "Filename",
+    "onset": "OnsetF",
+    "apex": "ApexF1",
+    "offset": "OffsetF",
+    "action_units": "AU",
+    "emotion": "Emotion",
+}
+
+
+class CASME(FaceDataset):
+    """CASME: 189 micro-expressions of 18 subjects at 60 fps, 1280×720 or 640×480 colour (by camera; unchecked).
+
+    Paper: Yan et al., "CASME database: A dataset of spontaneous micro-expressions collected from neutralized faces",
+    FG 2013. Counted in a copy: tense 68, disgust 45, repression 39, surprise 20, happiness 7, sadness 6, contempt 2,
+    fear 2.
+
+    Layout under `root`; the folders above the subjects' differ between copies, `root` itself may be one::
+
+        casme.xlsx
+        Selected/sub01/EP01_5/EP01_5-12.jpg       numbers padded to 3 digits in later subjects
+        Cropped/sub01/EP01_5/reg_EP01_5-12.jpg    the owners' crops
+
+    Quirks: a folder can hold several clips (06/EP02_5 holds six), so the onset tells them apart, and a folder's frames
+    outside a clip's interval are normal. Two apex frames are annotated; ApexF1 is read, ApexF2 is not.
+
+    Args:
+        root: the folder of the layout above.
+        frames: 'selected' or 'cropped'.
+        name: see `FaceDataset`.
+    """
+
+    name = "casme"
+    fps = 60.0
+    request_page = "casme.psych.ac.cn"
+    label_versions = ("v1",)
+    workbook = "casme.xlsx"
+    frame_folders: ClassVar = {
+        "selected": ("Selected", "CASME_selected", "."),
+        "cropped": ("Cropped", "CASME_cropped"),
+    }
+    crops = "cropped"
+    recordings = frozenset({"selected", "cropped"})
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        path = find_workbook(self.root, self.workbook, self.request_page)
+        rows = read_sheet(path, _COLUMNS)
+        subject = padded(rows["subject"], 2)
+        folders = self.folders()
+        return path, rows.assign(
+            subject=subject,
+            emotion=rows["emotion"].str.lower(),
+            folder=[folders.find(f"sub{s}", clip) for s, clip in zip(subject, rows["clip"], strict=True)],
+        )

@@ -1,0 +1,79 @@
+"""4DME, its micro-expressions as the grey camera saw them."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.workbook import find_workbook, read_sheet
+
+_COLUMNS = {
+    "subject": "sub_ID",
+    "clip": "fold_name",
+    "onset": "Onset",
+    "apex": "Apex",
+    "offset": "Offset",
+    "action_units": "AUs",
+    "emotion": "Emotion",
+}
+_CLASSES = ("Positive", "Negative", "Surprise", "Repression", "Others")
+_SEPARATORS = re.compile(r"[\s+,，、;；/&]+(?:and\s+)?")
+
+
+class FourDME(FaceDataset):
+    """4DME: 267 micro-expressions; the grey camera is read, at 60 fps (from the literature, unchecked).
+
+    Paper: Li et al., "4DME: A spontaneous 4D micro-expression dataset with multimodalities", IEEE TAFFC 14(4), 2023.
+
+    Layout under `root`::
+
+        4DME_Labelling_Micro_release v1.xlsx
+        gray_micro/<sub_ID>/<fold_name>/    a clip's frames
+
+    Quirks: emotions can be combined; the table says 'negative+repression', in small letters and alphabetical order.
+    A row without an emotion takes those whose own column (Positive to Others) is marked. "(k)" after an action unit
+    means that it is static. The columns of single units, 'eye blink' and 'Total' are not read.
+
+    Args:
+        root: the folder of the layout above.
+        frames: 'gray'.
+        name: see `FaceDataset`.
+    """
+
+    name = "fourdme"
+    fps = 60.0
+    request_page = "oulu.fi (Center for Machine Vision)"
+    label_versions = ("v1",)
+    workbook = "4DME_Labelling_Micro_release v1.xlsx"
+    frame_folders: ClassVar = {"gray": ("gray_micro", "4DME/gray_micro")}
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        path = find_workbook(self.root, self.workbook, self.request_page)
+        rows = read_sheet(path, _COLUMNS, optional={name: name for name in _CLASSES})
+        written = [_emotions(cell) for cell in rows["emotion"]]
+        marked = [
+            "+".join(sorted(name.lower() for name in _CLASSES if row[name] not in ("", "0")))
+            for _, row in rows.iterrows()
+        ]
+        folders = self.folders()
+        return path, rows.assign(
+            emotion=[emotion or other for emotion, other in zip(written, marked, strict=True)],
+            folder=[folders.find(*names) for names in zip(rows["subject"], rows["clip"], strict=True)],
+            remark=[_remark(emotion, other) for emotion, other in zip(written, marked, strict=True)],
+        )
+
+
+def _emotions(cell: str) -> str:
+    """The emotions of a cell in small letters and alphabetical order, with '+' between them."""
+    return "+".join(sorted({word for word in _SEPARATORS.split(cell.lower()) if word}))
+
+
+def _remark(written: str, marked: str) -> str:
+    """What the column of emotions and those of the single emotions say differently."""
+    if not marked or written == marked:
+        return ""
+    if not written:
+        return f"the emotion is blank; read from the columns marked: {marked}"
+    return f"the emotion is {written}, the columns marked are {marked}; read as the first"
