@@ -335,19 +335,21 @@ def test_dfme_the_training_part_alone_will_do_and_another_alone_will_not(tmp_pat
 def test_dfme_passes_over_workbooks_that_are_no_annotation_and_takes_that_with_action_units(tmp_path):
     layouts.dfme(tmp_path)
     write_workbook(tmp_path / "a training plan.xlsx", Sheet1=[["Week", "Distance"], [1, 10]])
-    write_workbook(tmp_path / "test_annotators.xlsx", Sheet1=[["Subject", "Age"], ["sub0003", 20]])
+    trial = ["sub0099", "sub0099_01", 1, 2, 3, "anger", 0, 500, "4"]
+    write_workbook(tmp_path / "test_annotators.xlsx", Sheet1=[layouts.DFME_HEADER, *[trial] * 9])
+    (tmp_path / layouts.DFME_FILES["test_b"]).unlink()
+    write_workbook(tmp_path / "test_b.xlsx", Sheet1=[["Filename"], ["sub0099_01"]])
     header = [*layouts.DFME_HEADER[:8], None]
     bare = ["sub0003", "sub0003_01", 12, 20, 31, "disgust", 2, 500, None]
     path = write_workbook(tmp_path / "all_train_clips.xlsx", Sheet1=[header, bare])
     source, clips = DFME(tmp_path).annotations()
     assert source == str(tmp_path / layouts.DFME_FILES["train"])
-    assert len(clips) == 4
+    assert clips["split"].tolist() == ["train", "train", "test_a"]
     (tmp_path / layouts.DFME_FILES["train"]).unlink()
     assert DFME(tmp_path).annotations()[0] == str(path)
 
 
 def test_dfme_a_clip_of_one_part_is_not_looked_for_in_the_folder_of_another(tmp_path):
     layouts.dfme(tmp_path)
-    write_frames(tmp_path / "test_data_B" / "sub0003_01", range(12, 32))
-    assert missing_frames(DFME(tmp_path).clips()) == []
-    assert "test_data_B" not in DFME(tmp_path).clips()["folder"][0]
+    write_frames(tmp_path / "1 test_B" / "1 test_B" / "sub0003_01", range(12, 32))
+    assert "DFME_train" in DFME(tmp_path).clips()["folder"][0]
