@@ -101,6 +101,28 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int], sheet: str | i
     return _table(raw, columns)
 
 
+def other_rows(path: Path) -> list[list[str]]:
+    """The rows of all sheets but the first, blank cells left out; for lists whose order of columns is not known.
+
+    Raises:
+        UserError: not a workbook.
+    """
+    with _open(path) as book:
+        sheets = range(1, len(book.sheet_names))
+    rows = [row for sheet in sheets for row in _cells(path, sheet).itertuples(index=False)]
+    return [[cell.strip() for cell in row if cell.strip()] for row in rows]
+
+
+def sheet_or_first(path: Path, name: str) -> str | int:
+    """The sheet of this name without regard to case, or the first where there is none: copies lose such names.
+
+    Raises:
+        UserError: not a workbook.
+    """
+    with _open(path) as book:
+        return next((sheet for sheet in book.sheet_names if str(sheet).strip().lower() == name.lower()), 0)
+
+
 def header_row_of(path: Path, headers: Iterable[str], within: int = 40) -> int:
     """The Excel row (from 1) that holds most of `headers`; 1 if there is none (read_sheet will say so)."""
     wanted = {_plain(header) for header in headers}
@@ -146,10 +168,10 @@ def _open(path: Path) -> pd.ExcelFile:
     try:
         return pd.ExcelFile(path, engine="openpyxl")
     except Exception as error:  # whatever a zip, an XML parser and openpyxl may find wrong with a foreign file
-        raise UserError(
-            f"{path} cannot be read as an Excel workbook ({error}).\n"
-            "  Expected the .xlsx of the release, neither encrypted nor converted; copy it again."
-        ) from error
+        remedy = "Expected the .xlsx of the release, neither encrypted nor converted; copy it again."
+        if path.suffix.lower() == ".xls":
+            remedy = "Expected an .xlsx: open the file in a spreadsheet program and save it as .xlsx beside this one."
+        raise UserError(f"{path} cannot be read as an Excel workbook ({error}).\n  {remedy}") from error
 
 
 def _plain(header: str) -> str:

@@ -1,0 +1,123 @@
+"""CAS(ME)²."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.workbook import find_workbook, other_rows, read_headerless_sheet
+from fdp_lightning.errors import UserError
+
+_ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
+_COLUMNS = {name: place for place, name in enumerate(_ORDER)}
+_CODES = {
+    "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
+    "happy3": "0505", "happy4": "0507", "happy5": "0508",
+}  # fmt: skip
+"""The videos' codes as sheet 3 has them, for a copy whose sheet 3 is missing or damaged."""
+
+
+class CASMESquared(FaceDataset):
+    """CAS(ME)²: 57 micro-expressions of 14 subjects, 357 with the macro-expressions of 22, at 30 fps, 640×480 colour.
+
+    Paper: Qu et al., "CAS(ME)²: A database for spontaneous macro-expression and micro-expression spotting and
+    recognition", IEEE TAFFC 9(4), 2018.
+
+    Layout under `root`::
+
+        CAS(ME)^2code_final.xlsx                      three sheets without headers: clips, participants, videos
+        selectedpic/s26/disgust1_1/img371.jpg         the clips
+        cropped/26/disgust1_1/…                       the owners' crops, of 341 of the 357 clips
+        rawpic/s26/26_0101disgustingteeth/img001.jpg  whole recordings, named by subject and video
+
+    Quirks: the clips' sheet counts participants 1 to 22, the folders and this table go by the raw subject id ('15' to
+    '40'); 44 macro rows have the offset 0, for not observed: the apex is taken and `remark` says so; the apex of four
+    macro rows lies outside their interval; some AU cells are blank or say '14or23'; a self-report says 'happyiness'.
+
+    Labels 'micro' are the micro-expressions alone, 'all' also the macro-expressions.
+
+    Args:
+        root: the folder of the layout above.
+        frames: 'selected', 'cropped' or 'raw'.
+        name: see `FaceDataset`.
+    """
+
+    name = "casme_sq"
+    fps = 30.0
+    request_page = "casme.psych.ac.cn"
+    label_versions = ("micro", "all")
+    workbooks: ClassVar = ("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final(Updated).xlsx", "CAS(ME)2code_final.xlsx")
+    frame_folders: ClassVar = {"selected": ("selectedpic",), "cropped": ("cropped",), "raw": ("rawpic",)}
+    crops = "cropped"
+    recordings = frozenset({"raw"})
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        path = find_workbook(self.root, self.workbooks[0], self.request_page, *self.workbooks[1:])
+        rows = read_headerless_sheet(path, _COLUMNS)
+        marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
+        # Prose has none of the three; a clip that lacks one of them stays, so that it is reported.
+        rows = rows[pd.concat(marks, axis=1).sum(axis=1) >= 2].reset_index(drop=True)
+        if version == "micro":
+            rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
+        ids, codes = _lists(path)
+        unknown = sorted(set(rows["participant"]) - set(ids) - {""})
+        if unknown:
+            raise UserError(
+                f"{path}: no subject id for participant {', '.join(unknown)} in the second sheet.\n"
+                "  Expected rows such as 15, s15, 1 there; copy the workbook again from the release."
+            )
+        subjects = [ids.get(participant, "") for participant in rows["participant"]]
+        rows = _unobserved(rows.assign(subject=subjects, emotion=rows["emotion"].str.lower()))
+        return path, rows.assign(folder=self._folder_of(rows, codes))
+
+    def _folder_of(self, rows: pd.DataFrame, codes: dict[str, str]) -> list[str]:
+        folders = self.folders()
+        if self.frames == "raw":
+            return [
+                _recording(Path(folders.find(f"s{row.subject}")), f"{row.subject}_{codes.get(_video(row.clip), '?')}")
+                for row in rows.itertuples()
+            ]
+        prefix = "" if self.frames == "cropped" else "s"
+        return [folders.find(f"{prefix}{row.subject}", str(row.clip)) for row in rows.itertuples()]
+
+
+def _recording(parent: Path, start: str) -> str:
+    """The subject's folder whose name begins so ('26_0101'): what follows is an English title."""
+    names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
+    return str(parent / next((name for name in names if name.lower().startswith(start)), start))
+
+
+def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Participant → raw subject id, and video → code, found by their form in whatever order of columns."""
+    ids: dict[str, str] = {}
+    codes = dict(_CODES)
+    for cells in other_rows(path):
+        folders = [cell[1:] for cell in cells if re.fullmatch(r"[sS]\d+", cell)]
+        names = [cell.lower() for cell in cells if re.fullmatch(r"[A-Za-z]{2,}\d+", cell)]
+        numbers = [cell for cell in cells if cell.isdigit() and cell not in folders]
+        if folders and numbers:
+            ids.setdefault(numbers[0], folders[0])
+        elif names and numbers:
+            codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
+    return ids, codes
+
+
+def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
+    """The apex in place of an offset 0, no apex in place of 0, and what was changed in `remark`."""
+    no_apex = _numbers(rows["apex"]) == 0
+    apex = rows["apex"].mask(no_apex, "")
+    no_offset = (_numbers(rows["offset"]) == 0) & _numbers(apex).notna()
+    remarks = no_apex.map({True: "apex 0 is read as unknown", False: ""})
+    remarks = remarks.mask(no_offset, "offset 0 stands for not observed; the apex is read for it")
+    return rows.assign(apex=apex, offset=rows["offset"].mask(no_offset, apex), remark=remarks)
+
+
+def _video(clip: str) -> str:
+    """The video of a clip: 'anger1' of 'anger1_2'."""
+    return clip.rpartition("_")[0].lower()
+
+
+def _numbers(cells: pd.Series) -> pd.Series:
+    return pd.to_numeric(cells, errors="coerce")

@@ -1,0 +1,126 @@
+"""DFME."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.workbook import read_sheet, require_folder
+from fdp_lightning.errors import UserError
+
+_COLUMNS = {
+    "subject": "Subject",
+    "clip": "Filename",
+    "onset": "OnsetFrame",
+    "apex": "ApexFrame",
+    "offset": "OffsetFrame",
+    "fps": "Fps",
+}
+_EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
+_TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
+_SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
+"""What the names of a split's workbook and folder contain, in small letters; none of them is documented."""
+
+
+class DFME(FaceDataset):
+    """DFME: 1856 + 474 + 299 micro-expressions of 176 + 42 + 41 subjects (train, test A, test B), 1024×768 grey.
+
+    Paper: Zhao et al., "DFME: A new benchmark for dynamic facial micro-expression recognition", IEEE TAFFC 15(3), 2024.
+    Recorded at 500, 300 and 200 fps, which the annotation says for each clip. No subject is in two parts.
+
+    Layout under `root` (the folders are a guess, for no page states them)::
+
+        training_full_with_AU.xlsx, test_A_….xlsx, test_B_….xlsx   found by 'train', 'test_A' and 'test_B' in the name
+        train_data/sub0003_01/00012.png                            folders of the parts are found likewise
+        sub0003_01/00012.png                                       or all clips in one folder
+
+    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; the labels of a test part may be withheld, their
+    emotion is '' then. Without workbooks of the test parts, or without intervals in them, the table holds the training
+    part alone.
+
+    Args:
+        root: the folder of the layout above.
+        name: see `FaceDataset`.
+    """
+
+    name = "dfme"
+    fps = 500.0  # of most clips; the table has that of each
+    request_page = "mea-lab-421.github.io"
+    label_versions = ("released",)
+    frame_folders: ClassVar = {"selected": (".",)}
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        require_folder(self.root, self.request_page)
+        workbooks = self._workbooks()
+        if "train" not in workbooks:
+            there = sorted(path.name for path in self.root.glob("*.[xX][lL][sS]*")) or ["none"]
+            raise UserError(
+                f"the annotation workbook of the training part is missing in {self.root}.\n"
+                f"  Expected 'train' in its name; workbooks in that folder: {', '.join(there)}\n"
+                "  Copy it there from the dataset's release."
+            )
+        path, train = _read(workbooks["train"], _COLUMNS | _EMOTION, _UNITS)
+        parts = [train.assign(split="train")]
+        for split in sorted(workbooks.keys() - {"train"}):
+            # A list of test clips without their intervals is no annotation; the protocol's count says what is missing.
+            with suppress(UserError):
+                parts.append(_read(workbooks[split], _COLUMNS, _EMOTION | _UNITS)[1].assign(split=split))
+        rows = pd.concat(parts, ignore_index=True)
+        return path, rows.assign(
+            fps=pd.to_numeric(rows["fps"], errors="coerce").astype("float64"),
+            emotion=rows["emotion"].str.lower(),
+            folder=self._folder_of(rows),
+        )
+
+    def _workbooks(self) -> dict[str, list[Path]]:
+        """The workbooks of each part that has some."""
+        found: dict[str, list[Path]] = {}
+        for pattern in ("*", "*/*", "*/*/*"):
+            if pattern == "*/*/*" and "train" in found:
+                break  # so deep lie the clips' folders, thousands of them
+            for path in sorted(self.root.glob(f"{pattern}.[xX][lL][sS]*")):
+                split = _split_of(path.stem)
+                if split and path.is_file() and not path.name.startswith(("~", ".")):  # '~$x.xlsx': open in Excel
+                    found.setdefault(split, []).append(path)
+        return found
+
+    def _folder_of(self, rows: pd.DataFrame) -> list[str]:
+        folders = self.folders()
+        parents = {split: _parents(folders.root, split) for split in _SPLITS}
+        places = [[folders.find(*parent, row.clip) for parent in parents[row.split]] for row in rows.itertuples()]
+        return [next((place for place in those if Path(place).is_dir()), those[0]) for those in places]
+
+
+def _split_of(name: str) -> str | None:
+    """'train', 'test_a' or 'test_b' of the name of a workbook or folder."""
+    return next((split for split, form in _SPLITS.items() if re.search(form, name.lower())), None)
+
+
+def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
+    """The folders that may hold the clips of a part, as path parts below the root: the part's own, then the root."""
+    if not root.is_dir():
+        return [()]
+    own = [path for path in sorted(root.iterdir()) if _split_of(path.name) == split and path.is_dir()]
+    # An archive unpacked into a folder of its own name lies one deeper.
+    inner = [path / path.name for path in own if (path / path.name).is_dir()]
+    return [*(path.relative_to(root).parts for path in inner + own), ()]
+
+
+def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
+    """The workbook with the most action units, and its rows; those that lack a column are passed over.
+
+    Raises:
+        UserError: none has the columns; what the first lacks is said.
+    """
+    tables, errors = [], []
+    for path in paths:
+        try:
+            tables.append((path, read_sheet(path, columns, optional=optional)))
+        except UserError as error:
+            errors.append(error)
+    if not tables:
+        raise errors[0]
+    return max(tables, key=lambda found: int((found[1]["action_units"] != "").sum()))
