@@ -19,6 +19,10 @@ _CODES = {
 """The videos' codes as sheet 3 has them, for a copy whose sheet 3 is missing or damaged."""
 
 
+_IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
+"""Participant → raw subject id, both ascending, for a copy whose sheet 2 is missing or damaged."""
+
+
 class CASMESquared(FaceDataset):
     """CAS(ME)²: 57 micro-expressions of 14 subjects, 357 with the macro-expressions of 22, at 30 fps, 640×480 colour.
 
@@ -101,7 +105,7 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
-    return ids, codes
+    return ids or dict(_IDS), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
