@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdp_lightning.data.splits import choose_fold, leave_one_subject_out, make_folds, rows_under_test
@@ -87,6 +87,7 @@ def labelled(**clips_of: dict[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "subject", "target"]).assign(split="")
 
 
+@settings(deadline=None)  # the first call imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=3, max_size=60), st.integers(2, 6))
 def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows, k):
     clips = pd.DataFrame([("casme2", f"{s:02d}", c) for s, c in rows], columns=["dataset", "subject", "target"])
@@ -98,6 +99,7 @@ def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows, k):
     assert len(folds) == len({fold.name for fold in folds}) == k
     assert rows_under_test(folds) == list(range(len(clips)))
     for fold in folds:
+        assert fold.test_rows
         assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
         train, test = (set(clips["subject"].iloc[list(rows)]) for rows in (fold.train_rows, fold.test_rows))
         assert not train & test
