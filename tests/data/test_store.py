@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.data.build_store import build_store, list_sources, store_folder
+from fdp_lightning.data.build_store import build_store
 from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.clips import clip_id
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.sources import list_sources, store_folder
 from fdp_lightning.data.store import FRAMES, INDEX, MANIFEST, DamagedStoreError, open_store
 from fdp_lightning.errors import UserError
 
