@@ -64,14 +64,14 @@ def build_store(
     parts = parts_of(folder, settings)
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
-            _prepare_missing(parts, folder, sources, workers, progress, donors)
             try:
-                if not _is_whole(folder):  # another process may have finished it
+                # Another process may have finished it, before we began or while we prepared.
+                if not _is_whole(folder):
+                    _prepare_missing(parts, folder, sources, workers, progress, donors)
+                if not _is_whole(folder):
                     _join(folder, parts, clips, sources, policy)
-            except (
-                _MissingPartError
-            ):  # another process, done with a store that shares its clips with ours, removed them
-                continue
+            except _MissingPartError:
+                continue  # another process is done with a store that shares clips with ours, and removed them
             parts.remove()
             return
     raise RuntimeError(f"clips prepared in {parts.folder} were gone or damaged {_ATTEMPTS} times when they were joined")

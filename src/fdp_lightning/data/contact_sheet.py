@@ -15,7 +15,7 @@ _LONGEST = 60_000
 """Rows of pixels that a PNG viewer still opens; subjects beyond it are left out, and the title says so."""
 _PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
 _FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
-_EDGE, _GAP, _HEADER, _CAPTION, _SUBJECT = 18, 14, 58, 42, 64
+_EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 64
 
 
 def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
@@ -34,7 +34,7 @@ def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: i
     """
     clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
     subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]
-    cell_width, row_height = 2 * side + _GAP, side + _CAPTION
+    cell_width, row_height = 2 * side + _BETWEEN + _GAP, side + _CAPTION
     shown = subjects[: (_LONGEST - _HEADER) // row_height]
     columns = min(pairs, max((len(of_one) for _, of_one in shown), default=1))
     width = max(2 * _EDGE + _SUBJECT + columns * cell_width, 560)
@@ -71,9 +71,8 @@ def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: 
         # A few pixels made larger show what the model sees; a large frame is averaged down.
         method = cv2.INTER_AREA if store.size > side else cv2.INTER_CUBIC
         scaled = cv2.resize(picture, (side, side), interpolation=method)
-        x = left + place * side
+        x = left + place * (side + _BETWEEN)
         sheet[top : top + side, x : x + side] = scaled if scaled.ndim == 3 else scaled[..., None]
-    cv2.line(sheet, (left + side, top), (left + side, top + side - 1), _PAPER, 1)
     name = _fitting(str(clip["clip"].iloc[0]), 2 * side, _NAME_SCALE)
     _write(sheet, name, (left, top + side + 12), _INK)
     frames = f"{numbers[0]} | {numbers[second]}"

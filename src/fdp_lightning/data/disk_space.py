@@ -31,14 +31,14 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
-        ready = [source for source in sources if parts.read(source) is not None]
-        written, size = sum(parts.path(source).stat().st_size for source in ready), parts.settings.size
+        ready, frames, written = 0, 0, 0
+        for prepared in map(parts.read, sources):
+            if prepared is not None:
+                ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
         # What is ready tells grey from colour; before that the smaller of the two is told.
-        per_frame = written / max(1, sum(len(source.files) for source in ready)) or size**2
+        per_frame = written / frames if frames else parts.settings.size**2
         store = per_frame * sum(len(source.files) for source in sources)
-        kept = (
-            f"  The {len(ready)} clips that are prepared are kept in {parts.folder}: the same command goes on there.\n"
-        )
+        kept = f"  The {ready} clips that are prepared are kept in {parts.folder}: the same command goes on there.\n"
         raise UserError(
             f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
             f"  The store takes about {_size(store)}, and as much again while it is built; {_size(written)} of that is "

@@ -13,7 +13,7 @@ from fdp_lightning.tasks.progress import clock
 
 
 def prepare(config: DictConfig) -> None:
-    """Build or find the store and say what was wrong with the clips; prepare.json and a contact sheet lie in its folder."""
+    """Build or find the store, say what was wrong with the clips, and leave prepare.json and a contact sheet in it."""
     start = time.monotonic()
     data = ready_data(config)
     manifest = data.manifest
