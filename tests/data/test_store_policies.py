@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.clips import clip_id
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.sources import list_sources
-from fdp_lightning.data.store import open_store
+from fdp_lightning.data.store import FRAMES, INDEX, MANIFEST, open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.ready_store import ready_store
 
@@ -226,3 +227,32 @@ def test_what_was_prepared_before_a_refusal_is_not_prepared_again(clips, tmp_pat
     build(tmp_path / "stores", clips)
     assert prepared[3:] == [clip_id(clips.iloc[1])]
     assert len(list((tmp_path / "stores").iterdir())) == 1
+
+
+def test_the_command_line_tells_a_file_whose_name_is_no_text_and_a_disk_full_after_the_build(
+    clips, small_copy, run_cli, tmp_path
+):
+    path = image(clips, 1, 3)
+    path.unlink()
+    path.with_name(os.fsdecode(b"img\xff" + path.name.encode())).write_bytes(b"")
+    command = ["task=prepare", "data=casme2", "protocol=casme2_5c_249", "++protocol.strict=false", "data.workers=1"]
+    command += [
+        f"data.root={small_copy}",
+        f"data.store={tmp_path / 'stores'}",
+        "data.policy=clip",
+        "data.faces.size=16",
+    ]
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, limit[1]))  # the store's files are smaller, the sheet is larger
+    try:
+        answer = run_cli(*command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert f"{clip_id(clips.iloc[1])}  unreadable_image: " in answer.stdout
+    assert "\\udcff" in answer.stdout
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert f"no space left for prepare.json and the contact sheet in {tmp_path / 'stores'}" in answer.stderr
+    (folder,) = (tmp_path / "stores").iterdir()
+    assert open_store(folder).holds(clips).all()
+    assert {path.name for path in folder.iterdir()} == {FRAMES, INDEX, MANIFEST, "prepare.json"}

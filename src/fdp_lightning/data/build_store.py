@@ -21,7 +21,7 @@ from fdp_lightning.data.sources import ClipSource, whole_fingerprint
 from fdp_lightning.data.store import FORMAT, FRAMES, INDEX, MANIFEST, render_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
-from fdp_lightning.processes import forkserver
+from fdp_lightning.processes import end_with_parent, forkserver
 
 POLICIES = ("strict", "clip", "skip")
 Progress = Callable[[int, int], None]
@@ -118,7 +118,7 @@ def _each(work: Callable[[ClipSource], None], sources: list[ClipSource], workers
     if workers <= 1 or len(sources) <= 1:
         yield from map(work, sources)
         return
-    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=forkserver(), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=forkserver(), initializer=_begin_worker) as pool:
         try:
             yield from pool.map(work, sources)
         except BaseException:
@@ -126,10 +126,11 @@ def _each(work: Callable[[ClipSource], None], sources: list[ClipSource], workers
             raise
 
 
-def _one_thread() -> None:
-    """Several processes with a thread per core each would only wait for one another."""
+def _begin_worker() -> None:
     import torch
 
+    end_with_parent()
+    # Several processes with a thread per core each would only wait for one another.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

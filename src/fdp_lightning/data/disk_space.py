@@ -29,7 +29,7 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if not is_full(error):
             raise
         ready, frames, written = 0, 0, 0
         for prepared in map(parts.read, sources):
@@ -46,6 +46,11 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
         ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error means that the disk, a quota or a limit is full."""
+    return error.errno in _NO_SPACE
 
 
 def _size(n_bytes: float) -> str:
