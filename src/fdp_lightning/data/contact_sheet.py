@@ -15,7 +15,7 @@ _LONGEST = 60_000
 """Rows of pixels that a PNG viewer still opens; subjects beyond it are left out, and the title says so."""
 _PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
 _FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
-_EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 64
+_EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
 
 
 def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
