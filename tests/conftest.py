@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from fdp_lightning.data.build_store import build_store, list_sources, store_folder
+from fdp_lightning.data.build_store import build_store
 from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.sources import list_sources, store_folder
 from fdp_lightning.data.store import ClipStore, open_store
 from fdp_lightning.data.synthetic import SyntheticFaces
 

@@ -11,17 +11,22 @@ WORKBOOK = "CASME2-coding-20190701.xlsx"
 CASME2 = ("data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", "data.workers=1")
 
 
+def whole(store: Path) -> set[Path]:
+    """What lies in the folder of the stores, but for prepared clips, which a refused build keeps for the next start."""
+    return {path for path in store.rglob("*") if not path.relative_to(store).parts[0].endswith(".building")}
+
+
 @pytest.fixture
 def mistake(run_cli, tmp_path):
     """Run a command that must be refused, and give its message; nothing half-written may stay."""
 
     def run(*arguments: str, store: Path = tmp_path / "stores") -> str:
-        before = set(store.rglob("*"))
+        before = whole(store)
         answer = run_cli(*arguments, f"data.store={store}")
         assert answer.returncode == 2, answer.stderr
         assert "Traceback" not in answer.stderr
         assert "fdp_lightning: " in answer.stderr
-        assert set(store.rglob("*")) == before
+        assert whole(store) == before
         assert not (tmp_path / "runs").exists()
         return answer.stderr
 

@@ -98,7 +98,9 @@ _PARTIAL = ".partial"
 def _remove_leftovers(parent: Path, prefix: str) -> None:
     for folder in parent.iterdir():
         pid = folder.name.removeprefix(prefix).removesuffix(_PARTIAL)
-        if folder.name == f"{prefix}{pid}{_PARTIAL}" and pid.isdigit() and not _is_alive(int(pid)):
+        # In a container a killed run and the next one often have the same process id: what bears ours is not ours yet.
+        dead = pid.isdigit() and (int(pid) == os.getpid() or not _is_alive(int(pid)))
+        if folder.name == f"{prefix}{pid}{_PARTIAL}" and dead:
             shutil.rmtree(folder, ignore_errors=True)
 
 

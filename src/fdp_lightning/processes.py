@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from multiprocessing.context import ForkServerContext
 
 _PRELOAD = [
@@ -30,6 +31,22 @@ def forkserver() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     return context
+
+
+def end_with_parent() -> None:
+    """Let this worker end when the process that started it is gone.
+
+    Workers of a pool hold each other's pipes open: after a SIGKILL of their parent they would wait for work for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
 def cpu_count() -> int:

@@ -1,76 +1,31 @@
-"""Building the clip store: once per dataset and face settings, in parallel, whole or not at all."""
+"""Building the clip store: once per dataset and face settings, in parallel, cut off and resumed at any clip."""
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.data.frames import FrameFile, frames_between, list_frames
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem, prepare_clip
-from fdp_lightning.data.store import FORMAT, FRAMES, INDEX, MANIFEST
+from fdp_lightning.data.disk_space import full_disk_explained
+from fdp_lightning.data.donors import Donors
+from fdp_lightning.data.parts import Parts, parts_of, to_row
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem
+from fdp_lightning.data.sources import ClipSource, whole_fingerprint
+from fdp_lightning.data.store import FORMAT, FRAMES, INDEX, MANIFEST, render_manifest
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import atomic_folder, sha256
-from fdp_lightning.processes import forkserver
+from fdp_lightning.files import atomic_folder
+from fdp_lightning.processes import end_with_parent, forkserver
 
 POLICIES = ("strict", "clip", "skip")
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class ClipSource:
-    """A clip's image files, and what is already wrong with them."""
-
-    clip: str
-    files: list[FrameFile]
-    problems: list[Problem]
-
-
-def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
-    """Each clip's frames from its folder's listing, compared with onset..offset; shape: one per row of `clips`."""
-    sources = []
-    listings: dict[str, list[FrameFile]] = {}
-    for _, row in clips.iterrows():
-        clip, folder = clip_id(row), row["folder"]
-        try:
-            if folder not in listings:
-                listings[folder] = list_frames(Path(folder))
-            files, trouble = frames_between(listings[folder], int(row["onset"]), int(row["offset"]))
-            kind = "missing_frames"
-        except OSError as error:
-            files, kind, trouble = [], "missing_folder", f"{folder}: {error.strerror}"
-        problems = [Problem(clip, kind, trouble if kind == "missing_folder" else f"{folder}: {trouble}")]
-        sources.append(ClipSource(clip, files, problems if trouble else []))
-    return sources
-
-
-def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str, sources: list[ClipSource]) -> Path:
-    """Where the store of these frames under these settings lies: its name changes when anything relevant does.
-
-    Names, sizes and times of the image files stand for their content.
-    """
-    digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings), policy], sort_keys=True).encode())
-    for source in sources:
-        digest.update(source.clip.encode())
-        for file in source.files:
-            digest.update(f"{file.path.name}:{_state(file.path)};".encode())
-    return stores / f"{dataset}-{digest.hexdigest()[:12]}"
-
-
-def _state(path: Path) -> str:
-    try:
-        state = path.stat()
-    except OSError:  # a link to nowhere: reading it will say so under the clip's name
-        return "gone"
-    return f"{state.st_size}:{state.st_mtime_ns}"
+_ATTEMPTS = 5
 
 
 def build_store(
@@ -81,8 +36,12 @@ def build_store(
     policy: str = "strict",
     workers: int = 1,
     progress: Progress = lambda done, total: None,
+    donors: Sequence[Path] = (),
 ) -> None:
-    """Write the store of `clips` to `folder`; nothing is left there if it fails.
+    """Write the store of `clips` to `folder`, unless it is there.
+
+    Each clip is kept as a file of its own until all are ready (see `parts`), so that what was prepared before a crash,
+    a full disk or a refusal is not prepared again. The store is the same, byte for byte, however it came about.
 
     Args:
         folder: from `store_folder`.
@@ -92,89 +51,153 @@ def build_store(
         policy: 'strict': any clip with a problem is an error; 'clip': what there is of a clip is used; 'skip': a clip
             with a problem is left out. Under `clip` and `skip` every problem is listed in the manifest.
         workers: processes; the result does not depend on it.
-        progress: called with (clips done, clips).
+        progress: called with (clips done, clips); clips found ready count as done.
+        donors: older or damaged stores of the dataset; what holds of them is copied.
 
     Raises:
-        UserError: naming every clip that cannot be used under the policy.
+        UserError: naming every clip that cannot be used under the policy, or no space left.
     """
     if policy not in POLICIES:
         raise UserError(f"data.policy is '{policy}'; expected one of {', '.join(POLICIES)}")
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
         _refuse(listed, policy)  # no need to decode thousands of images to say so
-    with atomic_folder(folder, lambda place: (place / MANIFEST).is_file()) as partial:
-        records: list[dict[str, Any]] = []
-        problems: list[Problem] = []
-        start = 0
-        with (partial / FRAMES).open("wb") as frames:
-            prepared_clips = _prepare_all(sources, settings, workers)
-            rows = zip(clips.iterrows(), sources, prepared_clips, strict=True)
-            for done, ((_, row), source, prepared) in enumerate(rows, start=1):
-                found = [*source.problems, *prepared.problems]
-                problems += found
-                progress(done, len(clips))
-                if len(prepared.frames) == 0 or (policy == "skip" and any(p.fatal for p in found)):
-                    continue
-                frames.write(np.ascontiguousarray(prepared.frames).tobytes())
-                records.append(_record(row, start, prepared))
-                start += len(prepared.frames)
-            frames.flush()
-            os.fsync(frames.fileno())
-        _check(problems, records, clips, policy)
-        pd.DataFrame(records).to_parquet(partial / INDEX)
-        manifest = {
-            "format": FORMAT,
-            "settings": {"faces": asdict(settings), "policy": policy},
-            "clips": len(records),
-            "frames": start,
-            "detections": sum(record["detections"] for record in records),
-            "problems": [asdict(problem) for problem in problems],
-            "checksums": {name: sha256(partial / name) for name in (FRAMES, INDEX)},
-        }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    parts = parts_of(folder, settings)
+    with full_disk_explained(folder, parts, sources):
+        for _ in range(_ATTEMPTS):
+            try:
+                # Another process may have finished it, before we began or while we prepared.
+                if not _is_whole(folder):
+                    _prepare_missing(parts, folder, sources, workers, progress, donors)
+                if not _is_whole(folder):
+                    _join(folder, parts, clips, sources, policy)
+            except _MissingPartError:
+                continue  # another process is done with a store that shares clips with ours, and removed them
+            parts.remove()
+            return
+    raise RuntimeError(f"clips prepared in {parts.folder} were gone or damaged {_ATTEMPTS} times when they were joined")
 
 
-def _prepare_all(sources: list[ClipSource], settings: FaceSettings, workers: int) -> Iterator[PreparedClip]:
-    """The prepared clips in the order of the sources."""
-    arguments = [(source.clip, source.files, settings) for source in sources]
-    if workers <= 1:
-        yield from (prepare_clip(*argument) for argument in arguments)
+class _MissingPartError(Exception):
+    """A clip that was prepared is not there when it is to be joined to the others."""
+
+
+def _is_whole(folder: Path) -> bool:
+    # A store comes to its place by one rename: with a manifest it is complete.
+    return (folder / MANIFEST).is_file()
+
+
+def _prepare_missing(
+    parts: Parts, folder: Path, sources: list[ClipSource], workers: int, progress: Progress, donors: Sequence[Path]
+) -> None:
+    """Bring every clip into `parts`: found there, copied from a donor, or prepared from its images."""
+    missing = [source for source in sources if parts.read(source) is None]
+    if missing and donors:
+        old = Donors(donors, parts.settings)
+        missing = [source for source in missing if not _copied(old, parts, source)]
+    done = len(sources) - len(missing)
+    progress(done, len(sources))
+    for _ in _each(partial(_prepare, parts, folder), missing, workers):
+        done += 1
+        progress(done, len(sources))
+
+
+def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
+    prepared = donors.clip(source)
+    if prepared is not None:
+        parts.write(source, prepared)
+    return prepared is not None
+
+
+def _prepare(parts: Parts, folder: Path, source: ClipSource) -> None:
+    if not _is_whole(folder):  # another process may be done with it
+        parts.prepare(source)
+
+
+def _each(work: Callable[[ClipSource], None], sources: list[ClipSource], workers: int) -> Iterator[None]:
+    """Do the work on each source, in turn or in parallel, and yield after each."""
+    if workers <= 1 or len(sources) <= 1:
+        yield from map(work, sources)
         return
-    with ProcessPoolExecutor(workers, mp_context=forkserver(), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=forkserver(), initializer=_begin_worker) as pool:
         try:
-            yield from pool.map(prepare_clip, *zip(*arguments, strict=True), chunksize=2)
+            yield from pool.map(work, sources)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _one_thread() -> None:
-    """Several processes with a thread per core each would only wait for one another."""
+def _begin_worker() -> None:
     import torch
 
+    end_with_parent()
+    # Several processes with a thread per core each would only wait for one another.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
-def _record(row: pd.Series, start: int, prepared: PreparedClip) -> dict[str, Any]:
+def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSource], policy: str) -> None:
+    """Write the prepared clips to the store, in the order of the table."""
+    with atomic_folder(folder, _is_whole) as place:
+        records: list[dict[str, Any]] = []
+        problems: list[Problem] = []
+        start, detections, whole = 0, 0, hashlib.sha256()
+        frame_shape: tuple[int, ...] = ()
+        with (place / FRAMES).open("wb") as file:
+            for (_, row), source in zip(clips.iterrows(), sources, strict=True):
+                prepared = parts.read(source)
+                if prepared is None:
+                    raise _MissingPartError(source.clip)
+                found = [*source.problems, *prepared.problems]
+                problems += found
+                detections += prepared.detections
+                if len(prepared.frames) == 0 or (policy == "skip" and any(p.fatal for p in found)):
+                    continue
+                content = prepared.frames.tobytes()
+                file.write(content)
+                whole.update(content)
+                records.append(_record(row, start, source, prepared, hashlib.sha256(content).hexdigest()))
+                start += len(prepared.frames)
+                frame_shape = prepared.frames.shape[1:]
+            file.flush()
+            os.fsync(file.fileno())
+        _check(problems, records, clips, policy)
+        index = pd.DataFrame(records).to_parquet()
+        (place / INDEX).write_bytes(index)
+        facts = {
+            "format": FORMAT,
+            "settings": {"faces": asdict(parts.settings), "policy": policy},
+            "clips": len(records),
+            "frames": start,
+            "frame_shape": frame_shape,
+            "detections": detections,
+            "problems": [asdict(problem) for problem in problems],
+            "source": whole_fingerprint(sources),
+            # Also of clips that were left out, which the index does not hold.
+            "sources": {source.clip: source.fingerprint for source in sources},
+            "checksums": {FRAMES: whole.hexdigest(), INDEX: hashlib.sha256(index).hexdigest()},
+        }
+        (place / MANIFEST).write_text(render_manifest(facts), encoding="utf-8")
+
+
+def _record(row: pd.Series, start: int, source: ClipSource, prepared: PreparedClip, checksum: str) -> dict[str, Any]:
     return {
         **{name: row[name] for name in KEY[:-1]},
         "onset": int(row["onset"]),
         "start": start,
         "length": len(prepared.frames),
-        "frame_numbers": prepared.numbers,
-        "detected_on": prepared.detected_on,
-        "detections": prepared.detections,
-        "box": list(prepared.box),
-        "matrix": prepared.matrix,
+        "checksum": checksum,
+        "source": source.fingerprint,
+        **to_row(prepared),
     }
 
 
 def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.DataFrame, policy: str) -> None:
+    """Refuse what the policy does not allow."""
     fatal = [p for p in problems if p.fatal]
     if policy == "strict" and fatal:
         _refuse(fatal, policy)
     if policy == "clip" and len(records) < len(clips):
-        kept = {f"{r['dataset']}/{r['subject']}/{r['clip']}@{r['onset']}" for r in records}
+        kept = {clip_id(pd.Series(record)) for record in records}
         _refuse([p for p in fatal if p.clip not in kept], policy)
     if not records:
         _refuse(fatal, policy)

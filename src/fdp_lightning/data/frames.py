@@ -2,8 +2,10 @@
 
 import os
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,15 +13,24 @@ import numpy as np
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")
+_MOST_NAMED = 5
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One image of a clip and its frame number (the last group of digits in its name)."""
+    """One image of a clip.
+
+    Attributes:
+        number: of the frame, the last group of digits in its name.
+        path: of the file.
+        state: size and time of change when the folder was listed: they stand for the content. 'gone' for a link that
+            leads nowhere.
+    """
 
     number: int
     path: Path
+    state: str = ""
 
 
 class UnreadableImageError(Exception):
@@ -38,9 +49,15 @@ def list_frames(folder: Path) -> list[FrameFile]:
             stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
             match = _LAST_DIGITS.search(stem)
             # A leading dot hides a file; macOS puts a shadow ('._img46.jpg') beside every file it copies.
-            hidden = entry.name.startswith(".") or entry.is_dir()
-            if match and suffix.lower() in IMAGE_SUFFIXES and not hidden:
-                files.append(FrameFile(int(match[1]), folder / entry.name))
+            if not match or suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith("."):
+                continue
+            try:
+                state = entry.stat()
+            except OSError:  # a link to nowhere or to itself: reading it will say so under the clip's name
+                files.append(FrameFile(int(match[1]), folder / entry.name, "gone"))
+                continue
+            if not stat.S_ISDIR(state.st_mode):
+                files.append(FrameFile(int(match[1]), folder / entry.name, f"{state.st_size}:{state.st_mtime_ns}"))
     return sorted(files, key=lambda file: (file.number, file.path.name))
 
 
@@ -54,14 +71,16 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
     if len(first_of) < len(inside):
         counts = Counter(file.number for file in inside)
         trouble.append(f"frame numbers {_some([n for n, count in counts.items() if count > 1])} occur more than once")
-    missing = sorted(set(range(onset, offset + 1)) - set(first_of))
+    missing = offset - onset + 1 - len(first_of)
     if missing:
-        trouble.append(f"{len(missing)} of the frames {onset}..{offset} are missing ({_some(missing)})")
+        # The first few are enough: an offset with a digit too many would make a list of millions.
+        first = list(islice((number for number in range(onset, offset + 1) if number not in first_of), _MOST_NAMED + 1))
+        trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({_some(first)})")
     return list(first_of.values()), "; ".join(trouble)
 
 
-def _some(numbers: list[int], most: int = 5) -> str:
-    return ", ".join(map(str, numbers[:most])) + (" …" if len(numbers) > most else "")
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:_MOST_NAMED])) + (" …" if len(numbers) > _MOST_NAMED else "")
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -1,11 +1,15 @@
 """The clip store: all aligned frames of a dataset in one memory-mapped file, with an index and checksums.
 
-A store is a folder: `frames.bin` (uint8, frames × size × size), `index.parquet` (one row per clip) and `manifest.json`
-(what it was made from, checksums). It is written beside its place and renamed when complete, so a folder of that name
-is always whole; `open_store` still verifies it, because disks and users change files.
+A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum of
+its bytes) and `manifest.json` (what it was made from, checksums). It is written beside its place and renamed when
+complete, so a folder of that name is always whole; `open_store` still verifies it, because disks and users change
+files.
 """
 
+import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +18,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.clips import KEY, clip_id
 from fdp_lightning.files import sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
-FORMAT = 1
+FORMAT = 2
+_CHUNK_BYTES = 1 << 20
 
 
 class DamagedStoreError(Exception):
-    """A store whose files are not what its manifest says; the message names the file."""
+    """A store whose files are not what its manifest says; the message names the file.
+
+    Attributes:
+        clips: ids of the clips whose frames are damaged; empty if it is the index or the manifest that is.
+    """
+
+    def __init__(self, message: str, clips: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.clips = clips or []
 
 
 @dataclass(frozen=True)
@@ -31,31 +44,36 @@ class ClipStore:
 
     Attributes:
         folder: where it lies.
-        index: one row per clip: `clips.KEY`, start and length in frames.bin, frame_numbers, detected_on, box, matrix.
-        size: side of a frame, pixels.
+        index: one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source, frame_numbers, and what
+            else `PreparedClip` holds.
+        frame_shape: (size, size), or (size, size, 3) in colour.
     """
 
     folder: Path
     index: pd.DataFrame
-    size: int
+    frame_shape: tuple[int, ...]
 
-    @cached_property
-    def _frames(self) -> np.ndarray:
-        return np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r").reshape(-1, self.size, self.size)
+    @property
+    def size(self) -> int:
+        """Side of a frame, pixels."""
+        return self.frame_shape[0]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame."""
+        return math.prod(self.frame_shape)
 
     @cached_property
     def _row_of(self) -> dict[tuple[Any, ...], int]:
-        return {tuple(key): row for row, key in enumerate(self.index[KEY].itertuples(index=False, name=None))}
+        return {key: row for row, key in enumerate(_keys(self.index))}
 
     def rows(self, clips: pd.DataFrame) -> np.ndarray:
         """The store's rows of a clip table, shape (len(clips),); raises KeyError for a clip it does not hold."""
-        keys = clips[KEY].astype({"onset": int}).itertuples(index=False, name=None)
-        return np.array([self._row_of[tuple(key)] for key in keys], dtype=np.int64)
+        return np.array([self._row_of[key] for key in _keys(clips)], dtype=np.int64)
 
     def holds(self, clips: pd.DataFrame) -> pd.Series:
         """Which clips of a table are in the store (a `skip` policy leaves some out)."""
-        keys = clips[KEY].astype({"onset": int}).itertuples(index=False, name=None)
-        return pd.Series([tuple(key) in self._row_of for key in keys], index=clips.index, dtype=bool)
+        return pd.Series([key in self._row_of for key in _keys(clips)], index=clips.index, dtype=bool)
 
     def length(self, row: int) -> int:
         """Frames of a clip."""
@@ -64,19 +82,52 @@ class ClipStore:
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
         """Some frames of a clip.
 
+        Only the clip's own part of the file is mapped, and only for this call: a store may be larger than the memory,
+        and than the addresses, that a process may have.
+
         Args:
             row: of the index.
             positions: shape (t,), within 0..length-1.
 
         Returns:
-            uint8, shape (t, size, size), a copy.
+            uint8, shape (t, *frame_shape), a copy.
         """
-        start = int(self.index["start"].iloc[row])
-        return np.asarray(self._frames[start + positions])
+        offset, shape = int(self.index["start"].iloc[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
+        window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
+        return np.array(window[positions])
 
     def frame_numbers(self, row: int) -> np.ndarray:
         """The dataset's own numbers of a clip's frames, shape (length,)."""
         return np.asarray(self.index["frame_numbers"].iloc[row], dtype=np.int64)
+
+
+def _keys(clips: pd.DataFrame) -> list[tuple[Any, ...]]:
+    onsets = [None if pd.isna(onset) else int(onset) for onset in clips["onset"]]
+    return list(zip(*(clips[name] for name in KEY[:-1]), onsets, strict=True))
+
+
+def render_manifest(facts: Mapping[str, Any]) -> str:
+    """A manifest as text, closed by a checksum of its own."""
+    body = json.dumps(facts, indent=1)
+    return json.dumps({**facts, "checksum": hashlib.sha256(body.encode()).hexdigest()}, indent=1) + "\n"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A store's manifest.
+
+    Raises:
+        DamagedStoreError: it is missing, or not one byte for byte.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+        facts = json.loads(text)
+        facts.pop("checksum")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedStoreError(f"{folder} is not a whole store ({MANIFEST}: {error})") from error
+    if render_manifest(facts) != text:
+        raise DamagedStoreError(f"{path} is not what was written (checksum differs)")
+    return dict(facts)
 
 
 def open_store(folder: Path, verify: bool = True) -> ClipStore:
@@ -87,20 +138,55 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
         verify: compare the files with their checksums; folds of a run that has verified already pass False.
 
     Raises:
-        DamagedStoreError: a file is missing or not as its checksum says.
+        DamagedStoreError: a file is missing or not as its checksum says; its `clips` are those whose frames differ.
     """
+    store = open_index(folder, verify)
+    path = folder / FRAMES
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        checksums = manifest["checksums"]
-        if verify:
-            for name in (FRAMES, INDEX):
-                if sha256(folder / name) != checksums[name]:
-                    raise DamagedStoreError(f"{folder / name} is not what was written (checksum differs)")
-        index = pd.read_parquet(folder / INDEX)
-        size = int(manifest["settings"]["faces"]["size"])
-        expected, found = int(index["length"].sum()) * size**2, (folder / FRAMES).stat().st_size
-        if found != expected:
-            raise DamagedStoreError(f"{folder / FRAMES} holds {found} bytes; its index and manifest expect {expected}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        damaged = _damaged_clips(store) if verify else []
+        expected, found = int(store.index["length"].sum()) * store.frame_bytes, path.stat().st_size
+    except OSError as error:
         raise DamagedStoreError(f"{folder} is not a whole store ({error})") from error
-    return ClipStore(folder, index, size)
+    if damaged:
+        raise DamagedStoreError(
+            f"{path} is not what was written (checksum differs) in {len(damaged)} of {len(store.index)} clips: "
+            + ", ".join(damaged[:8])
+            + (" …" if len(damaged) > 8 else ""),
+            damaged,
+        )
+    if found != expected:
+        raise DamagedStoreError(f"{path} holds {found} bytes; its index and manifest expect {expected}")
+    return store
+
+
+def open_index(folder: Path, verify: bool = True) -> ClipStore:
+    """Open a store without a look at its frames: each clip's checksum is still to be compared.
+
+    Raises:
+        DamagedStoreError: the manifest or the index is missing or not what was written.
+    """
+    manifest = read_manifest(folder)
+    try:
+        if manifest["format"] != FORMAT:
+            raise DamagedStoreError(f"{folder} is of format {manifest['format']}; this version reads {FORMAT}")
+        if verify and sha256(folder / INDEX) != manifest["checksums"][INDEX]:
+            raise DamagedStoreError(f"{folder / INDEX} is not what was written (checksum differs)")
+        index = pd.read_parquet(folder / INDEX)
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedStoreError(f"{folder} is not a whole store ({error})") from error
+    return ClipStore(folder, index, tuple(manifest["frame_shape"]))
+
+
+def _damaged_clips(store: ClipStore) -> list[str]:
+    """The clips whose bytes are not as their checksum says; a piece of the file in memory at a time."""
+    damaged = []
+    with (store.folder / FRAMES).open("rb") as frames:
+        for row in range(len(store.index)):
+            digest, left = hashlib.sha256(), store.length(row) * store.frame_bytes
+            frames.seek(int(store.index["start"].iloc[row]) * store.frame_bytes)
+            while left and (chunk := frames.read(min(left, _CHUNK_BYTES))):
+                digest.update(chunk)
+                left -= len(chunk)
+            if digest.hexdigest() != store.index["checksum"].iloc[row]:
+                damaged.append(clip_id(store.index.iloc[row]))
+    return damaged

@@ -1,8 +1,6 @@
 """The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
 
-import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.build_store import build_store, list_sources, store_folder
 from fdp_lightning.data.clips import name_clips
 from fdp_lightning.data.composite import Composite
 from fdp_lightning.data.normalisation import check_normalisation
@@ -21,11 +18,12 @@ from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.reading import members, read_clips
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold, make_folds, owners
-from fdp_lightning.data.store import MANIFEST, ClipStore, DamagedStoreError, open_store
+from fdp_lightning.data.store import ClipStore, read_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build, build_protocol, settings
 from fdp_lightning.tasks.progress import meter
+from fdp_lightning.tasks.ready_store import ready_store
 
 log = logging.getLogger("fdp_lightning")
 
@@ -43,6 +41,7 @@ class ReadyData:
         store: the folder of the verified store.
         manifest: its manifest.
         reused: whether the store was there already.
+        rebuilt_because: see `ReadyStore`.
     """
 
     protocol: Protocol
@@ -52,6 +51,7 @@ class ReadyData:
     store: Path
     manifest: Mapping[str, Any]
     reused: bool
+    rebuilt_because: str | None
 
     def folds(self) -> list[Fold]:
         """The folds of the protocol's split."""
@@ -75,15 +75,9 @@ def ready_data(config: DictConfig) -> ReadyData:
     for member in members(dataset):
         member.require_frames()
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
-    sources = list_sources(annotated)
-    folder = store_folder(Path(config.data.store), config.data.name, faces, config.data.policy, sources)
-    reused = _usable(folder)
-    if not reused:
-        workers = config.data.workers or cpu_count()
-        with meter(f"Aligning faces of {config.data.name}", "clips") as progress:
-            build_store(folder, annotated, sources, faces, config.data.policy, workers, progress)
-    store = open_store(folder, verify=not reused)
-    why = _why_left_out(chosen, store, sampling)
+    place, workers = Path(config.data.store), config.data.workers or cpu_count()
+    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers)
+    why = _why_left_out(chosen, ready.store, sampling)
     left_out = chosen.assign(why=why)[why != ""]
     for reason, part in left_out.groupby("why"):
         log.warning("%d clips are left out (%s): %s", len(part), reason, name_clips(part))
@@ -96,9 +90,10 @@ def ready_data(config: DictConfig) -> ReadyData:
         clips=clips,
         left_out=left_out,
         without_clips=sorted(set(owners(annotated)) - set(owners(clips))) if protocol.split == "loso" else [],
-        store=folder,
-        manifest=json.loads((folder / MANIFEST).read_text()),
-        reused=reused,
+        store=ready.store.folder,
+        manifest=read_manifest(ready.store.folder),
+        reused=ready.reused,
+        rebuilt_because=ready.rebuilt_because,
     )
 
 
@@ -120,19 +115,6 @@ def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> 
         if not len(sampling.positions(store.length(row))):
             why[label] = f"data.sampling.rule={sampling.rule}, fewer than {sampling.frames} frames"
     return why
-
-
-def _usable(folder: Path) -> bool:
-    """Whether the store is there and whole; a damaged one is named and removed, to be built anew."""
-    if not folder.exists():
-        return False
-    try:
-        open_store(folder)
-    except DamagedStoreError as error:
-        log.warning("%s; it is built anew.", error)
-        shutil.rmtree(folder)
-        return False
-    return True
 
 
 def _synthetic_root(config: DictConfig) -> Path:

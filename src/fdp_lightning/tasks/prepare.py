@@ -1,27 +1,33 @@
-"""`task=prepare`: the clip store of a dataset, a line per problem, and prepare.json."""
+"""`task=prepare`: the clip store of a dataset, a line per problem, prepare.json and a contact sheet to look at."""
 
 import json
 import time
 
 from omegaconf import DictConfig
 
+from fdp_lightning.data.contact_sheet import CONTACT_SHEET, write_contact_sheet
+from fdp_lightning.data.disk_space import is_full
+from fdp_lightning.data.store import open_store
+from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.progress import clock
 
 
 def prepare(config: DictConfig) -> None:
-    """Build or find the store and say what was wrong with the clips; prepare.json lies in the store's folder."""
+    """Build or find the store, say what was wrong with the clips, and leave prepare.json and a contact sheet in it."""
     start = time.monotonic()
     data = ready_data(config)
     manifest = data.manifest
     for problem in manifest["problems"]:
-        print(f"{problem['clip']}  {problem['kind']}: {problem['detail']}")
+        line = f"{problem['clip']}  {problem['kind']}: {problem['detail']}"
+        print(line.encode(errors="backslashreplace").decode())  # a file's name may be no valid text
     summary = {
         "dataset": config.data.name,
         "protocol": data.protocol.name,
         "store": str(data.store),
         "reused": data.reused,
+        "rebuilt_because": data.rebuilt_because,
         "n_clips": manifest["clips"],
         "n_frames": manifest["frames"],
         "n_protocol_clips": len(data.clips),
@@ -29,10 +35,21 @@ def prepare(config: DictConfig) -> None:
         "policy": config.data.policy,
         "left_out": [f"{s}/{c}" for s, c in zip(data.left_out["subject"], data.left_out["clip"], strict=True)],
         "problems": manifest["problems"],
+        "contact_sheet": str(data.store / CONTACT_SHEET),
     }
-    write_atomic(data.store / "prepare.json", json.dumps(summary, indent=1) + "\n")
+    try:
+        write_atomic(data.store / "prepare.json", json.dumps(summary, indent=1) + "\n")
+        sheet = write_contact_sheet(open_store(data.store, verify=False), data.clips)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise UserError(
+            f"no space left for prepare.json and the contact sheet in {data.store} ({error.strerror})\n"
+            "  The clip store itself is whole. Free some space and give the same command again."
+        ) from error
     state = "found whole" if data.reused else f"built in {clock(time.monotonic() - start)}"
     print(
         f"{manifest['clips']} clips, {manifest['frames']} frames, {len(manifest['problems'])} problems; "
-        f"{len(data.clips)} clips in protocol {data.protocol.name}\nstore ({state}): {data.store}"
+        f"{len(data.clips)} clips in protocol {data.protocol.name}\nstore ({state}): {data.store}\n"
+        f"a look at it (stays on this machine): {sheet}"
     )

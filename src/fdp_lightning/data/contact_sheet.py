@@ -1,0 +1,95 @@
+"""A picture of a store to look at: aligned onset and apex side by side, a row of clips per subject."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.store import ClipStore
+from fdp_lightning.files import write_atomic
+
+CONTACT_SHEET = "contact_sheet.png"
+
+_LONGEST = 60_000
+"""Rows of pixels that a PNG viewer still opens; subjects beyond it are left out, and the title says so."""
+_PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
+_FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
+_EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
+
+
+def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
+    """Draw the sheet.
+
+    A clip without a usable apex shows its middle frame, marked as such.
+
+    Args:
+        store: of aligned clips.
+        clips: their table; clips that the store does not hold are passed over.
+        pairs: the most clips shown of a subject: spread over its clips, so that they are not all of one kind.
+        side: of a picture on the sheet, pixels.
+
+    Returns:
+        RGB, uint8, shape (height, width, 3).
+    """
+    clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
+    subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]
+    cell_width, row_height = 2 * side + _BETWEEN + _GAP, side + _CAPTION
+    shown = subjects[: (_LONGEST - _HEADER) // row_height]
+    columns = min(pairs, max((len(of_one) for _, of_one in shown), default=1))
+    width = max(2 * _EDGE + _SUBJECT + columns * cell_width, 560)
+    sheet = np.full((_HEADER + len(shown) * row_height + _EDGE, width, 3), _PAPER, np.uint8)
+    title = f"{store.folder.name}: {len(clips)} clips of {len(subjects)} subjects, aligned"
+    left_out = f"; the first {len(shown)} subjects" if len(shown) < len(subjects) else ""
+    _write(sheet, _fitting(title, width - 2 * _EDGE, _LABEL_SCALE), (_EDGE, 24), _INK, _LABEL_SCALE)
+    _write(sheet, f"left: onset, right: apex; at most {pairs} clips a subject{left_out}", (_EDGE, 44), _FAINT)
+    for number, (subject, of_one) in enumerate(shown):
+        top = _HEADER + number * row_height
+        _write(sheet, _fitting(subject, _SUBJECT - 8, _LABEL_SCALE), (_EDGE, top + side // 2), _INK, _LABEL_SCALE)
+        _write(sheet, f"{len(of_one)} clip{'s' * (len(of_one) > 1)}", (_EDGE, top + side // 2 + 18), _FAINT)
+        chosen = np.unique(np.linspace(0, len(of_one) - 1, min(pairs, len(of_one))).round().astype(int))
+        for column, place in enumerate(chosen):
+            _draw_pair(sheet, store, of_one.iloc[[place]], (_EDGE + _SUBJECT + column * cell_width, top), side)
+    return sheet
+
+
+def write_contact_sheet(store: ClipStore, clips: pd.DataFrame) -> Path:
+    """Write the sheet into the store's folder (it is no part of what is verified) and return its path."""
+    _, png = cv2.imencode(".png", cv2.cvtColor(contact_sheet(store, clips), cv2.COLOR_RGB2BGR))
+    path = store.folder / CONTACT_SHEET
+    write_atomic(path, png.tobytes())
+    return path
+
+
+def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: tuple[int, int], side: int) -> None:
+    """Onset and apex of a clip, its name and the frames' numbers beneath."""
+    (row,), (left, top) = store.rows(clip), corner
+    numbers, apex = store.frame_numbers(row), clip["apex"].iloc[0]
+    known = not pd.isna(apex) and numbers[0] <= apex <= numbers[-1]
+    second = int(np.abs(numbers - int(apex)).argmin()) if known else len(numbers) // 2
+    for place, picture in enumerate(store.read(row, np.array([0, second]))):
+        # A few pixels made larger show what the model sees; a large frame is averaged down.
+        method = cv2.INTER_AREA if store.size > side else cv2.INTER_CUBIC
+        scaled = cv2.resize(picture, (side, side), interpolation=method)
+        x = left + place * (side + _BETWEEN)
+        sheet[top : top + side, x : x + side] = scaled if scaled.ndim == 3 else scaled[..., None]
+    name = _fitting(str(clip["clip"].iloc[0]), 2 * side, _NAME_SCALE)
+    _write(sheet, name, (left, top + side + 12), _INK)
+    frames = f"{numbers[0]} | {numbers[second]}"
+    _write(sheet, frames if known else f"{frames} middle, no apex", (left, top + side + 25), _FAINT if known else _MARK)
+
+
+def _write(
+    sheet: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int], scale: float = _NAME_SCALE
+) -> None:
+    cv2.putText(sheet, text, place, _FONT, scale, colour, 1, cv2.LINE_AA)
+
+
+def _fitting(text: str, width: int, scale: float) -> str:
+    """Text cut to a width in pixels; letters that OpenCV's font lacks become '?'."""
+    text = text.encode("ascii", "replace").decode()
+    while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > width:
+        text = text.removesuffix("..")[:-1] + ".."
+        if text == "..":
+            break
+    return text

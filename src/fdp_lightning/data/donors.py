@@ -1,0 +1,96 @@
+"""Older stores of a dataset: what makes a new one necessary, and the clips that need not be prepared again."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.parts import from_row, prepared_clip
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.sources import ClipSource
+from fdp_lightning.data.store import FORMAT, MANIFEST, ClipStore, DamagedStoreError, open_index, read_manifest
+
+
+def other_stores(folder: Path) -> list[Path]:
+    """Stores of the same dataset in another state than that of `folder` (from `store_folder`), the newest first."""
+    dataset, _ = folder.name.rsplit("-", 1)
+    name = re.compile(re.escape(dataset) + "-[0-9a-f]{12}")
+    places = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    others = [place for place in places if name.fullmatch(place.name) and place != folder]
+    whole = [place for place in others if (place / MANIFEST).is_file()]
+    return sorted(whole, key=lambda place: (-(place / MANIFEST).stat().st_mtime_ns, place.name))
+
+
+def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, policy: str) -> str:
+    """What differs between an older store and the state that is asked for, in one line."""
+    try:
+        manifest = read_manifest(old)
+    except DamagedStoreError as error:
+        return str(error)
+    if manifest["format"] != FORMAT:
+        return f"{old.name} is of format {manifest['format']}, this version writes {FORMAT}"
+    before, now = manifest["settings"]["faces"], _plain(settings)
+    reasons = [
+        f"data.faces.{name} {before.get(name)} → {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if manifest["settings"]["policy"] != policy:
+        reasons.append(f"data.policy {manifest['settings']['policy']} → {policy}")
+    known, here = manifest["sources"], {source.clip: source.fingerprint for source in sources}
+    changed = [clip for clip in here if clip in known and known[clip] != here[clip]]
+    reasons += _count(changed, "whose files changed")
+    reasons += _count([clip for clip in here if clip not in known], "added")
+    reasons += _count([clip for clip in known if clip not in here], "gone")
+    return f"against {old.name}: " + ("; ".join(reasons) or "the order of the clips differs")
+
+
+def _count(clips: list[str], what: str, most: int = 5) -> list[str]:
+    if not clips:
+        return []
+    names = ", ".join(clips[:most]) + (" …" if len(clips) > most else "")
+    return [f"{len(clips)} clip{'s' if len(clips) > 1 else ''} {what} ({names})"]
+
+
+def _plain(settings: FaceSettings) -> Any:
+    """Settings as a manifest holds them (JSON has no tuples)."""
+    return json.loads(json.dumps(asdict(settings)))
+
+
+class Donors:
+    """Clips of older or damaged stores, to be copied where nothing that matters to them has changed.
+
+    Args:
+        folders: of the stores; those that cannot be used are passed over.
+        settings: clips made under other face settings are of no use.
+    """
+
+    def __init__(self, folders: Iterable[Path], settings: FaceSettings) -> None:
+        self._rows: dict[tuple[str, str], list[tuple[ClipStore, int]]] = {}
+        for folder in folders:
+            try:
+                store, manifest = open_index(folder), read_manifest(folder)
+            except DamagedStoreError:
+                continue
+            if manifest["settings"]["faces"] != _plain(settings):
+                continue
+            for number, (_, row) in enumerate(store.index.iterrows()):
+                self._rows.setdefault((clip_id(row), row["source"]), []).append((store, number))
+
+    def clip(self, source: ClipSource) -> PreparedClip | None:
+        """The clip as `prepare_clip` gave it, from the first store whose bytes of it are as its checksum says."""
+        for store, number in self._rows.get((source.clip, source.fingerprint), ()):
+            row = store.index.iloc[number]
+            try:
+                frames = store.read(number, np.arange(row["length"]))
+            except (OSError, ValueError):  # the file is gone or shorter than the index says
+                continue
+            if hashlib.sha256(frames.tobytes()).hexdigest() == row["checksum"]:
+                return prepared_clip(frames, from_row(row))
+        return None

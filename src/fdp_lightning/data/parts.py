@@ -1,0 +1,127 @@
+"""A store in the making: each prepared clip is a file of its own, so that a build cut off anywhere goes on from there.
+
+The files lie beside the stores in `.<dataset>-<digest of the face settings>.building` and are named after the clip and
+the state of its images. They do not depend on the policy: after a refusal, another policy finds the clips prepared.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem, prepare_clip
+from fdp_lightning.data.sources import ClipSource
+from fdp_lightning.data.store import FORMAT
+from fdp_lightning.files import write_atomic
+
+_SUFFIX = ".building"
+_FORGOTTEN_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The prepared clips of a dataset under some face settings, one file each.
+
+    Args:
+        folder: where they lie; made with the first one.
+        settings: of the faces.
+    """
+
+    folder: Path
+    settings: FaceSettings
+
+    def path(self, source: ClipSource) -> Path:
+        """The file of a clip in the present state of its images (their place counts, as problems name it)."""
+        place = str(source.files[0].path.parent) if source.files else ""
+        key = hashlib.sha256(json.dumps([source.clip, source.fingerprint, place]).encode()).hexdigest()
+        return self.folder / key[:32]
+
+    def read(self, source: ClipSource) -> PreparedClip | None:
+        """A prepared clip; None if it is not there or not whole."""
+        try:
+            checksum, body = self.path(source).read_bytes().split(b"\n", 1)
+        except (FileNotFoundError, ValueError):
+            return None
+        if hashlib.sha256(body).hexdigest().encode() != checksum:
+            return None
+        header, pixels = body.split(b"\n", 1)
+        facts = json.loads(header)
+        return prepared_clip(np.frombuffer(pixels, np.uint8).reshape(facts.pop("shape")), facts)
+
+    def write(self, source: ClipSource, prepared: PreparedClip) -> None:
+        """Keep a prepared clip: the file is there whole or not at all."""
+        header = json.dumps({"shape": prepared.frames.shape, **facts_of(prepared)})
+        body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
+        write_atomic(self.path(source), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+    def prepare(self, source: ClipSource) -> None:
+        """Prepare and keep a clip, unless another process did meanwhile."""
+        if self.read(source) is not None:
+            return
+        prepared = prepare_clip(source.clip, source.files, self.settings)
+        try:
+            self.write(source, prepared)
+        except FileNotFoundError:
+            # Another process finished its build and removed the folder between our making it and writing to it.
+            self.write(source, prepared)
+
+    def remove(self) -> None:
+        """Remove this folder, and those of the same dataset that nobody has written to for a day.
+
+        A build that is never finished (other settings were chosen) leaves one behind; a running one writes every few
+        seconds.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        dataset, _ = self.folder.name.rsplit("-", 1)
+        like_ours = re.compile(re.escape(dataset) + "-[0-9a-f]{12}" + re.escape(_SUFFIX))
+        for folder in self.folder.parent.iterdir():
+            # Another process may remove it first.
+            with contextlib.suppress(FileNotFoundError):
+                if like_ours.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def parts_of(store: Path, settings: FaceSettings) -> Parts:
+    """Where the parts of a store (from `store_folder`) lie."""
+    digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings)], sort_keys=True).encode()).hexdigest()
+    return Parts(store.with_name(f".{store.name.rsplit('-', 1)[0]}-{digest[:12]}{_SUFFIX}"), settings)
+
+
+def facts_of(prepared: PreparedClip) -> dict[str, Any]:
+    """All of a prepared clip but its frames, ready for JSON."""
+    facts = {field.name: getattr(prepared, field.name) for field in fields(prepared) if field.name != "frames"}
+    return {**facts, "problems": [asdict(problem) for problem in prepared.problems]}
+
+
+def prepared_clip(frames: np.ndarray, facts: dict[str, Any]) -> PreparedClip:
+    """The inverse of `facts_of`."""
+    problems = [Problem(**problem) for problem in facts["problems"]]
+    return PreparedClip(frames, **{**facts, "problems": problems})
+
+
+def to_row(prepared: PreparedClip) -> dict[str, Any]:
+    """All of a prepared clip but its frames, as columns of the store's index."""
+    facts = facts_of(prepared)
+    return {"frame_numbers": facts.pop("numbers"), **facts, "problems": json.dumps(facts["problems"])}
+
+
+def from_row(row: pd.Series) -> dict[str, Any]:
+    """The inverse of `to_row`, for `prepared_clip`."""
+    names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "numbers", "problems")]
+    facts = {name: _plain(row[name]) for name in names}
+    return {"numbers": _plain(row["frame_numbers"]), **facts, "problems": json.loads(row["problems"])}
+
+
+def _plain(value: Any) -> Any:
+    """Parquet's arrays and numpy's numbers as lists and plain numbers."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,111 @@
+"""Builds in processes of their own that are killed, run at once, or lack space; started by test_store_resume.py.
+
+Everything is imported once; each build is a fork of this process, made before any of it has run a network.
+
+    python forked_builds.py <clips.parquet> <where the cases' folders are made>
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import facenet_pytorch  # noqa: F401 - imported before the forks
+import pandas as pd
+import store_builds
+
+from fdp_lightning.data import build_store, parts
+from fdp_lightning.errors import UserError
+
+CLIPS, PLACE = pd.read_parquet(sys.argv[1]), Path(sys.argv[2])
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Start some work in a fork and give its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def ends(*pids: int) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def killed_after_clip(number: int) -> None:
+    store_builds.build(PLACE / f"clip {number}", CLIPS, progress=lambda done, total: die() if done == number else None)
+
+
+def killed_while_writing() -> None:
+    replace, calls = os.replace, []
+
+    def second_dies(*arguments) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            die()
+        replace(*arguments)
+
+    os.replace = second_dies
+    store_builds.build(PLACE / "writing", CLIPS)
+
+
+def killed_while_joining() -> None:
+    build_store.render_manifest = die
+    store_builds.build(PLACE / "joining", CLIPS)
+
+
+def killed_before_rename() -> None:
+    Path.rename = die
+    store_builds.build(PLACE / "rename", CLIPS)
+
+
+def killed_after_rename() -> None:
+    parts.Parts.remove = die
+    store_builds.build(PLACE / "cleaning", CLIPS)
+
+
+def without_space(most_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    try:
+        store_builds.build(PLACE / f"space {most_bytes}", CLIPS)
+    except UserError as error:
+        (PLACE / f"message {most_bytes}.txt").write_text(str(error))
+        raise
+
+
+def at_once(start: float, policy: str) -> None:
+    time.sleep(max(0.0, start - time.monotonic()))
+    store_builds.build(PLACE / "at once", CLIPS, policy)
+
+
+def main() -> None:
+    """Run all cases, and say how each ended."""
+    kills = [
+        *(lambda number=number: killed_after_clip(number) for number in range(len(CLIPS) + 1)),
+        killed_while_writing,
+        killed_while_joining,
+        killed_before_rename,
+        killed_after_rename,
+    ]
+    assert [ends(forked(kill))[0] for kill in kills] == [-signal.SIGKILL] * len(kills)
+    for most in (30_000, 100_000):
+        assert ends(forked(lambda most=most: without_space(most))) == [1]
+    start = time.monotonic() + 0.2
+    together = [forked(lambda policy=policy: at_once(start, policy)) for policy in ("strict", "strict", "skip")]
+    assert ends(*together) == [0, 0, 0]
+
+
+if __name__ == "__main__":
+    main()

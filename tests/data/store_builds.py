@@ -1,0 +1,94 @@
+"""Small builds of clip stores, shared by the tests of the store."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fdp_lightning.data import parts
+from fdp_lightning.data.build_store import build_store
+from fdp_lightning.data.parts import parts_of
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.sources import list_sources, store_folder
+from fdp_lightning.data.store import MANIFEST
+from fdp_lightning.errors import UserError
+
+SETTINGS = FaceSettings()
+
+
+def image(clips: pd.DataFrame, clip: int, frame: int) -> Path:
+    row = clips.iloc[clip]
+    return Path(row["folder"]) / f"img{row['onset'] + frame}.jpg"
+
+
+def place_of(stores: Path, clips: pd.DataFrame, policy: str = "strict", settings: FaceSettings = SETTINGS) -> Path:
+    return store_folder(stores, "casme2", settings, policy, list_sources(clips))
+
+
+def build(stores: Path, clips: pd.DataFrame, policy: str = "strict", settings: FaceSettings = SETTINGS, **options):
+    """Build a store and give its folder."""
+    folder = place_of(stores, clips, policy, settings)
+    build_store(folder, clips, list_sources(clips), settings, policy, **options)
+    return folder
+
+
+def refused(stores: Path, clips: pd.DataFrame, policy: str) -> str:
+    """The message of a build that is refused; nothing but prepared clips may stay."""
+    with pytest.raises(UserError) as caught:
+        build(stores, clips, policy)
+    assert not stores.exists() or {path.suffix for path in stores.iterdir()} <= {".building"}
+    return str(caught.value)
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / MANIFEST).read_text())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Each file of a store."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that grows by a clip's name whenever one is prepared from its images in this process."""
+    prepared: list[str] = []
+    real = parts.prepare_clip
+
+    def counting(clip: str, *arguments):
+        prepared.append(clip)
+        return real(clip, *arguments)
+
+    monkeypatch.setattr(parts, "prepare_clip", counting)
+    return prepared
+
+
+def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Path, pd.DataFrame, list[np.ndarray]]:
+    """The prepared clips of a dataset without images, ready to be joined by `build_store`: random frames.
+
+    Returns:
+        The folder of the store to be, its clip table, and each clip's frames.
+    """
+    rng = np.random.default_rng(0)
+    clips = pd.DataFrame(
+        [
+            {"dataset": "made", "subject": f"{n:02}", "clip": "c", "onset": 1, "apex": 2, "offset": shape[0]}
+            for n, shape in enumerate(shapes)
+        ]
+    ).assign(folder="")
+    settings = FaceSettings(size=size)
+    sources = [source_of(clip) for clip in list_sources(clips)]
+    folder = store_folder(stores, "made", settings, "strict", sources)
+    frames = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
+    for source, of_clip in zip(sources, frames, strict=True):
+        numbers = list(range(1, len(of_clip) + 1))
+        box, matrix = (0.0, 0.0, 1.0, 1.0), [1.0] * 6
+        prepared = PreparedClip(of_clip, numbers=numbers, detected_on=1, detections=1, box=box, matrix=matrix)
+        parts_of(folder, settings).write(source, prepared)
+    return folder, clips, frames
+
+
+def source_of(clip):
+    """A source without its problems: these clips have no folder, and none of them is looked for."""
+    return type(clip)(clip.clip, [], [], clip.fingerprint)

@@ -1,0 +1,209 @@
+"""A damaged store is refused by file and clip, and built anew from all that still holds; so is one in another state."""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from store_builds import SETTINGS, build, content, count_prepared, image, manifest, place_of
+
+from fdp_lightning.data.casme2 import CASME2
+from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.store import FRAMES, INDEX, MANIFEST, DamagedStoreError, open_store
+from fdp_lightning.tasks.ready_store import ReadyStore, ready_store
+
+
+@pytest.fixture
+def clips(small_copy) -> pd.DataFrame:
+    """Three clips of three subjects, which a test may damage."""
+    return CASME2(small_copy).clips()
+
+
+def ready(stores: Path, clips: pd.DataFrame, settings: FaceSettings = SETTINGS, policy: str = "strict") -> ReadyStore:
+    return ready_store(stores, "casme2", clips, settings, policy, workers=1)
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def damaged(store_folder_path, tmp_path) -> Path:
+    """A copy of the store to damage."""
+    return Path(shutil.copytree(store_folder_path, tmp_path / "damaged"))
+
+
+@pytest.mark.parametrize("file", [FRAMES, INDEX, MANIFEST])
+@pytest.mark.parametrize("place", [0, 0.5, -1])
+def test_a_flipped_bit_anywhere_is_refused_by_file_and_clip(damaged, casme2_clips, file, place):
+    content = bytearray((damaged / file).read_bytes())
+    content[place if place == -1 else int(place * len(content))] ^= 1
+    (damaged / file).write_bytes(content)
+    with pytest.raises(DamagedStoreError) as caught:
+        open_store(damaged)
+    assert str(damaged) in str(caught.value)
+    assert file in str(caught.value)
+    lengths = (casme2_clips["offset"] - casme2_clips["onset"] + 1).cumsum()
+    number = {0: 0, -1: 14}.get(place, int((lengths <= lengths.iloc[-1] // 2).sum()))
+    assert caught.value.clips == ([clip_id(casme2_clips.iloc[number])] if file == FRAMES else [])
+
+
+def test_every_damaged_clip_is_named_and_those_cut_off_too(damaged, casme2_clips):
+    content = bytearray((damaged / FRAMES).read_bytes())
+    content[5] ^= 128
+    (damaged / FRAMES).write_bytes(content[:-1])
+    with pytest.raises(DamagedStoreError, match="in 2 of 15 clips") as caught:
+        open_store(damaged)
+    assert caught.value.clips == [clip_id(casme2_clips.iloc[0]), clip_id(casme2_clips.iloc[14])]
+    with pytest.raises(DamagedStoreError, match="holds"):
+        open_store(damaged, verify=False)
+
+
+def test_bytes_after_the_last_clip_are_refused(damaged):
+    with (damaged / FRAMES).open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(DamagedStoreError, match="expect"):
+        open_store(damaged)
+
+
+@pytest.mark.parametrize("file", [FRAMES, INDEX, MANIFEST])
+@pytest.mark.parametrize("keep", [0.9, 0.0, None], ids=["truncated", "empty", "missing"])
+def test_a_truncated_or_missing_file_is_refused_by_folder(damaged, file, keep):
+    content = (damaged / file).read_bytes()
+    (damaged / file).unlink()
+    if keep is not None:
+        (damaged / file).write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(DamagedStoreError, match="damaged"):
+        open_store(damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: [],
+        lambda facts: facts | {"settings": {}},
+        lambda facts: facts | {"checksums": None},
+        lambda facts: facts | {"frame_shape": [32, 128]},
+        lambda facts: facts | {"detections": 0},
+    ],
+    ids=["a list", "no settings", "no checksums", "another shape", "another count"],
+)
+def test_a_manifest_that_does_not_fit_is_refused(damaged, change):
+    (damaged / MANIFEST).write_text(json.dumps(change(manifest(damaged))))
+    with pytest.raises(DamagedStoreError, match="damaged"):
+        open_store(damaged)
+
+
+def test_the_command_line_names_a_damaged_store_and_builds_it_anew(small_copy, clips, run_cli, tmp_path):
+    stores = tmp_path / "stores"
+    folder = build(stores, clips)
+    whole = (folder / FRAMES).read_bytes()
+    (folder / FRAMES).write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    command = ["task=prepare", "data=casme2", "protocol=casme2_5c_249", "++protocol.strict=false", "data.workers=1"]
+    command += [f"data.root={small_copy}", f"data.store={stores}"]
+    answer = run_cli(*command)
+    assert answer.returncode == 0, answer.stderr
+    assert str(folder / FRAMES) in answer.stderr
+    assert "checksum differs" in answer.stderr
+    assert "built anew" in answer.stderr
+    assert (folder / FRAMES).read_bytes() == whole
+    summary = json.loads((folder / "prepare.json").read_text())
+    assert (summary["reused"], summary["n_clips"], summary["detections"]) == (False, 3, 3)
+    assert "checksum differs" in summary["rebuilt_because"]
+    assert clip_id(clips.iloc[0]) in summary["rebuilt_because"]
+    assert summary["contact_sheet"] == str(folder / "contact_sheet.png")
+    assert (folder / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
+    again = run_cli(*command)
+    assert again.returncode == 0, again.stderr
+    assert "found whole" in again.stdout
+    assert json.loads((folder / "prepare.json").read_text())["rebuilt_because"] is None
+    assert "anew" not in again.stderr
+    assert [path.name for path in stores.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(("file", "anew"), [(FRAMES, [1]), (INDEX, [0, 1, 2]), (MANIFEST, [0, 1, 2])])
+def test_only_what_is_damaged_is_prepared_again(clips, tmp_path, monkeypatch, caplog, file, anew):
+    folder = build(tmp_path, clips)
+    whole = content(folder)
+    second = open_store(folder).length(0) * SETTINGS.size**2
+    flip(folder / file, second if file == FRAMES else 100)
+    prepared = count_prepared(monkeypatch)
+    found = ready(tmp_path, clips)
+    assert prepared == [clip_id(clips.iloc[number]) for number in anew]
+    assert content(folder) == whole
+    assert [path.name for path in tmp_path.glob("*casme2*")] == [folder.name]
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(folder) in record.message
+    assert file in record.message
+    if file == FRAMES:
+        assert clip_id(clips.iloc[1]) in record.message
+        assert clip_id(clips.iloc[0]) not in record.message
+    assert not found.reused
+    assert found.rebuilt_because in record.message
+    assert ready(tmp_path, clips).rebuilt_because is None
+
+
+def test_a_repair_that_is_killed_goes_on_from_the_damaged_store(clips, tmp_path, monkeypatch):
+    folder = build(tmp_path, clips)
+    whole = content(folder)
+    flip(folder / FRAMES, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "fdp_lightning.tasks.ready_store.build_store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            ready(tmp_path, clips)
+    assert not folder.exists()
+    prepared = count_prepared(monkeypatch)
+    ready(tmp_path, clips)
+    assert prepared == [clip_id(clips.iloc[0])]
+    assert content(folder) == whole
+    assert [path.name for path in tmp_path.glob("*casme2*")] == [folder.name]
+
+
+def test_a_changed_an_added_and_a_lost_clip_are_told_and_the_others_are_taken_over(
+    clips, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    first = build(tmp_path, clips[:2])
+    os.utime(image(clips, 1, 4), ns=(0, 0))
+    undisturbed = content(build(tmp_path / "undisturbed", clips[1:]))
+    prepared = count_prepared(monkeypatch)
+    found = ready(tmp_path, clips[1:])
+    first_id, second, third = (clip_id(row) for _, row in clips.iterrows())
+    assert prepared == [second, third]
+    assert content(found.store.folder) == undisturbed
+    assert f"1 clip whose files changed ({second})" in found.rebuilt_because
+    assert f"1 clip added ({third})" in found.rebuilt_because
+    assert f"1 clip gone ({first_id})" in found.rebuilt_because
+    assert found.rebuilt_because in caplog.text
+    prepared.clear()
+    assert ready(tmp_path, clips).store.holds(clips).all()
+    assert prepared == []  # the very first store still holds what the last one lacks
+    assert first.exists()
+    assert len(list(tmp_path.glob("*casme2*"))) == 3
+
+
+def test_other_face_settings_are_told_and_nothing_is_taken_over(clips, tmp_path, monkeypatch):
+    old = build(tmp_path, clips[:1])
+    before = content(old)
+    prepared = count_prepared(monkeypatch)
+    found = ready(tmp_path, clips[:1], FaceSettings(size=48), "skip")
+    assert len(prepared) == 1
+    assert found.store.size == 48
+    assert "data.faces.size 64 → 48" in found.rebuilt_because
+    assert "data.policy strict → skip" in found.rebuilt_because
+    assert "clip" not in found.rebuilt_because.removeprefix(f"against {old.name}")
+    assert content(old) == before
+
+
+def test_the_first_store_of_a_dataset_has_no_reason(clips, tmp_path):
+    build(tmp_path, clips[:1])
+    (tmp_path / place_of(tmp_path, clips[:1]).name).rename(tmp_path / "other-0123456789ab")
+    assert ready(tmp_path, clips[:1]).rebuilt_because is None

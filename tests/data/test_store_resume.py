@@ -1,0 +1,208 @@
+"""A build that is killed, starved or doubled ends as an undisturbed one does, byte for byte, and does nothing twice."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from store_builds import build, content, count_prepared, lay_out, manifest, place_of, source_of
+
+from fdp_lightning.data.build_store import build_store
+from fdp_lightning.data.parts import parts_of
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.sources import list_sources
+from fdp_lightning.data.store import FRAMES, open_store
+
+HERE = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+
+
+@pytest.fixture(scope="module")
+def clips(casme2_clips) -> pd.DataFrame:
+    """Three clips of three subjects; never changed here."""
+    return casme2_clips.iloc[::5].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clips, tmp_path_factory) -> Path:
+    """The store of `clips`, built in one go."""
+    return build(tmp_path_factory.mktemp("undisturbed"), clips)
+
+
+@pytest.fixture(scope="module")
+def disturbed(clips, tmp_path_factory) -> Path:
+    """The folders that the builds of forked_builds.py have left."""
+    place = tmp_path_factory.mktemp("disturbed")
+    clips.to_parquet(place / "clips.parquet")
+    for most in (30_000, 100_000):  # beside an older store
+        build(place / f"space {most}", clips[:1])
+    command = [sys.executable, str(HERE / "forked_builds.py"), str(place / "clips.parquet"), str(place)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize(
+    ("case", "left_to_do"),
+    [("clip 0", 3), ("clip 1", 2), ("clip 2", 1), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0)],
+)
+def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
+    disturbed, undisturbed, clips, monkeypatch, case, left_to_do
+):
+    stores = disturbed / case
+    assert not place_of(stores, clips).exists()
+    prepared, seen = count_prepared(monkeypatch), []
+    folder = build(stores, clips, progress=lambda done, total: seen.append((done, total)))
+    assert len(prepared) == left_to_do
+    assert seen == [(done, 3) for done in range(3 - left_to_do, 4)]
+    assert content(folder) == content(undisturbed)
+    assert [path.name for path in stores.iterdir()] == [undisturbed.name]
+
+
+def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(disturbed, undisturbed, clips, monkeypatch):
+    prepared = count_prepared(monkeypatch)
+    assert content(disturbed / "cleaning" / undisturbed.name) == content(undisturbed)
+    build(disturbed / "cleaning", clips)
+    assert prepared == []
+    assert [path.name for path in (disturbed / "cleaning").iterdir()] == [undisturbed.name]
+
+
+def test_builds_at_once_do_not_disturb_each_other(disturbed, undisturbed, clips, tmp_path):
+    folder = disturbed / "at once" / undisturbed.name
+    assert content(folder) == content(undisturbed)
+    skipping = build(tmp_path, clips, "skip")
+    assert content(folder.with_name(skipping.name)) == content(skipping)
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, skipping.name}
+
+
+@pytest.mark.parametrize(("most", "kept"), [(30_000, 0), (100_000, 3)])
+def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
+    disturbed, undisturbed, clips, monkeypatch, tmp_path, most, kept
+):
+    stores = disturbed / f"space {most}"
+    message = (disturbed / f"message {most}.txt").read_text()
+    assert f"no space left for the clip store in {stores}" in message
+    assert "data.store=<folder>" in message
+    assert f"about {(undisturbed / FRAMES).stat().st_size / 1000:.3g} kB" in message
+    assert (f"The {kept} clips that are prepared are kept in {stores}" in message) == (kept > 0)
+    assert content(place_of(stores, clips[:1])) == content(build(tmp_path, clips[:1]))
+    prepared = count_prepared(monkeypatch)
+    assert content(build(stores, clips)) == content(undisturbed)
+    assert len(prepared) == 3 - kept
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError("unplugged")])
+def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(clips, tmp_path, interruption):
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise interruption
+
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        build(tmp_path, clips, progress=stop)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".casme2-")
+    assert left.suffix == ".building"
+    assert len(list(left.iterdir())) == 2
+
+
+def test_prepared_clips_that_another_build_removes_are_prepared_again(clips, undisturbed, tmp_path):
+    def remove_once(done: int, total: int) -> None:
+        (building,) = tmp_path.glob(".*.building") if done else [tmp_path / "none"]
+        if done == 2 and not (tmp_path / "once").exists():
+            (tmp_path / "once").mkdir()
+            shutil.rmtree(building)
+
+    assert content(build(tmp_path, clips, progress=remove_once)) == content(undisturbed)
+
+
+@pytest.mark.parametrize("place", [0, 80, -1])
+def test_a_damaged_prepared_clip_is_prepared_again(clips, undisturbed, tmp_path, monkeypatch, place):
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, clips, progress=stop)
+    source = list_sources(clips)[1]
+    path = parts_of(place_of(tmp_path, clips), FaceSettings()).path(source)
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+    prepared = count_prepared(monkeypatch)
+    assert content(build(tmp_path, clips)) == content(undisturbed)
+    assert prepared == [source.clip]
+
+
+def test_folders_of_builds_given_up_are_removed_after_a_day(clips, undisturbed, tmp_path):
+    names = [".casme2-0123456789ab.building", ".casme2-ba9876543210.building", ".casme2-more-0123456789ab.building"]
+    for name, mtime in zip(names, (0, None, 0), strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "clip").write_bytes(b"part")
+        if mtime is not None:
+            os.utime(tmp_path / name, (mtime, mtime))
+    build(tmp_path, clips, donors=[undisturbed])
+    assert {path.name for path in tmp_path.iterdir()} == {undisturbed.name, *names[1:]}
+
+
+def test_what_a_killed_build_left_behind_is_removed_and_a_running_one_is_not(clips, undisturbed, tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    prefix = f".{undisturbed.name}.{socket.gethostname()}"
+    left = [tmp_path / f"{prefix}.{pid}.partial" for pid in (int(dead.stdout), os.getpid())]
+    alive = tmp_path / f"{prefix}.{os.getppid()}.partial"
+    for place in (*left, alive):
+        place.mkdir()
+        (place / FRAMES).write_bytes(b"half")
+    build(tmp_path, clips, donors=[undisturbed])
+    assert not any(place.exists() for place in left)
+    assert (alive / FRAMES).read_bytes() == b"half"
+    assert content(tmp_path / undisturbed.name) == content(undisturbed)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from store_builds import lay_out, source_of, FaceSettings, list_sources
+from fdp_lightning.data.build_store import build_store
+from fdp_lightning.data.store import FRAMES, open_store
+
+place, limit = Path(sys.argv[1]), 40 * 2**20
+folder, clips, _ = lay_out(place / "warm", [(2, 16, 16)], 16)
+build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=16))
+open_store(folder)  # pyarrow has started its threads
+folder, clips, frames = lay_out(place / "large", [(16, 512, 512)] * 40, 512)
+sums = [int(f.sum()) for f in frames]
+assert sum(f.nbytes for f in frames) == 4 * limit
+del frames
+status = Path("/proc/self/statm").read_text()
+used = int(status.split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
+build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=512))
+store = open_store(folder)
+read = [int(store.read(row, np.arange(16)).sum()) for row in range(40)]
+assert read == sums
+try:
+    np.memmap(folder / FRAMES, np.uint8, "r")
+except (OSError, MemoryError):
+    print("the limit binds")
+"""
+
+
+def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path):
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the limit binds\n"
+
+
+def test_frames_in_colour_are_stored_in_their_shape(tmp_path):
+    folder, clips, frames = lay_out(tmp_path, [(3, 16, 16, 3), (5, 16, 16, 3)], 16)
+    build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=16))
+    store = open_store(folder)
+    assert manifest(folder)["frame_shape"] == [16, 16, 3]
+    assert (store.frame_shape, store.size) == ((16, 16, 3), 16)
+    assert (store.read(1, [4, 0]) == frames[1][[4, 0]]).all()

@@ -1,0 +1,41 @@
+"""Workers end with the process that started them, however that ends."""
+
+import os
+import subprocess
+import sys
+import time
+
+KILLED = """
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from fdp_lightning.processes import end_with_parent
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent) as pool:
+        workers = {process for _ in range(2) for process in (pool.submit(os.getpid), pool.submit(os.getppid))}
+        print(*{worker.result() for worker in workers}, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_of_a_killed_parent_end_too(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    with (tmp_path / "pids.txt").open("w") as pids:  # a pipe would stay open as long as a worker has it
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, str(script)], stdout=pids, env=environment, timeout=60, check=False)
+    workers = [int(pid) for pid in (tmp_path / "pids.txt").read_text().split()]
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
