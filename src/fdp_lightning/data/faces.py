@@ -1,5 +1,6 @@
-"""Faces: MTCNN landmarks on one frame, and one similarity transform to a template for the whole clip.
+"""Faces: MTCNN on one frame, and one transform for the whole clip.
 
+The transform is a similarity that brings the landmarks to a template, or a crop of the box, or of the whole picture.
 Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once
 (`data.faces.per_frame=true` does the other, to reproduce the released code).
 """
@@ -103,25 +104,60 @@ def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0) -> np.ndarr
     return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
 
 
-def align(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Warp a picture to the template in grey.
+def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray:
+    """The transform that brings a box, made square about its centre by its longer side, to the whole aligned picture.
+
+    Args:
+        box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
+        size: side of the aligned picture, pixels.
+        margin: extra border, as a fraction of the square's side on each edge; negative crops closer.
+
+    Returns:
+        Matrix of scale and translation, shape (2, 3): picture pixels → aligned pixels.
+    """
+    left, top, right, bottom = box
+    half = max(right - left, bottom - top) * (1 + 2 * margin) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return stretch((x - half, y - half, x + half, y + half), size)
+
+
+def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
+    """The transform that brings a box to the whole aligned picture, each axis by its own scale.
+
+    Args:
+        box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
+        size: side of the aligned picture, pixels.
+
+    Returns:
+        Matrix of scales and translation, shape (2, 3): picture pixels → aligned pixels.
+    """
+    left, top, right, bottom = box
+    across, down = size / (right - left), size / (bottom - top)
+    # Coordinates of a matrix count from the middle of the first pixel, those of a box from its edge.
+    return np.array([[across, 0, across * (0.5 - left) - 0.5], [0, down, down * (0.5 - top) - 0.5]])
+
+
+def align(image: np.ndarray, matrix: np.ndarray, size: int, colour: str = "grey") -> np.ndarray:
+    """Warp a picture to the template.
 
     The warp is made larger by a whole factor and averaged down, so that a big face is not aliased: aliasing moves from
     frame to frame like an expression.
 
     Args:
         image: RGB uint8, shape (h, w, 3).
-        matrix: from `alignment`, shape (2, 3).
+        matrix: from `alignment`, `square` or `stretch`, shape (2, 3).
         size: side of the aligned picture.
+        colour: 'grey' (luma, ITU-R BT.601) or 'rgb'.
 
     Returns:
-        Grey, uint8, shape (size, size).
+        uint8, shape (size, size), or (size, size, 3) in colour.
     """
-    factor = max(1, round(1 / float(np.hypot(matrix[0, 0], matrix[1, 0]))))
+    across, down = (max(1, round(1 / float(np.hypot(*row[:2])))) for row in matrix)
+    factors = np.array([across, down])
     # Pixel centres lie at half pixels: enlarging about the corner keeps them in place.
-    enlarged = matrix * factor
-    enlarged[:, 2] += (factor - 1) / 2
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    side = size * factor
-    warped = cv2.warpAffine(grey, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return warped if factor == 1 else cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA)
+    enlarged = matrix * factors[:, None]
+    enlarged[:, 2] += (factors - 1) / 2
+    picture = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if colour == "grey" else image
+    sides = (size * across, size * down)
+    warped = cv2.warpAffine(picture, enlarged, sides, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return warped if (across, down) == (1, 1) else cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA)
