@@ -124,9 +124,7 @@ def check_transform(transform: Any) -> None:
                 break
             tried += 1
             if not (stays == stays[0]).all():
-                raise UserError(
-                    f"{_WHERE}: {name} draws for each frame, which moves a face that is still"
-                )
+                raise UserError(f"{_WHERE}: {name} draws for each frame, which moves a face that is still")
             if not np.array_equal(whole, again):
                 raise UserError(f"{_WHERE}: {name} draws from elsewhere than the seed; no run could be repeated")
             if not np.array_equal(part, whole[2:5]):

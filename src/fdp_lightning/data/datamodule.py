@@ -139,9 +139,10 @@ def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndar
     before = np.floor(places).astype(np.int64)
     after = np.minimum(before + 1, store.length(row) - 1)
     share = places - before
-    shares = share.reshape(-1, *[1] * (store.read(row, before[:1]).ndim - 1))
-    frames = store.read(row, before) * (1 - shares) + store.read(row, after) * shares
-    return frames.round().astype(np.uint8), numbers[before] * (1 - share) + numbers[after] * share
+    first, second = store.read(row, before), store.read(row, after)
+    shares = share.reshape(-1, *[1] * (first.ndim - 1))
+    frames = (first * (1 - shares) + second * shares).round().astype(np.uint8)
+    return frames, numbers[before] * (1 - share) + numbers[after] * share
 
 
 class FoldDataModule(L.LightningDataModule):

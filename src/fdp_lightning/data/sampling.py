@@ -63,7 +63,7 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
         Real positions, shape (T,), ascending, within 0..n-1.
     """
     _require(n_frames, count)
-    reach = min(apex, n_frames - 1 - apex)
+    reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
     first, last = apex - reach, apex + reach
     if last - first + 1 < count:
         first = min(max(apex - (count - 1) // 2, 0), max(n_frames - count, 0))
