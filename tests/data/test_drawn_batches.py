@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+from fdp_lightning.config import configuration
 from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.build_store import build_store, list_sources, store_folder
 from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule, read_frames
-from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import leave_one_subject_out
 from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.tasks.dataset import ready_data
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")
@@ -25,12 +25,12 @@ def clips(casme2_clips) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def coloured(casme2_clips, tmp_path_factory) -> ClipStore:
+def coloured(casme2_root, tmp_path_factory) -> ClipStore:
     """The store of the same clips in colour, by the whole picture, which needs no detection."""
-    settings, sources = FaceSettings(method="none", colour="rgb", size=32), list_sources(casme2_clips)
-    folder = store_folder(tmp_path_factory.mktemp("coloured"), "casme2", settings, "strict", sources)
-    build_store(folder, casme2_clips, sources, settings)
-    return open_store(folder)
+    options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    options += [f"data.store={tmp_path_factory.mktemp('stores')}", "data.workers=1"]
+    options += ["data.faces.method=none", "data.faces.colour=rgb", "data.faces.size=32"]
+    return open_store(ready_data(configuration(*options)).store)
 
 
 def module(folder: Path, clips: pd.DataFrame, **options) -> FoldDataModule:
