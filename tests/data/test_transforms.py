@@ -100,6 +100,7 @@ class Fails(A.ImageOnlyTransform):
     [
         (NoiseOfItsOwn(p=0.01), "NoiseOfItsOwn draws for each frame"),
         (A.OneOf([NoiseOfItsOwn(p=1.0)], p=0.01), "OneOf draws for each frame"),
+        (A.Sequential([NoiseOfItsOwn(p=0.01)], p=0.01), "Sequential draws for each frame"),
         (Backwards(p=0.01), "Backwards changes a frame by the frames around it, or their order"),
         (Unseeded(p=1.0), "Unseeded draws from elsewhere than the seed"),
         (Fails(p=1.0), "Fails takes neither grey nor coloured frames: no such picture"),

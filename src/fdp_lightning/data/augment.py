@@ -103,9 +103,7 @@ def check_transform(transform: Any) -> None:
             f"data.augmentation.transforms holds {transform!r}; expected transforms of albumentations, "
             "for example [{_target_: albumentations.GaussianBlur, p: 0.2}]"
         )
-    always = deepcopy(transform)
-    always.p = 1.0
-    draw = A.Compose([always])
+    draw = A.Compose([_always(deepcopy(transform))])
 
     def changed(frames: np.ndarray, seed: int) -> np.ndarray:
         draw.set_random_seed(seed)
@@ -131,6 +129,14 @@ def check_transform(transform: Any) -> None:
                 raise UserError(f"{_WHERE}: {name} changes a frame by the frames around it, or their order")
     if not tried:
         raise UserError(f"{_WHERE}: {name} takes neither grey nor coloured frames: {trouble}") from trouble
+
+
+def _always(transform: Any) -> Any:
+    """The transform, and those within it, with probability 1: a rare one would seldom show what it does."""
+    transform.p = 1.0
+    for inner in getattr(transform, "transforms", ()):
+        _always(inner)
+    return transform
 
 
 _WHERE = "data.augmentation.transforms"
