@@ -65,12 +65,13 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def find_face(image: np.ndarray, least_confidence: float = 0.9) -> Face | None:
+def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = True) -> Face | None:
     """The largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
 
     Args:
         image: RGB, uint8, shape (h, w, 3).
         least_confidence: detections below it do not count.
+        upright: read the landmarks once more on the face turned upright, see `read_landmarks`; False: as MTCNN does.
     """
     if min(image.shape[:2]) < _LEAST_SIDE:
         return None
@@ -86,7 +87,52 @@ def find_face(image: np.ndarray, least_confidence: float = 0.9) -> Face | None:
     areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
     largest = sure[int(np.argmax(areas))]
     left, top, right, bottom = (float(edge) for edge in boxes[largest])
-    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), int(sure.size))
+    points = read_landmarks(image, landmarks[largest]) if upright else landmarks[largest]
+    return Face((left, top, right, bottom), points, float(confidences[largest]), int(sure.size))
+
+
+_READER_SIDE = 48
+"""The side of the pictures that MTCNN's last network takes, pixels."""
+
+_MOST_MOVED = 0.3
+"""How far a landmark read anew may lie from the detected one, in distances of the eyes."""
+
+_READER_TEMPLATE = np.array([[0.32, 0.42], [0.68, 0.42], [0.50, 0.60], [0.35, 0.76], [0.65, 0.76]]) * _READER_SIDE
+"""Where that network sees the landmarks of an upright face whose box MTCNN has fitted. Ours, by eye."""
+
+_MIRRORED = [1, 0, 2, 4, 3]
+"""The order of the landmarks in a mirrored face."""
+
+
+def read_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks read anew by MTCNN's last network on the face turned upright at one size, and on its mirror image.
+
+    MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
+    turned face by more than an aligned pixel. Ours: two rounds, each on the face as the round before aligned it.
+
+    Args:
+        image: RGB, uint8, shape (h, w, 3).
+        landmarks: as detected, shape (5, 2).
+
+    Returns:
+        Shape (5, 2), (x, y); the detected ones where a face is so odd that the two disagree.
+    """
+    import torch
+
+    points = landmarks
+    for _ in range(2):
+        matrix = np.asarray(SimilarityTransform.from_estimate(points, _READER_TEMPLATE).params[:2])
+        face = align(image, matrix, _READER_SIDE, "rgb")
+        both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
+        with _one_thread(), torch.no_grad():
+            # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
+            read = _mtcnn().onet((torch.from_numpy(both) - 127.5) / 128)[1].numpy().astype(np.float64)
+        straight, mirrored = read.reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
+        mirrored = np.stack([_READER_SIDE - 1 - mirrored[:, 0], mirrored[:, 1]], axis=1)[_MIRRORED]
+        back = cv2.invertAffineTransform(matrix)
+        points = (straight + mirrored) / 2 @ back[:, :2].T + back[:, 2]
+    moved = np.linalg.norm(points - landmarks, axis=1).max()
+    return points if moved < _MOST_MOVED * np.linalg.norm(landmarks[1] - landmarks[0]) else landmarks
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:

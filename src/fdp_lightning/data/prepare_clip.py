@@ -145,7 +145,8 @@ def _find(images: list[np.ndarray], settings: FaceSettings, prepared: PreparedCl
     found: dict[int, faces.Face] = {}
     for place, image in enumerate(images):
         prepared.detections += 1
-        face = faces.find_face(image, settings.least_confidence)
+        # Frame by frame as the released code does it, with the landmarks as they are detected.
+        face = faces.find_face(image, settings.least_confidence, upright=not settings.per_frame)
         if face is not None:
             found[place] = face
             if not settings.per_frame:
