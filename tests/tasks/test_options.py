@@ -1,4 +1,4 @@
-"""Every option of the model takes one optimisation step from the command line."""
+"""Every option of the model, and of what it is shown, takes one optimisation step from the command line."""
 
 import csv
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.data.prepare_clip import COLOURS
+from fdp_lightning.data.sampling import RULES, SHORT
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
 from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
@@ -55,9 +57,30 @@ VALUES = {
     "optimizer.schedule": ["constant", "cosine"],
     "optimizer.ema": [None, 0.9],
 }
+DATA = {
+    "faces.method": ["mtcnn", "box", "none"],  # official_crops come with a dataset, the synthetic one has none
+    "faces.colour": list(COLOURS),
+    "sampling.rule": list(RULES),
+    "sampling.short": list(SHORT),
+    "sampling.frames": [8, 8, 12],  # clips have 10 to 12; floor meets 8 alone, where none of them vanishes
+    "augmentation.transforms": [[], [{"_target_": "albumentations.GaussianBlur", "p": 0.5}]],
+}
 RUNS = len(POOLINGS)
 MODELS = ("fdp", "fdp_nextvit", "fdp_released")
 TIMM_MODELS = ("resnet10t", "mobilenetv3_small_050")
+
+
+def chosen(options: dict[str, list], i: int) -> dict[str, object]:
+    """The i-th value of every option, in turn, as a tree."""
+    tree: dict[str, object] = {}
+    for option, values in options.items():
+        *parts, name = option.split(".")
+        node = tree
+        for part in parts:
+            node = node.setdefault(part, {})  # type: ignore[assignment]
+        # Lists of two lengths that share a factor would always pair the same values: shift every other round.
+        node[name] = next(islice(cycle(values), i + i // len(values) % len(values), None))
+    return tree
 
 
 def write_variants(folder: Path) -> list[str]:
@@ -68,15 +91,7 @@ def write_variants(folder: Path) -> list[str]:
     (folder / "option").mkdir(parents=True)
     for i in range(RUNS):
         defaults = [{f"override /model/{group}": names[i % len(names)]} for group, names in GROUPS.items()]
-        model: dict[str, object] = {}
-        for option, values in VALUES.items():
-            *parts, name = option.split(".")
-            node = model
-            for part in parts:
-                node = node.setdefault(part, {})  # type: ignore[assignment]
-            # Lists of two lengths that share a factor would always pair the same values: shift every other round.
-            node[name] = next(islice(cycle(values), i + i // len(values) % len(values), None))
-        text = yaml.safe_dump({"defaults": defaults, "model": model}, sort_keys=False)
+        text = yaml.safe_dump({"defaults": defaults, "model": chosen(VALUES, i), "data": chosen(DATA, i)})
         (folder / f"option/v{i}.yaml").write_text(f"# @package _global_\n{text}")
     for name in MODELS:
         (folder / f"option/{name}.yaml").write_text(f"# @package _global_\ndefaults: [override /model: {name}]\n")
@@ -107,3 +122,11 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
     numbers |= {"objective.effective_beta", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup"}
     assert there - set(VALUES) - numbers == {"_target_", "objective._target_"}
+
+
+def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
+    data = configuration().data
+    there = {f"{part}.{key}" for part in ("faces", "sampling") for key in data[part]}
+    # per_frame does not go with every method, and has tests of its own. The others are numbers.
+    elsewhere = {"faces.per_frame", "faces.size", "faces.margin", "faces.least_confidence"}
+    assert there - set(DATA) == elsewhere

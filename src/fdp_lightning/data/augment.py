@@ -1,9 +1,14 @@
 """Augmentation of whole clips: one draw for all frames, so that no motion is added and no order is lost."""
 
 import os
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
 
 import cv2
 import numpy as np
+
+from fdp_lightning.errors import UserError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for its newest version
 import albumentations as A
@@ -19,6 +24,10 @@ class ClipAugmentation:
         rotate: largest rotation, degrees.
         brightness: largest change of brightness, as a fraction of the full range.
         contrast: largest change of contrast, as a fraction.
+        transforms: further transforms of albumentations, done after these.
+
+    Raises:
+        UserError: one of `transforms` does not act alike on all frames of a clip, see `check_transform`.
     """
 
     def __init__(
@@ -29,7 +38,10 @@ class ClipAugmentation:
         rotate: float = 4.0,
         brightness: float = 0.1,
         contrast: float = 0.1,
+        transforms: Sequence[Any] = (),
     ) -> None:
+        for transform in transforms:
+            check_transform(transform)
         self._draw = A.Compose(
             [
                 A.HorizontalFlip(p=flip),
@@ -42,6 +54,7 @@ class ClipAugmentation:
                     p=1.0,
                 ),
                 A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0),
+                *transforms,
             ]
         )
 
@@ -49,11 +62,81 @@ class ClipAugmentation:
         """Change a clip.
 
         Args:
-            frames: uint8, shape (t, h, w).
+            frames: uint8, shape (t, h, w), or (t, h, w, 3) in colour.
             seed: the draw depends on it alone, so loader workers and their number change nothing.
 
         Returns:
-            uint8, shape (t, h, w).
+            uint8, of the same shape.
+
+        Raises:
+            UserError: one of the transforms does not take such frames, or gives others back.
         """
         self._draw.set_random_seed(seed)
-        return self._draw(images=frames[..., None])["images"][..., 0]
+        given = frames if frames.ndim == 4 else frames[..., None]
+        try:
+            changed = self._draw(images=given)["images"]
+        except (ValueError, cv2.error) as error:
+            raise UserError(f"data.augmentation does not take frames of shape {given.shape[1:]}: {error}") from error
+        if changed.shape != given.shape or changed.dtype != np.uint8:
+            raise UserError(
+                f"data.augmentation turns frames of {given.shape[1:]} uint8 into {changed.shape[1:]} {changed.dtype}; "
+                "expected transforms that keep size and type"
+            )
+        return changed.reshape(frames.shape)
+
+
+def check_transform(transform: Any) -> None:
+    """Refuse a transform that would add motion to a clip or change its order, by trying it on small clips.
+
+    A clip that does not move must stay exactly so, a part of a clip must become the same as within the whole, and the
+    seed alone must decide: a transform that draws for each frame, or looks at a frame's neighbours, fails.
+
+    Args:
+        transform: of albumentations.
+
+    Raises:
+        UserError: naming the transform and what it does.
+    """
+    name = type(transform).__name__
+    if not isinstance(transform, A.BasicTransform | A.BaseCompose):
+        raise UserError(
+            f"data.augmentation.transforms holds {transform!r}; expected transforms of albumentations, "
+            "for example [{_target_: albumentations.GaussianBlur, p: 0.2}]"
+        )
+    draw = A.Compose([_always(deepcopy(transform))])
+
+    def changed(frames: np.ndarray, seed: int) -> np.ndarray:
+        draw.set_random_seed(seed)
+        return np.asarray(draw(images=frames)["images"])
+
+    moving = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    trouble: Exception | None = None
+    tried = 0
+    for clip in (moving[..., :1], moving):
+        still = np.repeat(clip[:1], 6, axis=0)
+        for seed in range(8):
+            try:
+                stays, whole, part, again = (changed(c, seed) for c in (still, clip, clip[2:5], clip))
+            except (ValueError, cv2.error) as error:  # some know grey or colour alone
+                trouble = error
+                break
+            tried += 1
+            if not (stays == stays[0]).all():
+                raise UserError(f"{_WHERE}: {name} draws for each frame, which moves a face that is still")
+            if not np.array_equal(whole, again):
+                raise UserError(f"{_WHERE}: {name} draws from elsewhere than the seed; no run could be repeated")
+            if not np.array_equal(part, whole[2:5]):
+                raise UserError(f"{_WHERE}: {name} changes a frame by the frames around it, or their order")
+    if not tried:
+        raise UserError(f"{_WHERE}: {name} takes neither grey nor coloured frames: {trouble}") from trouble
+
+
+def _always(transform: Any) -> Any:
+    """The transform, and those within it, with probability 1: a rare one would seldom show what it does."""
+    transform.p = 1.0
+    for inner in getattr(transform, "transforms", ()):
+        _always(inner)
+    return transform
+
+
+_WHERE = "data.augmentation.transforms"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fdp_lightning.data.apex import apex_numbers, apex_position
 from fdp_lightning.data.augment import ClipAugmentation
 from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
@@ -27,11 +28,12 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         apexes: from `apex_numbers`, shape (n,).
         sampling: of each clip's frames.
         augmentation: applied to each clip, or None.
-        seed: of the augmentation.
+        seed: of augmentation and sampling.
+        training: frames of a rule that draws them are drawn anew for each epoch; else its fixed frames are used.
 
     Each item holds
-        `frames` (t, 1, h, w), float32 in 0..1 (other values after `normalise_by_itself`),
-        `frame_number` (t,), float32: the dataset's own numbers of these frames,
+        `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`),
+        `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
         `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
         `target` (class number) and `index` (place in `rows`).
     """
@@ -45,36 +47,49 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         sampling: Sampling,
         augmentation: ClipAugmentation | None = None,
         seed: int = 0,
+        training: bool = False,
     ) -> None:
         self.augmentation = augmentation
         self.seed = seed
         self.epoch = 0
+        self._store, self._rows, self._sampling = store, rows, sampling
         self._targets, self._apexes = targets, apexes
+        self._draws = training and sampling.at_random
         self._mean, self._maximum = 0.0, 1.0
-        places = [sampling.positions(store.length(row)) for row in rows]
+        places = [
+            sampling.positions(store.length(row), apex_position(store.frame_numbers(row), apex))
+            for row, apex in zip(rows, apexes, strict=True)
+        ]
         # Only the sampled frames are kept: all datasets of the field fit in memory at this size.
-        self._clips = np.stack([store.read(row, place) for row, place in zip(rows, places, strict=True)])
-        self.frame_numbers = np.stack([store.frame_numbers(row)[p] for row, p in zip(rows, places, strict=True)])
+        read = [read_frames(store, row, place) for row, place in zip(rows, places, strict=True)]
+        self._clips = np.stack([frames for frames, _ in read])
+        self.frame_numbers = np.stack([numbers for _, numbers in read])
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        clip = self._clips[index]
+        # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
+        stream = np.random.SeedSequence([self.seed, self.epoch, index])
+        clip, numbers = self._clips[index], self.frame_numbers[index]
+        if self._draws:
+            row = self._rows[index]
+            # A child of the stream: the draw of the augmentation stays what it is with any other rule.
+            draw = np.random.default_rng(stream.spawn(1)[0])
+            places = self._sampling.positions(self._store.length(row), draw=draw)
+            clip, numbers = read_frames(self._store, row, places)
         if self.augmentation is not None:
-            # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
-            draw = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0]
-            clip = self.augmentation(clip, int(draw))
+            clip = self.augmentation(clip, int(stream.generate_state(1)[0]))
         return {
             "frames": self._values(clip),
-            "frame_number": torch.from_numpy(self.frame_numbers[index]).float(),
+            "frame_number": torch.from_numpy(numbers).float(),
             "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
             "target": torch.tensor(int(self._targets[index])),
             "index": torch.tensor(index),
         }
 
     def all_clips(self) -> dict[str, Tensor]:
-        """All clips without augmentation as one batch."""
+        """All clips without augmentation, by their fixed frames, as one batch."""
         return {
             "frames": self._values(self._clips),
             "frame_number": torch.from_numpy(self.frame_numbers).float(),
@@ -83,13 +98,15 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         }
 
     def _values(self, frames: np.ndarray) -> Tensor:
-        values = torch.from_numpy(frames).unsqueeze(-3).float().div_(255)
+        pixels = torch.from_numpy(frames)
+        coloured = self._clips.ndim == 5  # n t h w 3
+        values = (pixels.movedim(-1, -3) if coloured else pixels.unsqueeze(-3)).float().div_(255)
         if (self._mean, self._maximum) != (0.0, 1.0):
             values.sub_(self._mean).div_(self._maximum)
         return values
 
     def statistics(self) -> Statistics:
-        """Of these clips without augmentation."""
+        """Of these clips without augmentation, by their fixed frames; one mean for all colours."""
         values = self._clips.astype(np.float32) / 255
         return Statistics(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
 
@@ -104,13 +121,28 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
 
 
-def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
-    """The apex frame of each clip of a clip table, shape (n,); NaN where it is unknown or outside onset..offset."""
-    apex, onset, offset = (
-        clips[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
-        for name in ("apex", "onset", "offset")
-    )
-    return np.where((onset <= apex) & (apex <= offset), apex, np.nan)
+def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a clip at positions that need not be whole.
+
+    Args:
+        store: of aligned clips.
+        row: of its index.
+        places: from `Sampling.positions`, shape (t,).
+
+    Returns:
+        The frames, uint8, shape (t, h, w) or (t, h, w, 3), between two of the clip their blend by distance; and their
+        frame numbers, shape (t,), blended likewise.
+    """
+    numbers = store.frame_numbers(row)
+    if places.dtype.kind == "i":
+        return store.read(row, places), numbers[places]
+    before = np.floor(places).astype(np.int64)
+    after = np.minimum(before + 1, store.length(row) - 1)
+    share = places - before
+    first, second = store.read(row, before), store.read(row, after)
+    shares = share.reshape(-1, *[1] * (first.ndim - 1))
+    frames = (first * (1 - shares) + second * shares).round().astype(np.uint8)
+    return frames, numbers[before] * (1 - share) + numbers[after] * share
 
 
 class FoldDataModule(L.LightningDataModule):
@@ -125,7 +157,7 @@ class FoldDataModule(L.LightningDataModule):
         batch_size: clips per step.
         augmentation: of the training clips, or None.
         workers: loader processes; 0 is fastest where clips are resident in memory.
-        seed: of shuffling and augmentation.
+        seed: of shuffling, augmentation and sampling.
         normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
             maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
@@ -154,7 +186,9 @@ class FoldDataModule(L.LightningDataModule):
         targets = clips["target"].map(number).to_numpy(dtype=np.int64)
         train, test = list(fold.train_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
-        self.train_set = ClipDataset(opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed)
+        self.train_set = ClipDataset(
+            opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed, training=True
+        )
         self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling)
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = self.test_set.frame_numbers

@@ -10,7 +10,7 @@ NORMALISATIONS = ("training", "each_set")
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of the grey values (of 0..1) of the training clips; the network normalises by them.
+    """Mean and standard deviation of all values (of 0..1) of the training clips; the network normalises by them.
 
     Zero and one where the batches hold values that are normalised already (`each_set`).
     """

@@ -1,4 +1,4 @@
-"""One clip from image files to aligned grey frames: the unit of work of a store build."""
+"""One clip from image files to aligned frames: the unit of work of a store build."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,10 @@ from fdp_lightning.data import faces
 from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
 from fdp_lightning.errors import UserError
 
+METHODS = ("mtcnn", "official_crops", "box", "none")
+DETECTED = ("mtcnn", "box")
+COLOURS = ("grey", "rgb")
+
 
 @dataclass(frozen=True)
 class FaceSettings:
@@ -17,16 +21,24 @@ class FaceSettings:
 
     Args:
         size: side of the aligned frames, pixels.
-        margin: border around the template, see `faces.alignment`.
+        margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
+            `faces.square`; 0 where no face is looked for.
         least_confidence: of a detection.
-        per_frame: align every frame by its own landmarks, as the released code of FDP does. Landmarks tremble from
+        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks tremble from
             frame to frame by as much as a micro-expression moves a face: only to reproduce.
+        method: one of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box':
+            MTCNN's box, made square, scaled and neither turned nor fitted; 'none': the whole picture; 'official_crops':
+            the whole of the face crops that come with a dataset. A whole picture that is not square is stretched to
+            one: nothing of it is lost, and the crops are nearly square.
+        colour: 'grey' or 'rgb'.
     """
 
     size: int = 64
     margin: float = 0.0
     least_confidence: float = 0.9
     per_frame: bool = False
+    method: str = "mtcnn"
+    colour: str = "grey"
 
     def __post_init__(self) -> None:
         _require("size", self.size, int, 8, 1024)
@@ -34,6 +46,21 @@ class FaceSettings:
         _require("least_confidence", self.least_confidence, int | float, 0, 1)
         if not isinstance(self.per_frame, bool):
             raise UserError(f"data.faces.per_frame is {self.per_frame!r}; expected true or false")
+        for name, value, allowed in (("method", self.method, METHODS), ("colour", self.colour, COLOURS)):
+            if value not in allowed:
+                raise UserError(f"data.faces.{name} is {value!r}; expected one of {', '.join(allowed)}")
+        if self.method not in DETECTED:
+            for name, without in (("per_frame", False), ("margin", 0)):
+                if getattr(self, name) != without:
+                    raise UserError(
+                        f"data.faces.{name} is {getattr(self, name)!r}, but data.faces.method={self.method} looks for "
+                        f"no face; expected {str(without).lower()}, or one of the methods {', '.join(DETECTED)}"
+                    )
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Of an aligned frame: (size, size), or (size, size, 3) in colour."""
+        return (self.size, self.size) if self.colour == "grey" else (self.size, self.size, 3)
 
 
 def _require(name: str, value: object, kind: Any, least: float, most: float) -> None:
@@ -54,9 +81,10 @@ class Problem:
 
 @dataclass
 class PreparedClip:
-    """Aligned frames of a clip (uint8, shape (n, size, size); n = 0 if it cannot be used) and how they came about.
+    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and how they came about.
 
-    `detected_on`, `box` and `matrix` are of the face that the first frame is aligned by.
+    `detected_on`, `box` and `matrix` are of the face that the first frame is aligned by; where no face is looked for,
+    of the first frame as a whole.
     """
 
     frames: np.ndarray
@@ -75,48 +103,72 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
     Without a face there the nearest later frame with one is used, and noted.
     With `settings.per_frame` a face is looked for on every frame, and a frame without one is aligned by the nearest
     frame that has one (the earlier of two).
+    The methods that look for no face bring the whole picture to the aligned one.
 
     Args:
         clip: the clip's name in messages.
         files: its frames, onset first.
         settings: of the faces.
     """
-    prepared = PreparedClip(np.empty((0, settings.size, settings.size), np.uint8))
+    prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared)
+    if not images:
+        return prepared
+    numbers = [file.number for file in used]
+    if settings.method not in DETECTED:
+        height, width = images[0].shape[:2]
+        boxes: dict[int, tuple[float, ...]] = {0: (0.0, 0.0, float(width), float(height))}
+        matrices = {0: faces.stretch(boxes[0], settings.size)}
+    else:
+        found = _find(images, settings, prepared)
+        if not found:
+            where = Path(used[0].path).parent
+            prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face in any frame of {where}"))
+            return prepared
+        prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
+        boxes = {place: face.box for place, face in found.items()}
+        matrices = {place: _matrix(face, settings) for place, face in found.items()}
+    nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
+    prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
+    prepared.frames = np.stack(
+        [
+            faces.align(image, matrices[place], settings.size, settings.colour)
+            for image, place in zip(images, nearest, strict=True)
+        ]
+    )
+    prepared.box, prepared.matrix = boxes[nearest[0]], matrices[nearest[0]].ravel().tolist()
+    return prepared
+
+
+def _find(images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip) -> dict[int, faces.Face]:
+    """Place of the frame → its face: of the first frame that has one, or of all; counts the calls of MTCNN."""
     found: dict[int, faces.Face] = {}
     for place, image in enumerate(images):
         prepared.detections += 1
-        face = faces.find_face(image, settings.least_confidence)
+        # Frame by frame as the released code does it, with the landmarks as they are detected.
+        face = faces.find_face(image, settings.least_confidence, upright=not settings.per_frame)
         if face is not None:
             found[place] = face
             if not settings.per_frame:
                 break
-    if not found:
-        if images:
-            where = Path(used[0].path).parent
-            prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face in any frame of {where}"))
-        return prepared
-    prepared.numbers = [file.number for file in used]
-    nearest = [min(found, key=lambda place: abs(prepared.numbers[place] - number)) for number in prepared.numbers]
-    prepared.detected_on = prepared.numbers[nearest[0]]
-    prepared.problems += _remarks(clip, prepared, found, settings.per_frame)
-    matrices = {place: faces.alignment(face.landmarks, settings.size, settings.margin) for place, face in found.items()}
-    prepared.frames = np.stack(
-        [faces.align(image, matrices[place], settings.size) for image, place in zip(images, nearest, strict=True)]
-    )
-    prepared.box, prepared.matrix = found[nearest[0]].box, matrices[nearest[0]].ravel().tolist()
-    return prepared
+    return found
 
 
-def _remarks(clip: str, prepared: PreparedClip, found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
+def _matrix(face: faces.Face, settings: FaceSettings) -> np.ndarray:
+    if settings.method == "box":
+        return faces.square(face.box, settings.size, settings.margin)
+    return faces.alignment(face.landmarks, settings.size, settings.margin)
+
+
+def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
     """What is unusual about the faces found (place of the frame → face), without being in the way."""
-    total, remarks = len(prepared.numbers), []
+    total, remarks = len(numbers), []
     several = [face.count for face in found.values() if face.count > 1]
     if per_frame and len(found) < total:
         detail = f"no face on {total - len(found)} of {total} frames; each is aligned by the nearest frame with one"
         remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
     if not per_frame and 0 not in found:
-        detail = f"no face on the first frame {prepared.numbers[0]}; aligned by frame {prepared.detected_on}"
+        detail = f"no face on the first frame {numbers[0]}; aligned by frame {numbers[min(found)]}"
         remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
     if several:
         where = f" on {len(several)} of {total} frames" if per_frame else ""

@@ -56,8 +56,8 @@ class FDP(nn.Module):
         scrambled_time: hand the pooling features whose time axis is scrambled, as the released code does (R).
         frame_batches: 'folded': one pass of the backbone over all b·t frames (O), so that batch statistics are of all
             frames; 'per_frame': one pass for each frame index, as the released code does (R).
-        mean: of the grey values of the training clips, subtracted from the frames.
-        std: of the grey values of the training clips, the frames are divided by it.
+        mean: of all values of the training clips, subtracted from the frames; one for all colours.
+        std: of all values of the training clips, the frames are divided by it.
     """
 
     mean: Tensor

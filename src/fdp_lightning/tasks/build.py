@@ -5,10 +5,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.errors import UserError
 
@@ -57,6 +59,8 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     """The network, with the statistics of its training subjects."""
     network = config.model.copy()
     OmegaConf.set_struct(network, False)
+    if config.data.faces.colour == "rgb":
+        network.backbone.in_channels = 3  # grey frames suit a backbone for colour, but not the other way round
     for other in ("objective", "optimizer"):
         network.pop(other)
     return build(
@@ -84,12 +88,24 @@ def check_options(config: DictConfig) -> None:
     trainer = config.trainer
     if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
+    _check_augmentation(config)
     model = build_model(config, len(config.protocol.classes))
     build(config.model.objective)
     try:
         settings(OptimizerSettings, config.model.optimizer).groups(model)
     except ValueError as error:
         raise UserError(f"{error} (in model.optimizer)") from error
+
+
+def _check_augmentation(config: DictConfig) -> None:
+    """Refuse transforms that do not take the frames of this configuration, or give frames of another size back."""
+    if not config.data.augmentation:
+        return
+    augmentation = build(config.data.augmentation)
+    faces: FaceSettings = settings(FaceSettings, config.data.faces)
+    clip = np.zeros((config.data.sampling.frames, *faces.frame_shape), np.uint8)
+    for seed in range(20):  # a transform that comes seldom may not come at once
+        augmentation(clip, seed)
 
 
 def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> list[Any]:

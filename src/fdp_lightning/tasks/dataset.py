@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.apex import apex_numbers
 from fdp_lightning.data.clips import name_clips
 from fdp_lightning.data.composite import Composite
 from fdp_lightning.data.normalisation import check_normalisation
@@ -85,6 +87,13 @@ def ready_data(config: DictConfig) -> ReadyData:
     if clips.empty:
         raise UserError(f"no clip of protocol {protocol.name} is left ({', '.join(sorted(set(why)))})")
     clips["onset"] = clips["onset"].astype("int64")
+    if sampling.by_apex and len(without := clips[np.isnan(apex_numbers(clips))]):
+        log.warning(
+            "%d clips without a usable apex are sampled uniformly (data.sampling.rule=%s): %s",
+            len(without),
+            sampling.rule,
+            name_clips(without),
+        )
     return ReadyData(
         protocol=protocol,
         clips=clips,

@@ -1,0 +1,147 @@
+"""Batches by the other ways of sampling, and in colour: what is read, what is drawn anew, and what stays fixed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule, read_frames
+from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.tasks.dataset import ready_data
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+RANDOM = Sampling(4, "random_phase")
+
+
+@pytest.fixture(scope="module")
+def clips(casme2_clips) -> pd.DataFrame:
+    return casme2_clips.assign(target=casme2_clips["emotion"])
+
+
+@pytest.fixture(scope="module")
+def coloured(casme2_root, tmp_path_factory) -> ClipStore:
+    """The store of the same clips in colour, by the whole picture, which needs no detection."""
+    options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    options += [f"data.store={tmp_path_factory.mktemp('stores')}", "data.workers=1"]
+    options += ["data.faces.method=none", "data.faces.colour=rgb", "data.faces.size=32"]
+    return open_store(ready_data(configuration(*options)).store)
+
+
+def module(folder: Path, clips: pd.DataFrame, **options) -> FoldDataModule:
+    return FoldDataModule(folder, clips, CLASSES, leave_one_subject_out(clips)[1], batch_size=4, **options)
+
+
+def epoch(data: FoldDataModule, number: int) -> dict[int, dict[str, torch.Tensor]]:
+    """Every training clip as it comes in an epoch."""
+    data.train_set.epoch = number
+    return {i: data.train_set[i] for i in range(len(data.train_set))}
+
+
+def test_positions_between_frames_are_read_as_their_blend(store):
+    row = 0
+    whole = store.read(row, np.arange(store.length(row))).astype(float)
+    frames, numbers = read_frames(store, row, np.array([0, 0.25, 1.5, store.length(row) - 1]))
+    expected = [whole[0], 0.75 * whole[0] + 0.25 * whole[1], (whole[1] + whole[2]) / 2, whole[-1]]
+    assert frames.dtype == np.uint8
+    assert np.abs(frames - np.stack(expected)).max() <= 0.5
+    first, last = store.frame_numbers(row)[[0, -1]]
+    assert numbers.tolist() == [first, first + 0.25, first + 1.5, last]
+    frames, numbers = read_frames(store, row, np.array([2, 3]))
+    assert np.array_equal(frames, whole[2:4]) and numbers.dtype == np.int64
+
+
+@pytest.mark.parametrize("rule", ["uniform", "around_apex", "random_phase"])
+def test_clips_shorter_than_asked_for_are_blended_evenly_in_time(store, clips, rule):
+    data = module(store.folder, clips, sampling=Sampling(40, rule, "interpolate"))
+    for i in range(len(data.test_set)):
+        item = data.test_set[i]
+        steps = item["frame_number"].diff()
+        assert item["frames"].shape == (40, 1, 64, 64)
+        assert steps.min() > 0 and steps.max() < 1
+        # Repeating, as `short: repeat` does, would give frames without any change between them.
+        assert (item["frames"].diff(dim=0).abs().amax(dim=(1, 2, 3)) > 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("rule", ["around_apex", "onset_apex_offset"])
+def test_the_apex_frame_is_among_those_sampled_by_it_and_its_lack_is_uniform(store, clips, rule):
+    known = clips.copy()
+    known["apex"] = (clips["onset"] + 3).astype("Int64")
+    data = module(store.folder, known, sampling=Sampling(5, rule))
+    for items in (data.train_set, data.test_set):
+        for i in range(len(items)):
+            assert items[i]["apex"] in items[i]["frame_number"]
+    if rule == "onset_apex_offset":
+        assert (data.test_frame_numbers[:, 2] == known["apex"].iloc[5:10].astype(int)).all()
+    unknown = clips.assign(apex=pd.array([None] * len(clips), dtype="Int64"))
+    plain = module(store.folder, unknown, sampling=Sampling(5)).test_frame_numbers
+    assert np.array_equal(module(store.folder, unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
+
+
+def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(store, clips):
+    data, fixed = (module(store.folder, clips, sampling=s) for s in (RANDOM, Sampling(4)))
+    assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
+    assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
+    assert data.statistics == fixed.statistics
+    assert torch.equal(data.train_set.all_clips()["frames"], fixed.train_set.all_clips()["frames"])
+    seen = [epoch(data, number) for number in range(3)]
+    numbers = [torch.stack([item["frame_number"] for item in items.values()]) for items in seen]
+    assert all((n.diff(dim=1) > 0).all() for n in numbers)
+    assert not torch.equal(numbers[0], numbers[1]) and not torch.equal(numbers[1], numbers[2])
+    assert len({tuple((n - n[:1]).tolist()) for n in numbers[0]}) > 1  # nor do all clips get the same places
+    rows = data.train_set._rows
+    for i, item in seen[0].items():
+        places = np.searchsorted(store.frame_numbers(rows[i]), item["frame_number"].numpy())
+        pictures = torch.from_numpy(store.read(rows[i], places)).float() / 255
+        assert torch.equal(item["frames"][:, 0], pictures)
+
+
+def test_frames_at_random_follow_from_seed_and_epoch_whatever_the_workers(store, clips):
+    options = {"sampling": RANDOM, "augmentation": ClipAugmentation()}
+    alone, helped = (module(store.folder, clips, workers=w, seed=5, **options) for w in (0, 2))
+    for one, other in zip(alone.train_dataloader(), helped.train_dataloader(), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    again, other = (epoch(module(store.folder, clips, seed=seed, **options), 2) for seed in (5, 6))
+    for i, item in epoch(alone, 2).items():
+        assert torch.equal(item["frames"], again[i]["frames"])
+    assert any(not torch.equal(again[i]["frame_number"], other[i]["frame_number"]) for i in again)
+
+
+def test_the_rule_does_not_change_what_the_augmentation_draws(store, clips):
+    def stronger(rule: Sampling) -> torch.Tensor:
+        mirror = ClipAugmentation(flip=0.5, shift=0, scale=0, rotate=0, brightness=0, contrast=0)
+        data = module(store.folder, clips, sampling=rule, augmentation=mirror, seed=3)
+        augmented = epoch(data, 1)
+        data.train_set.augmentation = None
+        plain = epoch(data, 1)
+        return torch.tensor([torch.equal(augmented[i]["frames"], plain[i]["frames"]) for i in plain])
+
+    flipped = stronger(Sampling(4))
+    assert flipped.any() and not flipped.all()
+    assert torch.equal(stronger(RANDOM), flipped)
+
+
+def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured, clips):
+    data = module(coloured.folder, clips, augmentation=ClipAugmentation(flip=1.0))
+    item = data.test_set[0]
+    assert item["frames"].shape == (8, 3, 32, 32)
+    row = coloured.rows(data.test_clips)[0]
+    pictures = coloured.read(row, Sampling().positions(coloured.length(row)))
+    assert torch.equal(item["frames"], torch.from_numpy(pictures).movedim(-1, -3).float() / 255)
+    everything = data.train_set.all_clips()["frames"]
+    assert everything.shape == (10, 8, 3, 32, 32)
+    assert data.statistics.mean == pytest.approx(everything.mean().item(), abs=1e-5)
+    assert data.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
+    assert next(iter(data.train_dataloader()))["frames"].shape == (4, 8, 3, 32, 32)
+
+
+def test_blends_and_frames_at_random_are_read_in_colour_too(coloured, clips):
+    rows, none = coloured.rows(clips), np.full(len(clips), np.nan)
+    for sampling in (Sampling(30, short="interpolate"), RANDOM):
+        dataset = ClipDataset(coloured, rows, np.zeros(len(rows), int), none, sampling, training=True)
+        assert dataset[1]["frames"].shape == (sampling.frames, 3, 32, 32)

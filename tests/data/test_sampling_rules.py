@@ -1,0 +1,161 @@
+"""The rules beside uniform and floor: where they look, that order is never lost, and what a short clip does."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdp_lightning.data.apex import apex_numbers, apex_position
+from fdp_lightning.data.sampling import (
+    BY_APEX,
+    RULES,
+    SHORT,
+    Sampling,
+    around_apex,
+    onset_apex_offset,
+    random_phase,
+    uniform,
+)
+from fdp_lightning.errors import UserError
+
+counts = st.integers(1, 24)
+
+
+@st.composite
+def clips(draw) -> tuple[int, int]:
+    """Frames of a clip, and the position of its apex."""
+    n_frames = draw(st.integers(1, 200))
+    return n_frames, draw(st.integers(0, n_frames - 1))
+
+
+@given(clips(), counts, st.sampled_from(RULES), st.sampled_from(SHORT), st.booleans(), st.integers(0, 2**32))
+def test_no_rule_loses_the_order_or_leaves_the_clip(clip, count, rule, short, knows_apex, seed):
+    n_frames, apex = clip
+    places = Sampling(count, rule, short).positions(n_frames, apex if knows_apex else None, np.random.default_rng(seed))
+    if rule == "floor" and n_frames < count:
+        assert places.shape == (0,)
+        return
+    assert places.shape == (count,)
+    assert (np.diff(places) >= 0).all()
+    assert places[0] >= 0 and places[-1] <= n_frames - 1
+    blends = short == "interpolate" and n_frames < count and rule != "floor"
+    assert places.dtype == (np.float64 if blends else np.int64)
+
+
+@given(clips(), counts)
+def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip, count):
+    n_frames, apex = clip
+    places = around_apex(n_frames, count, apex)
+    reach = min(apex, n_frames - 1 - apex)
+    if count == 1:
+        assert places == [apex]
+    elif 2 * reach + 1 >= count:
+        assert (places[0], places[-1]) == (apex - reach, apex + reach)
+        assert np.allclose(places + places[::-1], 2 * apex)  # the same on both sides
+    else:
+        assert places.tolist() == pytest.approx(
+            np.linspace(places[0], places[0] + min(count, n_frames) - 1, count).tolist()
+        )
+        assert places[0] <= apex <= places[-1]
+    if n_frames >= count:
+        assert len(set(Sampling(count, "around_apex").positions(n_frames, apex).tolist())) == count
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "count", "apex", "expected"),
+    [
+        (21, 5, 10, [0, 5, 10, 15, 20]),  # in the middle: the whole clip
+        (21, 5, 6, [0, 3, 6, 9, 12]),  # as far after it as before it
+        (21, 5, 19, [16, 17, 18, 19, 20]),  # at the end: pushed inwards
+        (21, 5, 0, [0, 1, 2, 3, 4]),
+        (21, 4, 1, [0, 1, 2, 3]),
+        (21, 4, 10, [0, 7, 13, 20]),
+    ],
+)
+def test_windows_around_the_apex(n_frames, count, apex, expected):
+    assert Sampling(count, "around_apex").positions(n_frames, apex).tolist() == expected
+
+
+@given(clips())
+def test_three_frames_are_onset_apex_and_offset(clip):
+    n_frames, apex = clip
+    sampling = Sampling(3, "onset_apex_offset")
+    assert sampling.positions(n_frames, apex).tolist() == [0, apex, n_frames - 1]
+    assert Sampling(2, "onset_apex_offset").positions(n_frames, apex).tolist() == [0, apex]
+    assert Sampling(1, "onset_apex_offset").positions(n_frames, apex).tolist() == [apex]
+
+
+@given(clips(), st.integers(3, 24))
+def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip, count):
+    n_frames, apex = clip
+    places = onset_apex_offset(n_frames, count, apex)
+    assert (places[0], places[count // 2], places[-1]) == (0, apex, n_frames - 1)
+    for phase in (places[: count // 2 + 1], places[count // 2 :]):
+        assert np.diff(phase) == pytest.approx(np.ptp(phase) / (len(phase) - 1), abs=1e-9)
+
+
+@given(st.integers(1, 24), st.integers(0, 180), st.integers(0, 2**32))
+def test_random_phases_are_one_frame_of_each_segment(count, more, seed):
+    n_frames = count + more
+    places = random_phase(n_frames, count, np.random.default_rng(seed))
+    assert (np.diff(places) > 0).all()
+    for i, place in enumerate(places):
+        assert i * n_frames // count <= place < (i + 1) * n_frames // count
+
+
+def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one():
+    draw, sampling = np.random.default_rng(0), Sampling(4, "random_phase")
+    places = np.stack([sampling.positions(20, draw=draw) for _ in range(2000)])
+    shares = np.bincount(places.ravel(), minlength=20) / 2000
+    assert shares == pytest.approx(0.2, abs=0.04)
+    assert np.abs(np.corrcoef(places.T) - np.eye(4)).max() < 0.1
+    assert sampling.positions(20).tolist() == uniform(20, 4).tolist()  # held-out clips
+    assert sampling.positions(4, draw=draw).tolist() == [0, 1, 2, 3]
+    assert sampling.positions(2, draw=draw).tolist() == uniform(2, 4).tolist()
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "floor"])
+def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule):
+    # Apex in the middle: there every rule spreads its frames evenly over the clip.
+    blended = Sampling(9, rule, "interpolate").positions(5, apex=2, draw=np.random.default_rng(0))
+    assert blended.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    repeated = Sampling(9, rule).positions(5, apex=2)
+    assert repeated.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
+    assert Sampling(5, rule, "interpolate").positions(5, apex=2).tolist() == [0, 1, 2, 3, 4]
+    assert Sampling(9, rule, "interpolate").positions(1).tolist() == [0] * 9
+
+
+@given(clips(), counts, st.sampled_from(BY_APEX), st.sampled_from(SHORT))
+def test_without_an_apex_the_rules_about_it_are_uniform(clip, count, rule, short):
+    n_frames, _ = clip
+    expected = Sampling(count, "uniform", short).positions(n_frames)
+    assert np.array_equal(Sampling(count, rule, short).positions(n_frames), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "apex"}, "data.sampling.rule is 'apex'; expected one of uniform, floor, around_apex"),
+        ({"short": "pad"}, "data.sampling.short is 'pad'; expected one of repeat, interpolate"),
+        ({"short": None}, "data.sampling.short is 'None'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        Sampling(**options)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_can_be_sampled_of_nothing(rule):
+    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
+        Sampling(8, rule).positions(0)
+
+
+def test_an_apex_is_placed_among_the_frames_that_are_there():
+    numbers = np.array([46, 47, 50, 51])
+    assert [apex_position(numbers, apex) for apex in (46, 48, 49, 50, 51, np.nan)] == [0, 1, 2, 2, 3, None]
+    table = pd.DataFrame({"onset": [46, 46, 46], "apex": pd.array([48, None, 52], dtype="Int64"), "offset": [51] * 3})
+    np.testing.assert_array_equal(apex_numbers(table), [48, np.nan, np.nan])
