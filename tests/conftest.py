@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.casme2 import CASME2
+from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.sources import list_sources, store_folder
-from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.data.synthetic import SyntheticFaces
 
 TINY = {"subjects": 3, "clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}

@@ -17,7 +17,7 @@ import facenet_pytorch  # noqa: F401 - imported before the forks
 import pandas as pd
 import store_builds
 
-from fdp_lightning.data import build_store, parts
+from fdp_lightning.data.store import build, parts
 from fdp_lightning.errors import UserError
 
 CLIPS, PLACE = pd.read_parquet(sys.argv[1]), Path(sys.argv[2])
@@ -62,7 +62,7 @@ def killed_while_writing() -> None:
 
 
 def killed_while_joining() -> None:
-    build_store.render_manifest = die
+    build.render_manifest = die
     store_builds.build(PLACE / "joining", CLIPS)
 
 

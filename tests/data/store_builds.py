@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.data import parts
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.parts import parts_of
 from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
-from fdp_lightning.data.sources import list_sources, store_folder
-from fdp_lightning.data.store import MANIFEST
+from fdp_lightning.data.store import parts
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import MANIFEST
+from fdp_lightning.data.store.parts import parts_of
+from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.errors import UserError
 
 SETTINGS = FaceSettings()

@@ -9,12 +9,12 @@ from tests.data import layouts
 from tests.data.layouts import missing_frames, write_frames, write_workbook
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.casme3a import CASME3A
-from fdp_lightning.data.casme3c import CASME3C
-from fdp_lightning.data.casme_sq import CASMESquared
 from fdp_lightning.data.clips import COLUMNS, annotation_problems
-from fdp_lightning.data.dfme import DFME
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.datasets.casme3c import CASME3C
+from fdp_lightning.data.datasets.casme_sq import CASMESquared
+from fdp_lightning.data.datasets.dfme import DFME
 from fdp_lightning.errors import UserError
 
 WRITERS = {CASMESquared: layouts.casme_sq, CASME3A: layouts.casme3a, CASME3C: layouts.casme3c, DFME: layouts.dfme}

@@ -8,13 +8,13 @@ import layouts_other as layouts
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.casme import CASME
 from fdp_lightning.data.clips import COLUMNS, annotation_problems
-from fdp_lightning.data.fourdme import FourDME
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.casme import CASME
+from fdp_lightning.data.datasets.fourdme import FourDME
+from fdp_lightning.data.datasets.mmew import MMEW
+from fdp_lightning.data.datasets.smic import SMIC
 from fdp_lightning.data.frames import frames_between, list_frames, read_image
-from fdp_lightning.data.mmew import MMEW
-from fdp_lightning.data.smic import SMIC
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.build import build
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from openpyxl import Workbook, load_workbook
 
-from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.clips import COLUMNS, annotation_problems
-from fdp_lightning.data.samm import SAMM
-from fdp_lightning.data.workbook import read_sheet
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.samm import SAMM
+from fdp_lightning.data.datasets.workbook import read_sheet
 from fdp_lightning.errors import UserError
 
 CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units"]

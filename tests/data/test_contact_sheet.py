@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 from store_builds import lay_out, source_of
 
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.contact_sheet import contact_sheet, write_contact_sheet
 from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.sources import list_sources
-from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.data.store.contact_sheet import contact_sheet, write_contact_sheet
+from fdp_lightning.data.store.sources import list_sources
 
 
 def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:

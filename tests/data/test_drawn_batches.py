@@ -12,7 +12,7 @@ from fdp_lightning.data.augment import ClipAugmentation
 from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule, read_frames
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import leave_one_subject_out
-from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.tasks.dataset import ready_data
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]

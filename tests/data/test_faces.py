@@ -11,7 +11,7 @@ from skimage import data
 from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face
 from fdp_lightning.data.frames import FrameFile, read_image
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.sources import list_sources
+from fdp_lightning.data.store.sources import list_sources
 
 SIZE = 64
 NOISE = np.random.default_rng(0).integers(0, 256, (180, 240, 3), dtype=np.uint8)

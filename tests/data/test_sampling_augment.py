@@ -13,7 +13,7 @@ from fdp_lightning.data.augment import ClipAugmentation
 from fdp_lightning.data.datamodule import FoldDataModule
 from fdp_lightning.data.sampling import uniform
 from fdp_lightning.data.splits import leave_one_subject_out
-from fdp_lightning.data.store import FRAMES
+from fdp_lightning.data.store.clip_store import FRAMES
 from fdp_lightning.errors import UserError
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from store_builds import SETTINGS, build, image, manifest, place_of
 
-from fdp_lightning.data.casme2 import CASME2
+from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.sources import list_sources
-from fdp_lightning.data.store import FRAMES, INDEX, open_store
+from fdp_lightning.data.store.clip_store import FRAMES, INDEX, open_store
+from fdp_lightning.data.store.sources import list_sources
 
 
 @pytest.fixture

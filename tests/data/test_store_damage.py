@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from store_builds import SETTINGS, build, content, count_prepared, image, manifest, place_of
 
-from fdp_lightning.data.casme2 import CASME2
 from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.store import FRAMES, INDEX, MANIFEST, DamagedStoreError, open_store
+from fdp_lightning.data.store.clip_store import FRAMES, INDEX, MANIFEST, DamagedStoreError, open_store
 from fdp_lightning.tasks.ready_store import ReadyStore, ready_store
 
 

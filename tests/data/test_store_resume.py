@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from store_builds import build, content, count_prepared, lay_out, manifest, place_of, source_of
 
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.parts import parts_of
 from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.sources import list_sources
-from fdp_lightning.data.store import FRAMES, open_store
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import FRAMES, open_store
+from fdp_lightning.data.store.parts import parts_of
+from fdp_lightning.data.store.sources import list_sources
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
@@ -167,8 +167,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from store_builds import lay_out, source_of, FaceSettings, list_sources
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.store import FRAMES, open_store
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import FRAMES, open_store
 
 place, limit = Path(sys.argv[1]), 40 * 2**20
 folder, clips, _ = lay_out(place / "warm", [(2, 16, 16)], 16)

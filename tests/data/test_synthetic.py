@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from fdp_lightning.data.casme2 import CASME2
-from fdp_lightning.data.samm import SAMM
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.layouts import SammLayout
 from fdp_lightning.data.synthetic.photograph import Photograph, find_portraits

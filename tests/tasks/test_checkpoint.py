@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.store import open_store
+from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.tasks.build import build_model
 from fdp_lightning.tasks.fold import fold
 

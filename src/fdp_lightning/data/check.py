@@ -1,16 +1,18 @@
 """What is wrong with a copy of a dataset, by its annotation and its folders' listings; no picture is decoded here."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from fdp_lightning.data.action_units import parse
-from fdp_lightning.data.adapter import FaceDataset
 from fdp_lightning.data.clips import annotation_problems, clip_id, has_interval
 from fdp_lightning.data.corrections import as_published, correction_problems
+from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.frames import IMAGE_SUFFIXES, FrameFile, list_frames
 from fdp_lightning.data.problems import Problem, some
 
@@ -63,7 +65,7 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         detail = f"{dataset.frame_root()} is missing: no frame could be looked for"
         return [Problem(dataset.table_name, "missing_folder", detail)]
     found: list[Problem] = []
-    used: dict[str, set[int]] = {}
+    used: dict[str, list[tuple[int, int]]] = {}
     usable = has_interval(clips).tolist()
     published = as_published(clips, "frames")
     for place, (_, row) in enumerate(clips.iterrows()):
@@ -73,7 +75,7 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
             found.append(Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused))
         elif usable[place]:
             onset, offset = int(row["onset"]), int(row["offset"])
-            used.setdefault(folder, set()).update(range(onset, offset + 1))
+            used.setdefault(folder, []).append((onset, offset))
             excused = excused or dataset.gaps_are_normal
             found += _frame_problems(clip, folder, listings[folder].files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
@@ -87,18 +89,24 @@ def _frame_problems(
 ) -> list[Problem]:
     inside = [file for file in files if onset <= file.number <= offset]
     numbers = sorted({file.number for file in inside})
-    missing = sorted(set(range(onset, offset + 1)) - set(numbers))
+    there = set(numbers)
+    first, last = (numbers[0], numbers[-1]) if numbers else (offset + 1, offset)
+    # Counted, not listed: an offset with a digit too many would make lists of millions.
+    gaps = last - first + 1 - len(numbers)
+    at_the_ends = offset - onset + 1 - len(numbers) - gaps
     found = []
-    gaps = [number for number in missing if numbers and numbers[0] < number < numbers[-1]]
-    ends = sorted(set(missing) - set(gaps))
-    expected = f"of the frames {onset}..{offset} {{}} missing ({{}})"
-    for kind, lacking in (("missing_frames", ends), ("gap", gaps)):
+    for kind, lacking, places in (
+        ("missing_frames", at_the_ends, chain(range(onset, first), range(last + 1, offset + 1))),
+        ("gap", gaps, (number for number in range(first, last) if number not in there)),
+    ):
         if lacking:
-            said = expected.format(f"{len(lacking)} {'is' if len(lacking) == 1 else 'are'}", some(lacking))
-            found.append(Problem(clip, kind, f"{folder}: {said}", fatal=not excused))
+            verb = "is" if lacking == 1 else "are"
+            detail = f"{folder}: {lacking} of the frames {onset}..{offset} {verb} missing ({some(places)})"
+            found.append(Problem(clip, kind, detail, fatal=not excused))
     if len(numbers) < len(inside):
-        twice = sorted({file.number for file in inside if sum(f.number == file.number for f in inside) > 1})
-        detail = f"{folder}: frame {some(twice)} occurs more than once"
+        counts = Counter(file.number for file in inside)
+        twice = some(number for number, files_of_it in sorted(counts.items()) if files_of_it > 1)
+        detail = f"{folder}: frame {twice} occurs more than once"
         found.append(Problem(clip, "doubled_frames", detail))
     for file in inside:
         if trouble := _unreadable(file.path):
@@ -117,12 +125,15 @@ def _unreadable(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else f"{path}: Permission denied"
 
 
-def _extra(clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, set[int]]) -> list[Problem]:
+def _extra(
+    clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
+) -> list[Problem]:
     """Frames that no clip of their folder covers, under the name of its first clip."""
     found = []
     for folder, rows in clips.groupby("folder", sort=False):
-        covered = used.get(str(folder), set())
-        extra = [file.number for file in listings[str(folder)].files if file.number not in covered]
+        covered = used.get(str(folder), [])
+        numbers = (file.number for file in listings[str(folder)].files)
+        extra = [number for number in numbers if not any(first <= number <= last for first, last in covered)]
         if extra and covered:
             detail = f"{folder}: frames {some(extra)} lie outside the annotation ({len(extra)})"
             found.append(Problem(clip_id(rows.iloc[0]), "extra_frames", detail, fatal=False))

@@ -15,7 +15,7 @@ from fdp_lightning.data.augment import ClipAugmentation
 from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
-from fdp_lightning.data.store import ClipStore, open_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):

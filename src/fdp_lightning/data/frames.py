@@ -5,15 +5,15 @@ import re
 import stat
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fdp_lightning.data.problems import some
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")
-_MOST_NAMED = 5
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
@@ -70,17 +70,13 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
     trouble = []
     if len(first_of) < len(inside):
         counts = Counter(file.number for file in inside)
-        trouble.append(f"frame numbers {_some([n for n, count in counts.items() if count > 1])} occur more than once")
+        trouble.append(f"frame numbers {some(n for n, count in counts.items() if count > 1)} occur more than once")
     missing = offset - onset + 1 - len(first_of)
     if missing:
-        # The first few are enough: an offset with a digit too many would make a list of millions.
-        first = list(islice((number for number in range(onset, offset + 1) if number not in first_of), _MOST_NAMED + 1))
-        trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({_some(first)})")
+        # Not as a list: an offset with a digit too many would make one of millions.
+        named = some(number for number in range(onset, offset + 1) if number not in first_of)
+        trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
     return list(first_of.values()), "; ".join(trouble)
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:_MOST_NAMED])) + (" …" if len(numbers) > _MOST_NAMED else "")
 
 
 def read_image(path: Path) -> np.ndarray:

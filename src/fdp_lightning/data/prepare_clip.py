@@ -8,6 +8,7 @@ import numpy as np
 
 from fdp_lightning.data import faces
 from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
+from fdp_lightning.data.problems import Problem
 from fdp_lightning.errors import UserError
 
 METHODS = ("mtcnn", "official_crops", "box", "none")
@@ -67,16 +68,6 @@ def _require(name: str, value: object, kind: Any, least: float, most: float) -> 
     if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
         what = "a whole number" if kind is int else "a number"
         raise UserError(f"data.faces.{name} is {value!r}; expected {what} from {least} to {most}")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something a user should know of a clip. `fatal`: the clip cannot be used as it is annotated."""
-
-    clip: str
-    kind: str
-    detail: str
-    fatal: bool = True
 
 
 @dataclass

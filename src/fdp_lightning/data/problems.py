@@ -1,7 +1,8 @@
 """What a user should know of a clip, in one form for all who look: annotation, listing, pictures, faces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Problem:
     fatal: bool = True
 
 
-def some(numbers: Sequence[int], most: int = 5) -> str:
-    """The first few of some frame numbers."""
-    return ", ".join(map(str, numbers[:most])) + (" …" if len(numbers) > most else "")
+def some(numbers: Iterable[int], most: int = 5) -> str:
+    """The first few of some frame numbers; takes no more of them than it needs."""
+    first = list(islice(numbers, most + 1))
+    return ", ".join(map(str, first[:most])) + (" …" if len(first) > most else "")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
 from fdp_lightning.data.clips import KEY, clip_table
-from fdp_lightning.data.composite import Composite
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.errors import UserError
 

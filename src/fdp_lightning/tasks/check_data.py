@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.adapter import FaceDataset
 from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.check_pictures import decode_problems, pictures, size_problems
 from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.data.composite import Composite
 from fdp_lightning.data.corrections import VERSION, correct
 from fdp_lightning.data.counts import count
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.problems import Problem
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.reading import included, members

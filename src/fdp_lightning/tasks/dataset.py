@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from fdp_lightning.data.adapter import FaceDataset
 from fdp_lightning.data.apex import apex_numbers
 from fdp_lightning.data.clips import name_clips
-from fdp_lightning.data.composite import Composite
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.normalisation import check_normalisation
 from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.reading import members, read_clips
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold, make_folds, owners
-from fdp_lightning.data.store import ClipStore, read_manifest
+from fdp_lightning.data.store.clip_store import ClipStore, read_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build, build_protocol, settings

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from fdp_lightning.processes import forkserver
+from fdp_lightning.processes import end_with_parent, forkserver
 from fdp_lightning.tasks.fold import FoldPlan, run_fold
 
 
@@ -80,6 +80,7 @@ def _log_file(plan: FoldPlan) -> Path:
 
 def _child(plan: FoldPlan, epochs: Connection) -> None:
     """What a fold's process runs: its output goes to a log file, its epochs to the parent."""
+    end_with_parent()
     path = _log_file(plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

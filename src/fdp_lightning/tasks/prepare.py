@@ -5,9 +5,9 @@ import time
 
 from omegaconf import DictConfig
 
-from fdp_lightning.data.contact_sheet import CONTACT_SHEET, write_contact_sheet
-from fdp_lightning.data.disk_space import is_full
-from fdp_lightning.data.store import open_store
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.data.store.contact_sheet import CONTACT_SHEET, write_contact_sheet
+from fdp_lightning.data.store.disk_space import is_full
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.dataset import ready_data

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fdp_lightning.data.build_store import build_store
-from fdp_lightning.data.donors import other_stores, why_another
 from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.sources import list_sources, store_folder
-from fdp_lightning.data.store import ClipStore, DamagedStoreError, open_store
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
+from fdp_lightning.data.store.donors import other_stores, why_another
+from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.tasks.progress import meter
 
 log = logging.getLogger("fdp_lightning")

@@ -23,7 +23,7 @@ from fdp_lightning.data.synthetic.photograph import (
 )
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
-from fdp_lightning.processes import forkserver
+from fdp_lightning.processes import end_with_parent, forkserver
 
 GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
@@ -160,11 +160,16 @@ def _map(
     if workers <= 1:
         yield from map(write, tasks)
         return
-    pool = ProcessPoolExecutor(workers, forkserver(), initializer=cv2.setNumThreads, initargs=(1,))
+    pool = ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker)
     try:
         yield from pool.map(write, tasks)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _require(holds: bool, option: str, value: object, wanted: str) -> None:

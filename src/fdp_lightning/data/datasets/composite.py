@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.errors import UserError
 
 

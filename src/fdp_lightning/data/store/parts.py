@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem, prepare_clip
-from fdp_lightning.data.sources import ClipSource
-from fdp_lightning.data.store import FORMAT
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, prepare_clip
+from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.store.clip_store import FORMAT
+from fdp_lightning.data.store.sources import ClipSource
 from fdp_lightning.files import write_atomic
 
 _SUFFIX = ".building"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fdp_lightning.data.clips import clip_table, require_keys
 from fdp_lightning.data.corrections import correct
-from fdp_lightning.data.folders import Folders, existing
+from fdp_lightning.data.datasets.folders import Folders, existing
 from fdp_lightning.errors import UserError
 
 

@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.data.clips import clip_id
-from fdp_lightning.data.parts import from_row, prepared_clip
 from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
-from fdp_lightning.data.sources import ClipSource
-from fdp_lightning.data.store import FORMAT, MANIFEST, ClipStore, DamagedStoreError, open_index, read_manifest
+from fdp_lightning.data.store.clip_store import (
+    FORMAT,
+    MANIFEST,
+    ClipStore,
+    DamagedStoreError,
+    open_index,
+    read_manifest,
+)
+from fdp_lightning.data.store.parts import from_row, prepared_clip
+from fdp_lightning.data.store.sources import ClipSource
 
 
 def other_stores(folder: Path) -> list[Path]:

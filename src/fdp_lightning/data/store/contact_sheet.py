@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.store import ClipStore
+from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.files import write_atomic
 
 CONTACT_SHEET = "contact_sheet.png"

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, read_sheet
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.workbook import find_workbook, read_sheet
 
 _COLUMNS = {
     "subject": "sub_ID",

@@ -9,8 +9,9 @@ import pandas as pd
 
 from fdp_lightning.data.clips import clip_id
 from fdp_lightning.data.frames import FrameFile, frames_between, list_frames
-from fdp_lightning.data.prepare_clip import FaceSettings, Problem
-from fdp_lightning.data.store import FORMAT
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.store.clip_store import FORMAT
 
 
 @dataclass(frozen=True)

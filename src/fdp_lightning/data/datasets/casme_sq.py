@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, other_rows, read_headerless_sheet
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.workbook import find_workbook, other_rows, read_headerless_sheet
 from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")

@@ -13,12 +13,13 @@ import cv2
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.data.disk_space import full_disk_explained
-from fdp_lightning.data.donors import Donors
-from fdp_lightning.data.parts import Parts, parts_of, to_row
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, Problem
-from fdp_lightning.data.sources import ClipSource, whole_fingerprint
-from fdp_lightning.data.store import FORMAT, FRAMES, INDEX, MANIFEST, render_manifest
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST, render_manifest
+from fdp_lightning.data.store.disk_space import full_disk_explained
+from fdp_lightning.data.store.donors import Donors
+from fdp_lightning.data.store.parts import Parts, parts_of, to_row
+from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import end_with_parent, forkserver

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.folders import Folders
-from fdp_lightning.data.workbook import find_workbook, padded, read_sheet, sheet_or_first
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.folders import Folders
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, sheet_or_first
 
 _COLUMNS = {
     "subject": "sub",

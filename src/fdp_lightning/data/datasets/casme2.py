@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman
 from fdp_lightning.data.frames import list_frames
-from fdp_lightning.data.workbook import find_workbook, padded, read_sheet, roman
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {

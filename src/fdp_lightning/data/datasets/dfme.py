@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import read_sheet, require_folder
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.workbook import read_sheet, require_folder
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {

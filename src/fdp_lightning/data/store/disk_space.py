@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fdp_lightning.data.parts import Parts
-from fdp_lightning.data.sources import ClipSource
+from fdp_lightning.data.store.parts import Parts
+from fdp_lightning.data.store.sources import ClipSource
 from fdp_lightning.errors import UserError
 
 # A full disk, a user's quota, and a limit on the size of a file (ulimit -f).

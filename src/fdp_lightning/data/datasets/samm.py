@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.adapter import FaceDataset
-from fdp_lightning.data.workbook import find_workbook, header_row_of, padded, read_sheet, roman
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.workbook import find_workbook, header_row_of, padded, read_sheet, roman
 
 _COLUMNS = {
     "subject": "Subject",
