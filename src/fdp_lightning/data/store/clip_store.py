@@ -23,6 +23,7 @@ from fdp_lightning.files import sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
 FORMAT = 2
+"""Raised when a store is written, or its frames are prepared, in another way: no older store is used again then."""
 _CHUNK_BYTES = 1 << 20
 
 
