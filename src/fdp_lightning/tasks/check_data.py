@@ -19,10 +19,10 @@ from fdp_lightning.data.clips import KEY, clip_id
 from fdp_lightning.data.corrections import VERSION, correct
 from fdp_lightning.data.counts import count
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.problems import Problem
 from fdp_lightning.data.protocol import Protocol
-from fdp_lightning.data.reading import included, members
+from fdp_lightning.data.reading import members
+from fdp_lightning.data.releases import Releases
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count
@@ -43,16 +43,21 @@ def check_data(config: DictConfig) -> None:
     start = time.monotonic()
     protocol = build_protocol(config)
     dataset = open_dataset(config)
-    written = {member.table_name: _annotation(member, protocol) for member in members(dataset)}
-    clips = pd.concat([correct(table, config.corrections) for table in written.values()], ignore_index=True)
-    problems = [problem for table in written.values() for problem in annotation_remarks(table)]
-    for member in members(dataset):
-        problems += _looked_at(member, clips[clips["dataset"] == member.table_name], config.check_data.deep)
-    problems = list(dict.fromkeys(problems))
+    releases = Releases(dataset)
+    clips = releases.table(protocol)  # a mistake in the copy's own labels is said here
     others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
-    tables = {protocol.name: _counted(protocol, clips)}
-    tables |= {name: _count_other(other, dataset, config.corrections) for name, other in others.items()}
+    tables = {protocol.name: _counted(protocol, correct(clips, config.corrections))}
+    tables |= {name: _count_other(other, releases, config.corrections) for name, other in others.items()}
     chosen = tables[protocol.name]
+    problems: list[Problem] = []
+    for member in members(dataset):
+        own = clips[clips["dataset"] == member.table_name]
+        # What another release of the labels holds is no folder without a label, and its errors are worth knowing too.
+        every = [own, *releases.every_release(member, others.values())]
+        problems += [problem for table in every for problem in annotation_remarks(table)]
+        corrected = pd.concat([correct(table, config.corrections) for table in every]).drop_duplicates(KEY)
+        problems += _looked_at(member, corrected.sort_values(KEY, ignore_index=True), config.check_data.deep)
+    problems = list(dict.fromkeys(problems))
     if chosen["n_clips"] == 0:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
         problems.append(Problem(config.data.name, "no_clips", detail))
@@ -79,14 +84,6 @@ def check_data(config: DictConfig) -> None:
         )
 
 
-def _annotation(member: FaceDataset, protocol: Protocol) -> pd.DataFrame:
-    """The clip table of a dataset as it is written, with the clips its protocol includes."""
-    part = protocol.of(member.table_name)
-    _, table = member.annotations(part.labels)
-    more = [included(member, table, part, name, label) for name, label in part.include.items()]
-    return pd.concat([table, *more]).sort_values(KEY, ignore_index=True)
-
-
 def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Problem]:
     """The problems of one dataset's folders and pictures."""
     listings = list_folders(clips["folder"])
@@ -107,13 +104,12 @@ def _protocols_of(dataset: str) -> dict[str, Protocol]:
     return {name: settings(Protocol, configuration(f"protocol={name}").protocol) for name in names}
 
 
-def _count_other(protocol: Protocol, dataset: FaceDataset | Composite, corrections: str) -> dict[str, Any]:
+def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> dict[str, Any]:
     """The counts of a protocol that was not asked for; its labels may not be in this copy."""
     try:
-        tables = [correct(_annotation(member, protocol), corrections) for member in members(dataset)]
+        return _counted(protocol, correct(releases.table(protocol), corrections))
     except UserError as error:
         return {"not_in_this_copy": str(error).splitlines()[0], "expected": protocol.expected}
-    return _counted(protocol, pd.concat(tables, ignore_index=True))
 
 
 def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:
