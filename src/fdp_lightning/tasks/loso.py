@@ -1,4 +1,4 @@
-"""`task=loso`: every subject in turn is left out; then the folds are pooled and reported."""
+"""`task=loso`: every fold of the protocol, each subject in turn left out; then they are pooled and reported."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import Progress, TaskID
 
+from fdp_lightning.data.splits import owners
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build_loggers, check_options
@@ -51,7 +52,7 @@ def loso(config: DictConfig) -> None:
     write_expected(run, data, splits)
     log.info(
         "%s: %d clips, %d subjects, %d of %d folds to run in %s",
-        data.protocol.name, len(data.clips), len(plans), len(todo), len(plans), run,
+        data.protocol.name, len(data.clips), owners(data.clips).nunique(), len(todo), len(plans), run,
     )  # fmt: skip
     if todo:
         for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
