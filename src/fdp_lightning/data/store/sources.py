@@ -44,7 +44,7 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
         if pd.isna(onset) or pd.isna(offset) or offset < onset:
             bounds = ["missing" if pd.isna(bound) else str(int(bound)) for bound in (onset, offset)]
             kind, trouble = "bad_interval", f"onset {bounds[0]}, offset {bounds[1]}"
-            detail = trouble
+            detail = f"{trouble} (corrections=corrected mends those that are known)"
         else:
             try:
                 if folder not in listings:
