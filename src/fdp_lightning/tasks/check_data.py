@@ -4,6 +4,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,11 @@ def check_data(config: DictConfig) -> None:
     written = {member.table_name: _annotation(member, protocol) for member in members(dataset)}
     clips = pd.concat([correct(table, config.corrections) for table in written.values()], ignore_index=True)
     problems = [problem for table in written.values() for problem in annotation_remarks(table)]
+    others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
+    problems += _remarks_elsewhere(others, dataset, problems)
     for member in members(dataset):
         problems += _looked_at(member, clips[clips["dataset"] == member.table_name], config.check_data.deep)
     problems = list(dict.fromkeys(problems))
-    others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
     tables = {protocol.name: _counted(protocol, clips)}
     tables |= {name: _count_other(other, dataset, config.corrections) for name, other in others.items()}
     chosen = tables[protocol.name]
@@ -96,6 +99,28 @@ def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Pro
     if deep:
         with meter(f"Decoding {member.table_name}", "pictures") as progress:
             found += decode_problems(shown, cpu_count(), progress)
+    return found
+
+
+def _remarks_elsewhere(
+    others: Mapping[str, Protocol], dataset: FaceDataset | Composite, known: list[Problem]
+) -> list[Problem]:
+    """What the labels of protocols that were not asked for hold beside `known`, such as CAS(ME)²'s macro-expressions.
+
+    None of it is in the way of a run of the protocol that was.
+    """
+    seen = {(problem.clip, problem.kind) for problem in known}
+    read: set[tuple[str, str | None]] = set()
+    found = []
+    for protocol in others.values():
+        for member in members(dataset):
+            labels = protocol.of(member.table_name).labels
+            if (member.table_name, labels) in read:
+                continue
+            read.add((member.table_name, labels))
+            with suppress(UserError):  # those labels are not in this copy, as the table of protocols says
+                remarks = annotation_remarks(member.annotations(labels)[1])
+                found += [replace(p, fatal=False) for p in remarks if (p.clip, p.kind) not in seen]
     return found
 
 

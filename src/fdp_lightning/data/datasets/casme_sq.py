@@ -105,7 +105,9 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
-    return ids or dict(_IDS), codes
+    # A damaged sheet 2 may lack some: those known fill in, unless they would give two participants one id.
+    whole = {**_IDS, **ids}
+    return (whole if len(set(whole.values())) == len(whole) else ids), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
