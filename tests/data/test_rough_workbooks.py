@@ -138,3 +138,17 @@ def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path):
 def test_padding_and_numerals_leave_what_they_do_not_know():
     assert [*padded(pd.Series(["6", "6.0", "", "x", "6.5"]), 3)] == ["006", "006", "", "00x", "6.5"]
     assert [*roman(pd.Series(["VII", "ⅳ", "8", "", "n/a"]))] == ["7", "4", "8", "", "n/a"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_sheet_before_the_annotation_is_passed_over(empty, tmp_path):
+    replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW])
+    layouts.casme_sq(tmp_path)
+    for name in (NAME, layouts.CASME_SQ_FILE):
+        book = load_workbook(tmp_path / name)
+        first = book.create_sheet("about", 0)
+        if not empty:
+            first.append(["about", "this file"])
+        book.save(tmp_path / name)
+    assert len(CASME2(tmp_path).clips()) == 1
+    assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data import replicas_other
+from tests.data import replicas, replicas_casme, replicas_other
 from tests.tasks.test_check_data import checked, named, problems
 from tests.tasks.test_check_data_casme import counts
 
@@ -43,3 +43,27 @@ def test_smic_is_as_published_and_the_quirks_of_its_crops_are_known(cropped, tmp
         assert "18/s18_sur_03" in named(result, "read_otherwise")
     else:
         assert not named(result, "gap")
+
+
+def test_the_composites_are_as_published_and_their_annotations_named(tmp_path):
+    replicas.write_casme2(tmp_path / "casme2")
+    replicas.write_samm(tmp_path / "samm")
+    of_two = checked(tmp_path, "data=megc2018")
+    assert counts(of_two) == {"megc2018": (253, 47, [])}
+    assert of_two["classes"] == {"I": 49, "II": 28, "III": 119, "IV": 34, "V": 23}
+    replicas_other.write_smic(tmp_path / "smic", cropped=False)
+    of_three = checked(tmp_path, "data=megc2019")
+    assert counts(of_three) == {"megc2019": (442, 68, [])}
+    assert of_three["classes"] == {"negative": 250, "positive": 109, "surprise": 83}
+    assert {"04/EP12_01f", "05/EP09_05f", "028/028_4_1", "032/032_3_1"} <= named(of_three, "known_error")
+
+
+def test_cd6me_says_how_many_clips_of_each_dataset_differ(tmp_path):
+    replicas_casme.write_casme(tmp_path / "casme")
+    replicas.write_casme2(tmp_path / "casme2")
+    replicas.write_samm(tmp_path / "samm")
+    replicas_other.write_fourdme(tmp_path / "fourdme")
+    replicas_other.write_mmew(tmp_path / "mmew")
+    replicas_casme.write_casme3a(tmp_path / "casme3a")
+    differences = checked(tmp_path, "data=cd6me")["differences"]
+    assert differences == ["clips: 2031 expected, 2030 found", "casme2: 256 clips expected, 255 found"]

@@ -69,14 +69,17 @@ def read_sheet(
     Raises:
         UserError: not a workbook, no such sheet, or columns missing.
     """
-    raw = _cells(path, sheet)
     wanted = {**columns, **(optional or {})}
-    header_row = _header_row(raw, wanted.values())
-    header = raw.iloc[header_row - 1].tolist() if len(raw) else []
-    place = {_plain(name): number for number, name in reversed([*enumerate(header)])}
+    raw, header_row, place = _headed(_cells(path, sheet), wanted.values())
+    if not _all_in(place, columns) and sheet == 0:  # somebody put a sheet before it
+        for number in range(1, len(_sheet_names(path))):
+            other = _headed(_cells(path, number), wanted.values())
+            if _all_in(other[2], columns):
+                sheet, (raw, header_row, place) = number, other
+                break
     missing = [name for name in columns.values() if _plain(name) not in place]
     if missing:
-        found = ", ".join(name for name in header if name)
+        found = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise UserError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
             f"  Found: {found or 'no header'}.\n"
@@ -90,34 +93,33 @@ def read_sheet(
     return _table(rows, numbers).reindex(columns=[*wanted], fill_value="")
 
 
-def read_headerless_sheet(path: Path, columns: Mapping[str, int], sheet: str | int = 0) -> pd.DataFrame:
-    """Read some columns of a sheet without a header, every cell as text ('' when blank).
+def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
+    """Read some columns of the first sheet that is wide enough, which has no header; cells as text ('' when blank).
 
     Args:
         path: the workbook.
         columns: our name → the number of the column, from 0.
-        sheet: name or number of the sheet, from 0.
 
     Raises:
-        UserError: not a workbook, no such sheet, or too few columns.
+        UserError: not a workbook, or too few columns.
     """
-    raw = _cells(path, sheet)
+    sheets = [_cells(path, number) for number in range(len(_sheet_names(path)))]
+    raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
     if raw.shape[1] <= max(columns.values()):
         raise UserError(
-            f"{path}: sheet {sheet} has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
+            f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
             "  Expected the workbook as released; copy the file again."
         )
     return _table(raw, columns)
 
 
-def other_rows(path: Path) -> list[list[str]]:
-    """The rows of all sheets but the first, blank cells left out; for lists whose order of columns is not known.
+def all_rows(path: Path) -> list[list[str]]:
+    """The rows of all sheets, blank cells left out; for lists whose place and order of columns are not known.
 
     Raises:
         UserError: not a workbook.
     """
-    with _open(path) as book:
-        sheets = range(1, len(book.sheet_names))
+    sheets = range(len(_sheet_names(path)))
     rows = [row for sheet in sheets for row in _cells(path, sheet).itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
 
@@ -128,8 +130,7 @@ def sheet_or_first(path: Path, name: str) -> str | int:
     Raises:
         UserError: not a workbook.
     """
-    with _open(path) as book:
-        return next((sheet for sheet in book.sheet_names if str(sheet).strip().lower() == name.lower()), 0)
+    return next((sheet for sheet in _sheet_names(path) if sheet.strip().lower() == name.lower()), 0)
 
 
 def padded(numbers: pd.Series, width: int) -> pd.Series:
@@ -148,6 +149,11 @@ def roman(cells: pd.Series) -> pd.Series:
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
 
 
+def _sheet_names(path: Path) -> list[str]:
+    with _open(path) as book:
+        return [str(name) for name in book.sheet_names]
+
+
 def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
     """All cells of a sheet as text."""
     with _open(path) as book:
@@ -161,12 +167,17 @@ def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
         return book.parse(sheet, header=None, dtype=str, keep_default_na=False).fillna("").astype(str)
 
 
-def _header_row(raw: pd.DataFrame, headers: Iterable[str]) -> int:
-    """The Excel row (from 1) that holds most of `headers`; 1 if there is none."""
+def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[pd.DataFrame, int, dict[str, int]]:
+    """The cells, the Excel row (from 1) that holds most of `headers`, and header → column there."""
     wanted = {_plain(header) for header in headers}
-    top = raw.iloc[:_HEADER_WITHIN].itertuples(index=False)
-    scores = [len(wanted & {_plain(cell) for cell in cells}) for cells in top]
-    return scores.index(max(scores)) + 1 if scores else 1
+    top = [[_plain(cell) for cell in cells] for cells in raw.iloc[:_HEADER_WITHIN].itertuples(index=False)]
+    scores = [len(wanted.intersection(cells)) for cells in top] or [0]
+    row = scores.index(max(scores))
+    return raw, row + 1, {name: number for number, name in reversed([*enumerate(top[row] if top else [])])}
+
+
+def _all_in(place: Mapping[str, int], columns: Mapping[str, str]) -> bool:
+    return all(_plain(name) in place for name in columns.values())
 
 
 def _unmerged(path: Path, sheet: str | int, raw: pd.DataFrame, column: int) -> pd.DataFrame:
