@@ -138,7 +138,10 @@ def _count_other(protocol: Protocol, dataset: FaceDataset | Composite, correctio
         tables = [correct(_annotation(member, protocol), corrections) for member in members(dataset)]
     except UserError as error:
         return {"not_in_this_copy": str(error).splitlines()[0], "expected": protocol.expected}
-    return _counted(protocol, pd.concat(tables, ignore_index=True))
+    clips = pd.concat(tables, ignore_index=True)
+    if not protocol.parts and clips[protocol.column].eq("").all():
+        return {"not_in_this_copy": f"no clip has a value of '{protocol.column}'", "expected": protocol.expected}
+    return _counted(protocol, clips)
 
 
 def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:
