@@ -152,3 +152,9 @@ def test_a_sheet_before_the_annotation_is_passed_over(empty, tmp_path):
         book.save(tmp_path / name)
     assert len(CASME2(tmp_path).clips()) == 1
     assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}
+
+
+def test_a_header_may_be_one_of_several_and_the_first_of_two_columns_counts(tmp_path):
+    replicas.save(tmp_path / "book.xlsx", [["AUs", "Subject", "au", "AUs"], ["4", "1", "7", "9"]])
+    rows = read_sheet(tmp_path / "book.xlsx", {"subject": "Subject", "units": "Action Units|AUs"})
+    assert rows.to_dict("records") == [{"subject": "1", "units": "4"}]

@@ -21,8 +21,7 @@ _COLUMNS = {
     "emotion": "Estimated Emotion",
 }
 _OBJECTIVE_FILE = "CASME2-ObjectiveClasses.xlsx"
-_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename"}
-_OBJECTIVE = {"one": "Objective Class", "many": "Objective Classes"}  # SAMM's sheet has the plural
+_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename", "objective": "Objective Class|Objective Classes"}
 
 
 class CASME2(FaceDataset):
@@ -88,9 +87,9 @@ class CASME2(FaceDataset):
             path = find_workbook(self.root, _OBJECTIVE_FILE, self.request_page)
         except UserError:  # most protocols do well without; one that needs it finds no clip and says so
             return [""] * len(rows)
-        sheet = read_sheet(path, _OBJECTIVE_COLUMNS, optional=_OBJECTIVE)
+        sheet = read_sheet(path, _OBJECTIVE_COLUMNS)
         keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
-        class_of = dict(zip(keys, roman(sheet["one"] + sheet["many"]), strict=True))
+        class_of = dict(zip(keys, roman(sheet["objective"]), strict=True))
         return [class_of.get((row.subject, str(row.clip).lower()), "") for row in rows.itertuples()]
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:

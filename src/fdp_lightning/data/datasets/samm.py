@@ -16,7 +16,7 @@ _COLUMNS = {
     "offset": "Offset Frame",
     "action_units": "Action Units",
     "emotion": "Estimated Emotion",
-    "objective": "Objective Classes",
+    "objective": "Objective Classes|Objective Class",
 }
 
 

@@ -61,8 +61,8 @@ def read_sheet(
 
     Args:
         path: the workbook.
-        columns: our name → the header in the sheet; compared by letters and digits alone, without regard to case.
-            A cell of the first of them may be merged over several rows.
+        columns: our name → the header in the sheet, or several in circulation with '|' between; compared by letters
+            and digits alone, without regard to case. A cell of the first column may be merged over several rows.
         sheet: name or number of the sheet.
         optional: more such columns, which are '' throughout where the sheet lacks them.
 
@@ -71,13 +71,13 @@ def read_sheet(
     """
     wanted = {**columns, **(optional or {})}
     raw, header_row, place = _headed(_cells(path, sheet), wanted.values())
-    if not _all_in(place, columns) and sheet == 0:  # somebody put a sheet before it
+    if not place.keys() >= {*columns.values()} and sheet == 0:  # somebody put a sheet before it
         for number in range(1, len(_sheet_names(path))):
             other = _headed(_cells(path, number), wanted.values())
-            if _all_in(other[2], columns):
+            if other[2].keys() >= {*columns.values()}:
                 sheet, (raw, header_row, place) = number, other
                 break
-    missing = [name for name in columns.values() if _plain(name) not in place]
+    missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
         found = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise UserError(
@@ -85,7 +85,7 @@ def read_sheet(
             f"  Found: {found or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
-    numbers = {ours: place[_plain(name)] for ours, name in wanted.items() if _plain(name) in place}
+    numbers = {ours: place[header] for ours, header in wanted.items() if header in place}
     rows = raw.iloc[header_row:]
     first, *others = numbers.values()
     if ((rows[first] == "") & (rows[others] != "").any(axis=1)).any():
@@ -168,21 +168,25 @@ def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
 
 
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[pd.DataFrame, int, dict[str, int]]:
-    """The cells, the Excel row (from 1) that holds most of `headers`, and header → column there."""
-    wanted = {_plain(header) for header in headers}
-    top = [[_plain(cell) for cell in cells] for cells in raw.iloc[:_HEADER_WITHIN].itertuples(index=False)]
-    scores = [len(wanted.intersection(cells)) for cells in top] or [0]
-    row = scores.index(max(scores))
-    return raw, row + 1, {name: number for number, name in reversed([*enumerate(top[row] if top else [])])}
-
-
-def _all_in(place: Mapping[str, int], columns: Mapping[str, str]) -> bool:
-    return all(_plain(name) in place for name in columns.values())
+    """The cells, the Excel row (from 1) that holds most of `headers`, and those it holds with their columns."""
+    names = {header: [_plain(name) for name in header.split("|")] for header in headers}
+    best: dict[str, int] = {}
+    row = 1
+    for number, cells in enumerate(raw.iloc[:_HEADER_WITHIN].itertuples(index=False), start=1):
+        there = [_plain(cell) for cell in cells]
+        known = {header: [there.index(name) for name in those if name in there] for header, those in names.items()}
+        place = {header: columns[0] for header, columns in known.items() if columns}
+        if len(place) > len(best):
+            best, row = place, number
+    return raw, row, best
 
 
 def _unmerged(path: Path, sheet: str | int, raw: pd.DataFrame, column: int) -> pd.DataFrame:
     """The cells with those of one column that are merged over several rows repeated in each of them."""
-    book = load_workbook(path, data_only=True)
+    try:
+        book = load_workbook(path, data_only=True)
+    except Exception:  # pictures and styles that openpyxl cannot read, which are not looked at otherwise
+        return raw
     worksheet = book[sheet] if isinstance(sheet, str) else book.worksheets[sheet]
     filled = raw.copy()
     for area in worksheet.merged_cells.ranges:
