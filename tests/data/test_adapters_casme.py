@@ -190,10 +190,16 @@ def test_casme_sq_subject_ids_are_found_in_whatever_order_of_columns(tmp_path, o
 
 
 def test_casme_sq_a_participant_without_subject_id_is_refused_by_number(tmp_path):
-    message = refused(CASMESquared(layouts.casme_sq(tmp_path, ids=layouts.CASME_SQ_IDS[:2])))
+    rows = [*layouts.CASME_SQ_ROWS, [23, "anger9_9", 4, 5, 6, "4", "others", "micro-expression", ""]]
+    message = refused(CASMESquared(layouts.casme_sq(tmp_path, rows)))
     assert str(tmp_path / layouts.CASME_SQ_FILE) in message
-    assert "no subject id for participant 22 in the second sheet" in message
+    assert "no subject id for participant 23 in the second sheet" in message
     assert "copy the workbook again" in message
+
+
+def test_casme_sq_subject_ids_that_a_damaged_sheet_2_lacks_are_those_known(tmp_path):
+    table = CASMESquared(layouts.casme_sq(tmp_path, ids=layouts.CASME_SQ_IDS[:2])).clips("all")
+    assert set(table["subject"]) == {"15", "24", "40"}
 
 
 def test_casme_sq_a_row_with_frames_but_without_participant_is_refused_and_not_dropped(tmp_path):

@@ -178,9 +178,18 @@ def test_a_file_in_place_of_the_dataset_folder_is_named(tmp_path):
 
 def test_a_missing_workbook_is_named_with_those_that_are_there(tmp_path):
     save(tmp_path / "CASME2-coding-20140508.xlsx", [CASME2_HEADER, row()])
-    message = refused(CASME2(tmp_path))
+    with pytest.raises(UserError) as caught:
+        CASME2(tmp_path).clips("2019")
+    message = str(caught.value)
     assert str(tmp_path / CASME2_FILE) in message
     assert "workbooks in that folder: CASME2-coding-20140508.xlsx" in message
+
+
+def test_labels_that_nobody_named_are_those_of_the_workbook_there_is(tmp_path):
+    save(tmp_path / "CASME2-coding-20140508.xlsx", [CASME2_HEADER, row(emotion="sadness")])
+    assert CASME2(tmp_path).clips()["emotion"].tolist() == ["sadness"]
+    casme2(tmp_path, row(emotion="surprise"))
+    assert CASME2(tmp_path).clips()["emotion"].tolist() == ["surprise"]
 
 
 def test_missing_frames_folder_is_named_with_its_candidates(tmp_path):

@@ -163,6 +163,19 @@ def test_the_same_clip_under_two_names_is_found(small_copy):
     assert [p["clip"].split("/")[2].split("@")[0] for p in found if p["kind"] == "same_frames"] == [second.name]
 
 
+def test_protocols_whose_workbook_is_not_there_are_not_counted(tmp_path):
+    root = replicas.write_casme2(tmp_path)
+    (root / "CASME2-coding-20190701.xlsx").unlink()
+    older = checked(root, "data=casme2", "protocol=casme2_5c_246")["protocols"]
+    absent = {name for name, table in older.items() if "not_in_this_copy" in table}
+    assert absent == {"casme2_5c_249", "casme2_7c_2019", "casme2_3c", "casme2_3c_156"}
+    assert (older["casme2_objective"]["n_clips"], older["casme2_objective"]["differences"]) == (255, [])
+    (root / "CASME2-ObjectiveClasses.xlsx").unlink()
+    older = checked(root, "data=casme2", "protocol=casme2_5c_246")["protocols"]
+    absent |= {"casme2_objective", "casme2_objective_5c"}
+    assert {name for name, table in older.items() if "not_in_this_copy" in table} == absent
+
+
 def test_the_command_line_ends_with_2_and_says_where_to_look(run_cli, tmp_path):
     root = replicas.write_samm(tmp_path / "SAMM (copy) ü")
     answer = run_cli("task=check_data", "data=samm", f"data.root='{root}'")

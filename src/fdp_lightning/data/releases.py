@@ -49,7 +49,7 @@ class Releases:
         return tables
 
     def _table(self, member: FaceDataset, labels: str | None) -> pd.DataFrame:
-        key = (member.table_name, labels or member.label_versions[0])
+        key = (member.table_name, labels or member.default_labels())
         if key not in self._read:
             try:
                 self._read[key] = member.annotations(labels)[1]

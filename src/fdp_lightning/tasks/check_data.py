@@ -107,9 +107,12 @@ def _protocols_of(dataset: str) -> dict[str, Protocol]:
 def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> dict[str, Any]:
     """The counts of a protocol that was not asked for; its labels may not be in this copy."""
     try:
-        return _counted(protocol, correct(releases.table(protocol), corrections))
+        clips = correct(releases.table(protocol), corrections)
     except UserError as error:
         return {"not_in_this_copy": str(error).splitlines()[0], "expected": protocol.expected}
+    if not protocol.parts and clips[protocol.column].eq("").all():
+        return {"not_in_this_copy": f"no clip has a value of '{protocol.column}'", "expected": protocol.expected}
+    return _counted(protocol, clips)
 
 
 def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class FaceDataset(ABC):
         Raises:
             UserError: the folder, the workbook or a column is missing, or the version is unknown.
         """
-        version = labels or self.label_versions[0]
+        version = labels or self.default_labels()
         if version not in self.label_versions:
             raise UserError(
                 f"{self.name} has no labels '{version}' (protocol.labels). Known: {', '.join(self.label_versions)}"
@@ -78,6 +78,10 @@ class FaceDataset(ABC):
             raise UserError(f"{path}: the sheet has a header but no clip.")
         about = {"dataset": self.table_name} | ({} if "fps" in rows else {"fps": self.fps})
         return str(path), clip_table(rows.assign(**about))
+
+    def default_labels(self) -> str:
+        """The labels of a protocol that names none."""
+        return self.label_versions[0]
 
     @abstractmethod
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:

@@ -11,11 +11,11 @@ from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_she
 _COLUMNS = {
     "subject": "Subject",
     "clip": "Filename",
-    "onset": "OnsetF",
-    "apex": "ApexF1",
-    "offset": "OffsetF",
-    "action_units": "AU",
-    "emotion": "Emotion",
+    "onset": "OnsetF|OnsetFrame",
+    "apex": "ApexF1|ApexFrame1|ApexF|ApexFrame",
+    "offset": "OffsetF|OffsetFrame",
+    "action_units": "AU|AUs|Action Units",
+    "emotion": "Emotion|Estimated Emotion",
 }
 
 

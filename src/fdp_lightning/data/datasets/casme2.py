@@ -1,5 +1,6 @@
 """CASME II."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ _COLUMNS = {
     "emotion": "Estimated Emotion",
 }
 _OBJECTIVE_FILE = "CASME2-ObjectiveClasses.xlsx"
-_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename", "objective": "Objective Class"}
+_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename", "objective": "Objective Class|Objective Classes"}
 
 
 class CASME2(FaceDataset):
@@ -59,6 +60,14 @@ class CASME2(FaceDataset):
     }
     crops = "cropped"
     recordings = frozenset({"raw"})
+
+    def default_labels(self) -> str:
+        """The newest labels of which the workbook is there: both releases agree on all but three emotions."""
+        for version in self.label_versions:
+            with suppress(UserError):
+                find_workbook(self.root, self.workbooks[version], self.request_page)
+                return version
+        return super().default_labels()
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbooks[version], self.request_page)

@@ -15,8 +15,8 @@ _COLUMNS = {
     "onset": "Onset",
     "apex": "Apex",
     "offset": "Offset",
-    "action_units": "AU",
-    "objective": "Objective class",
+    "action_units": "AU|AUs|Action Units",
+    "objective": "Objective class|Objective classes",
     "emotion": "emotion",
 }
 _PARTS = ("part_A/data/part_A_split/part_A", "part_A/data/part_A", "part_A/part_A", "part_A", ".")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, other_rows, read_headerless_sheet
+from fdp_lightning.data.datasets.workbook import all_rows, find_workbook, read_headerless_sheet
 from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
@@ -97,7 +97,7 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Participant → raw subject id, and video → code, found by their form in whatever order of columns."""
     ids: dict[str, str] = {}
     codes = dict(_CODES)
-    for cells in other_rows(path):
+    for cells in all_rows(path):
         folders = [cell[1:] for cell in cells if re.fullmatch(r"[sS]\d+", cell)]
         names = [cell.lower() for cell in cells if re.fullmatch(r"[A-Za-z]{2,}\d+", cell)]
         numbers = [cell for cell in cells if cell.isdigit() and cell not in folders]
@@ -105,7 +105,9 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
-    return ids or dict(_IDS), codes
+    # A damaged sheet 2 may lack some: those known fill in, unless they would give two participants one id.
+    whole = {**_IDS, **ids}
+    return (whole if len(set(whole.values())) == len(whole) else ids), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, header_row_of, padded, read_sheet, roman
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman
 
 _COLUMNS = {
     "subject": "Subject",
@@ -16,7 +16,7 @@ _COLUMNS = {
     "offset": "Offset Frame",
     "action_units": "Action Units",
     "emotion": "Estimated Emotion",
-    "objective": "Objective Classes",
+    "objective": "Objective Classes|Objective Class",
 }
 
 
@@ -47,7 +47,7 @@ class SAMM(FaceDataset):
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbook, self.request_page)
-        rows = read_sheet(path, _COLUMNS, header_row=header_row_of(path, _COLUMNS.values()))
+        rows = read_sheet(path, _COLUMNS)
         subject = padded(rows["subject"], 3)
         folders = self.folders()
         return path, rows.assign(

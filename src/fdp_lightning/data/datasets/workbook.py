@@ -1,11 +1,16 @@
 """Reading annotation workbooks as text, with messages that name the file, the sheet and the column."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
+from openpyxl import load_workbook
 
 from fdp_lightning.errors import UserError
+
+_HEADER_WITHIN = 40
+"""Excel rows in which a header is looked for."""
 
 
 def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Path:
@@ -47,68 +52,74 @@ def require_folder(root: Path, request_page: str) -> None:
 
 
 def read_sheet(
-    path: Path,
-    columns: Mapping[str, str],
-    sheet: str | int = 0,
-    header_row: int = 1,
-    optional: Mapping[str, str] | None = None,
+    path: Path, columns: Mapping[str, str], sheet: str | int = 0, optional: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Read some columns of a sheet, every cell as text ('' when blank); rows blank in all of them are left out.
+    """Read some columns of a sheet, every cell as text ('' when blank).
+
+    The header is the row that holds most of the names: prose may stand above it. Below it a row with a single cell is
+    prose too, and is left out like blank ones; no clip is told by one cell.
 
     Args:
         path: the workbook.
-        columns: our name → the header in the sheet; compared without regard to case and spaces.
+        columns: our name → the header in the sheet, or several in circulation with '|' between; compared by letters
+            and digits alone, without regard to case. A cell of the first column may be merged over several rows.
         sheet: name or number of the sheet.
-        header_row: the Excel row of the header, from 1.
         optional: more such columns, which are '' throughout where the sheet lacks them.
 
     Raises:
         UserError: not a workbook, no such sheet, or columns missing.
     """
-    raw = _cells(path, sheet)
-    header = raw.iloc[header_row - 1].tolist() if len(raw) >= header_row else []
-    place = {_plain(name): number for number, name in reversed([*enumerate(header)])}
-    missing = [name for name in columns.values() if _plain(name) not in place]
+    wanted = {**columns, **(optional or {})}
+    raw, header_row, place = _headed(_cells(path, sheet), wanted.values())
+    if not place.keys() >= {*columns.values()} and sheet == 0:  # somebody put a sheet before it
+        for number in range(1, len(_sheet_names(path))):
+            other = _headed(_cells(path, number), wanted.values())
+            if other[2].keys() >= {*columns.values()}:
+                sheet, (raw, header_row, place) = number, other
+                break
+    missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
-        found = ", ".join(name for name in header if name)
+        found = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise UserError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
             f"  Found: {found or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
-    wanted = {**columns, **(optional or {})}
-    numbers = {ours: place[_plain(name)] for ours, name in wanted.items() if _plain(name) in place}
-    return _table(raw.iloc[header_row:], numbers).reindex(columns=[*wanted], fill_value="")
+    numbers = {ours: place[header] for ours, header in wanted.items() if header in place}
+    rows = raw.iloc[header_row:]
+    first, *others = numbers.values()
+    if ((rows[first] == "") & (rows[others] != "").any(axis=1)).any():
+        rows = _unmerged(path, sheet, raw, first).iloc[header_row:]
+    return _table(rows, numbers).reindex(columns=[*wanted], fill_value="")
 
 
-def read_headerless_sheet(path: Path, columns: Mapping[str, int], sheet: str | int = 0) -> pd.DataFrame:
-    """Read some columns of a sheet without a header, every cell as text ('' when blank).
+def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
+    """Read some columns of the first sheet that is wide enough, which has no header; cells as text ('' when blank).
 
     Args:
         path: the workbook.
         columns: our name → the number of the column, from 0.
-        sheet: name or number of the sheet, from 0.
 
     Raises:
-        UserError: not a workbook, no such sheet, or too few columns.
+        UserError: not a workbook, or too few columns.
     """
-    raw = _cells(path, sheet)
+    sheets = [_cells(path, number) for number in range(len(_sheet_names(path)))]
+    raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
     if raw.shape[1] <= max(columns.values()):
         raise UserError(
-            f"{path}: sheet {sheet} has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
+            f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
             "  Expected the workbook as released; copy the file again."
         )
     return _table(raw, columns)
 
 
-def other_rows(path: Path) -> list[list[str]]:
-    """The rows of all sheets but the first, blank cells left out; for lists whose order of columns is not known.
+def all_rows(path: Path) -> list[list[str]]:
+    """The rows of all sheets, blank cells left out; for lists whose place and order of columns are not known.
 
     Raises:
         UserError: not a workbook.
     """
-    with _open(path) as book:
-        sheets = range(1, len(book.sheet_names))
+    sheets = range(len(_sheet_names(path)))
     rows = [row for sheet in sheets for row in _cells(path, sheet).itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
 
@@ -119,28 +130,28 @@ def sheet_or_first(path: Path, name: str) -> str | int:
     Raises:
         UserError: not a workbook.
     """
-    with _open(path) as book:
-        return next((sheet for sheet in book.sheet_names if str(sheet).strip().lower() == name.lower()), 0)
-
-
-def header_row_of(path: Path, headers: Iterable[str], within: int = 40) -> int:
-    """The Excel row (from 1) that holds most of `headers`; 1 if there is none (read_sheet will say so)."""
-    wanted = {_plain(header) for header in headers}
-    with _open(path) as book:
-        top = book.parse(0, header=None, nrows=within, dtype=str, keep_default_na=False).fillna("").astype(str)
-    scores = [len(wanted & {_plain(cell) for cell in cells}) for cells in top.itertuples(index=False)]
-    return scores.index(max(scores)) + 1 if scores else 1
+    return next((sheet for sheet in _sheet_names(path) if sheet.strip().lower() == name.lower()), 0)
 
 
 def padded(numbers: pd.Series, width: int) -> pd.Series:
-    """Numbers as text with leading zeros, as the dataset writes them; a blank cell stays blank."""
-    return numbers.where(numbers == "", numbers.str.zfill(width))
+    """Numbers as text with leading zeros, as the dataset writes them ('06' of '6.0'); a blank cell stays blank."""
+    whole = numbers.str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+    return whole.where(whole == "", whole.str.zfill(width))
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Objective classes as '1' to '7', whether a sheet writes them as numbers or in Roman numerals; others as is."""
+    """Objective classes as '1' to '7', whether a sheet writes them as numbers or in Roman numerals; others as is.
+
+    Chinese keyboards write a numeral as one character ('Ⅶ'): NFKC takes it apart.
+    """
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
-    return cells.str.lower().map(lambda cell: numerals.get(cell, cell))
+    plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
+    return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
+
+
+def _sheet_names(path: Path) -> list[str]:
+    with _open(path) as book:
+        return [str(name) for name in book.sheet_names]
 
 
 def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
@@ -156,12 +167,40 @@ def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
         return book.parse(sheet, header=None, dtype=str, keep_default_na=False).fillna("").astype(str)
 
 
+def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[pd.DataFrame, int, dict[str, int]]:
+    """The cells, the Excel row (from 1) that holds most of `headers`, and those it holds with their columns."""
+    names = {header: [_plain(name) for name in header.split("|")] for header in headers}
+    best: dict[str, int] = {}
+    row = 1
+    for number, cells in enumerate(raw.iloc[:_HEADER_WITHIN].itertuples(index=False), start=1):
+        there = [_plain(cell) for cell in cells]
+        known = {header: [there.index(name) for name in those if name in there] for header, those in names.items()}
+        place = {header: columns[0] for header, columns in known.items() if columns}
+        if len(place) > len(best):
+            best, row = place, number
+    return raw, row, best
+
+
+def _unmerged(path: Path, sheet: str | int, raw: pd.DataFrame, column: int) -> pd.DataFrame:
+    """The cells with those of one column that are merged over several rows repeated in each of them."""
+    try:
+        book = load_workbook(path, data_only=True)
+    except Exception:  # pictures and styles that openpyxl cannot read, which are not looked at otherwise
+        return raw
+    worksheet = book[sheet] if isinstance(sheet, str) else book.worksheets[sheet]
+    filled = raw.copy()
+    for area in worksheet.merged_cells.ranges:
+        if area.min_col == area.max_col == column + 1:
+            filled.iloc[area.min_row - 1 : area.max_row, column] = raw.iloc[area.min_row - 1, column]
+    return filled
+
+
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Some columns of the cells below the header, stripped, without rows that are blank in all of them."""
+    """Some columns of the cells below the header, stripped, without rows that have no more than one cell in them."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
     # Blanks of other kinds (U+00A0, U+3000) come with copy and paste; str.strip knows them.
     table = table.apply(lambda column: column.str.strip())
-    return table[(table != "").any(axis=1)].reset_index(drop=True)
+    return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 
 
 def _open(path: Path) -> pd.ExcelFile:
@@ -175,4 +214,4 @@ def _open(path: Path) -> pd.ExcelFile:
 
 
 def _plain(header: str) -> str:
-    return "".join(header.split()).lower()
+    return "".join(filter(str.isalnum, header)).lower()
