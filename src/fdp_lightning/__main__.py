@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `--help`, `--cfg job` and a misspelt key
 file: under `python -m` its name is `__main__`, and spawned processes could not unpickle it.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -32,6 +33,8 @@ def _application(config: DictConfig) -> None:
 def main() -> None:
     """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug."""
     sys.argv[1:] = multirun_first([normalise_debug(argument) for argument in sys.argv[1:]])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a dataset's file names some are no valid text
     debugging = "debug='true'" in sys.argv
     # Hydra would print exceptions itself and always exit with 1; this lets them through to us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fdp_lightning.config import configuration
 
@@ -47,6 +47,14 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return (
             f"there is no '{match[1]}'.{_guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
         )
+    if isinstance(error, OverrideParseException):
+        key = error.override.partition("=")[0]
+        return (
+            f"the argument {error.override} cannot be read: ( ) [ ] {{ }} , : ~ and blanks mean something to Hydra.\n"
+            f"  Put the value into two pairs of quotes: \"{key}='…'\""
+        )
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key} is not set. Give it on the command line: {error.full_key}=…"
     cause = f"\n  {error.__cause__}" if error.__cause__ else ""
     return f"{text}{cause}"
 

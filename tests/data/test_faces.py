@@ -259,7 +259,7 @@ def test_an_unreadable_first_frame_is_not_said_to_show_no_face(picture, tmp_path
     files[0].path.write_bytes(b"")
     prepared = prepare_clip("a/b@1", files, FaceSettings())
     assert prepared.numbers == [2]
-    assert [problem.kind for problem in prepared.problems] == ["unreadable_image"]
+    assert [problem.kind for problem in prepared.problems] == ["unreadable_frame"]
 
 
 def test_a_frame_of_another_size_is_a_problem_and_not_used(picture, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fdp_lightning.data.frames import UnreadableImageError, frames_between, list_frames, read_image
 
@@ -169,3 +170,41 @@ def test_a_link_to_nowhere_is_unreadable_and_named(tmp_path):
     with pytest.raises(UnreadableImageError, match="cannot be read") as caught:
         read_image(file.path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
+@pytest.mark.parametrize("damage", ["zeros", "noise", "cut out", "cut off and closed"])
+def test_a_jpeg_damaged_inside_is_unreadable_though_opencv_returns_a_picture(tmp_path, kind, damage):
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), (0, 0), 2)
+    whole = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95, *kind])[1].tobytes()
+    path = tmp_path / "img7.jpg"
+    path.write_bytes(whole)
+    assert np.array_equal(read_image(path), cv2.imread(str(path), cv2.IMREAD_COLOR_RGB))
+    middle = len(whole) // 3
+    path.write_bytes(
+        {
+            "zeros": whole[:middle] + bytes(len(whole) - middle - 2) + whole[-2:],
+            "noise": whole[:middle] + rng.integers(0, 256, 200, dtype=np.uint8).tobytes() + whole[middle + 200 :],
+            "cut out": whole[:middle] + whole[middle + 200 :],
+            "cut off and closed": whole[:middle] + b"\xff\xd9",
+        }[damage]
+    )
+    with pytest.raises(UnreadableImageError, match="is damaged") as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("before", "behind"), [(bytes(20), b""), (b"\xff" * 3, b""), (b"", bytes(99)), (b"", b"junk")])
+def test_a_jpeg_padded_at_its_end_is_whole(tmp_path, before, behind):
+    path = tmp_path / "img7.jpg"
+    whole = encode(".jpg")
+    path.write_bytes(whole[:-2] + before + whole[-2:] + behind)
+    assert np.array_equal(read_image(path), cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_jpegs_of_other_colours_are_whole(tmp_path, mode):
+    path = tmp_path / "img7.jpg"
+    Image.fromarray(PICTURE).convert(mode).save(path, "jpeg", **({"keep_rgb": True} if mode == "RGB" else {}))
+    assert read_image(path).shape == PICTURE.shape

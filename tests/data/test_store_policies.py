@@ -53,7 +53,7 @@ def test_skip_leaves_the_clip_out_and_keeps_the_others_in_their_place(clips, tmp
     row = store.rows(clips[2:])[0]
     frames = prepare_clip(source.clip, source.files, SETTINGS).frames
     assert np.array_equal(store.read(row, np.arange(store.length(row))), frames)
-    assert [problem["kind"] for problem in manifest(folder)["problems"]] == ["unreadable_image"]
+    assert [problem["kind"] for problem in manifest(folder)["problems"]] == ["unreadable_frame"]
 
 
 @pytest.mark.parametrize("policy", ["strict", "clip"])
@@ -143,7 +143,7 @@ def test_one_broken_file(clips, tmp_path, permissions_bind, broken):
     change, words = BROKEN_FILES[broken]
     path = break_clip(clips, change)
     number, bad = clips["onset"][1] + 3, clip_id(clips.iloc[1])
-    kind = "missing_frames" if broken == "folder" else "unreadable_image"
+    kind = "missing_frames" if broken == "folder" else "unreadable_frame"
     named = f"are missing ({number})" if broken == "folder" else str(path)
     two, stores = clips[:2], tmp_path / "stores"
     message = refused(stores, two, "strict")
@@ -248,7 +248,7 @@ def test_the_command_line_tells_a_file_whose_name_is_no_text_and_a_disk_full_aft
         answer = run_cli(*command)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert f"{clip_id(clips.iloc[1])}  unreadable_image: " in answer.stdout
+    assert f"{clip_id(clips.iloc[1])}  unreadable_frame: " in answer.stdout
     assert "\\udcff" in answer.stdout
     assert answer.returncode == 2, answer.stderr
     assert "Traceback" not in answer.stderr

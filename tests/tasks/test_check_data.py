@@ -145,6 +145,7 @@ def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy)
         (first.name, "doubled_frames", True),
         (second.name, "missing_folder", True),
         ("elsewhere", "unlabelled_folder", False),
+        (third.name, "small_file", False),
     }
     deep = checked(small_copy, *MADE_UP, "check_data.deep=true")
     assert {p["clip"].split("/")[2].split("@")[0] for p in deep["problems"] if p["kind"] == "unreadable_frame"} == {

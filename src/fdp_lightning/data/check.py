@@ -13,7 +13,8 @@ from fdp_lightning.data.action_units import parse
 from fdp_lightning.data.clips import annotation_problems, clip_id, has_interval
 from fdp_lightning.data.corrections import as_published, correction_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.frames import IMAGE_SUFFIXES, FrameFile, list_frames
+from fdp_lightning.data.datasets.folders import is_folder
+from fdp_lightning.data.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
 from fdp_lightning.data.problems import Problem, some
 
 _LONG = 10
@@ -61,8 +62,9 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         clips: its clip table, with the corrections that a run would use.
         listings: of the clips' folders.
     """
-    if not dataset.frame_root().is_dir():
-        detail = f"{dataset.frame_root()} is missing: no frame could be looked for"
+    if not is_folder(dataset.frame_root()):
+        state = "is a file, not a folder" if dataset.frame_root().is_file() else "is missing"
+        detail = f"{dataset.frame_root()} {state}: no frame could be looked for"
         return [Problem(dataset.table_name, "missing_folder", detail)]
     found: list[Problem] = []
     used: dict[str, list[tuple[int, int]]] = {}
@@ -111,18 +113,33 @@ def _frame_problems(
     for file in inside:
         if trouble := _unreadable(file.path):
             found.append(Problem(clip, "unreadable_frame", trouble))
-    return found
+    return found + _small_files(clip, inside)
 
 
 def _unreadable(path: Path) -> str:
     """Why a file cannot hold a picture, as far as its size and permissions tell."""
     try:
-        size = os.stat(path).st_size  # noqa: PTH116 - of 30,000 files
+        trouble = unreadable(os.stat(path), path)  # noqa: PTH116 - of 30,000 files
     except OSError as error:
-        return f"{path}: {error.strerror}"
-    if size == 0:
-        return f"{path} is empty (0 bytes)"
-    return "" if os.access(path, os.R_OK) else f"{path}: Permission denied"
+        return f"{path} cannot be read ({error.strerror})"
+    denied = f"{path} cannot be read (Permission denied)"
+    return trouble or ("" if os.access(path, os.R_OK) else denied)
+
+
+def _small_files(clip: str, files: list[FrameFile]) -> list[Problem]:
+    """Files far smaller than their neighbours: frames of one recording are alike, so such a file may be cut off."""
+    sizes = [_size(file.path) for file in files]
+    usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
+    return [
+        Problem(
+            clip,
+            "small_file",
+            f"{file.path} has {size} bytes, the clip's files about {usual}; check_data.deep=true decodes it",
+            fatal=False,
+        )
+        for file, size in zip(files, sizes, strict=True)
+        if 0 < size < usual / 2
+    ]
 
 
 def _extra(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fdp_lightning.data.check import Listing
 from fdp_lightning.data.clips import clip_id, has_interval
-from fdp_lightning.data.frames import UnreadableImageError, read_image
+from fdp_lightning.data.frames import UnreadableImageError, read_image, unreadable
 from fdp_lightning.data.problems import Problem
 
 Progress = Callable[[int, int], None]
@@ -76,12 +76,14 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) ->
 def _header_size(path: Path) -> tuple[int, int] | str:
     """Width and height, or what is wrong with the file."""
     try:
+        if trouble := unreadable(path.stat(), path):
+            return trouble
         with Image.open(path) as image:
             return image.size
-    except UnidentifiedImageError:
-        return f"{path} cannot be decoded as an image"
     except OSError as error:
-        return f"{path}: {error.strerror or error}"
+        if error.strerror:
+            return f"{path} cannot be read ({error.strerror})"
+        return f"{path} cannot be decoded as an image"
 
 
 def _decoded_size(path: Path) -> tuple[int, int] | str:

@@ -176,7 +176,7 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
         try:
             image = read_image(file.path)
         except UnreadableImageError as error:
-            prepared.problems.append(Problem(clip, "unreadable_image", str(error)))
+            prepared.problems.append(Problem(clip, "unreadable_frame", str(error)))
             continue
         if images and image.shape != images[0].shape:
             (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]

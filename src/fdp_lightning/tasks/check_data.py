@@ -2,15 +2,11 @@
 
 import json
 import time
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
@@ -27,11 +23,9 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build_protocol, settings
+from fdp_lightning.tasks.check_print import print_problems, print_protocols
 from fdp_lightning.tasks.dataset import open_dataset
 from fdp_lightning.tasks.progress import clock, meter
-
-_MOST_LINES = 12
-"""Problems of one kind printed; all are in check.json."""
 
 
 def check_data(config: DictConfig) -> None:
@@ -61,7 +55,7 @@ def check_data(config: DictConfig) -> None:
     if chosen["n_clips"] == 0:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
         problems.append(Problem(config.data.name, "no_clips", detail))
-    output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json")
+    output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json").expanduser()
     result = {
         "dataset": config.data.name,
         "protocol": protocol.name,
@@ -72,16 +66,35 @@ def check_data(config: DictConfig) -> None:
         "problems": [{"clip": p.clip, "kind": p.kind, "detail": p.detail, "fatal": p.fatal} for p in problems],
         "protocols": tables,
     }
-    write_atomic(output, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    _print(config.data.name, tables, problems, chosen["differences"])
-    print(f"{len(clips)} clips looked at in {clock(time.monotonic() - start)}: {output}")
+    print_protocols(config.data.name, tables, chosen["differences"])
+    print_problems(problems, [member.root for member in members(dataset)])
+    took = clock(time.monotonic() - start)
     fatal = sum(problem.fatal for problem in problems)
+    print(f"\n{len(clips)} clips looked at in {took}: {len(problems)} problems, {fatal} in the way of a run")
+    if not config.check_data.deep:
+        print("Of each clip one picture's header was read; check_data.deep=true decodes every picture.")
+    if config.data.generate is not None:
+        print("This is the set that is drawn here, not your copy of a dataset: for that add data=casme2 or the like.")
+    _write(output, result)
+    print(f"All by clip: {output}")
     if fatal or chosen["differences"]:
         raise UserError(
             f"the copy of {config.data.name} in {config.data.root} is not as published: "
             f"{len(chosen['differences'])} counts differ, {fatal} problems are in the way of a run.\n"
             f"  All of them by clip: {output}. Mend the copy, or see data.policy and protocol.strict."
         )
+
+
+def _write(output: Path, result: dict[str, Any]) -> None:
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    try:
+        # A file's name may be no valid text; what replaces its bytes is an escape that JSON knows.
+        write_atomic(output, text.encode(errors="backslashreplace"))
+    except OSError as error:
+        raise UserError(
+            f"{output} cannot be written ({error.strerror}).\n"
+            "  Expected a file in a folder that you may write to: set check_data.output, or start in another folder."
+        ) from error
 
 
 def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Problem]:
@@ -91,6 +104,8 @@ def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Pro
     shown = pictures(clips, listings)
     found += size_problems(shown, cpu_count())
     if deep:
+        # Decoding looks at all that the listing and the headers did, and says more.
+        found = [problem for problem in found if problem.kind not in ("unreadable_frame", "small_file")]
         with meter(f"Decoding {member.table_name}", "pictures") as progress:
             found += decode_problems(shown, cpu_count(), progress)
     return found
@@ -126,33 +141,3 @@ def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:
         "differences": protocol.differences(chosen, clips),
         "clips": [clip_id(row) for _, row in chosen.iterrows()],
     }
-
-
-def _print(
-    dataset: str, tables: Mapping[str, Mapping[str, Any]], problems: list[Problem], differences: list[str]
-) -> None:
-    screen = Console(width=None if Console().is_terminal else 120, highlight=False)
-    table = Table(title=f"{dataset}: protocols", title_justify="left")
-    for heading in ("protocol", "clips", "subjects", "classes", "as published"):
-        table.add_column(heading, justify="right" if heading in ("clips", "subjects") else "left")
-    for name, counts in tables.items():
-        if "not_in_this_copy" in counts:
-            table.add_row(name, "-", "-", "", "its labels are not in this copy")
-            continue
-        state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing published"
-        classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
-        table.add_row(name, str(counts["n_clips"]), str(counts["n_subjects"]), classes, state)
-    screen.print(table)
-    for line in differences:
-        screen.print(f"differs: {line}", markup=False)
-    kinds = Counter(problem.kind for problem in problems)
-    for kind, number in kinds.items():
-        of_kind = [problem for problem in problems if problem.kind == kind]
-        serious = sum(problem.fatal for problem in of_kind)
-        screen.print(f"\n{kind}: {number}" + (f", {serious} in the way of a run" if serious else ""), style="bold")
-        for problem in of_kind[:_MOST_LINES]:
-            screen.print(f"  {problem.clip}  {problem.detail}", markup=False, soft_wrap=True)
-        if number > _MOST_LINES:
-            screen.print(f"  … and {number - _MOST_LINES} more")
-    if not problems:
-        screen.print("no problems")

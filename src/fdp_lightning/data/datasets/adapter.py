@@ -9,7 +9,8 @@ import pandas as pd
 
 from fdp_lightning.data.clips import clip_table, require_keys
 from fdp_lightning.data.corrections import correct
-from fdp_lightning.data.datasets.folders import Folders, existing
+from fdp_lightning.data.datasets.folders import Folders, existing, is_folder
+from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.errors import UserError
 
 
@@ -43,6 +44,7 @@ class FaceDataset(ABC):
 
     def __init__(self, root: str | Path, frames: str | None = None, name: str | None = None) -> None:
         self.root = Path(root).expanduser()
+        self.root_key = "data.root"  # what a user sets to correct it; a composite has a key for each member
         self.table_name = name or self.name
         self.frames = frames or next(iter(self.frame_folders))
         if self.frames not in self.frame_folders:
@@ -73,6 +75,7 @@ class FaceDataset(ABC):
             raise UserError(
                 f"{self.name} has no labels '{version}' (protocol.labels). Known: {', '.join(self.label_versions)}"
             )
+        require_folder(self.root, self.request_page, self.root_key)
         path, rows = self._annotations(version)
         if rows.empty:
             raise UserError(f"{path}: the sheet has a header but no clip.")
@@ -113,9 +116,10 @@ class FaceDataset(ABC):
 
     def require_frames(self) -> None:
         """Raise UserError unless the folder of the chosen frames is there."""
-        if not self.frame_root().is_dir():
+        if not is_folder(self.frame_root()):
             candidates = " or ".join(self.frame_folders[self.frames])
             raise UserError(
                 f"{self.root} holds no folder {candidates}.\n"
-                f"  Expected the frames of {self.name} there; unpack them, or correct data.root or data.adapter.frames."
+                f"  Expected the frames of {self.name} there; unpack them, or correct {self.root_key} or "
+                "data.adapter.frames."
             )

@@ -22,6 +22,7 @@ class Composite:
         for key, member in members.items():
             if key != member.table_name:
                 raise UserError(f"data.adapter.members.{key} is the dataset {member.table_name}; expected its own name")
+            member.root_key = f"data.adapter.members.{key}.root"
         self._members = list(members.values())
 
     def members(self) -> list[FaceDataset]:

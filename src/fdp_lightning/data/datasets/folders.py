@@ -32,7 +32,15 @@ def existing(root: Path, candidates: Iterable[str]) -> Path:
     """The first of several folders below `root` that exists, without regard to case; else the first as asked for."""
     folders = Folders(root)
     places = [Path(folders.find(*Path(candidate).parts)) for candidate in candidates]
-    return next((place for place in places if place.is_dir()), places[0])
+    return next((place for place in places if is_folder(place)), places[0])
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, as far as we may look: Path.is_dir raises where a folder above it is closed to us."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _names_in(folder: str) -> dict[str, str]:

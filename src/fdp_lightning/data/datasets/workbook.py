@@ -1,5 +1,6 @@
 """Reading annotation workbooks as text, with messages that name the file, the sheet and the column."""
 
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 from openpyxl import load_workbook
 
+from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import sha256
 
 _HEADER_WITHIN = 40
 """Excel rows in which a header is looked for."""
@@ -23,15 +26,15 @@ def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Pat
         others: names that other copies in circulation have.
 
     Raises:
-        UserError: it is missing; says what is there instead.
+        UserError: it is missing; says what is there instead. Or there are two that differ.
     """
     require_folder(root, request_page)
     names = [known.lower() for known in (name, *others)]
     for pattern in ("*", "*/*", "*/*/*"):
         found = [p for p in sorted(root.glob(f"{pattern}.[xX][lL][sS]*")) if p.name.lower() in names and p.is_file()]
         if found:
-            return min(found, key=lambda path: names.index(path.name.lower()))
-    there = sorted(p.name for p in root.glob("*.[xX][lL][sS]*")) or ["none"]
+            return _only_one(found, names)
+    there = sorted(p.name for p in root.glob("[!~.]*.[xX][lL][sS]*")) or ["none"]  # ~$x.xlsx: x is open in Excel
     raise UserError(
         f"the annotation workbook {root / name} is missing.\n"
         f"  Expected it under this very name; workbooks in that folder: {', '.join(there)}\n"
@@ -39,14 +42,44 @@ def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Pat
     )
 
 
-def require_folder(root: Path, request_page: str) -> None:
-    """Raise UserError unless `root` is a folder; it names the key to set and the page where a copy is requested."""
-    if root.is_dir():
+def _only_one(found: list[Path], names: list[str]) -> Path:
+    """The file whose name comes first in `names`; raises UserError if two of that name differ."""
+    first = min(found, key=lambda path: names.index(path.name.lower()))
+    for other in found:
+        if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
+            raise UserError(
+                f"there are two workbooks of one name that differ:\n  {first}\n  {other}\n"
+                "  Expected one: remove or rename the other, or copy the right one to the top of the dataset's folder."
+            )
+    return first
+
+
+def _alike(one: Path, other: Path) -> bool:
+    try:
+        return sha256(one) == sha256(other)
+    except OSError:  # one that we may not read is no copy we know of
+        return False
+
+
+def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
+    """Raise UserError unless `root` is a folder we may look into.
+
+    Args:
+        root: the user's copy.
+        request_page: where a copy is requested, for the message.
+        key: of the configuration, that says where the copy is.
+    """
+    if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
         return
-    what = "is a file, not a folder" if root.exists() else "does not exist"
+    if is_folder(root):
+        raise UserError(
+            f"the dataset folder {root} cannot be read (Permission denied).\n"
+            "  Expected a folder you may list and enter: mend its permissions, or ask its owner to."
+        )
+    what = "is a file, not a folder" if root.is_file() else "does not exist"
     raise UserError(
         f"the dataset folder {root} {what}.\n"
-        "  Set data.root to your copy, for example: data.root=/path/to/dataset\n"
+        f"  Set {key} to your copy, for example: {key}=/path/to/dataset\n"
         f"  A copy is requested from its owners: {request_page}"
     )
 
@@ -206,6 +239,10 @@ def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
 def _open(path: Path) -> pd.ExcelFile:
     try:
         return pd.ExcelFile(path, engine="openpyxl")
+    except PermissionError as error:
+        raise UserError(
+            f"{path} cannot be read (Permission denied).\n  Mend its permissions, or copy it again."
+        ) from error
     except Exception as error:  # whatever a zip, an XML parser and openpyxl may find wrong with a foreign file
         remedy = "Expected the .xlsx of the release, neither encrypted nor converted; copy it again."
         if path.suffix.lower() == ".xls":

@@ -1,0 +1,110 @@
+"""What is said of an annotation and of folders' listings, rule by rule."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.clips import clip_table
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.problems import Problem
+
+
+def table(*intervals: tuple, folder: str = "f", units: str = "4") -> pd.DataFrame:
+    """A clip for each (onset, apex, offset), all of one folder."""
+    rows = [
+        {
+            "dataset": "made_up", "subject": "01", "clip": f"c{n}", "onset": onset, "apex": apex, "offset": offset,
+            "action_units": units, "folder": folder,
+        }
+        for n, (onset, apex, offset) in enumerate(intervals)
+    ]  # fmt: skip
+    return clip_table(pd.DataFrame(rows))
+
+
+def kinds(problems: list[Problem]) -> list[str]:
+    return [problem.kind for problem in problems]
+
+
+def test_clips_of_one_folder_overlap_from_a_single_shared_frame_on():
+    assert kinds(annotation_remarks(table((1, 2, 5), (5, 6, 9)))) == ["overlap"]
+    assert kinds(annotation_remarks(table((1, 2, 5), (6, 7, 9)))) == []
+
+
+def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd():
+    assert kinds(annotation_remarks(table(*[(100 * n, 100 * n + 1, 100 * n + 9) for n in range(1, 4)]))) == []
+    long = table(*[(100 * n, 100 * n + 1, 100 * n + 9) for n in range(1, 4)], (1000, 1001, 1100))
+    assert kinds(annotation_remarks(long)) == ["odd_length"]
+    assert kinds(annotation_remarks(table((1, 2, 10), (20, 21, 29), (40, 41, 139)))) == []
+
+
+def test_what_a_dataset_does_not_annotate_at_all_is_no_remark_on_its_clips():
+    assert kinds(annotation_remarks(table((1, None, 5), (6, None, 9), units=""))) == []
+    assert kinds(annotation_remarks(table((1, None, 5), (6, 7, 9)))) == ["apex_unknown"]
+    both = pd.concat([table((1, 2, 5)), table((1, 2, 5), units="").assign(subject="02")], ignore_index=True)
+    assert kinds(annotation_remarks(both)) == ["no_action_units"]
+
+
+@pytest.fixture
+def listed(tmp_path: Path):
+    """Say what is wrong with a clip 1..5 whose folder holds these frames."""
+
+    def look(*numbers: int, frames: str = "selected", other: str = "", normal: bool = False) -> list[Problem]:
+        dataset = CASME2(tmp_path, frames=frames, name="made_up")
+        dataset.gaps_are_normal, dataset.other_folders = normal, frozenset({"depth"})
+        root = dataset.frame_root()
+        folder = root / "sub01" / "c0"
+        for place in (folder, *([root / other] if other else [])):
+            place.mkdir(parents=True)
+            for number in numbers:
+                (place / f"img{number}.jpg").write_bytes(bytes(number + 50))
+        clips = table((1, 2, 5), folder=str(folder))
+        return folder_problems(dataset, clips, list_folders(clips["folder"]))
+
+    return look
+
+
+def test_gaps_that_the_owners_publish_are_in_nobodys_way(listed):
+    assert [(p.kind, p.fatal) for p in listed(1, 2, 4, normal=True)] == [("missing_frames", False), ("gap", False)]
+
+
+def test_gaps_of_others_are_in_the_way(listed):
+    assert [(p.kind, p.fatal) for p in listed(1, 2, 4)] == [("missing_frames", True), ("gap", True)]
+
+
+def test_frames_around_a_clip_are_normal_in_whole_recordings(listed):
+    assert listed(*range(1, 9), frames="raw", other="sub01/none") == []
+
+
+def test_frames_around_a_clip_and_folders_of_no_clip_are_named_elsewhere(listed):
+    assert kinds(listed(*range(1, 9), other="sub01/none")) == ["extra_frames", "unlabelled_folder"]
+
+
+def test_folders_of_other_pictures_are_passed_over_in_any_case_of_letters(listed):
+    assert listed(*range(1, 6), other="sub01/Depth") == []
+
+
+@pytest.mark.parametrize(("sizes", "found"), [((9, 9, 9), 0), ((9, 8), 0), ((9, 8, 7), 1)])
+def test_clips_whose_files_have_the_same_sizes_are_copies_unless_all_sizes_are_one(tmp_path, sizes, found):
+    clips = []
+    for name in ("a", "b"):
+        folder = tmp_path / "CASME2_RAW_selected" / "sub01" / name
+        folder.mkdir(parents=True)
+        for number, size in enumerate(sizes, start=1):
+            (folder / f"img{number}.jpg").write_bytes(bytes(size))
+        clips.append(table((1, 1, len(sizes)), folder=str(folder)).assign(clip=name))
+    both = pd.concat(clips, ignore_index=True)
+    problems = folder_problems(CASME2(tmp_path, name="made_up"), both, list_folders(both["folder"]))
+    assert kinds(problems) == ["same_frames"] * found
+
+
+def test_a_file_is_small_below_half_of_its_neighbours(tmp_path):
+    folder = tmp_path / "CASME2_RAW_selected" / "sub01" / "a"
+    folder.mkdir(parents=True)
+    for number, size in enumerate((100, 50, 49, 101, 102), start=1):
+        (folder / f"img{number}.jpg").write_bytes(bytes(size))
+    clips = table((1, 2, 5), folder=str(folder))
+    (problem,) = folder_problems(CASME2(tmp_path, name="made_up"), clips, list_folders(clips["folder"]))
+    assert (problem.kind, problem.fatal) == ("small_file", False)
+    assert "img3.jpg has 49 bytes" in problem.detail

@@ -1,0 +1,222 @@
+"""`task=check_data` on copies that are broken in ways disks and people break them: never silent, never a traceback."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from openpyxl import load_workbook
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.problems import Problem
+from fdp_lightning.errors import UserError
+from fdp_lightning.mistakes import explain
+from fdp_lightning.tasks import check_print
+from fdp_lightning.tasks.check_data import check_data
+from tests.tasks.test_check_data import MADE_UP, checked
+
+WORKBOOK = "CASME2-coding-20190701.xlsx"
+DEEP = "check_data.deep=true"
+
+
+@pytest.fixture
+def clip(small_copy: Path) -> Path:
+    """The folder of the first clip."""
+    return min((small_copy / "CASME2_RAW_selected").glob("sub*/*"))
+
+
+def frames(clip: Path) -> list[Path]:
+    return sorted(clip.iterdir(), key=lambda path: int(path.stem[3:]))
+
+
+def kinds(result: dict) -> list[tuple[str, bool]]:
+    return [(p["kind"], p["fatal"]) for p in result["problems"]]
+
+
+@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("deep", [(), (DEEP,)])
+def test_a_pipe_among_the_frames_is_named_and_not_waited_for(small_copy, clip, place, deep):
+    path = frames(clip)[place]
+    path.unlink()
+    os.mkfifo(path)
+    result = checked(small_copy, *MADE_UP, *deep)
+    assert kinds(result) == [("unreadable_frame", True)]
+    assert "no regular file" in result["problems"][0]["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8 no picture"])
+def test_a_broken_first_frame_is_one_problem_however_one_looks(small_copy, clip, content):
+    frames(clip)[0].write_bytes(content)
+    result = checked(small_copy, *MADE_UP)
+    assert [p for p in kinds(result) if p[1]] == [("unreadable_frame", True)]
+    assert kinds(checked(small_copy, *MADE_UP, DEEP)) == [("unreadable_frame", True)]
+
+
+def test_a_file_cut_short_is_suspected_by_its_size_and_proved_by_decoding(small_copy, clip):
+    path = frames(clip)[4]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    result = checked(small_copy, *MADE_UP, published=True)
+    assert kinds(result) == [("small_file", False)]
+    assert str(path) in result["problems"][0]["detail"]
+    assert kinds(checked(small_copy, *MADE_UP, DEEP)) == [("unreadable_frame", True)]
+
+
+def test_a_jpeg_damaged_in_its_middle_is_found_by_decoding(small_copy, clip):
+    path = frames(clip)[4]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : -2] = bytes(len(data) - 2 - len(data) // 2)
+    path.write_bytes(data)
+    assert cv2.imread(str(path)) is not None
+    result = checked(small_copy, *MADE_UP, DEEP)
+    assert kinds(result) == [("unreadable_frame", True)]
+    assert "is damaged (Corrupt JPEG data" in result["problems"][0]["detail"]
+
+
+def test_a_picture_of_another_size_is_in_the_way_within_a_clip(small_copy, clip):
+    cv2.imwrite(str(frames(clip)[4]), np.random.default_rng(0).integers(0, 99, (90, 120, 3), dtype=np.uint8))
+    assert ("odd_size", True) in kinds(checked(small_copy, *MADE_UP, DEEP))
+
+
+def test_a_name_that_is_no_text_is_kept_in_check_json(small_copy, clip):
+    name = b"img\xff" + os.fsencode(frames(clip)[2].name[3:])
+    (clip / os.fsdecode(name)).write_bytes(b"")
+    result = checked(small_copy, *MADE_UP)
+    assert set(kinds(result)) == {("doubled_frames", True), ("unreadable_frame", True)}
+    assert any("\udcff" in p["detail"] for p in result["problems"])
+
+
+def test_subjects_and_frames_that_are_files_are_named(small_copy):
+    root = small_copy / "CASME2_RAW_selected"
+    shutil.rmtree(root / "sub02")
+    (root / "sub02").touch()
+    result = checked(small_copy, *MADE_UP)
+    assert kinds(result) == [("missing_folder", True)]
+    assert "Not a directory" in result["problems"][0]["detail"]
+    shutil.rmtree(root)
+    root.touch()
+    assert "is a file, not a folder" in checked(small_copy, *MADE_UP)["problems"][0]["detail"]
+
+
+def test_links_that_lead_round_in_circles_end(small_copy, clip):
+    (clip.parent / "up").symlink_to("..")
+    (small_copy / "loop").symlink_to(small_copy)
+    assert checked(small_copy, *MADE_UP, published=True)["problems"] == []
+    shutil.rmtree(clip)
+    clip.symlink_to(clip.name)
+    assert kinds(checked(small_copy, *MADE_UP)) == [("missing_folder", True)]
+
+
+@pytest.mark.parametrize("output", ["a-file/check.json", "."])
+def test_an_output_that_cannot_be_written_is_the_users_mistake_after_all_is_printed(
+    small_copy, tmp_path, output, capsys
+):
+    (tmp_path / "a-file").touch()
+    with pytest.raises(UserError, match=r"cannot be written.*\n.*check_data\.output"):
+        check_data(
+            configuration(
+                "task=check_data", *MADE_UP, f"data.root={small_copy}", f"check_data.output={tmp_path / output}"
+            )
+        )
+    assert "3 clips looked at" in capsys.readouterr().out
+
+
+def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy):
+    for name in ("a", "b"):
+        (small_copy / name).mkdir()
+        shutil.copy(small_copy / WORKBOOK, small_copy / name)
+    (small_copy / WORKBOOK).unlink()
+    assert checked(small_copy, *MADE_UP, published=True)["n_clips"] == 3
+    book = load_workbook(small_copy / "b" / WORKBOOK)
+    book.active["C2"] = 1
+    book.save(small_copy / "b" / WORKBOOK)
+    with pytest.raises(UserError, match="two workbooks of one name") as caught:
+        check_data(configuration("task=check_data", *MADE_UP, f"data.root={small_copy}"))
+    assert str(small_copy / "a" / WORKBOOK) in str(caught.value)
+    assert str(small_copy / "b" / WORKBOOK) in str(caught.value)
+
+
+def test_the_lock_file_of_a_spreadsheet_program_is_not_taken_for_a_workbook(small_copy):
+    (small_copy / WORKBOOK).rename(small_copy / "labels.xlsx")
+    (small_copy / f"~${WORKBOOK}").touch()
+    with pytest.raises(UserError, match=r"workbooks in that folder: labels\.xlsx\n"):
+        check_data(configuration("task=check_data", *MADE_UP, f"data.root={small_copy}"))
+
+
+def test_the_missing_member_of_a_composite_is_named_with_its_key(tmp_path):
+    with pytest.raises(UserError, match=r"data\.adapter\.members\.smic\.root=") as caught:
+        check_data(configuration("task=check_data", "data=megc2019", f"data.root={tmp_path}"))
+    assert str(tmp_path / "smic") in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives up the rights of root")
+@pytest.mark.parametrize(
+    ("closed", "mode", "says"),
+    [
+        ("CASME2_RAW_selected/sub01", 0o000, "Permission denied"),
+        ("CASME2_RAW_selected", 0o000, "Permission denied"),
+        (".", 0o000, "small cannot be read"),
+        (".", 0o644, "small cannot be read"),
+        (WORKBOOK, 0o000, "cannot be read"),
+    ],
+)
+def test_what_may_not_be_read_is_named(small_copy, closed, mode, says):
+    for path in [small_copy, *small_copy.rglob("*"), *small_copy.parents[:3]]:
+        path.chmod(0o755)
+    place = small_copy / closed
+    place.chmod(mode)
+    output = small_copy.parent / "check.json"
+    config = configuration("task=check_data", *MADE_UP, f"data.root={small_copy}", f"check_data.output={output}")
+    small_copy.parent.chmod(0o777)
+    os.setresuid(65534, 65534, 0)  # os.access asks for the real user
+    try:
+        with pytest.raises(UserError) as caught:
+            check_data(config)
+    finally:
+        os.setresuid(0, 0, 0)
+        place.chmod(0o755)
+    found = json.loads(output.read_text())["problems"] if output.exists() else []
+    assert says in str(caught.value) + str(found)
+
+
+def test_a_path_that_hydra_cannot_read_and_one_that_is_not_given_are_explained():
+    for override in ("data.root=~/copy", "data.root=/copy (1)"):
+        with pytest.raises(Exception) as caught:
+            configuration(override)
+        assert "data.root='…'" in explain(caught.value, [override])
+    config = configuration("data=casme2")
+    with pytest.raises(Exception) as caught:
+        _ = config.data.root
+    assert "data.root is not set" in explain(caught.value, [])
+
+
+def test_what_is_in_the_way_of_a_run_is_printed_first_and_paths_are_short(capsys, tmp_path):
+    found = [Problem(f"c/{n}", "odd", "a remark", fatal=False) for n in range(30)]
+    found += [Problem("c/1", "gap", f"{tmp_path}/a/b [x]: 1 missing"), Problem("c/2", "odd", "worse")]
+    check_print.print_problems(found, [tmp_path])
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "", "odd: 31, 1 in the way of a run", "  c/2  worse", *(f"  c/{n}  a remark" for n in range(11)),
+        "  … and 19 more", "", "gap: 1, 1 in the way of a run", "  c/1  a/b [x]: 1 missing",
+    ]  # fmt: skip
+
+
+def test_a_line_of_hundreds_of_clips_is_cut_between_two_names(capsys):
+    table = {"n_clips": 1, "n_subjects": 1, "classes": {"a": 1}, "expected": {"clips": 2}, "differences": ["x"]}
+    check_print.print_protocols("casme2", {"p": table}, ["a: 2 expected (" + ", ".join(["01/EP02_01f"] * 300) + ")"])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.endswith("01/EP02_01f, … (all in check.json)")
+    assert len(line) < 450
+
+
+def test_in_a_terminal_a_long_line_goes_on_below_the_name_of_its_clip(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    check_print.print_problems([Problem("c/1", "gap", "word " * 12)], [])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "  c/1"
+    assert all(line.startswith("      word") and len(line) <= 40 for line in lines[3:])
