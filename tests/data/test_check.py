@@ -108,3 +108,21 @@ def test_a_file_is_small_below_half_of_its_neighbours(tmp_path):
     (problem,) = folder_problems(CASME2(tmp_path, name="made_up"), clips, list_folders(clips["folder"]))
     assert (problem.kind, problem.fatal) == ("small_file", False)
     assert "img3.jpg has 49 bytes" in problem.detail
+
+
+def test_a_broken_row_that_is_published_so_is_in_nobodys_way():
+    row = {"dataset": "casme3a", "subject": "spNO.40", "clip": "e", "onset": 1812, "apex": 1820, "offset": 0}
+    rows = [row | {"action_units": "4"}, row | {"action_units": "4", "onset": 99}]
+    found = annotation_remarks(clip_table(pd.DataFrame(rows)))
+    assert {p.clip: p.fatal for p in found if p.kind == "bad_interval"} == {
+        "casme3a/spNO.40/e@1812": False,
+        "casme3a/spNO.40/e@99": True,
+    }
+
+
+@pytest.mark.parametrize(("clip", "fatal"), [("EP01_08", False), ("EP01_09", True)])
+def test_a_folder_that_is_published_incomplete_is_in_nobodys_way(tmp_path, clip, fatal):
+    (tmp_path / "CASME2_RAW_selected").mkdir()
+    clips = table((1, 2, 5), folder=str(tmp_path / "nowhere")).assign(dataset="casme2", subject="16", clip=clip)
+    found = folder_problems(CASME2(tmp_path), clips, list_folders(clips["folder"]))
+    assert [(p.kind, p.fatal) for p in found] == [("missing_folder", fatal)]

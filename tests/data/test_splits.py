@@ -141,3 +141,10 @@ def test_a_subject_on_both_sides_of_a_published_split_is_a_bug_that_is_caught():
 def test_subjects_that_are_not_tested_are_of_loso_alone():
     with pytest.raises(UserError, match=r"protocol\.split=loso"):
         make_folds(table(["a", "b"]).assign(target="x"), "kfold", untested=["a"], folds=2)
+
+
+def test_clips_of_no_published_part_are_neither_trained_on_nor_tested():
+    parts = ["train", "test A", "", "train"]
+    clips = pd.DataFrame({"dataset": "d", "subject": ["1", "2", "3", "4"], "split": parts, "target": "a"})
+    (fold,) = make_folds(clips, "fixed")
+    assert (fold.name, fold.train_rows, fold.test_rows) == ("test A", (0, 3), (1,))

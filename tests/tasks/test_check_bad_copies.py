@@ -220,3 +220,9 @@ def test_in_a_terminal_a_long_line_goes_on_below_the_name_of_its_clip(monkeypatc
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "  c/1"
     assert all(line.startswith("      word") and len(line) <= 40 for line in lines[3:])
+
+
+def test_what_lies_outside_a_clip_is_not_decoded_for_it(small_copy, clip):
+    last = int(frames(clip)[-1].stem[3:])
+    (clip / f"img{last + 1}.jpg").write_bytes(b"no picture")
+    assert kinds(checked(small_copy, *MADE_UP, DEEP, published=True)) == [("extra_frames", False)]
