@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from openpyxl import Workbook, load_workbook
+from tests.data.replicas import CASME2_HEADER, SAMM_HEADER, save
 
 from fdp_lightning.data.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.casme2 import CASME2
@@ -13,10 +14,6 @@ from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.datasets.workbook import read_sheet
 from fdp_lightning.errors import UserError
 
-CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units"]
-CASME2_HEADER += ["Estimated Emotion"]
-SAMM_HEADER = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration"]
-SAMM_HEADER += ["Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
 CASME2_FILE, SAMM_FILE = "CASME2-coding-20190701.xlsx", "SAMM_Micro_FACS_Codes_v2.xlsx"
 
 
@@ -26,15 +23,6 @@ def row(subject="01", clip="EP02_01f", onset=46, apex=59, offset=86, units="12",
 
 def samm_row(subject="006", clip="006_1_2", onset=5562, apex=5588, offset=5632) -> list:
     return [subject, clip, 1, onset, apex, offset, "=F15-D15+1", "Micro - 1/2", "4+7", "Anger", 3, None]
-
-
-def save(path: Path, lines: list[list]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book = Workbook()
-    for line in lines:
-        book.active.append(line)
-    book.save(path)
-    return path
 
 
 def casme2(root: Path, *rows: list, header=CASME2_HEADER) -> CASME2:
