@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.data import layouts
 
 from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.clips import clip_table
 from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.casme3a import CASME3A
 from fdp_lightning.data.problems import Problem
 
 
@@ -126,3 +128,17 @@ def test_a_folder_that_is_published_incomplete_is_in_nobodys_way(tmp_path, clip,
     clips = table((1, 2, 5), folder=str(tmp_path / "nowhere")).assign(dataset="casme2", subject="16", clip=clip)
     found = folder_problems(CASME2(tmp_path), clips, list_folders(clips["folder"]))
     assert [(p.kind, p.fatal) for p in found] == [("missing_folder", fatal)]
+
+
+def test_gaps_that_are_normal_are_no_hindrance_but_a_clip_without_any_frame_is(tmp_path):
+    dataset = CASME3A(layouts.casme3a(tmp_path))
+    clips = dataset.clips(corrections="corrected")
+    row = clips.iloc[[0]].assign(onset=100_000, offset=100_003)
+    folder = row["folder"].iloc[0]
+    layouts.write_frames(Path(folder), [100_000, 100_002], "{}.jpg")
+    there = folder_problems(dataset, row, list_folders(row["folder"]))
+    assert {(p.kind, p.fatal) for p in there} == {("missing_frames", False), ("gap", False)}
+    nothing = row.assign(onset=200_000, offset=200_001)
+    assert [(p.kind, p.fatal) for p in folder_problems(dataset, nothing, list_folders(row["folder"]))] == [
+        ("missing_frames", True)
+    ]

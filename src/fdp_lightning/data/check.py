@@ -77,9 +77,12 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
             found.append(Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused))
         elif usable[place]:
             onset, offset = int(row["onset"]), int(row["offset"])
+            files = [file for file in listings[folder].files if onset <= file.number <= offset]
             used.setdefault(folder, []).append((onset, offset))
-            excused = excused or dataset.gaps_are_normal
-            found += _frame_problems(clip, folder, listings[folder].files, onset, offset, excused)
+            excused = excused or (
+                dataset.gaps_are_normal and bool(files)
+            )
+            found += _frame_problems(clip, folder, files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
         found += _extra(clips, listings, used)
         found += _unlabelled(dataset, set(clips["folder"]))
@@ -87,9 +90,9 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
 
 
 def _frame_problems(
-    clip: str, folder: str, files: list[FrameFile], onset: int, offset: int, excused: bool
+    clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
 ) -> list[Problem]:
-    inside = [file for file in files if onset <= file.number <= offset]
+    """What is wrong with the frames found within onset..offset."""
     numbers = sorted({file.number for file in inside})
     there = set(numbers)
     first, last = (numbers[0], numbers[-1]) if numbers else (offset + 1, offset)

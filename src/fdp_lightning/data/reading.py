@@ -1,7 +1,5 @@
 """From datasets and a protocol to the table of all annotated clips."""
 
-from typing import Any
-
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, clip_table
@@ -30,16 +28,30 @@ def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections
     tables = []
     for member in members(dataset):
         part = protocol.of(member.table_name)
-        tables.append(member.clips(part.labels, corrections))
-        tables += [included(member, tables[-1], part, name, label) for name, label in part.include.items()]
+        tables.append(with_included(member, member.clips(part.labels, corrections), part))
     return pd.concat(tables).sort_values(KEY, ignore_index=True)
 
 
-def included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol, name: str, label: str) -> pd.DataFrame:
-    """A clip without a label, as a table of one row with the label its protocol gives it."""
-    subject, _, clip = name.partition("/")
-    if ((annotated["subject"] == subject) & (annotated["clip"] == clip)).any():
-        raise UserError(f"protocol {protocol.name} includes {name}, which is annotated already; mend protocol.include.")
-    column: dict[str, Any] = {protocol.column: label}
-    row = member.unlabelled(subject, clip).assign(**column, dataset=member.table_name, fps=member.fps)
-    return clip_table(row.assign(remark=f"not annotated; protocol {protocol.name} takes it for {label}"))
+def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """A clip table with the clips that a protocol includes without a label, under the label it gives them.
+
+    Such a clip lies on disk alone, or has a row whose label is blank.
+
+    Raises:
+        UserError: a clip to include has a label of its own.
+    """
+    tables = [annotated.copy()]
+    for name, label in protocol.include.items():
+        subject, _, clip = name.partition("/")
+        rows = (annotated["subject"] == subject) & (annotated["clip"] == clip)
+        if (annotated.loc[rows, protocol.column] != "").any():
+            raise UserError(
+                f"protocol {protocol.name} includes {name}, which has a label already; mend protocol.include."
+            )
+        about = {protocol.column: label, "remark": f"not labelled; protocol {protocol.name} takes it for {label}"}
+        if rows.any():
+            tables[0].loc[rows, list(about)] = list(about.values())
+        else:
+            row = member.unlabelled(subject, clip).assign(dataset=member.table_name, fps=member.fps)
+            tables.append(clip_table(row.assign(**about)))
+    return pd.concat(tables, ignore_index=True)

@@ -8,7 +8,7 @@ from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.protocol import Protocol
-from fdp_lightning.data.reading import included, members
+from fdp_lightning.data.reading import members, with_included
 from fdp_lightning.errors import UserError
 
 
@@ -32,9 +32,7 @@ class Releases:
         tables = []
         for member in self._members:
             part = protocol.of(member.table_name)
-            table = self._table(member, part.labels)
-            more = [included(member, table, part, name, label) for name, label in part.include.items()]
-            tables += [table, *more]
+            tables.append(with_included(member, self._table(member, part.labels), part))
         return pd.concat(tables).sort_values(KEY, ignore_index=True)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
