@@ -79,9 +79,7 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
             onset, offset = int(row["onset"]), int(row["offset"])
             files = [file for file in listings[folder].files if onset <= file.number <= offset]
             used.setdefault(folder, []).append((onset, offset))
-            excused = excused or (
-                dataset.gaps_are_normal and bool(files)
-            )
+            excused = excused or (dataset.gaps_are_normal and bool(files))
             found += _frame_problems(clip, folder, files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
         found += _extra(clips, listings, used)
