@@ -21,6 +21,7 @@ from fdp_lightning.evaluation.folds import (
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.evaluation.terminal import terminal_table
 
 SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "origin"]
 
@@ -121,6 +122,22 @@ def test_what_no_score_counts_is_named(run: Path) -> None:
     text = _text(run)
     assert "Not tested: 18." in text
     assert "(data.policy=skip): 2 clips, 01/a&lt;b, 02/c." in text
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ("loso", "Leave one subject out. Every clip is"),
+        ("kfold", "Folds of whole subjects. Every clip is"),
+        ("lodo", "Leave one dataset out. Every clip is"),
+        ("fixed", "tested on the others. Every clip under test is"),
+    ],
+)
+def test_the_page_and_the_table_say_how_clips_were_held_out(run: Path, split: str, says: str) -> None:
+    metrics = json.loads((run / "metrics.json").read_text()) | {"split": split}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert says in _text(run)
+    assert (f"split {split}" in str(terminal_table(metrics).title)) == (split != "loso")
 
 
 def test_same_files_same_bytes(run: Path) -> None:

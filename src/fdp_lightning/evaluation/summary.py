@@ -22,6 +22,7 @@ def summarise(
     skipped_folds: Sequence[str],
     untested: Sequence[str] = (),
     left_out: Mapping[str, Sequence[str]] | None = None,
+    split: str = "loso",
 ) -> dict[str, Any]:
     """Score pooled predictions; the result is metrics.json.
 
@@ -35,6 +36,7 @@ def summarise(
         skipped_folds: subjects without clips under the protocol.
         untested: subjects that trained and were never held out: no score counts their clips.
         left_out: the setting that left clips out of the run → these clips, 'subject/clip'.
+        split: how the clips were shared out to folds: loso, kfold, lodo or fixed.
 
     Returns:
         Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty.
@@ -53,6 +55,7 @@ def summarise(
     last, oracle = selections["last"], selections.get("oracle")
     return {
         "protocol": protocol_name,
+        "split": split,
         "classes": list(classes),
         "n_clips": len(parts["last"]),
         "n_subjects": len(parts["last"][["dataset", "subject"]].drop_duplicates()),

@@ -24,6 +24,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         headline: the selection that stands first.
     """
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
+    if metrics["split"] != "loso":
+        title += f" (split {metrics['split']})"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
     for name in SCORES:

@@ -40,6 +40,7 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
     """Leave in the run folder which clips its pooled predictions must hold, and what of the dataset they lack."""
     clips = data.clips.iloc[rows_under_test(folds)]
     expected = {
+        "split": data.protocol.split,
         "skipped_folds": data.without_clips,
         "untested": sorted(set(owners(data.clips)) & set(data.protocol.untested)),
         "left_out": {
@@ -88,7 +89,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if not is_partial(path.parent))
     pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
-    lacking = {name: plan[name] for name in ("skipped_folds", "untested", "left_out") if name in plan}
+    lacking = {name: plan[name] for name in ("split", "skipped_folds", "untested", "left_out") if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
     faces = config.report.show_faces
