@@ -256,6 +256,13 @@ def test_labels_of_another_dataset_are_refused_with_what_was_found():
         protocol(classes={"a": ["contempt"], "b": ["tense"]}, expected={}).apply(table(anger=1, happiness=1))
 
 
+def test_what_is_in_no_objective_class_is_named_by_that_and_not_by_its_emotion():
+    clips = table(**WHOLE).assign(objective=["7"] + ["1"] * 10)
+    built = protocol(column="objective", classes={"I": [1], "II": [2]}, expected={"clips": 11})
+    with pytest.raises(UserError, match=r"annotated and in no class, '7': 1 \(01/EP000\)"):
+        built.apply(clips)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

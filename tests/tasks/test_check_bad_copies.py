@@ -200,8 +200,8 @@ def test_what_is_in_the_way_of_a_run_is_printed_first_and_paths_are_short(capsys
     check_print.print_problems(found, [tmp_path])
     out = capsys.readouterr().out
     assert out.splitlines() == [
-        "", "odd: 31, 1 in the way of a run", "  c/2  worse", *(f"  c/{n}  a remark" for n in range(11)),
-        "  … and 19 more", "", "gap: 1, 1 in the way of a run", "  c/1  a/b [x]: 1 missing",
+        "", "odd: 31, 1 not as published", "  c/2  worse", *(f"  c/{n}  a remark" for n in range(11)),
+        "  … and 19 more", "", "gap: 1, 1 not as published", "  c/1  a/b [x]: 1 missing",
     ]  # fmt: skip
 
 

@@ -52,16 +52,16 @@ class Expected:
         for name, part in counts.get("splits", {}).items():
             Expected.check(part, class_names, f"{protocol}, {name}")
 
-    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, multi_label: bool = False) -> list[str]:
+    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
         """Each count that is not as published, with the clips it concerns.
 
         Args:
             chosen: clips of the protocol, with their class in `target`.
             clips: all from which they were chosen: a clip that is missed may be among them under another label.
-            multi_label: see `protocol.Protocol.column`.
+            column: that names the class, see `protocol.Protocol`.
         """
         classes: Mapping[str, int] = self.counts.get("classes", {})
-        found = count(chosen, list(classes), multi_label)
+        found = count(chosen, list(classes), multi_label=column == "action_units")
         lines = [
             f"{name}: {self.counts[name]} expected, {found[name]} found"
             for name in ("clips", "subjects")
@@ -81,18 +81,19 @@ class Expected:
         for name, part in self.counts.get("splits", {}).items():
             own = chosen["split"] == name
             lines += [
-                f"{name}: {line}" for line in Expected(part).differences(chosen[own], clips[clips["split"] == name])
+                f"{name}: {line}"
+                for line in Expected(part).differences(chosen[own], clips[clips["split"] == name], column)
             ]
         if short or ("clips" in self.counts and len(chosen) < self.counts["clips"]):
-            lines += _left_out(chosen, clips)
+            lines += _left_out(chosen, clips, column)
         return lines
 
 
-def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame, column: str) -> list[str]:
     """The annotated clips that no class takes, by label: those that are missed may be among them."""
     taken = pd.MultiIndex.from_frame(chosen[KEY])
     rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(taken)]
     return [
         f"annotated and in no class, '{label}': {len(part)} ({name_clips(part, most=400)})"
-        for label, part in rest.groupby("emotion")
+        for label, part in rest.groupby(column)
     ]

@@ -169,7 +169,7 @@ class Protocol:
         for name, part in self.part_protocols().items():
             own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
-        return lines + Expected(self.expected).differences(chosen, clips, self.multi_label)
+        return lines + Expected(self.expected).differences(chosen, clips, self.column)
 
     def _units(self, cell: str) -> str:
         """The classes of a cell of action units, joined by '+'; '' where it has none of them."""

@@ -70,7 +70,7 @@ def check_data(config: DictConfig) -> None:
     print_problems(problems, [member.root for member in members(dataset)])
     took = clock(time.monotonic() - start)
     fatal = sum(problem.fatal for problem in problems)
-    print(f"\n{len(clips)} clips looked at in {took}: {len(problems)} problems, {fatal} in the way of a run")
+    print(f"\n{len(clips)} clips looked at in {took}: {len(problems)} problems, {fatal} not as published")
     if not config.check_data.deep:
         print("Of each clip one picture's header was read; check_data.deep=true decodes every picture.")
     if config.data.generate is not None:
@@ -80,7 +80,7 @@ def check_data(config: DictConfig) -> None:
     if fatal or chosen["differences"]:
         raise UserError(
             f"the copy of {config.data.name} in {config.data.root} is not as published: "
-            f"{len(chosen['differences'])} counts differ, {fatal} problems are in the way of a run.\n"
+            f"{len(chosen['differences'])} counts differ, {fatal} problems are of this copy alone.\n"
             f"  All of them by clip: {output}. Mend the copy, or see data.policy and protocol.strict."
         )
 

@@ -1,4 +1,4 @@
-"""What `task=check_data` prints: the protocols of a dataset, and its problems with those in the way of a run first."""
+"""What `task=check_data` prints: the protocols of a dataset, and its problems, those not as published first."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def print_protocols(dataset: str, tables: Mapping[str, Mapping[str, Any]], diffe
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
-    """The problems by kind: first the kinds that are most in the way of a run.
+    """The problems by kind: first the kinds with most that are not as published.
 
     Args:
         problems: all.
@@ -54,11 +54,9 @@ def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
     places = sorted({f"{root}/" for root in roots}, key=len, reverse=True)
-    for kind, of_kind in sorted(kinds.items(), key=lambda item: (-_in_the_way(item[1]), -len(item[1]))):
-        serious = _in_the_way(of_kind)
-        screen.print(
-            f"\n{kind}: {len(of_kind)}" + (f", {serious} in the way of a run" if serious else ""), style="bold"
-        )
+    for kind, of_kind in sorted(kinds.items(), key=lambda item: (-_not_as_published(item[1]), -len(item[1]))):
+        serious = _not_as_published(of_kind)
+        screen.print(f"\n{kind}: {len(of_kind)}" + (f", {serious} not as published" if serious else ""), style="bold")
         # The sort keeps the order of the clips.
         for problem in sorted(of_kind, key=lambda p: not p.fatal)[:_MOST_LINES]:
             detail = problem.detail
@@ -89,5 +87,5 @@ def _cut(line: str) -> str:
     return line if len(line) <= _LONGEST else line[:_LONGEST].rsplit(", ", 1)[0] + ", … (all in check.json)"
 
 
-def _in_the_way(problems: Iterable[Problem]) -> int:
+def _not_as_published(problems: Iterable[Problem]) -> int:
     return sum(problem.fatal for problem in problems)

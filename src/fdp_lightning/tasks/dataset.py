@@ -110,7 +110,7 @@ def open_dataset(config: DictConfig) -> FaceDataset | Composite:
     """The dataset of `data.root`; a synthetic one is written first, unless it is there."""
     root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
     dataset: FaceDataset | Composite = build(config.data.adapter, root=root, name=config.data.name)
-    if config.data.faces.get("method") == "official_crops":
+    if config.data.faces.method == "official_crops":
         for member in members(dataset):
             member.use_crops()
     return dataset
