@@ -25,6 +25,16 @@ class LosoOptions:
     """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
     cpu_threads: int = 1
     """CPU threads of each fold. Part of the result: sums in another order differ in the last bit."""
+    checkpoint_seconds: float = 15.0
+    """How much training a kill may cost at most: a fold saves what it takes to resume after an epoch, so often."""
+
+
+@dataclass
+class SelectionOptions:
+    """How epochs are chosen. `last` needs no choice, `oracle` is always read off as well."""
+
+    inner_subjects: int = 0
+    """Training subjects set aside in each fold, to choose the epoch `inner` by; the whole run trains without them."""
 
 
 @dataclass
@@ -75,6 +85,7 @@ class Root:
     trainer: Any = MISSING
     logger: Any = MISSING
     loso: LosoOptions = field(default_factory=LosoOptions)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
     convert: ConvertOptions = field(default_factory=ConvertOptions)
     check_data: CheckDataOptions = field(default_factory=CheckDataOptions)

@@ -3,7 +3,16 @@
 import multiprocessing
 import os
 import threading
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
+from typing import TypeVar
+
+from fdp_lightning.errors import UserError
+
+Result = TypeVar("Result")
 
 _PRELOAD = [
     "__main__",
@@ -31,6 +40,48 @@ def forkserver() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     return context
+
+
+def warm_up() -> None:
+    """Start the forkserver, which then does the slow imports while this process does something else."""
+    forkserver()
+    ensure_running()
+
+
+def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a process of the forkserver, where the slow imports are done already, and return its result.
+
+    Args:
+        function: of a module, not of `__main__`.
+        arguments: plain data.
+
+    Raises:
+        UserError: as the function raises it; any other exception too, with its traceback printed by the process.
+    """
+    context = forkserver()
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(function, arguments, send))
+    process.start()
+    send.close()
+    try:
+        result, error = receive.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
+    process.join()
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
+
+
+def _answer(function: Callable[..., object], arguments: Sequence[object], send: Connection) -> None:
+    end_with_parent()
+    try:
+        send.send((function(*arguments), None))
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        send.send((None, error))
 
 
 def end_with_parent() -> None:

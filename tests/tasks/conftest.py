@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fdp_lightning.config import configuration
+from fdp_lightning.data.splits import choose_fold
+from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
+
 SMALL = [
     "+experiment=synthetic_loso",
     "data.generate.subjects=3",
@@ -29,6 +34,15 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def run_of(folder: Path) -> Path:
     (run,) = folder.glob("runs/synthetic_loso/*/seed-0")
     return run
+
+
+def fold_here(*overrides: str) -> FoldPlan:
+    """Run the fold `fold=…` of a configuration in this process, which has the slow imports behind it."""
+    config = configuration(*overrides)
+    data = ready_data(config)
+    plan = plan_fold(config, data, choose_fold(data.folds(), config.fold), Path(config.run))
+    run_fold(plan)
+    return plan
 
 
 @pytest.fixture(scope="session")

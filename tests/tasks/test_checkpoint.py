@@ -8,11 +8,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fdp_lightning.config import configuration
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.tasks.build import build_model
-from fdp_lightning.tasks.fold import fold
+from tests.tasks.conftest import fold_here
 
 
 @pytest.mark.parametrize("ema", ["null", "0.5"])
@@ -21,7 +20,7 @@ def test_the_checkpoint_gives_the_predictions(
 ) -> None:
     data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
     data += [f"data.store={store_folder_path.parent}", "data.batch_size=5", "trainer.max_epochs=2"]
-    fold(configuration(*data, f"run={tmp_path}", "fold=02", f"model.optimizer.ema={ema}", "model.optimizer.lr=0.01"))
+    fold_here(*data, f"run={tmp_path}", "fold=02", f"model.optimizer.ema={ema}", "model.optimizer.lr=0.01")
     saved = torch.load(tmp_path / "folds/02/checkpoints/last.ckpt", weights_only=True)
     config = OmegaConf.create(saved["fdp_lightning"]["config"])
     model = build_model(config, len(saved["fdp_lightning"]["classes"])).eval()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.tasks.fold import fold
+from fdp_lightning.config import CONF_DIR
+from tests.tasks.conftest import fold_here
 
 ON_SYNTHETIC = sorted(
     path.stem
@@ -54,6 +54,5 @@ def test_the_synthetic_set_in_the_layout_of_samm(tmp_path: Path) -> None:
 
 
 def run_fold_of(overrides: list[str], subject: str, folder: Path) -> pd.DataFrame:
-    fold(configuration(*overrides, f"fold={subject}"))
-    path = folder / "run/folds" / subject / "predictions.csv"
-    return pd.read_csv(path, dtype={"subject": str, "fold": str})
+    plan = fold_here(*overrides, f"fold={subject}")
+    return pd.read_csv(plan.folder / "predictions.csv", dtype={"subject": str, "fold": str})

@@ -9,8 +9,8 @@ import pytest
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import fold
 from tests.data import layouts, layouts_composite, layouts_other
 from tests.tasks.test_experiments import ON_SYNTHETIC, run_fold_of
 
@@ -78,7 +78,7 @@ def test_cd6me_leaves_one_dataset_out_and_says_that_it_cannot_be_trained(tmp_pat
         assert {*data.clips.loc[[*split.test_rows], "dataset"]} == {split.name}
         assert {*data.clips.loc[[*split.train_rows], "dataset"]} == {*names} - {split.name}
     with pytest.raises(UserError, match="multi-label"):
-        fold(config)
+        check_options(config)
 
 
 def test_a_composite_with_faces_keeps_both_datasets_apart_from_disk_to_predictions(

@@ -18,7 +18,7 @@ from fdp_lightning.models.objective import Objective
 from fdp_lightning.tasks.build import build_model
 from fdp_lightning.training.module import FDPModule, clips_of, kendall_tau
 from fdp_lightning.training.optimizer import OptimizerSettings
-from fdp_lightning.training.recorder import HeldOutRecorder
+from fdp_lightning.training.recorder import Recorder
 
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
@@ -69,7 +69,7 @@ def learnt(
     L.seed_everything(0, verbose=False)
     rows = tuple(range(8))
     data = make_data(store_folder_path, casme2_clips, Fold("all", rows, rows))
-    recorder = HeldOutRecorder(data.test_dataloader, lambda done: None)
+    recorder = Recorder(data.test_dataloader, lambda done: None)
     module = make_module(OptimizerSettings("adamw", lr=3e-3))
     make_trainer(100, tmp_path_factory.mktemp("learnt"), recorder).fit(module, datamodule=data)
     return module.eval(), data, recorder.curves
@@ -108,7 +108,7 @@ def test_the_recorder_keeps_the_first_best_epoch_and_changes_no_weight(
     for with_recorder in (True, False):
         L.seed_everything(0, verbose=False)
         data = make_data(store_folder_path, casme2_clips, fold)
-        recorder = HeldOutRecorder(data.test_dataloader, seen.append)
+        recorder = Recorder(data.test_dataloader, seen.append)
         module = make_module(OptimizerSettings("adam", lr=1e-3))
         trainer = make_trainer(4, tmp_path, *([recorder] if with_recorder else []))
         trainer.fit(module, datamodule=data)
@@ -178,7 +178,7 @@ def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
                 # torch's average begins with the weights after the first step.
                 expected[name] = raw[name] if trainer.global_step == 1 else 0.8 * expected[name] + 0.2 * raw[name]
 
-    recorder = HeldOutRecorder(data.test_dataloader, lambda done: None)
+    recorder = Recorder(data.test_dataloader, lambda done: None)
     trainer = make_trainer(4, tmp_path, ByHand(), EMAWeightAveraging(decay=0.8), recorder)
     trainer.fit(module, datamodule=data)
     for name, p in module.named_parameters():

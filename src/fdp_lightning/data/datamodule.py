@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fdp_lightning.data.apex import apex_numbers, apex_position
 from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.batches import EpochBatches
 from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
@@ -105,10 +106,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             values.sub_(self._mean).div_(self._maximum)
         return values
 
-    def statistics(self) -> Statistics:
-        """Of these clips without augmentation, by their fixed frames; one mean for all colours."""
-        values = self._clips.astype(np.float32) / 255
-        return Statistics(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
+    @property
+    def sampled_frames(self) -> np.ndarray:
+        """The fixed frames of all clips as they are stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
+        return self._clips
 
     def normalise_by_itself(self) -> None:
         """From now on items are centred by the mean of these clips, and divided by what is then their maximum.
@@ -184,40 +185,38 @@ class FoldDataModule(L.LightningDataModule):
         number = {name: i for i, name in enumerate(classes)}
         rows = opened.rows(clips)
         targets = clips["target"].map(number).to_numpy(dtype=np.int64)
-        train, test = list(fold.train_rows), list(fold.test_rows)
+        train, inner, test = list(fold.train_rows), list(fold.inner_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
         self.train_set = ClipDataset(
             opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed, training=True
         )
         self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling)
+        self.inner_set = ClipDataset(opened, rows[inner], targets[inner], apexes[inner], sampling) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = self.test_set.frame_numbers
-        self.statistics = self.train_set.statistics()
+        self.statistics = Statistics.of(self.train_set.sampled_frames)
         if normalisation == "each_set":
-            self.train_set.normalise_by_itself()
-            self.test_set.normalise_by_itself()
+            for one in (self.train_set, self.test_set, self.inner_set):
+                if one is not None:
+                    one.normalise_by_itself()
             self.statistics = Statistics(mean=0.0, std=1.0)
         self.class_counts = np.bincount(targets[train], minlength=len(classes)).tolist()
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        trainer = self.trainer
+        epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
         self.train_set.epoch = epoch
-        order = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        # A last batch of a clip or two would give batch norm useless statistics.
-        keep_last = len(self.train_set) < self.batch_size
-        return DataLoader(
-            self.train_set,
-            self.batch_size,
-            shuffle=True,
-            drop_last=not keep_last,
-            num_workers=self.workers,
-            generator=order,
-        )
+        batches = EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
+        return DataLoader(self.train_set, batch_sampler=batches, num_workers=self.workers)
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions."""
         return DataLoader(self.test_set, self.batch_size, num_workers=self.workers)
 
     predict_dataloader = test_dataloader
+
+    def inner_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
+        """The clips of the subjects set aside to choose an epoch by; None without such subjects."""
+        return None if self.inner_set is None else DataLoader(self.inner_set, self.batch_size, num_workers=self.workers)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fdp_lightning.errors import UserError
 
 NORMALISATIONS = ("training", "each_set")
@@ -17,6 +19,12 @@ class Statistics:
 
     mean: float
     std: float
+
+    @classmethod
+    def of(cls, frames: np.ndarray) -> "Statistics":
+        """Of frames as they are stored, uint8; one mean for all colours."""
+        values = frames.astype(np.float32) / 255
+        return cls(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
 
 
 def check_normalisation(name: str) -> None:

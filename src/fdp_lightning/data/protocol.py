@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.action_units import parse
@@ -34,6 +35,8 @@ class Protocol:
         folds: of `split: kfold`.
         parts: dataset → the fields of its protocol, for a protocol over several datasets.
         expected: see `counts.Expected`; empty when nothing is published.
+        shuffled: a number: every clip gets the class of another, by this seed. A control: `last` must fall to chance,
+            and what `oracle` has above it is what choosing the epoch on the test subject is worth. None: as annotated.
         strict: counts that differ from the expected are an error.
         source: where the counts come from.
     """
@@ -50,6 +53,7 @@ class Protocol:
     folds: int = 5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expected: Mapping[str, object] = field(default_factory=dict)
+    shuffled: int | None = None
     strict: bool = True
     source: str = ""
 
@@ -157,6 +161,13 @@ class Protocol:
                 + "\n  Mend the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
             )
         return chosen
+
+    def shuffle(self, targets: pd.Series) -> pd.Series:
+        """The classes in another order, each as often as before; as they are unless `shuffled` is set."""
+        if self.shuffled is None:
+            return targets
+        order = np.random.default_rng(self.shuffled).permutation(len(targets))
+        return pd.Series(targets.to_numpy()[order], index=targets.index)
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
         """Each count that is not as published, with the clips it concerns; of the parts first.

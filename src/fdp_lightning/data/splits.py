@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,14 @@ that the dataset's owners publish."""
 class Fold:
     """One fold: train on `train_rows`, test on `test_rows`, row numbers of the clip table.
 
-    `name` is that of the subject, dataset or part that is held out, or the number of the fold.
+    `name` is that of the subject, dataset or part that is held out, or the number of the fold. `inner_rows` are those
+    of the subjects set aside from training to choose an epoch by.
     """
 
     name: str
     train_rows: tuple[int, ...]
     test_rows: tuple[int, ...]
+    inner_rows: tuple[int, ...] = ()
 
 
 def make_folds(clips: pd.DataFrame, split: str = "loso", untested: Collection[str] = (), folds: int = 5) -> list[Fold]:
@@ -137,6 +139,44 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
     folds = [Fold(name, train, tuple((parts == name).to_numpy().nonzero()[0].tolist())) for name in tested]
     _assert_partition(folds, owners(clips), parts.isin(tested).to_numpy())
     return folds
+
+
+def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
+    """The fold with `subjects` of its training subjects set aside in `inner_rows` (ours).
+
+    Of `_DRAWS` random choices the one is taken whose class shares are nearest to those of all training clips (total
+    variation distance): an epoch chosen on one class alone would be chosen by chance.
+
+    Args:
+        fold: without inner rows.
+        clips: the clip table with its class in `target`.
+        subjects: how many to set aside; 0: none.
+        seed: of the draws, the fold's own.
+
+    Raises:
+        UserError: no training subject would be left.
+    """
+    if subjects == 0:
+        return fold
+    train = np.array(fold.train_rows)
+    owner = owners(clips).to_numpy()[train]
+    names = np.unique(owner)
+    if not 0 < subjects < len(names):
+        raise UserError(
+            f"selection.inner_subjects is {subjects}; fold {fold.name} trains on {len(names)} subjects, so expected "
+            f"0 to {len(names) - 1}"
+        )
+    counts = pd.crosstab(owner, clips["target"].to_numpy()[train]).loc[names].to_numpy()
+    shares = counts.sum(axis=0) / counts.sum()
+    generator = np.random.default_rng(seed)
+    draws = [generator.choice(len(names), subjects, replace=False) for _ in range(_DRAWS)]
+    drawn = np.stack([counts[draw].sum(axis=0) for draw in draws])
+    distances = np.abs(drawn / drawn.sum(axis=1, keepdims=True) - shares).sum(axis=1)
+    inner = np.isin(owner, names[draws[int(distances.argmin())]])
+    return replace(fold, train_rows=tuple(train[~inner].tolist()), inner_rows=tuple(train[inner].tolist()))
+
+
+_DRAWS = 64
 
 
 def owners(clips: pd.DataFrame) -> pd.Series:

@@ -23,6 +23,7 @@ def summarise(
     untested: Sequence[str] = (),
     left_out: Mapping[str, Sequence[str]] | None = None,
     split: str = "loso",
+    caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score pooled predictions; the result is metrics.json.
 
@@ -37,6 +38,7 @@ def summarise(
         untested: subjects that trained and were never held out: no score counts their clips.
         left_out: the setting that left clips out of the run → these clips, 'subject/clip'.
         split: how the clips were shared out to folds: loso, kfold, lodo or fixed.
+        caveats: a sentence on each setting that makes the scores not comparable with others.
 
     Returns:
         Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty.
@@ -62,6 +64,7 @@ def summarise(
         "skipped_folds": list(skipped_folds),
         "untested": list(untested),
         "left_out": {why: list(clips) for why, clips in (left_out or {}).items()},
+        "caveats": list(caveats),
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in SCORES} if oracle else {},
         "floors": floors(support(np.asarray(last["confusion"])), classes),

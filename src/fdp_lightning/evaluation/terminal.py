@@ -63,7 +63,7 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
     for why, clips in metrics["left_out"].items():
         more = ["…"] if len(clips) > _NAMED_AT_MOST else []
         lines.append(f"clips left out ({why}): {len(clips)}, {', '.join([*clips[:_NAMED_AT_MOST], *more])}")
-    return lines
+    return [*lines, *(f"caveat: {caveat}" for caveat in metrics["caveats"])]
 
 
 def interval(bounds: list[float] | None) -> str:

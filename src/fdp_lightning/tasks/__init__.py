@@ -22,7 +22,7 @@ def run_task(config: DictConfig) -> None:
 
         loso(config)
     elif config.task == "fold":
-        from fdp_lightning.tasks.fold import fold
+        from fdp_lightning.tasks.loso import fold
 
         fold(config)
     elif config.task == "prepare":

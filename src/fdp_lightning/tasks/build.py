@@ -1,6 +1,6 @@
 """From configuration to objects: the one place where `hydra.utils.instantiate` is called."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -131,3 +131,12 @@ def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> li
             node.update({"save_dir": str(fold), "name": "", "version": ""})
         chosen.append(build(node))
     return chosen
+
+
+def close_loggers(loggers: Iterable[Any], success: bool = True) -> None:
+    """Let W&B write the rest of its run and forget it: a worker ends without its exit hooks, and a second run in one
+    process would go on with the first.
+    """
+    for logger in loggers:
+        if type(logger).__name__ == "WandbLogger":
+            logger.experiment.finish(exit_code=0 if success else 1)

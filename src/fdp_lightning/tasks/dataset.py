@@ -1,7 +1,7 @@
 """The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class ReadyData:
         manifest: its manifest.
         reused: whether the store was there already.
         rebuilt_because: see `ReadyStore`.
+        caveats: a sentence on each setting that makes the scores of the run not comparable with others.
     """
 
     protocol: Protocol
@@ -54,6 +55,12 @@ class ReadyData:
     manifest: Mapping[str, Any]
     reused: bool
     rebuilt_because: str | None
+    caveats: list[str]
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects with a clip in the run."""
+        return int(owners(self.clips).nunique())
 
     def folds(self) -> list[Fold]:
         """The folds of the protocol's split."""
@@ -72,7 +79,8 @@ def ready_data(config: DictConfig) -> ReadyData:
     dataset = open_dataset(config)
     annotated = read_clips(dataset, protocol, config.corrections)
     chosen = protocol.apply(annotated)
-    for difference in protocol.differences(chosen, annotated):
+    differences = protocol.differences(chosen, annotated)
+    for difference in differences:
         log.warning("protocol.strict=false, counts are not as published: %s", difference)
     for member in members(dataset):
         member.require_frames()
@@ -87,6 +95,7 @@ def ready_data(config: DictConfig) -> ReadyData:
     if clips.empty:
         raise UserError(f"no clip of protocol {protocol.name} is left ({', '.join(sorted(set(why)))})")
     clips["onset"] = clips["onset"].astype("int64")
+    clips["target"] = protocol.shuffle(clips["target"])
     if sampling.by_apex and len(without := clips[np.isnan(apex_numbers(clips))]):
         log.warning(
             "%d clips without a usable apex are sampled uniformly (data.sampling.rule=%s): %s",
@@ -103,7 +112,22 @@ def ready_data(config: DictConfig) -> ReadyData:
         manifest=read_manifest(ready.store.folder),
         reused=ready.reused,
         rebuilt_because=ready.rebuilt_because,
+        caveats=_caveats(config, protocol, differences),
     )
+
+
+def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str]) -> list[str]:
+    found = []
+    if differences:
+        found.append(f"The counts are not as published (protocol.strict=false): {'; '.join(differences)}.")
+    if config.data.normalisation == "each_set":
+        found.append(
+            "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "
+            "released code does: something is fitted on the subject under test."
+        )
+    if protocol.shuffled is not None:
+        found.append("The labels are shuffled (protocol.shuffled): a control, in which nothing can be learnt.")
+    return found
 
 
 def open_dataset(config: DictConfig) -> FaceDataset | Composite:

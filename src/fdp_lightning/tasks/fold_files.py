@@ -15,7 +15,7 @@ from fdp_lightning.files import write_atomic
 if TYPE_CHECKING:
     from fdp_lightning.data.datamodule import FoldDataModule
     from fdp_lightning.tasks.fold import FoldPlan
-    from fdp_lightning.training.recorder import HeldOutRecorder
+    from fdp_lightning.training.recorder import Recorder
 
 
 def write_outputs(
@@ -23,7 +23,7 @@ def write_outputs(
     plan: "FoldPlan",
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
-    recorder: "HeldOutRecorder",
+    recorder: "Recorder",
 ) -> None:
     """Write what the held-out clips gave.
 
@@ -31,16 +31,12 @@ def write_outputs(
         folder: of the fold.
         plan: of the fold.
         data: its held-out clips.
-        outputs: of `FDPModule.predict_step`, one row per held-out clip.
-        recorder: its curves, and the probabilities of the oracle epoch.
+        outputs: of `FDPModule.predict_step`, one row per held-out clip, in the order of the clip table.
+        recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
     """
     classes = list(plan.config["protocol"]["classes"])
-    order = np.argsort(outputs["index"])
-    last = outputs["probabilities"][order]
-    selections = {"last": last}
-    if recorder.oracle is not None:
-        selections["oracle"] = recorder.oracle
-    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items()]
+    selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
+    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items() if p is not None]
     write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
     write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     clips = data.test_clips
@@ -53,7 +49,7 @@ def write_outputs(
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_frame_numbers,
     }
-    arrays |= {name: outputs[name][order] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")}
+    arrays |= {name: outputs[name] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")}
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 

@@ -1,94 +1,170 @@
-"""Folds side by side, each in a process of its own: seeds, loggers and accelerator state stay apart."""
+"""Folds side by side, each in processes of its own: seeds, loggers and accelerator state stay apart."""
 
 import contextlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.tasks.claims import Gpus, claim
 from fdp_lightning.tasks.fold import FoldPlan, run_fold
+from fdp_lightning.tasks.ranks import Rank, free_port
+
+_ASK_AGAIN_S = 0.5  # for what another run holds
+_LOOK_AGAIN_S = 5.0  # in case a process of several ended unnoticed, between looking and waiting
 
 
 @dataclass
 class _Running:
+    """A fold in training: its processes, where they tell of epochs, and what it holds."""
+
     plan: FoldPlan
-    process: BaseProcess
-    epochs: Connection
+    held: contextlib.ExitStack
+    processes: list[BaseProcess] = field(default_factory=list)
+    epochs: Connection | None = None
+
+    @property
+    def handles(self) -> list[Any]:
+        sentinels: list[Any] = [process.sentinel for process in self.processes if process.is_alive()]
+        return sentinels if self.epochs is None else [*sentinels, self.epochs]
+
+    def end(self) -> bool:
+        """Whether it has ended, and how: the processes of a fold cannot do without each other."""
+        if any(process.exitcode not in (None, 0) for process in self.processes):
+            self.stop()
+        return not any(process.is_alive() for process in self.processes)
+
+    def stop(self) -> None:
+        """End the processes that are left."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join()
 
 
-def run_folds(
-    plans: Sequence[FoldPlan],
-    workers: int,
-    on_epoch: Callable[[str, int], None],
-    on_end: Callable[[str, bool], None],
-) -> dict[str, Path]:
-    """Run folds, `workers` at once; a fold that fails does not stop the others.
+class FoldPool:
+    """Runs folds, some at once; a fold that fails does not stop the others.
 
     Args:
-        plans: the folds to run.
-        workers: processes at once; worker i uses accelerator i.
+        workers: folds at once.
+        ranks: processes of each fold.
+        gpus: to claim one for each process from; None: the folds run on the CPU.
         on_epoch: called with (fold, epochs done).
         on_end: called with (fold, whether it succeeded).
-
-    Returns:
-        The failed folds and the log file of each.
     """
-    context = forkserver()
-    waiting, running = list(plans), dict[int, _Running]()
-    failed: dict[str, Path] = {}
-    try:
-        while waiting or running:
-            for slot in range(workers):
-                if slot not in running and waiting:
-                    running[slot] = _start(context, replace(waiting.pop(0), device=slot))
-            wait([one.process.sentinel for one in running.values()] + [one.epochs for one in running.values()])
-            for slot, one in list(running.items()):
-                ended = not one.process.is_alive()
-                with contextlib.suppress(EOFError):
-                    while one.epochs.poll():
-                        on_epoch(one.plan.fold.name, one.epochs.recv())
-                if ended:
-                    one.process.join()
-                    one.epochs.close()
-                    del running[slot]
-                    if one.process.exitcode != 0:
-                        failed[one.plan.fold.name] = _log_file(one.plan)
-                    on_end(one.plan.fold.name, one.process.exitcode == 0)
-    finally:
-        for one in running.values():
-            one.process.terminate()
-        for one in running.values():
-            one.process.join()
-    return failed
+
+    def __init__(
+        self,
+        workers: int,
+        ranks: int,
+        gpus: Gpus | None,
+        on_epoch: Callable[[str, int], None],
+        on_end: Callable[[str, bool], None],
+    ) -> None:
+        self._workers, self._ranks, self._gpus = workers, ranks, gpus
+        self._on_epoch, self._on_end = on_epoch, on_end
+        self._context = forkserver()
+        self._running: list[_Running] = []
+
+    def run(self, plans: Sequence[FoldPlan]) -> dict[str, Path]:
+        """Run the folds.
+
+        A fold that another process trains meanwhile is waited for, and run only if it is not finished then.
+
+        Returns:
+            The failed folds and the log file of each.
+        """
+        waiting, failed = list(plans), dict[str, Path]()
+        try:
+            while waiting or self._running:
+                for plan in list(waiting):
+                    if len(self._running) < self._workers and self._start(plan):
+                        waiting.remove(plan)
+                self._wait(ask_again=len(waiting) > 0 and len(self._running) < self._workers)
+                for one in list(self._running):
+                    ended = one.end()
+                    self._hear(one)
+                    if ended:
+                        self._running.remove(one)
+                        one.held.close()
+                        success = all(process.exitcode == 0 for process in one.processes)
+                        if not success:
+                            failed[one.plan.fold.name] = _log_file(one.plan)
+                        self._on_end(one.plan.fold.name, success)
+        finally:
+            for one in self._running:
+                one.stop()
+                one.held.close()
+        return failed
+
+    def _wait(self, ask_again: bool) -> None:
+        """Until a fold tells something or ends, or until it is time to ask again for what others hold."""
+        if all(one.handles for one in self._running):  # else one has ended this moment, and nothing of it would wake us
+            handles = [handle for one in self._running for handle in one.handles]
+            wait(handles, timeout=_ASK_AGAIN_S if ask_again else _LOOK_AGAIN_S)
+
+    def _start(self, plan: FoldPlan) -> bool:
+        """Start a fold; False if something it needs is in other hands."""
+        lock = claim(plan.unfinished.with_name(f"{plan.fold.name}.lock"))
+        if lock is None:
+            return False
+        held = contextlib.ExitStack()
+        held.callback(lock.release)
+        if plan.is_done:  # by another process, since it was planned
+            held.close()
+            self._on_end(plan.fold.name, True)
+            return True
+        devices: tuple[int, ...] = ()
+        if self._gpus is not None:
+            claimed = self._gpus.claim(self._ranks)
+            if claimed is None:
+                held.close()
+                return False
+            devices = claimed[0]
+            held.push(claimed[1])
+        one = _Running(plan, held)
+        self._running.append(one)
+        port = free_port() if self._ranks > 1 else 0
+        one.epochs, send = self._context.Pipe(duplex=False)
+        for number in range(self._ranks):
+            rank = Rank(number, self._ranks, port, devices)
+            process = self._context.Process(target=_child, args=(plan, rank, send), name=f"fold-{plan.fold.name}")
+            process.start()
+            one.processes.append(process)
+        send.close()
+        return True
+
+    def _hear(self, one: _Running) -> None:
+        try:
+            while one.epochs is not None and one.epochs.poll():
+                self._on_epoch(one.plan.fold.name, one.epochs.recv())
+        except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for
+            one.epochs = None
 
 
-def _start(context, plan: FoldPlan) -> _Running:  # type: ignore[no-untyped-def]
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(plan, send), name=f"fold-{plan.fold.name}")
-    process.start()
-    send.close()
-    return _Running(plan, process, receive)
+def _log_file(plan: FoldPlan, number: int = 0) -> Path:
+    return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
-def _log_file(plan: FoldPlan) -> Path:
-    return plan.run / "logs" / f"{plan.fold.name}.txt"
-
-
-def _child(plan: FoldPlan, epochs: Connection) -> None:
+def _child(plan: FoldPlan, rank: Rank, epochs: Connection) -> None:
     """What a fold's process runs: its output goes to a log file, its epochs to the parent."""
     end_with_parent()
-    path = _log_file(plan)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
+    path = _log_file(plan, rank.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
-            run_fold(plan, epochs.send)
-            path.replace(plan.folder / "log.txt")
-        except KeyboardInterrupt:
-            sys.exit(130)
+            run_fold(plan, epochs.send if rank.first else lambda done: None, rank)
+            if rank.first:
+                path.replace(plan.folder / "log.txt")
+            else:
+                path.unlink()
         except BaseException:
             traceback.print_exc()
             sys.exit(1)

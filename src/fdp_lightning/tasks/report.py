@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
@@ -18,6 +19,7 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.files import is_partial, write_atomic
 from fdp_lightning.tasks.dataset import ReadyData
+from fdp_lightning.tasks.run_folder import sealed
 
 EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
@@ -25,7 +27,9 @@ EXPECTED = "expected.json"
 POOLED = ("predictions.csv", "metrics.json", "report.html")
 """What pooling writes, in this order."""
 
-HEADLINES = ("last", "oracle")
+HEADLINES = ("last", "inner", "oracle")
+
+_FACTS = ("split", "skipped_folds", "untested", "left_out", "caveats")
 
 
 def headline(config: DictConfig) -> str:
@@ -33,6 +37,8 @@ def headline(config: DictConfig) -> str:
     name: str = config.report.get("headline", "last")
     if name not in HEADLINES:
         raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
+    if name == "inner" and not config.selection.inner_subjects:
+        raise UserError("report.headline=inner needs subjects to choose an epoch by: selection.inner_subjects=3, say")
     return name
 
 
@@ -42,6 +48,7 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
     expected = {
         "split": data.protocol.split,
         "skipped_folds": data.without_clips,
+        "caveats": data.caveats,
         "untested": sorted(set(owners(data.clips)) & set(data.protocol.untested)),
         "left_out": {
             str(why): [f"{subject}/{clip}" for subject, clip in zip(part["subject"], part["clip"], strict=True)]
@@ -86,10 +93,9 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     plan = json.loads((run / EXPECTED).read_text())
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
-    folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if not is_partial(path.parent))
-    pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
+    pooled = pool([_read_fold(folder) for folder in _fold_folders(run)], expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
-    lacking = {name: plan[name] for name in ("split", "skipped_folds", "untested", "left_out") if name in plan}
+    lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
     faces = config.report.show_faces
@@ -103,3 +109,17 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     Console().print(terminal_table(metrics, first))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics
+
+
+def _fold_folders(run: Path) -> list[Path]:
+    return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
+
+
+def _read_fold(folder: Path) -> pd.DataFrame:
+    """The predictions of a finished fold, if its files are as they were written and it tested nobody it trained on."""
+    facts = sealed(folder)
+    table = read_predictions(folder / "predictions.csv")[0]
+    check_subjects(folder.name, facts["subjects"])
+    if unknown := sorted(set(table["dataset"] + "/" + table["subject"]) - set(facts["subjects"]["test"])):
+        raise LeakError(f"fold {folder.name} predicts subjects that it did not hold out: {', '.join(unknown)}")
+    return table

@@ -20,10 +20,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.clips import KEY
+from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|report\..*|loso\.workers)$"
+    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|report\..*|loso\.(workers|checkpoint_seconds))$"
 )
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_NAME = 120
@@ -72,6 +73,7 @@ def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
         "model": plain["model"],
         "trainer": plain["trainer"],
         "cpu_threads": plain["loso"]["cpu_threads"],
+        "selection": plain["selection"],
         "store": store.name,
         "clips": clips[[*KEY, "apex", "split", "target"]].to_csv(index=False),
         "weights": _start_weights(plain["model"]["backbone"].get("pretrained")),
@@ -109,18 +111,34 @@ def finished(fold: Path, expected_fingerprint: str) -> tuple[bool, str]:
     if not fold.exists():
         return False, ""
     try:
-        facts = json.loads((fold / "fold.json").read_text())
-        if facts["fingerprint"] != expected_fingerprint:
-            return False, "it was made with other settings, clips or source code"
-        for name, checksum in facts["checksums"].items():
-            if sha256(fold / name) != checksum:
-                return False, f"{name} is not what was written (checksum differs)"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return False, f"it is not whole ({error})"
+        facts = sealed(fold)
+    except UserError as error:
+        return False, str(error).split("\n")[0]
+    if facts["fingerprint"] != expected_fingerprint:
+        return False, "it was made with other settings, clips or source code"
     return True, ""
 
 
-def set_aside(run: Path, fold: Path) -> Path:
+def sealed(fold: Path) -> dict[str, Any]:
+    """The facts of a finished fold, if all its files are as they were written.
+
+    Raises:
+        UserError: naming what is missing or changed.
+    """
+    cure = "Give the command of the run again (task=loso): finished folds are kept, this one is made anew."
+    try:
+        facts: dict[str, Any] = json.loads((fold / "fold.json").read_text())
+        for name, checksum in facts["checksums"].items():
+            if sha256(fold / name) != checksum:
+                raise UserError(f"{fold / name} is not what was written (checksum differs)\n  {cure}")
+        if not {"fingerprint", "subjects"} <= set(facts):
+            raise KeyError("subjects")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{fold} is not whole ({error!r})\n  {cure}") from error
+    return facts
+
+
+def move_aside(run: Path, fold: Path) -> Path:
     """Move a fold that cannot be used out of the way, keeping it."""
     place = run / "superseded"
     place.mkdir(parents=True, exist_ok=True)

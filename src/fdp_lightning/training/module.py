@@ -1,5 +1,6 @@
 """The LightningModule: steps, logging and the optimizer. The network itself is pure torch, in models/."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ class FDPModule(L.LightningModule):
         objective: the losses and their weights.
         optimizer: its settings.
         provenance: plain data written into every checkpoint (configuration, classes, statistics, subjects).
+        max_steps: of the optimizer, where the budget is given in steps; else as many as the epochs have.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class FDPModule(L.LightningModule):
         objective: Objective,
         optimizer: OptimizerSettings,
         provenance: dict[str, Any] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.optimizer_settings = optimizer
         self.provenance = provenance or {}
+        self.max_steps = max_steps
 
     def forward(self, clips: Tensor) -> FDPOutput:
         """Clips (b, t, c, h, w) with values in 0..1."""
@@ -69,6 +73,7 @@ class FDPModule(L.LightningModule):
             {f"train/{name}": value for name, value in values.items()},
             on_step=False,
             on_epoch=True,
+            sync_dist=True,
             batch_size=len(clips.target),
         )
         return losses.total
@@ -89,7 +94,8 @@ class FDPModule(L.LightningModule):
         return losses, values, output
 
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
-        """What is kept of each held-out clip: `index`, probabilities, rank scores, both dynamic images (b, h, w).
+        """What is kept of each held-out clip: `index`, probabilities, whether they are right, rank scores, both dynamic
+        images (b, h, w).
 
         Without a scorer the rank scores are NaN.
         """
@@ -99,6 +105,7 @@ class FDPModule(L.LightningModule):
         return {
             "index": batch["index"],
             "probabilities": output.logits.double().softmax(dim=1),
+            "accuracy": (output.logits.argmax(dim=1) == clips.target).double(),
             "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
             "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),
@@ -106,7 +113,8 @@ class FDPModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """From the settings, over all steps of the training."""
-        return self.optimizer_settings.build(self.model, int(self.trainer.estimated_stepping_batches))
+        steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
+        return self.optimizer_settings.build(self.model, int(steps))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain data alone, so that `torch.load(weights_only=True)` reads the checkpoint."""

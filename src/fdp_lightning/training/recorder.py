@@ -1,10 +1,14 @@
-"""Recording the held-out subject after each epoch, for the curves and for the `oracle` selection.
+"""Recording after each epoch, for the curves and for the selections `oracle` and `inner`.
 
-The recorder looks and never acts: no gradient, no random number, no stopping and no choice of epoch comes of it.
-`oracle` is what most published code reports; it is read off the same training run and always printed beside `last`.
+The recorder looks and never acts: no gradient, no random number, no stopping and no change of a weight comes of it. All
+selections are read off the same training run:
+    last    the last epoch; the default and the headline,
+    inner   the epoch best on subjects set aside from training, where there are some,
+    oracle  the epoch best on the held-out subject: what most published code reports, always printed beside `last`.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,41 +16,99 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import DataLoader
 
 from fdp_lightning.training.module import FDPModule, clips_of
 
+Loader = Callable[[], DataLoader[Any] | None]
 
-class HeldOutRecorder(L.Callback):
-    """Curves of both sides, and the probabilities of the epoch that is best on the held-out subject.
+
+class DivergedError(Exception):
+    """The loss is no number any more; no prediction of such a network means anything."""
+
+
+class Recorder(L.Callback):
+    """Curves of all sides, and the held-out clips' probabilities of the epochs that `oracle` and `inner` choose.
+
+    Only the process of rank 0 records: held-out clips are few, and each is to be predicted once.
 
     Args:
-        loader: makes the loader of the held-out clips, in the order of the clip table.
+        test: makes the loader of the held-out clips, in the order of the clip table.
         on_epoch: called with the number of epochs done.
+        inner: makes the loader of the clips set aside, or gives None.
 
     Attributes:
         curves: one dictionary per epoch.
-        oracle: probabilities of the most accurate epoch (the earliest among equals), shape (n, k).
+        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k).
+        inner: those of the epoch most accurate on the clips set aside (of equals the one of the lowest emotion loss
+            there, then the first); None without such clips.
     """
 
-    def __init__(self, loader: Callable[[], DataLoader[Any]], on_epoch: Callable[[int], None]) -> None:
-        self._loader, self._on_epoch = loader, on_epoch
-        self._best = -1.0
+    def __init__(self, test: Loader, on_epoch: Callable[[int], None], inner: Loader = lambda: None) -> None:
+        self._loaders = {"test": test, "inner": inner}
+        self._on_epoch = on_epoch
+        self._best: dict[str, list[float]] = {}
         self.curves: list[dict[str, float]] = []
         self.oracle: np.ndarray | None = None
+        self.inner: np.ndarray | None = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate the held-out clips with the weights of this epoch."""
+        """Evaluate with the weights of this epoch.
+
+        Raises:
+            DivergedError: the training loss is not finite.
+        """
         assert isinstance(pl_module, FDPModule)
-        with self._predicting_weights(trainer, pl_module):
-            probabilities, row = self._evaluate(pl_module)
+        epoch = trainer.current_epoch + 1
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
-        self.curves.append({"epoch": trainer.current_epoch + 1, **train, **row})
+        for name, value in train.items():
+            if name.endswith("loss") and not math.isfinite(value):
+                raise DivergedError(f"the training diverged: {name} is {value} in epoch {epoch}. Try a lower rate: lr")
+        if trainer.global_rank != 0:
+            return
+        row: dict[str, float] = {}
+        probabilities = {}
+        with self._predicting_weights(trainer, pl_module):
+            for side, loader in self._loaders.items():
+                if (batches := loader()) is not None:
+                    probabilities[side], values = _evaluate(pl_module, batches, trainer.precision_plugin)
+                    row |= {f"{side}/{name}": value for name, value in values.items()}
+        self.curves.append({"epoch": epoch, **train, **row})
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
-        if row["test/accuracy"] > self._best:
-            self._best, self.oracle = row["test/accuracy"], probabilities
-        self._on_epoch(trainer.current_epoch + 1)
+        if self._is_better("oracle", [row["test/accuracy"]]):
+            self.oracle = probabilities["test"]
+        if "inner" in probabilities and self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
+            self.inner = probabilities["test"]
+        self._on_epoch(epoch)
+
+    def finish(self, last: np.ndarray, accuracy: float) -> None:
+        """Take the final predictions into the choice: where arithmetic is not repeatable (GPU) they may be the best.
+
+        Args:
+            last: the final probabilities of the held-out clips, (n, k).
+            accuracy: of them.
+        """
+        if self._is_better("oracle", [accuracy]):
+            self.oracle = last
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was recorded, as tensors and plain values, for a checkpoint to resume from."""
+        kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
+        return {"curves": self.curves, "best": self._best, "probabilities": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What a training before this one had recorded up to its checkpoint."""
+        self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
+        for name, probabilities in state_dict["probabilities"].items():
+            setattr(self, name, probabilities.cpu().numpy())
+
+    def _is_better(self, selection: str, score: list[float]) -> bool:
+        if selection in self._best and score <= self._best[selection]:
+            return False
+        self._best[selection] = score
+        return True
 
     @contextmanager
     def _predicting_weights(self, trainer: L.Trainer, module: FDPModule) -> Iterator[None]:
@@ -60,19 +122,24 @@ class HeldOutRecorder(L.Callback):
             for average in averages:
                 average.on_validation_epoch_end(trainer, module)
 
-    @torch.inference_mode()
-    def _evaluate(self, module: FDPModule) -> tuple[np.ndarray, dict[str, float]]:
-        module.eval()
-        totals: dict[str, float] = {}
-        probabilities = []
-        n_clips = 0
-        for batch in self._loader():
-            clips = clips_of({name: tensor.to(module.device) for name, tensor in batch.items()})
+
+@torch.inference_mode()
+def _evaluate(
+    module: FDPModule, batches: DataLoader[Any], precision: Precision
+) -> tuple[np.ndarray, Mapping[str, float]]:
+    """Probabilities of all clips, shape (n, k), and the means of all values over them, in the training's precision."""
+    module.eval()
+    totals: dict[str, float] = {}
+    probabilities = []
+    n_clips = 0
+    for batch in batches:
+        clips = clips_of({name: tensor.to(module.device) for name, tensor in precision.convert_input(batch).items()})
+        with precision.forward_context():  # as Lightning makes the final predictions
             _, values, output = module.evaluate(clips)
-            n = len(clips.target)
-            for name, value in values.items():
-                totals[f"test/{name}"] = totals.get(f"test/{name}", 0.0) + float(value) * n
-            probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
-            n_clips += n
-        module.train()
-        return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}
+        n = len(clips.target)
+        for name, value in values.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * n
+        probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
+        n_clips += n
+    module.train()
+    return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}

@@ -1,0 +1,36 @@
+"""Which clips form which batch of an epoch: by seed and epoch alone, and shared out to any number of processes."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The batches of one epoch, or one process's share of each.
+
+    Each batch is shared out to the processes of a fold (DDP), clip i of it to process i modulo their number: together
+    they see the batches that a single process would, each clip once. Lightning's own distributed sampler repeats clips
+    to give all processes equally many.
+
+    Args:
+        clips: n.
+        batch_size: clips per step of all processes together.
+        seed: of the order.
+        ranks: processes.
+        rank: of this one.
+    """
+
+    def __init__(self, clips: int, batch_size: int, seed: int, ranks: int = 1, rank: int = 0) -> None:
+        self._seed, self._clips, self._size = seed, clips, min(batch_size, clips)
+        self._ranks, self._rank = ranks, rank
+
+    def __len__(self) -> int:
+        # A last batch of a clip or two would give batch norm useless statistics: it is dropped.
+        return self._clips // self._size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self._clips, generator=torch.Generator().manual_seed(self._seed)).tolist()
+        for step in range(len(self)):
+            batch = order[step * self._size : (step + 1) * self._size]
+            yield batch[self._rank :: self._ranks]

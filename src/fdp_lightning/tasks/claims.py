@@ -1,0 +1,76 @@
+"""What only one process may have at a time: a fold in training, a GPU. File locks, so that runs do not know each other.
+
+The system frees a lock when its holder is gone, however it ended.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+def claim(path: Path) -> FileLock | None:
+    """The lock of this file, held; None if another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, mode=0o666)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
+
+
+class Gpus:
+    """The GPUs of this machine, shared with all runs of this project on it.
+
+    Args:
+        names: of the GPUs that this process sees, the same for every process of the machine.
+        per_gpu: folds that one GPU may train at once.
+        folder: of the locks; None: one for all users in the system's temporary folder.
+    """
+
+    def __init__(self, names: Sequence[str], per_gpu: int = 1, folder: Path | None = None) -> None:
+        self._names, self._per_gpu = list(names), per_gpu
+        self._folder = folder or _shared_folder()
+
+    def claim(self, count: int) -> tuple[tuple[int, ...], ExitStack] | None:
+        """`count` free GPUs and what gives them back; None if fewer are free, and then none is held.
+
+        GPUs that train less are taken first.
+        """
+        held = ExitStack()
+        indices: list[int] = []
+        for lane in range(self._per_gpu):
+            for index, name in enumerate(self._names):
+                if len(indices) == count:
+                    break
+                if index in indices:
+                    continue
+                if lock := claim(self._folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}-{lane}.lock"):
+                    held.callback(lock.release)
+                    indices.append(index)
+        if len(indices) == count:
+            return tuple(indices), held
+        held.close()
+        return None
+
+
+def visible_gpus() -> list[str]:
+    """A name for each GPU this process sees, in torch's order: what CUDA_VISIBLE_DEVICES calls it, or its number."""
+    import torch
+
+    count = torch.cuda.device_count()
+    listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return listed[:count] if len(listed) >= count else [str(index) for index in range(count)]
+
+
+def _shared_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / "fdp_lightning-gpus"
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o1777)  # as /tmp itself: everybody locks, nobody removes another's file
+    return folder

@@ -1,0 +1,133 @@
+"""The engine: the folds of a run, planned, guarded, trained side by side, and never half counted."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.leak_guard import check_clips
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
+from fdp_lightning.processes import cpu_count, in_worker, warm_up
+from fdp_lightning.tasks.build import check_options
+from fdp_lightning.tasks.claims import Gpus, visible_gpus
+from fdp_lightning.tasks.dataset import ReadyData, ready_data
+from fdp_lightning.tasks.environment import environment
+from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fold
+from fdp_lightning.tasks.fold_display import fold_display
+from fdp_lightning.tasks.fold_pool import FoldPool
+from fdp_lightning.tasks.ranks import GPUS, ranks_of
+from fdp_lightning.tasks.report import POOLED, headline, write_expected
+from fdp_lightning.tasks.run_folder import run_folder
+
+log = logging.getLogger("fdp_lightning")
+
+
+class FoldsFailedError(Exception):
+    """Folds that crashed; there is no pooled score without them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its folder, its data, and the plan of each of its folds."""
+
+    folder: Path
+    data: ReadyData
+    plans: list[FoldPlan]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every fold is finished."""
+        return all(plan.is_done for plan in self.plans)
+
+
+def open_run(config: DictConfig) -> Run:
+    """Bring the data to where folds can read it, and plan all folds.
+
+    Raises:
+        UserError: of the data or the options.
+        LeakError: a fold would train on what it tests.
+    """
+    ranks_of(config.trainer)
+    headline(config)  # a misspelt one must not cost a training
+    folder = run_folder(config)
+    if not (folder / POOLED[-1]).is_file():
+        warm_up()
+    data = ready_data(config)
+    store = open_store(data.store, verify=False)
+    check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
+    plans = [plan_fold(config, data, split, folder) for split in data.folds()]
+    return Run(folder, data, plans)
+
+
+def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
+    """Run those of the plans that are not finished.
+
+    Returns:
+        How many were run.
+
+    Raises:
+        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+        UserError: impossible options.
+    """
+    todo = [plan for plan in plans if not clear_the_way(plan)]
+    if todo:
+        in_worker(check_options, config)  # torch is imported there already; this process needs none of it
+    _write_what_it_is(config, run)
+    log.info(
+        "%s: %d clips, %d subjects, %d of %d folds to run in %s",
+        run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans), run.folder,
+    )  # fmt: skip
+    if not todo:
+        return 0
+    for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
+        (run.folder / stale).unlink(missing_ok=True)
+    start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        failed = _run(config, todo)
+    except KeyboardInterrupt:
+        done = sum(plan.is_done for plan in run.plans)
+        log.info("%d of %d folds are finished in %s", done, len(run.plans), run.folder)
+        raise
+    if failed:
+        tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
+        raise FoldsFailedError(
+            f"{len(failed)} of {len(run.plans)} folds failed; the others are kept, and there is no pooled score:\n  "
+            + "\n  ".join(tails)
+            + "\nThe same command runs the failed folds again."
+        )
+    facts = {**environment(), "started": began, "seconds": round(time.monotonic() - start, 1)}
+    write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
+    return len(todo)
+
+
+def _write_what_it_is(config: DictConfig, run: Run) -> None:
+    """The run's own configuration, whichever task and fold the command asked for, and the clips it must predict."""
+    shown = OmegaConf.merge(config, {"task": "loso", "fold": None})
+    write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
+    write_expected(run.folder, run.data, [plan.fold for plan in run.plans])
+
+
+def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
+    ranks = ranks_of(config.trainer)
+    names = in_worker(visible_gpus) if config.trainer.accelerator in GPUS else None
+    if names is not None and len(names) < ranks:
+        raise UserError(f"trainer.devices is {ranks}, but this machine shows {len(names)} GPUs")
+    workers = config.loso.workers
+    if workers is None:
+        free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
+        workers = max(1, free // ranks)
+    gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
+    with fold_display(todo) as display:
+        return FoldPool(min(workers, len(todo)), ranks, gpus, display.epoch, display.end).run(todo)
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text().strip().splitlines() if path.is_file() else []
+    return lines[-1] if lines else "killed before it wrote anything"

@@ -1,0 +1,164 @@
+"""What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.datamodule import FoldDataModule
+from fdp_lightning.data.leak_guard import check_statistics, subjects_of
+from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.seeds import derived_seed
+from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
+from fdp_lightning.tasks.fold import FoldPlan
+from fdp_lightning.tasks.fold_files import write_outputs
+from fdp_lightning.tasks.ranks import Rank, trainer_options
+from fdp_lightning.training.epoch_seeds import EpochSeeds
+from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.optimizer import OptimizerSettings
+from fdp_lightning.training.recorder import Recorder
+from fdp_lightning.training.resume import ResumePoints, newest
+from fdp_lightning.training.step_budget import StepBudget
+
+log = logging.getLogger("fdp_lightning")
+
+
+def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank) -> dict[str, Any]:
+    """Train on the fold's training clips, going on from a checkpoint if there is one, and write what comes of it.
+
+    Args:
+        plan: of the fold.
+        folder: to write into; None in all processes of a fold but the first.
+        on_epoch: called with the number of epochs done.
+        rank: which of the fold's processes this is.
+
+    Returns:
+        Facts for fold.json: seconds of training, epochs, the epoch resumed from.
+    """
+    config = OmegaConf.create(plan.config)
+    torch.set_num_threads(config.loso.cpu_threads)
+    cv2.setNumThreads(0)
+    with warnings.catch_warnings():
+        _quiet()
+        seed = derived_seed(config.seed, plan.fold.name)
+        L.seed_everything(seed, verbose=False)
+        data = _data_module(plan, config, seed)
+        module = _module(plan, config, data)
+        recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
+        trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
+        resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
+        for remark in remarks:
+            log.warning("fold %s: %s", plan.fold.name, remark)
+        start = time.monotonic()
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
+        except BaseException:
+            close_loggers(trainer.loggers, success=False)
+            raise
+        seconds = time.monotonic() - start
+        # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
+        # Lightning writes while training holds the raw ones.
+        place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
+        trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+        batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
+        outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
+        if folder is not None:
+            outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
+            recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
+            write_outputs(folder, plan, data, outputs, recorder)
+            close_loggers(trainer.loggers)
+    resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
+    return {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
+
+
+def _module(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
+    """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
+    classes = list(config.protocol.classes)
+    statistics = data.statistics
+    if config.data.normalisation == "training":
+        check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
+    objective = build(config.model.objective, class_counts=data.class_counts)
+    objective.fit(clips_of(data.train_set.all_clips()))
+    optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    module = FDPModule(
+        build_model(config, len(classes), statistics.mean, statistics.std),
+        objective,
+        optimizer,
+        provenance={
+            "config": plan.config,
+            "classes": classes,
+            "fold": plan.fold.name,
+            "subjects": subjects_of(plan.fold, plan.clips),
+            "mean": statistics.mean,
+            "std": statistics.std,
+        },
+        max_steps=_max_steps(config),
+    )
+    # Convolutions on small maps are about a third faster with channels last, on the CPU as on a GPU.
+    for parameter in module.parameters():
+        if parameter.ndim == 4:  # a Conv3d's weights know no such format
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return module
+
+
+def _max_steps(config: DictConfig) -> int | None:
+    steps = config.trainer.get("max_steps", -1)
+    return steps if steps != -1 else None
+
+
+def _averages(module: FDPModule) -> list[L.Callback]:
+    ema = module.optimizer_settings.ema
+    return [EMAWeightAveraging(decay=ema)] if ema is not None else []
+
+
+def _trainer(
+    plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
+) -> L.Trainer:
+    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
+    budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
+    resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
+    loggers = folder and build_loggers(config, plan.run, folder / "log", name=plan.fold.name, job_type="fold")
+    return L.Trainer(
+        **trainer_options(options, rank),
+        logger=loggers or False,
+        callbacks=[*budget, *callbacks, resume],
+        default_root_dir=folder or plan.unfinished,
+        reload_dataloaders_every_n_epochs=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _data_module(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
+    augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
+    return FoldDataModule(
+        store=plan.store,
+        clips=plan.clips,
+        classes=list(config.protocol.classes),
+        fold=plan.fold,
+        sampling=settings(Sampling, config.data.sampling),
+        batch_size=config.data.batch_size,
+        augmentation=augmentation,
+        workers=config.data.loader_workers,
+        seed=seed,
+        normalisation=config.data.normalisation,
+    )
+
+
+def _quiet() -> None:
+    """Lightning's start-up lines and advice would repeat for every fold."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")

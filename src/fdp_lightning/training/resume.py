@@ -1,0 +1,79 @@
+"""Checkpoints to resume an interrupted training from: the newest whole one counts, a damaged one is never read."""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+
+import lightning as L
+
+from fdp_lightning.files import sha256
+
+_NAME = re.compile(r"(?P<fingerprint>[0-9a-f]+)-epoch(?P<epoch>\d+)-(?P<checksum>[0-9a-f]{16})\.ckpt")
+
+
+class ResumePoints(L.Callback):
+    """Save the state of a training after epochs, at most one checkpoint per `every` seconds.
+
+    A file's name holds what it is of and the checksum of its content, so that it needs no second file and a cut or
+    changed one is known for what it is.
+
+    Args:
+        folder: for the checkpoints of one fold.
+        fingerprint: of everything that decides the training, hexadecimal.
+        every: seconds that a killed training may lose; an epoch at least.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, every: float) -> None:
+        self._folder, self._fingerprint, self._every = folder, fingerprint, every
+        self._saved_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save if it is time; stands behind the recorder, whose state of this epoch belongs in the file."""
+        due = time.monotonic() - self._saved_at >= self._every
+        if not trainer.strategy.broadcast(due) or trainer.should_stop:
+            return
+        temporary = trainer.strategy.broadcast(self._folder / f"{secrets.token_hex(4)}.partial")
+        trainer.save_checkpoint(temporary)  # all processes take part, the first one writes
+        if trainer.is_global_zero:
+            _keep(temporary, f"{self._fingerprint}-epoch{trainer.current_epoch + 1:06}")
+        self._saved_at = time.monotonic()
+
+
+def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
+    """The checkpoint to resume from, if there is one, and a sentence on each file that could not be used.
+
+    Args:
+        folder: of one fold's checkpoints.
+        fingerprint: of the training that is to go on; checkpoints of another are passed over.
+    """
+    remarks: list[str] = []
+    found = [match for path in _files(folder) if (match := _NAME.fullmatch(path.name))]
+    for match in sorted(found, key=lambda one: int(one["epoch"]), reverse=True):
+        path = folder / match[0]
+        if match["fingerprint"] != fingerprint:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process of the same fold has a newer one
+            if sha256(path).startswith(match["checksum"]):
+                return path, remarks
+            remarks.append(f"{path} is damaged (checksum differs) and is not read; what it held is trained again")
+    return None, remarks
+
+
+def _keep(temporary: Path, name: str) -> None:
+    """Give a checkpoint its name, on the disk, and drop the older ones."""
+    with temporary.open("rb") as stream:
+        checksum = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        os.fsync(stream.fileno())
+    place = temporary.with_name(f"{name}-{checksum}.ckpt")
+    temporary.rename(place)
+    for path in _files(place.parent):
+        if path.suffix == ".ckpt" and path != place:
+            path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

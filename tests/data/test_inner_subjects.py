@@ -1,0 +1,82 @@
+"""Subjects set aside from training, and the batches of an epoch."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fdp_lightning.data.batches import EpochBatches
+from fdp_lightning.data.splits import leave_one_subject_out, set_aside
+from fdp_lightning.errors import UserError
+
+
+def table(subjects: int = 12) -> pd.DataFrame:
+    """Subjects with one to four clips each, many of a single class."""
+    random = np.random.default_rng(3)
+    rows = [
+        {"dataset": "d", "subject": f"{s:02}", "clip": f"c{c}", "target": "abc"[(s + c * (s % 2)) % 3]}
+        for s in range(subjects)
+        for c in range(1 + random.integers(4))
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("inner", [1, 3, 10])
+def test_exactly_so_many_training_subjects_are_set_aside_whole(inner: int) -> None:
+    clips = table()
+    for fold in leave_one_subject_out(clips):
+        split = set_aside(fold, clips, inner, seed=5)
+        assert split.test_rows == fold.test_rows
+        assert sorted(split.train_rows + split.inner_rows) == list(fold.train_rows)
+        of = [set(clips["subject"].iloc[list(rows)]) for rows in (split.train_rows, split.inner_rows)]
+        assert len(of[1]) == inner and not of[0] & of[1]
+        assert set_aside(fold, clips, inner, seed=5) == split
+
+
+def test_the_choice_depends_on_the_seed_and_none_is_the_fold_itself() -> None:
+    clips = table()
+    fold = leave_one_subject_out(clips)[0]
+    assert len({set_aside(fold, clips, 4, seed).inner_rows for seed in range(10)}) > 5
+    assert set_aside(fold, clips, 0, seed=0) is fold
+
+
+def test_classes_among_those_set_aside_are_shared_as_in_training_better_than_by_chance() -> None:
+    clips = table()
+    fold = leave_one_subject_out(clips)[0]
+    everyone = clips["target"].iloc[list(fold.train_rows)].value_counts(normalize=True)
+
+    def distance(rows: tuple[int, ...]) -> float:
+        shares = clips["target"].iloc[list(rows)].value_counts(normalize=True)
+        return float(shares.reindex(everyone.index).fillna(0).sub(everyone).abs().sum())
+
+    chosen = [distance(set_aside(fold, clips, 3, seed).inner_rows) for seed in range(20)]
+    random = np.random.default_rng(0)
+    names = clips["subject"].iloc[list(fold.train_rows)].unique()
+    drawn = [
+        distance(tuple(np.flatnonzero(clips["subject"].isin(random.choice(names, 3, replace=False))).tolist()))
+        for _ in range(200)
+    ]
+    assert np.mean(chosen) < 0.5 * np.mean(drawn)
+
+
+@pytest.mark.parametrize("inner", [-1, 11, 50])
+def test_more_than_there_are_is_a_mistake(inner: int) -> None:
+    clips = table()
+    with pytest.raises(UserError, match=rf"selection.inner_subjects is {inner}; fold 00 .* expected 0 to 10"):
+        set_aside(leave_one_subject_out(clips)[0], clips, inner, seed=0)
+
+
+@pytest.mark.parametrize(("clips", "size"), [(23, 6), (24, 6), (5, 36), (1, 1)])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks: int) -> None:
+    whole = list(EpochBatches(clips, size, seed=4))
+    shares = [list(EpochBatches(clips, size, 4, ranks, rank)) for rank in range(ranks)]
+    assert len(whole) == max(1, clips // size) == len(EpochBatches(clips, size, seed=4))
+    for step, batch in enumerate(whole):
+        assert len(batch) == min(size, clips)
+        assert Counter(batch) == Counter(clip for share in shares for clip in share[step])
+    seen = [clip for batch in whole for clip in batch]
+    assert len(set(seen)) == len(seen)
+    if clips > 5:
+        assert list(EpochBatches(clips, size, seed=5)) != whole

@@ -1,0 +1,75 @@
+"""Locks between processes: a GPU or a fold is in one hand at a time, and free again when its holder is gone."""
+
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.claims import Gpus, claim
+from fdp_lightning.tasks.ranks import ranks_of
+
+
+def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:
+    claimed = Gpus(["GPU-a", "GPU-b", "GPU-c"], per_gpu, folder).claim(count)
+    answer.send(claimed and claimed[0])
+    time.sleep(60)
+
+
+def hold(folder: Path, count: int, per_gpu: int = 1) -> tuple[multiprocessing.process.BaseProcess, tuple | None]:
+    """Another process that has claimed GPUs, and which."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_hold, args=(folder, count, per_gpu, send), daemon=True)
+    process.start()
+    return process, receive.recv()
+
+
+def test_no_gpu_is_given_twice_and_a_killed_holder_gives_back(tmp_path: Path) -> None:
+    other, held = hold(tmp_path, 2)
+    assert held == (0, 1)
+    gpus = Gpus(["GPU-a", "GPU-b", "GPU-c"], 1, tmp_path)
+    assert gpus.claim(2) is None  # and then the third is not kept either
+    claimed = gpus.claim(1)
+    assert claimed is not None and claimed[0] == (2,)
+    assert gpus.claim(1) is None
+    os.kill(other.pid or 0, signal.SIGKILL)
+    other.join()
+    again = gpus.claim(2)
+    assert again is not None and again[0] == (0, 1)
+    claimed[1].close()
+    last = gpus.claim(1)
+    assert last is not None and last[0] == (2,)
+
+
+def test_several_folds_on_one_gpu_fill_the_emptiest_first(tmp_path: Path) -> None:
+    gpus = Gpus(["0", "1"], per_gpu=2, folder=tmp_path)
+    taken = [gpus.claim(1) for _ in range(5)]
+    assert [claimed and claimed[0] for claimed in taken] == [(0,), (1,), (0,), (1,), None]
+    assert Gpus(["0", "1"], 2, tmp_path / "elsewhere").claim(3) is None  # one process of a fold per GPU
+
+
+def test_a_fold_is_in_one_hand(tmp_path: Path) -> None:
+    lock = claim(tmp_path / "01.lock")
+    assert lock is not None and claim(tmp_path / "01.lock") is None
+    lock.release()
+    assert claim(tmp_path / "01.lock") is not None
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({"devices": 2}, "needs trainer.strategy=ddp"),
+        ({"devices": 1, "strategy": "ddp"}, "set trainer.devices to 2 or more"),
+        ({"devices": 0}, "expected how many devices"),
+        ({"devices": "auto"}, "expected how many devices"),
+        ({"devices": 1, "num_nodes": 2}, "a fold runs on one machine"),
+    ],
+)
+def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        ranks_of(trainer)

@@ -1,0 +1,155 @@
+"""Runs that are killed, interrupted, swept fold by fold or shared out to two processes end as the plain one does."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fdp_lightning.evaluation.predictions import KEY, read_predictions
+from tests.tasks.conftest import SMALL, run_of, start
+
+ARGUMENTS = ["loso.checkpoint_seconds=0", "loso.workers=2"]
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command, begun in a process group of its own, as a terminal has it."""
+    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *ARGUMENTS, *arguments]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def end_group(group: int) -> None:
+    """Wait until every process of the group is gone."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("processes of the run are left")
+
+
+@pytest.fixture
+def emptied(workplace: Path) -> Path:
+    """Data and store are there; no fold is."""
+    shutil.rmtree(workplace / "runs")
+    return workplace
+
+
+@pytest.fixture(scope="session")
+def expected(finished_workplace: Path) -> bytes:
+    return (run_of(finished_workplace) / "predictions.csv").read_bytes()
+
+
+def kill_and_restart(folder: Path, expected: bytes, times: int, seed: int) -> list[int]:
+    """Kill the run at random moments of its life, then let it end; returns how many epochs it had got to each time."""
+    moments = random.Random(seed)
+    reached = []
+    for _ in range(times):
+        process = begin(folder)
+        time.sleep(moments.uniform(6, 30))
+        os.kill(process.pid, signal.SIGKILL)  # the parent alone: its folds have to notice
+        process.communicate()
+        end_group(process.pid)
+        run = run_of(folder) if list(folder.glob("runs/*/*/seed-0")) else folder
+        points = [int(path.name.split("epoch")[1][:6]) for path in run.glob("unfinished/*/*.ckpt")]
+        reached.append(sum(points) + 2 * len(list(run.glob("folds/[!.]*"))))
+        # Until all folds are there, no score stands anywhere.
+        assert (run / "metrics.json").exists() <= (len(list(run.glob("folds/[!.]*"))) == 3)
+    done = start(folder, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert (run_of(folder) / "predictions.csv").read_bytes() == expected
+    assert not (run_of(folder) / "unfinished").exists()
+    return reached
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_change_no_bit(emptied: Path, expected: bytes) -> None:
+    for round_ in range(4):  # five kills of each of four runs, or most would hit a run that is finished
+        shutil.rmtree(emptied / "runs", ignore_errors=True)
+        print(kill_and_restart(emptied, expected, times=5, seed=round_))
+
+
+def test_a_kill_and_ctrl_c_change_no_bit_and_leave_no_process(emptied: Path, expected: bytes) -> None:
+    killed = begin(emptied)
+    wait_for(emptied, "unfinished/*/*.ckpt", killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    end_group(killed.pid)
+    interrupted = begin(emptied)
+    wait_for(emptied, "folds/[!.]*/fold.json", interrupted)
+    os.killpg(interrupted.pid, signal.SIGINT)  # what Ctrl-C in a terminal does: every process hears it
+    _, errors = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert "Traceback" not in errors
+    assert re.search(r"[12] of 3 folds are finished in runs/", errors)
+    assert "the same command goes on from there" in errors
+    end_group(interrupted.pid)
+    run = run_of(emptied)
+    assert not (run / "metrics.json").exists()
+    done = start(emptied, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert (run / "predictions.csv").read_bytes() == expected
+    assert {path.name for path in (run / "folds").iterdir()} == {"01", "02", "03"}
+    assert not (run / "unfinished").exists()
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if list(folder.glob(f"runs/*/*/seed-0/{pattern}")):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{pattern} did not appear")
+
+
+def test_a_sweep_over_the_folds_in_any_order_gives_the_files_and_predictions_of_the_whole_run(
+    emptied: Path, finished_workplace: Path
+) -> None:
+    done = start(emptied, "-m", "task=fold", "fold=03,01,02")
+    assert done.returncode == 0, done.stderr
+    whole, swept = run_of(finished_workplace), run_of(emptied)
+    files = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (whole, swept)]
+    assert files[0] == files[1]
+    for name in ("predictions.csv", "metrics.json", "expected.json"):
+        assert (swept / name).read_bytes() == (whole / name).read_bytes(), name
+    configs = [(run / "config.yaml").read_text().replace("workers: 2", "workers: null") for run in (whole, swept)]
+    assert configs[0] == configs[1]
+
+
+def test_two_processes_per_fold_learn_what_one_learns_and_predict_each_clip_once(emptied: Path) -> None:
+    # In double precision, since Adam turns noise in the last bit into steps; each process drops neurons of its own.
+    exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true", "trainer.max_epochs=3"]
+    two = start(emptied, *exact, "trainer=ddp_cpu", "loso.workers=1")
+    assert two.returncode == 0, two.stderr
+    (shared,) = emptied.glob("runs/synthetic_loso/*/seed-0")
+    one = start(emptied, *exact, "task=fold", "fold=01", "run=single")
+    assert one.returncode == 0, one.stderr
+    pooled, classes = read_predictions(shared / "predictions.csv")
+    assert not pooled.duplicated([*KEY, "selection"]).any() and len(pooled) == 2 * 30
+    names = [f"prob_{name}" for name in classes]
+    folds = [run / "folds/01" for run in (emptied / "single", shared)]
+    tables = [read_predictions(fold / "predictions.csv")[0] for fold in folds]
+    np.testing.assert_allclose(tables[1][names], tables[0][names], rtol=1e-6)
+    pd.testing.assert_frame_equal(tables[1].drop(columns=names), tables[0].drop(columns=names))
+    curves = [pd.read_csv(fold / "curves.csv") for fold in folds]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-6, atol=1e-9)
+    assert np.ptp(curves[0]["train/loss"]) > 0.1  # it did learn
+    assert list((shared / "logs").iterdir()) == []
+
+
+def test_a_fold_that_diverges_is_named_and_yields_no_score(emptied: Path) -> None:
+    done = start(emptied, "model.optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+    assert done.returncode == 1
+    assert "3 of 3 folds failed" in done.stderr
+    assert "fold 01: fdp_lightning.training.recorder.DivergedError: the training diverged: train/" in done.stderr
+    (run,) = emptied.glob("runs/synthetic_loso/*/seed-0")
+    assert not list(run.glob("folds/*/predictions.csv")) and not (run / "metrics.json").exists()

@@ -1,0 +1,112 @@
+"""A fold that was cut off goes on from its last checkpoint and ends as if it had not been."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fdp_lightning.config import configuration
+from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
+from fdp_lightning.training.resume import newest
+
+Plan = Callable[..., FoldPlan]
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def cut_at(epoch: int) -> Callable[[int], None]:
+    def on_epoch(done: int) -> None:
+        if done == epoch:
+            raise CutError
+
+    return on_epoch
+
+
+@pytest.fixture
+def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
+    """Plans fold 02 of three subjects, checkpoints after each epoch."""
+
+    def make(name: str, *overrides: str) -> FoldPlan:
+        data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+        data += [f"data.store={store_folder_path.parent}", "data.batch_size=4", "loso.checkpoint_seconds=0"]
+        config = configuration(*data, "trainer.max_epochs=4", *overrides)
+        ready = ready_data(config)
+        (split,) = (fold for fold in ready.folds() if fold.name == "02")
+        return plan_fold(config, ready, split, tmp_path / name)
+
+    return make
+
+
+def content(plan: FoldPlan) -> dict[str, bytes]:
+    """All that a fold leaves of its training, bit for bit."""
+    files = {name: (plan.folder / name).read_bytes() for name in ("predictions.csv", "curves.csv")}
+    with np.load(plan.folder / "outputs.npz") as arrays:
+        files |= {name: arrays[name].tobytes() for name in arrays.files}
+    weights = torch.load(plan.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return files | {name: value.numpy().tobytes() for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["selection.inner_subjects=1"],
+        ["model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
+        ["trainer.max_epochs=-1", "+trainer.max_steps=7", "model.objective.image_scale=signed"],
+    ],
+    ids=["inner", "ema", "steps"],
+)
+def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan, overrides: list[str]) -> None:
+    whole = plan("whole", *overrides)
+    run_fold(whole)
+    expected = content(whole)
+    cut = plan("cut", *overrides)
+    for epoch in (2, 3, 4):
+        with pytest.raises(CutError):
+            run_fold(cut, cut_at(epoch))
+        path, remarks = newest(cut.unfinished, cut.fingerprint)
+        assert path is not None and f"-epoch{epoch - 1:06}-" in path.name and remarks == []
+        assert len(list(cut.unfinished.glob("*.ckpt"))) == 1
+        assert not cut.folder.exists()
+    seen: list[int] = []
+    run_fold(cut, seen.append)
+    assert seen == [4]  # and no epoch before it again
+    assert content(cut) == expected
+    assert not cut.unfinished.exists()
+    assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 3
+
+
+def test_a_checkpoint_cut_in_half_is_named_and_never_read(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+    whole, cut = plan("whole"), plan("cut")
+    run_fold(whole)
+    with pytest.raises(CutError):
+        run_fold(cut, cut_at(3))
+    (path,) = cut.unfinished.glob("*.ckpt")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    seen: list[int] = []
+    run_fold(cut, seen.append)
+    assert f"{path} is damaged (checksum differs)" in caplog.text
+    assert seen == [1, 2, 3, 4]
+    assert content(cut) == content(whole)
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(plan: Plan) -> None:
+    before = plan("run", "model.optimizer.lr=0.001")
+    with pytest.raises(CutError):
+        run_fold(before, cut_at(3))
+    seen: list[int] = []
+    run_fold(plan("run", "model.optimizer.lr=0.002"), seen.append)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_a_resume_checkpoint_holds_plain_data_alone(plan: Plan) -> None:
+    cut = plan("cut", "selection.inner_subjects=1")
+    with pytest.raises(CutError):
+        run_fold(cut, cut_at(3))
+    (path,) = cut.unfinished.glob("*.ckpt")
+    assert torch.load(path, weights_only=True)["epoch"] == 1
