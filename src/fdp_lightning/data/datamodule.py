@@ -97,6 +97,20 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             "target": torch.from_numpy(self._targets),
         }
 
+    def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each clip the first, the nearest to the apex (the middle one, where it is unknown) and the last frame.
+
+        Returns:
+            The frames as stored, among the fixed ones that the model sees: uint8, shape (n, 3, h, w) or
+            (n, 3, h, w, 3); and their frame numbers, shape (n, 3).
+        """
+        n, t = self.frame_numbers.shape
+        distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))
+        middle = np.where(np.isnan(self._apexes), t // 2, distance.argmin(axis=1))
+        clips = np.arange(n)[:, None]
+        places = np.stack([np.zeros(n, np.int64), middle, np.full(n, t - 1)], axis=1)
+        return self._clips[clips, places], self.frame_numbers[clips, places]
+
     def _values(self, frames: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(frames)
         coloured = self._clips.ndim == 5  # n t h w 3

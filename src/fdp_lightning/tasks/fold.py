@@ -131,7 +131,9 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     statistics = data.statistics
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     objective = build(config.model.objective, class_counts=data.class_counts)
-    objective.fit(clips_of(data.train_set.all_clips()))
+    training_clips = clips_of(data.train_set.all_clips())
+    objective.fit(training_clips)
+    mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0].numpy()
     module = FDPModule(
         build_model(config, len(classes), statistics.mean, statistics.std),
         objective,
@@ -170,7 +172,7 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     trainer.save_checkpoint(partial / "checkpoints/last.ckpt", weights_only=True)
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
-    write_outputs(partial, plan, data, outputs, recorder)
+    write_outputs(partial, plan, data, outputs, recorder, mean_image)
 
 
 def _data_module(plan: FoldPlan, config: DictConfig) -> "FoldDataModule":

@@ -24,6 +24,7 @@ def write_outputs(
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
     recorder: "HeldOutRecorder",
+    mean_training_image: np.ndarray,
 ) -> None:
     """Write what the held-out clips gave.
 
@@ -33,6 +34,7 @@ def write_outputs(
         data: its held-out clips.
         outputs: of `FDPModule.predict_step`, one row per held-out clip.
         recorder: its curves, and the probabilities of the oracle epoch.
+        mean_training_image: the mean of the true dynamic images of the training clips, shape (h, w).
     """
     classes = list(plan.config["protocol"]["classes"])
     order = np.argsort(outputs["index"])
@@ -45,15 +47,21 @@ def write_outputs(
     write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     clips = data.test_clips
     stream = io.BytesIO()
+    key_frames, key_frame_numbers = data.test_set.key_frames()
     arrays: dict[str, Any] = {
+        "dataset": clips["dataset"].to_numpy(dtype=np.str_),
         "subject": clips["subject"].to_numpy(dtype=np.str_),
         "clip": clips["clip"].to_numpy(dtype=np.str_),
         "onset": clips["onset"].to_numpy(dtype=np.int64),
         "target": clips["target"].to_numpy(dtype=np.str_),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_frame_numbers,
+        "mean_training_image": mean_training_image,
+        "key_frames": key_frames,
+        "key_frame_numbers": key_frame_numbers,
     }
-    arrays |= {name: outputs[name][order] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")}
+    of_model = ("rank_scores", "true_dynamic_image", "dynamic_image", "arp_of_input")
+    arrays |= {name: outputs[name][order] for name in of_model}
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fdp_lightning.models.dynamic_image import dynamic_image, min_max
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.objective import Clips, Losses, Objective
 from fdp_lightning.models.rank.losses import pairwise_steps, ranked_pairs
@@ -91,7 +92,8 @@ class FDPModule(L.LightningModule):
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
         """What is kept of each held-out clip: `index`, probabilities, rank scores, both dynamic images (b, h, w).
 
-        Without a scorer the rank scores are NaN.
+        Without a scorer the rank scores are NaN. `arp_of_input` is the exact dynamic image of the frames themselves,
+        (b, h, w), scaled by its own extremes: what needs no model, to stand beside the constructed one.
         """
         clips = clips_of(batch)
         output = self.model(clips.frames, clips.mask)
@@ -102,6 +104,9 @@ class FDPModule(L.LightningModule):
             "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
             "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),
+            "arp_of_input": min_max(dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask))[
+                :, 0
+            ].float(),
         }
 
     def configure_optimizers(self) -> Any:
