@@ -1,6 +1,5 @@
 """report.html: one self-contained page for one run, made from the run's folder alone."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ from fdp_lightning.evaluation.folds import (
     read_outputs,
     standardised,
 )
+from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
+from fdp_lightning.evaluation.report_images import dynamic_images, mistakes_shown
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
 SCORE_NAMES = {"accuracy": "Accuracy", "uf1": "UF1", "uar": "UAR", "weighted_f1": "Weighted F1"}
-CLIPS_PER_CLASS = {"rank": 3, "faces": 2}
+CLIPS_PER_CLASS = 3
 RULES = {
     "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
     "inner": "the epoch that is best on subjects set aside from the training subjects; this whole run "
@@ -41,7 +42,14 @@ NO_FACES = (
 )
 
 
-def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headline: str = "last") -> Path:
+def build_report(
+    run: Path,
+    title: str,
+    show_faces: bool,
+    synthetic: bool,
+    headline: str = "last",
+    seeds: Mapping[str, Any] | None = None,
+) -> Path:
     """Write report.html into a run's folder.
 
     Args:
@@ -51,6 +59,8 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
         show_faces: whether images of faces may be on the page.
         synthetic: whether to mark the page as made from synthetic data.
         headline: the selection that stands first among the scores; what follows them is of `last` always.
+        seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
+            {"last": {"uf1": {"mean": …, "sd": …}}}}`; None where there are no others.
 
     Returns:
         The page's path. The same files give the same bytes.
@@ -65,7 +75,9 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
     last = predictions[predictions["selection"] == "last"]
     curves, curves_note = read_curves(run)
     outputs, outputs_note = read_outputs(run)
-    environment = _read_json(run / "environment.json")
+    environment = read_json(run / "environment.json")
+    made = made_with(run, environment)
+    multi_label = bool(summary.get("multi_label"))
     page = _template().render(
         title=title,
         place="/".join(run.absolute().parts[-3:]),
@@ -84,12 +96,18 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
         curves_note=curves_note,
         ranks=_ranks(outputs, classes) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
         outputs_note=outputs_note,
-        faces=_faces(outputs, classes) if outputs and show_faces else [],
+        images=dynamic_images(outputs, classes, show_faces, multi_label),
+        mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),
+        multi_label=multi_label,
+        seeds=seeds,
         show_faces=show_faces,
         no_faces=NO_FACES,
-        config=_read_text(run / "config.yaml"),
+        config=read_text(run / "config.yaml"),
         environment=environment,
-        command=environment.get("command") or _command(run / "config.yaml"),
+        made=made,
+        made_sentence=sentence(made),
+        inf=float("inf"),
+        command=environment.get("command") or command_of(run / "config.yaml"),
     )
     path = run / "report.html"
     write_atomic(path, page)
@@ -112,7 +130,7 @@ def _template() -> Any:
 
 def _read_metrics(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
-    summary = _read_json(path)
+    summary = read_json(path)
     if "selections" not in summary:
         raise UserError(
             f"{path}: expected the pooled scores of a run here. Pool its folds first: task=report run={run}"
@@ -130,34 +148,6 @@ def _require_match(run: Path, summary: dict[str, Any], predictions: pd.DataFrame
         name: row["confusion"] for name, row in summary["selections"].items()
     }:
         raise UserError(f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if not text:
-        return {}
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
-    return content
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _command(path: Path) -> str:
-    """Return the entry `command` of the configuration, or nothing."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(_read_text(path))
-    except yaml.YAMLError:  # the page shows the text either way
-        return ""
-    return str(content.get("command") or "") if isinstance(content, dict) else ""
 
 
 def _confusion(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -225,7 +215,7 @@ def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[di
                 standardised(outputs["rank_scores"][row]),
                 apex_position(outputs["frames"][row], float(outputs["apex"][row])),
             )
-            for row in rows[: CLIPS_PER_CLASS["rank"]]
+            for row in rows[:CLIPS_PER_CLASS]
         ]
         panels.append({"name": name, "n": len(rows), "tau": tau, "mean": mean, "clips": clips})
     limit = 1.1 * max((abs(clip[1]).max() for panel in panels for clip in panel["clips"]), default=1.0) or 1.0
@@ -233,19 +223,3 @@ def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[di
         label = f"Rank scores against time, class {panel['name']}"
         panel["chart"] = charts.rank_chart(panel.pop("mean"), panel.pop("clips"), limit, label)
     return panels
-
-
-def _faces(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Choose the first clips of every class in the order of their keys: no look at how well they came out."""
-    chosen = []
-    for name in classes:
-        for row in np.flatnonzero(outputs["target"] == name)[: CLIPS_PER_CLASS["faces"]]:
-            chosen.append(
-                {
-                    "class": name,
-                    "clip": f"{outputs['subject'][row]} / {outputs['clip'][row]} @ {outputs['onset'][row]}",
-                    "true": charts.image_uri(outputs["true_dynamic_image"][row]),
-                    "made": charts.image_uri(outputs["dynamic_image"][row]),
-                }
-            )
-    return chosen
