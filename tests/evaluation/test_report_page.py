@@ -30,7 +30,7 @@ SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "im
 class Page(HTMLParser):
     """Collects what a browser would load, and complains about tags that do not match."""
 
-    VOID = ("meta", "img", "br", "hr", "link")
+    VOID = ("meta", "img", "br", "wbr", "hr", "link")
 
     def __init__(self, text: str) -> None:
         super().__init__()
