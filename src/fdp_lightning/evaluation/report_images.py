@@ -10,7 +10,7 @@ import pandas as pd
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.folds import COMPARED, read_key_frames
 from fdp_lightning.evaluation.image_quality import qualities, quality_table
-from fdp_lightning.evaluation.mistakes import Mistake, indicators, mistakes_of
+from fdp_lightning.evaluation.mistakes import JOIN, Mistake, indicators, mistakes_of
 from fdp_lightning.evaluation.predictions import KEY, PROBABILITY
 
 CLIPS_PER_CLASS = 2
@@ -124,7 +124,9 @@ def _mistake(
         "clip": clip_name(clip, several),
         "target": clip["target"],
         "prediction": clip["prediction"],
-        "wrong": f"{label} {'present' if clip[PROBABILITY + label] >= 0.5 else 'absent'}" if multi_label else label,
+        "wrong": f"{label} {'present' if label in clip['prediction'].split(JOIN) else 'absent'}"
+        if multi_label
+        else label,
         "confidence": mistake.confidence,
         "of_target": 1 - mistake.confidence if multi_label else float(clip[PROBABILITY + clip["target"]]),
         "frames": _key_frames(*kept) if kept else [],
