@@ -126,8 +126,8 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
                     alpha=0.45,
                     solid_capstyle="butt",
                 )
-        colours = {"chance": QUIET, "majority": SECOND, "constant": INK}
-        marks = [(floor_names[name], floors[name], colours[name], "|") for name in reversed(list(floors))]
+        looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
+        marks = [(floor_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))

@@ -22,7 +22,7 @@ from fdp_lightning.evaluation.folds import (
     standardised,
 )
 from fdp_lightning.evaluation.multi_label import is_multi_label
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
 from fdp_lightning.evaluation.report_units import (
     UNIT_FLOOR_NAMES,
     UNIT_FLOOR_NOTES,
@@ -89,7 +89,7 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
         score_names=score_names,
         floor_names=floor_names,
         floor_notes=UNIT_FLOOR_NOTES if multi_label else _floor_notes(summary),
-        rules=RULES | UNIT_RULES if multi_label else RULES,
+        rules={name: RULES[name] for name in SELECTIONS} | UNIT_RULES if multi_label else RULES,
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
