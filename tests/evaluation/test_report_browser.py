@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from browser import chromium, faults, opened
 from random_runs import CLASSES, make_run
+from random_units import UNITS, make_unit_run
 
 from fdp_lightning.evaluation.report import build_report
 
@@ -145,3 +146,14 @@ def test_a_planted_fault_is_found(browser: Any, page: Path, tmp_path: Path, faul
     copy.write_text(page.read_text().replace("</main>", FAULTS[fault] + "</main>"))
     found = faults(browser, copy)
     assert any(fault in one for one in found), found
+
+
+def test_a_page_of_action_units_has_no_fault(browser: Any, tmp_path: Path) -> None:
+    run = make_unit_run(tmp_path / "run", subjects=4, clips=6)
+    report = build_report(run, "A title", True, False)
+    assert faults(browser, report, 390) == faults(browser, report, 1280, "dark") == []
+    with opened(browser, report) as (tab, _):
+        assert tab.locator("#mistakes tbody tr").count() == 8
+        decisions = tab.locator("#mistakes tbody td:nth-of-type(3)").all_inner_texts()
+    assert {text.split()[1] for text in decisions} == {"present", "absent"}
+    assert {text.split()[0] for text in decisions} <= set(UNITS)

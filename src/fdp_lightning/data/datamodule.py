@@ -16,6 +16,7 @@ from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.data.targets import class_counts, target_numbers
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
@@ -24,7 +25,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     Args:
         store: of aligned clips.
         rows: the store's rows, shape (n,).
-        targets: class numbers, shape (n,).
+        targets: from `target_numbers`, shape (n,) or multi-label (n, k).
         apexes: from `apex_numbers`, shape (n,).
         sampling: of each clip's frames.
         augmentation: applied to each clip, or None.
@@ -35,7 +36,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`),
         `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
         `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
-        `target` (class number) and `index` (place in `rows`).
+        `target`, a class number or multi-label (k,), and `index` (place in `rows`).
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             "frames": self._values(clip),
             "frame_number": torch.from_numpy(numbers).float(),
             "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
-            "target": torch.tensor(int(self._targets[index])),
+            "target": torch.as_tensor(self._targets[index]),
             "index": torch.tensor(index),
         }
 
@@ -176,6 +177,7 @@ class FoldDataModule(L.LightningDataModule):
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
             maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
             on one another, and no single clip could be predicted so: only to reproduce.
+        multi_label: a clip's `target` names any number of classes, see targets.py.
     """
 
     def __init__(
@@ -190,14 +192,14 @@ class FoldDataModule(L.LightningDataModule):
         workers: int = 0,
         seed: int = 0,
         normalisation: str = "training",
+        multi_label: bool = False,
     ) -> None:
         super().__init__()
         check_normalisation(normalisation)
         sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
-        number = {name: i for i, name in enumerate(classes)}
         rows = opened.rows(clips)
-        targets = clips["target"].map(number).to_numpy(dtype=np.int64)
+        targets = target_numbers(clips["target"], classes, multi_label)
         train, test = list(fold.train_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
         self.train_set = ClipDataset(
@@ -211,7 +213,7 @@ class FoldDataModule(L.LightningDataModule):
             self.train_set.normalise_by_itself()
             self.test_set.normalise_by_itself()
             self.statistics = Statistics(mean=0.0, std=1.0)
-        self.class_counts = np.bincount(targets[train], minlength=len(classes)).tolist()
+        self.class_counts = class_counts(targets[train], len(classes))
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -102,12 +102,13 @@ def rank_chart(
     return _svg(draw, label)
 
 
-def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup:
+def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_names: Mapping[str, str]) -> Markup:
     """Draw the headline with its intervals over the floors, one row per score.
 
     Args:
         metrics: metrics.json.
         names: the scores' printed names, by key.
+        floor_names: the floors' printed names, by key.
     """
     last, oracle, floors = (
         metrics["selections"]["last"],
@@ -127,10 +128,8 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup
                     alpha=0.65,
                     solid_capstyle="butt",
                 )
-        marks = [
-            ("chance", floors["chance"], QUIET, "|"),
-            ("majority class", floors["majority"], SECOND, "|"),
-        ]
+        looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
+        marks = [(floor_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))

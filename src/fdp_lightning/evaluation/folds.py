@@ -1,12 +1,13 @@
 """What the folds of a run left for the report: training curves and outputs of the held-out clips."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.files import is_partial
 
 OUTPUTS = (
@@ -175,12 +176,16 @@ def kendall_tau(scores: np.ndarray) -> float:
     return float(signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
 
 
-def class_rank_scores(outputs: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, float]:
-    """Average one class's standardised scores on an even grid, shape (T,), and their order against time.
+def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -> np.ndarray:
+    """The rows whose target is the class, or, multi-label, names it among others."""
+    return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
+
+
+def class_rank_scores(outputs: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Average the standardised scores of a class's rows on an even grid, shape (T,), and their order against time.
 
     The order is Kendall's tau of score against frame, mean over clips; NaN if no clip has different scores.
     """
-    rows = np.flatnonzero(outputs["target"] == name)
     grid = np.linspace(0, 1, outputs["rank_scores"].shape[1])
     scores = [standardised(outputs["rank_scores"][row]) for row in rows]
     places = [frame_positions(outputs["frames"][row]) for row in rows]

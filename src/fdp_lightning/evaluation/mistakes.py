@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.evaluation.multi_label import shown_units
 from fdp_lightning.evaluation.predictions import PROBABILITY
-
-JOIN = "+"
-"""Between the names of a multi-label target or prediction; '' is none of them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,9 @@ def confident_mistakes(
 
 def indicators(names: pd.Series, classes: Sequence[str], multi_label: bool = False) -> np.ndarray:
     """Which classes each entry of a column `target` or `prediction` names, shape (n, K)."""
-    sets = [set(name.split(JOIN)) if multi_label else {name} for name in names]
-    return np.array([[label in present for label in classes] for present in sets]).reshape(len(sets), len(classes))
+    if multi_label:
+        return shown_units(names, classes)[0]
+    return names.to_numpy()[:, None] == np.array(classes, dtype=object)
 
 
 def mistakes_of(table: pd.DataFrame, classes: Sequence[str], multi_label: bool = False) -> list[Mistake]:

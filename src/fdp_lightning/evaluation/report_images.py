@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts
-from fdp_lightning.evaluation.folds import COMPARED, read_key_frames
+from fdp_lightning.evaluation.folds import COMPARED, read_key_frames, rows_of
 from fdp_lightning.evaluation.image_quality import qualities, quality_table
-from fdp_lightning.evaluation.mistakes import JOIN, Mistake, indicators, mistakes_of
+from fdp_lightning.evaluation.mistakes import Mistake, mistakes_of
+from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.evaluation.predictions import KEY, PROBABILITY
 
 CLIPS_PER_CLASS = 2
@@ -56,8 +57,8 @@ def _gallery(
 ) -> list[dict[str, Any]]:
     """Choose the first clips of every class in the order of their keys: no look at how well they came out."""
     several = len(np.unique(outputs["dataset"])) > 1
-    has = indicators(pd.Series(outputs["target"]), classes, multi_label)
-    chosen = [int(row) for column in has.T for row in np.flatnonzero(column)[:CLIPS_PER_CLASS]]
+    rows = [rows_of(outputs["target"], name, multi_label) for name in classes]
+    chosen = [int(row) for of_class in rows for row in of_class[:CLIPS_PER_CLASS]]
     return [
         {
             "class": str(outputs["target"][row]),

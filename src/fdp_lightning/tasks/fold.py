@@ -13,6 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.splits import Fold, choose_fold
+from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
@@ -130,7 +131,9 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
     data = _data_module(plan, config)
     statistics = data.statistics
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
-    objective = build(config.model.objective, class_counts=data.class_counts)
+    multi_label = is_multi_label(config.protocol.column)
+    counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
+    objective = build(config.model.objective, **counts, multi_label=multi_label)
     training_clips = clips_of(data.train_set.all_clips())
     objective.fit(training_clips)
     mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0].numpy()
@@ -141,6 +144,7 @@ def _train_and_predict(plan: FoldPlan, partial: Path, on_epoch: Callable[[int], 
         provenance={
             "config": plan.config,
             "classes": classes,
+            "multi_label": multi_label,
             "fold": plan.fold.name,
             "mean": statistics.mean,
             "std": statistics.std,
@@ -193,6 +197,7 @@ def _data_module(plan: FoldPlan, config: DictConfig) -> "FoldDataModule":
         workers=config.data.loader_workers,
         seed=fold_seed(config.seed, plan.fold.name),
         normalisation=config.data.normalisation,
+        multi_label=is_multi_label(config.protocol.column),
     )
 
 

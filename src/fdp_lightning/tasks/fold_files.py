@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.files import write_atomic
 
@@ -70,7 +72,10 @@ def _table(
     plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
 ) -> pd.DataFrame:
     table = clips[[*KEY, "target"]].copy()
-    table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
+    multi_label = is_multi_label(plan.config["protocol"]["column"])
+    best = [] if multi_label else [classes[i] for i in probabilities.argmax(axis=1)]
+    table["prediction"] = above_threshold(probabilities, classes) if multi_label else best
     for i, name in enumerate(classes):
         table[f"prob_{name}"] = probabilities[:, i]
-    return table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
+    table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
+    return table.assign(**{FLAG: 1}) if multi_label else table

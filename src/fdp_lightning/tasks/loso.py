@@ -108,7 +108,7 @@ def _log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any]) -> None:
     scores = {
         f"{selection}/{name}": value
         for selection, table in metrics["selections"].items()
-        for name, value in table.items()
+        for name, value in [*table.items(), *((f"f1/{unit}", f1) for unit, f1 in table.get("f1", {}).items())]
         if isinstance(value, float)
     }
     for logger in build_loggers(config, run, run / "log", name="pooled", job_type="aggregate"):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
+from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
@@ -87,7 +88,8 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
     folds = sorted(path for path in (run / "folds").glob("*/predictions.csv") if not is_partial(path.parent))
-    pooled = pool([read_predictions(path)[0] for path in folds], expected, classes)
+    multi_label = is_multi_label(config.protocol.column)
+    pooled = pool([read_predictions(path)[0] for path in folds], expected, classes, multi_label)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in ("split", "skipped_folds", "untested", "left_out") if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)

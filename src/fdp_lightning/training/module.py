@@ -62,6 +62,10 @@ class FDPModule(L.LightningModule):
         """Clips (b, t, c, h, w) with values in 0..1."""
         return self.model(clips)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits (b, k), double precision: of each class, or that each action unit is shown."""
+        return self.objective.labels.probabilities(logits)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs every loss, the accuracy and the rank order's Kendall τ, averaged over the epoch."""
         clips = clips_of(batch)
@@ -83,7 +87,7 @@ class FDPModule(L.LightningModule):
             "emotion_loss": losses.emotion.detach(),
             "dynamic_image_loss": losses.dynamic_image.detach(),
             "rank_loss": losses.rank.detach(),
-            "accuracy": (output.logits.detach().argmax(dim=1) == clips.target).double().mean(),
+            "accuracy": self.objective.labels.right(output.logits.detach(), clips.target).mean(),
         }
         if output.scores is not None:
             values["kendall_tau"] = kendall_tau(output.scores, self.objective.relevance(clips), clips.mask).mean()
@@ -100,7 +104,7 @@ class FDPModule(L.LightningModule):
         scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan) if output.scores is None else output.scores
         return {
             "index": batch["index"],
-            "probabilities": output.logits.double().softmax(dim=1),
+            "probabilities": self.probabilities(output.logits),
             "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
             "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),

@@ -72,7 +72,7 @@ class HeldOutRecorder(L.Callback):
             n = len(clips.target)
             for name, value in values.items():
                 totals[f"test/{name}"] = totals.get(f"test/{name}", 0.0) + float(value) * n
-            probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
+            probabilities.append(module.probabilities(output.logits).cpu().numpy())
             n_clips += n
         module.train()
         return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}
