@@ -175,10 +175,15 @@ def test_seeds_and_caveats_stand_on_the_page_where_there_are_some(run: Path) -> 
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"caveats": ["Two <b>subjects</b> are one person."]}))
     scores = {"uf1": {"mean": 0.4567, "sd": 0.0123}, "mean_f1": {"mean": 0.3, "sd": 0.0}}
-    seeds = {"seeds": [0, 1, 7], "selections": {"last": scores, "oracle": scores}}
+    seeds = {
+        "seeds": [0, 1, 7],
+        "selections": {"last": scores, "oracle": scores},
+        "left_out": {"seed-3": "not finished"},
+    }
     page = build_report(run, "A title", False, False, seeds=seeds).read_text()
     assert "Two &lt;b&gt;subjects&lt;/b&gt; are one person." in page
     text = page.split('<section id="seeds"')[1].split("</section>")[0]
+    assert "Left out: seed-3, not finished." in text
     assert "seeds 0, 1, 7" in text and "0.457<small>± 0.012" in text and "oracle, not comparable" in text
     assert re.findall(r'<th scope="col">([^<]*)', text) == ["Selection", "UF1", "mean_f1"]
     assert 'href="#seeds"' in page

@@ -72,7 +72,7 @@ def build_report(
         synthetic: whether to mark the page as made from synthetic data.
         headline: the selection that stands first among the scores; what follows them is of `last` always.
         seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
-            {"last": {"uf1": {"mean": …, "sd": …}}}}`; None where there are no others.
+            {"last": {"uf1": {"mean": …, "sd": …}}}, "left_out": {"seed-2": why}}`; None where there are no others.
 
     Returns:
         The page's path. The same files give the same bytes.
