@@ -17,6 +17,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.models.labels import SINGLE_LABEL
 from fdp_lightning.tasks.build import build, check_options
+from fdp_lightning.tasks.loso import pooled_scalars
 from tests.tasks.conftest import SMALL
 
 OPTIONS = [option for option in SMALL if not option.startswith("+experiment")]
@@ -113,6 +114,14 @@ def test_the_table_is_printed_and_the_page_is_written(place: Path, run: Path) ->
     assert f"{metrics['selections']['last']['mean_f1']:.3f}" in printed and "constant (all shown)" in printed
     page = (run / "report.html").read_text()
     assert "Decisions per action unit" in page and "Synthetic data:" in page
+
+
+def test_what_is_logged_holds_every_score_and_every_unit(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    logged = pooled_scalars(metrics)
+    assert len(logged) == 2 * (2 + len(CLASSES))
+    assert logged["oracle/mean_f1"] == metrics["selections"]["oracle"]["mean_f1"]
+    assert logged["last/f1/AU12"] == metrics["selections"]["last"]["f1"]["AU12"]
 
 
 def test_no_option_makes_a_protocol_of_emotions_multi_label(finished_workplace: Path) -> None:

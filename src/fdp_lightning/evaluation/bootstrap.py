@@ -35,7 +35,8 @@ def counted(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 def subject_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """Return `counted` of each subject, shape (S, C, C) or (S, K, 2, 2), sorted by (dataset, subject).
 
-    Subjects of different datasets are different people, whatever their ids.
+    Subjects of different datasets are different people, whatever their ids. The unit of the bootstrap stays the
+    subject where whole datasets are left out, of which there are too few to draw from.
     """
     groups = predictions.groupby(["dataset", "subject"], sort=True).indices
     return np.stack([counted(predictions.iloc[rows], classes) for rows in groups.values()])

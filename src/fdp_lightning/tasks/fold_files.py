@@ -73,8 +73,10 @@ def _table(
 ) -> pd.DataFrame:
     table = clips[[*KEY, "target"]].copy()
     multi_label = is_multi_label(plan.config["protocol"]["column"])
-    best = [] if multi_label else [classes[i] for i in probabilities.argmax(axis=1)]
-    table["prediction"] = above_threshold(probabilities, classes) if multi_label else best
+    if multi_label:
+        table["prediction"] = above_threshold(probabilities, classes)
+    else:
+        table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
     for i, name in enumerate(classes):
         table[f"prob_{name}"] = probabilities[:, i]
     table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
