@@ -23,6 +23,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_run(tmp_path / f"runs/casme2_loso/default/seed-{seed}", seed, subjects=12)
     write_run(tmp_path / "runs/casme2_loso/model.pooling-mean/seed-0", 5, subjects=12, skill=0.2)
     write_run(tmp_path / "runs/megc2019_loso/default/seed-0", protocol="megc2019", classes=["negative", "positive"])
+    write_run(tmp_path / "runs/casme2_loso/debug-smoke__default/seed-0", 3, subjects=12)
     (tmp_path / "runs/megc2019_loso/default/seed-1/folds/001").mkdir(parents=True)
     return tmp_path / "runs"
 
@@ -39,7 +40,8 @@ def test_the_command(runs: Path, run_cli: Callable[..., subprocess.CompletedProc
     assert max(map(len, done.stdout.split("[1]")[0].splitlines())) <= 80
     for words in ("casme2_5c_249: 120 clips, 12 subjects", "OffApexNet", "HTNet", "not comparable", "(synthetic)"):
         assert words in done.stdout
-    assert "no pooled scores yet: runs/megc2019_loso/default/seed-1" in done.stdout
+    assert "not in these tables: runs/megc2019_loso/default/seed-1 (no pooled scores yet)" in done.stdout
+    assert "not in these tables: runs/casme2_loso/debug-smoke__default/seed-0 (a trial" in done.stdout
     assert done.stdout.rstrip().endswith("out/compare.html\nout/compare.csv\nout/compare.tex")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.html", "compare.tex"]
     with (tmp_path / "out" / "compare.csv").open(newline="") as stream:
@@ -105,7 +107,7 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "compare").exists()
     only = tmp_path / "only"
     (only / "v" / "seed-0" / "folds").mkdir(parents=True)
-    with pytest.raises(UserError, match=f"only unfinished ones: {only}/v/seed-0"):
+    with pytest.raises(UserError, match=f"found {only}/v/seed-0: no pooled scores yet"):
         read_variants([only])
     path = default / "seed-1" / "predictions.csv"
     path.write_text(path.read_text()[:-30])

@@ -18,7 +18,7 @@ from fdp_lightning.evaluation.seeds import seeds_differ, spread
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
-    "unranked": "Not ranked: which clips, or how the epoch was chosen, is another or not stated",
+    "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
     "floor": "Floors: what knowing nothing gets",
 }

@@ -1,6 +1,6 @@
 """compare.html: the comparison as one self-contained page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fdp_lightning.evaluation import comparison_text
@@ -8,13 +8,13 @@ from fdp_lightning.evaluation.comparison import BLOCKS, Table
 from fdp_lightning.files import write_atomic
 
 
-def write_page(path: Path, tables: Sequence[Table], unfinished: Sequence[str]) -> Path:
+def write_page(path: Path, tables: Sequence[Table], left_out: Mapping[str, str]) -> Path:
     """Write the page atomically; the same tables give the same bytes.
 
     Args:
         path: of the page.
         tables: of `compare`.
-        unfinished: run folders without pooled scores, which the page names.
+        left_out: run folders that are not among them → why, which the page names.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -27,7 +27,7 @@ def write_page(path: Path, tables: Sequence[Table], unfinished: Sequence[str]) -
         keep_trailing_newline=True,
     )
     page = environment.get_template("compare.html.j2").render(
-        tables=tables, unfinished=unfinished, blocks=BLOCKS, text=comparison_text
+        tables=tables, left_out=left_out, blocks=BLOCKS, text=comparison_text
     )
     write_atomic(path, page)
     return path

@@ -1,6 +1,6 @@
 """The tables of `task=compare` in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import HORIZONTALS
 from rich.console import Console
@@ -11,12 +11,12 @@ from fdp_lightning.evaluation import comparison_text as text
 from fdp_lightning.evaluation.comparison import BLOCKS, Row, Table
 
 
-def print_tables(tables: Sequence[Table], unfinished: Sequence[str], console: Console | None = None) -> None:
-    """Print every table with its notes and tests; run folders that are not finished are named.
+def print_tables(tables: Sequence[Table], left_out: Mapping[str, str], console: Console | None = None) -> None:
+    """Print every table with its notes and tests; run folders that are left out are named.
 
     Args:
         tables: of `compare`.
-        unfinished: run folders without pooled scores.
+        left_out: run folders that are not among them → why.
         console: to print on; None: standard output.
     """
     screen = console or Console()
@@ -26,8 +26,8 @@ def print_tables(tables: Sequence[Table], unfinished: Sequence[str], console: Co
         if table.pairs:
             screen.print(paired_grid(table))
         screen.print()
-    for folder in unfinished:
-        screen.print(f"not in it, because it has no pooled scores yet: {folder}", markup=False, soft_wrap=True)
+    for folder, why in left_out.items():
+        screen.print(f"not in these tables: {folder} ({why})", markup=False, highlight=False, soft_wrap=True)
 
 
 def scores_grid(table: Table) -> Grid:

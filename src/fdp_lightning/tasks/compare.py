@@ -28,21 +28,21 @@ def compare_runs(config: DictConfig) -> list[Table]:
             f"compare.baseline={baseline[0]}: expected one run folder, or one variant's folder (which holds seed-*); "
             "several variants lie below it"
         )
-    variants, unfinished = read_variants([*baseline, *places])  # the first is what the others are tested against
+    variants, left_out = read_variants([*baseline, *places])  # the first is what the others are tested against
     published = _published(config.compare.published)
     tables = compare(variants, read_published(published) if published else [])
     output = Path(config.compare.output)
     written = [
-        write_page(output / "compare.html", tables, unfinished),
+        write_page(output / "compare.html", tables, left_out),
         write_csv(output / "compare.csv", tables),
         write_latex(output / "compare.tex", tables),
     ]
-    print_tables(tables, unfinished)
+    print_tables(tables, left_out)
     print("\n".join(map(str, written)))
     return tables
 
 
-def read_variants(places: Iterable[Path]) -> tuple[list[Variant], list[str]]:
+def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]]:
     """Read the runs at or below some folders.
 
     Args:
@@ -50,17 +50,17 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], list[str]]:
             (`<variant>/seed-*`) are one row.
 
     Returns:
-        The variants in the order of their places, none twice, named by the end of their paths; and the run folders
-        found below a place that have no pooled scores yet.
+        The variants in the order of their places, none twice, named by the end of their paths; and of the run folders
+        found below a place those that are not among them, each with the reason.
 
     Raises:
         UserError: a place is missing, is an unfinished run or holds none; a run is damaged; or two seeds of a variant
             are the same.
     """
     groups: dict[tuple[Path, ...], tuple[Path, ...]] = {}
-    unfinished: dict[str, None] = {}
+    left_out: dict[str, str] = {}
     for place in places:
-        for group in _groups(place, unfinished):
+        for group in _groups(place, left_out):
             groups.setdefault(tuple(folder.resolve() for folder in group), group)
     read: dict[Path, Run] = {}
     variants = []
@@ -76,28 +76,34 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], list[str]]:
                 "the copy, or name the run folders one by one: runs=[a,b]"
             )
         variants.append(Variant(name, runs))
-    return variants, list(unfinished)
+    return variants, left_out
 
 
-def _groups(place: Path, unfinished: dict[str, None]) -> list[tuple[Path, ...]]:
-    """The run folders at or below a place, the seeds of a variant together; names of unfinished ones are added."""
+def _groups(place: Path, left_out: dict[str, str]) -> list[tuple[Path, ...]]:
+    """The run folders at or below a place, seeds of a variant together; those left out are added with why."""
     if not place.is_dir():
         raise UserError(f"{place}: expected a folder with runs, or one run's folder; there is none. See runs=[a,b,…]")
     found = list(find_runs(place))
     if found == [place]:
         return [(place,)]  # reading it says what an unfinished one lacks
-    waiting = [str(folder) for folder in found if not is_finished(folder)]
-    unfinished.update(dict.fromkeys(waiting))
+    waiting = {str(folder): "no pooled scores yet" for folder in found if not is_finished(folder)}
+    waiting |= {str(folder): "a trial (debug=…)" for folder in found if _is_trial(folder.relative_to(place))}
+    left_out |= waiting
     by_variant: dict[Path, list[Path]] = {}
-    for folder in filter(is_finished, found):
+    for folder in (folder for folder in found if str(folder) not in waiting):
         by_variant.setdefault(folder.parent if folder.name.startswith("seed-") else folder, []).append(folder)
     if not by_variant:
-        state = f"only unfinished ones: {', '.join(waiting[:4])}" if waiting else "none"
+        state = ", ".join(f"{folder}: {why}" for folder, why in list(waiting.items())[:4]) or "none"
         raise UserError(
             f"{place}: expected runs with pooled scores (metrics.json) at or below this folder; found {state}. Give a "
             "run's command again to finish it, or task=report run=<run folder> to pool its folds."
         )
     return [tuple(folders) for folders in by_variant.values()]
+
+
+def _is_trial(below: Path) -> bool:
+    """Whether a run was made to see that everything fits together (debug=smoke); named alone it is compared too."""
+    return any(part.startswith("debug-") for part in below.parts)
 
 
 def _names(groups: list[tuple[Path, ...]]) -> list[str]:
