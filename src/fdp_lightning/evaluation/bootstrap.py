@@ -21,6 +21,8 @@ from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
 from fdp_lightning.evaluation.predictions import class_indices
 
 LEVEL = 0.95
+# At 10,000 the Monte-Carlo error of a bound is a tenth of a point or less, and p-values go down to 2e-4.
+RESAMPLES = 10_000
 # Drawing stops here: below one usable resample in fifty the table cannot carry an interval.
 MAX_ROUNDS = 50
 
@@ -35,8 +37,7 @@ def counted(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 def subject_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """Return `counted` of each subject, shape (S, C, C) or (S, K, 2, 2), sorted by (dataset, subject).
 
-    Subjects of different datasets are different people, whatever their ids. The unit of the bootstrap stays the
-    subject where whole datasets are left out, of which there are too few to draw from.
+    Subjects of different datasets are different people, whatever their ids.
     """
     groups = predictions.groupby(["dataset", "subject"], sort=True).indices
     return np.stack([counted(predictions.iloc[rows], classes) for rows in groups.values()])
@@ -49,6 +50,9 @@ def resample(matrices: np.ndarray, resamples: int, seed: int) -> np.ndarray | No
     without clips, and a rare class would push the lower bound down by up to 1/C for no error of the model's
     (ours). Of multi-label tables the classes are each unit's two, shown and not shown: a resample has clips of
     both where the table does.
+
+    Several runs are resampled together by putting them between the axes: every draw takes the same subjects from
+    all of them, which is what makes a comparison paired.
 
     Args:
         matrices: one confusion matrix per subject, shape (S, C, C), or (S, …, C, C) for several tables at once.
@@ -76,7 +80,7 @@ def resample(matrices: np.ndarray, resamples: int, seed: int) -> np.ndarray | No
 
 
 def subject_bootstrap(
-    predictions: pd.DataFrame, classes: Sequence[str], resamples: int = 2000, seed: int = 0
+    predictions: pd.DataFrame, classes: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
     """Compute the 95 % percentile interval of every score, resampling subjects with replacement.
 
@@ -106,6 +110,9 @@ def subject_bootstrap(
 
 
 def _interval(values: np.ndarray | None) -> list[float] | None:
-    if values is None:
-        return None
+    return None if values is None else percentile_interval(values)
+
+
+def percentile_interval(values: np.ndarray) -> list[float]:
+    """Return the bounds between which the middle 95 % of resampled values, shape (R,), lie."""
     return [float(bound) for bound in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]

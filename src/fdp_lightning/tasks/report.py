@@ -15,6 +15,7 @@ from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.files import is_partial, write_atomic
@@ -94,6 +95,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     lacking = {name: plan[name] for name in ("split", "skipped_folds", "untested", "left_out") if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
+    seeds = seed_scores(run)
     faces = config.report.show_faces
     page = build_report(
         run,
@@ -103,5 +105,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
         headline=first,
     )
     Console().print(terminal_table(metrics, first))
+    if seeds:
+        Console().print(seeds_table(seeds))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics
