@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 from random_runs import CLASSES
 from scored_runs import table_of, write_run
-from sklearn.metrics import f1_score, multilabel_confusion_matrix
+from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions, subject_counts
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.evaluation.runs import find_runs, read_run
 from fdp_lightning.evaluation.summary import floors
@@ -112,21 +111,3 @@ def test_runs_are_found_at_any_depth_and_nothing_inside_them(tmp_path: Path) -> 
     write_run(tmp_path / "x" / ".seed.host.1.partial")
     assert sorted(find_runs(tmp_path)) == sorted([*made, unfinished])
     assert list(find_runs(made[0])) == [made[0]]
-
-
-def test_several_labels_per_clip_are_scored_like_scikit_learn() -> None:
-    random = np.random.default_rng(0)
-    units = ["AU1", "AU2", "AU12", "AU25"]
-    shown, guess = random.random((2, 80, 4)) < np.array([0.5, 0.2, 0.7, 0.0])
-    guess[:, 3] = False
-    names = ["+".join(name for name, on in zip(units, row, strict=True) if on) for row in shown]
-    guesses = ["+".join(name for name, on in zip(units, row, strict=True) if on) for row in guess]
-    assert "" in names
-    subjects = [f"{place // 10:02d}" for place in range(80)]
-    table = pd.DataFrame({"dataset": "d", "subject": subjects, "target": names, "prediction": guesses})
-    counts = subject_counts(table, units, multi_label=True)
-    assert counts.shape == (8, 4, 2, 2)
-    assert (counts.sum(axis=0) == multilabel_confusion_matrix(shown, guess)).all()
-    scores = {name: float(score(counts.sum(0))) for name, score in score_functions(True).items()}
-    assert scores["mean_f1"] == pytest.approx(f1_score(shown, guess, average="macro", zero_division=0))
-    assert scores["accuracy"] == pytest.approx((shown == guess).mean())

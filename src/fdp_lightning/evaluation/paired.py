@@ -14,10 +14,9 @@ from scipy.special import bdtr  # scipy.stats takes a second to import for the s
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval, resample, subject_confusions
-from fdp_lightning.evaluation.counts import Scores
-from fdp_lightning.evaluation.metrics import SCORES
-from fdp_lightning.evaluation.predictions import KEY
-from fdp_lightning.evaluation.predictions import _named as named_clips
+from fdp_lightning.evaluation.counts import Scores, score_functions
+from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.predictions import KEY, name_keys
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ def paired_bootstrap(
             raise ValueError("the paired bootstrap takes the predictions of exactly one selection of each run")
         require_same_clips(tables[0], table, classes, "the first run", f"run {place + 1}")
     counts = np.stack([subject_confusions(table, classes) for table in tables], axis=1)
-    return compare_counts(counts[:, : len(a)], counts[:, len(a) :], SCORES, resamples, seed)
+    scores = score_functions(is_multi_label(tables[0]))
+    return compare_counts(counts[:, : len(a)], counts[:, len(a) :], scores, resamples, seed)
 
 
 def compare_counts(
@@ -182,7 +182,12 @@ def require_same_clips(
             f"{name_a} and {name_b} cannot be compared pairwise: {why}. Compare runs of the same protocol, labels and "
             "options that leave clips out (data.policy, protocol.untested)."
         )
-    if classes is not None and (foreign := sorted({*b["target"], *b["prediction"]} - set(classes))):
+    if classes is None:
+        return
+    names = {*b["target"], *b["prediction"]}
+    if is_multi_label(b):
+        names = {name for text in names if text for name in text.split(JOIN)}
+    if foreign := sorted(names - set(classes)):
         raise UserError(
             f"{name_b} has other classes than {name_a} ({', '.join(foreign)}; expected {', '.join(classes)}): "
             "compare runs of the same class list."
@@ -196,11 +201,11 @@ def clip_difference(a: pd.DataFrame, b: pd.DataFrame) -> str:
         series = table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY]))
         if series.index.has_duplicates:
             twice = series.index[series.index.duplicated()].unique()
-            return f"{len(twice)} clips are there more than once: {named_clips(twice)}"
+            return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
         targets.append(series.sort_index())
     first, second = targets
     parts = [
-        f"{len(clips)} clips {what}: {named_clips(clips)}"
+        f"{len(clips)} clips {what}: {name_keys(clips)}"
         for what, clips in (
             ("only in the first", first.index.difference(second.index)),
             ("only in the second", second.index.difference(first.index)),
@@ -210,5 +215,5 @@ def clip_difference(a: pd.DataFrame, b: pd.DataFrame) -> str:
     if not parts:
         changed = first.to_numpy() != second.to_numpy()
         if changed.any():
-            parts = [f"{int(changed.sum())} clips have another target: {named_clips(first.index[changed])}"]
+            parts = [f"{int(changed.sum())} clips have another target: {name_keys(first.index[changed])}"]
     return "; ".join(parts)

@@ -146,7 +146,7 @@ def pool(
     _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
     targets = expected.set_index(KEY)["target"]
     if not targets.index.is_unique:
-        raise ValueError(f"the protocol lists clips twice: {_named(targets.index[targets.index.duplicated()])}")
+        raise ValueError(f"the protocol lists clips twice: {name_keys(targets.index[targets.index.duplicated()])}")
     for selection, part in pooled.groupby("selection"):
         _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
     return pooled.sort_values(
@@ -167,20 +167,20 @@ def _compare(part: pd.DataFrame, targets: pd.Series, where: str) -> None:
     for what, clips in problems.items():
         if len(clips):
             raise UserError(
-                f"{where}: {len(clips)} of {len(targets)} clips {what}: {_named(clips)}. "
+                f"{where}: {len(clips)} of {len(targets)} clips {what}: {name_keys(clips)}. "
                 "Delete the folders of these subjects' folds and run them again."
             )
     changed = part["target"].to_numpy() != targets.reindex(found).to_numpy()
     if changed.any():
         row = part[changed].iloc[0]
         raise UserError(
-            f"{where}: the target differs from the protocol's for {_named(found[changed])} (the first has "
+            f"{where}: the target differs from the protocol's for {name_keys(found[changed])} (the first has "
             f"'{row['target']}', the protocol '{targets[found[changed][0]]}'). "
             "The annotations or the protocol changed since: delete these folds' folders and run them again."
         )
 
 
-def _named(clips: pd.MultiIndex) -> str:
+def name_keys(clips: pd.MultiIndex) -> str:
     names = [f"{dataset}/{subject}/{clip}@{onset}" for dataset, subject, clip, onset in clips[:NAMED_AT_MOST]]
     more = len(clips) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
@@ -254,7 +254,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str) -> None:
         rows = np.flatnonzero(~np.asarray(kept, dtype=bool))
         if len(rows):
             row = frame.iloc[rows[0]]
-            clip = _named(pd.MultiIndex.from_frame(frame.iloc[rows[:1]][KEY]))
+            clip = name_keys(pd.MultiIndex.from_frame(frame.iloc[rows[:1]][KEY]))
             raise UserError(
                 f"{source}: {broken} in {len(rows)} of {len(frame)} rows; the first is row {rows[0] + 1}, "
                 f"clip {clip} (target '{row['target']}', prediction '{row['prediction']}', "

@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import Scores, score_functions, subject_counts
+from fdp_lightning.evaluation.bootstrap import subject_confusions
+from fdp_lightning.evaluation.counts import Scores, score_functions
+from fdp_lightning.evaluation.metrics import support, unit_support
+from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
-from fdp_lightning.evaluation.summary import floors
+from fdp_lightning.evaluation.summary import floors, unit_floors
 from fdp_lightning.files import is_partial
 
 TOLERANCE = 1e-9
@@ -51,7 +54,7 @@ class Run:
     @property
     def multi_label(self) -> bool:
         """Whether a clip can show several labels (action units)."""
-        return bool(self.metrics.get("multi_label", False))
+        return is_multi_label(self.parts["last"])
 
     @property
     def functions(self) -> Scores:
@@ -60,8 +63,8 @@ class Run:
 
     @cached_property
     def counts(self) -> dict[str, np.ndarray]:
-        """Selection → counts per subject, shape (S, …); see `counts.subject_counts`."""
-        return {name: subject_counts(part, self.classes, self.multi_label) for name, part in self.parts.items()}
+        """Selection → counts per subject, shape (S, …); see `bootstrap.subject_confusions`."""
+        return {name: subject_confusions(part, self.classes) for name, part in self.parts.items()}
 
     def scores(self, selection: str) -> dict[str, float]:
         """The pooled scores of a selection, from predictions.csv."""
@@ -70,10 +73,11 @@ class Run:
 
     @property
     def floors(self) -> dict[str, dict[str, Any]]:
-        """What knowing nothing gets; those of several labels per clip are read from metrics.json."""
+        """What knowing nothing gets."""
+        table = self.counts["last"].sum(axis=0)
         if self.multi_label:
-            return dict(self.metrics.get("floors", {}))
-        return floors(self.counts["last"].sum(axis=(0, 2)), self.classes)
+            return unit_floors(unit_support(table), len(self.parts["last"]), self.classes)
+        return floors(support(table), self.classes)
 
 
 def read_run(folder: Path) -> Run:
