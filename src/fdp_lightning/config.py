@@ -16,6 +16,9 @@ _REPOSITORY = _PACKAGE.parents[1] / "conf"
 CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
 """The wheel carries conf/ inside the package; a checkout has it at its top level."""
 
+PUBLISHED = _PACKAGE / "published.csv" if _INSTALLED.is_dir() else _PACKAGE.parents[1] / "experiments" / "published.csv"
+"""The published numbers that `task=compare` puts beside runs; they travel as conf/ does."""
+
 
 @dataclass
 class LosoOptions:
@@ -69,13 +72,26 @@ class CheckDataOptions:
 
 
 @dataclass
+class CompareOptions:
+    """What `task=compare` puts beside the runs, and where its tables go."""
+
+    output: str = "compare"
+    """The folder of compare.html, compare.csv and compare.tex."""
+    baseline: str | None = None
+    """The run or variant folder the others are tested against; null: the first of `runs`."""
+    published: str | None = "shipped"
+    """A CSV of published numbers (columns: experiments/published.csv); shipped: that file itself; null: none."""
+
+
+@dataclass
 class Root:
     """The root of every configuration; groups fill the fields of type Any."""
 
     task: str = "loso"
     seed: int = 0
     fold: str | None = None
-    runs: str = "runs"
+    runs: Any = "runs"
+    """The folder above all run folders; `task=compare` also takes a list of run folders or of folders above them."""
     run: str | None = None
     corrections: str = "official"
     """Known errors of the annotations: official, corrected or none (src/fdp_lightning/data/corrections.py)."""
@@ -89,6 +105,7 @@ class Root:
     report: ReportOptions = field(default_factory=ReportOptions)
     convert: ConvertOptions = field(default_factory=ConvertOptions)
     check_data: CheckDataOptions = field(default_factory=CheckDataOptions)
+    compare: CompareOptions = field(default_factory=CompareOptions)
 
 
 def register_schema() -> None:

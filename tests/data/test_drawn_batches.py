@@ -145,3 +145,12 @@ def test_blends_and_frames_at_random_are_read_in_colour_too(coloured, clips):
     for sampling in (Sampling(30, short="interpolate"), RANDOM):
         dataset = ClipDataset(coloured, rows, np.zeros(len(rows), int), none, sampling, training=True)
         assert dataset[1]["frames"].shape == (sampling.frames, 3, 32, 32)
+
+
+def test_key_frames_in_colour_are_as_stored(coloured, clips):
+    data = module(coloured.folder, clips)
+    frames, numbers = data.test_set.key_frames()
+    row = coloured.rows(data.test_clips)[0]
+    places = [coloured.frame_numbers(row).tolist().index(number) for number in numbers[0]]
+    np.testing.assert_array_equal(frames[0], coloured.read(row, np.array(places)))
+    assert frames.shape[1:] == (3, 32, 32, 3)

@@ -9,6 +9,7 @@ from hydra.utils import get_class
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.clips import KEY, clip_table
 from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.synthetic.action_units import CASME2_EMOTIONS
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.build import settings
 
@@ -67,7 +68,8 @@ def published(built: Protocol) -> pd.DataFrame:
     return clip_table(rows.assign(dataset=built.dataset, onset=range(len(rows)), offset=9999))
 
 
-PUBLISHED = [path for path in FILES if path.stem not in ("cd6me", "fourdme_5c", "synthetic_5c", "synthetic_samm_5c")]
+UNPUBLISHED = ("cd6me", "fourdme_5c", "synthetic_5c", "synthetic_au", "synthetic_samm_5c")
+PUBLISHED = [path for path in FILES if path.stem not in UNPUBLISHED]
 COUNTS = {
     "casme": (189, 18), "casme2_3c": (150, 24), "casme2_3c_156": (156, 25), "casme2_3c_156_2014": (156, 25),
     "casme2_3c_2014": (147, 24), "casme2_5c_246": (246, 26), "casme2_5c_247": (247, 26), "casme2_5c_249": (249, 26),
@@ -237,11 +239,18 @@ def test_a_part_that_does_not_fit_is_refused(parts, named):
         composite(parts=parts)
 
 
+def test_the_synthetic_units_are_all_that_its_layout_draws():
+    drawn = {unit for emotion in CASME2_EMOTIONS for _, units in emotion.combinations for unit in units}
+    built = load(next(path for path in FILES if path.stem == "synthetic_au"))
+    assert {int(label) for labels in built.classes.values() for label in labels} == drawn
+    assert [f"AU{labels[0]}" for labels in built.classes.values()] == built.class_names
+
+
 def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays():
-    clips = table(happiness=4).assign(action_units=["6+L12", "12", "?", "4or7"])
+    clips = table(happiness=6).assign(action_units=["6+L12", "12", "?", "4or7", "4?", ""])
     options = {"column": "action_units", "classes": {"AU6": [6], "AU12": [12], "AU4": [4]}}
-    built = protocol(**options, expected={"clips": 4, "classes": {"AU6": 1, "AU12": 2, "AU4": 0}})
-    assert built.apply(clips)["target"].tolist() == ["AU6+AU12", "AU12", "", ""]
+    built = protocol(**options, expected={"clips": 6, "classes": {"AU6": 1, "AU12": 2, "AU4": 1}})
+    assert built.apply(clips)["target"].tolist() == ["AU6+AU12", "AU12", "", "", "AU4", ""]
 
 
 def test_what_is_annotated_and_in_no_class_is_named_when_clips_are_missing():
@@ -277,6 +286,10 @@ def test_what_is_in_no_objective_class_is_named_by_that_and_not_by_its_emotion()
         ({"untested": None}, "protocol.untested"),
         ({"expected": {"clip": 7}}, "protocol.expected"),
         ({"expected": None}, "protocol.expected"),
+        ({"column": "action_units", "classes": {"AU6+AU12": [6], "AU4": [4]}}, r"'AU6\+AU12' cannot be the name"),
+        ({"column": "action_units", "classes": {"": [6]}}, "'' cannot be the name"),
+        ({"column": "action_units", "classes": {"AU6": ["AU6"]}}, "'AU6' is no action unit"),
+        ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is no action unit"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
     ],
     ids=[
@@ -291,6 +304,10 @@ def test_what_is_in_no_objective_class_is_named_by_that_and_not_by_its_emotion()
         "no subjects",
         "count misspelt",
         "no counts",
+        "unit that looks like two",
+        "unit without a name",
+        "unit that is no number",
+        "unit that is none",
         "class misspelt",
     ],
 )

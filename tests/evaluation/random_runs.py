@@ -52,8 +52,33 @@ def make_predictions(
     return pd.DataFrame(rows)
 
 
-def make_run(run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size: int = 16, **options: object) -> Path:
-    """Write a whole run folder; returns it."""
+def make_run(
+    run: Path,
+    subjects: int = 4,
+    clips: int = 5,
+    epochs: int = 6,
+    size: int = 16,
+    colour: bool = False,
+    exact: bool = False,
+    inner: bool = False,
+    **options: object,
+) -> Path:
+    """Write a whole run folder.
+
+    Args:
+        run: the folder.
+        subjects: one fold each.
+        clips: of each subject.
+        epochs: of the curves.
+        size: of the images.
+        colour: whether the key frames are in colour.
+        exact: whether the true dynamic images are the exact ARP of the input, as they are by default.
+        inner: whether there are curves of inner subjects.
+        options: of `make_predictions`.
+
+    Returns:
+        The folder.
+    """
     table = make_predictions(subjects, clips, **options)  # type: ignore[arg-type]
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
     random = np.random.default_rng(1)
@@ -73,12 +98,21 @@ def make_run(run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size
                 "train/rank_loss": 0.6 * decay + 0.1 + noise(0.02),
                 "train/dynamic_image_loss": 0.02 * decay + 0.004 + noise(0.0006),
                 "train/kendall_tau": 0.95 * (1 - decay) + noise(0.02),
+                **(
+                    {
+                        "inner/loss": 2.9 * decay + 0.8 + noise(0.15),
+                        "inner/accuracy": 0.2 + 0.3 * (1 - decay) + noise(0.06),
+                    }
+                    if inner
+                    else {}
+                ),
+                "test/loss": 2.8 * decay + 0.9 + noise(0.15),
                 "test/accuracy": 0.2 + 0.35 * (1 - decay) + noise(0.05),
                 "test/uf1": 0.15 + 0.3 * (1 - decay) + noise(0.05),
                 "test/kendall_tau": 0.7 * (1 - decay) + noise(0.06),
             }
         ).to_csv(folder / "curves.csv", index=False)
-        (folder / "fold.json").write_text("{}")
+        (folder / "fold.json").write_text(json.dumps({"fold": name, "seconds": 61.5}))
         last = part[part["selection"] == "last"]
         n, t = len(last), 8
         frames = last["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
@@ -87,6 +121,7 @@ def make_run(run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size
         true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
         np.savez_compressed(
             folder / "outputs.npz",
+            dataset=last["dataset"].to_numpy(dtype="U"),
             subject=last["subject"].to_numpy(dtype="U"),
             clip=last["clip"].to_numpy(dtype="U"),
             onset=last["onset"].to_numpy(),
@@ -96,12 +131,26 @@ def make_run(run: Path, subjects: int = 4, clips: int = 5, epochs: int = 6, size
             apex=np.where(random.random(n) < 0.2, np.nan, frames[:, 0] + random.uniform(12, 28, n)),
             true_dynamic_image=true,
             dynamic_image=((true + true.mean(0)) / 2).astype(np.float32),
+            arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
+            mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
+            key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
+            key_frame_numbers=frames[:, [0, 4, 7]],
         )
     expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
     pooled = pool(folds, expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)
     write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))
     (run / "config.yaml").write_text("command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n")
-    versions = {"revision": "0123abc", "python": "3.11", "torch": "2.15.0", "threads": 2, "seconds": 412.5}
+    versions = {
+        "command": "python -m fdp_lightning +experiment=synthetic_loso seed=42",
+        "git_revision": "0123abc",
+        "python": "3.11.2",
+        "fdp-lightning": "0.1.0",
+        "torch": "2.15.0",
+        "processor": "A Processor",
+        "cores": "2",
+        "started": "2026-01-02T03:04:05+00:00",
+        "seconds": 412.5,
+    }
     (run / "environment.json").write_text(json.dumps(versions))
     return run

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from random_runs import make_run
 from scipy.stats import kendalltau
@@ -23,13 +24,13 @@ from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 
-SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "origin"]
+SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin"]
 
 
 class Page(HTMLParser):
     """Collects what a browser would load, and complains about tags that do not match."""
 
-    VOID = ("meta", "img", "br", "hr", "link")
+    VOID = ("meta", "img", "br", "wbr", "hr", "link")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -79,7 +80,8 @@ def test_page_is_self_contained_and_whole(run: Path) -> None:
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
     assert not page.unlabelled
     assert page.tags.count("svg") == 1 + 6 + 3  # overview; quantities; classes
-    assert page.tags.count("img") == 2 * 2 * 3
+    wrong = pd.read_csv(run / "predictions.csv").query("selection == 'last' and target != prediction")
+    assert page.tags.count("img") == 4 * 2 * 3 + 3 * min(8, len(wrong))
 
 
 def test_numbers_are_those_of_metrics(run: Path) -> None:
@@ -165,7 +167,8 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_gallery_ignores_the_predictions(run: Path) -> None:
-    pictures = re.findall(r'alt="[^"]*"', _text(run, show_faces=True))
+    pictures = re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True))
+    assert len(pictures) == 4 * 2 * 3
     table = (run / "predictions.csv").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     frame, classes = read_predictions(run / "predictions.csv")
@@ -173,7 +176,7 @@ def test_gallery_ignores_the_predictions(run: Path) -> None:
     write_predictions(run / "predictions.csv", frame, classes)
     write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
     assert (run / "predictions.csv").read_text() != table
-    assert re.findall(r'alt="[^"]*"', _text(run, show_faces=True)) == pictures
+    assert re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True)) == pictures
 
 
 def test_missing_parts_are_said(run: Path) -> None:

@@ -26,8 +26,9 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
 
     read = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
     assert read == metrics == summarise(*read_predictions(tmp_path / "predictions.csv"), "casme2_5c_246", ["024"])
-    facts = "protocol split classes n_clips n_subjects skipped_folds untested left_out caveats"
+    facts = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out caveats"
     assert list(read) == [*facts.split(), "selections", "optimism_gap", "floors"]
+    assert read["multi_label"] is False
     assert (read["n_clips"], read["n_subjects"]) == (60, 6)
     assert list(read["selections"]) == ["last", "inner", "oracle"]
     assert list(read["selections"]["last"]) == ["accuracy", "uf1", "uar", "weighted_f1", "ci95", "confusion"]

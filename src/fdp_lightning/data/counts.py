@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, name_clips
+from fdp_lightning.data.targets import is_multi_label, names_of
 from fdp_lightning.errors import UserError
 
 _COUNTS = {"clips", "subjects", "classes", "splits", "datasets"}
@@ -17,8 +18,7 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], multi_label: bool = 
 
     A subject is one of its dataset: two that share a name are two.
     """
-    targets = chosen["target"].str.split("+").explode() if multi_label else chosen["target"]
-    found = targets.value_counts()
+    found = names_of(chosen["target"], multi_label).value_counts()
     return {
         "clips": len(chosen),
         "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
@@ -61,7 +61,8 @@ class Expected:
             column: that names the class, see `protocol.Protocol`.
         """
         classes: Mapping[str, int] = self.counts.get("classes", {})
-        found = count(chosen, list(classes), multi_label=column == "action_units")
+        multi_label = is_multi_label(column)
+        found = count(chosen, list(classes), multi_label)
         lines = [
             f"{name}: {self.counts[name]} expected, {found[name]} found"
             for name in ("clips", "subjects")
@@ -71,9 +72,10 @@ class Expected:
         for name, expected in classes.items():
             if found["classes"][name] != expected:
                 short = short or found["classes"][name] < expected
-                members = chosen[chosen["target"] == name]
-                names = f" ({name_clips(members, most=400)})" if len(members) else ""
-                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found{names}")
+                names = names_of(chosen["target"], multi_label)
+                members = chosen.loc[names.index[names == name]]
+                named = f" ({name_clips(members, most=400)})" if len(members) else ""
+                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found{named}")
         by_dataset = chosen["dataset"].value_counts()
         for name, expected in self.counts.get("datasets", {}).items():
             if by_dataset.get(name, 0) != expected:

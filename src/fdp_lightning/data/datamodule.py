@@ -17,6 +17,7 @@ from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.data.targets import class_counts, target_numbers
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
@@ -25,7 +26,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     Args:
         store: of aligned clips.
         rows: the store's rows, shape (n,).
-        targets: class numbers, shape (n,).
+        targets: from `target_numbers`, shape (n,) or multi-label (n, k).
         apexes: from `apex_numbers`, shape (n,).
         sampling: of each clip's frames.
         augmentation: applied to each clip, or None.
@@ -36,7 +37,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`),
         `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
         `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
-        `target` (class number) and `index` (place in `rows`).
+        `target`, a class number or multi-label (k,), and `index` (place in `rows`).
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             "frames": self._values(clip),
             "frame_number": torch.from_numpy(numbers).float(),
             "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
-            "target": torch.tensor(int(self._targets[index])),
+            "target": torch.as_tensor(self._targets[index]),
             "index": torch.tensor(index),
         }
 
@@ -97,6 +98,20 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             "apex": torch.from_numpy(self._apexes).float(),
             "target": torch.from_numpy(self._targets),
         }
+
+    def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each clip the first, the nearest to the apex (the middle one, where it is unknown) and the last frame.
+
+        Returns:
+            The frames as stored, among the fixed ones that the model sees: uint8, shape (n, 3, h, w) or
+            (n, 3, h, w, 3); and their frame numbers, shape (n, 3).
+        """
+        n, t = self.frame_numbers.shape
+        distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))
+        middle = np.where(np.isnan(self._apexes), t // 2, distance.argmin(axis=1))
+        clips = np.arange(n)[:, None]
+        places = np.stack([np.zeros(n, np.int64), middle, np.full(n, t - 1)], axis=1)
+        return self._clips[clips, places], self.frame_numbers[clips, places]
 
     def _values(self, frames: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(frames)
@@ -163,6 +178,7 @@ class FoldDataModule(L.LightningDataModule):
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
             maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
             on one another, and no single clip could be predicted so: only to reproduce.
+        multi_label: a clip's `target` names any number of classes, see targets.py.
     """
 
     def __init__(
@@ -177,14 +193,14 @@ class FoldDataModule(L.LightningDataModule):
         workers: int = 0,
         seed: int = 0,
         normalisation: str = "training",
+        multi_label: bool = False,
     ) -> None:
         super().__init__()
         check_normalisation(normalisation)
         sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
-        number = {name: i for i, name in enumerate(classes)}
         rows = opened.rows(clips)
-        targets = clips["target"].map(number).to_numpy(dtype=np.int64)
+        targets = target_numbers(clips["target"], classes, multi_label)
         train, inner, test = list(fold.train_rows), list(fold.inner_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
         self.train_set = ClipDataset(
@@ -200,7 +216,7 @@ class FoldDataModule(L.LightningDataModule):
                 if one is not None:
                     one.normalise_by_itself()
             self.statistics = Statistics(mean=0.0, std=1.0)
-        self.class_counts = np.bincount(targets[train], minlength=len(classes)).tolist()
+        self.class_counts = class_counts(targets[train], len(classes))
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from fdp_lightning.data.action_units import parse
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.counts import Expected
 from fdp_lightning.data.splits import SPLITS, owners
+from fdp_lightning.data.targets import JOIN, is_multi_label
 from fdp_lightning.errors import UserError
 
 COLUMNS = ("emotion", "objective", "action_units")
@@ -25,7 +26,10 @@ class Protocol:
         dataset: the name of the dataset it is made for.
         labels: the annotation release, e.g. '2014'; None: the dataset's default.
         column: 'emotion', 'objective' or 'action_units', the column that names the class. By action units a clip may
-            be of several classes or none (multi-label); its target is their names joined by '+'.
+            be of several classes or none (multi-label); its target is their names joined by '+'. Units with a
+            question mark ('4?') count as shown, those of which one is meant ('4or7') do not, as neither is known;
+            sides and intensities make no difference. A clip without a unit of the protocol stays, as one that shows
+            none, also where its cell is blank.
         classes: class → the labels merged into it, in the order of the predictions' columns.
         include: clips on disk without a label ('subject/clip') → the label they are given.
         exclude: clips ('subject/clip') left out by name.
@@ -77,6 +81,8 @@ class Protocol:
                 f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
                 f"found {self.untested!r}"
             )
+        if self.multi_label:
+            self._check_units()
         for part in self.part_protocols().values():
             if self.class_names != part.class_names:
                 raise UserError(
@@ -93,7 +99,7 @@ class Protocol:
     @property
     def multi_label(self) -> bool:
         """Whether a clip may be of several classes at once."""
-        return self.column == "action_units"
+        return is_multi_label(self.column)
 
     def part_protocols(self) -> dict[str, "Protocol"]:
         """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
@@ -185,7 +191,20 @@ class Protocol:
     def _units(self, cell: str) -> str:
         """The classes of a cell of action units, joined by '+'; '' where it has none of them."""
         shown = {str(number) for number in parse(cell).numbers}
-        return "+".join(name for name, labels in self.classes.items() if shown & {str(label) for label in labels})
+        return JOIN.join(name for name, labels in self.classes.items() if shown & {str(label) for label in labels})
+
+    def _check_units(self) -> None:
+        """Raise UserError if a name could not be told from two joined ones, or a label is no action unit."""
+        if joined := [name for name in self.class_names if JOIN in name or not name]:
+            raise UserError(
+                f"protocol.classes of {self.name}: '{joined[0]}' cannot be the name of an action unit, because clips "
+                f"with several are written with a {JOIN} between them. Expected a name such as AU12"
+            )
+        labels = [str(label) for labels in self.classes.values() for label in labels]
+        if unread := [label for label in labels if not (label.isascii() and label.isdigit() and 0 < int(label) < 100)]:
+            raise UserError(
+                f"protocol.classes of {self.name}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
+            )
 
     def _require_named(self, clips: pd.DataFrame) -> None:
         """Raise UserError if `exclude` or `untested` names what is not annotated."""

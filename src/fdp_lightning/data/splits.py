@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.data.targets import names_of
 from fdp_lightning.errors import UserError
 
 SPLITS = ("loso", "kfold", "lodo", "fixed")
@@ -28,7 +29,13 @@ class Fold:
     inner_rows: tuple[int, ...] = ()
 
 
-def make_folds(clips: pd.DataFrame, split: str = "loso", untested: Collection[str] = (), folds: int = 5) -> list[Fold]:
+def make_folds(
+    clips: pd.DataFrame,
+    split: str = "loso",
+    untested: Collection[str] = (),
+    folds: int = 5,
+    multi_label: bool = False,
+) -> list[Fold]:
     """The folds of a protocol.
 
     Args:
@@ -36,6 +43,7 @@ def make_folds(clips: pd.DataFrame, split: str = "loso", untested: Collection[st
         split: of `SPLITS`.
         untested: see `leave_one_subject_out`; of no other split.
         folds: of `kfold`.
+        multi_label: see `grouped_k_fold`.
 
     Raises:
         UserError: the clips cannot be split so.
@@ -45,7 +53,7 @@ def make_folds(clips: pd.DataFrame, split: str = "loso", untested: Collection[st
     if split == "loso":
         return leave_one_subject_out(clips, untested)
     if split == "kfold":
-        return grouped_k_fold(clips, folds)
+        return grouped_k_fold(clips, folds, multi_label)
     return leave_one_dataset_out(clips) if split == "lodo" else published_split(clips)
 
 
@@ -75,7 +83,7 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     return folds
 
 
-def grouped_k_fold(clips: pd.DataFrame, folds: int) -> list[Fold]:
+def grouped_k_fold(clips: pd.DataFrame, folds: int, multi_label: bool = False) -> list[Fold]:
     """`folds` folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
     By scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
@@ -83,6 +91,8 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int) -> list[Fold]:
     Args:
         clips: the protocol's clip table with its class in `target`.
         folds: k, from 2 to the number of subjects.
+        multi_label: `target` names any number of classes. A clip then counts once for each of them, and one that
+            shows none counts as one of that kind (ours).
 
     Raises:
         UserError: there are fewer subjects than folds.
@@ -93,16 +103,19 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int) -> list[Fold]:
     subjects = owner.nunique()
     if not 2 <= folds <= subjects:
         raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the subjects there are")
-    classes = clips["target"].astype("category").cat.codes.to_numpy()
+    # One row for each class of a clip: the splitter sees whose it is, and subjects stay whole.
+    names = names_of(clips["target"].reset_index(drop=True), multi_label)
+    of_row = owner.iloc[names.index].to_numpy()
+    classes = names.astype("category").cat.codes.to_numpy()
     if np.bincount(classes).max() < folds:  # no class reaches into every fold: there is nothing to spread evenly
         classes = np.zeros_like(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds: they go where they can
-        held_out = [test for _, test in StratifiedGroupKFold(folds).split(clips, classes, owner)]
+        held_out = [test for _, test in StratifiedGroupKFold(folds).split(classes, classes, of_row)]
     digits = len(str(folds))
-    names = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
-    masks = [np.isin(np.arange(len(clips)), test) for test in held_out]
-    made = [_fold(name, mask) for name, mask in zip(names, masks, strict=True)]
+    titles = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
+    masks = [np.isin(np.arange(len(clips)), names.index[test]) for test in held_out]
+    made = [_fold(title, mask) for title, mask in zip(titles, masks, strict=True)]
     _assert_partition(made, owner, np.ones(len(clips), dtype=bool))
     return made
 

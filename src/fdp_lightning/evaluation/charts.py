@@ -61,7 +61,9 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
     def draw(axes: "Axes") -> None:
         for name, line in curves.items():
             colour, dash = LINES.get(name, (QUIET, ":"))
-            axes.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.12, linewidth=0)
+            for edge in ("low", "high"):  # the band alone is too faint for weak eyes
+                axes.plot(line["epoch"], line[edge], color=colour, linestyle=dash, linewidth=0.6, alpha=0.75)
             axes.plot(line["epoch"], line["mean"], color=colour, linestyle=dash, label=name)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -100,12 +102,13 @@ def rank_chart(
     return _svg(draw, label)
 
 
-def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup:
+def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_names: Mapping[str, str]) -> Markup:
     """Draw the headline with its intervals over the floors, one row per score.
 
     Args:
         metrics: metrics.json.
         names: the scores' printed names, by key.
+        floor_names: the floors' printed names, by key.
     """
     last, oracle, floors = (
         metrics["selections"]["last"],
@@ -122,13 +125,11 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup
                     [row, row],
                     color=ACCENT,
                     linewidth=3.5,
-                    alpha=0.45,
+                    alpha=0.65,
                     solid_capstyle="butt",
                 )
-        marks = [
-            ("chance", floors["chance"], QUIET, "|"),
-            ("majority class", floors["majority"], SECOND, "|"),
-        ]
+        looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
+        marks = [(floor_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))
@@ -155,13 +156,12 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Markup
 
 
 def image_uri(image: np.ndarray) -> str:
-    """Encode a grey image, shape (h, w), values in [0, 1], as a PNG data URI."""
-    from matplotlib.image import imsave
+    """Encode an image as a PNG data URI: grey, shape (h, w), or in colour, (h, w, 3); values in [0, 1], or uint8."""
+    from PIL import Image
 
+    pixels = image if image.dtype == np.uint8 else (255 * np.nan_to_num(image).clip(0, 1)).round().astype(np.uint8)
     stream = io.BytesIO()
-    # The version of matplotlib in the file would make equal images differ.
-    plain: Any = {"Software": None}
-    imsave(stream, np.nan_to_num(image), cmap="gray", vmin=0, vmax=1, format="png", metadata=plain)
+    Image.fromarray(pixels).save(stream, format="png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 

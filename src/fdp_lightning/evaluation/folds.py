@@ -1,12 +1,13 @@
 """What the folds of a run left for the report: training curves and outputs of the held-out clips."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.files import is_partial
 
 OUTPUTS = (
@@ -20,6 +21,11 @@ OUTPUTS = (
     "true_dynamic_image",
     "dynamic_image",
 )
+# Folds of before these were kept lack them. `mean_training_image` is one per fold, shape (F, h, w), and `fold` says
+# which is a clip's.
+COMPARED = ("arp_of_input", "mean_training_image")
+# What a file that is cut off, of another kind, pickled, or without an array raises.
+UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
 # Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
 FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 
@@ -65,11 +71,12 @@ def read_curves(run: Path) -> tuple[Curves, str]:
 
 
 def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
-    """Join folds/*/outputs.npz, clips sorted by (fold, subject, clip, onset).
+    """Join folds/*/outputs.npz, clips sorted by (fold, dataset, subject, clip, onset).
 
     Returns:
-        The arrays of `OUTPUTS`, n clips long; and a sentence on what they are of, or on why there are none.
-        Files that could not be read are named.
+        The arrays of `OUTPUTS` and `dataset` ('' where the file does not say it), n clips long, with those of
+        `COMPARED` and `fold` if every fold has them; and a sentence on what they are of, or on why there are
+        none. Files that could not be read are named.
     """
     parts: list[dict[str, np.ndarray]] = []
     bad: list[str] = []
@@ -77,10 +84,8 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                part = {name: arrays[name] for name in OUTPUTS}
-            order = np.lexsort((part["onset"], part["clip"], part["subject"]))
-            parts.append({name: values[order] for name, values in part.items()})
-        except (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
+                parts.append(_of_fold(arrays))
+        except UNREADABLE as error:
             bad.append(f"{path.parent.name} ({error})")
     note = f"Could not be read: {', '.join(bad)}." if bad else ""
     shapes = {(part["rank_scores"].shape[1:], part["dynamic_image"].shape[1:]) for part in parts}
@@ -89,8 +94,48 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
     if not parts:
         return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
     folds = len(_finished(run, "predictions.csv"))
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
+    names = ["dataset", *OUTPUTS]
+    if all(name in part for part in parts for name in COMPARED):
+        names += COMPARED
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    joined["fold"] = np.repeat(np.arange(len(parts)), [len(part["clip"]) for part in parts])
     return joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip()
+
+
+def _of_fold(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    part = {name: arrays[name] for name in OUTPUTS}
+    part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
+    if "arp_of_input" in arrays:
+        part["arp_of_input"] = arrays["arp_of_input"]
+    order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))
+    part = {name: values[order] for name, values in part.items()}
+    if "mean_training_image" in arrays:
+        part["mean_training_image"] = arrays["mean_training_image"][None]
+    return part
+
+
+def read_key_frames(
+    run: Path, fold: str, key: tuple[str, str, str, int]
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Read the three key frames of one held-out clip, which no other array of its fold is loaded for.
+
+    Args:
+        run: the run folder.
+        fold: the fold that held the clip out.
+        key: dataset, subject, clip, onset.
+
+    Returns:
+        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN
+        where unknown; or None where the fold does not keep them or cannot be read.
+    """
+    try:
+        with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:
+            names = ("dataset", "subject", "clip", "onset")
+            same = [arrays[name] == part for name, part in zip(names, key, strict=True)]
+            (row,) = np.flatnonzero(np.logical_and.reduce(same))
+            return arrays["key_frames"][row], arrays["key_frame_numbers"][row], float(arrays["apex"][row])
+    except UNREADABLE:
+        return None
 
 
 def _finished(run: Path, name: str) -> list[Path]:
@@ -131,12 +176,16 @@ def kendall_tau(scores: np.ndarray) -> float:
     return float(signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
 
 
-def class_rank_scores(outputs: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, float]:
-    """Average one class's standardised scores on an even grid, shape (T,), and their order against time.
+def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -> np.ndarray:
+    """The rows whose target is the class, or, multi-label, names it among others."""
+    return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
+
+
+def class_rank_scores(outputs: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Average the standardised scores of a class's rows on an even grid, shape (T,), and their order against time.
 
     The order is Kendall's tau of score against frame, mean over clips; NaN if no clip has different scores.
     """
-    rows = np.flatnonzero(outputs["target"] == name)
     grid = np.linspace(0, 1, outputs["rank_scores"].shape[1])
     scores = [standardised(outputs["rank_scores"][row]) for row in rows]
     places = [frame_positions(outputs["frames"][row]) for row in rows]

@@ -3,6 +3,9 @@
 A confusion matrix holds counts, row = target, column = prediction, shape (..., C, C). Its classes are the
 protocol's, whether or not they occur in the table. 0/0 counts as 0 throughout, and a class that no clip has
 stays in the means with recall and F1 of 0: scikit-learn's numbers with `labels=range(C), zero_division=0`.
+
+Of multi-label predictions each of K units has a matrix of its own, [[TN, FP], [FN, TP]], shape (..., K, 2, 2). The
+functions named `unit_…` score these, and the same holds for them.
 """
 
 from collections.abc import Callable
@@ -82,6 +85,61 @@ SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "uar": uar,
     "weighted_f1": weighted_f1,
 }
+
+
+def unit_confusions(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Count for each unit over the clips which show it and for which it is predicted.
+
+    Args:
+        target: bool, shape (n, K).
+        prediction: bool, shape (n, K).
+
+    Returns:
+        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]].
+
+    Raises:
+        ValueError: the shapes differ, or the values are no booleans: probabilities would be counted as shown.
+    """
+    target, prediction = np.asarray(target), np.asarray(prediction)
+    if target.shape != prediction.shape or target.ndim != 2 or {target.dtype, prediction.dtype} != {np.dtype(bool)}:
+        raise ValueError(f"two tables of booleans (n, K) expected: {target.shape} {target.dtype}, {prediction.shape}")
+    answers = np.stack([~prediction, prediction], axis=-1).astype(np.int64)
+    kinds = np.stack([~target, target], axis=-1).astype(np.int64)
+    return np.einsum("nki,nkj->kij", kinds, answers)
+
+
+def unit_support(matrices: np.ndarray) -> np.ndarray:
+    """Return the number of clips that show each unit, shape (..., K)."""
+    return support(matrices)[..., 1]
+
+
+def unit_precision(matrices: np.ndarray) -> np.ndarray:
+    """Return TP / (TP + FP) per unit, shape (..., K)."""
+    return precision(matrices)[..., 1]
+
+
+def unit_recall(matrices: np.ndarray) -> np.ndarray:
+    """Return TP / (TP + FN) per unit, shape (..., K)."""
+    return recall(matrices)[..., 1]
+
+
+def unit_f1(matrices: np.ndarray) -> np.ndarray:
+    """Return 2 TP / (2 TP + FP + FN) per unit, shape (..., K)."""
+    return f1(matrices)[..., 1]
+
+
+def unit_accuracy(matrices: np.ndarray) -> np.ndarray:
+    """Return the share of right decisions, a decision being one unit of one clip, shape (...)."""
+    return accuracy(np.asarray(matrices).sum(axis=-3))
+
+
+def mean_f1(matrices: np.ndarray) -> np.ndarray:
+    """Return the unweighted mean over units of 2 TP / (2 TP + FP + FN), shape (...)."""
+    return unit_f1(matrices).mean(axis=-1)
+
+
+# Every score of multi-label predictions, from matrices of shape (..., K, 2, 2).
+UNIT_SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": unit_accuracy, "mean_f1": mean_f1}
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

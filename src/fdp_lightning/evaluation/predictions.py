@@ -3,6 +3,9 @@
 Columns, in this order: dataset, subject, clip, onset, target, prediction, prob_<class>… (protocol order),
 selection, fold, seed. Names are strings always: subject '010' is neither 10 nor 8. A clip's key is (dataset,
 subject, clip, onset), because one folder of frames can hold several clips.
+
+A multi-label table (action units) has one column more behind these, `multi_label`; see multi_label.py for what it
+changes. Where targets can be '', pandas reads the file as it is with `keep_default_na=False`.
 """
 
 import csv
@@ -15,6 +18,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.multi_label import (
+    FLAG,
+    is_multi_label,
+    unit_rules,
+    unusable_names,
+)
 from fdp_lightning.files import write_atomic
 
 KEY = ["dataset", "subject", "clip", "onset"]
@@ -30,19 +39,24 @@ NAMED_AT_MOST = 8
 REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
 
 
-def columns_of(classes: Sequence[str]) -> list[str]:
+def columns_of(classes: Sequence[str], multi_label: bool = False) -> list[str]:
     """Return the table's columns, in order, for a protocol's classes."""
-    return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING]
+    return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING, *([FLAG] if multi_label else [])]
 
 
 def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return target and prediction as positions in `classes`, each of shape (n,)."""
+    """Return target and prediction as positions in `classes`, each of shape (n,); of a single-label table."""
     place = pd.Index(list(classes))
     return place.get_indexer(frame["target"]), place.get_indexer(frame["prediction"])
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame, classes: Sequence[str]) -> None:
     """Write the table atomically, floats with as many digits as their exact value needs.
+
+    Args:
+        path: of the file.
+        frame: the rows; with a column `multi_label` they are a multi-label table.
+        classes: the protocol's classes, in order.
 
     Raises:
         UserError: a row is not usable, for instance a probability of a diverged training.
@@ -56,6 +70,8 @@ def write_predictions(path: Path | str, frame: pd.DataFrame, classes: Sequence[s
 def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     """Read a table strictly; return it with the classes its columns name, in protocol order.
 
+    A multi-label table has its column `multi_label` here too: `multi_label.is_multi_label` asks for it.
+
     Raises:
         UserError: the file is missing, empty, cut off, or holds a value that the table cannot have.
     """
@@ -65,10 +81,12 @@ def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     if missing:
         raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
     classes = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
-    if not classes or header != columns_of(classes) or len(set(classes)) < len(classes):
+    multi_label = FLAG in header
+    if not classes or header != columns_of(classes, multi_label) or len(set(classes)) < len(classes):
         raise UserError(
             f"{path}: expected the columns {', '.join(LEADING)}, one {PROBABILITY}<class> per class, "
-            f"{', '.join(TRAILING)}, in this order; found {', '.join(header)}. {REBUILD}"
+            f"{', '.join(TRAILING)} and, if it is multi-label, {FLAG}, in this order; found {', '.join(header)}. "
+            f"{REBUILD}"
         )
     if not rows:
         raise UserError(f"{path}: the predictions have a header and no rows. {REBUILD}")
@@ -77,7 +95,7 @@ def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
             raise UserError(f"{path}: row {number} has {len(row)} of {len(header)} values. {REBUILD}")
     data = dict(zip(header, zip(*rows, strict=True), strict=True))
     try:
-        numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in INTEGERS}
+        numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in _integers(multi_label)}
         numbers |= {PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes}
     except ValueError as error:
         raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
@@ -86,13 +104,16 @@ def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     return table, classes
 
 
-def pool(frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def pool(
+    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], multi_label: bool = False
+) -> pd.DataFrame:
     """Join the folds' tables into the one that is scored.
 
     Args:
         frames: one table per fold, as `read_predictions` returns them.
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
+        multi_label: whether the protocol gives a clip any number of them.
 
     Returns:
         The table sorted by selection (last, inner, oracle), then by key, whatever the order of the folds.
@@ -104,7 +125,13 @@ def pool(frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequen
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
     for frame in frames:
-        if list(frame.columns) != columns_of(classes):
+        if is_multi_label(frame) != multi_label:
+            kinds = ["one class per clip", "any number of classes per clip (multi-label)"]
+            raise UserError(
+                f"The fold {frame['fold'].iloc[0]} was run with {kinds[not multi_label]}, the protocol has "
+                f"{kinds[multi_label]}. Delete its folder and run it again."
+            )
+        if list(frame.columns) != columns_of(classes, multi_label):
             raise UserError(
                 f"The fold {frame['fold'].iloc[0]} was run with other classes "
                 f"({', '.join(_classes_in(frame))}) than the protocol's ({', '.join(classes)}). "
@@ -119,7 +146,7 @@ def pool(frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequen
     _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
     targets = expected.set_index(KEY)["target"]
     if not targets.index.is_unique:
-        raise ValueError(f"the protocol lists clips twice: {_named(targets.index[targets.index.duplicated()])}")
+        raise ValueError(f"the protocol lists clips twice: {name_keys(targets.index[targets.index.duplicated()])}")
     for selection, part in pooled.groupby("selection"):
         _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
     return pooled.sort_values(
@@ -140,20 +167,20 @@ def _compare(part: pd.DataFrame, targets: pd.Series, where: str) -> None:
     for what, clips in problems.items():
         if len(clips):
             raise UserError(
-                f"{where}: {len(clips)} of {len(targets)} clips {what}: {_named(clips)}. "
+                f"{where}: {len(clips)} of {len(targets)} clips {what}: {name_keys(clips)}. "
                 "Delete the folders of these subjects' folds and run them again."
             )
     changed = part["target"].to_numpy() != targets.reindex(found).to_numpy()
     if changed.any():
         row = part[changed].iloc[0]
         raise UserError(
-            f"{where}: the target differs from the protocol's for {_named(found[changed])} (the first has "
+            f"{where}: the target differs from the protocol's for {name_keys(found[changed])} (the first has "
             f"'{row['target']}', the protocol '{targets[found[changed][0]]}'). "
             "The annotations or the protocol changed since: delete these folds' folders and run them again."
         )
 
 
-def _named(clips: pd.MultiIndex) -> str:
+def name_keys(clips: pd.MultiIndex) -> str:
     names = [f"{dataset}/{subject}/{clip}@{onset}" for dataset, subject, clip, onset in clips[:NAMED_AT_MOST]]
     more = len(clips) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
@@ -195,38 +222,53 @@ def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequen
             raise TypeError(f"column {name}: integers expected, found {frame[name].dtype}")
 
 
+def _integers(multi_label: bool) -> list[str]:
+    return [*INTEGERS, *([FLAG] if multi_label else [])]
+
+
 def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    table = frame[columns_of(classes)].reset_index(drop=True)
-    _require_types(table, STRINGS, INTEGERS)
-    kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(INTEGERS, "int64")
+    multi_label = is_multi_label(frame)
+    table = frame[columns_of(classes, multi_label)].reset_index(drop=True)
+    _require_types(table, STRINGS, _integers(multi_label))
+    kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(_integers(multi_label), "int64")
     return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
 
 
 def _check(frame: pd.DataFrame, classes: Sequence[str], source: str) -> None:
     if frame.empty:
         raise UserError(f"{source}: the predictions are empty. {REBUILD}")
+    if is_multi_label(frame) and (unusable := unusable_names(classes)):
+        raise UserError(
+            f"{source}: '{unusable[0]}' cannot be a class of a multi-label table, in which targets are the names of "
+            f"classes joined by '+'. Rename it in the protocol. {REBUILD}"
+        )
     probabilities = frame[[PROBABILITY + name for name in classes]].to_numpy()
-    finite = np.isfinite(probabilities).all(axis=1)
-    with np.errstate(invalid="ignore"):
-        sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
-        signs = (probabilities >= 0).all(axis=1)
     named = (frame[["dataset", "subject", "clip", "fold"]] != "").all(axis=1)
     rules = {
         "dataset, subject, clip and fold are not all given": named,
-        "the target is not a class": frame["target"].isin(list(classes)),
-        "the prediction is not a class": frame["prediction"].isin(list(classes)),
         f"the selection is not one of {', '.join(SELECTIONS)}": frame["selection"].isin(list(SELECTIONS)),
-        "a probability is not a finite number (did the training diverge?)": finite,
-        "a probability is negative": signs,
-        f"the probabilities do not sum to 1 (within {SUM_TOLERANCE})": sums,
+        "a probability is not a finite number (did the training diverge?)": np.isfinite(probabilities).all(axis=1),
     }
+    rules |= (unit_rules if is_multi_label(frame) else _class_rules)(frame, classes, probabilities)
     for broken, kept in rules.items():
         rows = np.flatnonzero(~np.asarray(kept, dtype=bool))
         if len(rows):
             row = frame.iloc[rows[0]]
-            clip = _named(pd.MultiIndex.from_frame(frame.iloc[rows[:1]][KEY]))
+            clip = name_keys(pd.MultiIndex.from_frame(frame.iloc[rows[:1]][KEY]))
             raise UserError(
                 f"{source}: {broken} in {len(rows)} of {len(frame)} rows; the first is row {rows[0] + 1}, "
                 f"clip {clip} (target '{row['target']}', prediction '{row['prediction']}', "
                 f"selection '{row['selection']}'; classes: {', '.join(classes)}). {REBUILD}"
             )
+
+
+def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
+    """What holds for each row of a single-label table."""
+    with np.errstate(invalid="ignore"):
+        sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+    return {
+        "the target is not a class": frame["target"].isin(list(classes)),
+        "the prediction is not a class": frame["prediction"].isin(list(classes)),
+        "a probability is negative": (probabilities >= 0).all(axis=1),
+        f"the probabilities do not sum to 1 (within {SUM_TOLERANCE})": sums,
+    }

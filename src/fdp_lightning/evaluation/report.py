@@ -1,6 +1,5 @@
 """report.html: one self-contained page for one run, made from the run's folder alone."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import charts, metrics
+from fdp_lightning.evaluation.bootstrap import counted
 from fdp_lightning.evaluation.folds import (
     Curves,
     apex_position,
@@ -17,14 +17,27 @@ from fdp_lightning.evaluation.folds import (
     frame_positions,
     read_curves,
     read_outputs,
+    rows_of,
     standardised,
 )
-from fdp_lightning.evaluation.predictions import class_indices, read_predictions
+from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
+from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
+from fdp_lightning.evaluation.report_images import dynamic_images, mistakes_shown
+from fdp_lightning.evaluation.report_units import (
+    UNIT_FLOOR_NAMES,
+    UNIT_FLOOR_NOTES,
+    UNIT_RULES,
+    UNIT_SCORE_NAMES,
+    right_decisions,
+    unit_rows,
+)
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
 SCORE_NAMES = {"accuracy": "Accuracy", "uf1": "UF1", "uar": "UAR", "weighted_f1": "Weighted F1"}
-CLIPS_PER_CLASS = {"rank": 3, "faces": 2}
+FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
+CLIPS_PER_CLASS = 3
 RULES = {
     "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
     "inner": "the epoch that is best on subjects set aside from the training subjects; this whole run "
@@ -41,7 +54,14 @@ NO_FACES = (
 )
 
 
-def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headline: str = "last") -> Path:
+def build_report(
+    run: Path,
+    title: str,
+    show_faces: bool,
+    synthetic: bool,
+    headline: str = "last",
+    seeds: Mapping[str, Any] | None = None,
+) -> Path:
     """Write report.html into a run's folder.
 
     Args:
@@ -51,6 +71,8 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
         show_faces: whether images of faces may be on the page.
         synthetic: whether to mark the page as made from synthetic data.
         headline: the selection that stands first among the scores; what follows them is of `last` always.
+        seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
+            {"last": {"uf1": {"mean": …, "sd": …}}}, "left_out": {"seed-2": why}}`; None where there are no others.
 
     Returns:
         The page's path. The same files give the same bytes.
@@ -62,34 +84,45 @@ def build_report(run: Path, title: str, show_faces: bool, synthetic: bool, headl
     summary = _read_metrics(run)
     predictions, classes = read_predictions(run / "predictions.csv")
     _require_match(run, summary, predictions, classes)
+    multi_label = is_multi_label(predictions)
+    score_names, floor_names = (UNIT_SCORE_NAMES, UNIT_FLOOR_NAMES) if multi_label else (SCORE_NAMES, FLOOR_NAMES)
     last = predictions[predictions["selection"] == "last"]
     curves, curves_note = read_curves(run)
     outputs, outputs_note = read_outputs(run)
-    environment = _read_json(run / "environment.json")
+    environment = read_json(run / "environment.json")
+    made = made_with(run, environment)
     page = _template().render(
         title=title,
         place="/".join(run.absolute().parts[-3:]),
         synthetic=synthetic,
         metrics=summary,
-        score_names=SCORE_NAMES,
-        rules=RULES,
+        multi_label=multi_label,
+        score_names=score_names,
+        floor_names=floor_names,
+        floor_notes=UNIT_FLOOR_NOTES if multi_label else _floor_notes(summary),
+        rules={name: RULES[name] for name in SELECTIONS} | UNIT_RULES if multi_label else RULES,
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
-        overview=charts.scores_chart(summary, SCORE_NAMES),
-        confusion=_confusion(summary),
-        per_class=_per_class(summary),
-        subjects=_subjects(last, several=predictions["dataset"].nunique() > 1),
+        overview=charts.scores_chart(summary, score_names, floor_names),
+        confusion=[] if multi_label else _confusion(summary),
+        per_class=unit_rows(summary) if multi_label else _per_class(summary),
+        subjects=_subjects(last, classes, several=predictions["dataset"].nunique() > 1),
         curves=_curves(curves),
         curves_note=curves_note,
-        ranks=_ranks(outputs, classes) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
+        ranks=_ranks(outputs, classes, multi_label) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
         outputs_note=outputs_note,
-        faces=_faces(outputs, classes) if outputs and show_faces else [],
+        images=dynamic_images(outputs, classes, show_faces, multi_label),
+        mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),
+        seeds=seeds,
         show_faces=show_faces,
         no_faces=NO_FACES,
-        config=_read_text(run / "config.yaml"),
+        config=read_text(run / "config.yaml"),
         environment=environment,
-        command=environment.get("command") or _command(run / "config.yaml"),
+        made=made,
+        made_sentence=sentence(made),
+        inf=float("inf"),
+        command=environment.get("command") or command_of(run / "config.yaml"),
     )
     path = run / "report.html"
     write_atomic(path, page)
@@ -112,7 +145,7 @@ def _template() -> Any:
 
 def _read_metrics(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
-    summary = _read_json(path)
+    summary = read_json(path)
     if "selections" not in summary:
         raise UserError(
             f"{path}: expected the pooled scores of a run here. Pool its folds first: task=report run={run}"
@@ -122,42 +155,14 @@ def _read_metrics(run: Path) -> dict[str, Any]:
 
 def _require_match(run: Path, summary: dict[str, Any], predictions: pd.DataFrame, classes: Sequence[str]) -> None:
     # A page half of whose numbers come from an older table would look sound.
-    table = {
-        name: metrics.confusion(*class_indices(part, classes), len(classes)).tolist()
-        for name, part in predictions.groupby("selection")
-    }
-    if list(classes) != summary["classes"] or table != {
-        name: row["confusion"] for name, row in summary["selections"].items()
-    }:
+    multi_label = is_multi_label(predictions)
+    same = list(classes) == summary["classes"] and multi_label == summary.get("multi_label", False)
+    table = {name: counted(part, classes).tolist() for name, part in predictions.groupby("selection")}
+    kept = {name: row["confusion"] for name, row in summary["selections"].items()}
+    if same and multi_label:
+        kept = {name: [matrices.get(unit) for unit in classes] for name, matrices in kept.items()}
+    if not same or table != kept:
         raise UserError(f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if not text:
-        return {}
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
-    return content
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _command(path: Path) -> str:
-    """Return the entry `command` of the configuration, or nothing."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(_read_text(path))
-    except yaml.YAMLError:  # the page shows the text either way
-        return ""
-    return str(content.get("command") or "") if isinstance(content, dict) else ""
 
 
 def _confusion(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -187,14 +192,21 @@ def _per_class(summary: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _subjects(last: pd.DataFrame, several: bool) -> list[dict[str, Any]]:
-    right = (last["target"] == last["prediction"]).groupby([last["dataset"], last["subject"]])
-    table = right.agg(["sum", "size"]).reset_index()
+def _floor_notes(summary: Mapping[str, Any]) -> dict[str, str]:
+    return {"majority": f"floor: “{summary['floors']['majority']['class']}”", "chance": "floor"}
+
+
+def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list[dict[str, Any]]:
+    right, each = (last["target"] == last["prediction"]), 1
+    if is_multi_label(last):
+        counts, each = right_decisions(last, classes)
+        right = pd.Series(counts, index=last.index)
+    table = right.groupby([last["dataset"], last["subject"]]).agg(["sum", "size"]).reset_index()
     return [
         {
             "name": f"{row.dataset} {row.subject}" if several else row.subject,
             "right": int(row.right),
-            "n": int(row.n),
+            "n": int(row.n) * each,
         }
         for row in table.rename(columns={"sum": "right", "size": "n"}).itertuples()
     ]
@@ -212,20 +224,20 @@ def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:
     ]
 
 
-def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
+def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str], multi_label: bool) -> list[dict[str, Any]]:
     panels: list[dict[str, Any]] = []
     for name in classes:
-        rows = np.flatnonzero(outputs["target"] == name)
+        rows = rows_of(outputs["target"], name, multi_label)
         if not len(rows):
             continue
-        mean, tau = class_rank_scores(outputs, name)
+        mean, tau = class_rank_scores(outputs, rows)
         clips = [
             (
                 frame_positions(outputs["frames"][row]),
                 standardised(outputs["rank_scores"][row]),
                 apex_position(outputs["frames"][row], float(outputs["apex"][row])),
             )
-            for row in rows[: CLIPS_PER_CLASS["rank"]]
+            for row in rows[:CLIPS_PER_CLASS]
         ]
         panels.append({"name": name, "n": len(rows), "tau": tau, "mean": mean, "clips": clips})
     limit = 1.1 * max((abs(clip[1]).max() for panel in panels for clip in panel["clips"]), default=1.0) or 1.0
@@ -233,19 +245,3 @@ def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[di
         label = f"Rank scores against time, class {panel['name']}"
         panel["chart"] = charts.rank_chart(panel.pop("mean"), panel.pop("clips"), limit, label)
     return panels
-
-
-def _faces(outputs: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Choose the first clips of every class in the order of their keys: no look at how well they came out."""
-    chosen = []
-    for name in classes:
-        for row in np.flatnonzero(outputs["target"] == name)[: CLIPS_PER_CLASS["faces"]]:
-            chosen.append(
-                {
-                    "class": name,
-                    "clip": f"{outputs['subject'][row]} / {outputs['clip'][row]} @ {outputs['onset'][row]}",
-                    "true": charts.image_uri(outputs["true_dynamic_image"][row]),
-                    "made": charts.image_uri(outputs["dynamic_image"][row]),
-                }
-            )
-    return chosen

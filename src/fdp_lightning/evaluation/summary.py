@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats would take a second to import
 
-from fdp_lightning.evaluation.bootstrap import subject_bootstrap
-from fdp_lightning.evaluation.metrics import SCORES, confusion, support
-from fdp_lightning.evaluation.predictions import KEY, SELECTIONS, class_indices
+from fdp_lightning.evaluation.bootstrap import counted, subject_bootstrap
+from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, support, unit_f1, unit_support
+from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.predictions import KEY, SELECTIONS
 from fdp_lightning.files import write_atomic
 
 
@@ -27,7 +28,9 @@ def summarise(
 ) -> dict[str, Any]:
     """Score pooled predictions; the result is metrics.json.
 
-    Every score of a selection comes from one confusion matrix over all its clips; no fold has a score.
+    Every score of a selection comes from one confusion matrix over all its clips; no fold has a score. Of a multi-label
+    table it is one matrix per unit: `confusion` and `f1` then hold an entry for each, and `mean_f1` stands for the
+    scores of classes.
 
     Args:
         predictions: the table `pool` returns, with `last`, usually `oracle`, and `inner` if the run chose
@@ -53,11 +56,14 @@ def summarise(
     clips = {name: sorted(part[KEY].itertuples(index=False, name=None)) for name, part in parts.items()}
     if any(listed != clips["last"] for listed in clips.values()):
         raise ValueError("the selections do not cover the same clips: pool the folds first")
-    selections = {name: _scored(part, classes) for name, part in parts.items()}
+    multi_label = is_multi_label(predictions)
+    scored, scores = (_units_scored, UNIT_SCORES) if multi_label else (_scored, SCORES)
+    selections = {name: scored(part, classes) for name, part in parts.items()}
     last, oracle = selections["last"], selections.get("oracle")
     return {
         "protocol": protocol_name,
         "split": split,
+        "multi_label": multi_label,
         "classes": list(classes),
         "n_clips": len(parts["last"]),
         "n_subjects": len(parts["last"][["dataset", "subject"]].drop_duplicates()),
@@ -66,8 +72,10 @@ def summarise(
         "left_out": {why: list(clips) for why, clips in (left_out or {}).items()},
         "caveats": list(caveats),
         "selections": selections,
-        "optimism_gap": {name: oracle[name] - last[name] for name in SCORES} if oracle else {},
-        "floors": floors(support(np.asarray(last["confusion"])), classes),
+        "optimism_gap": {name: oracle[name] - last[name] for name in scores} if oracle else {},
+        "floors": unit_floors(unit_support(counted(parts["last"], classes)), len(parts["last"]), classes)
+        if multi_label
+        else floors(support(np.asarray(last["confusion"])), classes),
     }
 
 
@@ -112,6 +120,42 @@ def chance(clips: np.ndarray) -> dict[str, float]:
     }
 
 
+def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Score three predictors of action units that have seen nothing but the pooled counts.
+
+    `constant` answers that every clip shows every unit, the floor in the literature on action units; `majority` gives
+    each unit the answer that more clips have, not shown among equals; `chance` says of each unit that it is shown
+    with probability 1/2, in exact expectation as in `chance` (ours).
+
+    Args:
+        shown: number of clips that show each unit, shape (K,).
+        total: number of clips.
+        classes: the units' names.
+    """
+    shown = np.asarray(shown, dtype=np.int64)
+    matrices = {
+        "constant": _constant_answers(shown, total, np.ones(len(shown), dtype=bool)),
+        "majority": _constant_answers(shown, total, shown > total / 2),
+    }
+    expected = [_expected_f1(int(n), total, 0.5) for n in shown]
+    return {name: _unit_scores(of_all, classes) for name, of_all in matrices.items()} | {
+        "chance": {
+            "accuracy": 0.5,
+            "mean_f1": float(np.mean(expected)),
+            "f1": dict(zip(classes, expected, strict=True)),
+        }
+    }
+
+
+def _constant_answers(shown: np.ndarray, total: int, answer: np.ndarray) -> np.ndarray:
+    """Confusion matrices (K, 2, 2) of one answer per unit, whatever the clip."""
+    matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)
+    units, column = np.arange(len(shown)), answer.astype(np.int64)
+    matrices[units, 0, column] = total - shown
+    matrices[units, 1, column] = shown
+    return matrices
+
+
 def _expected_f1(clips: int, total: int, guess: float) -> float:
     if clips == 0:
         return 0.0
@@ -133,5 +177,19 @@ def _scores(matrix: np.ndarray) -> dict[str, float]:
 
 
 def _scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    matrix = confusion(*class_indices(part, classes), len(classes))
+    matrix = counted(part, classes)
     return {**_scores(matrix), "ci95": subject_bootstrap(part, classes), "confusion": matrix.tolist()}
+
+
+def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    scores = {name: float(score(matrices)) for name, score in UNIT_SCORES.items()}
+    return {**scores, "f1": dict(zip(classes, unit_f1(matrices).tolist(), strict=True))}
+
+
+def _units_scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    matrices = counted(part, classes)
+    return {
+        **_unit_scores(matrices, classes),
+        "ci95": subject_bootstrap(part, classes),
+        "confusion": dict(zip(classes, matrices.tolist(), strict=True)),
+    }

@@ -3,12 +3,15 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 from rich.box import HORIZONTALS
 from rich.table import Table
 from rich.text import Text
 
-from fdp_lightning.evaluation.metrics import SCORES
+from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
+
+UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
 _NAMED_AT_MOST = 8
 
@@ -17,7 +20,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     """Lay metrics.json out: the headline, the other selections, then the floors.
 
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
-    the gap stands below its score, so that the table fits 80 columns (hence no vertical lines).
+    the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
+    the action units follow, as `last` predicts them.
 
     Args:
         metrics: of `summarise`.
@@ -28,24 +32,41 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         title += f" (split {metrics['split']})"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
-    for name in SCORES:
+    multi_label = metrics.get("multi_label", False)
+    scores = UNIT_SCORES if multi_label else SCORES
+    for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, floors = metrics["selections"], metrics["floors"]
     for name in in_order(selections, headline):
         row, gap = selections[name], metrics["optimism_gap"]
         note = "not comparable, gap" if name == "oracle" else "95 % interval"
         style = "bold" if name == headline else "dim" if name == "oracle" else ""
-        below = {s: f"{gap[s]:+.3f}" if name == "oracle" else interval(row["ci95"][s]) for s in SCORES}
+        below = {s: f"{gap[s]:+.3f}" if name == "oracle" else interval(row["ci95"][s]) for s in scores}
         table.add_row(
             Text(f"{name}\n", style).append(f"  {note}", "dim"),
-            *(Text(f"{row[score]:.3f}\n", style).append(below[score], "dim") for score in SCORES),
+            *(Text(f"{row[score]:.3f}\n", style).append(below[score], "dim") for score in scores),
             end_section=True,
         )
-    labels = {"majority": f"majority ({floors['majority']['class']})", "chance": "chance"}
-    for name, label in labels.items():
-        table.add_row(Text(label), *(f"{floors[name][score]:.3f}" for score in SCORES))
+    for name, row in floors.items():
+        label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
+        table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
+    if multi_label:
+        _add_units(table, metrics)
     table.caption = Text("\n".join(_lacking(metrics))) if _lacking(metrics) else None
     return table
+
+
+def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
+    """One row per action unit: its clips, the share of right decisions, and F1 with its interval over its floor."""
+    table.add_section()
+    last, constant = metrics["selections"]["last"], metrics["floors"]["constant"]["f1"]
+    table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
+    for name, matrix in last["confusion"].items():
+        counts = np.asarray(matrix)
+        f1 = Text(f"{last['f1'][name]:.3f}").append(
+            f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}", "dim"
+        )
+        table.add_row(Text(f"{name} ({support(counts)[1]})"), f"{float(accuracy(counts)):.3f}", f1)
 
 
 def in_order(selections: Collection[str], headline: str) -> list[str]:

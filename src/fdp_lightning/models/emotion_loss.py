@@ -16,6 +16,14 @@ from torch.nn import functional as F
 CLASS_WEIGHTINGS = ("none", "inverse", "effective")
 
 
+def check_weighting(weighting: str, beta: float) -> None:
+    """Raise ValueError unless both can be meant."""
+    if weighting not in CLASS_WEIGHTINGS:
+        raise ValueError(f"unknown class_weighting '{weighting}'; allowed are {', '.join(CLASS_WEIGHTINGS)}")
+    if not 0 <= beta < 1:
+        raise ValueError(f"effective_beta={beta}; allowed is 0 up to, not including, 1")
+
+
 def class_weights(counts: Sequence[int], weighting: str = "none", beta: float = 0.99) -> Float[Tensor, " k"]:
     """A weight for each class; over the clips they were counted on they average 1.
 
@@ -25,10 +33,7 @@ def class_weights(counts: Sequence[int], weighting: str = "none", beta: float = 
         beta: of the effective number, 0 up to, not including, 1. [1] takes 0.9 to 0.9999; the higher, the nearer to
             'inverse'.
     """
-    if weighting not in CLASS_WEIGHTINGS:
-        raise ValueError(f"unknown class_weighting '{weighting}'; allowed are {', '.join(CLASS_WEIGHTINGS)}")
-    if not 0 <= beta < 1:
-        raise ValueError(f"effective_beta={beta}; allowed is 0 up to, not including, 1")
+    check_weighting(weighting, beta)
     n = torch.tensor(counts, dtype=torch.float64)
     if weighting == "none":
         weights = torch.ones_like(n)

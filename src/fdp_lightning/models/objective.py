@@ -16,9 +16,9 @@ from fdp_lightning.models.dynamic_image import (
     min_max,
     signed,
 )
-from fdp_lightning.models.emotion_loss import class_weights, emotion_loss
 from fdp_lightning.models.fdp import FDPOutput
 from fdp_lightning.models.frame_mask import Mask
+from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
 from fdp_lightning.models.rank.losses import RankLoss
 from fdp_lightning.models.rank.targets import RANK_TARGETS, chronological, intensity
 
@@ -41,14 +41,14 @@ class Clips:
 
     Attributes:
         frames: values of 0..1.
-        target: class numbers.
+        target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
         frame_number: of each frame in the recording; None: they are counted.
         apex: frame number of the annotated apex, NaN where unknown.
         mask: of the real frames; None: all are.
     """
 
     frames: Float[Tensor, "b t c h w"]
-    target: Int[Tensor, " b"]
+    target: Int[Tensor, " b"] | Float[Tensor, "b k"]
     frame_number: Float[Tensor, "b t"] | None = None
     apex: Float[Tensor, " b"] | None = None
     mask: Mask | None = None
@@ -56,6 +56,8 @@ class Clips:
 
 class Objective(nn.Module):
     """`emotion · cross-entropy + dynamic_image · MSE + rank · rank loss`.
+
+    With multi-label targets the first is the binary cross-entropy of all action units, see labels.py.
 
     Args:
         emotion: weight of the cross-entropy.
@@ -68,11 +70,14 @@ class Objective(nn.Module):
         image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
         image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
         motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
-        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py.
+        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py; of action units see unit_loss.py.
         effective_beta: of 'effective'.
         label_smoothing: of the cross-entropy.
         focal: exponent of focal weighting; 0 is none.
         class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
+        train_clips: all training clips, of which multi-label `class_counts` count overlapping parts.
+        multi_label: whether a clip may be of several classes. It follows from the protocol, which whoever builds the
+            objective hands on; no configuration says it.
     """
 
     class_weights: Tensor
@@ -95,6 +100,8 @@ class Objective(nn.Module):
         label_smoothing: float = 0.0,
         focal: float = 0.0,
         class_counts: Sequence[int] | None = None,
+        train_clips: int | None = None,
+        multi_label: bool = False,
     ) -> None:
         super().__init__()
         _one_of("rank_target", rank_target, RANK_TARGETS)
@@ -107,7 +114,12 @@ class Objective(nn.Module):
         self.rank_loss = RankLoss(rank_loss, rank_temperature, rank_margin)
         self.rank_target, self.label_smoothing, self.focal = rank_target, label_smoothing, focal
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
-        weights = class_weights(class_counts or [1], class_weighting, effective_beta)
+        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
+        if multi_label and class_counts is not None and train_clips is None:
+            raise TypeError("multi-label class_counts overlap: train_clips has to be given with them")
+        counts = class_counts or [1]
+        n_clips = sum(counts) if train_clips is None else train_clips
+        weights = self.labels.weights(counts, n_clips, class_weighting, effective_beta)
         self.weighted = class_counts is not None and class_weighting != "none"
         # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
         self.register_buffer("class_weights", weights)
@@ -135,7 +147,7 @@ class Objective(nn.Module):
     def forward(self, output: FDPOutput, clips: Clips) -> Losses:
         """All parts for one batch."""
         weights = self.class_weights if self.weighted else None
-        emotion = emotion_loss(output.logits, clips.target, weights, self.label_smoothing, self.focal)
+        emotion = self.labels.loss(output.logits, clips.target, weights, self.label_smoothing, self.focal)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
         if output.scores is not None:

@@ -6,13 +6,14 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.config import CONF_DIR
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "check_data", "report", "convert")
+_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert")
 
 
 def run_task(config: DictConfig) -> None:
     """Run `config.task`. Tasks are imported by need: a typing mistake must not wait for torch."""
     if config.task not in _TASKS:
         raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
+    _check_runs(config)
     if debug := HydraConfig.get().runtime.choices.get("debug"):
         # Hydra puts +experiment behind the group debug; what debug=smoke says must be the last word.
         OmegaConf.set_struct(config, False)
@@ -33,6 +34,10 @@ def run_task(config: DictConfig) -> None:
         from fdp_lightning.tasks.check_data import check_data
 
         check_data(config)
+    elif config.task == "compare":
+        from fdp_lightning.tasks.compare import compare_runs
+
+        compare_runs(config)
     elif config.task == "convert":
         from fdp_lightning.tasks.convert import convert
 
@@ -41,3 +46,15 @@ def run_task(config: DictConfig) -> None:
         from fdp_lightning.tasks.report import report
 
         report(config)
+
+
+def _check_runs(config: DictConfig) -> None:
+    """`runs` has no type in the schema, because one task takes a list."""
+    runs = config.runs
+    if OmegaConf.is_list(runs) and config.task != "compare":
+        raise UserError(
+            f"runs={list(runs)}: task={config.task} expects one folder, that above all run folders (runs=runs). "
+            "A list is for task=compare."
+        )
+    if not runs or OmegaConf.is_dict(runs):
+        raise UserError("runs: expected a folder (runs=runs), or a list of them for task=compare (runs=[a,b])")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 
 
@@ -77,11 +78,6 @@ def check_options(config: DictConfig) -> None:
     """Refuse impossible options before a process per fold would stumble over them."""
     from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
 
-    if config.protocol.column == "action_units":
-        raise UserError(
-            f"protocol={config.protocol.name} is multi-label: it can be checked, prepared and split, but no model here "
-            "has an output per action unit yet. Choose a protocol of emotions or objective classes."
-        )
     batch_size = config.data.batch_size
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
@@ -90,7 +86,7 @@ def check_options(config: DictConfig) -> None:
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
     _check_augmentation(config)
     model = build_model(config, len(config.protocol.classes))
-    build(config.model.objective)
+    build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
     try:
         settings(OptimizerSettings, config.model.optimizer).groups(model)
     except ValueError as error:

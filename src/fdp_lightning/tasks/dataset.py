@@ -64,7 +64,8 @@ class ReadyData:
 
     def folds(self) -> list[Fold]:
         """The folds of the protocol's split."""
-        return make_folds(self.clips, self.protocol.split, self.protocol.untested, self.protocol.folds)
+        protocol = self.protocol
+        return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
 
 
 def ready_data(config: DictConfig) -> ReadyData:

@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, str]:
-    """Flat facts: git revision, versions, machine, command."""
+    """Flat facts: git revision, versions, machine, command; `gpus` only where there are some."""
     return {
         "command": command(),
         "git_revision": _git_revision(),
@@ -24,6 +25,7 @@ def environment() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        **({"gpus": gpus} if (gpus := _gpus()) else {}),
     }
 
 
@@ -49,3 +51,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
+
+
+def _gpus() -> str:
+    """The accelerators PyTorch sees, '2 × name'; asked only where it is loaded: what trained has loaded it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return ""
+    counts = Counter(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    return ", ".join(name if n == 1 else f"{n} × {name}" for name, n in counts.items())

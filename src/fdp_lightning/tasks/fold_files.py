@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.files import write_atomic
 
@@ -24,6 +26,7 @@ def write_outputs(
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
     recorder: "Recorder",
+    mean_training_image: np.ndarray,
 ) -> None:
     """Write what the held-out clips gave.
 
@@ -33,6 +36,7 @@ def write_outputs(
         data: its held-out clips.
         outputs: of `FDPModule.predict_step`, one row per held-out clip, in the order of the clip table.
         recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
+        mean_training_image: the mean of the true dynamic images of the training clips, shape (h, w).
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -41,15 +45,21 @@ def write_outputs(
     write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     clips = data.test_clips
     stream = io.BytesIO()
+    key_frames, key_frame_numbers = data.test_set.key_frames()
     arrays: dict[str, Any] = {
+        "dataset": clips["dataset"].to_numpy(dtype=np.str_),
         "subject": clips["subject"].to_numpy(dtype=np.str_),
         "clip": clips["clip"].to_numpy(dtype=np.str_),
         "onset": clips["onset"].to_numpy(dtype=np.int64),
         "target": clips["target"].to_numpy(dtype=np.str_),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_frame_numbers,
+        "mean_training_image": mean_training_image,
+        "key_frames": key_frames,
+        "key_frame_numbers": key_frame_numbers,
     }
-    arrays |= {name: outputs[name] for name in ("rank_scores", "true_dynamic_image", "dynamic_image")}
+    of_model = ("rank_scores", "true_dynamic_image", "dynamic_image", "arp_of_input")
+    arrays |= {name: outputs[name] for name in of_model}
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 
@@ -58,7 +68,12 @@ def _table(
     plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
 ) -> pd.DataFrame:
     table = clips[[*KEY, "target"]].copy()
-    table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
+    multi_label = is_multi_label(plan.config["protocol"]["column"])
+    if multi_label:
+        table["prediction"] = above_threshold(probabilities, classes)
+    else:
+        table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
     for i, name in enumerate(classes):
         table[f"prob_{name}"] = probabilities[:, i]
-    return table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
+    table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
+    return table.assign(**{FLAG: 1}) if multi_label else table

@@ -58,14 +58,19 @@ def _log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any]) -> None:
     """One more W&B run beside those of the folds holds the pooled scores; the other loggers have files enough."""
     if "wandb" not in config.logger:
         return
-    scores = {
-        f"{selection}/{name}": value
-        for selection, table in metrics["selections"].items()
-        for name, value in table.items()
-        if isinstance(value, float)
-    }
+    scores = pooled_scalars(metrics)
     loggers = build_loggers(config, run, run / "log", name="pooled", job_type="aggregate")
     for logger in loggers:
         logger.log_metrics(scores)
         logger.finalize("success")
     close_loggers(loggers)
+
+
+def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    """The scores of metrics.json by 'selection/score', those of single action units by 'selection/f1/unit'."""
+    scores: dict[str, float] = {}
+    for selection, row in metrics["selections"].items():
+        of_unit = {f"f1/{unit}": f1 for unit, f1 in row.get("f1", {}).items()}
+        numbers = {name: value for name, value in (row | of_unit).items() if isinstance(value, float)}
+        scores |= {f"{selection}/{name}": value for name, value in numbers.items()}
+    return scores

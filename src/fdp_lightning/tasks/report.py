@@ -12,9 +12,11 @@ from rich.console import Console
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
+from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.files import is_partial, write_atomic
@@ -93,11 +95,13 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     plan = json.loads((run / EXPECTED).read_text())
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
-    pooled = pool([_read_fold(folder) for folder in _fold_folders(run)], expected, classes)
+    multi_label = is_multi_label(config.protocol.column)
+    pooled = pool([_read_fold(folder) for folder in _fold_folders(run)], expected, classes, multi_label)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
+    seeds = seed_scores(run)
     faces = config.report.show_faces
     page = build_report(
         run,
@@ -105,8 +109,11 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
         show_faces=bool(config.data.show_faces if faces is None else faces),
         synthetic=config.data.generate is not None,
         headline=first,
+        seeds=seeds,
     )
     Console().print(terminal_table(metrics, first))
+    if seeds:
+        Console().print(seeds_table(seeds))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics
 

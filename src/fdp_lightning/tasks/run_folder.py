@@ -24,7 +24,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|report\..*|loso\.(workers|checkpoint_seconds))$"
+    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|(report|compare)\..*|"
+    r"loso\.(workers|checkpoint_seconds))$"
 )
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_NAME = 120
@@ -39,7 +40,7 @@ def run_folder(config: DictConfig) -> Path:
     variant = _variant(HydraConfig.get().overrides.task)
     if choices.get("debug") not in (None, "true"):
         variant = f"debug-{choices['debug']}__{variant}"
-    return Path(config.runs) / experiment / variant / f"seed-{config.seed}"
+    return Path(str(config.runs)) / experiment / variant / f"seed-{config.seed}"
 
 
 def _variant(overrides: Iterable[str]) -> str:

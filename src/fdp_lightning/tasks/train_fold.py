@@ -17,6 +17,7 @@ from fdp_lightning.data.augment import ClipAugmentation
 from fdp_lightning.data.datamodule import FoldDataModule
 from fdp_lightning.data.leak_guard import check_statistics, subjects_of
 from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
 from fdp_lightning.tasks.fold import FoldPlan
@@ -74,7 +75,9 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         if folder is not None:
             outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
             recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
-            write_outputs(folder, plan, data, outputs, recorder)
+            training_clips = clips_of(data.train_set.all_clips())
+            mean_image = module.objective.cpu().true_dynamic_image(training_clips).mean(dim=0)[0]
+            write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
             close_loggers(trainer.loggers)
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
     return {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
@@ -86,7 +89,9 @@ def _module(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModu
     statistics = data.statistics
     if config.data.normalisation == "training":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
-    objective = build(config.model.objective, class_counts=data.class_counts)
+    multi_label = is_multi_label(config.protocol.column)
+    counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
+    objective = build(config.model.objective, **counts, multi_label=multi_label)
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     module = FDPModule(
@@ -96,6 +101,7 @@ def _module(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModu
         provenance={
             "config": plan.config,
             "classes": classes,
+            "multi_label": multi_label,
             "fold": plan.fold.name,
             "subjects": subjects_of(plan.fold, plan.clips),
             "mean": statistics.mean,
@@ -153,6 +159,7 @@ def _data_module(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModul
         workers=config.data.loader_workers,
         seed=seed,
         normalisation=config.data.normalisation,
+        multi_label=is_multi_label(config.protocol.column),
     )
 
 

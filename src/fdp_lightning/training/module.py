@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fdp_lightning.models.dynamic_image import dynamic_image, min_max
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.objective import Clips, Losses, Objective
 from fdp_lightning.models.rank.losses import pairwise_steps, ranked_pairs
@@ -65,6 +66,10 @@ class FDPModule(L.LightningModule):
         """Clips (b, t, c, h, w) with values in 0..1."""
         return self.model(clips)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits (b, k), double precision: of each class, or that each action unit is shown."""
+        return self.objective.labels.probabilities(logits)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs every loss, the accuracy and the rank order's Kendall τ, averaged over the epoch."""
         clips = clips_of(batch)
@@ -87,7 +92,7 @@ class FDPModule(L.LightningModule):
             "emotion_loss": losses.emotion.detach(),
             "dynamic_image_loss": losses.dynamic_image.detach(),
             "rank_loss": losses.rank.detach(),
-            "accuracy": (output.logits.detach().argmax(dim=1) == clips.target).double().mean(),
+            "accuracy": self.objective.labels.right(output.logits.detach(), clips.target).mean(),
         }
         if output.scores is not None:
             values["kendall_tau"] = kendall_tau(output.scores, self.objective.relevance(clips), clips.mask).mean()
@@ -97,18 +102,22 @@ class FDPModule(L.LightningModule):
         """What is kept of each held-out clip: `index`, probabilities, whether they are right, rank scores, both dynamic
         images (b, h, w).
 
-        Without a scorer the rank scores are NaN.
+        Without a scorer the rank scores are NaN. `arp_of_input` is the exact dynamic image of the frames themselves,
+        (b, h, w), scaled by its own extremes: what needs no model, to stand beside the constructed one.
         """
         clips = clips_of(batch)
         output = self.model(clips.frames, clips.mask)
         scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan) if output.scores is None else output.scores
         return {
             "index": batch["index"],
-            "probabilities": output.logits.double().softmax(dim=1),
-            "accuracy": (output.logits.argmax(dim=1) == clips.target).double(),
+            "probabilities": self.probabilities(output.logits),
+            "accuracy": self.objective.labels.right(output.logits, clips.target),
             "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
             "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),
+            "arp_of_input": min_max(dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask))[
+                :, 0
+            ].float(),
         }
 
     def configure_optimizers(self) -> Any:

@@ -139,7 +139,7 @@ def _evaluate(
         n = len(clips.target)
         for name, value in values.items():
             totals[name] = totals.get(name, 0.0) + float(value) * n
-        probabilities.append(output.logits.double().softmax(dim=1).cpu().numpy())
+        probabilities.append(module.probabilities(output.logits).cpu().numpy())
         n_clips += n
     module.train()
     return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}

@@ -1,0 +1,94 @@
+"""What the four forms of a comparison say alike: labels, numbers and the explanation of both."""
+
+from fdp_lightning.evaluation.bootstrap import RESAMPLES
+from fdp_lightning.evaluation.comparison import Row, Table
+from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.paired import Difference, McNemar
+from fdp_lightning.evaluation.terminal import interval
+
+_SCORES = (
+    "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
+    "interval of a bootstrap over subjects. Of several seeds: the mean over seeds ± standard deviation (n − 1)."
+)
+_SELECTIONS = (
+    "last: a fixed budget, the last epoch. inner: the epoch best on subjects set aside from the training subjects. "
+    "oracle: the epoch best on the test subject; not comparable, never ranked."
+)
+_PUBLISHED = (
+    "Published numbers are as published, not measured here. The first rank is the highest score and no more: whether "
+    "a difference between runs of ours is more than chance, the paired tests say."
+)
+LEGEND = (_SCORES, _SELECTIONS, _PUBLISHED)
+
+PAIRED_LEGEND = (
+    f"Difference: this run − baseline, selection last, the same clips. Interval and p: {RESAMPLES:,} resamples of "
+    "subjects, the same for both runs; p is two-sided and not corrected for the number of tests. McNemar: clips that "
+    "only the baseline : only this run has right, exact two-sided p. It counts clips as independent, which clips of "
+    "one subject are not: trust the subjects."
+)
+
+SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."
+
+
+def title(table: Table) -> str:
+    """`casme2_5c_246: 246 clips, 26 subjects, 5 classes`, with the split if it is not leave-one-subject-out."""
+    split = "" if table.split == "loso" else f", split {table.split}"
+    counts = f"{table.n_clips} clips, {table.n_subjects} subjects, {len(table.classes)} classes"
+    return f"{table.protocol}: {counts}{split}"
+
+
+def selection_label(row: Row) -> str:
+    """The selection of a row in a reader's words; of a floor nothing."""
+    if row.kind == "floor":
+        return ""
+    return "not stated" if row.selection == "unknown" else row.selection
+
+
+def seeds_label(row: Row) -> str:
+    """`seeds 0, 1, 2`, `seed 0`, or nothing."""
+    if not row.seeds:
+        return ""
+    return f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}"
+
+
+def number(row: Row, score: str) -> str:
+    """A score with three digits, `–` where the row has none."""
+    return f"{row.scores[score]:.3f}" if score in row.scores else "–"
+
+
+def deviation(row: Row, score: str) -> str:
+    """`± 0.012`, or nothing for a single seed."""
+    return f"± {row.sds[score]:.3f}" if score in row.sds else ""
+
+
+def bounds(row: Row, score: str) -> str:
+    """`0.412–0.538`; nothing where the row is not ours."""
+    return interval(row.intervals[score]) if score in row.intervals else ""
+
+
+def difference(value: Difference) -> str:
+    """`+0.031`."""
+    return f"{value.value:+.3f}".replace("-", "−")
+
+
+def difference_bounds(value: Difference) -> str:
+    """`−0.010 to +0.072`, or `none`."""
+    if value.ci95 is None:
+        return "none"
+    return " to ".join(f"{bound:+.3f}" for bound in value.ci95).replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    """`p 0.034`, `p < 0.001`, or nothing."""
+    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def mcnemar_label(first: int, second: int, test: McNemar) -> str:
+    """`12 : 30, p 0.008`, with the seeds where they differ."""
+    seeds = f"seed {first}" if first == second else f"seed {first} and {second}"
+    return f"{seeds}: {test.only_a} : {test.only_b}, {p_value(test.p)}"
+
+
+def headings(table: Table) -> list[str]:
+    """The names of the score columns."""
+    return [SCORE_NAMES[name] for name in table.scores]

@@ -1,0 +1,86 @@
+"""Multi-label rows of the predictions table: action units, of which a clip shows any number.
+
+Target and prediction are the units' names joined by '+' in the protocol's order, '' for none; a unit is predicted
+where its probability is above 0.5. The column `multi_label`, 1 in every row, says that a table is to be read so:
+neither names nor probabilities could, because a table in which each clip shows one unit looks like one of classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FLAG = "multi_label"
+JOIN = "+"
+THRESHOLD = 0.5
+
+
+def is_multi_label(frame: pd.DataFrame) -> bool:
+    """Whether a predictions table is multi-label."""
+    return FLAG in frame.columns
+
+
+def unusable_names(classes: Sequence[str]) -> list[str]:
+    """The names that could not be told apart in a target: with a '+' in them, or blank."""
+    return [name for name in classes if JOIN in name or not name]
+
+
+def joined(shown: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Write the units of each clip as one text.
+
+    Args:
+        shown: bool, shape (n, k).
+        classes: the k names.
+    """
+    return [JOIN.join(name for name, there in zip(classes, row, strict=True) if there) for row in np.asarray(shown)]
+
+
+def above_threshold(probabilities: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """The prediction of each clip from its probabilities, shape (n, k)."""
+    return joined(np.asarray(probabilities) > THRESHOLD, classes)
+
+
+def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Read targets or predictions.
+
+    Returns:
+        Which units each names, bool, shape (n, k); and whether it is one that `joined` writes, bool, shape (n,):
+        known units, each once, in the protocol's order.
+    """
+    codes, texts = pd.factorize(names)
+    parts = [set(text.split(JOIN)) for text in texts]
+    table = np.array([[name in part for name in classes] for part in parts], dtype=bool).reshape(-1, len(classes))
+    well = np.array([text == again for text, again in zip(texts, joined(table, classes), strict=True)], dtype=bool)
+    return table[codes], well[codes]
+
+
+def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which units each clip shows and which are predicted, each bool, shape (n, k).
+
+    Raises:
+        ValueError: a target or a prediction is not made of these classes.
+    """
+    target, prediction = (shown_units(frame[name], classes) for name in ("target", "prediction"))
+    if not (target[1].all() and prediction[1].all()):
+        raise ValueError(f"a target or a prediction is not made of the classes {', '.join(classes)}")
+    return target[0], prediction[0]
+
+
+def unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
+    """What holds for each row of a multi-label table: what is broken where it does not → bool, shape (n,).
+
+    Args:
+        frame: its rows.
+        classes: the protocol's, in order.
+        probabilities: of the rows, shape (n, k).
+    """
+    well = "made of classes, each once and in the protocol's order, joined by '+'"
+    return {
+        f"{FLAG} is not 1": frame[FLAG] == 1,
+        f"the target is not {well}": shown_units(frame["target"], classes)[1],
+        f"the prediction is not {well}": shown_units(frame["prediction"], classes)[1],
+        "a probability is outside 0 to 1": ((probabilities >= 0) & (probabilities <= 1)).all(axis=1),
+        f"the prediction is not what has a probability above {THRESHOLD}": frame["prediction"].to_numpy(dtype=object)
+        == np.array(above_threshold(probabilities, classes), dtype=object),
+    }

@@ -1,0 +1,115 @@
+"""What a run was made with, read from its folder: when, how long, on what, from which source."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import is_partial
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run; {} if the file is not there.
+
+    Raises:
+        UserError: it is something else.
+    """
+    text = read_text(path)
+    if not text:
+        return {}
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """Read a file of a run; '' if it is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def command_of(path: Path) -> str:
+    """Return the entry `command` of the configuration, or nothing."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError:  # the page shows the text either way
+        return ""
+    return str(content.get("command") or "") if isinstance(content, dict) else ""
+
+
+def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
+    """Say in a few facts when, how long and on what a run was made; what is not known is left out.
+
+    Args:
+        run: the run folder, whose folds' fold.json hold their `seconds`.
+        environment: of environment.json.
+    """
+    known: dict[str, str] = {}
+    if started := str(environment.get("started") or ""):
+        known["started"] = _moment(started)
+    if isinstance(seconds := environment.get("seconds"), int | float):
+        known["duration"] = duration(seconds)
+    if folds := _fold_seconds(run):
+        count = "1 fold" if len(folds) == 1 else f"{len(folds)} folds"
+        known["folds"] = f"{count}, {duration(sum(folds))} in all, median {duration(median(folds))}"
+    machine = [str(environment[key]) for key in ("gpus", "processor") if environment.get(key)]
+    if cores := environment.get("cores"):
+        machine.append(f"{cores} cores")
+    if machine:
+        known["hardware"] = ", ".join(machine)
+    names = {"fdp-lightning": "fdp_lightning", "torch": "torch", "python": "Python"}
+    if versions := [f"{name} {environment[key]}" for key, name in names.items() if environment.get(key)]:
+        known["versions"] = ", ".join(versions)
+    if revision := environment.get("git_revision"):
+        known["git revision"] = str(revision)
+    return known
+
+
+def sentence(made: Mapping[str, str]) -> str:
+    """Join the facts of `made_with` that belong at the head of a page; '' if there are none."""
+    words = {
+        "started": " ",
+        "duration": " in ",
+        "hardware": " on ",
+        "versions": ", with ",
+        "git revision": ", git revision ",
+    }
+    told = "".join(f"{word}{made[name]}" for name, word in words.items() if name in made)
+    return f"Made{told}." if told else ""
+
+
+def duration(seconds: float) -> str:
+    """Write a time as '4.2 s', '3 min 20 s' or '2 h 05 min'."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
+
+
+def _fold_seconds(run: Path) -> list[float]:
+    seconds = []
+    for path in sorted(path for path in run.glob("folds/*/fold.json") if not is_partial(path.parent)):
+        try:
+            seconds.append(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
+        except (ValueError, KeyError, TypeError):  # the fold is not whole: the next run says so and makes it anew
+            continue
+    return seconds

@@ -1,0 +1,127 @@
+"""Published numbers: one CSV, read strictly, whose rows stand beside our runs and are never mixed with them."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.counts import SCORE_NAMES
+
+COLUMNS = ["system", "protocol", "metric", "value", "selection", "source", "note"]
+SELECTED = ("last", "oracle", "unknown")
+"""How a published number came about: a fixed epoch, the epoch best on the test subject, or not stated."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The scores of one system under one protocol and one selection, as fractions of 1."""
+
+    system: str
+    protocol: str
+    selection: str
+    scores: Mapping[str, float]
+    source: str
+    notes: tuple[str, ...]
+
+
+def read_published(path: Path) -> list[Published]:
+    """Read a table of published numbers, one row per score; the rows of a system are joined.
+
+    Raises:
+        UserError: the file is missing or no CSV, or a row lacks something; the message names file and line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before the first column's name
+    except OSError as error:
+        raise UserError(
+            f"{path}: expected a table of published numbers ({error.strerror}). Give compare.published=<file>, or "
+            "compare.published=null for none."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8. Save the table as CSV in UTF-8.") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    joined: dict[tuple[str, str, str], list[tuple[str, float, str, str]]] = {}
+    try:
+        if (header := next(reader, [])) != COLUMNS:
+            raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
+        for cells in reader:
+            if not any(cells):
+                continue
+            row = _checked(cells, f"{path}, line {reader.line_num}")
+            metric = row["metric"]
+            rows = joined.setdefault((row["system"], row["protocol"], row["selection"]), [])
+            if metric in [known[0] for known in rows]:
+                raise UserError(
+                    f"{path}, line {reader.line_num}: {row['system']} has {metric} on {row['protocol']} "
+                    f"({row['selection']}) twice. Keep one row, and put the other number into its note."
+                )
+            rows.append((metric, float(row["value"]), row["source"], row["note"]))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not comma-separated values ({error}).") from error
+    return [
+        Published(
+            system,
+            protocol,
+            selection,
+            {metric: value for metric, value, _, _ in rows},
+            "; ".join(_distinct(source for _, _, source, _ in rows)),
+            _notes(rows),
+        )
+        for (system, protocol, selection), rows in joined.items()
+    ]
+
+
+def matching(published: Iterable[Published], protocol: str, datasets: Iterable[str]) -> list[tuple[Published, bool]]:
+    """Choose the published rows of a protocol of ours; the second value says whether the name is exactly ours.
+
+    Published names are often coarser: `casme2_5c` says neither which annotation file nor which clips, and stands beside
+    `casme2_5c_246` as well as `casme2_5c_249`. A dataset is not part of another whose name begins so: `casme` is not
+    `casme_sq`.
+
+    Args:
+        published: of `read_published`.
+        protocol: as in the configuration.
+        datasets: those of the runs' clips.
+    """
+    others = tuple(datasets)
+    chosen = []
+    for row in published:
+        prefix = f"{row.protocol}_"
+        if row.protocol == protocol:
+            chosen.append((row, True))
+        elif protocol.startswith(prefix) and not any(name.startswith(prefix) for name in others):
+            chosen.append((row, False))
+    return chosen
+
+
+def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
+    if len(cells) != len(COLUMNS):
+        raise UserError(f"{where}: {len(cells)} values, expected {len(COLUMNS)} ({', '.join(COLUMNS)}).")
+    row = {name: cell.strip() for name, cell in zip(COLUMNS, cells, strict=True)}
+    if empty := [name for name in COLUMNS if not row[name] and name != "note"]:
+        raise UserError(f"{where}: {', '.join(empty)} is empty; only the note may be.")
+    if row["metric"] not in SCORE_NAMES:
+        raise UserError(f"{where}: metric '{row['metric']}' is not one of {', '.join(SCORE_NAMES)}.")
+    if row["selection"] not in SELECTED:
+        raise UserError(f"{where}: selection '{row['selection']}' is not one of {', '.join(SELECTED)}.")
+    try:
+        value = float(row["value"])
+    except ValueError as error:
+        raise UserError(f"{where}: value '{row['value']}' is not a number.") from error
+    if not 0 <= value <= 1:
+        raise UserError(f"{where}: value {row['value']} is not a fraction between 0 and 1 (0.739, not 73.9).")
+    return row
+
+
+def _notes(rows: Sequence[tuple[str, float, str, str]]) -> tuple[str, ...]:
+    """A note that all scores of a system share is said once; another one names its score."""
+    texts = _distinct(note for *_, note in rows if note)
+    of_all = [text for text in texts if all(note == text for *_, note in rows)]
+    named = [f"{SCORE_NAMES[metric]}: {note}" for metric, _, _, note in rows if note and note not in of_all]
+    return (*of_all, *named)
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

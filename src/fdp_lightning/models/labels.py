@@ -1,0 +1,75 @@
+"""What the logits mean: a clip is of one class, or it shows any number of action units.
+
+The two kinds of labels, each in one place: loss, class weights, probabilities, and which decisions are right. The
+protocol says which kind it is; whoever composes the objective hands that on, so that no option can contradict it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fdp_lightning.models.emotion_loss import class_weights, emotion_loss
+from fdp_lightning.models.unit_loss import positive_weights, unit_loss
+
+THRESHOLD = 0.5
+"""A unit is predicted where its probability is above this."""
+
+
+class SingleLabel:
+    """One class of k: softmax and cross-entropy."""
+
+    def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
+        """See `emotion_loss.class_weights`; `clips` is not asked for, the counts add up to it."""
+        return class_weights(counts, weighting, beta)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b k"],
+        target: Int[Tensor, " b"],
+        weights: Float[Tensor, " k"] | None,
+        smoothing: float,
+        focal: float,
+    ) -> Float[Tensor, ""]:
+        """See `emotion_loss.emotion_loss`."""
+        return emotion_loss(logits, target, weights, smoothing, focal)
+
+    def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Of each class, double precision; a clip's sum to 1."""
+        return logits.double().softmax(dim=1)
+
+    def right(self, logits: Float[Tensor, "b k"], target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """1 for a clip whose most probable class is its own, else 0."""
+        return (logits.argmax(dim=1) == target).double()
+
+
+class MultiLabel:
+    """Each of k action units is shown or not: sigmoid and binary cross-entropy."""
+
+    def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
+        """See `unit_loss.positive_weights`."""
+        return positive_weights(counts, clips, weighting, beta)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b k"],
+        target: Float[Tensor, "b k"],
+        weights: Float[Tensor, " k"] | None,
+        smoothing: float,
+        focal: float,
+    ) -> Float[Tensor, ""]:
+        """See `unit_loss.unit_loss`."""
+        return unit_loss(logits, target, weights, smoothing, focal)
+
+    def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """That each unit is shown, double precision; a clip's need not sum to 1."""
+        return torch.sigmoid(logits.double())
+
+    def right(self, logits: Float[Tensor, "b k"], target: Float[Tensor, "b k"]) -> Float[Tensor, " b"]:
+        """The share of a clip's k decisions that are right."""
+        # By the probabilities and not by the logits' signs: the predictions table decides by them too.
+        return ((self.probabilities(logits) > THRESHOLD) == (target > 0.5)).double().mean(dim=1)
+
+
+SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()

@@ -1,0 +1,123 @@
+"""`task=compare` as users give it: once as a process, then by the same function with other settings."""
+
+import csv
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from random_runs import make_run
+from scored_runs import write_run
+
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.compare import compare_runs, read_variants
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        write_run(tmp_path / f"runs/casme2_loso/default/seed-{seed}", seed, subjects=12)
+    write_run(tmp_path / "runs/casme2_loso/model.pooling-mean/seed-0", 5, subjects=12, skill=0.2)
+    write_run(tmp_path / "runs/megc2019_loso/default/seed-0", protocol="megc2019", classes=["negative", "positive"])
+    write_run(tmp_path / "runs/casme2_loso/debug-smoke__default/seed-0", 3, subjects=12)
+    (tmp_path / "runs/megc2019_loso/default/seed-1/folds/001").mkdir(parents=True)
+    return tmp_path / "runs"
+
+
+def _compare(*overrides: str) -> list:
+    return compare_runs(configuration("task=compare", *overrides))
+
+
+def test_the_command(runs: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    make_run(runs / "synthetic_loso" / "default" / "seed-42")
+    done = run_cli("task=compare", "compare.output=out")
+    assert done.returncode == 0, done.stderr
+    assert not re.search("torch|Traceback", done.stderr)
+    assert max(map(len, done.stdout.split("[1]")[0].splitlines())) <= 80
+    for words in ("casme2_5c_249: 120 clips, 12 subjects", "OffApexNet", "HTNet", "not comparable", "(synthetic)"):
+        assert words in done.stdout
+    assert "not in these tables: runs/megc2019_loso/default/seed-1 (no pooled scores yet)" in done.stdout
+    assert "not in these tables: runs/casme2_loso/debug-smoke__default/seed-0 (a trial" in done.stdout
+    assert done.stdout.rstrip().endswith("out/compare.html\nout/compare.csv\nout/compare.tex")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.html", "compare.tex"]
+    with (tmp_path / "out" / "compare.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    own = {(row["protocol"], row["system"], row["seeds"]) for row in rows if row["kind"] == "run"}
+    assert own == {
+        ("casme2_5c_249", "casme2_loso/default", "0 1"),
+        ("casme2_5c_249", "casme2_loso/model.pooling-mean/seed-0", "5"),
+        ("megc2019", "megc2019_loso/default/seed-0", "0"),
+        ("synthetic_5c", "synthetic_loso/default/seed-42", "42"),
+    }
+    (p,) = {row["p"] for row in rows if row["baseline"] and row["metric"] == "uf1"}
+    assert 0 < float(p) < 0.05
+
+
+def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path) -> None:
+    mean, default = runs / "casme2_loso/model.pooling-mean/seed-0", runs / "casme2_loso/default"
+    (table,) = _compare(f"runs=[{mean},{default},{default}/../default]", "compare.published=null")
+    assert table.baseline == "casme2_loso/model.pooling-mean/seed-0"
+    assert [pair.name for pair in table.pairs] == ["casme2_loso/default"]
+    assert {row.kind for row in table.rows} == {"run", "floor"}
+    (table,) = _compare(f"runs=[{mean},{default}/seed-1]", f"compare.baseline={default}")
+    assert table.baseline == "casme2_loso/default"
+    assert [pair.name for pair in table.pairs] == [
+        "casme2_loso/model.pooling-mean/seed-0",
+        "casme2_loso/default/seed-1",
+    ]
+    tables = _compare(f"compare.baseline={mean}")
+    assert [table.baseline for table in tables] == [
+        "casme2_loso/model.pooling-mean/seed-0",
+        "megc2019_loso/default/seed-0",
+    ]
+
+
+def test_another_table_of_published_numbers(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(
+        "system,protocol,metric,value,selection,source,note\nMine,casme2_5c_249,uf1,0.99,last,here,\n"
+    )
+    table, _ = _compare("compare.published=mine.csv")
+    assert [(row.name, row.rank) for row in table.rows if row.kind == "published"] == [("Mine", 1)]
+
+
+def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
+    default = runs / "casme2_loso" / "default"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("system\n")
+    shutil.copytree(default / "seed-0", tmp_path / "copies" / "seed-0")
+    shutil.copytree(default / "seed-0", tmp_path / "copies" / "seed-9")
+    unfinished = runs / "megc2019_loso/default/seed-1"
+    for overrides, message in (
+        (["runs=[nowhere]"], "nowhere: expected a folder with runs"),
+        (["runs=empty"], r"empty: expected runs with pooled scores .* found none"),
+        ([f"runs=[{default},{unfinished}]"], rf"{unfinished}: no pooled scores .*task=report run={unfinished}"),
+        ([f"runs={unfinished.parent}/seed-1/folds"], "found none"),
+        (["runs=copies"], "seed-9: predictions of the same seed"),
+        (["compare.baseline=runs"], "compare.baseline=runs: expected one run folder"),
+        (["compare.baseline=nowhere"], "nowhere: expected a folder"),
+        (["compare.published=bad.csv"], "bad.csv, line 1"),
+        (["compare.published=none.csv"], "none.csv: expected a table of published numbers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _compare(*overrides)
+        assert not (tmp_path / "compare").exists()
+    only = tmp_path / "only"
+    (only / "v" / "seed-0" / "folds").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"found {only}/v/seed-0: no pooled scores yet"):
+        read_variants([only])
+    path = default / "seed-1" / "predictions.csv"
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(UserError, match=r"predictions\.csv: "):
+        _compare()
+
+
+@pytest.mark.parametrize("value", ["[a,b]", "null", "{a: 1}"])
+def test_other_tasks_take_one_folder(value: str, run_cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_cli("task=report", f"runs={value}")
+    assert done.returncode == 2
+    assert "runs" in done.stderr and "task=compare" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,285 @@
+import csv
+import re
+import string
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_runs import CLASSES
+from scored_runs import table_of, write_run
+
+from fdp_lightning.evaluation.comparison import BLOCKS, Row, Table, Variant, compare, in_order
+from fdp_lightning.evaluation.comparison_files import escape, write_csv, write_latex
+from fdp_lightning.evaluation.comparison_page import write_page
+from fdp_lightning.evaluation.paired import mcnemar, paired_bootstrap
+from fdp_lightning.evaluation.published import Published
+from fdp_lightning.evaluation.runs import Run, read_run
+
+PUBLISHED = [
+    Published("Exact & last", "casme2_5c_249", "last", {"uf1": 0.999}, "somewhere", ()),
+    Published("Coarse", "casme2_5c", "last", {"uf1": 0.9}, "somewhere", ()),
+    Published("Silent", "casme2_5c_249", "unknown", {"uf1": 0.95, "accuracy": 0.9}, "somewhere", ("a <note>",)),
+    Published("Peeking", "casme2_5c_249", "oracle", {"uf1": 0.97}, "somewhere", ()),
+    Published("Elsewhere", "samm_5c", "last", {"uf1": 0.9}, "somewhere", ()),
+]
+
+
+def run_at(folder: Path, seed: int = 0, **options: object) -> Run:
+    return read_run(write_run(folder, seed, **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> list[Variant]:
+    a = [run_at(tmp_path / f"a/seed-{seed}", seed) for seed in range(3)]
+    b = [run_at(tmp_path / f"b_x/seed-{seed}", seed, skill=0.8, more={"caveats": ["50 % & {more}"]}) for seed in (1, 2)]
+    c = [run_at(tmp_path / "c/seed-0", 0, clips=9)]
+    return [Variant("exp/a", tuple(a)), Variant("exp/b_x", tuple(b)), Variant("exp/c", tuple(c))]
+
+
+def test_blocks_and_ranks(variants: list[Variant]) -> None:
+    (table,) = compare(variants, PUBLISHED)
+    rows = {block: [(row.name, row.selection, row.rank) for row in table.block(block)] for block in BLOCKS}
+    assert rows["comparable"] == [("Exact & last", "last", 1), ("exp/b_x", "last", 2), ("exp/a", "last", 3)]
+    assert rows["unranked"] == [("exp/c", "last", None), ("Coarse", "last", None), ("Silent", "unknown", None)]
+    assert [row[:2] for row in rows["oracle"]] == [
+        *(("exp/a", "oracle"), ("exp/b_x", "oracle"), ("exp/c", "oracle"), ("Peeking", "oracle"))
+    ]
+    assert [row[0] for row in rows["floor"]] == ["majority class (happiness)", "chance"]
+    notes = {row.name: row.notes for row in table.rows if row.selection in ("last", "unknown")}
+    assert notes["exp/b_x"] == ("50 % & {more}",)
+    assert "6 clips only in the first: synthetic/001/001_10@901" in notes["exp/c"][0]
+    assert notes["Coarse"] == ("published for casme2_5c: which clips is not stated",)
+
+
+def test_seeds_are_one_row_and_pairs_are_those_of_the_statistics(variants: list[Variant]) -> None:
+    (table,) = compare(variants, [])
+    row = next(row for row in table.rows if row.name == "exp/a" and row.selection == "last")
+    scores = [run.scores("last")["uf1"] for run in variants[0].runs]
+    assert row.seeds == (0, 1, 2)
+    assert row.scores["uf1"] == pytest.approx(sum(scores) / 3)
+    assert min(scores) < row.scores["uf1"] < max(scores) and row.sds["uf1"] > 0
+    (pair,) = table.pairs  # exp/c covers other clips
+    sides = [[run.parts["last"] for run in variant.runs] for variant in variants[:2]]
+    assert pair.differences == paired_bootstrap(*sides, CLASSES)
+    assert [(first, second) for first, second, _ in pair.mcnemar] == [(1, 1), (2, 2)]
+    assert pair.mcnemar[0][2] == mcnemar(sides[0][1], sides[1][0])
+
+
+def test_tables_are_parted_by_protocol_classes_split_and_what_was_drawn(tmp_path: Path) -> None:
+    runs = [
+        run_at(tmp_path / "0", protocol="casme2_5c_249"),
+        run_at(tmp_path / "1", protocol="casme2_5c_246"),
+        run_at(tmp_path / "2", protocol="casme2_5c_249", classes=CLASSES[:3]),
+        run_at(tmp_path / "3", protocol="casme2_5c_249", more={"split": "kfold"}),
+        run_at(tmp_path / "4", protocol="synthetic_5c"),
+        run_at(tmp_path / "5", 5, protocol="casme2_5c_249"),
+    ]
+    variants = [Variant(run.folder.name, (run,)) for run in runs]
+    published = [*PUBLISHED, Published("Drawn", "synthetic_5c", "last", {"uf1": 0.5}, "somewhere", ())]
+    tables = compare(variants, published)
+    own = [[row.name for row in table.rows if row.kind == "run" and row.selection == "last"] for table in tables]
+    assert [sorted(names) for names in own] == [["0", "5"], ["1"], ["2"], ["3"], ["4"]]
+    assert [table.baseline for table in tables] == ["0", "1", "2", "3", "4"]
+    assert [row.name for row in tables[3].block("comparable")] == ["3"]  # folds of several subjects: not as published
+    assert tables[4].synthetic
+    assert not [row for row in tables[4].rows if row.kind == "published"]
+
+
+def test_seeds_over_other_clips_are_taken_apart(tmp_path: Path) -> None:
+    runs = (
+        *(run_at(tmp_path / f"seed-{seed}", seed) for seed in (0, 1)),
+        run_at(tmp_path / "seed-2", 2, clips=9),
+    )
+    (table,) = compare([Variant("v", runs)], [])
+    assert {row.name: row.seeds for row in table.rows if row.kind == "run"} == {
+        "v/seed-0+seed-1": (0, 1),
+        "v/seed-2": (2,),
+    }
+
+
+def test_a_run_with_inner_shows_three_rows(tmp_path: Path) -> None:
+    run = run_at(
+        tmp_path / "r", selections=("last", "inner", "oracle"), more={"untested": ["18"], "left_out": {"w": ["a"]}}
+    )
+    (table,) = compare([Variant("r", (run,))], [])
+    rows = [(row.selection, row.block, row.rank) for row in table.rows if row.kind == "run"]
+    assert sorted(rows[:2]) == [
+        ("inner", "comparable", rows[0][2] if rows[0][0] == "inner" else 2),
+        ("last", "comparable", rows[0][2] if rows[0][0] == "last" else 2),
+    ]
+    assert rows[2] == ("oracle", "oracle", None)
+    assert table.rows[0].notes == (
+        "subjects that train and are not tested: 18",
+        "trained on fewer subjects: some are set aside to choose the epoch",
+        "1 clips left out (w)",
+    )
+
+
+_SCORE = st.one_of(st.just({}), st.fixed_dictionaries({"uf1": st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0])}))
+_PUBLISHED = st.lists(
+    st.builds(
+        Published,
+        system=st.text(string.ascii_letters, min_size=1, max_size=4),
+        protocol=st.sampled_from(["casme2", "casme2_5c", "casme2_5c_249"]),
+        selection=st.sampled_from(["last", "oracle", "unknown"]),
+        scores=_SCORE,
+        source=st.just("x"),
+        notes=st.just(()),
+    ),
+    max_size=8,
+)
+
+
+@pytest.fixture(scope="module")
+def lone_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_at(tmp_path_factory.mktemp("run") / "seed-0")
+
+
+@settings(deadline=None, max_examples=30)
+@given(published=_PUBLISHED)
+def test_oracle_and_unknown_are_never_ranked(lone_run: Run, published: list[Published]) -> None:
+    (table,) = compare([Variant("v", (lone_run,))], published)
+    assert len(table.rows) == len(published) + 4
+    ranked = [row for row in table.rows if row.rank is not None]
+    assert all(row.selection in ("last", "inner") and row.comparable for row in ranked)
+    for row in table.rows:
+        assert (row.selection == "oracle") == (row.block == "oracle")
+        assert row.rank is None or "uf1" in row.scores
+    values = [row.scores["uf1"] for row in ranked]
+    assert values == sorted(values, reverse=True)
+    for row in ranked:
+        assert row.rank == 1 + sum(value > row.scores["uf1"] for value in values)
+
+
+def test_rows_for_labels_are_ranked_by_their_mean_f1() -> None:
+    rows = [
+        Row(name, "published", "last", "comparable", {"mean_f1": value, "accuracy": 1 - value})
+        for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.4))
+    ]
+    assert [(row.name, row.rank) for row in in_order(rows, "mean_f1")] == [("b", 1), ("c", 1), ("a", 3)]
+
+
+class _Page(HTMLParser):
+    """The ranked rows and what a browser would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.classes: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.classes += [value or "" for name, value in attrs if tag == "tr" and name == "class"]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Variant], tmp_path: Path) -> None:
+    tables = compare(variants, PUBLISHED)
+    path = write_page(tmp_path / "compare.html", tables, {"runs/<x>": "no pooled scores yet"})
+    text = path.read_text()
+    page = _Page(text)
+    assert all(load.startswith("#") for load in page.loads)
+    assert not re.search(r"https?://|@import|url\(|<script", text)
+    assert page.classes.count("best") == 1
+    assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]
+    assert page.classes.count("aside") == len(tables[0].block("oracle")) + len(tables[0].block("floor"))
+    for words in (
+        "Exact &amp; last",
+        "a &lt;note&gt;",
+        "50 % &amp; {more}",
+        "runs/&lt;x&gt; (no pooled scores yet).",
+        "Peeking †",
+        "p &lt; 0.001",
+    ):
+        assert words in text
+    for row in tables[0].rows:
+        for name, value in row.scores.items():
+            assert f"{value:.3f}" in text, (row.name, name)
+        for bounds in filter(None, row.intervals.values()):
+            assert f"{bounds[0]:.3f}–{bounds[1]:.3f}" in text
+    assert write_page(path, compare(variants, PUBLISHED), {"runs/<x>": "no pooled scores yet"}).read_text() == text
+
+
+def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], tmp_path: Path) -> None:
+    (table,) = compare(variants, PUBLISHED)
+    with write_csv(tmp_path / "compare.csv", [table]).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == sum(len(row.scores) for row in table.rows)
+    found = {(row["system"], row["selection"], row["metric"]): row for row in rows}
+    assert len(found) == len(rows)
+    pair = table.pairs[0]
+    tested = found["exp/b_x", "last", "uf1"]
+    assert float(tested["p"]) == pair.differences["uf1"].p
+    assert float(tested["difference"]) == pair.differences["uf1"].value
+    assert (tested["baseline"], tested["seeds"], tested["comparable"], tested["rank"]) == ("exp/a", "1 2", "true", "2")
+    assert float(tested["sd"]) > 0
+    assert found["exp/b_x", "last", "accuracy"]["mcnemar_p"] == " ".join(str(test.p) for _, _, test in pair.mcnemar)
+    assert (found["exp/a", "last", "uf1"]["p"], found["exp/b_x", "oracle", "uf1"]["p"]) == ("", "")
+    for row in table.rows:
+        for metric, value in row.scores.items():
+            line = found[row.name, row.selection, metric]
+            assert float(line["value"]) == value
+            assert line["comparable"] == str(row.block == "comparable").lower()
+            low, high = row.intervals.get(metric) or ("", "")
+            assert (line["ci_low"], line["ci_high"]) == (str(low), str(high))
+
+
+def _latex(tables: list[Table], tmp_path: Path) -> str:
+    return write_latex(tmp_path / "compare.tex", tables).read_text()
+
+
+def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(
+    variants: list[Variant], tmp_path: Path
+) -> None:
+    (table,) = compare(variants, PUBLISHED)
+    text = _latex([table], tmp_path)
+    assert text.isascii()
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert len(re.findall(r"(?<!\\)\{", body)) == len(re.findall(r"(?<!\\)\}", body))
+    assert not re.search(r"(?<!\\)[%#_]|(?<!\\)\$(?!\\pm|-\$|\^|\$?)", body)
+    for name in ("table", "tabular", "minipage"):
+        assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 2
+    for rule in ("toprule", "bottomrule"):
+        assert text.count(f"\\{rule}") == 2
+    lines = text.splitlines()
+    columns = {line.count(" & ") for line in lines if line.endswith(r"\tabularnewline") and "multicolumn" not in line}
+    assert columns == {5, 4}
+    assert [line for line in lines if r"\textbf" in line] == [line for line in lines if "Exact" in line]
+    assert text.count(r"\textbf") == 2  # the name, and the score the rank is of
+    oracle = [line for line in lines if r"\textdagger{}" in line and r"\tabularnewline" in line]
+    assert len(oracle) == len(table.block("oracle"))
+    assert r"50 \% \& \{more\}" in text
+
+
+@given(st.text(max_size=30))
+def test_any_name_becomes_harmless_latex(words: str) -> None:
+    safe = escape(words)
+    assert safe.isascii()
+    bare = re.sub(
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar|allowbreak|"
+        r"textdagger|dots)\{\}|\\allowbreak\{\}|\\[_%&#${}]|\$(\\pm|-|\^[23])\$",
+        "",
+        safe,
+    )
+    assert not set(bare) & set('\\_%&#${}~^<>|"\n\t')
+
+
+def test_the_quoted_table_fits_what_was_given() -> None:
+    assert escape("a_b") == r"a\_\allowbreak{}b"
+    assert escape("CAS(ME)² ± − é 中") == r"CAS(ME)$^2$ $\pm$ $-$ e ?"
+
+
+def test_seeds_without_a_common_one_are_paired_in_their_order(tmp_path: Path) -> None:
+    a = Variant("a", tuple(run_at(tmp_path / f"a{seed}", seed) for seed in (0, 1)))
+    b = Variant("b", (run_at(tmp_path / "b", 7, table=table_of(7)),))
+    (table,) = compare([a, b], [])
+    assert [(first, second) for first, second, _ in table.pairs[0].mcnemar] == [(0, 7)]

@@ -1,0 +1,122 @@
+"""PSNR and SSIM against independent formulas, and their table."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from fdp_lightning.evaluation.image_quality import mean_interval, psnr, qualities, quality_table, ssim
+
+
+@pytest.fixture
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    true = random.random((5, 16, 20)).astype(np.float32)
+    noise = random.normal(0, np.array([0, 0.01, 0.05, 0.2, 0.5])[:, None, None], true.shape)
+    return true, np.clip(true + noise, 0, 1).astype(np.float32)
+
+
+def wang_ssim(x: np.ndarray, y: np.ndarray, window: int) -> float:
+    """Wang et al. 2004, eq. 13, over windows that lie within the picture, with unbiased (co)variances."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    unbiased = window**2 / (window**2 - 1)
+    mx, my = uniform_filter(x, window), uniform_filter(y, window)
+    vx, vy, cov = (
+        unbiased * (uniform_filter(a * b, window) - ma * mb)
+        for a, b, ma, mb in ((x, x, mx, mx), (y, y, my, my), (x, y, mx, my))
+    )
+    c1, c2 = 0.01**2, 0.03**2
+    values = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    edge = window // 2
+    return float(values[edge:-edge, edge:-edge].mean())
+
+
+def test_psnr_is_the_mean_squared_error_in_decibels(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    true, images = pairs
+    errors = ((true.astype(np.float64) - images) ** 2).mean(axis=(1, 2))
+    values = psnr(true, images)
+    assert np.isposinf(values[0])
+    np.testing.assert_allclose(values[1:], -10 * np.log10(errors[1:]))
+    assert (np.diff(values) < 0).all()
+
+
+def test_rounding_is_no_difference_and_a_grey_value_of_a_thousandth_is(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    true = pairs[0].astype(np.float64)
+    assert np.isinf(psnr(true, true + 1e-7)).all()
+    assert psnr(true, true + 1e-3) == pytest.approx([60] * 5)
+
+
+@pytest.mark.parametrize(("height", "window"), [(16, 7), (7, 7), (6, 5), (5, 5), (4, 3)])
+def test_ssim_is_that_of_the_paper(pairs: tuple[np.ndarray, np.ndarray], height: int, window: int) -> None:
+    true, images = (part[:, :height] for part in pairs)
+    values = ssim(true, images)
+    assert values[0] == pytest.approx(1)
+    np.testing.assert_allclose(values, [wang_ssim(x, y, window) for x, y in zip(true, images, strict=True)], atol=1e-9)
+
+
+def test_the_interval_resamples_subjects_and_not_clips() -> None:
+    random = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(12), [1, 9, 3, 5] * 3)
+    values = random.normal(0, 1, 12)[subjects] + random.normal(0, 0.1, len(subjects))
+    given = mean_interval(values, subjects)
+    assert given is not None
+    draws = []
+    for _ in range(4000):
+        drawn = [values[subjects == subject] for subject in random.integers(0, 12, 12)]
+        draws.append(np.concatenate(drawn).mean())
+    assert given == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.06)
+    by_clip = mean_interval(values, np.arange(len(values)))
+    assert by_clip is not None
+    assert given[1] - given[0] > 1.5 * (by_clip[1] - by_clip[0])
+    assert mean_interval(values, subjects) == given
+    assert mean_interval(values, subjects + 100) == given
+
+
+def test_no_interval_of_one_subject_and_none_of_width_where_all_are_equal() -> None:
+    assert mean_interval(np.array([1.0, 2.0]), np.array([3, 3])) is None
+    assert mean_interval(np.array([]), np.array([], int)) is None
+    assert mean_interval(np.full(6, 7.0), np.array([0, 0, 1, 2, 2, 2])) == pytest.approx((7, 7))
+
+
+def outputs_of(n: int = 6) -> dict[str, np.ndarray]:
+    """Two folds of one subject each, with the same id in two datasets; every fold has its own mean image."""
+    random = np.random.default_rng(1)
+    true = random.random((n, 16, 16))
+    means = random.random((2, 16, 16))
+    return {
+        "dataset": np.array(["a", "b"]).repeat(n // 2),
+        "subject": np.full(n, "01"),
+        "fold": np.array([0, 1]).repeat(n // 2),
+        "true_dynamic_image": true,
+        "dynamic_image": np.clip(true + random.normal(0, 0.1, true.shape), 0, 1),
+        "mean_training_image": means,
+        "arp_of_input": true.copy(),
+    }
+
+
+def test_every_clip_is_compared_with_the_mean_image_of_its_own_fold() -> None:
+    outputs = outputs_of()
+    outputs["true_dynamic_image"][4] = outputs["mean_training_image"][1]
+    values = qualities(outputs)
+    assert np.isinf(values["mean_training_image"]["psnr"]).tolist() == [False] * 4 + [True, False]
+    np.testing.assert_array_equal(
+        values["dynamic_image"]["ssim"], ssim(outputs["true_dynamic_image"], outputs["dynamic_image"])
+    )
+
+
+def test_the_table_counts_and_averages_over_clips() -> None:
+    outputs = outputs_of()
+    outputs["dynamic_image"][0] = outputs["true_dynamic_image"][0]
+    outputs["dynamic_image"][5] = 1 - outputs["true_dynamic_image"][5]
+    values = qualities(outputs)
+    table = quality_table(outputs, values)
+    model, mean, arp = table["rows"]
+    assert model["psnr"] == pytest.approx(values["dynamic_image"]["psnr"][1:].mean())
+    assert model["ssim"] == pytest.approx(values["dynamic_image"]["ssim"].mean())
+    assert model["ssim_ci95"][0] < model["ssim"] < model["ssim_ci95"][1]  # two subjects, though of one id
+    assert [row["same"] for row in table["rows"]] == [1, 0, 6]
+    assert np.isposinf(arp["psnr"]) and arp["psnr_ci95"] is None and arp["ssim"] == pytest.approx(1)
+    assert table["nearer"] == 5 and table["n"] == 6
+    assert mean["psnr"] < 12  # two independent pictures
+    assert table["is_target"]
+    outputs["arp_of_input"][2] *= 0.9
+    assert not quality_table(outputs, qualities(outputs))["is_target"]

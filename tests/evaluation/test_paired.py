@@ -1,0 +1,197 @@
+import math
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES
+from scipy.stats import binomtest
+from scored_runs import table_of
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.bootstrap import subject_bootstrap, subject_confusions
+from fdp_lightning.evaluation.metrics import SCORES
+from fdp_lightning.evaluation.paired import compare_counts, exact_p, mcnemar, mean_interval, paired_bootstrap
+
+
+def last(seed: int = 0, **options: object) -> pd.DataFrame:
+    return table_of(seed, selections=("last",), **options)  # type: ignore[arg-type]
+
+
+def reference(table: pd.DataFrame) -> dict[str, float]:
+    true, guess = table["target"], table["prediction"]
+    return {
+        "accuracy": accuracy_score(true, guess),
+        "uf1": f1_score(true, guess, labels=CLASSES, average="macro", zero_division=0),
+        "uar": balanced_accuracy_score(true, guess),
+        "weighted_f1": f1_score(true, guess, labels=CLASSES, average="weighted", zero_division=0),
+    }
+
+
+def test_equal_to_a_plain_loop_over_resampled_rows() -> None:
+    """One seed against two, every resample put together row by row and scored by scikit-learn."""
+    a, b = [last(0)], [last(seed, skill=0.6) for seed in (2, 3)]
+    found = paired_bootstrap(a, b, CLASSES, resamples=12, seed=5)
+    counts = np.random.default_rng(5).multinomial(6, np.full(6, 1 / 6), size=12)
+    subjects = sorted(set(a[0]["subject"]))
+
+    def mean(tables: list[pd.DataFrame], times: np.ndarray) -> dict[str, float]:
+        drawn = [
+            pd.concat([t[t["subject"] == name] for name, n in zip(subjects, times, strict=True) for _ in range(n)])
+            for t in tables
+        ]
+        each = [reference(table) for table in drawn]
+        return {name: sum(scores[name] for scores in each) / len(each) for name in SCORES}
+
+    differences = [{n: mean(b, times)[n] - mean(a, times)[n] for n in SCORES} for times in counts]
+    whole = {n: mean(b, np.ones(6, int))[n] - mean(a, np.ones(6, int))[n] for n in SCORES}
+    for name in SCORES:
+        values = [row[name] for row in differences]
+        assert found[name].value == pytest.approx(whole[name])
+        assert found[name].ci95 == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist())
+        below, above = sum(v <= 1e-12 for v in values), sum(v >= -1e-12 for v in values)
+        assert found[name].p == pytest.approx(min(1, 2 * (1 + min(below, above)) / 13))
+
+
+def test_a_run_against_itself_differs_by_nothing() -> None:
+    for found in paired_bootstrap([last()], [last().sample(frac=1, random_state=1)], CLASSES, 300).values():
+        assert (found.value, found.ci95, found.p) == (0.0, [0.0, 0.0], 1.0)
+
+
+def test_the_same_seeds_in_another_order_differ_by_nothing() -> None:
+    """Means over seeds in another order differ in the last digit, which is no difference."""
+    seeds = [last(seed) for seed in range(3)]
+    for found in paired_bootstrap(seeds, [seeds[2], seeds[0], seeds[1]], CLASSES, 300).values():
+        assert found.p == 1.0
+        assert found.ci95 == [0.0, 0.0]
+
+
+def test_swapping_the_runs_swaps_the_signs_and_keeps_p() -> None:
+    a, b = [last(0)], [last(1, skill=0.6), last(2, skill=0.6)]
+    there, back = paired_bootstrap(a, b, CLASSES, 400), paired_bootstrap(b, a, CLASSES, 400)
+    for name in SCORES:
+        assert there[name].value == pytest.approx(-back[name].value)
+        assert there[name].ci95 == pytest.approx([-bound for bound in reversed(back[name].ci95 or [])])
+        assert there[name].p == back[name].p
+
+
+def test_p_is_small_but_never_zero_for_a_clear_difference() -> None:
+    found = paired_bootstrap([last(0, skill=0.1)], [last(1, skill=0.9)], CLASSES, 999)["uf1"]
+    assert found.ci95 is not None and found.ci95[0] > 0
+    assert found.p == pytest.approx(2 / 1000)
+
+
+def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
+    """Subjects differ far more than the runs do: what they share has to cancel."""
+    a = last(0, subjects=20)
+    b = a.copy()
+    hard = a["subject"].astype(int) % 2 == 0
+    wrong = a["target"].map(dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True)))
+    for table in (a, b):
+        table["prediction"] = a["target"].where(~hard, wrong)
+    b.loc[b["clip"].str.endswith("_1"), "prediction"] = b["target"]
+    low, high = paired_bootstrap([a], [b], CLASSES, 2000)["accuracy"].ci95 or (0, 0)
+    alone_low, alone_high = subject_bootstrap(a, CLASSES, 2000)["accuracy"] or (0, 0)
+    assert high - low < 0.3 * (alone_high - alone_low)
+
+
+def _subject_effects(random: np.random.Generator, subjects: int, clips: int, shift: float) -> np.ndarray:
+    """Counts of one binary run whose chance of being right varies from subject to subject; shape (S, 1, 2, 2)."""
+    share = np.clip(random.normal(0.6 + shift, 0.25, subjects), 0, 1)
+    right = random.binomial(clips // 2, share[:, None], (subjects, 2))
+    wrong = clips // 2 - right
+    return np.stack([right[:, 0], wrong[:, 0], wrong[:, 1], right[:, 1]], axis=1).reshape(subjects, 1, 2, 2)
+
+
+def test_intervals_hold_what_they_promise_where_mcnemar_does_not() -> None:
+    """Two runs that differ on whole subjects and not on average: 400 studies of 30 subjects with 20 clips each."""
+    random = np.random.default_rng(0)
+    covered, significant, mcnemar_significant = 0, 0, 0
+    for _ in range(400):
+        a, b = (_subject_effects(random, 30, 20, shift=0.0) for _ in range(2))
+        found = compare_counts(a, b, {"accuracy": SCORES["accuracy"]}, 400)["accuracy"]
+        assert found.ci95 is not None and found.p is not None
+        covered += found.ci95[0] <= 0 <= found.ci95[1]
+        significant += found.p < 0.05
+        right_a, right_b = (np.trace(side, axis1=2, axis2=3)[:, 0] for side in (a, b))
+        # The clips both have right are as many as chance makes them within a subject.
+        both = random.hypergeometric(right_a, 20 - right_a, right_b)
+        mcnemar_significant += exact_p(int((right_a - both).sum()), int((right_b - both).sum())) < 0.05
+    assert 0.9 <= covered / 400 <= 0.98
+    assert 0.02 <= significant / 400 <= 0.1
+    assert mcnemar_significant / 400 > 0.2
+
+
+def test_the_interval_of_several_seeds_is_that_of_their_mean_and_of_one_that_of_its_own() -> None:
+    one = last(subjects=8)
+    counts = subject_confusions(one, CLASSES)[:, None]
+    assert mean_interval(counts, SCORES) == subject_bootstrap(one, CLASSES)
+    same = mean_interval(np.concatenate([counts, counts], axis=1), SCORES)
+    for name, bounds in mean_interval(counts, SCORES).items():
+        assert same[name] == pytest.approx(bounds)
+
+
+def test_one_subject_gives_a_difference_without_interval_or_p() -> None:
+    found = paired_bootstrap([last(0, subjects=1)], [last(1, subjects=1)], CLASSES)["accuracy"]
+    assert (found.ci95, found.p) == (None, None)
+    assert mean_interval(subject_confusions(last(subjects=1), CLASSES)[:, None], SCORES) == dict.fromkeys(SCORES)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 12, 200])
+def test_mcnemar_is_the_exact_binomial_test(n: int) -> None:
+    for only_a in range(0, n + 1, max(1, n // 7)):
+        p = exact_p(only_a, n - only_a)
+        assert p == exact_p(n - only_a, only_a)
+        if n:
+            assert p == pytest.approx(binomtest(only_a, n, 0.5).pvalue)
+        tail = sum(math.comb(n, k) for k in range(min(only_a, n - only_a) + 1)) / 2**n
+        assert p == pytest.approx(min(1, 2 * tail))
+
+
+def test_mcnemar_pairs_clips_by_their_whole_key() -> None:
+    """Two datasets with the same subjects and clip names, and two clips in one folder, told apart by their onset."""
+    a, b = (
+        pd.concat([last(seed), last(seed + 1).assign(dataset="other", clip=lambda t: t["subject"] + "_1")])
+        for seed in (0, 7)
+    )
+    found = mcnemar(a, b.sample(frac=1, random_state=0))
+    right = [
+        {tuple(row[:4]): row[4] == row[5] for row in table.iloc[:, :6].itertuples(index=False, name=None)}
+        for table in (a, b)
+    ]
+    assert len(right[0]) == 120
+    only_a = sum(right[0][clip] and not right[1][clip] for clip in right[0])
+    only_b = sum(right[1][clip] and not right[0][clip] for clip in right[0])
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    assert only_a != only_b and found.p == exact_p(only_a, only_b)
+
+
+def test_runs_that_cannot_be_paired_name_the_clips() -> None:
+    a = last(0)
+    for tables, message in (
+        ((a, a.iloc[1:]), "1 clips only in the first: synthetic/001/001_1@1"),
+        ((a.iloc[2:], a), "2 clips only in the second: synthetic/001/001_1@1, synthetic/001/001_2@101"),
+        ((a, pd.concat([a, a.iloc[:1]])), "1 clips are there more than once: synthetic/001/001_1@1"),
+        (
+            (a, a.assign(target=a["target"].where(a["clip"] != "002_3", "others"))),
+            "another target: synthetic/002/002_3",
+        ),
+    ):
+        for compare in (mcnemar, lambda one, two: paired_bootstrap([one], [two], CLASSES)):
+            with pytest.raises(UserError, match=message):
+                compare(*tables)
+    with pytest.raises(UserError, match=r"other classes than the first run \(fear; expected happiness"):
+        paired_bootstrap([a], [a.assign(prediction="fear")], CLASSES)
+    with pytest.raises(ValueError, match="exactly one selection"):
+        paired_bootstrap([a], [table_of()], CLASSES)
+    with pytest.raises(ValueError, match="at least one"):
+        paired_bootstrap([], [a], CLASSES)
+
+
+def test_ten_thousand_resamples_of_a_large_study_are_quick() -> None:
+    """500 clips of 68 subjects, the size of the composite protocol."""
+    a, b = (last(seed, subjects=68, clips=8).iloc[:500] for seed in (0, 1))
+    start = time.perf_counter()
+    paired_bootstrap([a], [b], CLASSES)
+    assert time.perf_counter() - start < 2

@@ -1,0 +1,159 @@
+"""The report page in a real browser: whole, silent, offline, readable; on a phone, at a desk, in the dark, on paper."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import chromium, faults, opened
+from random_runs import CLASSES, make_run
+from random_units import UNITS, make_unit_run
+
+from fdp_lightning.evaluation.report import build_report
+
+SEEDS = {
+    "seeds": [0, 1, 2],
+    "selections": {
+        name: {score: {"mean": 0.5, "sd": 0.01} for score in ("accuracy", "uf1", "uar", "weighted_f1")}
+        for name in ("last", "oracle")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with everything on it that a page can have."""
+    run = tmp_path_factory.mktemp("page") / "an_experiment" / "model.pooling-mean__trainer.max_epochs-3" / "seed-0"
+    make_run(run, skill=0.2, colour=True, inner=True, selections=("last", "inner", "oracle"))
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics |= {"caveats": ["One subject appears under two names."], "untested": ["18"], "left_out": {"why": ["01/a"]}}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run / "config.yaml").write_text("".join(f"option_{i}: value\n" for i in range(400)))
+    title = "an_experiment · model.pooling-mean__trainer.max_epochs-3 · seed-0"
+    return build_report(run, title, True, True, seeds=SEEDS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_has_no_fault(browser: Any, page: Path, width: int, scheme: str) -> None:
+    assert faults(browser, page, width, scheme) == []
+
+
+@pytest.mark.parametrize("show_faces", [False, True])
+def test_a_page_of_a_run_with_little_in_it_has_no_fault_either(browser: Any, tmp_path: Path, show_faces: bool) -> None:
+    run = make_run(tmp_path / "run", subjects=1, epochs=1)
+    for path in (*run.glob("folds/*/outputs.npz"), *run.glob("folds/*/curves.csv"), run / "environment.json"):
+        path.unlink()
+    assert faults(browser, build_report(run, "A title", show_faces, False), 390) == []
+
+
+def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
+    with opened(browser, page) as (tab, _):
+        targets = tab.eval_on_selector_all("nav a", "links => links.map(link => link.getAttribute('href').slice(1))")
+        sections = tab.eval_on_selector_all("section", "all => all.map(each => each.id)")
+        assert targets == sections
+        assert sections == [
+            *("scores", "seeds", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin")
+        ]
+        assert tab.locator("#scores svg").count() == 1
+        assert tab.locator("#curves svg").count() == 6
+        assert tab.locator("#ranks svg").count() == len(CLASSES)
+        assert tab.locator("#images img").count() == 4 * 2 * len(CLASSES)
+        assert tab.locator("#mistakes img").count() == 3 * 8
+        # a legend that names the inner subjects' line, in every drawing that has one
+        assert tab.locator("#curves svg", has_text="inner").count() == 2
+        # the browser's own names for those who hear the page
+        heard = tab.locator("main").aria_snapshot()
+        assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 6 + 5 + 40 + 24
+
+
+def test_the_dark_page_is_dark_and_the_light_one_light(browser: Any, page: Path) -> None:
+    grounds = {}
+    for scheme in ("light", "dark"):
+        with opened(browser, page, scheme=scheme) as (tab, _):
+            ground = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            grounds[scheme] = max(map(int, re.findall(r"\d+", ground)))
+    assert grounds["light"] == 255 and grounds["dark"] < 64
+
+
+def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
+    with opened(browser, page) as (tab, _):
+        seen = set()
+        for _ in range(40):
+            tab.keyboard.press("Tab")
+            tag, style, width = tab.evaluate(
+                "() => { const e = document.activeElement, s = getComputedStyle(e);"
+                " return [e.tagName, s.outlineStyle, parseFloat(s.outlineWidth)]; }"
+            )
+            if tag == "BODY":
+                break
+            seen.add(tag)
+            assert style == "solid" and width >= 2, tag
+        assert {"A", "DIV", "SUMMARY"} <= seen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_details_are_open_and_no_table_is_cut(browser: Any, page: Path, scheme: str) -> None:
+    with opened(browser, page, width=680, scheme=scheme) as (tab, _):  # A4 less 15 mm on either side
+        inside = "[...document.querySelectorAll('details pre, details table')]"
+        assert tab.evaluate(f"{inside}.map(each => each.checkVisibility())") == [False, False]
+        tab.emulate_media(media="print", color_scheme=scheme)
+        tab.wait_for_function(f"{inside}.every(each => each.checkVisibility())")  # with the next frame
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 680
+        wide = "all => all.filter(each => each.getBoundingClientRect().right > 681).map(each => each.outerHTML)"
+        assert tab.eval_on_selector_all("table, img, svg, pre", wide) == []
+        assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+        assert tab.locator("nav").is_hidden()
+        # what was folded away is on paper: without it there are fewer sheets
+        whole = sheets(tab)
+        tab.evaluate("document.querySelectorAll('details').forEach(each => each.remove())")
+        assert sheets(tab) < whole
+
+
+def sheets(tab: Any) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", tab.pdf(format="A4", print_background=True)))
+
+
+FAULTS = {
+    "request: http://127.0.0.1:9/": '<img src="http://127.0.0.1:9/x.png" alt="a picture from elsewhere">',
+    "image: not drawn": '<img src="data:image/png;base64,AAAA" alt="a broken picture">',
+    "console warning": "<script>console.warn('look')</script>",
+    "console error": "<script>console.error('look')</script>",
+    "error: look": "<script>throw new Error('look')</script>",
+    "overflow": '<div style="width: 2000px">wide</div>',
+    "dead link": '<a href="#nowhere">a link</a>',
+    "no alternative": '<svg viewBox="0 0 1 1"></svg>',
+    "<h4> after level 2": "<h4>too deep</h4>",
+    "a table without a name": '<table><tr><th scope="col">head</th></tr></table>',
+    "th without scope": "<table><caption>name</caption><tr><th>head</th></tr></table>",
+    "contrast: 4.48 of <p>": '<p style="color: #777; background: #fff">grey</p>',
+    "contrast: 2.36": '<div style="background: #000"><p style="background: #ffffff59">a pale veil</p></div>',
+    "contrast: 2.32": '<svg aria-label="faint" viewBox="0 0 9 9"><path d="M0 0 9 9" stroke="#aaa"/></svg>',
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(browser: Any, page: Path, tmp_path: Path, fault: str) -> None:
+    copy = tmp_path / "page.html"
+    copy.write_text(page.read_text().replace("</main>", FAULTS[fault] + "</main>"))
+    found = faults(browser, copy)
+    assert any(fault in one for one in found), found
+
+
+def test_a_page_of_action_units_has_no_fault(browser: Any, tmp_path: Path) -> None:
+    run = make_unit_run(tmp_path / "run", subjects=4, clips=6)
+    report = build_report(run, "A title", True, False)
+    assert faults(browser, report, 390) == faults(browser, report, 1280, "dark") == []
+    with opened(browser, report) as (tab, _):
+        assert tab.locator("#mistakes tbody tr").count() == 8
+        decisions = tab.locator("#mistakes tbody td:nth-of-type(3)").all_inner_texts()
+    assert {text.split()[1] for text in decisions} == {"present", "absent"}
+    assert {text.split()[0] for text in decisions} <= set(UNITS)

@@ -1,0 +1,113 @@
+"""What a run's folder must hold to be compared; each fault is named with what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES
+from scored_runs import table_of, write_run
+from sklearn.metrics import f1_score
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.predictions import write_predictions
+from fdp_lightning.evaluation.runs import find_runs, read_run
+from fdp_lightning.evaluation.summary import floors
+
+
+def test_scores_come_from_the_predictions(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "seed-4", 4, more={"caveats": ["a caveat"]}))
+    part = table_of(4).query("selection == 'oracle'")
+    expected = f1_score(part["target"], part["prediction"], labels=CLASSES, average="macro", zero_division=0)
+    assert run.scores("oracle")["uf1"] == pytest.approx(expected)
+    assert (run.seed, run.protocol, run.split, run.synthetic) == (4, "casme2_5c_249", "loso", False)
+    assert run.floors == floors(np.full(5, 12), CLASSES)
+
+
+def _metrics(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        content = json.loads((run / "metrics.json").read_text())
+        change(content)
+        (run / "metrics.json").write_text(json.dumps(content))
+
+    return damage
+
+
+def _rows(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    return lambda run: write_predictions(run / "predictions.csv", change(table_of()), CLASSES)
+
+
+def _cut(run: Path) -> None:
+    path = run / "predictions.csv"
+    path.write_text(path.read_text()[:-40])
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "not pooled": (
+        lambda run: (run / "metrics.json").unlink(),
+        r"no pooled scores \(metrics\.json\).*task=report run=",
+    ),
+    "no json": (lambda run: (run / "metrics.json").write_text("{"), r"metrics\.json: expected JSON"),
+    "another json": (lambda run: (run / "metrics.json").write_text("[1]"), "with protocol, classes, selections"),
+    "no protocol": (_metrics(lambda content: content.pop("protocol")), "with protocol"),
+    "a selection is a number": (_metrics(lambda content: content["selections"].update(last=1)), "with selections"),
+    "no predictions": (
+        lambda run: (run / "predictions.csv").unlink(),
+        r"predictions\.csv: expected a predictions table",
+    ),
+    "cut off": (_cut, "truncated|has .* of .* values"),
+    "a doubled row": (
+        _rows(lambda table: pd.concat([table, table[table["selection"] == "last"].iloc[[3]]])),
+        r"1 clips are there more than once: synthetic/001/001_4@301.*task=report",
+    ),
+    "a doubled oracle row": (
+        _rows(lambda table: pd.concat([table, table[table["selection"] == "oracle"].iloc[[0]]])),
+        "more than once: synthetic/001/001_1@1",
+    ),
+    "a missing oracle row": (_rows(lambda table: table.iloc[:-1]), r"oracle \(the second\): 1 clips only in the first"),
+    "no last": (_rows(lambda table: table[table["selection"] == "oracle"]), "no rows of selection 'last'"),
+    "two seeds": (_rows(lambda table: table.assign(seed=[0, 1] * (len(table) // 2))), "rows of 2 seeds"),
+    "another table": (_rows(lambda _: table_of(9)), r"is not of predictions\.csv \(last accuracy is .* give 0\."),
+    "a polished score": (
+        _metrics(lambda content: content["selections"]["last"].update(uf1=0.9)),
+        r"\(last uf1 is 0\.9, the predictions give 0\.",
+    ),
+    "no score": (_metrics(lambda content: content["selections"]["last"].pop("uar")), "last uar is None"),
+    "another count": (_metrics(lambda content: content.update(n_clips=61)), "n_clips is 61, the predictions have 60"),
+    "other classes": (_metrics(lambda content: content.update(classes=CLASSES[::-1])), r"csv \(classes\)"),
+    "a selection more": (_metrics(lambda c: c["selections"].update(inner=c["selections"]["last"])), r"\(selections\)"),
+    "no yaml": (lambda run: (run / "config.yaml").write_text("a: [1"), r"config\.yaml: expected YAML"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named(fault: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0")
+    read_run(run)
+    damage, message = FAULTS[fault]
+    damage(run)
+    with pytest.raises(UserError, match=message) as caught:
+        read_run(run)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_drawn_clips_are_known_by_the_configuration_or_the_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a")
+    (run / "config.yaml").write_text("data: {generate: null}\n")
+    assert not read_run(run).synthetic
+    (run / "config.yaml").write_text("data: {generate: {subjects: 3}}\n")
+    assert read_run(run).synthetic
+    assert read_run(write_run(tmp_path / "b", protocol="synthetic_5c")).synthetic
+
+
+def test_runs_are_found_at_any_depth_and_nothing_inside_them(tmp_path: Path) -> None:
+    made = [write_run(tmp_path / name) for name in ("x/default/seed-0", "x/default/seed-10", "x/b/seed-0", "y")]
+    write_run(made[0] / "superseded" / "seed-3")
+    unfinished = tmp_path / "x" / "c" / "seed-1"
+    (unfinished / "folds").mkdir(parents=True)
+    write_run(tmp_path / "x" / ".hidden")
+    write_run(tmp_path / "x" / ".seed.host.1.partial")
+    assert sorted(find_runs(tmp_path)) == sorted([*made, unfinished])
+    assert list(find_runs(made[0])) == [made[0]]

@@ -1,0 +1,115 @@
+import io
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from random_runs import CLASSES, make_run
+from rich.console import Console
+from scored_runs import table_of, write_run
+
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.seeds import seed_scores, seeds_table, spread
+from fdp_lightning.tasks.report import pool_run
+
+
+def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"seed-{seed}", seed) for seed in (10, 2, 0)]
+    found = seed_scores(runs[0])
+    assert found is not None
+    assert found["seeds"] == [0, 2, 10]
+    assert found["left_out"] == {}
+    for selection in ("last", "oracle"):
+        for name in ("accuracy", "uf1", "uar", "weighted_f1"):
+            values = [json.loads((run / "metrics.json").read_text())["selections"][selection][name] for run in runs]
+            assert len(set(values)) > 1
+            assert found["selections"][selection][name]["mean"] == pytest.approx(statistics.mean(values))
+            assert found["selections"][selection][name]["sd"] == pytest.approx(statistics.stdev(values))
+    assert seed_scores(runs[1]) == found  # whichever run asks
+
+
+def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_path: Path) -> None:
+    own = write_run(tmp_path / "seed-0", 0)
+    write_run(tmp_path / "seed-1", 1)
+    write_run(tmp_path / "seed-2", 2, clips=9)
+    write_run(tmp_path / "seed-3", 3, protocol="casme2_5c_246")
+    write_run(tmp_path / "seed-4", 1)
+    (tmp_path / "seed-5" / "folds" / "001").mkdir(parents=True)
+    damaged = write_run(tmp_path / "seed-6", 6) / "predictions.csv"
+    damaged.write_text(damaged.read_text()[:-3])
+    write_run(tmp_path / "seed-7", 7, table=table_of(7).assign(target="others"))
+    write_run(tmp_path / "seed-8", 8, classes=[*CLASSES[:4], "fear"])
+    write_run(tmp_path / "other-9", 9)
+    write_run(own / "folds" / "seed-9", 9)
+    found = seed_scores(own)
+    assert found is not None and found["seeds"] == [0, 1]
+    left_out = found["left_out"]
+    assert sorted(left_out) == [f"seed-{number}" for number in range(2, 9)]
+    assert "6 clips only in the first" in left_out["seed-2"]
+    assert left_out["seed-3"] == "of another protocol"
+    assert left_out["seed-4"] == "seed 1 again, as seed-1"
+    assert left_out["seed-5"] == "not finished"
+    assert "truncated" in left_out["seed-6"]
+    assert "another target" in left_out["seed-7"]
+    assert left_out["seed-8"] == "with other classes"
+
+
+def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0", 0)
+    (tmp_path / "seed-1" / "folds").mkdir(parents=True)
+    assert seed_scores(run) is None
+    alone = write_run(tmp_path / "mine", 1)
+    assert seed_scores(alone) is None  # a run folder of another name has no siblings
+    with pytest.raises(ValueError, match="two seeds"):
+        spread([read_run(run)])
+
+
+def test_a_selection_that_one_seed_lacks_is_not_averaged(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0", 0, selections=("last", "inner", "oracle"))
+    write_run(tmp_path / "seed-1", 1, selections=("last", "oracle"))
+    found = seed_scores(run)
+    assert found is not None
+    assert list(found["selections"]) == ["last", "oracle"]
+
+
+def test_a_damaged_run_does_not_become_its_own_mean(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0", 0)
+    write_run(tmp_path / "seed-1", 1)
+    (run / "predictions.csv").unlink()
+    with pytest.raises(UserError, match=r"predictions\.csv"):
+        seed_scores(run)
+
+
+def test_the_terminal_table_fits_and_names_the_seeds(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0", 0)
+    write_run(tmp_path / "seed-3", 3)
+    (tmp_path / "seed-4" / "folds").mkdir(parents=True)
+    found = seed_scores(run)
+    assert found is not None
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(seeds_table(found))
+    text = stream.getvalue()
+    row = found["selections"]["last"]["uf1"]
+    assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in text
+    assert "2 seeds (0, 3)" in text
+    assert "not comparable" in text
+    assert "seed-4 is not in it: not finished" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_pooling_a_run_prints_the_mean_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "seed-42")
+    clips = table_of(42, subjects=4, clips=5, selections=("last",))[["dataset", "subject", "clip", "onset", "target"]]
+    (run / "expected.json").write_text(json.dumps({"skipped_folds": [], "clips": clips.to_dict("records")}))
+    pool_run(run, configuration("protocol=synthetic_5c"))
+    assert "over 2 seeds" not in capsys.readouterr().out
+    write_run(tmp_path / "seed-7", 7, protocol="synthetic_5c", subjects=4, clips=5)
+    pool_run(run, configuration("protocol=synthetic_5c"))
+    found = seed_scores(run)
+    assert found is not None
+    printed = capsys.readouterr().out
+    assert "over 2 seeds (7, 42)" in printed
+    row = found["selections"]["last"]["uf1"]
+    assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in printed

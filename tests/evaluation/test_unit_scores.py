@@ -1,0 +1,204 @@
+"""Scores of action units against scikit-learn, floors by brute force, intervals by resampling row by row."""
+
+import io
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_units import UNITS, make_unit_predictions
+from rich.console import Console
+from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_score, recall_score
+
+from fdp_lightning.evaluation import metrics
+from fdp_lightning.evaluation.bootstrap import counted, resample, subject_bootstrap, subject_confusions
+from fdp_lightning.evaluation.multi_label import label_arrays
+from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
+from fdp_lightning.evaluation.terminal import terminal_table
+
+
+def _last(**options: object) -> pd.DataFrame:
+    return make_unit_predictions(selections=("last",), **options).reset_index(drop=True)  # type: ignore[arg-type]
+
+
+@st.composite
+def multi_hot(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and predictions (n, k); at a share of 0 or 1 units that no clip or every clip shows are common."""
+    shape = draw(st.integers(1, 20)), draw(st.integers(2, 6))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shares = draw(st.tuples(*[st.sampled_from([0.0, 0.2, 0.5, 1.0])] * 2))
+    return random.random(shape) < shares[0], random.random(shape) < shares[1]
+
+
+@settings(deadline=None, max_examples=80)
+@given(multi_hot())
+def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
+    """Also where a unit is never shown, never predicted, or neither."""
+    target, prediction = case
+    matrices = metrics.unit_confusions(target, prediction)
+    assert (matrices == multilabel_confusion_matrix(target, prediction)).all()
+    kept = {"average": None, "zero_division": 0}
+    assert metrics.unit_f1(matrices) == pytest.approx(f1_score(target, prediction, **kept))
+    assert metrics.unit_precision(matrices) == pytest.approx(precision_score(target, prediction, **kept))
+    assert metrics.unit_recall(matrices) == pytest.approx(recall_score(target, prediction, **kept))
+    assert metrics.mean_f1(matrices) == pytest.approx(f1_score(target, prediction, average="macro", zero_division=0))
+    assert metrics.unit_accuracy(matrices) == pytest.approx((target == prediction).mean())
+    assert (metrics.unit_support(matrices) == target.sum(axis=0)).all()
+
+
+def test_batches_score_like_single_tables() -> None:
+    matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 6, 2, 2))
+    for name, score in metrics.UNIT_SCORES.items():
+        assert score(matrices).shape == (3, 5), name
+        assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
+
+
+def test_probabilities_are_no_decisions() -> None:
+    with pytest.raises(ValueError, match="booleans"):
+        metrics.unit_confusions(np.array([[True]]), np.array([[0.7]]))
+
+
+@pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
+def test_floors_by_brute_force(shown: tuple[int, ...]) -> None:
+    total = 6
+    target = np.stack([np.arange(total) < n for n in shown], axis=1)
+    floors = unit_floors(np.array(shown), total, ["a", "b", "c"])
+    guesses = {
+        "constant": np.ones_like(target),
+        "majority": np.broadcast_to(target.mean(axis=0) > 0.5, target.shape),
+    }
+    for name, guess in guesses.items():
+        assert floors[name]["accuracy"] == pytest.approx((target == guess).mean())
+        expected = f1_score(target, guess, average=None, zero_division=0)
+        assert list(floors[name]["f1"].values()) == pytest.approx(expected.tolist())
+        assert floors[name]["mean_f1"] == pytest.approx(expected.mean())
+    every = np.array(list(product([False, True], repeat=total))).T  # (clips, all ways to guess)
+    for name, column in zip("abc", target.T, strict=True):
+        matrices = metrics.unit_confusions(np.repeat(column[:, None], every.shape[1], axis=1), every)
+        assert floors["chance"]["f1"][name] == pytest.approx(metrics.unit_f1(matrices).mean())
+    assert floors["chance"]["mean_f1"] == pytest.approx(np.mean(list(floors["chance"]["f1"].values())))
+    assert floors["chance"]["accuracy"] == 0.5
+
+
+def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_path: Path) -> None:
+    table = make_unit_predictions(selections=("last", "inner", "oracle"))
+    found = summarise(table, UNITS, "cd6me", ["024"], split="lodo")
+    write_metrics(tmp_path / "metrics.json", found)
+    write_predictions(tmp_path / "predictions.csv", table, UNITS)
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    again = summarise(*read_predictions(tmp_path / "predictions.csv"), "cd6me", ["024"], split="lodo")
+    assert read == found == again
+    top = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out"
+    assert list(read) == [*top.split(), "selections", "optimism_gap", "floors"]
+    assert (read["multi_label"], read["classes"], read["n_clips"], read["n_subjects"]) == (True, UNITS, 60, 6)
+    for name, part in table.groupby("selection"):
+        row = read["selections"][name]
+        assert list(row) == ["accuracy", "mean_f1", "f1", "ci95", "confusion"]
+        target, prediction = label_arrays(part, UNITS)
+        assert row["accuracy"] == pytest.approx((target == prediction).mean())
+        assert row["mean_f1"] == pytest.approx(f1_score(target, prediction, average="macro"))
+        assert list(row["f1"].values()) == pytest.approx(f1_score(target, prediction, average=None).tolist())
+        assert list(row["confusion"]) == list(row["f1"]) == list(row["ci95"]["f1"]) == UNITS
+        assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
+    gap = read["optimism_gap"]
+    assert list(gap) == ["accuracy", "mean_f1"]
+    assert gap["mean_f1"] == read["selections"]["oracle"]["mean_f1"] - read["selections"]["last"]["mean_f1"]
+    assert list(read["floors"]) == ["constant", "majority", "chance"]
+
+
+def test_scores_are_pooled_not_averaged_over_folds() -> None:
+    table = _last(share=0.15)
+    score = summarise(table, UNITS, "p", [])["selections"]["last"]["mean_f1"]
+    folds = [metrics.mean_f1(matrices) for matrices in subject_confusions(table, UNITS)]
+    assert abs(score - np.mean(folds)) > 0.02
+
+
+def test_intervals_contain_the_scores_and_come_from_the_seed() -> None:
+    table = _last(subjects=20)
+    intervals = subject_bootstrap(table, UNITS, 500)
+    assert intervals == subject_bootstrap(table.sample(frac=1, random_state=0), UNITS, 500)
+    assert intervals != subject_bootstrap(table, UNITS, 500, seed=1)
+    matrices = counted(table, UNITS)
+    for name, score in metrics.UNIT_SCORES.items():
+        low, high = intervals[name]
+        assert 0 <= low < score(matrices) < high <= 1
+    for name, value in zip(UNITS, metrics.unit_f1(matrices), strict=True):
+        low, high = intervals["f1"][name]
+        assert 0 <= low < value < high <= 1
+    # The mean of four units varies less than the least sure of them.
+    assert np.diff(intervals["mean_f1"]) < max(np.diff(pair) for pair in intervals["f1"].values())
+
+
+def test_equal_to_resampling_rows_one_by_one_and_scoring_them_with_scikit_learn() -> None:
+    table = _last(subjects=5, clips=30)  # all units in every subject: no draw is drawn again
+    drawn = resample(subject_confusions(table, UNITS), 40, seed=0)
+    counts = np.random.default_rng(0).multinomial(5, np.full(5, 0.2), size=40)
+    assert drawn is not None and drawn.shape == (40, 4, 2, 2)
+    groups = [part for _, part in table.groupby("subject")]
+    for row in range(40):
+        rows = pd.concat([part for n, part in zip(counts[row], groups, strict=True) for part in [part] * n])
+        target, prediction = label_arrays(rows, UNITS)
+        assert metrics.mean_f1(drawn[row]) == pytest.approx(f1_score(target, prediction, average="macro"))
+        assert (drawn[row] == multilabel_confusion_matrix(target, prediction)).all()
+
+
+def test_a_unit_of_one_subject_is_in_every_resample_and_perfect_predictions_stay_perfect() -> None:
+    table = _last(subjects=4)
+    others = table["subject"] != "001"
+    table.loc[others, "target"] = table.loc[others, "target"].str.replace(r"(^|\+)AU12$", "", regex=True)
+    assert table.loc[~others, "target"].str.contains("AU12").any()
+    table["prediction"] = table["target"]
+    drawn = resample(subject_confusions(table, UNITS), 300, seed=0)
+    assert drawn is not None and (metrics.unit_support(drawn) > 0).all()
+    intervals = subject_bootstrap(table, UNITS, 200)
+    assert intervals["mean_f1"] == [1.0, 1.0] and intervals["f1"]["AU12"] == [1.0, 1.0]
+
+
+def test_a_unit_that_is_never_or_always_shown_hinders_no_resample() -> None:
+    table = _last(subjects=4)
+    target, _ = label_arrays(table, UNITS)
+    target[:, 0], target[:, 1] = False, True
+    table["target"] = ["+".join(u for u, there in zip(UNITS, row, strict=True) if there) for row in target]
+    drawn = resample(subject_confusions(table, UNITS), 300, seed=0)
+    assert drawn is not None and len(drawn) == 300
+    assert (metrics.unit_support(drawn)[:, 0] == 0).all()
+    intervals = subject_bootstrap(table, UNITS, 200)
+    assert intervals["f1"]["AU1"] == [0.0, 0.0]
+
+
+def test_no_interval_from_one_subject() -> None:
+    found = summarise(_last(subjects=1), UNITS, "p", [])
+    assert found["selections"]["last"]["ci95"] == {
+        "accuracy": None,
+        "mean_f1": None,
+        "f1": dict.fromkeys(UNITS),
+    }
+    assert "none" in _printed(found)
+
+
+def _printed(found: dict) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(terminal_table(found))
+    return stream.getvalue()
+
+
+def test_the_terminal_shows_mean_floors_and_every_unit() -> None:
+    units = [f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)]
+    found = summarise(make_unit_predictions(units=units), units, "cd6me", [], split="lodo")
+    text = _printed(found)
+    assert max(map(len, text.splitlines())) <= 80
+    last = found["selections"]["last"]
+    low, high = last["ci95"]["mean_f1"]
+    for words in (f"{last['mean_f1']:.3f}", f"{low:.3f}–{high:.3f}", "not comparable", "constant (all shown)", "lodo"):
+        assert words in text
+    for unit in units:
+        low, high = last["ci95"]["f1"][unit]
+        clips = sum(last["confusion"][unit][1])
+        (line,) = (line for line in text.splitlines() if line.split()[:2] == [unit, f"({clips})"])
+        floor = found["floors"]["constant"]["f1"][unit]
+        assert line.split()[-3:] == [f"{last['f1'][unit]:.3f}", f"{low:.3f}–{high:.3f}", f"{floor:.3f}"]

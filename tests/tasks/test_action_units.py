@@ -1,0 +1,134 @@
+"""Action units from the command line to the scores: a whole multi-label run on synthetic clips."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import f1_score, multilabel_confusion_matrix
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.models.labels import SINGLE_LABEL
+from fdp_lightning.tasks.build import build, check_options
+from fdp_lightning.tasks.loso import pooled_scalars
+from tests.tasks.conftest import SMALL
+
+OPTIONS = [option for option in SMALL if not option.startswith("+experiment")]
+CLASSES = list(configuration("+experiment=synthetic_au").protocol.classes)
+
+
+@pytest.fixture(scope="module")
+def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder of the shared run, whose clips and store are those of this one too."""
+    folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("units") / "place"))
+    command = [sys.executable, "-m", "fdp_lightning", "+experiment=synthetic_au", *OPTIONS, "trainer.max_epochs=6"]
+    command += ["model.objective.class_weighting=inverse", "model.optimizer.lr=0.003", "loso.workers=2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Aligning" not in done.stderr  # the store was found
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    (folder,) = place.glob("runs/synthetic_au/*/seed-0")
+    return folder
+
+
+def tables(run: Path) -> Iterator[tuple[str, pd.DataFrame, np.ndarray, np.ndarray]]:
+    """Selection, its rows, and multi-hot targets and predictions, read without the project's own reader."""
+    text = dict.fromkeys(["dataset", "subject", "clip", "fold", "target", "prediction"], str)
+    table = pd.read_csv(run / "predictions.csv", dtype=text, keep_default_na=False)
+    for selection, part in table.groupby("selection"):
+        hot = [
+            np.array([[name in cell.split("+") for name in CLASSES] for cell in part[side]])
+            for side in ("target", "prediction")
+        ]
+        yield str(selection), part, *hot
+
+
+def test_the_metrics_are_those_of_scikit_learn(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (metrics["multi_label"], metrics["classes"], metrics["n_clips"]) == (True, CLASSES, 30)
+    for selection, _, target, prediction in tables(run):
+        row = metrics["selections"][selection]
+        each = f1_score(target, prediction, average=None, zero_division=0)
+        assert list(row["f1"]) == CLASSES
+        assert list(row["f1"].values()) == pytest.approx(each.tolist())
+        assert row["mean_f1"] == pytest.approx(f1_score(target, prediction, average="macro", zero_division=0))
+        assert row["accuracy"] == pytest.approx((target == prediction).mean())
+        assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
+        everything = f1_score(target, np.ones_like(target), average="macro", zero_division=0)
+        assert metrics["floors"]["constant"]["mean_f1"] == pytest.approx(everything)
+    rows = metrics["selections"]
+    assert rows["oracle"]["accuracy"] >= rows["last"]["accuracy"]
+    assert 0 < rows["last"]["mean_f1"] < 1
+
+
+def test_targets_are_the_annotated_units_and_predictions_those_above_one_half(place: Path, run: Path) -> None:
+    (root,) = (place / "data/synthetic").iterdir()
+    annotated = CASME2(root).clips().set_index(["subject", "clip"])["action_units"]
+    for _, part, target, prediction in tables(run):
+        assert len(part) == 30 and (part["fold"] == part["subject"]).all() and (part["multi_label"] == 1).all()
+        probabilities = part[[f"prob_{name}" for name in CLASSES]].to_numpy()
+        np.testing.assert_array_equal(probabilities > 0.5, prediction)
+        assert (np.abs(probabilities.sum(axis=1) - 1) > 0.01).any()
+        for subject, clip, shown in zip(part["subject"], part["clip"], target, strict=True):
+            cell = annotated[subject, clip].replace("L", "").replace("R", "")
+            wanted = {f"AU{unit}" for unit in cell.split("+")}
+            assert {name for name, there in zip(CLASSES, shown, strict=True) if there} == wanted
+
+
+def test_what_the_recorder_saw_is_what_is_predicted(run: Path) -> None:
+    parts = {name: (part, target == prediction) for name, part, target, prediction in tables(run)}
+    for fold in sorted((run / "folds").iterdir()):
+        curve = pd.read_csv(fold / "curves.csv")["test/accuracy"]
+        right = {name: hits[(part["fold"] == fold.name).to_numpy()].mean() for name, (part, hits) in parts.items()}
+        assert right["last"] == pytest.approx(curve.iloc[-1])
+        assert right["oracle"] == pytest.approx(curve.max())
+
+
+def test_the_checkpoint_says_that_it_is_multi_label_and_holds_its_positive_weights(run: Path) -> None:
+    ((_, part, target, _), *_) = tables(run)
+    for fold in sorted((run / "folds").iterdir()):
+        saved = torch.load(fold / "checkpoints/last.ckpt", weights_only=True)
+        assert saved["fdp_lightning"]["multi_label"] is True
+        assert saved["fdp_lightning"]["classes"] == CLASSES
+        shown = target[(part["fold"] != fold.name).to_numpy()]
+        counts = shown.sum(axis=0)
+        expected = np.where(counts > 0, (len(shown) - counts) / np.maximum(counts, 1), 1)
+        np.testing.assert_allclose(saved["state_dict"]["objective.class_weights"], expected, rtol=1e-6)
+
+
+def test_the_table_is_printed_and_the_page_is_written(place: Path, run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    printed = (place / "printed.txt").read_text()
+    assert f"{metrics['selections']['last']['mean_f1']:.3f}" in printed and "constant (all shown)" in printed
+    page = (run / "report.html").read_text()
+    assert "Decisions per action unit" in page and "Synthetic data:" in page
+
+
+def test_what_is_logged_holds_every_score_and_every_unit(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    logged = pooled_scalars(metrics)
+    assert len(logged) == 2 * (2 + len(CLASSES))
+    assert logged["oracle/mean_f1"] == metrics["selections"]["oracle"]["mean_f1"]
+    assert logged["last/f1/AU12"] == metrics["selections"]["last"]["f1"]["AU12"]
+
+
+def test_no_option_makes_a_protocol_of_emotions_multi_label(finished_workplace: Path) -> None:
+    """The kind of labels follows from the protocol alone, whatever the configuration says of the objective."""
+    (run,) = finished_workplace.glob("runs/synthetic_loso/*/seed-0")
+    saved = torch.load(run / "folds/01/checkpoints/last.ckpt", weights_only=True)
+    assert saved["fdp_lightning"]["multi_label"] is False
+    config = configuration("+experiment=synthetic_loso", "+model.objective.multi_label=true")
+    check_options(config)
+    assert build(config.model.objective, multi_label=False).labels is SINGLE_LABEL

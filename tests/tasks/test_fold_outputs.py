@@ -1,0 +1,47 @@
+"""What outputs.npz of each fold keeps for the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fdp_lightning.evaluation.folds import COMPARED, OUTPUTS, read_key_frames, read_outputs
+from fdp_lightning.evaluation.predictions import read_predictions
+from tests.tasks.conftest import run_of
+
+
+def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_workplace: Path) -> None:
+    folds = {path.parent.name: dict(np.load(path)) for path in run_of(finished_workplace).glob("folds/*/outputs.npz")}
+    assert len(folds) == 3
+    for name, arrays in folds.items():
+        # exact and min_max: a clip's true image is the same in every fold, held out there or trained on here
+        others = [other["true_dynamic_image"] for key, other in folds.items() if key != name]
+        np.testing.assert_allclose(arrays["mean_training_image"], np.concatenate(others).mean(axis=0), atol=1e-5)
+        assert np.abs(arrays["mean_training_image"] - arrays["true_dynamic_image"].mean(axis=0)).max() > 0.01
+        np.testing.assert_array_equal(arrays["arp_of_input"], arrays["true_dynamic_image"])
+
+
+def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    outputs, note = read_outputs(run)
+    assert {"dataset", "fold", *OUTPUTS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
+    assert set(outputs["dataset"]) == {"synthetic"}
+    size = outputs["true_dynamic_image"].shape[1:]
+    table, _ = read_predictions(run / "predictions.csv")
+    for clip in table[table["selection"] == "last"].itertuples():
+        kept = read_key_frames(run, clip.fold, (clip.dataset, clip.subject, clip.clip, clip.onset))
+        assert kept is not None
+        frames, numbers, apex = kept
+        assert frames.shape == (3, *size) and frames.dtype == np.uint8
+        assert numbers[0] == clip.onset < numbers[1] < numbers[2] and abs(numbers[1] - apex) <= 1
+
+
+def test_time_and_place_are_on_the_page(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    environment = json.loads((run / "environment.json").read_text())
+    assert ("gpus" in environment) == torch.cuda.is_available()
+    page = (run / "report.html").read_text()
+    for fact in (environment["git_revision"], environment["torch"], environment["processor"], "3 folds, ", "UTC in "):
+        assert fact in page
+    assert "No feat of reconstruction" in page

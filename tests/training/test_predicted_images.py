@@ -1,0 +1,42 @@
+"""The dynamic image that needs no model, beside which the constructed one stands in the report."""
+
+import pytest
+import torch
+
+from fdp_lightning.config import configuration
+from fdp_lightning.models.dynamic_image import arp_weights
+from fdp_lightning.models.objective import Objective
+from fdp_lightning.tasks.build import build_model
+from fdp_lightning.training.module import FDPModule
+from fdp_lightning.training.optimizer import OptimizerSettings
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, torch.Tensor]:
+    frames = torch.rand(3, 8, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    return {"frames": frames, "target": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
+
+
+def predicted(batch: dict[str, torch.Tensor], **objective: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    module = FDPModule(build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3))
+    with torch.no_grad():
+        return module.eval().predict_step(batch)
+
+
+def test_it_is_the_weighted_sum_of_the_frames_between_its_own_extremes(batch: dict[str, torch.Tensor]) -> None:
+    images = torch.einsum("t,bthw->bhw", arp_weights(8), batch["frames"][:, :, 0].double())
+    low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
+    given = predicted(batch, image_kind="simple")["arp_of_input"]
+    assert given.dtype == torch.float32
+    torch.testing.assert_close(given.double(), (images - low) / (high - low), atol=1e-5, rtol=0)
+
+
+def test_by_default_it_is_the_target_bit_for_bit_and_otherwise_not(batch: dict[str, torch.Tensor]) -> None:
+    def is_target(**objective: str) -> bool:
+        outputs = predicted(batch, **objective)
+        return torch.equal(outputs["arp_of_input"], outputs["true_dynamic_image"])
+
+    assert is_target()
+    for other in ({"image_kind": "simple"}, {"image_kind": "onset_apex"}, {"image_scale": "signed"}):
+        assert not is_target(**other), other
