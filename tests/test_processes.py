@@ -1,9 +1,15 @@
 """Workers end with the process that started them, however that ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+
+import pytest
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import in_worker
 
 KILLED = """
 import multiprocessing, os, signal
@@ -39,3 +45,29 @@ def test_workers_of_a_killed_parent_end_too(tmp_path):
     while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
+
+
+def _twice(value: int) -> int:
+    return 2 * value
+
+
+def _mistaken() -> None:
+    raise UserError("data.root is nowhere")
+
+
+def _buggy() -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_call_in_a_worker_gives_its_result_or_its_error() -> None:
+    assert in_worker(_twice, 21) == 42
+    with pytest.raises(UserError, match="is nowhere"):
+        in_worker(_mistaken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        in_worker(_buggy)
+    with pytest.raises(RuntimeError, match="_killed ended with exit code -9"):
+        in_worker(_killed)

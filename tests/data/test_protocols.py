@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hydra.utils import get_class
@@ -323,3 +324,18 @@ def test_an_unknown_protocol_is_refused_on_the_command_line_with_those_there_are
     for path in FILES:
         assert path.stem in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_shuffling_deals_out_each_subjects_classes_and_single_clips_among_themselves() -> None:
+    random = np.random.default_rng(0)
+    subjects = [*np.repeat(["01", "02", "03"], 20), *[f"single{n}" for n in range(12)]]
+    clips = pd.DataFrame({"dataset": "d", "subject": subjects, "target": random.choice(list("abc"), len(subjects))})
+    options = {"name": "p", "dataset": "d", "classes": {"a": ["a"], "b": ["b"], "c": ["c"]}}
+    assert Protocol(**options).shuffle(clips).equals(clips["target"])
+    dealt = Protocol(**options, shuffled=1).shuffle(clips)
+    assert dealt.equals(Protocol(**options, shuffled=1).shuffle(clips))
+    assert not dealt.equals(Protocol(**options, shuffled=2).shuffle(clips))
+    kind = clips["subject"].where(clips["subject"].str.len() == 2, "single")
+    for name in set(kind):
+        before, after = clips["target"][kind == name], dealt[kind == name]
+        assert sorted(before) == sorted(after) and not before.equals(after)

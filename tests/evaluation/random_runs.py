@@ -9,6 +9,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation.predictions import pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.files import sha256
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
@@ -112,7 +113,6 @@ def make_run(
                 "test/kendall_tau": 0.7 * (1 - decay) + noise(0.06),
             }
         ).to_csv(folder / "curves.csv", index=False)
-        (folder / "fold.json").write_text(json.dumps({"fold": name, "seconds": 61.5}))
         last = part[part["selection"] == "last"]
         n, t = len(last), 8
         frames = last["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
@@ -136,6 +136,16 @@ def make_run(
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],
         )
+        everyone = sorted(set(table["dataset"] + "/" + table["subject"]))
+        tested = sorted(set(part["dataset"] + "/" + part["subject"]))
+        facts = {
+            "fold": name,
+            "fingerprint": "0123456789ab",
+            "seconds": 61.5,
+            "subjects": {"train": [s for s in everyone if s not in tested], "inner": [], "test": tested},
+            "checksums": {path.name: sha256(path) for path in folder.iterdir()},
+        }
+        (folder / "fold.json").write_text(json.dumps(facts))
     expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
     pooled = pool(folds, expected, classes)
     write_predictions(run / "predictions.csv", pooled, classes)

@@ -93,7 +93,7 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
     read = json.loads((tmp_path / "metrics.json").read_text())
     again = summarise(*read_predictions(tmp_path / "predictions.csv"), "cd6me", ["024"], split="lodo")
     assert read == found == again
-    top = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out"
+    top = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out caveats"
     assert list(read) == [*top.split(), "selections", "optimism_gap", "floors"]
     assert (read["multi_label"], read["classes"], read["n_clips"], read["n_subjects"]) == (True, UNITS, 60, 6)
     for name, part in table.groupby("selection"):

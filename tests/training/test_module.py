@@ -127,6 +127,41 @@ def test_the_recorder_keeps_the_first_best_epoch_and_changes_no_weight(
     assert (final.argmax(axis=1) == targets).mean() == accuracies[-1]
 
 
+def test_inner_is_the_epoch_best_on_the_subjects_set_aside_and_sees_nothing_of_the_test(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(5)), tuple(range(10, 15)), (5, 6, 7, 8)))
+    captured: list[np.ndarray] = []
+
+    def capture(epoch: int) -> None:
+        assert recorder.inner is not None
+        captured.append(recorder.inner.copy())
+
+    recorder = Recorder(data.test_dataloader, capture, data.inner_dataloader)
+    L.seed_everything(0, verbose=False)
+    make_trainer(8, tmp_path, recorder).fit(make_module(OptimizerSettings("adam", lr=1e-2)), datamodule=data)
+    assert recorder.inner is not None and recorder.inner.shape == (5, 5)
+    scores = [(row["inner/accuracy"], -row["inner/emotion_loss"]) for row in recorder.curves]
+    best = scores.index(max(scores))
+    assert 0 < best < 7 or len(set(scores)) > 1  # there was something to choose
+    np.testing.assert_array_equal(recorder.inner, captured[best])
+    assert all((one == recorder.inner).all() for one in captured[best:])
+    if best:
+        assert not np.array_equal(captured[best - 1], recorder.inner)
+
+
+def test_oracle_is_never_worse_than_the_final_predictions_and_comes_back_from_a_checkpoint() -> None:
+    recorder = Recorder(lambda: None, lambda done: None)
+    recorder.curves, recorder.oracle, recorder._best = [{"epoch": 1}], np.array([[0.1, 0.9]]), {"oracle": [0.5]}
+    again = Recorder(lambda: None, lambda done: None)
+    again.load_state_dict(recorder.state_dict())
+    np.testing.assert_array_equal(again.oracle, recorder.oracle)
+    again.finish(np.array([[0.7, 0.3]]), 0.5)
+    np.testing.assert_array_equal(again.oracle, recorder.oracle)
+    again.finish(np.array([[0.8, 0.2]]), 0.6)  # where arithmetic is not repeatable
+    np.testing.assert_array_equal(again.oracle, [[0.8, 0.2]])
+
+
 def test_a_checkpoint_is_read_without_running_pickled_code_and_predicts_the_same(
     store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:

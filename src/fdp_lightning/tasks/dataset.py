@@ -96,7 +96,7 @@ def ready_data(config: DictConfig) -> ReadyData:
     if clips.empty:
         raise UserError(f"no clip of protocol {protocol.name} is left ({', '.join(sorted(set(why)))})")
     clips["onset"] = clips["onset"].astype("int64")
-    clips["target"] = protocol.shuffle(clips["target"])
+    clips["target"] = protocol.shuffle(clips)
     if sampling.by_apex and len(without := clips[np.isnan(apex_numbers(clips))]):
         log.warning(
             "%d clips without a usable apex are sampled uniformly (data.sampling.rule=%s): %s",

@@ -92,6 +92,8 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
         UserError: a clip is missing or doubled.
     """
     first = headline(config)
+    for stale in POOLED:  # if pooling fails now, no old score must stand for the run
+        (run / stale).unlink(missing_ok=True)
     plan = json.loads((run / EXPECTED).read_text())
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)

@@ -25,6 +25,7 @@ from fdp_lightning.files import write_atomic
 
 _SUFFIX = ".building"
 _FORGOTTEN_S = 24 * 3600.0
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,22 @@ class Parts:
         """Keep a prepared clip: the file is there whole or not at all."""
         header = json.dumps({"shape": prepared.frames.shape, **facts_of(prepared)})
         body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
-        write_atomic(self.path(source), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                write_atomic(self.path(source), content)
+                return
+            except FileNotFoundError:
+                # Another process finished its build and removed the folder between our making it and writing to it;
+                # of several at once each may.
+                if not left:
+                    raise
 
     def prepare(self, source: ClipSource) -> None:
         """Prepare and keep a clip, unless another process did meanwhile."""
         if self.read(source) is not None:
             return
-        prepared = prepare_clip(source.clip, source.files, self.settings)
-        try:
-            self.write(source, prepared)
-        except FileNotFoundError:
-            # Another process finished its build and removed the folder between our making it and writing to it.
-            self.write(source, prepared)
+        self.write(source, prepare_clip(source.clip, source.files, self.settings))
 
     def remove(self) -> None:
         """Remove this folder, and those of the same dataset that nobody has written to for a day.

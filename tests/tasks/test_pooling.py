@@ -1,0 +1,97 @@
+"""What is wrong with a fold is named, and no pooled score stands for the run then."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fdp_lightning.data.leak_guard import LeakError
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import sha256
+from fdp_lightning.tasks.report import POOLED, pool_run
+from tests.tasks.conftest import run_of
+
+
+def cut(fold: Path, name: str) -> None:
+    """Half of a file, as a full disk leaves it."""
+    content = (fold / name).read_bytes()
+    (fold / name).write_bytes(content[: len(content) // 2])
+
+
+def edit(fold: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """Change the lines of predictions.csv behind the back of its checksum."""
+    path = fold / "predictions.csv"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    facts = json.loads((fold / "fold.json").read_text())
+    facts["checksums"]["predictions.csv"] = sha256(path)
+    (fold / "fold.json").write_text(json.dumps(facts))
+
+
+def relabel(fold: Path, **subjects: list[str]) -> None:
+    facts = json.loads((fold / "fold.json").read_text())
+    facts["subjects"] |= subjects
+    (fold / "fold.json").write_text(json.dumps(facts))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
+    "no fold": (shutil.rmtree, UserError, r"'last': 10 of 30 clips missing: synthetic/02/"),
+    "no seal": (lambda fold: (fold / "fold.json").unlink(), UserError, r"folds/02 is not whole"),
+    "cut table": (
+        lambda fold: cut(fold, "predictions.csv"), UserError, r"02/predictions.csv is not what was written"
+    ),
+    "cut checkpoint": (
+        lambda fold: cut(fold, "checkpoints/last.ckpt"), UserError, r"02/checkpoints/last.ckpt is not what was written"
+    ),
+    "cut table with a new checksum": (
+        lambda fold: edit(fold, lambda lines: [*lines[:5], lines[5][:20]]), UserError, "truncated"
+    ),
+    "missing row": (
+        lambda fold: edit(fold, lambda lines: lines[:3] + lines[4:]), UserError, "1 of 30 clips missing: synthetic/02/"
+    ),
+    "doubled row": (
+        lambda fold: edit(fold, lambda lines: [*lines, lines[3]]), UserError, "clips predicted more than once: synth"
+    ),
+    "row of another fold": (
+        lambda fold: edit(fold, lambda lines: [*lines[:-1], lines[-1].replace("synthetic,02,", "synthetic,03,")]),
+        LeakError,
+        "fold 02 predicts subjects that it did not hold out: synthetic/03",
+    ),
+    "nan": (
+        lambda fold: edit(fold, lambda lines: [*lines[:-1], _with_nan(lines[-1])]), UserError, "not a finite number"
+    ),
+    "tested subject trained": (
+        lambda fold: relabel(fold, train=["synthetic/01", "synthetic/02", "synthetic/03"]),
+        LeakError,
+        "fold 02: train and test share the subjects synthetic/02",
+    ),
+    "tested subject chose the epoch": (
+        lambda fold: relabel(fold, inner=["synthetic/02"]),
+        LeakError,
+        "fold 02: inner and test share the subjects synthetic/02",
+    ),
+}  # fmt: skip
+
+
+def _with_nan(line: str) -> str:
+    values = line.split(",")
+    return ",".join([*values[:6], "nan", *values[7:]])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named_and_leaves_no_score(workplace: Path, fault: str) -> None:
+    plant, error, said = FAULTS[fault]
+    run = run_of(workplace)
+    plant(run / "folds/02")
+    with pytest.raises(error, match=said):
+        pool_run(run, OmegaConf.load(run / "config.yaml"))
+    assert not [name for name in POOLED if (run / name).exists()]
+
+
+def test_sound_folds_are_pooled_as_they_were(workplace: Path) -> None:
+    run = run_of(workplace)
+    table = (run / "predictions.csv").read_bytes()
+    pool_run(run, OmegaConf.load(run / "config.yaml"))
+    assert (run / "predictions.csv").read_bytes() == table
