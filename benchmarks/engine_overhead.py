@@ -57,6 +57,8 @@ def plain_seconds(overrides: list[str]) -> list[float]:
 
     config = configuration(*overrides)
     torch.set_num_threads(config.loso.cpu_threads)
+    torch.use_deterministic_algorithms(config.trainer.deterministic)  # part of the training, as it is configured
+    torch.utils.deterministic.fill_uninitialized_memory = False
     data = ready_data(config)
     splits = data.folds()
     seconds = []

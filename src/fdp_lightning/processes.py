@@ -14,21 +14,7 @@ from fdp_lightning.errors import UserError
 
 Result = TypeVar("Result")
 
-_PRELOAD = [
-    "__main__",
-    "pandas",
-    "cv2",
-    "torch",
-    "torchmetrics",
-    "lightning",
-    "timm.layers",
-    "jaxtyping",
-    "pyarrow.parquet",
-    "hydra.utils",
-    "albumentations",
-    "facenet_pytorch",
-]
-"""Imports of several seconds, made once by the forkserver and shared by all its children."""
+_PRELOAD = ["__main__", "fdp_lightning.preloaded"]
 
 
 def forkserver() -> ForkServerContext:

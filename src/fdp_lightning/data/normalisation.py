@@ -23,8 +23,11 @@ class Statistics:
     @classmethod
     def of(cls, frames: np.ndarray) -> "Statistics":
         """Of frames as they are stored, uint8; one mean for all colours."""
-        values = frames.astype(np.float32) / 255
-        return cls(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
+        # Counting grey values is exact and takes no memory; bincount widens what it counts, so clip by clip.
+        counts = np.sum([np.bincount(clip.reshape(-1), minlength=256) for clip in frames], axis=0)
+        values = np.arange(256) / 255
+        mean = float(counts @ values / counts.sum())
+        return cls(mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
 
 
 def check_normalisation(name: str) -> None:
