@@ -3,6 +3,7 @@
 Importing starts no thread and runs no network, so that a fork copies nothing in an undefined condition.
 """
 
+import atexit
 import gc
 
 import albumentations  # noqa: F401
@@ -21,3 +22,4 @@ import fdp_lightning.tasks.train_fold  # noqa: F401
 # the memory it shares.
 gc.collect()
 gc.freeze()
+atexit.register(gc.unfreeze)  # so that this process, unlike its workers, ends as libraries expect it

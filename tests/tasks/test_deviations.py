@@ -88,6 +88,7 @@ def test_a_rule_that_leaves_no_clip_is_refused(command: list[str]) -> None:
         ("data.normalisation=test", "expected one of training, each_set"),
         ("data.faces.per_frame=sometimes", "expected true or false"),
         ("report.headline=best", "expected one of last, inner, oracle"),
+        ("report.headline=inner", "selection.inner_subjects"),
         ("protocol.untested=[18]", "in quotes"),
     ],
 )

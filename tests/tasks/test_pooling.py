@@ -5,13 +5,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from fdp_lightning.config import configuration
 from fdp_lightning.data.leak_guard import LeakError
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
-from fdp_lightning.tasks.report import POOLED, pool_run
+from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.tasks.fold import plan_fold, run_fold
+from fdp_lightning.tasks.report import POOLED, pool_run, write_expected
 from tests.tasks.conftest import run_of
 
 
@@ -95,3 +99,22 @@ def test_sound_folds_are_pooled_as_they_were(workplace: Path) -> None:
     table = (run / "predictions.csv").read_bytes()
     pool_run(run, OmegaConf.load(run / "config.yaml"))
     assert (run / "predictions.csv").read_bytes() == table
+
+
+def test_a_fold_without_clips_is_skipped_and_listed(
+    casme2_root: Path, casme2_clips: pd.DataFrame, store_folder_path: Path, tmp_path: Path
+) -> None:
+    third = casme2_clips[casme2_clips["subject"] == "03"]
+    names = ",".join(f"'{subject}/{clip}'" for subject, clip in zip(third["subject"], third["clip"], strict=True))
+    data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    data += [f"data.store={store_folder_path.parent}", "data.batch_size=4", "trainer.max_epochs=1"]
+    config = configuration(*data, f"protocol.exclude=[{names}]", f"run={tmp_path}/run")
+    run, ready = tmp_path / "run", ready_data(config)
+    plans = [plan_fold(config, ready, split, run) for split in ready.folds()]
+    assert [plan.fold.name for plan in plans] == ["01", "02"]
+    for plan in plans:
+        run_fold(plan)
+    write_expected(run, ready, [plan.fold for plan in plans])
+    metrics = pool_run(run, config)
+    assert (metrics["skipped_folds"], metrics["n_subjects"], metrics["n_clips"]) == (["03"], 2, 10)
+    assert "Skipped, because there is no clip of them: 03." in (run / "report.html").read_text()

@@ -120,7 +120,8 @@ def ready_data(config: DictConfig) -> ReadyData:
 def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str]) -> list[str]:
     found = []
     if differences:
-        found.append(f"The counts are not as published (protocol.strict=false): {'; '.join(differences)}.")
+        counts = "; ".join(difference.split(" (")[0] for difference in differences)  # the log names the clips
+        found.append(f"The counts are not as published (protocol.strict=false): {counts}.")
     if config.data.normalisation == "each_set":
         found.append(
             "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "

@@ -49,7 +49,7 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
     torch.set_num_threads(config.loso.cpu_threads)
     # `trainer.deterministic` would have torch fill all memory it takes, an eighth of each step here. That is against
     # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
     with warnings.catch_warnings():
         _quiet()
