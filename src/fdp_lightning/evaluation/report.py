@@ -32,6 +32,7 @@ from fdp_lightning.evaluation.report_units import (
     right_decisions,
     unit_rows,
 )
+from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
@@ -91,7 +92,7 @@ def build_report(
     outputs, outputs_note = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
-    page = _template().render(
+    page = template("report.html.j2").render(
         title=title,
         place="/".join(run.absolute().parts[-3:]),
         synthetic=synthetic,
@@ -127,20 +128,6 @@ def build_report(
     path = run / "report.html"
     write_atomic(path, page)
     return path
-
-
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _read_metrics(run: Path) -> dict[str, Any]:
