@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, swept fold by fold or shared out to two processes end as the plain one does."""
 
+import json
 import os
 import random
 import re
@@ -23,7 +24,8 @@ ARGUMENTS = ["loso.checkpoint_seconds=0", "loso.workers=2"]
 def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command, begun in a process group of its own, as a terminal has it."""
     command = [sys.executable, "-m", "fdp_lightning", *SMALL, *ARGUMENTS, *arguments]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
 
 
 def end_group(group: int) -> None:
@@ -49,33 +51,47 @@ def expected(finished_workplace: Path) -> bytes:
     return (run_of(finished_workplace) / "predictions.csv").read_bytes()
 
 
-def kill_and_restart(folder: Path, expected: bytes, times: int, seed: int) -> list[int]:
-    """Kill the run at random moments of its life, then let it end; returns how many epochs it had got to each time."""
-    moments = random.Random(seed)
-    reached = []
-    for _ in range(times):
-        process = begin(folder)
-        time.sleep(moments.uniform(6, 30))
-        os.kill(process.pid, signal.SIGKILL)  # the parent alone: its folds have to notice
-        process.communicate()
-        end_group(process.pid)
-        run = run_of(folder) if list(folder.glob("runs/*/*/seed-0")) else folder
-        points = [int(path.name.split("epoch")[1][:6]) for path in run.glob("unfinished/*/*.ckpt")]
-        reached.append(sum(points) + 2 * len(list(run.glob("folds/[!.]*"))))
-        # Until all folds are there, no score stands anywhere.
-        assert (run / "metrics.json").exists() <= (len(list(run.glob("folds/[!.]*"))) == 3)
-    done = start(folder, *ARGUMENTS)
-    assert done.returncode == 0, done.stderr
-    assert (run_of(folder) / "predictions.csv").read_bytes() == expected
-    assert not (run_of(folder) / "unfinished").exists()
-    return reached
+def epochs_done(folder: Path) -> int:
+    """Epochs that a run would not train again: of finished folds, and of those a checkpoint is kept of."""
+    points = [int(path.name.split("epoch")[1][:6]) for path in folder.glob("runs/*/*/seed-0/unfinished/*/*.ckpt")]
+    finished = folder.glob("runs/*/*/seed-0/folds/[!.]*/fold.json")
+    return sum(points) + sum(json.loads(path.read_text())["epochs"] for path in finished)
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_change_no_bit(emptied: Path, expected: bytes) -> None:
-    for round_ in range(4):  # five kills of each of four runs, or most would hit a run that is finished
-        shutil.rmtree(emptied / "runs", ignore_errors=True)
-        print(kill_and_restart(emptied, expected, times=5, seed=round_))
+def test_twenty_kills_at_random_moments_change_no_bit(emptied: Path) -> None:
+    longer = ["trainer.max_epochs=15"]
+    whole = start(emptied, *ARGUMENTS, *longer)
+    assert whole.returncode == 0, whole.stderr
+    (run,) = emptied.glob("runs/synthetic_loso/*/seed-0")
+    expected = {path.name: path.read_bytes() for path in (run / "predictions.csv", run / "metrics.json")}
+    moments, reached, kills = random.Random(0), [0], 0
+    while kills < 20:
+        if epochs_done(emptied) >= 45:  # all that can be interrupted was: the next run begins
+            done = start(emptied, *ARGUMENTS, *longer)
+            assert done.returncode == 0, done.stderr
+            assert {name: (run / name).read_bytes() for name in expected} == expected
+            shutil.rmtree(emptied / "runs")
+            reached.append(0)
+        for lock in run.glob("unfinished/*.lock"):
+            lock.unlink()  # so that the first one there is says: the training begins
+        process = begin(emptied, *longer)
+        wait_for(emptied, "unfinished/*.lock", process)
+        time.sleep(moments.uniform(0, 4))
+        os.kill(process.pid, signal.SIGKILL)  # the parent alone: its folds have to notice
+        process.communicate()
+        end_group(process.pid)
+        kills += 1
+        assert epochs_done(emptied) >= reached[-1]  # nothing that was kept is lost
+        reached.append(epochs_done(emptied))
+        # Until all folds are there, no score stands anywhere.
+        assert not (run / "metrics.json").exists() or len(list(run.glob("folds/[!.]*/fold.json"))) == 3
+    print("epochs kept after each kill:", reached)
+    assert len(set(reached)) > 5  # the kills did fall into the training
+    done = start(emptied, *ARGUMENTS, *longer)
+    assert done.returncode == 0, done.stderr
+    assert {name: (run / name).read_bytes() for name in expected} == expected
+    assert not (run / "unfinished").exists()
 
 
 def test_a_kill_and_ctrl_c_change_no_bit_and_leave_no_process(emptied: Path, expected: bytes) -> None:
