@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.claims import Gpus, claim
 from fdp_lightning.tasks.ranks import ranks_of
 
@@ -58,6 +60,11 @@ def test_a_fold_is_in_one_hand(tmp_path: Path) -> None:
     assert lock is not None and claim(tmp_path / "01.lock") is None
     lock.release()
     assert claim(tmp_path / "01.lock") is not None
+
+
+def test_a_batch_is_shared_out_evenly() -> None:
+    with pytest.raises(UserError, match=r"data.batch_size is 7, .* 2 processes .* multiple of 2"):
+        check_options(configuration("trainer=ddp_cpu", "data.batch_size=7"))
 
 
 @pytest.mark.parametrize(

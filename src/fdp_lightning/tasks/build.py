@@ -14,6 +14,7 @@ from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.ranks import ranks_of
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
@@ -81,6 +82,11 @@ def check_options(config: DictConfig) -> None:
     batch_size = config.data.batch_size
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
+    if batch_size % (processes := ranks_of(config.trainer)):
+        raise UserError(
+            f"data.batch_size is {batch_size}, and each batch is shared out evenly to {processes} processes "
+            f"(trainer.devices): expected a multiple of {processes}"
+        )
     trainer = config.trainer
     if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")

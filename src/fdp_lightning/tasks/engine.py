@@ -118,7 +118,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     ranks = ranks_of(config.trainer)
     names = in_worker(visible_gpus) if config.trainer.accelerator in GPUS else None
     if names is not None and len(names) < ranks:
-        raise UserError(f"trainer.devices is {ranks}, but this machine shows {len(names)} GPUs")
+        raise UserError(f"trainer.devices is {ranks}, but this machine shows {len(names)} GPUs; trainer=cpu needs none")
     workers = config.loso.workers
     if workers is None:
         free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
