@@ -52,7 +52,7 @@ def plain_seconds(overrides: list[str]) -> list[float]:
     from fdp_lightning.seeds import derived_seed
     from fdp_lightning.tasks.dataset import ready_data
     from fdp_lightning.tasks.fold import plan_fold
-    from fdp_lightning.tasks.train_fold import _data_module, _module
+    from fdp_lightning.tasks.train_fold import data_of, module_of
     from fdp_lightning.training.module import clips_of
 
     config = configuration(*overrides)
@@ -64,8 +64,8 @@ def plain_seconds(overrides: list[str]) -> list[float]:
     seconds = []
     for split in [splits[0], *splits[:: len(splits) // PLAIN_FOLDS]]:  # the first one warms up
         plan = plan_fold(config, data, split, Path("nowhere"))
-        clips = _data_module(plan, config, derived_seed(config.seed, split.name))
-        module = _module(plan, config, clips).train()
+        clips = data_of(plan, config, derived_seed(config.seed, split.name))
+        module = module_of(plan, config, clips).train()
         loaders = [list(clips.train_dataloader().batch_sampler) for _ in range(config.trainer.max_epochs)]
         built = module.optimizer_settings.build(module.model, sum(map(len, loaders)))
         optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]

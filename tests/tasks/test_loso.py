@@ -91,9 +91,13 @@ def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workpla
     damaged.write_bytes(damaged.read_bytes().replace(b"happiness", b"surprise_", 1))
     shutil.rmtree(run / "folds/03")
     (run / "folds/.03.elsewhere.1.partial").mkdir()  # of a machine that was killed
+    fingerprint = json.loads((run / "folds/01/fold.json").read_text())["fingerprint"]
+    (run / "unfinished/03").mkdir(parents=True)
+    (run / f"unfinished/03/{fingerprint}-epoch000001-0123456789abcdef.ckpt").write_bytes(b"half of a checkpoint")
     done = start(workplace)
     assert done.returncode == 0, done.stderr
     assert re.search(r"fold 02 is run again: \S+/folds/02/predictions.csv is not what was written", done.stderr)
+    assert re.search(r"fold 03: \S+0123456789abcdef.ckpt is damaged \(checksum differs\) and is not read", done.stderr)
     assert "2 of 3 folds to run" in done.stderr
     assert (run / "folds/01/fold.json").stat().st_mtime_ns == kept
     assert (run / "predictions.csv").read_bytes() == table

@@ -76,9 +76,10 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
         FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
         UserError: impossible options.
     """
-    todo = [plan for plan in plans if not clear_the_way(plan)]
+    todo = [plan for plan in plans if not plan.is_done]
     if todo:
         in_worker(check_options, config)  # torch is imported there already; this process needs none of it
+    todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(config, run)
     log.info(
         "%s: %d clips, %d subjects, %d of %d folds to run in %s",

@@ -16,7 +16,7 @@ from fdp_lightning.data.splits import Fold, set_aside
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.dataset import ReadyData
-from fdp_lightning.tasks.ranks import Rank
+from fdp_lightning.tasks.ranks import ALONE, Rank
 from fdp_lightning.tasks.run_folder import fingerprint, finished, move_aside, seal
 
 log = logging.getLogger("fdp_lightning")
@@ -81,7 +81,7 @@ def clear_the_way(plan: FoldPlan) -> bool:
     return done
 
 
-def run_fold(plan: FoldPlan, on_epoch: Callable[[int], None] = lambda done: None, rank: Rank = Rank()) -> None:  # noqa: B008 (frozen)
+def run_fold(plan: FoldPlan, on_epoch: Callable[[int], None] = lambda done: None, rank: Rank = ALONE) -> None:
     """Train and predict in this process; the fold's folder appears when all of it is written.
 
     Args:

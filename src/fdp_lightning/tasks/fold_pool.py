@@ -1,6 +1,7 @@
 """Folds side by side, each in processes of its own: seeds, loggers and accelerator state stay apart."""
 
 import contextlib
+import logging
 import signal
 import sys
 import traceback
@@ -16,23 +17,25 @@ from fdp_lightning.tasks.claims import Gpus, claim
 from fdp_lightning.tasks.fold import FoldPlan, run_fold
 from fdp_lightning.tasks.ranks import Rank, free_port
 
+log = logging.getLogger("fdp_lightning")
+
 _ASK_AGAIN_S = 0.5  # for what another run holds
 _LOOK_AGAIN_S = 5.0  # in case a process of several ended unnoticed, between looking and waiting
 
 
 @dataclass
 class _Running:
-    """A fold in training: its processes, where they tell of epochs, and what it holds."""
+    """A fold in training: its processes, where they tell of epochs and troubles, and what it holds."""
 
     plan: FoldPlan
     held: contextlib.ExitStack
     processes: list[BaseProcess] = field(default_factory=list)
-    epochs: Connection | None = None
+    news: Connection | None = None
 
     @property
     def handles(self) -> list[Any]:
         sentinels: list[Any] = [process.sentinel for process in self.processes if process.is_alive()]
-        return sentinels if self.epochs is None else [*sentinels, self.epochs]
+        return sentinels if self.news is None else [*sentinels, self.news]
 
     def end(self) -> bool:
         """Whether it has ended, and how: the processes of a fold cannot do without each other."""
@@ -131,7 +134,7 @@ class FoldPool:
         one = _Running(plan, held)
         self._running.append(one)
         port = free_port() if self._ranks > 1 else 0
-        one.epochs, send = self._context.Pipe(duplex=False)
+        one.news, send = self._context.Pipe(duplex=False)
         for number in range(self._ranks):
             rank = Rank(number, self._ranks, port, devices)
             process = self._context.Process(target=_child, args=(plan, rank, send), name=f"fold-{plan.fold.name}")
@@ -142,25 +145,42 @@ class FoldPool:
 
     def _hear(self, one: _Running) -> None:
         try:
-            while one.epochs is not None and one.epochs.poll():
-                self._on_epoch(one.plan.fold.name, one.epochs.recv())
+            while one.news is not None and one.news.poll():
+                heard: int | str = one.news.recv()
+                if isinstance(heard, str):
+                    log.warning("%s", heard)
+                else:
+                    self._on_epoch(one.plan.fold.name, heard)
         except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for
-            one.epochs = None
+            one.news = None
+
+
+class _Tell(logging.Handler):
+    """Sends warnings to the process that shows them."""
+
+    def __init__(self, news: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._news = news
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._news.send(record.getMessage())
 
 
 def _log_file(plan: FoldPlan, number: int = 0) -> Path:
     return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
-def _child(plan: FoldPlan, rank: Rank, epochs: Connection) -> None:
-    """What a fold's process runs: its output goes to a log file, its epochs to the parent."""
+def _child(plan: FoldPlan, rank: Rank, news: Connection) -> None:
+    """What a fold's process runs: its output goes to a log file, its epochs and warnings to the parent."""
     end_with_parent()
+    if rank.first:
+        log.addHandler(_Tell(news))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
     path = _log_file(plan, rank.number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
-            run_fold(plan, epochs.send if rank.first else lambda done: None, rank)
+            run_fold(plan, news.send if rank.first else lambda done: None, rank)
             if rank.first:
                 path.replace(plan.folder / "log.txt")
             else:

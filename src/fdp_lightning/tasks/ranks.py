@@ -40,6 +40,10 @@ class Rank:
         return self.number == 0
 
 
+ALONE = Rank()
+"""The one process of a fold that is trained by one."""
+
+
 def ranks_of(trainer: DictConfig) -> int:
     """Processes per fold.
 

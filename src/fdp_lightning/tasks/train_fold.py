@@ -55,8 +55,8 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         _quiet()
         seed = derived_seed(config.seed, plan.fold.name)
         L.seed_everything(seed, verbose=False)
-        data = _data_module(plan, config, seed)
-        module = _module(plan, config, data)
+        data = data_of(plan, config, seed)
+        module = module_of(plan, config, data)
         recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
         trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
         resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
@@ -86,7 +86,7 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
     return {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
 
 
-def _module(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
+def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
     """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
     classes = list(config.protocol.classes)
     statistics = data.statistics
@@ -149,7 +149,7 @@ def _trainer(
     )
 
 
-def _data_module(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
+def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
     augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
     return FoldDataModule(
         store=plan.store,

@@ -64,7 +64,9 @@ class Recorder(L.Callback):
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
         for name, value in train.items():
             if name.endswith("loss") and not math.isfinite(value):
-                raise DivergedError(f"the training diverged: {name} is {value} in epoch {epoch}. Try a lower rate: lr")
+                raise DivergedError(
+                    f"the training diverged: {name} is {value} in epoch {epoch}; try a lower model.optimizer.lr"
+                )
         if trainer.global_rank != 0:
             return
         row: dict[str, float] = {}
