@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fdp_lightning.evaluation.bootstrap import LEVEL
+from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval
 
 ROWS = {
     "dynamic_image": "constructed by the model",
@@ -122,7 +122,7 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
 
 
 def mean_interval(
-    values: np.ndarray, subjects: np.ndarray, resamples: int = 2000, seed: int = 0
+    values: np.ndarray, subjects: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float] | None:
     """Compute the 95 % percentile interval of a mean over clips, resampling subjects with replacement.
 
@@ -142,5 +142,5 @@ def mean_interval(
     totals = np.bincount(own, weights=values)
     n = len(clips)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    low, high = np.quantile((counts @ totals) / (counts @ clips), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    low, high = percentile_interval((counts @ totals) / (counts @ clips))
+    return low, high

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.bootstrap import counted
+from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.folds import (
     Curves,
     apex_position,
@@ -22,21 +21,20 @@ from fdp_lightning.evaluation.folds import (
 )
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
-from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
+from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.report_images import dynamic_images, mistakes_shown
 from fdp_lightning.evaluation.report_units import (
     UNIT_FLOOR_NAMES,
     UNIT_FLOOR_NOTES,
     UNIT_RULES,
-    UNIT_SCORE_NAMES,
     right_decisions,
     unit_rows,
 )
+from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
-SCORE_NAMES = {"accuracy": "Accuracy", "uf1": "UF1", "uar": "UAR", "weighted_f1": "Weighted F1"}
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
 CLIPS_PER_CLASS = 3
 RULES = {
@@ -82,12 +80,15 @@ def build_report(
         UserError: metrics.json or predictions.csv is missing or damaged, or one is not of the other.
     """
     run = Path(run)
-    summary = _read_metrics(run)
-    predictions, classes = read_predictions(run / "predictions.csv")
-    _require_match(run, summary, predictions, classes)
-    multi_label = is_multi_label(predictions)
-    score_names, floor_names = (UNIT_SCORE_NAMES, UNIT_FLOOR_NAMES) if multi_label else (SCORE_NAMES, FLOOR_NAMES)
-    last = predictions[predictions["selection"] == "last"]
+    finished = read_run(run)
+    summary, classes, last, multi_label = (
+        finished.metrics,
+        finished.classes,
+        finished.parts["last"],
+        finished.multi_label,
+    )
+    score_names = {name: SCORE_NAMES[name] for name in finished.functions}
+    floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
     curves, curves_note = read_curves(run)
     outputs, outputs_note = read_outputs(run)
     environment = read_json(run / "environment.json")
@@ -108,7 +109,7 @@ def build_report(
         overview=charts.scores_chart(summary, score_names, floor_names),
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
-        subjects=_subjects(last, classes, several=predictions["dataset"].nunique() > 1),
+        subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
         curves=_curves(curves),
         curves_note=curves_note,
         ranks=_ranks(outputs, classes, multi_label) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
@@ -130,29 +131,7 @@ def build_report(
     return path
 
 
-def _read_metrics(run: Path) -> dict[str, Any]:
-    path = run / "metrics.json"
-    summary = read_json(path)
-    if "selections" not in summary:
-        raise UserError(
-            f"{path}: expected the pooled scores of a run here. Pool its folds first: task=report run={run}"
-        )
-    return summary
-
-
-def _require_match(run: Path, summary: dict[str, Any], predictions: pd.DataFrame, classes: Sequence[str]) -> None:
-    # A page half of whose numbers come from an older table would look sound.
-    multi_label = is_multi_label(predictions)
-    same = list(classes) == summary["classes"] and multi_label == summary.get("multi_label", False)
-    table = {name: counted(part, classes).tolist() for name, part in predictions.groupby("selection")}
-    kept = {name: row["confusion"] for name, row in summary["selections"].items()}
-    if same and multi_label:
-        kept = {name: [matrices.get(unit) for unit in classes] for name, matrices in kept.items()}
-    if not same or table != kept:
-        raise UserError(f"{run}: metrics.json is not of predictions.csv. Pool the folds again: task=report run={run}")
-
-
-def _confusion(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def _confusion(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     matrix = np.array(summary["selections"]["last"]["confusion"])
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return [
@@ -161,7 +140,7 @@ def _confusion(summary: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _per_class(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def _per_class(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     matrix = np.array(summary["selections"]["last"]["confusion"])
     columns = {
         "precision": metrics.precision(matrix),

@@ -9,7 +9,6 @@ import pandas as pd
 from fdp_lightning.evaluation import metrics
 from fdp_lightning.evaluation.multi_label import label_arrays
 
-UNIT_SCORE_NAMES = {"accuracy": "Accuracy", "mean_f1": "Mean F1"}
 UNIT_FLOOR_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
 UNIT_FLOOR_NOTES = {
     "constant": "floor: every unit, whatever the clip",

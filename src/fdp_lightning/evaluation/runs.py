@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -151,6 +151,8 @@ def _require_match(run: Run, again: str) -> None:
     differences = []
     if list(run.classes) != run.metrics["classes"]:
         differences.append("classes")
+    if run.metrics.get("multi_label", False) != run.multi_label:
+        differences.append("one class per clip, or several")
     if set(written) != set(run.parts):
         differences.append("selections")
     clips = len(run.parts["last"])
@@ -161,8 +163,15 @@ def _require_match(run: Run, again: str) -> None:
             found = written.get(selection, {}).get(name)
             if not isinstance(found, int | float) or not math.isclose(found, value, abs_tol=TOLERANCE, rel_tol=0):
                 differences.append(f"{selection} {name} is {found}, the predictions give {value:.6f}")
+        if _matrices(written.get(selection, {}).get("confusion"), run.classes) != run.counts[selection].sum(0).tolist():
+            differences.append(f"the confusion matrix of {selection}")
     if differences:
         raise UserError(f"{path} is not of predictions.csv ({differences[0]}). {again}")
+
+
+def _matrices(confusion: object, classes: Sequence[str]) -> object:
+    """As nested lists; those of action units stand under their names in metrics.json."""
+    return [confusion.get(name) for name in classes] if isinstance(confusion, dict) else confusion
 
 
 def _is_synthetic(folder: Path, protocol: str) -> bool:
