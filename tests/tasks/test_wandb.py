@@ -1,11 +1,7 @@
 """Weights & Biases for real, offline: a run is killed, goes on, and is read back from what W&B wrote."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,49 +12,13 @@ from fdp_lightning.config import configuration
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.loggers import shortened
 from fdp_lightning.tasks.pooled_log import log_pooled
-from tests.tasks.conftest import SMALL
-from tests.tasks.test_interruptions import end_group, wait_for
+from tests.tasks.logged_runs import LOGGERS, go_on, run_in
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 
-ARGUMENTS = [*SMALL, "trainer.max_epochs=4", "loso.checkpoint_seconds=0", "loso.workers=2"]
-LOGGERS = ["logger=[csv,wandb,tensorboard]", "logger.wandb.tags=[mine]"]
 
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "fdp_lightning", *ARGUMENTS, *arguments]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """No account, and variables that would have W&B go online."""
-    return {**os.environ, "HOME": str(folder / "home"), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
-
-
-def go_on(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    pipes = {"capture_output": True, "text": True, "timeout": 240}
-    done = subprocess.run(command(*arguments), cwd=folder, env=environment(folder), **pipes)
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def run_in(folder: Path) -> Path:
-    (run,) = folder.glob("runs/synthetic_loso/*/seed-0")
-    return run
-
-
-@pytest.fixture(scope="module")
-def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with three loggers that was killed while two folds were trained, and then ended by the same command."""
-    folder = shutil.copytree(finished_workplace, tmp_path_factory.mktemp("wandb") / "place")
-    shutil.rmtree(folder / "runs")
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    process = subprocess.Popen(command(*LOGGERS), cwd=folder, env=environment(folder), **pipes)
-    wait_for(folder, "unfinished/*/*.ckpt", process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    end_group(process.pid)  # W&B's helper processes too
-    (folder / "cut.json").write_text(json.dumps(sorted(of.id for of in offline_runs(run_in(folder)))))
-    go_on(folder, *LOGGERS)
-    return folder
+@pytest.fixture
+def place(logged_workplace: Path) -> Path:
+    return logged_workplace
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) ->
     about["name"] = shortened(f"{about['group']}/{of.name}", _LONGEST_NAME)
     about["settings"] = {"console": "off", **(node.get("settings") or {})}
     logger = build(_extended(node, **about))
-    logger.log_hyperparams({**shown(config), "experiment": experiment, "variant": variant, **of.facts})
+    names = {"experiment": experiment, "variant": variant, "label": f"{experiment}/{variant}"}  # to group runs by
+    logger.log_hyperparams({**shown(config), **names, **of.facts})
     return logger
 
 
