@@ -20,8 +20,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """No account, and variables that would have W&B go online."""
-    return {**os.environ, "HOME": str(folder / "home"), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
+    """No account, variables that would have W&B go online, and a cluster that counts its own processes."""
+    wandb = {"HOME": str(folder / "home"), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
+    return {**os.environ, **wandb, "SLURM_PROCID": "1"}
 
 
 def go_on(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

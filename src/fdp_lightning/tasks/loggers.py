@@ -61,6 +61,11 @@ def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> lis
         folder: where the files of the other loggers go.
         of: whose log it is.
     """
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    # Only the first process of a fold has loggers, and the processes of folds are numbered by us: that this one stands
+    # where Slurm or torchrun counts further (SLURM_PROCID=1) must not silence it.
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     return [_wandb_logger(node, config, run, of) if is_wandb(node) else _in_folder(node, folder)
             for node in config.logger.values()]  # fmt: skip
 
