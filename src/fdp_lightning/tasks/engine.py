@@ -23,7 +23,7 @@ from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fold
 from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
-from fdp_lightning.tasks.loggers import uses_wandb
+from fdp_lightning.tasks.loggers import WANDB_IMPORTS, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
@@ -60,7 +60,7 @@ def open_run(config: DictConfig) -> Run:
     headline(config)  # a misspelt one must not cost a training
     folder = run_folder(config)
     if not (folder / POOLED[-1]).is_file():
-        warm_up(*(["wandb"] if uses_wandb(config) else []))
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
     check_loggers(config, tags_of(config))
     data = ready_data(config)
     store = open_store(data.store, verify=False)
