@@ -7,6 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -111,6 +112,10 @@ class Root:
 def register_schema() -> None:
     """Make the schema known to Hydra under the name conf/config.yaml asks for."""
     ConfigStore.instance().store(name="schema", node=Root)
+    Plugins.instance()  # makes Hydra's launchers known
+    known = ConfigStore.instance().repo["hydra"]["launcher"]
+    for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
+        known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
 
 
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:

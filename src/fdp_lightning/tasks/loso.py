@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from fdp_lightning.data.splits import choose_fold
@@ -15,6 +16,8 @@ from fdp_lightning.tasks.progress import clock
 from fdp_lightning.tasks.report import pool_run
 
 log = logging.getLogger("fdp_lightning")
+
+POOLING_LOCK = ".pooling.lock"
 
 
 def loso(config: DictConfig) -> None:
@@ -48,10 +51,12 @@ def fold(config: DictConfig) -> None:
 
 
 def _pool(config: DictConfig, run: Path, log_scores: bool) -> None:
-    metrics = pool_run(run, config)
-    shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
-    if log_scores:
-        _log_pooled(config, run, metrics)
+    # Of folds that jobs side by side finish at one moment, each finds the run complete: they pool in turn.
+    with FileLock(run / POOLING_LOCK, mode=0o666):
+        metrics = pool_run(run, config)
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        if log_scores:
+            _log_pooled(config, run, metrics)
 
 
 def _log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any]) -> None:
