@@ -123,10 +123,12 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
             if k not in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
         }
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TypeError) as error:
-        raise UserError(f"Ray cannot be started or reached (hydra.launcher.ray.init: {options}): {error}") from error
-    try:
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, TypeError) as error:
+            raise UserError(
+                f"Ray cannot be started or reached (hydra.launcher.ray.init: {options}): {error}"
+            ) from error
         yield here
     finally:
         ray.shutdown()

@@ -72,7 +72,7 @@ def new_executor(cluster: str, options: dict[str, Any]) -> "submitit.AutoExecuto
     named = {key if key in _OF_ALL_CLUSTERS else f"{cluster}_{key}": value for key, value in given.items()}
     try:
         executor.update_parameters(**named)
-    except (NameError, TypeError, ValueError) as error:
+    except (AssertionError, NameError, TypeError, ValueError) as error:
         raise UserError(f"hydra.launcher: submitit refuses its options: {error}") from error
     return executor
 
