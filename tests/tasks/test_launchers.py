@@ -127,6 +127,7 @@ def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
     longer = ["trainer.max_epochs=2000", "run=long"]
     sweep = begin(place, *LAUNCHERS[launcher], *longer, "fold=01,02")
     wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
+    assert len(processes(place)) > 6  # the command; each job, its forkserver, its fold
     os.killpg(sweep.pid, signal.SIGINT)
     sweep.wait(timeout=60)
     errors = (place / "err.txt").read_text()

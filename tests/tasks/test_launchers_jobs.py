@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.initialize import initialize_config_dir
 from hydra.types import HydraContext, RunMode
@@ -20,9 +23,9 @@ from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES, cpu_count
 from fdp_lightning.tasks.claims import Gpus
-from fdp_lightning.tasks.jobs import JobLostError, in_job, jobs_of, labelled
+from fdp_lightning.tasks.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
 from fdp_lightning.tasks.jobs_joblib import jobs_at_once
-from fdp_lightning.tasks.jobs_submitit import new_executor
+from fdp_lightning.tasks.jobs_submitit import Submitted, new_executor
 from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
 
 
@@ -64,16 +67,20 @@ def hold_a_gpu(config: DictConfig) -> list[tuple[str, float, float]]:
 
 def launched(launcher, folder: Path, folds: list[str], function=task, *overrides: str) -> list[JobReturn]:
     """A job per fold, launched as Hydra launches them."""
+    with sweep_of(function, f"hydra.sweep.dir={folder}") as sweep:
+        launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
+        return launcher.launch([["task=fold", *overrides, f"fold={fold}"] for fold in folds], 4)
+
+
+@contextmanager
+def sweep_of(function, *overrides: str) -> Iterator[Sweep]:
+    """What Hydra hands to a launcher."""
     register_schema()
     setup_globals()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         loader = GlobalHydra.instance().hydra.config_loader
-        name = launcher.extra if launcher.extra != "submitit" else "submitit_local"
-        common = [f"hydra/launcher={name}", f"hydra.sweep.dir={folder}"]
-        config = loader.load_configuration("config", common, run_mode=RunMode.MULTIRUN)
-        context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        launcher.setup(hydra_context=context, task_function=function, config=config)
-        return launcher.launch([["task=fold", *overrides, f"fold={fold}"] for fold in folds], 4)
+        config = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+        yield Sweep(HydraContext(config_loader=loader, callbacks=Callbacks()), config, function)
 
 
 def results(returned: list[JobReturn]) -> list[object]:
@@ -129,6 +136,29 @@ def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
         launched(RayJobs(ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
     assert not list(Path("/tmp").glob("fdp-ray-*"))
+
+
+def waits_once(config: DictConfig) -> str:
+    """The first time it waits for its time to be over, the second time it is done."""
+    if (been := Path(config.run)).exists():
+        return "done"
+    been.touch()
+    time.sleep(60)
+    return "not told"
+
+
+def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> None:
+    """By submitit's local executor, which gets Slurm's signal as Slurm's does."""
+    with sweep_of(waits_once, f"hydra.sweep.dir={tmp_path}") as sweep:
+        (job,) = jobs_of([["task=fold", f"run={tmp_path}/been"]], 0)
+        options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "max_num_timeout": 1}
+        handle = new_executor("local", options).submit(Submitted(sweep, job, None, Singleton.get_state()))
+        while not (tmp_path / "been").exists():
+            assert not handle.done()
+            time.sleep(0.1)
+        (child,) = Path(f"/proc/{handle.job_id}/task/{handle.job_id}/children").read_text().split()
+        os.kill(int(child), signal.SIGUSR2)
+        assert handle.result()._return_value == "done"
 
 
 def test_two_jobs_never_hold_the_same_gpu(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
 
 def failed(job: Job, error: Exception) -> JobReturn:
     """The result of a job that has none."""
-    result = JobReturn(overrides=job.overrides, status=JobStatus.FAILED)
+    result = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
     result.return_value = error
     return result
 

@@ -29,7 +29,7 @@ def loso(config: DictConfig) -> None:
     start = time.monotonic()
     run = open_run(config)
     trained = train(config, run, run.plans)
-    _pool(config, run.folder, log_scores=trained > 0)
+    pool_in_turn(config, run.folder, log_scores=trained > 0)
     log.info("done in %s", clock(time.monotonic() - start))
 
 
@@ -47,11 +47,11 @@ def fold(config: DictConfig) -> None:
     trained = train(config, run, [plan])
     print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
     if run.is_complete:
-        _pool(config, run.folder, log_scores=trained > 0)
+        pool_in_turn(config, run.folder, log_scores=trained > 0)
 
 
-def _pool(config: DictConfig, run: Path, log_scores: bool) -> None:
-    # Of folds that jobs side by side finish at one moment, each finds the run complete: they pool in turn.
+def pool_in_turn(config: DictConfig, run: Path, log_scores: bool) -> None:
+    """Pool a complete run. Of folds that jobs side by side finish at one moment, each finds the run complete."""
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)
         shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
