@@ -49,6 +49,9 @@ class ReportOptions:
     """The selection that stands first, last or oracle; oracle stays "not comparable" wherever it stands."""
     show_faces: bool | None = None
     """Dynamic images show faces; null: as the dataset allows (`data.show_faces`)."""
+    upload_faces: bool | None = None
+    """Faces may leave for W&B, in galleries and on the uploaded page, whatever the local page shows; null: where the
+    dataset is public (`data.show_faces`)."""
 
 
 @dataclass
