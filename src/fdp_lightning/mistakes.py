@@ -10,10 +10,11 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from fdp_lightning.config import configuration
+from fdp_lightning.config import CONF_DIR, configuration
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
+_MISSING_IN_LIST = re.compile(r"Could not load '(.+)/([^/']+)'")
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
 
 
@@ -48,6 +49,10 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return (
             f"there is no '{match[1]}'.{_guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
         )
+    if match := _MISSING_IN_LIST.search(text):  # of group=[a,b] Hydra does not say what there is
+        group, option = match.groups()
+        options = sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
+        return f"there is no '{group}/{option}'.{_guess(option, options)}\n  {group}: {', '.join(options)}"
     if isinstance(error, OverrideParseException):
         key = error.override.partition("=")[0]
         return (

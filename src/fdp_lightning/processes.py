@@ -27,13 +27,17 @@ def forkserver() -> ForkServerContext:
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload(_PRELOAD)  # of no effect on a server that runs
     return context
 
 
-def warm_up() -> None:
-    """Start the forkserver, which then does the slow imports while this process does something else."""
-    forkserver()
+def warm_up(*more: str) -> None:
+    """Start the forkserver, which then does the slow imports while this process does something else.
+
+    Args:
+        more: modules to import there too, because this run's workers need them.
+    """
+    forkserver().set_forkserver_preload([*more, *_PRELOAD])
     ensure_running()
 
 

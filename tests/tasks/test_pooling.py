@@ -109,7 +109,7 @@ def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(wor
     before = {name: (run / name).read_bytes() for name in names}
     config = OmegaConf.load(run / "config.yaml")
     with ThreadPoolExecutor(4) as jobs:  # each opens the lock's file anew, as processes do
-        for ended in [jobs.submit(pool_in_turn, config, run, log_scores=False) for _ in range(8)]:
+        for ended in [jobs.submit(pool_in_turn, config, run, trained=False) for _ in range(8)]:
             ended.result()
     assert {name: (run / name).read_bytes() for name in names} == before
 

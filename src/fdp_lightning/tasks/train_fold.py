@@ -19,9 +19,11 @@ from fdp_lightning.data.leak_guard import check_statistics, subjects_of
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
+from fdp_lightning.tasks.build import build, build_model, settings
+from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
+from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import Rank, trainer_options
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
@@ -135,7 +137,7 @@ def _trainer(
     options: dict[str, Any] = {**config.trainer, "max_steps": -1}
     budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
-    loggers = folder and build_loggers(config, plan.run, folder / "log", name=plan.fold.name, job_type="fold")
+    loggers = folder and build_loggers(config, plan.run, folder / "log", _log_of(plan, config))
     return L.Trainer(
         **trainer_options(options, rank),
         logger=loggers or False,
@@ -147,6 +149,24 @@ def _trainer(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:
+    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    if not uses_wandb(config):
+        return LogOf(plan.fold.name, "fold", "", {})
+    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
+    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
+    made_with = environment()
+    made_with.pop("command")  # it says where things lie on this machine
+    facts = {
+        "fold": plan.fold.name,
+        "fingerprint": plan.fingerprint,
+        "subjects": subjects,
+        "clips": {side: len(of_side) for side, of_side in rows.items()},
+        "made_with": made_with,
+    }
+    return LogOf(plan.fold.name, "fold", kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
