@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -74,7 +75,9 @@ def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
     """All keys and groups of the configuration the command would have made without the bad key."""
     overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
     try:
-        config = configuration(*overrides)
+        given = OverridesParser.create().parse_overrides(overrides)
+        single = [override.input_line or "" for override in given if not override.is_sweep_override()]
+        config = configuration(*single, hydra=bad_key.startswith("hydra."))
     except (HydraException, OmegaConfBaseException):
         # A second mistake on the same line: there is nothing to compare with, so there is no guess.
         return []
@@ -98,4 +101,7 @@ def _guess(word: str, known: Sequence[str]) -> str:
     if not close:
         # `max_epochs` for `trainer.max_epochs`: the last part is right, the path is missing.
         close = [name for name in known if name.split(".")[-1] == word.split(".")[-1]][:3]
+    if not close:
+        # `slurm` for `submitit_slurm`
+        close = [name for name in known if word in name.split("_")][:3]
     return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from fdp_lightning.data.splits import choose_fold
@@ -15,9 +16,14 @@ from fdp_lightning.tasks.report import pool_run
 
 log = logging.getLogger("fdp_lightning")
 
+POOLING_LOCK = ".pooling.lock"
 
-def loso(config: DictConfig) -> None:
+
+def loso(config: DictConfig) -> Path:
     """Run all folds that are not finished, then pool.
+
+    Returns:
+        The run folder.
 
     Raises:
         FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
@@ -25,14 +31,18 @@ def loso(config: DictConfig) -> None:
     start = time.monotonic()
     run = open_run(config)
     trained = train(config, run, run.plans)
-    _pool(config, run.folder, trained=trained > 0)
+    pool_in_turn(config, run.folder, trained=trained > 0)
     log.info("done in %s", clock(time.monotonic() - start))
+    return run.folder
 
 
-def fold(config: DictConfig) -> None:
+def fold(config: DictConfig) -> Path:
     """Run one fold, unless it is finished; the one that completes the run pools it.
 
     A sweep over `fold` therefore leaves the files that `task=loso` leaves, whatever the order.
+
+    Returns:
+        The run folder.
 
     Raises:
         FoldsFailedError: with the log of the fold.
@@ -43,10 +53,19 @@ def fold(config: DictConfig) -> None:
     trained = train(config, run, [plan])
     print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
     if run.is_complete:
-        _pool(config, run.folder, trained=trained > 0)
+        pool_in_turn(config, run.folder, trained=trained > 0)
+    return run.folder
 
 
-def _pool(config: DictConfig, run: Path, trained: bool) -> None:
-    metrics = pool_run(run, config)
-    shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
-    log_pooled(config, run, metrics, anew=trained)
+def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
+    """Pool a complete run. Of folds that jobs side by side finish at one moment, each finds the run complete.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        trained: whether this command has trained any of its folds.
+    """
+    with FileLock(run / POOLING_LOCK, mode=0o666):
+        metrics = pool_run(run, config)
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        log_pooled(config, run, metrics, anew=trained)
