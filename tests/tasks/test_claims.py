@@ -74,7 +74,8 @@ def test_a_batch_is_shared_out_evenly() -> None:
         ({"devices": 1, "strategy": "ddp"}, "set trainer.devices to 2 or more"),
         ({"devices": 0}, "expected how many devices"),
         ({"devices": "auto"}, "expected how many devices"),
-        ({"devices": 1, "num_nodes": 2}, "a fold runs on one machine"),
+        ({"devices": 1, "num_nodes": 2}, "trainer.num_nodes=2 needs trainer.strategy=ddp"),
+        ({"devices": 1, "num_nodes": "two"}, "expected how many num_nodes"),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
+from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.claims import Gpus, visible_gpus
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
@@ -22,6 +24,8 @@ from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fold
 from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
+from fdp_lightning.tasks.fold_process import Here
+from fdp_lightning.tasks.launch import check_launch, launch_of
 from fdp_lightning.tasks.ranks import GPUS, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
@@ -54,7 +58,7 @@ def open_run(config: DictConfig) -> Run:
         UserError: of the data or the options.
         LeakError: a fold would train on what it tests.
     """
-    ranks_of(config.trainer)
+    check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
     folder = run_folder(config)
     if not (folder / POOLED[-1]).is_file():
@@ -116,6 +120,9 @@ def _write_what_it_is(config: DictConfig, run: Run) -> None:
 
 
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
+    if crew := leader():  # one fold after the other: each takes all processes that torchrun or srun started
+        with fold_display(todo) as display:
+            return FoldPool(1, crew, None, display.epoch, display.end).run(todo)
     ranks = ranks_of(config.trainer)
     names = in_worker(visible_gpus) if config.trainer.accelerator in GPUS else None
     if names is not None and len(names) < ranks:
@@ -126,7 +133,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
         workers = max(1, free // ranks)
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
     with fold_display(todo) as display:
-        return FoldPool(min(workers, len(todo)), ranks, gpus, display.epoch, display.end).run(todo)
+        return FoldPool(min(workers, len(todo)), Here(ranks), gpus, display.epoch, display.end).run(todo)
 
 
 def _last_line(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -47,6 +48,8 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
     """
     config = OmegaConf.create(plan.config)
     torch.set_num_threads(config.loso.cpu_threads)
+    if rank.of > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
     # `trainer.deterministic` would have torch fill all memory it takes, an eighth of each step here. That is against
     # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
