@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.folder.absolute()
     draw(folder / "composite")
-    overrides = ["+experiment=megc2018_loso", f"data.root={folder}/composite", f"data.store={folder}/stores"]
+    overrides = ["+experiment=megc2018", f"data.root={folder}/composite", f"data.store={folder}/stores"]
     overrides += ["protocol.strict=false", "data.faces.method=none", f"trainer.max_epochs={options.epochs}"]
     overrides.append(f"run={folder}/run")
     subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, "task=prepare"], check=True)

@@ -24,10 +24,10 @@ INTERRUPTED = 130
 
 
 @hydra.main(config_path=str(CONF_DIR), config_name="config", version_base="1.3")
-def _application(config: DictConfig) -> None:
+def _application(config: DictConfig) -> str | None:
     from fdp_lightning.tasks import run_task
 
-    run_task(config)
+    return run_task(config)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import MISSING, DictConfig
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "conf"
@@ -16,8 +16,8 @@ _REPOSITORY = _PACKAGE.parents[1] / "conf"
 CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
 """The wheel carries conf/ inside the package; a checkout has it at its top level."""
 
-PUBLISHED = _PACKAGE / "published.csv" if _INSTALLED.is_dir() else _PACKAGE.parents[1] / "experiments" / "published.csv"
-"""The published numbers that `task=compare` puts beside runs; they travel as conf/ does."""
+EXPERIMENTS = CONF_DIR.parent / "experiments"
+"""Studies, and the published numbers that `task=compare` puts beside runs; they travel as conf/ does."""
 
 
 @dataclass
@@ -109,8 +109,13 @@ class Root:
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra under the name conf/config.yaml asks for."""
+    """Make the schema known to Hydra under the name conf/config.yaml asks for, and the studies."""
     ConfigStore.instance().store(name="schema", node=Root)
+    for sweep in sorted(EXPERIMENTS.glob("*/sweep.yaml")):
+        # A study is a folder with its sweep, its question and its answer in it; Hydra knows it as study=<folder>.
+        ConfigStore.instance().store(
+            group="study", name=sweep.parent.name, node=OmegaConf.load(sweep), package="_global_", provider=str(sweep)
+        )
 
 
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:

@@ -154,3 +154,19 @@ def test_options_a_timm_model_does_not_have_are_a_mistake(make_model: MakeModel,
 def test_an_unknown_timm_model_is_answered_with_near_names(make_model: MakeModel) -> None:
     with pytest.raises(UserError, match=r"unknown timm model 'resnet99'.*resnet"):
         make_model("model/backbone=timm", "model.backbone.name=resnet99")
+
+
+@pytest.mark.parametrize("variant", ["fdp", "fdp_tiny"])
+def test_the_global_blocks_alone_keep_maps_and_widths(make_model: MakeModel, variant: str) -> None:
+    whole = make_model(f"model={variant}").backbone
+    alone = make_model(f"model={variant}", "model.backbone.local=false").backbone.eval()
+    assert {kind for _, kind, _ in alone.layout} == {"global"}
+    assert {stage for stage, *_ in alone.layout} == {stage for stage, *_ in whole.layout}
+    assert (alone.stride, alone.out_channels) == (whole.stride, whole.out_channels)
+    frames = torch.randn(2, alone.in_channels, 64, 64)
+    assert alone(frames).shape == whole.eval()(frames).shape
+
+
+def test_neither_kind_of_block_is_refused(make_model: MakeModel) -> None:
+    with pytest.raises(UserError, match="local=true or attention=true"):
+        make_model("model=fdp_tiny", "model.backbone.local=false", "model.backbone.attention=false")

@@ -17,7 +17,13 @@ def _smic(root: Path) -> None:
     layouts_other.smic_raw(root / "HS")
 
 
+def _casme3a_3c(root: Path) -> None:
+    layouts.casme3a(root, rows=[["fear" if cell == "others" else cell for cell in row] for row in layouts.CASME3A_ROWS])
+
+
 COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
+    "casme3_3c_loso": (_casme3a_3c, "spNO.1", {"casme3a/spNO.1/a"}),
+    "casme3_4c_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme3_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme_sq_loso": (layouts.casme_sq, "40", {"casme_sq/40/happy1_2"}),
     "cd6me": (
@@ -26,7 +32,7 @@ COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
         {"samm/006/006_1_2", "samm/011/011_1_1"},
     ),
     "dfme": (layouts.dfme, "test_a", {"dfme/sub0010/sub0010_05"}),
-    "megc2018_loso": (layouts_composite.megc2018, "samm_006", {"samm/006/006_1_2"}),
+    "megc2018": (layouts_composite.megc2018, "samm_006", {"samm/006/006_1_2"}),
     "megc2019_loso": (
         layouts_composite.megc2019,
         "casme2_01",
@@ -90,7 +96,7 @@ def test_a_composite_with_faces_keeps_both_datasets_apart_from_disk_to_predictio
     tmp_path: Path, casme2_root: Path, samm_root: Path
 ) -> None:
     layouts_composite.with_faces(tmp_path / "copy", casme2_root, samm_root)
-    overrides = [*overrides_for(tmp_path, "+experiment=megc2018_loso"), "data.faces.method=mtcnn"]
+    overrides = [*overrides_for(tmp_path, "+experiment=megc2018"), "data.faces.method=mtcnn"]
     table = run_fold_of(overrides, "samm_006", tmp_path)
     assert {*table["dataset"]} == {"samm"}
     assert {*table["subject"]} == {"006"}

@@ -6,7 +6,7 @@ from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.paired import Difference, McNemar
 from fdp_lightning.evaluation.terminal import interval
 
-_SCORES = (
+SCORES = (
     "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
     "interval of a bootstrap over subjects. Of several seeds: the mean over seeds ± standard deviation (n − 1)."
 )
@@ -18,7 +18,7 @@ _PUBLISHED = (
     "Published numbers are as published, not measured here. The first rank is the highest score and no more: whether "
     "a difference between runs of ours is more than chance, the paired tests say."
 )
-LEGEND = (_SCORES, _SELECTIONS, _PUBLISHED)
+LEGEND = (SCORES, _SELECTIONS, _PUBLISHED)
 
 PAIRED_LEGEND = (
     f"Difference: this run − baseline, selection last, the same clips. Interval and p: {RESAMPLES:,} resamples of "

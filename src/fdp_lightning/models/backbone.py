@@ -1,7 +1,7 @@
 """The local-global feature-aware transformer: stem, stages, one feature map per frame (P: arXiv 2509.06015)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -55,6 +55,8 @@ class Backbone(nn.Module):
         mix_ratio: of the GRAs.
         drop_path: rate at the last block; it grows linearly from 0 at the first.
         attention: build the GRAs; without them the local blocks alone are left, as in the released code (R).
+        local: build the LRAs; without them (an ablation, O) the global blocks alone are left, and a stage that has none
+            gets a GRA of the same width for each of its LRAs.
         local_mixer: of the LRAs, 'heads', or 'dense' as in the released code (R).
         pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
 
@@ -77,14 +79,17 @@ class Backbone(nn.Module):
         mix_ratio: float = 0.75,
         drop_path: float = 0.1,
         attention: bool = True,
+        local: bool = True,
         local_mixer: str = "heads",
         pretrained: bool | str = False,
     ) -> None:
         super().__init__()
         pattern = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
+        if not local:
+            pattern = [_global_only(stage) for stage in pattern]
         plan = [(number, *block) for number, stage in enumerate(pattern) for block in _blocks(stage, attention)]
         if not plan or {number for number, *_ in plan} != set(range(len(pattern))):
-            raise ValueError("a stage has no block, or there is no stage: each needs local blocks, or attention=true")
+            raise ValueError("a stage has no block, or there is no stage: each needs local=true or attention=true")
         rates = torch.linspace(0, drop_path, len(plan)).tolist()
         self.stem = Stem(in_channels, stem_widths, stem_strides)
         width = stem_widths[-1]
@@ -144,6 +149,12 @@ class Backbone(nn.Module):
         if h % self.stride or w % self.stride:
             raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
         return self.norm(self.blocks(self.stem(frames)))
+
+
+def _global_only(stage: Stage) -> Stage:
+    if stage.n_global:
+        return replace(stage, n_local=0)
+    return replace(stage, n_local=0, n_global=stage.n_local, global_width=stage.width)
 
 
 def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:

@@ -9,8 +9,12 @@ from fdp_lightning.errors import UserError
 _TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert")
 
 
-def run_task(config: DictConfig) -> None:
-    """Run `config.task`. Tasks are imported by need: a typing mistake must not wait for torch."""
+def run_task(config: DictConfig) -> str | None:
+    """Run `config.task`. Tasks are imported by need: a typing mistake must not wait for torch.
+
+    Returns:
+        The run folder, of a task that trains: a sweep makes its table of them.
+    """
     if config.task not in _TASKS:
         raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
     _check_runs(config)
@@ -21,12 +25,12 @@ def run_task(config: DictConfig) -> None:
     if config.task == "loso":
         from fdp_lightning.tasks.loso import loso
 
-        loso(config)
-    elif config.task == "fold":
+        return str(loso(config))
+    if config.task == "fold":
         from fdp_lightning.tasks.loso import fold
 
-        fold(config)
-    elif config.task == "prepare":
+        return str(fold(config))
+    if config.task == "prepare":
         from fdp_lightning.tasks.prepare import prepare
 
         prepare(config)
@@ -46,6 +50,7 @@ def run_task(config: DictConfig) -> None:
         from fdp_lightning.tasks.report import report
 
         report(config)
+    return None
 
 
 def _check_runs(config: DictConfig) -> None:

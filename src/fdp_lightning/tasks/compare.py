@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
-from fdp_lightning.config import PUBLISHED
+from fdp_lightning.config import EXPERIMENTS
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.comparison import Table, Variant, compare
 from fdp_lightning.evaluation.comparison_files import write_csv, write_latex
@@ -120,4 +120,4 @@ def _published(setting: object) -> Path | None:
     """The file of `compare.published`: the one that comes with the program, the user's, or none."""
     if setting is None:
         return None
-    return PUBLISHED if setting == "shipped" else Path(str(setting))
+    return EXPERIMENTS / "published.csv" if setting == "shipped" else Path(str(setting))

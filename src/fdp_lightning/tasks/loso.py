@@ -17,8 +17,11 @@ from fdp_lightning.tasks.report import pool_run
 log = logging.getLogger("fdp_lightning")
 
 
-def loso(config: DictConfig) -> None:
+def loso(config: DictConfig) -> Path:
     """Run all folds that are not finished, then pool.
+
+    Returns:
+        The run folder.
 
     Raises:
         FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
@@ -28,12 +31,16 @@ def loso(config: DictConfig) -> None:
     trained = train(config, run, run.plans)
     _pool(config, run.folder, log_scores=trained > 0)
     log.info("done in %s", clock(time.monotonic() - start))
+    return run.folder
 
 
-def fold(config: DictConfig) -> None:
+def fold(config: DictConfig) -> Path:
     """Run one fold, unless it is finished; the one that completes the run pools it.
 
     A sweep over `fold` therefore leaves the files that `task=loso` leaves, whatever the order.
+
+    Returns:
+        The run folder.
 
     Raises:
         FoldsFailedError: with the log of the fold.
@@ -45,6 +52,7 @@ def fold(config: DictConfig) -> None:
     print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
     if run.is_complete:
         _pool(config, run.folder, log_scores=trained > 0)
+    return run.folder
 
 
 def _pool(config: DictConfig, run: Path, log_scores: bool) -> None:

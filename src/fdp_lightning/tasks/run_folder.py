@@ -24,7 +24,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|(report|compare)\..*|"
+    r"^(experiment|study|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|hydra[./].*|(report|compare)\..*|"
     r"loso\.(workers|checkpoint_seconds))$"
 )
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -37,13 +37,13 @@ def run_folder(config: DictConfig) -> Path:
         return Path(config.run)
     choices = HydraConfig.get().runtime.choices
     experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
-    variant = _variant(HydraConfig.get().overrides.task)
+    variant = variant_name(HydraConfig.get().overrides.task)
     if choices.get("debug") not in (None, "true"):
         variant = f"debug-{choices['debug']}__{variant}"
     return Path(str(config.runs)) / experiment / variant / f"seed-{config.seed}"
 
 
-def _variant(overrides: Iterable[str]) -> str:
+def variant_name(overrides: Iterable[str]) -> str:
     """The overrides that make this run differ from its experiment, as one folder name."""
     parts = []
     for override in overrides:
