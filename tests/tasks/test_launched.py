@@ -4,6 +4,7 @@ Whatever starts the processes, a fold's predictions are those of the plain comma
 sweep a second time.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
@@ -50,6 +52,11 @@ def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert said.count("1 of 1 folds to run") == 2 and said.count("done (1/1)") == 2, said
+    assert said.count("batch 10 = 2 × 5, batch norm over all, lr 0.003") == 2, said
+    step = json.loads((folder / "swept/folds/03/fold.json").read_text())["step"]
+    assert (step["devices"], step["batch_per_device"], step["effective_batch"]) == (2, 5, 10)
+    logged = yaml.safe_load((folder / "swept/folds/03/log/hparams.yaml").read_text())
+    assert logged["devices"] == step
     assert list((folder / "swept/logs").iterdir()) == []  # each process of a fold removes its log when all is well
     found = tables(folder / "swept")
     shutil.rmtree(folder / "swept")

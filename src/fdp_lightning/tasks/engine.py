@@ -81,8 +81,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
         UserError: impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
-    if todo:
-        in_worker(check_options, config)  # torch is imported there already; this process needs none of it
+    step = in_worker(check_options, config) if todo else ""  # torch is imported there; this process needs none of it
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(config, run)
     log.info(
@@ -91,6 +90,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
     )  # fmt: skip
     if not todo:
         return 0
+    log.info("%s", step)
     for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
         (run.folder / stale).unlink(missing_ok=True)
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,7 +107,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
             + "\n  ".join(tails)
             + "\nThe same command runs the failed folds again."
         )
-    facts = {**environment(), "started": began, "seconds": round(time.monotonic() - start, 1)}
+    facts = {**environment(), "step": step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
 

@@ -58,9 +58,8 @@ def ranks_of(trainer: DictConfig) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"trainer.{name} is {value!r}; expected how many {name} one fold uses, 1 or more")
     if devices * nodes > 1 and strategy != "ddp":
-        raise UserError(
-            f"trainer.devices={devices}, trainer.num_nodes={nodes} need trainer.strategy=ddp, not {strategy}"
-        )
+        name, value = ("devices", devices) if devices > 1 else ("num_nodes", nodes)
+        raise UserError(f"trainer.{name}={value} needs trainer.strategy=ddp, found {strategy}")
     if devices * nodes == 1 and strategy == "ddp":
         raise UserError("trainer.strategy=ddp shares a fold out to several devices: set trainer.devices to 2 or more")
     return int(devices * nodes)

@@ -21,6 +21,7 @@ from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
+from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
 from fdp_lightning.tasks.ranks import Rank, trainer_options
@@ -44,7 +45,7 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         rank: which of the fold's processes this is.
 
     Returns:
-        Facts for fold.json: seconds of training, epochs, the epoch resumed from.
+        Facts for fold.json: seconds of training, epochs, the epoch resumed from, and the clips of a step by device.
     """
     config = OmegaConf.create(plan.config)
     torch.set_num_threads(config.loso.cpu_threads)
@@ -62,6 +63,9 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         module = module_of(plan, config, data)
         recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
         trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
+        batch = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"devices": batch})
         resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
         for remark in remarks:
             log.warning("fold %s: %s", plan.fold.name, remark)
@@ -86,7 +90,8 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
             write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
             close_loggers(trainer.loggers)
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
-    return {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
+    facts = {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
+    return {**facts, "step": batch}
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
@@ -100,6 +105,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     objective = build(config.model.objective, **counts, multi_label=multi_label)
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
     module = FDPModule(
         build_model(config, len(classes), statistics.mean, statistics.std),
         objective,
