@@ -82,6 +82,7 @@ def check_options(config: DictConfig) -> str:
         A line on what one step sees on which devices.
     """
     from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
+    from fdp_lightning.tasks.train_fold import check_trainer
     from fdp_lightning.training.optimizer import OptimizerSettings
 
     batch_size = config.data.batch_size
@@ -95,6 +96,7 @@ def check_options(config: DictConfig) -> str:
     trainer = config.trainer
     if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
+    check_trainer(config)
     _check_augmentation(config)
     model = build_model(config, len(config.protocol.classes))
     build(config.model.objective, multi_label=is_multi_label(config.protocol.column))

@@ -26,7 +26,7 @@ from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
 from fdp_lightning.tasks.fold_process import Here
 from fdp_lightning.tasks.launch import check_launch, launch_of
-from fdp_lightning.tasks.ranks import GPUS, ranks_of
+from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 
@@ -62,7 +62,10 @@ def open_run(config: DictConfig) -> Run:
     headline(config)  # a misspelt one must not cost a training
     folder = run_folder(config)
     if not (folder / POOLED[-1]).is_file():
+        check_devices(config.trainer)
         warm_up()
+        if config.trainer.accelerator in GPUS:
+            _gpus(config)
     data = ready_data(config)
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
@@ -124,9 +127,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
         with fold_display(todo) as display:
             return FoldPool(1, crew, None, display.epoch, display.end).run(todo)
     ranks = ranks_of(config.trainer)
-    names = in_worker(visible_gpus) if config.trainer.accelerator in GPUS else None
-    if names is not None and len(names) < ranks:
-        raise UserError(f"trainer.devices is {ranks}, but this machine shows {len(names)} GPUs; trainer=cpu needs none")
+    names = _gpus(config) if config.trainer.accelerator in GPUS else None
     workers = config.loso.workers
     if workers is None:
         free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
@@ -134,6 +135,19 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
     with fold_display(todo) as display:
         return FoldPool(min(workers, len(todo)), Here(ranks), gpus, display.epoch, display.end).run(todo)
+
+
+def _gpus(config: DictConfig) -> list[str]:
+    """The GPUs of this machine, as many as the configuration asks of it."""
+    names, devices = in_worker(visible_gpus), config.trainer.devices
+    own = leader() is not None and len(names) == 1  # srun may show each process its own alone
+    if len(names) < devices and not own:
+        raise UserError(
+            f"trainer.devices is {devices} and trainer.accelerator is {config.trainer.accelerator}, but PyTorch sees "
+            f"{len(names)} GPUs on this machine (nvidia-smi lists them, CUDA_VISIBLE_DEVICES may hide some); "
+            "trainer=cpu needs none"
+        )
+    return names
 
 
 def _last_line(path: Path) -> str:

@@ -5,6 +5,7 @@ again. Here the ranks of a fold are started by the fold pool (under torchrun and
 they are.
 """
 
+import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 GPUS = ("gpu", "cuda")
+_ACCELERATORS = ("cpu", *GPUS, "mps")
+_PRECISIONS = (
+    "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "transformer-engine",
+    "transformer-engine-float16", "32", "64", "16", "bf16",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,31 @@ def ranks_of(trainer: DictConfig) -> int:
     if devices * nodes == 1 and strategy == "ddp":
         raise UserError("trainer.strategy=ddp shares a fold out to several devices: set trainer.devices to 2 or more")
     return int(devices * nodes)
+
+
+def check_devices(trainer: DictConfig) -> None:
+    """Refuse what no machine has and what Lightning does not know, before anything is prepared for it.
+
+    Raises:
+        UserError: of accelerator, precision or a number of processes.
+    """
+    if trainer.accelerator not in _ACCELERATORS:
+        raise UserError(
+            f"trainer.accelerator is {trainer.accelerator!r}; expected one of {', '.join(_ACCELERATORS)}: "
+            "trainer=cpu or trainer=gpu sets it"
+        )
+    if str(trainer.get("precision", 32)) not in _PRECISIONS:
+        raise UserError(f"trainer.precision is {trainer.precision!r}; expected one of {', '.join(_PRECISIONS)}")
+    if trainer.accelerator != "cpu":
+        return
+    if str(trainer.get("precision")) in ("16-mixed", "16"):
+        raise UserError("trainer.precision=16-mixed needs a GPU (trainer=gpu_fp16); on the CPU there is bf16-mixed")
+    cores = os.cpu_count() or 1
+    if trainer.devices > max(2, cores):  # two are for trying DDP out, wherever
+        raise UserError(
+            f"trainer.devices is {trainer.devices}, but this machine has {cores} cores: expected one process per core "
+            "at most"
+        )
 
 
 def free_port() -> int:

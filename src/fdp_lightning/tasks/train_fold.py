@@ -12,6 +12,7 @@ import cv2
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.augment import ClipAugmentation
@@ -19,12 +20,13 @@ from fdp_lightning.data.datamodule import FoldDataModule
 from fdp_lightning.data.leak_guard import check_statistics, subjects_of
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.errors import UserError
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
-from fdp_lightning.tasks.ranks import Rank, trainer_options
+from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -141,21 +143,40 @@ def _averages(module: FDPModule) -> list[L.Callback]:
 def _trainer(
     plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
 ) -> L.Trainer:
-    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
     budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
     loggers = folder and build_loggers(config, plan.run, folder / "log", name=plan.fold.name, job_type="fold")
+    place = folder or plan.unfinished
+    return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
+
+
+def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L.Trainer:
+    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
     return L.Trainer(
         **trainer_options(options, rank),
-        logger=loggers or False,
-        callbacks=[*budget, *callbacks, resume],
-        default_root_dir=folder or plan.unfinished,
+        **parts,
+        logger=logger,
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Make a Trainer of the group's options and let it go.
+
+    Raises:
+        UserError: what Lightning says of an option that it does not know or cannot follow.
+    """
+    with warnings.catch_warnings():
+        _quiet()
+        gpu = 0 if config.trainer.accelerator in GPUS else None
+        try:
+            _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise UserError(f"Lightning refuses the options of trainer: {error}") from error
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:

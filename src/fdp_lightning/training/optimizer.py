@@ -52,10 +52,10 @@ class OptimizerSettings:
             raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(_SCHEDULES)}")
         if self.lr_scaling not in _LR_SCALINGS:
             raise ValueError(f"unknown lr_scaling '{self.lr_scaling}'; allowed are {', '.join(_LR_SCALINGS)}")
-        needs = 1 if self.lr_scaling != "none" else None
-        if self.lr_reference_batch != needs and (self.lr_reference_batch or 0) < 1:
+        reference = self.lr_reference_batch
+        if (reference is None and self.lr_scaling != "none") or (reference is not None and reference < 1):
             raise ValueError(
-                f"lr_scaling={self.lr_scaling} with lr_reference_batch={self.lr_reference_batch}: it needs the clips "
+                f"lr_scaling={self.lr_scaling} with lr_reference_batch={reference}: it needs the clips "
                 "per step that lr is meant for, 1 or more"
             )
         if self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
