@@ -112,6 +112,7 @@ def test_a_protocol_of_another_dataset(mistake, casme2_root):
         (["task=lose"], ["'lose'", "loso", "prepare"]),
         (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]),
         (["+experiment=nonsense"], ["nonsense", "casme2_loso", "synthetic_loso"]),
+        (["logger=[csv,wand]"], ["there is no 'logger/wand'", "Did you mean wandb?", "csv, tensorboard, wandb"]),
         (["task=prepare", "data.generate.subjects=0"], ["subjects=0", "1 to 99"]),
         (["task=prepare", "data.generate.portraits=faces"], ["portraits=faces", "no such folder"]),
         (["seed=one"], ["seed", "one"]),

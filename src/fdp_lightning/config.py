@@ -7,6 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -49,6 +50,9 @@ class ReportOptions:
     """The selection that stands first, last or oracle; oracle stays "not comparable" wherever it stands."""
     show_faces: bool | None = None
     """Dynamic images show faces; null: as the dataset allows (`data.show_faces`)."""
+    upload_faces: bool | None = None
+    """Faces may leave for W&B, in galleries and on the uploaded page, whatever the local page shows; null: where the
+    dataset is public (`data.show_faces`)."""
 
 
 @dataclass
@@ -116,6 +120,10 @@ def register_schema() -> None:
         ConfigStore.instance().store(
             group="study", name=sweep.parent.name, node=OmegaConf.load(sweep), package="_global_", provider=str(sweep)
         )
+    Plugins.instance()  # makes Hydra's launchers known
+    known = ConfigStore.instance().repo["hydra"]["launcher"]
+    for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
+        known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
 
 
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from fdp_lightning.config import configuration
+from fdp_lightning.config import CONF_DIR, configuration
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
+_MISSING_IN_LIST = re.compile(r"Could not load '(.+)/([^/']+)'")
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
 
 
@@ -47,6 +49,10 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return (
             f"there is no '{match[1]}'.{_guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
         )
+    if match := _MISSING_IN_LIST.search(text):  # of group=[a,b] Hydra does not say what there is
+        group, option = match.groups()
+        options = sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
+        return f"there is no '{group}/{option}'.{_guess(option, options)}\n  {group}: {', '.join(options)}"
     if isinstance(error, OverrideParseException):
         key = error.override.partition("=")[0]
         return (
@@ -69,7 +75,9 @@ def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
     """All keys and groups of the configuration the command would have made without the bad key."""
     overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
     try:
-        config = configuration(*overrides)
+        given = OverridesParser.create().parse_overrides(overrides)
+        single = [override.input_line or "" for override in given if not override.is_sweep_override()]
+        config = configuration(*single, hydra=bad_key.startswith("hydra."))
     except (HydraException, OmegaConfBaseException):
         # A second mistake on the same line: there is nothing to compare with, so there is no guess.
         return []
@@ -93,4 +101,7 @@ def _guess(word: str, known: Sequence[str]) -> str:
     if not close:
         # `max_epochs` for `trainer.max_epochs`: the last part is right, the path is missing.
         close = [name for name in known if name.split(".")[-1] == word.split(".")[-1]][:3]
+    if not close:
+        # `slurm` for `submitit_slurm`
+        close = [name for name in known if word in name.split("_")][:3]
     return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -16,6 +16,9 @@ Result = TypeVar("Result")
 
 _PRELOAD = ["__main__", "fdp_lightning.preloaded"]
 
+CORES = "FDP_LIGHTNING_CORES"
+"""The environment variable that says how many cores are the share of a job, where jobs run side by side."""
+
 
 def forkserver() -> ForkServerContext:
     """The multiprocessing context of all workers of this project.
@@ -24,13 +27,17 @@ def forkserver() -> ForkServerContext:
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload(_PRELOAD)  # of no effect on a server that runs
     return context
 
 
-def warm_up() -> None:
-    """Start the forkserver, which then does the slow imports while this process does something else."""
-    forkserver()
+def warm_up(*more: str) -> None:
+    """Start the forkserver, which then does the slow imports while this process does something else.
+
+    Args:
+        more: modules to import there too, because this run's workers need them.
+    """
+    forkserver().set_forkserver_preload([*more, *_PRELOAD])
     ensure_running()
 
 
@@ -87,5 +94,6 @@ def end_with_parent() -> None:
 
 
 def cpu_count() -> int:
-    """The cores this process may use (a container or taskset may allow fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores this process may use: those a container or taskset allows, or its share of them."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, int(os.environ.get(CORES, allowed))))

@@ -60,6 +60,17 @@ def workplace(finished_workplace: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_workplace, tmp_path / "place"))
 
 
+@pytest.fixture(scope="session")
+def logged_workplace(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same data with a run of three loggers that was killed and ended later. Copy it before you change it."""
+    from tests.tasks.logged_runs import kill_and_go_on  # it needs this module
+
+    folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("wandb") / "place"))
+    shutil.rmtree(folder / "runs")
+    kill_and_go_on(folder)
+    return folder
+
+
 @pytest.fixture
 def again() -> Callable[..., subprocess.CompletedProcess[str]]:
     return start

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.fold import plan_fold, run_fold
+from fdp_lightning.tasks.loso import pool_in_turn
 from fdp_lightning.tasks.report import POOLED, pool_run, write_expected
 from tests.tasks.conftest import run_of
 
@@ -99,6 +101,17 @@ def test_sound_folds_are_pooled_as_they_were(workplace: Path) -> None:
     table = (run / "predictions.csv").read_bytes()
     pool_run(run, OmegaConf.load(run / "config.yaml"))
     assert (run / "predictions.csv").read_bytes() == table
+
+
+def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(workplace: Path) -> None:
+    run = run_of(workplace)
+    names = ("predictions.csv", "metrics.json")
+    before = {name: (run / name).read_bytes() for name in names}
+    config = OmegaConf.load(run / "config.yaml")
+    with ThreadPoolExecutor(4) as jobs:  # each opens the lock's file anew, as processes do
+        for ended in [jobs.submit(pool_in_turn, config, run, trained=False) for _ in range(8)]:
+            ended.result()
+    assert {name: (run / name).read_bytes() for name in names} == before
 
 
 def test_a_fold_without_clips_is_skipped_and_listed(

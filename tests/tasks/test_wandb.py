@@ -1,21 +1,152 @@
-"""Weights & Biases for real, offline: no account and no network."""
+"""Weights & Biases for real, offline: a run is killed, goes on, and is read back from what W&B wrote."""
 
-import os
-import subprocess
-import sys
+import json
+import shutil
 from pathlib import Path
 
-from tests.tasks.conftest import SMALL
+import pandas as pd
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fdp_lightning.config import configuration
+from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.tasks.loggers import shortened
+from fdp_lightning.tasks.pooled_log import log_pooled
+from tests.tasks.logged_runs import LOGGERS, go_on, run_in
+from tests.tasks.wandb_files import OfflineRun, offline_runs
 
 
-def test_a_fold_is_logged_offline(workplace: Path) -> None:
-    environment = {**os.environ, "HOME": str(workplace), "WANDB_API_KEY": ""}
-    command = [sys.executable, "-m", "fdp_lightning", *SMALL, "logger=wandb", "task=fold", "fold=01", "run=runs/logged"]
-    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    (log,) = (workplace / "runs/logged/wandb").glob("offline-run-*/run-*.wandb")
-    content = log.read_bytes()
-    for name in (b"train/rank_loss", b"test/accuracy", b"train/kendall_tau"):
-        assert name in content
-    # Numbers only: nobody's face leaves for a remote service by default.
-    assert not list(log.parent.rglob("*.png"))
+@pytest.fixture
+def place(logged_workplace: Path) -> Path:
+    return logged_workplace
+
+
+@pytest.fixture
+def copy(place: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(place, tmp_path / "copy")
+
+
+def folds_of(run: Path) -> list[OfflineRun]:
+    return [of for of in offline_runs(run) if of.job_type == "fold"]
+
+
+def pooled_of(run: Path) -> list[OfflineRun]:
+    return [of for of in offline_runs(run) if of.job_type == "aggregate"]
+
+
+def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(place: Path) -> None:
+    run = run_in(place)
+    experiment, variant, seed = run.parts[-3:]
+    group = f"{experiment}/{shortened(variant, 80)}/{seed}"
+    ended = [of for of in folds_of(run) if of.exit_code == 0]
+    assert sorted(of.config["fold"] for of in ended) == ["01", "02", "03"]
+    for of in ended:
+        assert (of.group, of.name, of.project) == (group, f"{group}/{of.config['fold']}", "fdp_lightning")
+        assert of.tags == ["synthetic", "synthetic_5c", "fdp_tiny", "mine"]
+    cut = json.loads((place / "cut.json").read_text())
+    assert 1 <= len(cut) <= 2 and set(cut) <= {of.id for of in ended}
+    assert len(offline_runs(run)) == 4 + len(cut)  # three folds, the pooled scores, and what was cut off
+    assert len({of.id for of in offline_runs(run)}) == 4
+
+
+def test_a_fold_says_what_it_was_made_of_and_not_where(place: Path) -> None:
+    *_, fold = folds_of(run_in(place))
+    assert fold.config["data"]["batch_size"] == 10 and fold.config["trainer"]["max_epochs"] == 4
+    assert fold.config["subjects"] == {"train": 2, "inner": 0, "test": 1}
+    assert fold.config["clips"] == {"train": 20, "inner": 0, "test": 10}
+    assert fold.config["experiment"] == "synthetic_loso" and fold.config["variant"] == run_in(place).parent.name
+    facts = json.loads((run_in(place) / "folds" / fold.config["fold"] / "fold.json").read_text())
+    assert fold.config["fingerprint"] == facts["fingerprint"]
+    made_with = json.loads((run_in(place) / "environment.json").read_text())
+    assert fold.config["made_with"]["git_revision"] == made_with["git_revision"]
+    assert fold.config["made_with"]["torch"] == made_with["torch"]
+    told = json.dumps({key: value for key, value in fold.config.items() if key != "_wandb"})
+    assert str(place) not in told and "stores" not in told
+
+
+@pytest.mark.parametrize("fold", ["01", "02", "03"])
+def test_all_loggers_hold_the_same_numbers_of_every_epoch_also_where_a_fold_was_cut_off(place: Path, fold: str) -> None:
+    run = run_in(place)
+    curves = pd.read_csv(run / "folds" / fold / "curves.csv").set_index("epoch").sort_index(axis=1)
+    assert list(curves.index) == [1, 2, 3, 4]
+    (of_fold,) = [of for of in folds_of(run) if of.config["fold"] == fold and of.exit_code == 0]
+    board = EventAccumulator(str(run / "folds" / fold / "log")).Reload()
+    table = pd.read_csv(run / "folds" / fold / "log/metrics.csv")
+    assert len(table) == 8
+    for name in curves.columns:
+        in_board = [event.value for event in board.Scalars(name)]
+        assert in_board == pytest.approx(curves[name].tolist(), rel=1e-6), name
+        assert table[name].dropna().tolist() == pytest.approx(curves[name].tolist(), rel=1e-6), name
+        in_wandb = [row[name] for row in of_fold.rows if name in row]
+        assert in_wandb == pytest.approx(curves[name].tolist(), rel=1e-6), name
+    steps = table["step"].tolist()
+    assert steps == [2, 1, 4, 3, 6, 5, 8, 7]  # two batches per epoch, as Lightning counts them
+    assert table["epoch"].dropna().tolist() == [0, 1, 2, 3]
+
+
+def test_the_aggregate_run_holds_the_pooled_scores_and_tables(place: Path) -> None:
+    run = run_in(place)
+    (pooled,) = pooled_of(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert pooled.group == folds_of(run)[0].group and pooled.exit_code == 0 and "mine" in pooled.tags
+    for selection in ("last", "oracle"):
+        for score in ("accuracy", "uf1", "uar", "weighted_f1"):
+            of_score = metrics["selections"][selection]
+            assert pooled.summary[f"{selection}/{score}"] == of_score[score]
+            ends = [pooled.summary[f"{selection}/{score}_{end}"] for end in ("low", "high")]
+            assert ends == of_score["ci95"][score]
+    assert pooled.summary["optimism_gap/uf1"] == metrics["optimism_gap"]["uf1"]
+    assert pooled.summary["floors/majority/accuracy"] == metrics["floors"]["majority"]["accuracy"]
+    assert (pooled.config["n_clips"], pooled.config["n_subjects"], pooled.config["n_folds"]) == (30, 3, 3)
+    table, classes = read_predictions(run / "predictions.csv")
+    assert pooled.table("predictions")["columns"] == table.columns.tolist()
+    for name in table.columns:
+        assert pooled.column("predictions", name) == table[name].tolist(), name
+    confusion = pooled.table("confusion_table")
+    counts = {(actual, predicted): n for actual, predicted, n in confusion["data"]}
+    matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes]
+    assert matrix == metrics["selections"]["last"]["confusion"]
+    assert pooled.column("scores", "value")[1] == metrics["selections"]["last"]["uf1"]
+
+
+def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(place: Path) -> None:
+    run = run_in(place)
+    (pooled,) = pooled_of(run)
+    for name in ("report.html", "metrics.json", "predictions.csv"):
+        assert pooled.artifacts["report"][name].read_bytes() == (run / name).read_bytes()
+    assert b"data:image/png" in (run / "report.html").read_bytes()
+    assert pooled.summary["dynamic_images/count"] == 10  # two clips of each class
+    assert (pooled.summary["dynamic_images/width"], pooled.summary["dynamic_images/height"]) == (128, 64)
+    assert len(list(pooled.folder.rglob("*.png"))) == 10
+    # All of it lies with the run; nothing of it in the user's home.
+    assert not list((place / "home").rglob("*staging/*"))
+
+
+def test_without_leave_no_picture_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
+    run = run_in(copy)
+    shutil.rmtree(run / "folds" / "02")
+    go_on(copy, *LOGGERS, "report.upload_faces=false")
+    first, second = pooled_of(run)
+    assert first.id == second.id  # pooled again: the same run goes on
+    assert not list(second.folder.rglob("*.png")) and "dynamic_images/count" not in second.summary
+    uploaded = second.artifacts["report"]["report.html"].read_text()
+    assert "data:image/png" not in uploaded and "Face images are off" in uploaded
+    assert "data:image/png" in (run / "report.html").read_text()
+    ids = [of.id for of in folds_of(run) if of.config["fold"] == "02"]
+    assert ids[-1] != ids[0]  # a fold made anew is another run
+    assert {of.id for of in folds_of(run) if of.config["fold"] != "02"} == {
+        of.id for of in folds_of(run_in(copy)) if of.config["fold"] in ("01", "03")
+    }
+
+
+def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
+    run = run_in(copy)
+    before = len(offline_runs(run))
+    log_pooled(configuration("logger=[csv,wandb,tensorboard]"), run, {}, anew=False)
+    assert len(offline_runs(run)) == before
+    go_on(copy, "task=report", f"run={run}", "logger=wandb", "report.show_faces=false", "report.upload_faces=true")
+    first, second = pooled_of(run)
+    assert (second.id, second.group, second.tags) == (first.id, first.group, first.tags)
+    assert second.summary["dynamic_images/count"] == 10
+    assert "data:image/png" in second.artifacts["report"]["report.html"].read_text()
+    assert "data:image/png" not in (run / "report.html").read_text()

@@ -60,6 +60,7 @@ def build_report(
     synthetic: bool,
     headline: str = "last",
     seeds: Mapping[str, Any] | None = None,
+    page: Path | None = None,
 ) -> Path:
     """Write report.html into a run's folder.
 
@@ -72,6 +73,7 @@ def build_report(
         headline: the selection that stands first among the scores; what follows them is of `last` always.
         seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
             {"last": {"uf1": {"mean": …, "sd": …}}}, "left_out": {"seed-2": why}}`; None where there are no others.
+        page: where the page goes; None: report.html in the run's folder.
 
     Returns:
         The page's path. The same files give the same bytes.
@@ -93,7 +95,7 @@ def build_report(
     outputs, outputs_note = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
-    page = template("report.html.j2").render(
+    text = template("report.html.j2").render(
         title=title,
         place="/".join(run.absolute().parts[-3:]),
         synthetic=synthetic,
@@ -126,8 +128,8 @@ def build_report(
         inf=float("inf"),
         command=environment.get("command") or command_of(run / "config.yaml"),
     )
-    path = run / "report.html"
-    write_atomic(path, page)
+    path = page or run / "report.html"
+    write_atomic(path, text)
     return path
 
 

@@ -55,18 +55,22 @@ def _gallery(
     values: Mapping[str, Mapping[str, np.ndarray]],
     multi_label: bool,
 ) -> list[dict[str, Any]]:
-    """Choose the first clips of every class in the order of their keys: no look at how well they came out."""
     several = len(np.unique(outputs["dataset"])) > 1
-    rows = [rows_of(outputs["target"], name, multi_label) for name in classes]
-    chosen = [int(row) for of_class in rows for row in of_class[:CLIPS_PER_CLASS]]
     return [
         {
             "class": str(outputs["target"][row]),
             "clip": clip_name({part: outputs[part][row] for part in KEY}, several),
             "images": _images(outputs, row, values),
         }
-        for row in dict.fromkeys(chosen)  # a clip of several labels once
+        for row in clips_shown(outputs, classes, multi_label)
     ]
+
+
+def clips_shown(outputs: Mapping[str, np.ndarray], classes: Sequence[str], multi_label: bool = False) -> list[int]:
+    """Choose the first clips of every class in the order of their keys, as rows: no look at how well they came out."""
+    rows = [rows_of(outputs["target"], name, multi_label) for name in classes]
+    chosen = [int(row) for of_class in rows for row in of_class[:CLIPS_PER_CLASS]]
+    return list(dict.fromkeys(chosen))  # a clip of several labels once
 
 
 def _images(

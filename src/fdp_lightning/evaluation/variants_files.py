@@ -76,7 +76,9 @@ def markdown(tables: Sequence[VariantTable]) -> str:
         first, *more = table.scores
         heads = [f"{SCORE_NAMES[first]} (95 %)", "± seeds", "difference (95 %)", "p", *(SCORE_NAMES[n] for n in more)]
         heads += [f"{name} {SCORE_NAMES[first]}" for name in table.selections]
-        lines = [_line([text.title(table.table), *heads]), _line(["---", *["--:"] * len(heads)])]
+        seeds = sorted({seed for row in table.rows if row.last for seed in row.last.seeds})
+        parts.append(f"{text.title(table.table)}; seeds {', '.join(map(str, seeds))}; baseline: {table.baseline}\n")
+        lines = [_line(["variant", *heads]), _line(["---", *["--:"] * len(heads)])]
         lines += [_line(_cells(table, row)) for row in table.rows]
         for floor in table.floors:
             cells = [text.number(floor, first), "", "", "", *(text.number(floor, name) for name in more)]

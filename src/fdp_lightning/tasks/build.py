@@ -1,8 +1,7 @@
 """From configuration to objects: the one place where `hydra.utils.instantiate` is called."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,37 +116,3 @@ def _check_augmentation(config: DictConfig) -> None:
     clip = np.zeros((config.data.sampling.frames, *faces.frame_shape), np.uint8)
     for seed in range(20):  # a transform that comes seldom may not come at once
         augmentation(clip, seed)
-
-
-def build_loggers(config: DictConfig, run: Path, fold: Path, **about: str) -> list[Any]:
-    """The Lightning loggers chosen by the group `logger`.
-
-    Args:
-        config: the configuration.
-        run: the run folder.
-        fold: where this fold's own log goes.
-        about: `name` and `job_type` of this process, for W&B.
-    """
-    chosen = []
-    for node in config.logger.values():
-        node = node.copy()
-        OmegaConf.set_struct(node, False)
-        if node._target_.endswith("WandbLogger"):
-            # One group per experiment/variant/seed: its folds and its pooled scores are found together.
-            group = "/".join(run.parts[-3:])
-            node.update({"save_dir": str(run), "group": group, **about})
-            node.name = f"{group}/{about['name']}"
-        else:
-            # Straight into the fold's folder: Lightning would add a name and a version number.
-            node.update({"save_dir": str(fold), "name": "", "version": ""})
-        chosen.append(build(node))
-    return chosen
-
-
-def close_loggers(loggers: Iterable[Any], success: bool = True) -> None:
-    """Let W&B write the rest of its run and forget it: a worker ends without its exit hooks, and a second run in one
-    process would go on with the first.
-    """
-    for logger in loggers:
-        if type(logger).__name__ == "WandbLogger":
-            logger.experiment.finish(exit_code=0 if success else 1)

@@ -18,6 +18,7 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.build import check_options
+from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
 from fdp_lightning.tasks.claims import Gpus, visible_gpus
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.environment import environment
@@ -26,6 +27,7 @@ from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
 from fdp_lightning.tasks.fold_process import Here
 from fdp_lightning.tasks.launch import check_launch, launch_of
+from fdp_lightning.tasks.loggers import uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
@@ -63,9 +65,10 @@ def open_run(config: DictConfig) -> Run:
     folder = run_folder(config)
     if not (folder / POOLED[-1]).is_file():
         check_devices(config.trainer)
-        warm_up()
+        warm_up(*(["wandb"] if uses_wandb(config) else []))
         if config.trainer.accelerator in GPUS:
             _gpus(config)
+    check_loggers(config, tags_of(config))
     data = ready_data(config)
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())

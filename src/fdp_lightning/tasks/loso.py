@@ -4,17 +4,19 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from fdp_lightning.data.splits import choose_fold
-from fdp_lightning.tasks.build import build_loggers, close_loggers
 from fdp_lightning.tasks.engine import open_run, train
+from fdp_lightning.tasks.pooled_log import log_pooled
 from fdp_lightning.tasks.progress import clock
 from fdp_lightning.tasks.report import pool_run
 
 log = logging.getLogger("fdp_lightning")
+
+POOLING_LOCK = ".pooling.lock"
 
 
 def loso(config: DictConfig) -> Path:
@@ -29,7 +31,7 @@ def loso(config: DictConfig) -> Path:
     start = time.monotonic()
     run = open_run(config)
     trained = train(config, run, run.plans)
-    _pool(config, run.folder, log_scores=trained > 0)
+    pool_in_turn(config, run.folder, trained=trained > 0)
     log.info("done in %s", clock(time.monotonic() - start))
     return run.folder
 
@@ -51,34 +53,19 @@ def fold(config: DictConfig) -> Path:
     trained = train(config, run, [plan])
     print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
     if run.is_complete:
-        _pool(config, run.folder, log_scores=trained > 0)
+        pool_in_turn(config, run.folder, trained=trained > 0)
     return run.folder
 
 
-def _pool(config: DictConfig, run: Path, log_scores: bool) -> None:
-    metrics = pool_run(run, config)
-    shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
-    if log_scores:
-        _log_pooled(config, run, metrics)
+def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
+    """Pool a complete run. Of folds that jobs side by side finish at one moment, each finds the run complete.
 
-
-def _log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any]) -> None:
-    """One more W&B run beside those of the folds holds the pooled scores; the other loggers have files enough."""
-    if "wandb" not in config.logger:
-        return
-    scores = pooled_scalars(metrics)
-    loggers = build_loggers(config, run, run / "log", name="pooled", job_type="aggregate")
-    for logger in loggers:
-        logger.log_metrics(scores)
-        logger.finalize("success")
-    close_loggers(loggers)
-
-
-def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
-    """The scores of metrics.json by 'selection/score', those of single action units by 'selection/f1/unit'."""
-    scores: dict[str, float] = {}
-    for selection, row in metrics["selections"].items():
-        of_unit = {f"f1/{unit}": f1 for unit, f1 in row.get("f1", {}).items()}
-        numbers = {name: value for name, value in (row | of_unit).items() if isinstance(value, float)}
-        scores |= {f"{selection}/{name}": value for name, value in numbers.items()}
-    return scores
+    Args:
+        config: of the run.
+        run: its folder.
+        trained: whether this command has trained any of its folds.
+    """
+    with FileLock(run / POOLING_LOCK, mode=0o666):
+        metrics = pool_run(run, config)
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        log_pooled(config, run, metrics, anew=trained)

@@ -20,6 +20,7 @@ from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.files import is_partial, write_atomic
+from fdp_lightning.tasks.check_loggers import check_loggers, tags_of_run
 from fdp_lightning.tasks.dataset import ReadyData
 from fdp_lightning.tasks.run_folder import sealed
 
@@ -75,7 +76,13 @@ def report(config: DictConfig) -> None:
     of_run.report.title = config.report.title or of_run.report.title
     if any(override.startswith("report.headline=") for override in HydraConfig.get().overrides.task):
         of_run.report.headline = config.report.headline
-    pool_run(run, of_run)
+    if config.report.upload_faces is not None:
+        of_run.report.upload_faces = config.report.upload_faces
+    check_loggers(config, tags_of_run(of_run))
+    of_run.logger = config.logger  # of this command: where the run was logged once does not say where it may go now
+    from fdp_lightning.tasks.pooled_log import log_pooled  # it needs this module
+
+    log_pooled(of_run, run, pool_run(run, of_run), anew=True)
 
 
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
@@ -104,20 +111,31 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
-    faces = config.report.show_faces
-    page = build_report(
-        run,
-        title=config.report.title or " · ".join(run.parts[-3:]),
-        show_faces=bool(config.data.show_faces if faces is None else faces),
-        synthetic=config.data.generate is not None,
-        headline=first,
-        seeds=seeds,
-    )
+    page = write_page(run, config, shows_faces(config))
     Console().print(terminal_table(metrics, first))
     if seeds:
         Console().print(seeds_table(seeds))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics
+
+
+def shows_faces(config: DictConfig) -> bool:
+    """Whether the run's own page shows faces."""
+    asked = config.report.show_faces
+    return bool(config.data.show_faces if asked is None else asked)
+
+
+def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | None = None) -> Path:
+    """Write the page of a pooled run, to its report.html or elsewhere."""
+    return build_report(
+        run,
+        title=config.report.title or " · ".join(run.parts[-3:]),
+        show_faces=show_faces,
+        synthetic=config.data.generate is not None,
+        headline=headline(config),
+        seeds=seed_scores(run),
+        page=page,
+    )
 
 
 def _fold_folders(run: Path) -> list[Path]:

@@ -22,10 +22,12 @@ from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.tasks.build import build, build_loggers, build_model, close_loggers, settings
+from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
+from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
+from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
@@ -145,7 +147,7 @@ def _trainer(
 ) -> L.Trainer:
     budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
-    loggers = folder and build_loggers(config, plan.run, folder / "log", name=plan.fold.name, job_type="fold")
+    loggers = folder and build_loggers(config, plan.run, folder / "log", _log_of(plan, config))
     place = folder or plan.unfinished
     return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
 
@@ -177,6 +179,24 @@ def check_trainer(config: DictConfig) -> None:
             _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise UserError(f"Lightning refuses the options of trainer: {error}") from error
+
+
+def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:
+    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    if not uses_wandb(config):
+        return LogOf(plan.fold.name, "fold", "", {})
+    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
+    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
+    made_with = environment()
+    made_with.pop("command")  # it says where things lie on this machine
+    facts = {
+        "fold": plan.fold.name,
+        "fingerprint": plan.fingerprint,
+        "subjects": subjects,
+        "clips": {side: len(of_side) for side, of_side in rows.items()},
+        "made_with": made_with,
+    }
+    return LogOf(plan.fold.name, "fold", kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:

@@ -49,9 +49,22 @@ class Recorder(L.Callback):
         self._loaders = {"test": test, "inner": inner}
         self._on_epoch = on_epoch
         self._best: dict[str, list[float]] = {}
+        self._steps: list[int] = []
         self.curves: list[dict[str, float]] = []
         self.oracle: np.ndarray | None = None
         self.inner: np.ndarray | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell the loggers of the epochs before an interruption.
+
+        Their files began anew. W&B goes on in the same run, but lost what it had not written when it was killed (of a
+        short fold all, if offline); the points that it has already it gets again, the same.
+        """
+        for logger in trainer.loggers:
+            for row, step in zip(self.curves, self._steps, strict=True):
+                logger.log_metrics(_part(row, "train/", without=True), step=step)
+                # Lightning logs the means of an epoch at its last step, not behind it.
+                logger.log_metrics({**_part(row, "train/"), "epoch": int(row["epoch"]) - 1}, step=step - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluate with the weights of this epoch.
@@ -77,6 +90,7 @@ class Recorder(L.Callback):
                     probabilities[side], values = _evaluate(pl_module, batches, trainer.precision_plugin)
                     row |= {f"{side}/{name}": value for name, value in values.items()}
         self.curves.append({"epoch": epoch, **train, **row})
+        self._steps.append(trainer.global_step)
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
         if self._is_better("oracle", [row["test/accuracy"]]):
@@ -98,11 +112,12 @@ class Recorder(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded, as tensors and plain values, for a checkpoint to resume from."""
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
-        return {"curves": self.curves, "best": self._best, "probabilities": kept}
+        return {"curves": self.curves, "steps": self._steps, "best": self._best, "probabilities": kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What a training before this one had recorded up to its checkpoint."""
         self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
+        self._steps = list(state_dict["steps"])
         for name, probabilities in state_dict["probabilities"].items():
             setattr(self, name, probabilities.cpu().numpy())
 
@@ -123,6 +138,11 @@ class Recorder(L.Callback):
         finally:
             for average in averages:
                 average.on_validation_epoch_end(trainer, module)
+
+
+def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:
+    """The values of one side of an epoch, or of the other sides."""
+    return {k: v for k, v in row.items() if k != "epoch" and k.startswith(prefix) != without}
 
 
 @torch.inference_mode()

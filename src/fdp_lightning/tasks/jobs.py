@@ -1,0 +1,166 @@
+"""Jobs of a sweep side by side: what each is called, its share of the machine, and what stands for one that is lost."""
+
+import contextlib
+import io
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import CORES
+
+_LONGEST_LABEL = 60
+_LOOK_FOR_PARENT_S = 1.0
+
+
+class JobLostError(Exception):
+    """A job whose process ended before it had a result: killed, out of memory, or its machine is gone."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What Hydra hands to a launcher; it travels to the processes of the jobs."""
+
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: its own in the whole sweep, from 0.
+        overrides: as on the command line.
+        label: its number and what tells it from the others: `#1 fold=02`.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    label: str
+
+
+def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
+    """The jobs of these overrides, numbered from `first`."""
+    shared = set.intersection(*(set(job) for job in overrides)) if len(overrides) > 1 else set(overrides[0])
+    jobs = []
+    for number, job in enumerate(overrides, first):
+        label = " ".join([f"#{number}", *(override for override in job if override not in shared)])
+        jobs.append(Job(number, tuple(job), label if len(label) <= _LONGEST_LABEL else f"#{number}"))
+    return jobs
+
+
+def failed(job: Job, error: Exception) -> JobReturn:
+    """The result of a job that has none."""
+    result = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
+    result.return_value = error
+    return result
+
+
+def lost(job: Job, why: str) -> JobReturn:
+    """The result of a job whose process is gone.
+
+    Args:
+        job: that was lost.
+        why: as far as the engine knows.
+    """
+    return failed(job, JobLostError(f"job {job.label} was lost ({why}); the same command goes on with it"))
+
+
+def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
+    """What the process of a job does around Hydra's part.
+
+    Args:
+        run: Hydra's part.
+        label: before each line it prints; None: its output has a file of its own.
+        cores: its share of this machine; None: all that the process may use.
+    """
+    if cores is None:
+        os.environ.pop(CORES, None)
+    else:
+        os.environ[CORES] = str(cores)  # not of this process alone: its workers prepare clips and count cores too
+    with contextlib.nullcontext() if label is None else labelled(label):
+        result = run()
+    error = result._return_value
+    if isinstance(error, Exception):
+        if not isinstance(error, UserError):
+            error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does
+        result.return_value = error if _travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    return result
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Put a label before each line that this process prints: lines of several jobs mix in one terminal."""
+    with contextlib.ExitStack() as stack:
+        for redirect, stream in ((contextlib.redirect_stdout, sys.stdout), (contextlib.redirect_stderr, sys.stderr)):
+            lines = stack.enter_context(_Labelled(stream, label))
+            stack.enter_context(redirect(lines))
+        yield
+
+
+class _Labelled(io.TextIOBase):
+    """Passes whole lines on, the label before each. Is no terminal: bars of several jobs would overwrite each other."""
+
+    def __init__(self, stream: TextIO, label: str) -> None:
+        self._stream, self._label, self._begun = stream, label, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        self._pass_on(lines)
+        return len(text)
+
+    def _pass_on(self, lines: Sequence[str]) -> None:
+        whole = "".join(f"{self._label} {line}\n" if line.strip() else "\n" for line in lines)
+        if whole:  # in one write, so that those of other jobs come before or after it
+            self._stream.write(whole.encode(errors="backslashreplace").decode())
+            self._stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def close(self) -> None:
+        if self._begun:
+            self._pass_on([self._begun])
+            self._begun = ""
+
+
+def end_with(parent: int) -> None:
+    """Let this process end when the one that started it is gone; its own workers then end by themselves.
+
+    Args:
+        parent: process id.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_FOR_PARENT_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()

@@ -1,0 +1,204 @@
+"""Sweeps with their jobs side by side, as users give them: nothing is lost, doubled, or left running."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fdp_lightning.tasks.report import POOLED
+from tests.tasks.conftest import SMALL, run_of, start
+
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+RAY = ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]
+LAUNCHERS = {"joblib": JOBLIB, "submitit": ["hydra/launcher=submitit_local"], "ray": RAY}
+SOURCE, SITE = Path(__file__).parents[2] / "src", Path(pytest.__file__).parents[1]
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A sweep, begun in a process group of its own, as a terminal has it."""
+    command = [sys.executable, "-m", "fdp_lightning", *SMALL, "-m", "task=fold", *arguments]
+    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
+        return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, stdout=out, stderr=err)
+
+
+def processes(folder: Path) -> dict[int, tuple[int, str]]:
+    """Processes that work in this folder or were given it: parent and command line of each."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == folder or str(folder) in (process / "cmdline").read_text():
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                found[int(process.name)] = parent, (process / "cmdline").read_text().replace("\0", " ")
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile, or is another user's
+    return found
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], folder: Path) -> None:
+    for _ in range(2400):
+        if condition():
+            return
+        assert process.poll() is None, (folder / "err.txt").read_text()
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def no_process_is_left(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while (left := processes(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == {}
+
+
+@pytest.fixture
+def place(workplace: Path) -> Path:
+    """Fold 03 is finished; 01 and 02 are to be run, and the store to be built."""
+    run = run_of(workplace)
+    for name in POOLED:
+        (run / name).unlink()
+    for name in ("01", "02"):
+        shutil.rmtree(run / "folds" / name)
+    shutil.rmtree(workplace / "stores")
+    return workplace
+
+
+@pytest.fixture(scope="session")
+def expected(finished_workplace: Path) -> dict[str, bytes]:
+    return {name: (run_of(finished_workplace) / name).read_bytes() for name in ("predictions.csv", "metrics.json")}
+
+
+def is_as_expected(place: Path, expected: dict[str, bytes]) -> None:
+    run = run_of(place)
+    assert {name: (run / name).read_bytes() for name in expected} == expected
+    assert sorted(path.name for path in (run / "folds").iterdir()) == ["01", "02", "03"]
+    assert len([path for path in (place / "stores").iterdir() if not path.name.startswith(".")]) == 1
+
+
+def test_of_joblib_jobs_one_is_killed_and_the_same_command_completes_the_run(
+    place: Path, expected: dict[str, bytes]
+) -> None:
+    locks = run_of(place) / "unfinished"
+    sweep = begin(place, *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
+    wait_for(lambda: list(locks.glob("*.lock")), sweep, place)  # one trains
+    workers = [
+        pid for pid, (parent, command) in processes(place).items() if parent == sweep.pid and "LokyProcess" in command
+    ]
+    os.kill(workers[0], signal.SIGKILL)
+    sweep.wait(timeout=200)
+    errors = (place / "err.txt").read_text()
+    assert sweep.returncode == 1, errors
+    (lost,) = set(re.findall(r"job #\d fold=(\d\d) was lost \(its process ended with SIGKILL", errors))
+    assert "the same command goes on with it" in errors
+    no_process_is_left(place)
+    run = run_of(place)
+    assert {path.name for path in (run / "folds").iterdir()} == {"01", "02", "03"} - {lost}
+    assert not [name for name in POOLED if (run / name).exists()]
+    again = start(place, "-m", "task=fold", *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
+    assert again.returncode == 0, again.stderr
+    is_as_expected(place, expected)
+    told = re.findall(r"^(#\d fold=\d\d) fold (\d\d)(?: is finished)?: ", again.stdout, re.M)
+    assert sorted(told) == [("#0 fold=01", "01"), ("#1 fold=02", "02"), ("#2 fold=03", "03")]
+    assert all(re.match(r"#\d fold=\d\d |\[|$", line) for line in again.stderr.splitlines()), again.stderr
+
+
+@pytest.mark.slow  # each job of these two starts Python and PyTorch anew, and Ray itself takes ten seconds
+@pytest.mark.parametrize("launcher", ["submitit", "ray"])
+def test_two_folds_side_by_side_give_what_one_after_the_other_gives(
+    place: Path, expected: dict[str, bytes], launcher: str
+) -> None:
+    done = start(place, "-m", "task=fold", *LAUNCHERS[launcher], "fold=01,02")
+    assert done.returncode == 0, done.stderr
+    is_as_expected(place, expected)
+    no_process_is_left(place)
+
+
+@pytest.mark.slow  # as above, for each of the launchers
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
+    place: Path, expected: dict[str, bytes], launcher: str
+) -> None:
+    longer = ["trainer.max_epochs=2000", "run=long"]
+    sweep = begin(place, *LAUNCHERS[launcher], *longer, "fold=01,02")
+    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
+    assert len(processes(place)) > 6  # the command; each job, its forkserver, its fold
+    os.killpg(sweep.pid, signal.SIGINT)
+    sweep.wait(timeout=60)
+    errors = (place / "err.txt").read_text()
+    assert sweep.returncode == 130, errors
+    assert "the same command goes on from there" in errors
+    no_process_is_left(place)
+    assert not list((place / "long/folds").glob("[!.]*"))
+
+
+@pytest.mark.slow  # as above
+def test_of_ray_jobs_one_is_killed_and_the_same_command_completes_the_run(
+    place: Path, expected: dict[str, bytes]
+) -> None:
+    sweep = begin(place, *RAY, "fold=01,02,03")
+    wait_for(lambda: list((run_of(place) / "unfinished").glob("*.lock")), sweep, place)
+    workers = [pid for pid, (_, command) in processes(place).items() if command.startswith("ray::_job")]
+    os.kill(workers[0], signal.SIGKILL)
+    sweep.wait(timeout=200)
+    errors = (place / "err.txt").read_text()
+    assert sweep.returncode == 1, errors
+    assert len(set(re.findall(r"job (#\d fold=\d\d) was lost", errors))) == 1, errors
+    no_process_is_left(place)
+    assert len(list((run_of(place) / "folds").iterdir())) == 2
+    again = start(place, "-m", "task=fold", *RAY, "fold=01,02,03")
+    assert again.returncode == 0, again.stderr
+    is_as_expected(place, expected)
+
+
+@pytest.mark.slow  # as above
+def test_a_sweep_that_is_killed_itself_leaves_no_joblib_job(place: Path) -> None:
+    sweep = begin(place, *JOBLIB, "trainer.max_epochs=2000", "run=long", "fold=01,02")
+    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    no_process_is_left(place)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["hydra/launcher=jobblib"], ["'hydra/launcher/jobblib'", "Did you mean joblib", "submitit_slurm"]),
+        (["hydra/launcher=slurm"], ["Did you mean submitit_slurm"]),
+        ([*JOBLIB, "hydra.launcher.njobs=2"], ["'hydra.launcher.njobs'", "hydra.launcher.n_jobs"]),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs is 0"]),
+        (["hydra/launcher=submitit_slurm"], ["no sbatch", "submitit_local"]),
+        (["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=soon"], ["submitit refuses", "timeout_min"]),
+    ],
+    ids=lambda value: value[-1] if "=" in value[-1] else "",
+)
+def test_a_launcher_that_cannot_be_meant(run_cli, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+    answer = run_cli("-m", *arguments, "seed=0,1")
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    for part in parts:
+        assert part in answer.stderr
+    assert not list(tmp_path.glob("runs/[!m]*"))
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+def test_a_launcher_whose_extra_is_not_installed(tmp_path: Path, launcher: str) -> None:
+    extra = launcher.partition("_")[0]
+    site = tmp_path / "site"
+    (site / "hydra_plugins").mkdir(parents=True)
+    for package in [*SITE.iterdir(), *(SITE / "hydra_plugins").iterdir()]:
+        name = str(package.relative_to(SITE))
+        if name not in ("hydra_plugins", extra, f"hydra_plugins/hydra_{extra}_launcher"):
+            (site / name).symlink_to(package)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), str(site)])}
+    command = [sys.executable, "-S", "-m", "fdp_lightning", "-m", f"hydra/launcher={launcher}", "seed=0,1"]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2, answer.stderr
+    assert f"hydra/launcher={launcher} needs packages that are not installed" in answer.stderr
+    assert f"pip install 'fdp-lightning[{extra}]'" in answer.stderr
+    assert "Traceback" not in answer.stderr and "Warning" not in answer.stderr

@@ -1,0 +1,242 @@
+"""Jobs side by side, by the real engines: a lost job costs no other, each has its share, its name, and its GPU."""
+
+import itertools
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.initialize import initialize_config_dir
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import CORES, cpu_count
+from fdp_lightning.tasks.claims import Gpus
+from fdp_lightning.tasks.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
+from fdp_lightning.tasks.jobs_joblib import jobs_at_once
+from fdp_lightning.tasks.jobs_submitit import Submitted, new_executor
+from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
+
+
+class NoPickleError(Exception):
+    """As libraries have them: its arguments are not those of its constructor, so pickle cannot make it anew."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} ({code})")
+
+
+def task(config: DictConfig) -> str:
+    """Ends as its fold says."""
+    logging.getLogger("fdp_lightning").info("training")
+    print(f"fold {config.fold} on {cpu_count()} cores")
+    if config.fold == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.fold == "mistaken":
+        raise UserError("data.root is nowhere")
+    if config.fold == "buggy":
+        raise NoPickleError(7, "a bug")
+    time.sleep(1)
+    return f"{config.fold} {cpu_count()}"
+
+
+def hold_a_gpu(config: DictConfig) -> list[tuple[str, float, float]]:
+    """Three times: claim one of two GPUs as a fold does, keep it for a moment, and tell which and when."""
+    held = []
+    gpus = Gpus(["GPU-a", "GPU-b"], 1, Path(config.data.root))
+    while len(held) < 3:
+        if (claimed := gpus.claim(1)) is None:
+            time.sleep(0.01)
+            continue
+        begun = time.time()
+        time.sleep(0.1)
+        held.append((f"GPU {claimed[0][0]}", begun, time.time()))
+        claimed[1].close()
+    return held
+
+
+def launched(launcher, folder: Path, folds: list[str], function=task, *overrides: str) -> list[JobReturn]:
+    """A job per fold, launched as Hydra launches them."""
+    with sweep_of(function, f"hydra.sweep.dir={folder}") as sweep:
+        launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
+        return launcher.launch([["task=fold", *overrides, f"fold={fold}"] for fold in folds], 4)
+
+
+@contextmanager
+def sweep_of(function, *overrides: str) -> Iterator[Sweep]:
+    """What Hydra hands to a launcher."""
+    register_schema()
+    setup_globals()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        config = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+        yield Sweep(HydraContext(config_loader=loader, callbacks=Callbacks()), config, function)
+
+
+def results(returned: list[JobReturn]) -> list[object]:
+    return [each._return_value for each in returned]
+
+
+def check_survivors(returned: list[JobReturn]) -> None:
+    """Of the folds killed, 01, mistaken, buggy, 02."""
+    killed, _, mistaken, buggy, _ = values = results(returned)
+    assert [str(values[i]).split()[0] for i in (1, 4)] == ["01", "02"]
+    completed = [each.status == JobStatus.COMPLETED for each in returned]
+    assert completed == [False, True, False, False, True]
+    assert isinstance(killed, JobLostError)
+    assert "job #4 fold=killed was lost" in str(killed)
+    assert "the same command goes on with it" in str(killed)
+    assert isinstance(mistaken, UserError) and str(mistaken) == "data.root is nowhere"
+    assert str(buggy) == "NoPickleError: a bug (7)"  # it could not travel as it was
+    assert [each.overrides[-1] for each in returned] == [
+        f"fold={fold}" for fold in ("killed", "01", "mistaken", "buggy", "02")
+    ]
+
+
+FOLDS = ["killed", "01", "mistaken", "buggy", "02"]
+
+
+def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    returned = launched(JoblibJobs(n_jobs=2), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert "SIGKILL" in str(results(returned)[0])
+    share = max(1, cpu_count() // 2)
+    assert results(returned)[1] == f"01 {share}"
+    out, err = capfd.readouterr()
+    assert f"#5 fold=01 fold 01 on {share} cores\n" in out
+    assert [line for line in err.splitlines() if line.startswith("#8 fold=02 ") and line.endswith(" training")]
+
+
+def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
+    options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "cpus_per_task": 1, "gpus_per_node": None}
+    returned = launched(SubmititJobs("local", **options), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert results(returned)[1] == "01 1"
+    logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*_log.out"))
+    assert "fold 02 on 1 cores" in logs
+
+
+def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its token there
+    init = {"address": "local", "num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
+    returned = launched(RayJobs(ray={"init": init, "remote": {"num_cpus": 1, "max_retries": 0}}), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert results(returned)[1] == "01 1"
+    with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
+        launched(RayJobs(ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
+    assert not list(Path("/tmp").glob("fdp-ray-*"))
+
+
+def waits_once(config: DictConfig) -> str:
+    """The first time it waits for its time to be over, the second time it is done."""
+    if (been := Path(config.run)).exists():
+        return "done"
+    been.touch()
+    time.sleep(60)
+    return "not told"
+
+
+def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> None:
+    """By submitit's local executor, which gets Slurm's signal as Slurm's does."""
+    with sweep_of(waits_once, f"hydra.sweep.dir={tmp_path}") as sweep:
+        (job,) = jobs_of([["task=fold", f"run={tmp_path}/been"]], 0)
+        options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "max_num_timeout": 1}
+        handle = new_executor("local", options).submit(Submitted(sweep, job, None, Singleton.get_state()))
+        while not (tmp_path / "been").exists():
+            assert not handle.done()
+            time.sleep(0.1)
+        (child,) = Path(f"/proc/{handle.job_id}/task/{handle.job_id}/children").read_text().split()
+        os.kill(int(child), signal.SIGUSR2)
+        assert handle.result()._return_value == "done"
+
+
+def test_two_jobs_never_hold_the_same_gpu(tmp_path: Path) -> None:
+    folds = ["01", "02", "03"]  # three jobs at once, two GPUs
+    returned = launched(JoblibJobs(n_jobs=3), tmp_path, folds, hold_a_gpu, f"data.root={tmp_path}/locks")
+    held = sorted(each for job in results(returned) for each in job)
+    assert len(held) == 9
+    for (gpu, _, end), (next_gpu, begin, _) in itertools.pairwise(held):
+        assert gpu != next_gpu or end <= begin
+    times = sorted((begin, end) for _, begin, end in held)
+    assert any(end > begin for (_, end), (begin, _) in itertools.pairwise(times))  # and both were used
+
+
+def test_a_job_is_called_by_what_tells_it_from_the_others() -> None:
+    swept = jobs_of([["task=fold", "seed=0", "fold=01"], ["task=fold", "seed=0", "fold=02"]], first=3)
+    assert [(job.number, job.label) for job in swept] == [(3, "#3 fold=01"), (4, "#4 fold=02")]
+    assert [job.label for job in jobs_of([["seed=0"]], 0)] == ["#0"]
+    assert jobs_of([["a=" + "x" * 99], ["a=1"]], 0)[0].label == "#0"
+
+
+def test_each_line_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with labelled("#1"):
+        print("a\n\nb", end="")
+        print("c\nd", end="")
+        assert not sys.stdout.isatty()
+        print("nach Fehlern", file=sys.stderr)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("#1 a\n\n#1 bc\n#1 d\n", "#1 nach Fehlern\n")
+
+
+def test_a_bug_keeps_its_traceback_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CORES, raising=False)
+    result = JobReturn(status=JobStatus.FAILED)
+    try:
+        raise ZeroDivisionError("a bug")
+    except ZeroDivisionError as error:
+        result.return_value = error
+    (note,) = in_job(lambda: result, None, None)._return_value.__notes__
+    assert "test_launchers_jobs.py" in note and "ZeroDivisionError: a bug" in note
+
+
+def test_a_share_is_of_the_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CORES, raising=False)
+    cores = cpu_count()
+    monkeypatch.setenv(CORES, "1")
+    assert cpu_count() == 1
+    monkeypatch.setenv(CORES, str(cores + 7))
+    assert cpu_count() == cores
+    assert [jobs_at_once(n, 1000) for n in (1, 3, -1, -2, -999)] == [1, 3, cores, max(1, cores - 1), 1]
+    assert jobs_at_once(8, 3) == 3
+    for nonsense in (0, "two", 1.5, None, True):
+        with pytest.raises(UserError, match=r"hydra.launcher.n_jobs is .*expected how many jobs run at once"):
+            jobs_at_once(nonsense, 2)
+
+
+def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script that submitit would hand to sbatch. Only whether it is there is asked of Slurm until then."""
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        asked = ["partition=gpu", "gpus_per_node=2", "timeout_min=90", "setup=[module load cuda]", "account=me"]
+        asked.append("additional_parameters={mail-user: me@lab.org}")
+        overrides = ["hydra/launcher=submitit_slurm", *(f"hydra.launcher.{each}" for each in asked)]
+        options = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN).hydra.launcher
+        options.submitit_folder = f"{tmp_path}/jobs/%j"
+        launcher = SubmititJobs(**{key: value for key, value in options.items() if key != "_target_"})
+    executor = new_executor("slurm", launcher.options)
+    script = executor._executor._make_submission_file_text("COMMAND", "uid")
+    lines = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
+    wanted = {"partition=gpu", "gpus-per-node=2", "time=90", "account=me", "cpus-per-task=8", "mem=16GB", "nodes=1"}
+    wanted |= {"ntasks-per-node=1", "job-name=fdp_lightning", "mail-user=me@lab.org", "signal=USR2@120"}
+    assert wanted <= lines, script
+    assert "module load cuda" in script.splitlines()
+    assert executor._executor.max_num_timeout == 3
+    launcher.options["partitoin"] = "gpu"
+    with pytest.raises(UserError, match=r"submitit refuses its options: .*partitoin"):
+        new_executor("slurm", launcher.options)

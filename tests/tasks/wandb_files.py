@@ -1,0 +1,111 @@
+"""Reading W&B's offline runs back: W&B's own messages, out of its .wandb files, which are logs as LevelDB writes."""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK, HEAD = 32768, 7
+FULL, FIRST, MIDDLE, LAST = range(1, 5)
+
+
+@dataclass
+class OfflineRun:
+    """One offline-run-* folder.
+
+    Attributes:
+        folder: it.
+        id, group, job_type, name, project: of the run.
+        tags: in order.
+        config: the values as they stand at the end.
+        rows: of the history, in order.
+        summary: at the end; what is logged last counts.
+        artifacts: files of each artifact, by its type.
+        exit_code: None where the process was killed.
+    """
+
+    folder: Path
+    id: str = ""
+    group: str = ""
+    job_type: str = ""
+    name: str = ""
+    project: str = ""
+    tags: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
+    exit_code: int | None = None
+
+    def table(self, key: str) -> dict[str, Any]:
+        """The file of a table: columns and data."""
+        return json.loads((self.folder / "files" / self.summary[f"{key}/path"]).read_text())
+
+    def column(self, key: str, name: str) -> list[Any]:
+        """One column of a table."""
+        table = self.table(key)
+        return [row[table["columns"].index(name)] for row in table["data"]]
+
+
+def offline_runs(run: Path) -> list[OfflineRun]:
+    """All that lie in a run folder, in the order of their beginning."""
+    return [read(folder) for folder in sorted((run / "wandb").glob("offline-run-*"))]
+
+
+def read(folder: Path) -> OfflineRun:
+    """Read one offline-run-* folder; a file that a kill cut off is read as far as it goes."""
+    run = OfflineRun(folder, id=folder.name.split("-")[-1])  # of a killed one the file may be empty
+    (path,) = folder.glob("run-*.wandb")
+    for content in _contents(path.read_bytes()):
+        record = Record.FromString(content)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            of = record.run
+            run.id, run.group, run.job_type = of.run_id, of.run_group, of.job_type
+            run.name, run.project, run.tags = of.display_name, of.project, list(of.tags)
+            run.config |= _values(of.config.update)
+        elif kind == "config":
+            run.config |= _values(record.config.update)
+        elif kind == "history":
+            run.rows.append(_values(record.history.item))
+            run.summary |= run.rows[-1]
+        elif kind == "summary":
+            run.summary |= _values(record.summary.update)
+        elif kind == "artifact":
+            entries = {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}
+            run.artifacts[record.artifact.type] = entries
+        elif kind == "request" and record.request.HasField("log_artifact"):
+            artifact = record.request.log_artifact.artifact
+            run.artifacts[artifact.type] = {e.path: Path(e.local_path) for e in artifact.manifest.contents}
+        elif kind == "exit":
+            run.exit_code = record.exit.exit_code
+    return run
+
+
+def _values(items: Any) -> dict[str, Any]:
+    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def _contents(data: bytes) -> Iterator[bytes]:
+    assert data[:4] == b":W&B"
+    place, content = HEAD, b""
+    while place + HEAD <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < HEAD:
+            place += left
+            continue
+        checksum, length, kind = struct.unpack("<IHB", data[place : place + HEAD])
+        part = data[place + HEAD : place + HEAD + length]
+        if len(part) < length or kind == 0:
+            return
+        assert zlib.crc32(bytes([kind]) + part) == checksum
+        place += HEAD + length
+        content += part
+        if kind in (FULL, LAST):
+            yield content
+            content = b""
