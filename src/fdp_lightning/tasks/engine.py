@@ -47,8 +47,12 @@ class Run:
         return all(plan.is_done for plan in self.plans)
 
 
-def open_run(config: DictConfig) -> Run:
+def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     """Bring the data to where folds can read it, and plan all folds.
+
+    Args:
+        config: the configuration.
+        folder: of the run; None: that of the command.
 
     Raises:
         UserError: of the data or the options.
@@ -56,7 +60,7 @@ def open_run(config: DictConfig) -> Run:
     """
     ranks_of(config.trainer)
     headline(config)  # a misspelt one must not cost a training
-    folder = run_folder(config)
+    folder = folder or run_folder(config)
     if not (folder / POOLED[-1]).is_file():
         warm_up()
     data = ready_data(config)
