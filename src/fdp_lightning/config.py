@@ -95,7 +95,8 @@ class TuneOptions:
     objective: str = "inner/uf1"
     """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; of action units inner/mean_f1."""
     space: Any = None
-    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [score, arp]}; whole numbers where both ends are."""
+    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [score, arp]}; whole numbers where both ends are.
+    +tune.space={…} adds to one that +space=… has chosen."""
     folder: str | None = None
     """Where its tables go; null: runs/<experiment>/tune-…/seed-<s>."""
 

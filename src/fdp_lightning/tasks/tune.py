@@ -16,7 +16,7 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -38,7 +38,7 @@ from fdp_lightning.tasks.progress import clock
 from fdp_lightning.tasks.report import expected_clips, pool_frames, remove_pooled
 from fdp_lightning.tasks.run_folder import folder_of
 from fdp_lightning.tasks.tune_files import BEST, NESTED, print_trials, write_best, write_nested, write_trials
-from fdp_lightning.tasks.tune_space import SAMPLERS, Space
+from fdp_lightning.tasks.tune_space import Space
 from fdp_lightning.tasks.tune_trials import Scored, Trial, compose_trial, own_overrides, run_trial
 
 log = logging.getLogger("fdp_lightning")
@@ -97,8 +97,7 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     options = config.tune
     score = check_objective(str(options.objective), is_multi_label(config.protocol.column))
     space = Space.of(config)
-    if options.sampler not in SAMPLERS:
-        raise UserError(f"tune.sampler is '{options.sampler}'; expected one of {', '.join(SAMPLERS)}")
+    space.check_sampler(options.sampler)
     if options.trials < 1:
         raise UserError(f"tune.trials is {options.trials}; expected at least 1")
     if config.selection.inner_subjects < 1:
@@ -110,7 +109,6 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
         raise UserError(f"run={config.run}: each trial has a run folder of its own; tune.folder is that of the search")
     if importlib.util.find_spec("optuna") is None:
         raise UserError("task=tune needs Optuna: pip install 'fdp-lightning[tune]'")
-    space.sampler(options.sampler, 0)
     space.distributions()
     for corner in space.corners():  # a key or an option that there is not shall not cost a training
         compose_trial([*own_overrides(), *corner, "task=loso"])
@@ -129,11 +127,9 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
 
 
 def _search(config: DictConfig, space: Space, overrides: list[str], score: str, folder: Path) -> list[Scored]:
-    import optuna
+    from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    direction: Literal["minimize", "maximize"] = "minimize" if is_better_lower(score) else "maximize"
-    study = optuna.create_study(sampler=space.sampler(config.tune.sampler, config.seed), direction=direction)
+    study = space.study(config.tune.sampler, config.seed, minimise=is_better_lower(score))
     classes = list(config.protocol.classes)
     count = config.tune.trials if config.tune.sampler != "grid" else min(config.tune.trials, space.size or 0)
     scored: list[Scored] = []
@@ -149,7 +145,7 @@ def _search(config: DictConfig, space: Space, overrides: list[str], score: str, 
             study.tell(asked, scored[-1].value)
             log.info("trial %d (%d of %d): inner/%s %.3f", number, number + 1, count, score, scored[-1].value)
         else:
-            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            study.tell(asked, state=TrialState.FAIL)
         write_trials(folder / "trials.csv", scored, score)
     return scored
 

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import prod
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -82,20 +84,32 @@ class Space:
                 raise UserError(f"tune.space: {key}: {error}") from error
         return found
 
-    def sampler(self, name: str, seed: int) -> "optuna.samplers.BaseSampler":
-        """Who proposes the next point; the same seed and the same scores give the same points."""
-        from optuna import samplers
+    def check_sampler(self, name: str) -> None:
+        """Refuse a sampler that there is not, or that cannot propose points of this space.
 
-        if name == "random":
-            return samplers.RandomSampler(seed)
-        if name == "tpe":
-            return samplers.TPESampler(seed=seed)
-        if name != "grid":
+        Raises:
+            UserError: naming those there are.
+        """
+        if name not in SAMPLERS:
             raise UserError(f"tune.sampler is '{name}'; expected one of {', '.join(SAMPLERS)}")
-        if self.size is None:
+        if name == "grid" and self.size is None:
             ranges = [key for key, of_key in self._ranges.items() if "choices" not in of_key]
-            raise UserError(f"tune.sampler=grid needs choices; {', '.join(ranges)} has a range")
-        return samplers.GridSampler({key: of_key["choices"] for key, of_key in self._ranges.items()}, seed)
+            raise UserError(f"tune.sampler=grid needs choices; these have a range: {', '.join(ranges)}")
+
+    def study(self, sampler: str, seed: int, minimise: bool) -> "optuna.Study":
+        """An Optuna study that proposes points; the same seed and the same scores told give the same points."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        samplers = optuna.samplers
+        proposing = samplers.TPESampler(seed=seed) if sampler == "tpe" else samplers.RandomSampler(seed)
+        study = optuna.create_study(sampler=proposing, direction="minimize" if minimise else "maximize")
+        if sampler == "grid":  # Optuna's own stops a study as it runs out, which cannot be asked for points
+            grid = list(product(*(of_key["choices"] for of_key in self._ranges.values())))
+            Random(seed).shuffle(grid)  # fewer trials than points are then no corner of the grid
+            for point in grid:
+                study.enqueue_trial(dict(zip(self._ranges, point, strict=True)))
+        return study
 
     def values(self, proposed: Mapping[str, Value]) -> dict[str, Value]:
         """A proposed point with its numbers rounded, never out of their range."""

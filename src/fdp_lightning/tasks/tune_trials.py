@@ -137,8 +137,8 @@ def read_inner(folder: Path) -> pd.DataFrame:
 
 
 def _reason(error: Exception) -> str:
-    """What made a trial fail, on one line; of folds the first one's log says it."""
+    """What made a trial fail, on one line; of folds the log of the first, by name."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     if isinstance(error, FoldsFailedError):
-        return next((line for line in lines if line.startswith("fold ")), lines[0])
+        return min((line for line in lines if line.startswith("fold ")), default=lines[0])  # whichever ended first
     return lines[0] if lines else type(error).__name__
