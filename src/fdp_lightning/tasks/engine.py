@@ -53,8 +53,12 @@ class Run:
         return all(plan.is_done for plan in self.plans)
 
 
-def open_run(config: DictConfig) -> Run:
+def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     """Bring the data to where folds can read it, and plan all folds.
+
+    Args:
+        config: the configuration.
+        folder: of the run; None: that of the command.
 
     Raises:
         UserError: of the data or the options.
@@ -62,7 +66,7 @@ def open_run(config: DictConfig) -> Run:
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
-    folder = run_folder(config)
+    folder = folder or run_folder(config)
     if not (folder / POOLED[-1]).is_file():
         check_devices(config.trainer)
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
