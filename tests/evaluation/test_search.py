@@ -66,6 +66,11 @@ def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
         low, high = inner_interval(table, CLASSES, score)
         assert low < inner_score(table, CLASSES, score) < high
         assert inner_interval(table[table["subject"] == "001"], CLASSES, score) is None
+    uneven = pd.concat([table[table["subject"] == f"{i:03d}"].head(2 * i) for i in range(1, 9)], ignore_index=True)
+    of_class = [f"prob_{name}" for name in CLASSES]
+    uneven[of_class] = np.where(uneven["target"].to_numpy()[:, None] == np.array(CLASSES), 0.4, 0.15)
+    uneven["selection"] = "last"
+    assert inner_interval(uneven, CLASSES, "log_loss") == pytest.approx([-math.log(0.4)] * 2)
     # of subjects, not of clips: with every clip of a subject alike it is as wide as that of one clip each
     one = table[table["selection"] == "last"].drop_duplicates("subject")
     many = pd.concat([one] * 7, ignore_index=True)
