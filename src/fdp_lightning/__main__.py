@@ -31,7 +31,21 @@ def _application(config: DictConfig) -> str | None:
 
 
 def main() -> None:
-    """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug."""
+    """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug.
+
+    Started once per device (torchrun, srun), the first process runs the task and the others are at its disposal.
+    """
+    from fdp_lightning.tasks.launch import launch_of
+
+    if (launch := launch_of(os.environ)) is None:
+        _command()
+    else:
+        from fdp_lightning.tasks.agents import run_as_agent
+
+        run_as_agent(launch, _command)
+
+
+def _command() -> None:
     sys.argv[1:] = multirun_first([normalise_debug(argument) for argument in sys.argv[1:]])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of a dataset's file names some are no valid text

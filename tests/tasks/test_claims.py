@@ -3,17 +3,19 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from fdp_lightning.config import configuration
+from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.claims import Gpus, claim
-from fdp_lightning.tasks.ranks import ranks_of
+from fdp_lightning.tasks.ranks import check_devices, ranks_of
 
 
 def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:
@@ -74,9 +76,54 @@ def test_a_batch_is_shared_out_evenly() -> None:
         ({"devices": 1, "strategy": "ddp"}, "set trainer.devices to 2 or more"),
         ({"devices": 0}, "expected how many devices"),
         ({"devices": "auto"}, "expected how many devices"),
-        ({"devices": 1, "num_nodes": 2}, "a fold runs on one machine"),
+        ({"devices": 1, "num_nodes": 2}, "trainer.num_nodes=2 needs trainer.strategy=ddp"),
+        ({"devices": 1, "num_nodes": "two"}, "expected how many num_nodes"),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         ranks_of(trainer)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["trainer=ddp_cpu", "trainer.devices=4096"], r"trainer.devices is 4096, but this machine has \d+ cores"),
+        (["trainer.precision=bf17"], r"trainer.precision is 'bf17'; expected one of 32-true, bf16-mixed"),
+        (["trainer=gpu_fp16", "trainer.accelerator=cpu"], r"16-mixed needs a GPU"),
+        (["trainer.accelerator=quantum"], r"trainer.accelerator is 'quantum'; expected one of cpu, gpu"),
+    ],
+)
+def test_devices_that_no_machine_has_are_refused(options: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_devices(configuration(*options).trainer)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("+trainer.max_epoch=3", "unexpected keyword argument 'max_epoch'"),
+        ("+trainer.logger=false", "multiple values for keyword argument 'logger'"),
+        ("trainer.gradient_clip_val=much", "gradient_clip_val"),
+    ],
+)
+def test_options_that_lightning_refuses_are_the_users_mistake(option: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"Lightning refuses the options of trainer: .*{said}"):
+        check_options(configuration(option))
+
+
+def test_every_trainer_says_how_many_processes_it_takes() -> None:
+    names = sorted(path.stem for path in (CONF_DIR / "trainer").glob("*.yaml"))
+    assert names == ["cpu", "ddp", "ddp_cpu", "deterministic", "gpu", "gpu_fp16"]
+    ranks = {name: ranks_of(configuration(f"trainer={name}").trainer) for name in names}
+    assert ranks == {"cpu": 1, "ddp": 2, "ddp_cpu": 2, "deterministic": 1, "gpu": 1, "gpu_fp16": 1}
+    assert configuration("trainer=deterministic").trainer.deterministic is True
+
+
+def test_impossible_devices_end_with_code_2_before_any_data_is_made(
+    run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for options, said in ((["trainer=ddp_cpu", "trainer.num_nodes=2"], "started once"), (["trainer.devices=2"], "ddp")):
+        done = run_cli("+experiment=synthetic_loso", *options)
+        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

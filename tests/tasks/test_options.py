@@ -53,6 +53,8 @@ VALUES = {
     "objective.label_smoothing": [0.1, 0.0],
     "objective.focal": [0.0, 2.0],
     "optimizer.name": ["adam", "adamw"],
+    "optimizer.lr_scaling": ["none", "sqrt", "linear"],
+    "optimizer.lr_reference_batch": [20],
     "optimizer.decay_all": [False, True],
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
     "optimizer.schedule": ["constant", "cosine"],
@@ -121,7 +123,12 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     there |= {f"{part}.{key}" for part in ("objective", "optimizer") for key in model[part]}
     # Numbers: no value of theirs takes another way through the code.
     numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
-    numbers |= {"objective.effective_beta", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup"}
+    numbers |= {
+        "objective.effective_beta",
+        "optimizer.lr",
+        "optimizer.weight_decay",
+        "optimizer.warmup",
+    }
     assert there - set(VALUES) - numbers == {"_target_", "objective._target_"}
 
 

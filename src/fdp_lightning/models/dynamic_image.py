@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
+from fdp_lightning.models.wide import weighted_sum
 
 DYNAMIC_IMAGES = ("exact", "simple", "onset_apex", "apex_offset", "intensity")
 MOTION_MEASURES = ("difference", "flow")
@@ -138,7 +139,7 @@ def dynamic_image(
     weights = frame_weights(frames, kind, mask, apex, measure)
     if mask is not None:
         frames = masked(frames, mask)
-    return torch.einsum("bt,btchw->bchw", weights, frames)
+    return weighted_sum(weights, frames)
 
 
 def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor, "b c h w"]:

@@ -74,9 +74,15 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     )
 
 
-def check_options(config: DictConfig) -> None:
-    """Refuse impossible options before a process per fold would stumble over them."""
-    from fdp_lightning.training.optimizer import OptimizerSettings  # torch: only when there is something to train
+def check_options(config: DictConfig) -> str:
+    """Refuse impossible options before a process per fold would stumble over them.
+
+    Returns:
+        A line on what one step sees on which devices.
+    """
+    from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
+    from fdp_lightning.tasks.train_fold import check_trainer
+    from fdp_lightning.training.optimizer import OptimizerSettings
 
     batch_size = config.data.batch_size
     if not isinstance(batch_size, int) or batch_size < 1:
@@ -89,13 +95,16 @@ def check_options(config: DictConfig) -> None:
     trainer = config.trainer
     if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
+    check_trainer(config)
     _check_augmentation(config)
     model = build_model(config, len(config.protocol.classes))
     build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
+    optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     try:
-        settings(OptimizerSettings, config.model.optimizer).groups(model)
+        optimizer.groups(model)
     except ValueError as error:
         raise UserError(f"{error} (in model.optimizer)") from error
+    return str(effective_batch(config, optimizer))
 
 
 def _check_augmentation(config: DictConfig) -> None:

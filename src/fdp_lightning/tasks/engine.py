@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
+from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.build import check_options
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
 from fdp_lightning.tasks.claims import Gpus, visible_gpus
@@ -23,8 +25,10 @@ from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fold
 from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
-from fdp_lightning.tasks.loggers import uses_wandb
-from fdp_lightning.tasks.ranks import GPUS, ranks_of
+from fdp_lightning.tasks.fold_process import Here
+from fdp_lightning.tasks.launch import check_launch, launch_of
+from fdp_lightning.tasks.loggers import WANDB_IMPORTS, uses_wandb
+from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 
@@ -49,18 +53,25 @@ class Run:
         return all(plan.is_done for plan in self.plans)
 
 
-def open_run(config: DictConfig) -> Run:
+def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     """Bring the data to where folds can read it, and plan all folds.
+
+    Args:
+        config: the configuration.
+        folder: of the run; None: that of the command.
 
     Raises:
         UserError: of the data or the options.
         LeakError: a fold would train on what it tests.
     """
-    ranks_of(config.trainer)
+    check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
-    folder = run_folder(config)
+    folder = folder or run_folder(config)
     if not (folder / POOLED[-1]).is_file():
-        warm_up(*(["wandb"] if uses_wandb(config) else []))
+        check_devices(config.trainer)
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
+        if config.trainer.accelerator in GPUS:
+            _gpus(config)
     check_loggers(config, tags_of(config))
     data = ready_data(config)
     store = open_store(data.store, verify=False)
@@ -80,8 +91,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
         UserError: impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
-    if todo:
-        in_worker(check_options, config)  # torch is imported there already; this process needs none of it
+    step = in_worker(check_options, config) if todo else ""  # torch is imported there; this process needs none of it
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(config, run)
     log.info(
@@ -90,6 +100,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
     )  # fmt: skip
     if not todo:
         return 0
+    log.info("%s", step)
     for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
         (run.folder / stale).unlink(missing_ok=True)
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,7 +117,7 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
             + "\n  ".join(tails)
             + "\nThe same command runs the failed folds again."
         )
-    facts = {**environment(), "started": began, "seconds": round(time.monotonic() - start, 1)}
+    facts = {**environment(), "step": step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
 
@@ -119,17 +130,31 @@ def _write_what_it_is(config: DictConfig, run: Run) -> None:
 
 
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
+    if crew := leader():  # one fold after the other: each takes all processes that torchrun or srun started
+        with fold_display(todo) as display:
+            return FoldPool(1, crew, None, display.epoch, display.end).run(todo)
     ranks = ranks_of(config.trainer)
-    names = in_worker(visible_gpus) if config.trainer.accelerator in GPUS else None
-    if names is not None and len(names) < ranks:
-        raise UserError(f"trainer.devices is {ranks}, but this machine shows {len(names)} GPUs; trainer=cpu needs none")
+    names = _gpus(config) if config.trainer.accelerator in GPUS else None
     workers = config.loso.workers
     if workers is None:
         free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
         workers = max(1, free // ranks)
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
     with fold_display(todo) as display:
-        return FoldPool(min(workers, len(todo)), ranks, gpus, display.epoch, display.end).run(todo)
+        return FoldPool(min(workers, len(todo)), Here(ranks), gpus, display.epoch, display.end).run(todo)
+
+
+def _gpus(config: DictConfig) -> list[str]:
+    """The GPUs of this machine, as many as the configuration asks of it."""
+    names, devices = in_worker(visible_gpus), config.trainer.devices
+    own = leader() is not None and len(names) == 1  # srun may show each process its own alone
+    if len(names) < devices and not own:
+        raise UserError(
+            f"trainer.devices is {devices} and trainer.accelerator is {config.trainer.accelerator}, but PyTorch sees "
+            f"{len(names)} GPUs on this machine (nvidia-smi lists them, CUDA_VISIBLE_DEVICES may hide some); "
+            "trainer=cpu needs none"
+        )
+    return names
 
 
 def _last_line(path: Path) -> str:

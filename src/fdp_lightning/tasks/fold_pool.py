@@ -2,25 +2,23 @@
 
 import contextlib
 import logging
-import signal
-import sys
-import traceback
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.processes import forkserver
 from fdp_lightning.tasks.claims import Gpus, claim
-from fdp_lightning.tasks.fold import FoldPlan, run_fold
-from fdp_lightning.tasks.ranks import Rank, free_port
+from fdp_lightning.tasks.fold import FoldPlan
+from fdp_lightning.tasks.fold_process import Crew, FoldProcess, log_file
 
 log = logging.getLogger("fdp_lightning")
 
 _ASK_AGAIN_S = 0.5  # for what another run holds
-_LOOK_AGAIN_S = 5.0  # in case a process of several ended unnoticed, between looking and waiting
+_MOMENT_S = 0.02
 
 
 @dataclass
@@ -29,12 +27,13 @@ class _Running:
 
     plan: FoldPlan
     held: contextlib.ExitStack
-    processes: list[BaseProcess] = field(default_factory=list)
+    processes: Sequence[FoldProcess] = ()
     news: Connection | None = None
 
     @property
     def handles(self) -> list[Any]:
-        sentinels: list[Any] = [process.sentinel for process in self.processes if process.is_alive()]
+        here = [process for process in self.processes if isinstance(process, BaseProcess)]
+        sentinels: list[Any] = [process.sentinel for process in here if process.is_alive()]
         return sentinels if self.news is None else [*sentinels, self.news]
 
     def end(self) -> bool:
@@ -56,8 +55,8 @@ class FoldPool:
 
     Args:
         workers: folds at once.
-        ranks: processes of each fold.
-        gpus: to claim one for each process from; None: the folds run on the CPU.
+        crew: starts the processes of a fold.
+        gpus: to claim one for each process from; None: the folds run on the CPU, or the crew knows its devices.
         on_epoch: called with (fold, epochs done).
         on_end: called with (fold, whether it succeeded).
     """
@@ -65,12 +64,12 @@ class FoldPool:
     def __init__(
         self,
         workers: int,
-        ranks: int,
+        crew: Crew,
         gpus: Gpus | None,
         on_epoch: Callable[[str, int], None],
         on_end: Callable[[str, bool], None],
     ) -> None:
-        self._workers, self._ranks, self._gpus = workers, ranks, gpus
+        self._workers, self._crew, self._gpus = workers, crew, gpus
         self._on_epoch, self._on_end = on_epoch, on_end
         self._context = forkserver()
         self._running: list[_Running] = []
@@ -98,7 +97,7 @@ class FoldPool:
                         one.held.close()
                         success = all(process.exitcode == 0 for process in one.processes)
                         if not success:
-                            failed[one.plan.fold.name] = _log_file(one.plan)
+                            failed[one.plan.fold.name] = log_file(one.plan)
                         self._on_end(one.plan.fold.name, success)
         finally:
             for one in self._running:
@@ -108,9 +107,11 @@ class FoldPool:
 
     def _wait(self, ask_again: bool) -> None:
         """Until a fold tells something or ends, or until it is time to ask again for what others hold."""
-        if all(one.handles for one in self._running):  # else one has ended this moment, and nothing of it would wake us
+        if not all(one.handles for one in self._running):  # one has ended here, and nothing of it would wake us
+            time.sleep(_MOMENT_S)
+        else:
             handles = [handle for one in self._running for handle in one.handles]
-            wait(handles, timeout=_ASK_AGAIN_S if ask_again else _LOOK_AGAIN_S)
+            wait(handles, timeout=min(_ASK_AGAIN_S, self._crew.look_s) if ask_again else self._crew.look_s)
 
     def _start(self, plan: FoldPlan) -> bool:
         """Start a fold; False if something it needs is in other hands."""
@@ -125,7 +126,7 @@ class FoldPool:
             return True
         devices: tuple[int, ...] = ()
         if self._gpus is not None:
-            claimed = self._gpus.claim(self._ranks)
+            claimed = self._gpus.claim(self._crew.ranks)
             if claimed is None:
                 held.close()
                 return False
@@ -133,13 +134,8 @@ class FoldPool:
             held.push(claimed[1])
         one = _Running(plan, held)
         self._running.append(one)
-        port = free_port() if self._ranks > 1 else 0
         one.news, send = self._context.Pipe(duplex=False)
-        for number in range(self._ranks):
-            rank = Rank(number, self._ranks, port, devices)
-            process = self._context.Process(target=_child, args=(plan, rank, send), name=f"fold-{plan.fold.name}")
-            process.start()
-            one.processes.append(process)
+        one.processes = self._crew.start(plan, devices, send)
         send.close()
         return True
 
@@ -153,38 +149,3 @@ class FoldPool:
                     self._on_epoch(one.plan.fold.name, heard)
         except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for
             one.news = None
-
-
-class _Tell(logging.Handler):
-    """Sends warnings to the process that shows them."""
-
-    def __init__(self, news: Connection) -> None:
-        super().__init__(logging.WARNING)
-        self._news = news
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._news.send(record.getMessage())
-
-
-def _log_file(plan: FoldPlan, number: int = 0) -> Path:
-    return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
-
-
-def _child(plan: FoldPlan, rank: Rank, news: Connection) -> None:
-    """What a fold's process runs: its output goes to a log file, its epochs and warnings to the parent."""
-    end_with_parent()
-    if rank.first:
-        log.addHandler(_Tell(news))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
-    path = _log_file(plan, rank.number)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        try:
-            run_fold(plan, news.send if rank.first else lambda done: None, rank)
-            if rank.first:
-                path.replace(plan.folder / "log.txt")
-            else:
-                path.unlink()
-        except BaseException:
-            traceback.print_exc()
-            sys.exit(1)

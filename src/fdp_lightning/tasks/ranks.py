@@ -1,9 +1,11 @@
 """The processes of one fold: usually one, with `trainer.strategy=ddp` one per device.
 
 Lightning's own launcher starts the other ranks by running the command line again, which inside a sweep runs the sweep
-again. Here the ranks of a fold are started side by side by the fold pool and only told who they are.
+again. Here the ranks of a fold are started by the fold pool (under torchrun and srun: by agents.py) and only told who
+they are.
 """
 
+import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 GPUS = ("gpu", "cuda")
+_ACCELERATORS = ("cpu", *GPUS, "mps")
+_PRECISIONS = (
+    "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "transformer-engine",
+    "transformer-engine-float16", "32", "64", "16", "bf16",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,14 +32,16 @@ class Rank:
     Attributes:
         number: of this process, from 0.
         of: how many there are.
-        port: on this machine, where they meet.
-        devices: accelerators of the fold, one per process; empty on the CPU.
+        host: where they meet.
+        port: there.
+        device: the accelerator of this process, by its number on the machine; None on the CPU.
     """
 
     number: int = 0
     of: int = 1
+    host: str = "127.0.0.1"
     port: int = 0
-    devices: tuple[int, ...] = ()
+    device: int | None = None
 
     @property
     def first(self) -> bool:
@@ -45,27 +54,52 @@ ALONE = Rank()
 
 
 def ranks_of(trainer: DictConfig) -> int:
-    """Processes per fold.
+    """Processes per fold: devices of a machine times machines.
 
     Raises:
         UserError: devices and strategy do not go together.
     """
-    devices, strategy = trainer.get("devices", 1), str(trainer.get("strategy", "auto"))
-    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
-        raise UserError(f"trainer.devices is {devices!r}; expected how many devices one fold uses, 1 or more")
-    if trainer.get("num_nodes", 1) != 1:
-        raise UserError("trainer.num_nodes: a fold runs on one machine; share folds out to machines with -m fold=…")
-    if devices > 1 and strategy != "ddp":
-        raise UserError(f"trainer.devices={devices} needs trainer.strategy=ddp, found {strategy}")
-    if devices == 1 and strategy == "ddp":
+    devices, nodes, strategy = trainer.get("devices", 1), trainer.get("num_nodes", 1), trainer.get("strategy", "auto")
+    for name, value in (("devices", devices), ("num_nodes", nodes)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"trainer.{name} is {value!r}; expected how many {name} one fold uses, 1 or more")
+    if devices * nodes > 1 and strategy != "ddp":
+        name, value = ("devices", devices) if devices > 1 else ("num_nodes", nodes)
+        raise UserError(f"trainer.{name}={value} needs trainer.strategy=ddp, found {strategy}")
+    if devices * nodes == 1 and strategy == "ddp":
         raise UserError("trainer.strategy=ddp shares a fold out to several devices: set trainer.devices to 2 or more")
-    return devices
+    return int(devices * nodes)
+
+
+def check_devices(trainer: DictConfig) -> None:
+    """Refuse what no machine has and what Lightning does not know, before anything is prepared for it.
+
+    Raises:
+        UserError: of accelerator, precision or a number of processes.
+    """
+    if trainer.accelerator not in _ACCELERATORS:
+        raise UserError(
+            f"trainer.accelerator is {trainer.accelerator!r}; expected one of {', '.join(_ACCELERATORS)}: "
+            "trainer=cpu or trainer=gpu sets it"
+        )
+    if str(trainer.get("precision", 32)) not in _PRECISIONS:
+        raise UserError(f"trainer.precision is {trainer.precision!r}; expected one of {', '.join(_PRECISIONS)}")
+    if trainer.accelerator != "cpu":
+        return
+    if str(trainer.get("precision")) in ("16-mixed", "16"):
+        raise UserError("trainer.precision=16-mixed needs a GPU (trainer=gpu_fp16); on the CPU there is bf16-mixed")
+    cores = os.cpu_count() or 1
+    if trainer.devices > max(2, cores):  # two are for trying DDP out, wherever
+        raise UserError(
+            f"trainer.devices is {trainer.devices}, but this machine has {cores} cores: expected one process per core "
+            "at most"
+        )
 
 
 def free_port() -> int:
     """A port of this machine that nobody listens to."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))
         return int(probe.getsockname()[1])
 
 
@@ -76,18 +110,21 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
         options: of the group `trainer`.
         rank: who this process is.
     """
-    placed = {**options, "use_distributed_sampler": False}  # batches are shared out by data.batches.EpochBatches
-    if rank.devices:
-        placed["devices"] = list(rank.devices)
-    if rank.of > 1:
-        plugins: list[Any] = [_environment(rank)]
-        if options.get("sync_batchnorm") and options["accelerator"] not in GPUS:
-            from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
+    # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
+    # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
+    placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
+    placed["use_distributed_sampler"] = False  # batches are shared out by data.batches.EpochBatches
+    plugins: list[Any] = [_environment(rank)]  # for one process too: Lightning would believe Slurm's variables
+    if rank.device is not None:
+        from torch.cuda import device_count
 
-            plugins.append(SyncedBatchNorms())  # torch's own is for GPUs alone
-            placed["sync_batchnorm"] = False
-        placed["plugins"] = plugins
-    return placed
+        placed["devices"] = [0 if device_count() == 1 else rank.device]
+    if rank.of > 1 and options.get("sync_batchnorm") and options["accelerator"] not in GPUS:
+        from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
+
+        plugins.append(SyncedBatchNorms())  # torch's own is for GPUs alone
+        placed["sync_batchnorm"] = False
+    return {**placed, "plugins": plugins}
 
 
 def _environment(rank: Rank) -> "ClusterEnvironment":
@@ -97,10 +134,13 @@ def _environment(rank: Rank) -> "ClusterEnvironment":
         """Lightning's environment, told everything instead of finding it in variables, Slurm's or torchrun's."""
 
         creates_processes_externally = True
-        main_address = "127.0.0.1"
+        main_address = rank.host
         main_port = rank.port
 
         def local_rank(self) -> int:
+            return 0
+
+        def node_rank(self) -> int:
             return rank.number
 
     return Told()

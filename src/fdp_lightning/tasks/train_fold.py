@@ -1,6 +1,7 @@
 """What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import cv2
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.augment import ClipAugmentation
@@ -18,13 +20,15 @@ from fdp_lightning.data.datamodule import FoldDataModule
 from fdp_lightning.data.leak_guard import check_statistics, subjects_of
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.errors import UserError
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.build import build, build_model, settings
+from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
-from fdp_lightning.tasks.ranks import Rank, trainer_options
+from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -45,10 +49,12 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         rank: which of the fold's processes this is.
 
     Returns:
-        Facts for fold.json: seconds of training, epochs, the epoch resumed from.
+        Facts for fold.json: seconds of training, epochs, the epoch resumed from, and the clips of a step by device.
     """
     config = OmegaConf.create(plan.config)
     torch.set_num_threads(config.loso.cpu_threads)
+    if rank.of > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
     # `trainer.deterministic` would have torch fill all memory it takes, an eighth of each step here. That is against
     # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -61,6 +67,9 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         module = module_of(plan, config, data)
         recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
         trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
+        batch = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"devices": batch})
         resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
         for remark in remarks:
             log.warning("fold %s: %s", plan.fold.name, remark)
@@ -85,7 +94,8 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
             write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
             close_loggers(trainer.loggers)
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
-    return {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
+    facts = {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
+    return {**facts, "step": batch}
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
@@ -99,6 +109,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     objective = build(config.model.objective, **counts, multi_label=multi_label)
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
     module = FDPModule(
         build_model(config, len(classes), statistics.mean, statistics.std),
         objective,
@@ -134,21 +145,40 @@ def _averages(module: FDPModule) -> list[L.Callback]:
 def _trainer(
     plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
 ) -> L.Trainer:
-    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
     budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
     loggers = folder and build_loggers(config, plan.run, folder / "log", _log_of(plan, config))
+    place = folder or plan.unfinished
+    return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
+
+
+def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L.Trainer:
+    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
     return L.Trainer(
         **trainer_options(options, rank),
-        logger=loggers or False,
-        callbacks=[*budget, *callbacks, resume],
-        default_root_dir=folder or plan.unfinished,
+        **parts,
+        logger=logger,
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Make a Trainer of the group's options and let it go.
+
+    Raises:
+        UserError: what Lightning says of an option that it does not know or cannot follow.
+    """
+    with warnings.catch_warnings():
+        _quiet()
+        gpu = 0 if config.trainer.accelerator in GPUS else None
+        try:
+            _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise UserError(f"Lightning refuses the options of trainer: {error}") from error
 
 
 def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:

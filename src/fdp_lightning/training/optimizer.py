@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _SCHEDULES = ("constant", "cosine")
 _FACTORS = ("lr", "weight_decay")
+_LR_SCALINGS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class OptimizerSettings:
     Args:
         name: 'adam' or 'adamw'.
         lr: the largest learning rate.
+        lr_scaling: of `lr` with the clips per step b, by (b / lr_reference_batch)^p: 'none' p = 0, 'sqrt' p = ½ (the
+            usual one of Adam), 'linear' p = 1 (Goyal et al., arXiv 1706.02677, of SGD). With more devices b does not
+            change by itself, since `data.batch_size` counts the clips of all of them.
+        lr_reference_batch: the clips per step that `lr` is meant for.
         weight_decay: on weights of convolutions and linear layers.
         decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
         rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
@@ -31,6 +36,8 @@ class OptimizerSettings:
 
     name: str = "adam"
     lr: float = 1e-4
+    lr_scaling: str = "none"
+    lr_reference_batch: int | None = None
     weight_decay: float = 1e-3
     decay_all: bool = False
     rules: Mapping[str, Mapping[str, float]] | None = None
@@ -43,6 +50,14 @@ class OptimizerSettings:
             raise ValueError(f"unknown optimizer name '{self.name}'; allowed are {', '.join(_OPTIMIZERS)}")
         if self.schedule not in _SCHEDULES:
             raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(_SCHEDULES)}")
+        if self.lr_scaling not in _LR_SCALINGS:
+            raise ValueError(f"unknown lr_scaling '{self.lr_scaling}'; allowed are {', '.join(_LR_SCALINGS)}")
+        reference = self.lr_reference_batch
+        if (reference is None and self.lr_scaling != "none") or (reference is not None and reference < 1):
+            raise ValueError(
+                f"lr_scaling={self.lr_scaling} with lr_reference_batch={reference}: it needs the clips "
+                "per step that lr is meant for, 1 or more"
+            )
         if self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
             raise ValueError("lr must be above 0, weight_decay not below 0, warmup a share from 0 to 1")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -50,6 +65,13 @@ class OptimizerSettings:
         for part, factors in (self.rules or {}).items():
             if not isinstance(factors, Mapping) or set(factors) - set(_FACTORS):
                 raise ValueError(f"unknown rule {part}: {factors}; allowed are factors of {' and '.join(_FACTORS)}")
+
+    def for_batch(self, clips: int) -> "OptimizerSettings":
+        """The settings for steps of that many clips: `lr` is scaled, and not to be scaled again."""
+        if self.lr_scaling == "none" or self.lr_reference_batch is None:
+            return self
+        factor = (clips / self.lr_reference_batch) ** _LR_SCALINGS[self.lr_scaling]
+        return replace(self, lr=self.lr * factor, lr_scaling="none")
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Parameter groups, one for each pair of learning rate and weight decay.

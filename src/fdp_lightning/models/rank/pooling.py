@@ -14,6 +14,7 @@ from torch import Tensor
 from fdp_lightning.models.dynamic_image import exact_weights, simple_weights
 from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
 from fdp_lightning.models.rank.soft_rank import soft_ranks
+from fdp_lightning.models.wide import weighted_sum
 
 
 def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
@@ -97,7 +98,7 @@ def pool(
 ) -> Float[Tensor, "b c h w"]:
     """`D = (1/T) Σ_t w_t F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
     mask = real_frames(features, mask)
-    return torch.einsum("bt,btchw->bchw", weights / frame_count(mask), masked(features, mask))
+    return weighted_sum(weights / frame_count(mask), masked(features, mask))
 
 
 def max_over_time(features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b c h w"]:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from fdp_lightning.models.frame_mask import Mask, masked, real_frames
 from fdp_lightning.models.rank import pooling
+from fdp_lightning.models.wide import wide
 
 
 class WeightedPooling(nn.Module):
@@ -19,7 +20,8 @@ class WeightedPooling(nn.Module):
     ) -> Float[Tensor, "b c h w"]:
         """D of the same channels."""
         if scores is None:
-            scores = features.new_zeros(features.shape[:2])  # only the shape is read: FDP asks for a scorer otherwise
+            # Only shape and precision are read: FDP asks for a scorer otherwise.
+            scores = wide(features.new_zeros(features.shape[:2]))
         weights = pooling.WEIGHTS[self.name](scores, real_frames(features, mask))
         return pooling.pool(features, weights, mask)
 

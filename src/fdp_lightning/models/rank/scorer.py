@@ -1,5 +1,6 @@
 """The rank scorer: one number per frame (P in words: arXiv 2509.06015; the form is ours)."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,12 +34,18 @@ class RankScorer(nn.Module):
 
     def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
         """A score for each frame, 0 for those that are not real; later frames should score higher."""
+        # In the precision of the weights, not in that of mixed precision: scores of a clip's frames are close together.
+        features = features.to(torch.promote_types(features.dtype, self.score.weight.dtype))
+        with torch.autocast(features.device.type, enabled=False):
+            return self._scores(features, mask)
+
+    def _scores(self, features: Tensor, mask: Mask | None) -> Tensor:
         b, t = features.shape[:2]
         if self.centred:
             features = features - mean_over_time(features, mask)
         if mask is None:
             return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
         # Real frames alone, so that the others have no part in batch norm's statistics.
-        scores = features.new_zeros(b, t, dtype=self.score.weight.dtype)
+        scores = features.new_zeros(b, t)
         scored = self.score(self.mix(features[mask])).squeeze(1)
-        return masked(scores.masked_scatter(mask, scored.to(scores.dtype)), mask)
+        return masked(scores.masked_scatter(mask, scored), mask)

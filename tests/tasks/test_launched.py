@@ -1,0 +1,143 @@
+"""One command started once per device, by torchrun or srun, and sweeps over folds of several processes each.
+
+Whatever starts the processes, a fold's predictions are those of the plain command, byte for byte, and nobody runs the
+sweep a second time.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.predictions import KEY, read_predictions
+from fdp_lightning.tasks.launch import Launch, check_launch, first_host, launch_of
+from fdp_lightning.tasks.ranks import free_port
+from tests.tasks.conftest import SMALL
+
+SWEEP = ["-m", "task=fold", "fold=01,03", "trainer=ddp_cpu"]
+PYTHON = [sys.executable, "-m"]
+
+
+def call(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*PYTHON, *command], cwd=folder, text=True, env={**os.environ, **variables}, **pipes)
+
+
+def srun(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
+    """The command as srun starts it on two nodes of one task each, both on this machine."""
+    slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_LOCALID": "0"}
+    slurm |= {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "2"}
+    command = ["fdp_lightning", *SMALL, *arguments]
+    return [call(folder, *command, **slurm, SLURM_PROCID=number, SLURM_NODEID=number) for number in ("0", "1")]
+
+
+def tables(run: Path) -> dict[str, bytes]:
+    """The predictions of each finished fold."""
+    folds = {path.parent.name: path for path in run.glob("folds/[!.]*/predictions.csv")}
+    for path in folds.values():
+        table, _ = read_predictions(path)
+        assert len(table) == 20 and not table.duplicated([*KEY, "selection"]).any()  # 10 clips, last and oracle
+    return {name: path.read_bytes() for name, path in folds.items()}
+
+
+def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
+    """Predictions of a sweep over two folds that was run once and by one process."""
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert said.count("1 of 1 folds to run") == 2 and said.count("done (1/1)") == 2, said
+    assert said.count("batch 10 = 2 × 5, batch norm over all, lr 0.003") == 2, said
+    step = json.loads((folder / "swept/folds/03/fold.json").read_text())["step"]
+    assert (step["devices"], step["batch_per_device"], step["effective_batch"]) == (2, 5, 10)
+    logged = yaml.safe_load((folder / "swept/folds/03/log/hparams.yaml").read_text())
+    assert logged["devices"] == step
+    assert list((folder / "swept/logs").iterdir()) == []  # each process of a fold removes its log when all is well
+    found = tables(folder / "swept")
+    shutil.rmtree(folder / "swept")
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data and store, and no run."""
+    folder = tmp_path_factory.mktemp("launched") / "place"
+    return Path(shutil.copytree(finished_workplace, folder, ignore=shutil.ignore_patterns("runs")))
+
+
+@pytest.fixture(scope="module")
+def plain(place: Path) -> dict[str, bytes]:
+    """Folds 01 and 03 of two processes each, by a sweep in one process."""
+    found = swept(call(place, "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place)
+    assert set(found) == {"01", "03"}
+    return found
+
+
+def test_torchrun_runs_a_sweep_once_and_predicts_as_the_plain_command(place: Path, plain: dict[str, bytes]) -> None:
+    command = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    assert swept(call(place, *command, "-m", "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place) == plain
+
+
+def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
+    place: Path, plain: dict[str, bytes]
+) -> None:
+    # A folder where the second process of fold 02 wants to write its log.
+    (place / "nodes/logs/02.rank1.txt").mkdir(parents=True)
+    options = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "run=nodes"]
+    leader, follower = srun(place, *options)
+    _, said = leader.communicate(timeout=300)
+    assert leader.returncode == 1
+    assert "3 of 3 folds to run" in said and "1 of 3 folds failed" in said and "fold 02: " in said, said
+    assert follower.communicate(timeout=30)[0] == "" and follower.returncode == 1
+    assert tables(place / "nodes") == plain
+
+
+@pytest.mark.slow  # two imports of torch; the refusal itself is tested below
+def test_as_many_processes_as_devices_or_none_trains(place: Path) -> None:
+    leader, follower = srun(place, "trainer=cpu", "run=refused")
+    assert "srun has started this command 2 times, but trainer.devices=1" in leader.communicate(timeout=60)[1]
+    assert follower.communicate(timeout=60) == ("", "")
+    assert leader.returncode == follower.returncode == 2
+    assert not (place / "refused").exists()
+
+
+def test_a_launch_is_told_by_its_variables_alone() -> None:
+    elastic = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    elastic |= {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+    assert launch_of(elastic) == Launch("torchrun", 3, 4, 1, "node1", 29500)
+    assert launch_of({**elastic, "RANK": "0", "WORLD_SIZE": "1"}) is None
+    step = {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "8", "SLURM_JOB_ID": "1234567"}
+    step |= {"SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "gpu[012-015]"}
+    assert launch_of(step) == Launch("srun", 5, 8, 1, "gpu012", 15_000 + 5672)
+    assert launch_of({**step, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "7000"}) == Launch(
+        "srun", 5, 8, 1, "10.0.0.1", 7000
+    )
+    assert launch_of({**step, "SLURM_STEP_NUM_TASKS": "1"}) is None  # submitit's jobs
+    assert launch_of({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "8"}) is None  # sbatch's batch step
+    assert launch_of({"RANK": "0", "WORLD_SIZE": "2"}) is None
+
+
+@pytest.mark.parametrize("nodes", ["a", "a,b", "a[3-7]", "a[03,05],b", "gpu-1-[005-009,12],x", "n[7]"])
+def test_the_first_host_is_lightnings(nodes: str) -> None:
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    assert first_host(nodes) == SLURMEnvironment.resolve_root_node_address(nodes)
+
+
+def test_processes_that_nobody_started_are_refused() -> None:
+    launch = Launch("torchrun", 0, 4, 0, "here", 1)
+    ddp = configuration("trainer=ddp_cpu").trainer
+    two_nodes = configuration("trainer=ddp_cpu", "trainer.num_nodes=2").trainer
+    check_launch(ddp, None, led=False)
+    check_launch(two_nodes, launch, led=True)
+    with pytest.raises(UserError, match=r"started once, on one machine.*torchrun --nnodes"):
+        check_launch(two_nodes, None, led=False)
+    with pytest.raises(UserError, match=r"torchrun has started this command 4 times.* is 2: expected 4"):
+        check_launch(ddp, launch, led=True)
+    with pytest.raises(UserError, match=r"use hydra/launcher=basic"):
+        check_launch(two_nodes, launch, led=False)
