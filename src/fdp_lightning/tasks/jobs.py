@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TextIO
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -156,6 +157,7 @@ class _Labelled(io.TextIOBase):
             self._begun = ""
 
 
+@cache  # one process runs many jobs
 def end_with(parent: int) -> None:
     """Let this process end when the one that started it is gone; its own workers then end by themselves.
 
