@@ -89,4 +89,5 @@ def test_a_wheel_installed_elsewhere_answers(tmp_path: Path) -> None:
     conf, published = map(Path, found.stdout.split())
     assert conf.is_relative_to(site)
     assert published.is_relative_to(site)
+    assert (site / "hydra_plugins/fdp_launchers.py").is_file()
     assert published.read_bytes() == (ROOT / "experiments" / "published.csv").read_bytes()

@@ -88,6 +88,24 @@ class CompareOptions:
 
 
 @dataclass
+class TuneOptions:
+    """What `task=tune` searches, and by which score of the subjects that each fold sets aside."""
+
+    trials: int = 20
+    """How many; each is a run of all folds, which the same command without `tune` finds again."""
+    sampler: str = "random"
+    """random, grid (of choices), or tpe, which proposes by the inner scores of all folds and so costs the nested score
+    its independence."""
+    objective: str = "inner/uf1"
+    """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; of action units inner/mean_f1."""
+    space: Any = None
+    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [score, arp]}; whole numbers where both ends are.
+    +tune.space={…} adds to one that +space=… has chosen."""
+    folder: str | None = None
+    """Where its tables go; null: runs/<experiment>/tune-…/seed-<s>."""
+
+
+@dataclass
 class Root:
     """The root of every configuration; groups fill the fields of type Any."""
 
@@ -110,6 +128,7 @@ class Root:
     convert: ConvertOptions = field(default_factory=ConvertOptions)
     check_data: CheckDataOptions = field(default_factory=CheckDataOptions)
     compare: CompareOptions = field(default_factory=CompareOptions)
+    tune: TuneOptions = field(default_factory=TuneOptions)
 
 
 def register_schema() -> None:
@@ -124,6 +143,13 @@ def register_schema() -> None:
     known = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
         known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
+
+
+def let_debug_speak_last(config: DictConfig, debug: str | None) -> None:
+    """Hydra puts +experiment behind the group debug; what debug=smoke says must be the last word."""
+    if debug:
+        OmegaConf.set_struct(config, False)
+        config.merge_with(OmegaConf.load(CONF_DIR / "debug" / f"{debug}.yaml"))
 
 
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:

@@ -41,8 +41,20 @@ def processes(folder: Path) -> dict[int, tuple[int, str]]:
     return found
 
 
+def in_training(run: Path) -> list[int]:
+    """The processes that train folds of this run: each has its log file open."""
+    found = []
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if opened.resolve().parent == run / "logs":
+                found.append(int(opened.parts[2]))
+        except OSError:
+            continue
+    return found
+
+
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], folder: Path) -> None:
-    for _ in range(2400):
+    for _ in range(6000):
         if condition():
             return
         assert process.poll() is None, (folder / "err.txt").read_text()
@@ -81,31 +93,33 @@ def is_as_expected(place: Path, expected: dict[str, bytes]) -> None:
     assert len([path for path in (place / "stores").iterdir() if not path.name.startswith(".")]) == 1
 
 
-def test_of_joblib_jobs_one_is_killed_and_the_same_command_completes_the_run(
+def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
     place: Path, expected: dict[str, bytes]
 ) -> None:
-    locks = run_of(place) / "unfinished"
+    run = run_of(place)
+    shutil.rmtree(run / "folds/03")
     sweep = begin(place, *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
-    wait_for(lambda: list(locks.glob("*.lock")), sweep, place)  # one trains
-    workers = [
-        pid for pid, (parent, command) in processes(place).items() if parent == sweep.pid and "LokyProcess" in command
-    ]
-    os.kill(workers[0], signal.SIGKILL)
-    sweep.wait(timeout=200)
+    wait_for(lambda: in_training(run), sweep, place)
+    fold, there = in_training(run)[0], processes(place)
+    os.kill(fold, signal.SIGKILL)  # of one job the process that trains
+    its_worker = there[there[fold][0]][0]  # the forkserver is between them
+    (other,) = {pid for pid, (_, command) in there.items() if "LokyProcess" in command} - {its_worker}
+    os.kill(other, signal.SIGKILL)  # of another job the process that Hydra started
+    sweep.wait(timeout=400)
     errors = (place / "err.txt").read_text()
     assert sweep.returncode == 1, errors
     (lost,) = set(re.findall(r"job #\d fold=(\d\d) was lost \(its process ended with SIGKILL", errors))
+    (failed,) = set(re.findall(r"^#\d fold=(\d\d) .*fold \1 FAILED", errors, re.M))
     assert "the same command goes on with it" in errors
     no_process_is_left(place)
-    run = run_of(place)
-    assert {path.name for path in (run / "folds").iterdir()} == {"01", "02", "03"} - {lost}
-    assert not [name for name in POOLED if (run / name).exists()]
+    assert {path.name for path in (run / "folds").glob("[!.]*")} == {"01", "02", "03"} - {lost, failed}
+    assert lost != failed and not [name for name in POOLED if (run / name).exists()]
     again = start(place, "-m", "task=fold", *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
     assert again.returncode == 0, again.stderr
     is_as_expected(place, expected)
     told = re.findall(r"^(#\d fold=\d\d) fold (\d\d)(?: is finished)?: ", again.stdout, re.M)
     assert sorted(told) == [("#0 fold=01", "01"), ("#1 fold=02", "02"), ("#2 fold=03", "03")]
-    assert all(re.match(r"#\d fold=\d\d |\[|$", line) for line in again.stderr.splitlines()), again.stderr
+    assert all(re.match(r"#\d fold=\d\d |\d\d:\d\d:\d\d |$", line) for line in again.stderr.splitlines()), again.stderr
 
 
 @pytest.mark.slow  # each job of these two starts Python and PyTorch anew, and Ray itself takes ten seconds
@@ -145,12 +159,12 @@ def test_of_ray_jobs_one_is_killed_and_the_same_command_completes_the_run(
     wait_for(lambda: list((run_of(place) / "unfinished").glob("*.lock")), sweep, place)
     workers = [pid for pid, (_, command) in processes(place).items() if command.startswith("ray::_job")]
     os.kill(workers[0], signal.SIGKILL)
-    sweep.wait(timeout=200)
+    sweep.wait(timeout=400)
     errors = (place / "err.txt").read_text()
     assert sweep.returncode == 1, errors
     assert len(set(re.findall(r"job (#\d fold=\d\d) was lost", errors))) == 1, errors
     no_process_is_left(place)
-    assert len(list((run_of(place) / "folds").iterdir())) == 2
+    assert len(list((run_of(place) / "folds").glob("[!.]*"))) == 2
     again = start(place, "-m", "task=fold", *RAY, "fold=01,02,03")
     assert again.returncode == 0, again.stderr
     is_as_expected(place, expected)

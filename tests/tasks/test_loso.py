@@ -30,6 +30,7 @@ def test_the_run_folder_is_complete(finished_workplace: Path) -> None:
     for name in folds:
         files = {str(path.relative_to(run / "folds" / name)) for path in (run / "folds" / name).rglob("*")}
         assert {"predictions.csv", "curves.csv", "outputs.npz", "fold.json", "checkpoints/last.ckpt"} <= files
+        assert "inner.csv" not in files  # nobody was set aside
     environment = json.loads((run / "environment.json").read_text())
     assert {"git_revision", "torch", "python", "command"} <= set(environment)
 

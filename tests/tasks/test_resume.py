@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from fdp_lightning.config import configuration
+from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
 from fdp_lightning.training.resume import newest
@@ -45,7 +47,8 @@ def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
 
 def content(plan: FoldPlan) -> dict[str, bytes]:
     """All that a fold leaves of its training, bit for bit."""
-    files = {name: (plan.folder / name).read_bytes() for name in ("predictions.csv", "curves.csv")}
+    names = ["predictions.csv", "curves.csv", *(["inner.csv"] if plan.fold.inner_rows else [])]
+    files = {name: (plan.folder / name).read_bytes() for name in names}
     with np.load(plan.folder / "outputs.npz") as arrays:
         files |= {name: arrays[name].tobytes() for name in arrays.files}
     weights = torch.load(plan.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
@@ -110,3 +113,27 @@ def test_a_resume_checkpoint_holds_plain_data_alone(plan: Plan) -> None:
         run_fold(cut, cut_at(3))
     (path,) = cut.unfinished.glob("*.ckpt")
     assert torch.load(path, weights_only=True)["epoch"] == 1
+
+
+def test_the_clips_set_aside_are_predicted_as_the_curves_say(plan: Plan) -> None:
+    fold = plan("run", "selection.inner_subjects=1", "model.optimizer.lr=0.01")
+    run_fold(fold)
+    table, classes = read_predictions(fold.folder / "inner.csv")
+    curves = pd.read_csv(fold.folder / "curves.csv")
+    aside = fold.clips.iloc[list(fold.fold.inner_rows)]
+    accuracies = {}
+    for selection, part in table.groupby("selection"):
+        assert part["clip"].tolist() == aside["clip"].tolist() and part["target"].tolist() == aside["target"].tolist()
+        right = part["prediction"] == part["target"]
+        accuracies[selection] = right.mean()
+        of_target = [row[f"prob_{row['target']}"] for _, row in part.iterrows()]
+        loss = -np.log(of_target).mean()
+        epoch = curves.iloc[-1] if selection == "last" else best_inner_epoch(curves)
+        assert right.mean() == pytest.approx(epoch["inner/accuracy"])
+        assert loss == pytest.approx(epoch["inner/emotion_loss"], rel=1e-4)
+    assert set(accuracies) == {"last", "inner"} and classes == list(fold.config["protocol"]["classes"])
+    assert "inner.csv" in json.loads((fold.folder / "fold.json").read_text())["checksums"]
+
+
+def best_inner_epoch(curves: pd.DataFrame) -> pd.Series:
+    return curves.sort_values(["inner/accuracy", "inner/emotion_loss"], ascending=[False, True]).iloc[0]

@@ -3,10 +3,10 @@
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.config import CONF_DIR
+from fdp_lightning.config import let_debug_speak_last
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert")
+_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert", "tune")
 
 
 def run_task(config: DictConfig) -> str | None:
@@ -18,10 +18,7 @@ def run_task(config: DictConfig) -> str | None:
     if config.task not in _TASKS:
         raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
     _check_runs(config)
-    if debug := HydraConfig.get().runtime.choices.get("debug"):
-        # Hydra puts +experiment behind the group debug; what debug=smoke says must be the last word.
-        OmegaConf.set_struct(config, False)
-        config.merge_with(OmegaConf.load(CONF_DIR / "debug" / f"{debug}.yaml"))
+    let_debug_speak_last(config, HydraConfig.get().runtime.choices.get("debug"))
     if config.task == "loso":
         from fdp_lightning.tasks.loso import loso
 
@@ -30,6 +27,10 @@ def run_task(config: DictConfig) -> str | None:
         from fdp_lightning.tasks.loso import fold
 
         return str(fold(config))
+    if config.task == "tune":
+        from fdp_lightning.tasks.tune import tune
+
+        return str(tune(config))
     if config.task == "prepare":
         from fdp_lightning.tasks.prepare import prepare
 

@@ -27,7 +27,7 @@ from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
 from fdp_lightning.tasks.fold_process import Here
 from fdp_lightning.tasks.launch import check_launch, launch_of
-from fdp_lightning.tasks.loggers import uses_wandb
+from fdp_lightning.tasks.loggers import WANDB_IMPORTS, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
@@ -53,8 +53,12 @@ class Run:
         return all(plan.is_done for plan in self.plans)
 
 
-def open_run(config: DictConfig) -> Run:
+def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     """Bring the data to where folds can read it, and plan all folds.
+
+    Args:
+        config: the configuration.
+        folder: of the run; None: that of the command.
 
     Raises:
         UserError: of the data or the options.
@@ -62,10 +66,10 @@ def open_run(config: DictConfig) -> Run:
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
-    folder = run_folder(config)
+    folder = folder or run_folder(config)
     if not (folder / POOLED[-1]).is_file():
         check_devices(config.trainer)
-        warm_up(*(["wandb"] if uses_wandb(config) else []))
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
         if config.trainer.accelerator in GPUS:
             _gpus(config)
     check_loggers(config, tags_of(config))

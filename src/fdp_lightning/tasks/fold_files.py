@@ -1,4 +1,4 @@
-"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz."""
+"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz, with subjects set aside inner.csv too."""
 
 import io
 from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fdp_lightning.tasks.fold import FoldPlan
     from fdp_lightning.training.recorder import Recorder
 
+INNER = "inner.csv"
+"""The predictions table of the subjects set aside: no test score comes of it, and a search scores nothing else."""
+
 
 def write_outputs(
     folder: Path,
@@ -28,7 +31,7 @@ def write_outputs(
     recorder: "Recorder",
     mean_training_image: np.ndarray,
 ) -> None:
-    """Write what the held-out clips gave.
+    """Write what the held-out clips gave, and apart from it what those of the subjects set aside gave.
 
     Args:
         folder: of the fold.
@@ -42,6 +45,10 @@ def write_outputs(
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
     tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items() if p is not None]
     write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
+    if recorder.aside:
+        clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
+        tables = [_table(plan, clips, classes, name, p) for name, p in recorder.aside.items()]
+        write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
     write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     clips = data.test_clips
     stream = io.BytesIO()

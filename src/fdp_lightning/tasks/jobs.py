@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import pickle
 import sys
@@ -18,6 +19,8 @@ from omegaconf import DictConfig
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES
+
+log = logging.getLogger(__name__)
 
 _LONGEST_LABEL = 60
 _LOOK_FOR_PARENT_S = 1.0
@@ -75,7 +78,9 @@ def lost(job: Job, why: str) -> JobReturn:
         job: that was lost.
         why: as far as the engine knows.
     """
-    return failed(job, JobLostError(f"job {job.label} was lost ({why}); the same command goes on with it"))
+    error = JobLostError(f"job {job.label} was lost ({why}); the same command goes on with it")
+    log.warning("%s", error)  # now, not when the last job has ended
+    return failed(job, error)
 
 
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:

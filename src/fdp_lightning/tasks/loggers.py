@@ -24,6 +24,9 @@ _NOT_SHOWN = ("task", "fold", "run", "runs", "logger", "report", "compare", "con
 _NOT_SHOWN_OF_DATA = ("root", "store", "workers", "loader_workers")
 _LONGEST_VARIANT, _LONGEST_NAME = 80, 128  # characters; of a group or a name W&B takes 128
 
+WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
+"""What a process that opens a W&B run imports; the second one late and slowly (0.6 s), as W&B begins a run."""
+
 
 @dataclass(frozen=True)
 class LogOf:

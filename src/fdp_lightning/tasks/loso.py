@@ -9,7 +9,7 @@ from filelock import FileLock
 from omegaconf import DictConfig
 
 from fdp_lightning.data.splits import choose_fold
-from fdp_lightning.tasks.engine import open_run, train
+from fdp_lightning.tasks.engine import Run, open_run, train
 from fdp_lightning.tasks.pooled_log import log_pooled
 from fdp_lightning.tasks.progress import clock
 from fdp_lightning.tasks.report import pool_run
@@ -30,10 +30,19 @@ def loso(config: DictConfig) -> Path:
     """
     start = time.monotonic()
     run = open_run(config)
-    trained = train(config, run, run.plans)
-    pool_in_turn(config, run.folder, trained=trained > 0)
+    complete(config, run)
     log.info("done in %s", clock(time.monotonic() - start))
     return run.folder
+
+
+def complete(config: DictConfig, run: Run) -> None:
+    """Run the folds of a run that are not finished, then pool.
+
+    Raises:
+        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+    """
+    trained = train(config, run, run.plans)
+    pool_in_turn(config, run.folder, trained=trained > 0)
 
 
 def fold(config: DictConfig) -> Path:

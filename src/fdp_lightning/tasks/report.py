@@ -1,8 +1,9 @@
 """Pooling the folds of a run, and `task=report run=…`, which does it again without training."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
@@ -46,9 +47,14 @@ def headline(config: DictConfig) -> str:
 
 
 def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
-    """Leave in the run folder which clips its pooled predictions must hold, and what of the dataset they lack."""
+    """Leave in the run folder what `expected_clips` says."""
+    write_atomic(run / EXPECTED, json.dumps(expected_clips(data, folds), indent=0) + "\n")
+
+
+def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Which clips the pooled predictions of a run must hold, and what of the dataset they lack; plain data."""
     clips = data.clips.iloc[rows_under_test(folds)]
-    expected = {
+    return {
         "split": data.protocol.split,
         "skipped_folds": data.without_clips,
         "caveats": data.caveats,
@@ -59,7 +65,6 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
         },
         "clips": clips[[*KEY, "target"]].to_dict("records"),
     }
-    write_atomic(run / EXPECTED, json.dumps(expected, indent=0) + "\n")
 
 
 def report(config: DictConfig) -> None:
@@ -98,14 +103,40 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     Raises:
         UserError: a clip is missing or doubled.
     """
-    first = headline(config)
-    for stale in POOLED:  # if pooling fails now, no old score must stand for the run
-        (run / stale).unlink(missing_ok=True)
+    headline(config)
+    remove_pooled(run)  # if pooling fails now, no old score must stand for the run
     plan = json.loads((run / EXPECTED).read_text())
+    return pool_frames(run, config, [read_fold(folder) for folder in _fold_folders(run)], plan)
+
+
+def remove_pooled(run: Path) -> None:
+    """Remove what pooling wrote."""
+    for stale in POOLED:
+        (run / stale).unlink(missing_ok=True)
+
+
+def pool_frames(
+    run: Path, config: DictConfig, frames: Sequence[pd.DataFrame], plan: Mapping[str, Any]
+) -> dict[str, object]:
+    """Pool predictions, wherever they come from, into the files and the table of a run.
+
+    Args:
+        run: the folder to write into.
+        config: the configuration of the run.
+        frames: the predictions of each fold.
+        plan: of `expected_clips`.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: a clip is missing or doubled.
+    """
+    first = headline(config)
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
     multi_label = is_multi_label(config.protocol.column)
-    pooled = pool([_read_fold(folder) for folder in _fold_folders(run)], expected, classes, multi_label)
+    pooled = pool(frames, expected, classes, multi_label)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
@@ -142,7 +173,7 @@ def _fold_folders(run: Path) -> list[Path]:
     return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
 
 
-def _read_fold(folder: Path) -> pd.DataFrame:
+def read_fold(folder: Path) -> pd.DataFrame:
     """The predictions of a finished fold, if its files are as they were written and it tested nobody it trained on."""
     facts = sealed(folder)
     table = read_predictions(folder / "predictions.csv")[0]

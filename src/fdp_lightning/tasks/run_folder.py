@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|study|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|hydra[./].*|(report|compare)\..*|"
+    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|"
+    r"hydra[./].*|(report|compare|tune)\..*|"
     r"loso\.(workers|checkpoint_seconds))$"
 )
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,9 +36,25 @@ def run_folder(config: DictConfig) -> Path:
     """The folder of this command's run; `run=<path>` overrides it."""
     if config.run is not None:
         return Path(config.run)
-    choices = HydraConfig.get().runtime.choices
+    hydra = HydraConfig.get()
+    return folder_of(config, hydra.runtime.choices, hydra.overrides.task)
+
+
+def folder_of(
+    config: DictConfig, choices: Mapping[str, str | None], overrides: Iterable[str], search: str = ""
+) -> Path:
+    """The folder of the run of a command.
+
+    Args:
+        config: of the command.
+        choices: group → its option, as Hydra resolved them.
+        overrides: of the command.
+        search: the name of a search, whose folder this is to be.
+    """
     experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
-    variant = variant_name(HydraConfig.get().overrides.task)
+    variant = variant_name(overrides)
+    if search:
+        variant = search if variant == "default" else f"{search}__{variant}"
     if choices.get("debug") not in (None, "true"):
         variant = f"debug-{choices['debug']}__{variant}"
     return Path(str(config.runs)) / experiment / variant / f"seed-{config.seed}"

@@ -43,6 +43,8 @@ class Recorder(L.Callback):
         oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k).
         inner: those of the epoch most accurate on the clips set aside (of equals the one of the lowest emotion loss
             there, then the first); None without such clips.
+        aside: probabilities of the clips set aside themselves, by selection: of the newest epoch (`last`) and of
+            the one that `inner` chooses; empty without such clips.
     """
 
     def __init__(self, test: Loader, on_epoch: Callable[[int], None], inner: Loader = lambda: None) -> None:
@@ -53,6 +55,7 @@ class Recorder(L.Callback):
         self.curves: list[dict[str, float]] = []
         self.oracle: np.ndarray | None = None
         self.inner: np.ndarray | None = None
+        self.aside: dict[str, np.ndarray] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Tell the loggers of the epochs before an interruption.
@@ -95,8 +98,10 @@ class Recorder(L.Callback):
             logger.log_metrics(row, step=trainer.global_step)
         if self._is_better("oracle", [row["test/accuracy"]]):
             self.oracle = probabilities["test"]
-        if "inner" in probabilities and self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
-            self.inner = probabilities["test"]
+        if "inner" in probabilities:
+            self.aside["last"] = probabilities["inner"]
+            if self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
+                self.inner, self.aside["inner"] = probabilities["test"], probabilities["inner"]
         self._on_epoch(epoch)
 
     def finish(self, last: np.ndarray, accuracy: float) -> None:
@@ -112,7 +117,9 @@ class Recorder(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded, as tensors and plain values, for a checkpoint to resume from."""
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
-        return {"curves": self.curves, "steps": self._steps, "best": self._best, "probabilities": kept}
+        aside = {selection: torch.from_numpy(p) for selection, p in self.aside.items()}
+        steps = {"curves": self.curves, "steps": self._steps}
+        return {**steps, "best": self._best, "probabilities": kept, "aside": aside}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What a training before this one had recorded up to its checkpoint."""
@@ -120,6 +127,7 @@ class Recorder(L.Callback):
         self._steps = list(state_dict["steps"])
         for name, probabilities in state_dict["probabilities"].items():
             setattr(self, name, probabilities.cpu().numpy())
+        self.aside = {selection: p.cpu().numpy() for selection, p in state_dict["aside"].items()}
 
     def _is_better(self, selection: str, score: list[float]) -> bool:
         if selection in self._best and score <= self._best[selection]:

@@ -1,0 +1,147 @@
+"""What a search over hyper-parameters may look at, and what it is worth: inner scores, and the nested score.
+
+An *inner* score is of clips that a fold set aside from its training subjects (`inner.csv`, selection `last`). No
+function that scores or chooses here takes a test prediction, so that none can decide anything.
+
+The subjects set aside in one fold are under test in another. The test score of the trial that is best over all folds is
+therefore optimistic. The nested score is not: each fold takes the trial that is best on its own inner clips, and its
+held-out subject had no part in that choice (Varma & Simon, "Bias in error estimation when using cross-validation for
+model selection", BMC Bioinformatics 7:91, 2006; that the inner part is one draw of subjects, not a second
+cross-validation, is ours).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.bootstrap import RESAMPLES, counted, percentile_interval, subject_bootstrap
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.predictions import PROBABILITY
+
+INNER = "inner/"
+LOG_LOSS = "log_loss"
+"""Mean of −log of the probability of the target (multi-label: mean over units, too). The one score that is better
+lower. Unlike a training's own emotion loss it is the same function in every trial, whatever the loss is made of."""
+
+_SMALLEST = float(np.finfo(np.float64).eps)
+
+
+def check_objective(objective: str, multi_label: bool) -> str:
+    """The score an objective names: inner/uf1 → uf1.
+
+    Raises:
+        UserError: it is no score of subjects set aside: of the test, for instance.
+    """
+    scores = [*score_functions(multi_label), LOG_LOSS]
+    side, _, score = objective.rpartition("/")
+    if side == INNER.rstrip("/") and score in scores:
+        return score
+    expected = ", ".join(INNER + name for name in scores)
+    if side and side != INNER.rstrip("/"):
+        raise UserError(
+            f"tune.objective is '{objective}'. A search never sees a score of the subjects under test (last, oracle, "
+            f"test): what is chosen by them cannot be measured by them. Expected one of {expected}"
+        )
+    raise UserError(f"tune.objective is '{objective}'; expected one of {expected}")
+
+
+def is_better_lower(score: str) -> bool:
+    """Whether a search minimises it."""
+    return score == LOG_LOSS
+
+
+def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> float:
+    """A score pooled over clips set aside; a clip that several folds set aside counts once for each.
+
+    Args:
+        inner: rows of `inner.csv` of one fold or more; those of selection `last` count.
+        classes: the protocol's, in order.
+        score: of `check_objective`.
+    """
+    last = _last(inner)
+    if score == LOG_LOSS:
+        return float(_losses(last, classes).mean())
+    return float(score_functions(is_multi_label(last))[score](counted(last, classes)))
+
+
+def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
+    """The 95 % interval of `inner_score` by a bootstrap over subjects, None where none can be given.
+
+    It holds for these trained networks and new subjects; of the choice of the best among trials it knows nothing.
+    """
+    last = _last(inner)
+    if score != LOG_LOSS:
+        found: list[float] | None = subject_bootstrap(last, classes)[score]
+        return found
+    owner = [last["dataset"], last["subject"]]
+    by_subject = pd.Series(_losses(last, classes)).groupby([part.to_numpy() for part in owner]).agg(["sum", "size"])
+    n = len(by_subject)
+    if n < 2:
+        return None
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return percentile_interval((draws @ by_subject["sum"].to_numpy()) / (draws @ by_subject["size"].to_numpy()))
+
+
+def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:
+    """The trial that is best on the clips set aside; of equals that of the lower log loss, then the first.
+
+    Args:
+        inner: number of a trial → rows of its `inner.csv`: of one fold for a nested choice, or of all.
+        classes: the protocol's, in order.
+        score: of `check_objective`.
+    """
+
+    def rank(number: int) -> tuple[float, float, int]:
+        value = inner_score(inner[number], classes, score)
+        loss = inner_score(inner[number], classes, LOG_LOSS)
+        return (value if is_better_lower(score) else -value), loss, number
+
+    return min(inner, key=rank)
+
+
+def nested_choice(
+    inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
+) -> dict[str, int]:
+    """For each fold the trial that is best on the clips which this fold set aside.
+
+    Args:
+        inner: fold → number of a trial → rows of its `inner.csv` in this fold.
+        classes: the protocol's, in order.
+        score: of `check_objective`.
+
+    Raises:
+        ValueError: a fold has no trial.
+    """
+    if bare := [fold for fold, trials in inner.items() if not trials]:
+        raise ValueError(f"no trial finished the folds {', '.join(bare)}")
+    return {fold: choose(trials, classes, score) for fold, trials in inner.items()}
+
+
+def nested_frames(choice: Mapping[str, int], test: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[pd.DataFrame]:
+    """The test predictions (selection `last`) of each fold's chosen trial, to be pooled as the folds of one run.
+
+    Args:
+        choice: fold → number of the trial.
+        test: fold → number of a trial → its test predictions in this fold.
+    """
+    return [_last(test[fold][number]).reset_index(drop=True) for fold, number in choice.items()]
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["selection"] == "last"]
+
+
+def _losses(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """−log of the probability of what is true, of each clip, shape (n,)."""
+    probabilities: Any = table[[PROBABILITY + name for name in classes]].to_numpy()
+    if is_multi_label(table):
+        shown, _ = label_arrays(table, classes)
+        of_truth = np.where(shown, probabilities, 1 - probabilities)
+        return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)).mean(axis=1))
+    place = pd.Index(list(classes)).get_indexer(table["target"])
+    of_truth = probabilities[np.arange(len(table)), place]
+    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)))

@@ -1,0 +1,165 @@
+"""The space of a search: which keys it varies, over which values, and who proposes the next ones (Optuna)."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = ("random", "grid", "tpe")
+
+_TRAINING = re.compile(r"^(model|trainer)([./].+)?$|^data\.(sampling|augmentation|faces|batch_size)(\..+)?$")
+_WORD = re.compile(r"^[A-Za-z][\w.+-]*$")
+_DIGITS = 4
+"""Significant digits of a proposed number: more decide nothing and make the names of run folders unreadable."""
+
+Value = None | bool | int | float | str
+
+
+class Space:
+    """What a search varies.
+
+    Args:
+        space: key of the configuration → {low, high, log, step} or {choices}.
+
+    Raises:
+        UserError: a key that is no setting of the training, or a range that is none.
+    """
+
+    def __init__(self, space: Mapping[str, Mapping[str, Any]]) -> None:
+        checked = {key: _checked(key, of_key) for key, of_key in space.items()}
+        self._ranges = dict(sorted(checked.items()))  # points are drawn key by key: the order they are given in is none
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "Space":
+        """The space of a configuration."""
+        space = config.tune.space
+        if not OmegaConf.is_dict(space) or not space:
+            raise UserError(
+                "tune.space is not set: what is to be searched? Choose one (+space=optimizer) or give your own:\n"
+                "  'tune.space={model.optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}'"
+            )
+        return cls(OmegaConf.to_container(space, resolve=True))  # type: ignore[arg-type]
+
+    @property
+    def keys(self) -> list[str]:
+        """What it varies."""
+        return list(self._ranges)
+
+    @property
+    def size(self) -> int | None:
+        """How many points it has, None where a range has no choices."""
+        choices = [of_key.get("choices") for of_key in self._ranges.values()]
+        return None if None in choices else prod(map(len, choices))  # type: ignore[arg-type]
+
+    def corners(self) -> list[list[str]]:
+        """As few points as have every choice and both ends of every range, as overrides."""
+        values = {key: of_key.get("choices") or _ends(of_key) for key, of_key in self._ranges.items()}
+        longest = max(map(len, values.values()))
+        return [self.overrides({key: of[i % len(of)] for key, of in values.items()}) for i in range(longest)]
+
+    def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
+        """As Optuna names them."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        found: dict[str, Any] = {}
+        for key, of_key in self._ranges.items():
+            try:
+                if "choices" in of_key:
+                    found[key] = CategoricalDistribution(of_key["choices"])
+                elif _is_whole(of_key):
+                    found[key] = IntDistribution(**of_key)
+                else:
+                    found[key] = FloatDistribution(**of_key)
+            except ValueError as error:
+                raise UserError(f"tune.space: {key}: {error}") from error
+        return found
+
+    def check_sampler(self, name: str) -> None:
+        """Refuse a sampler that there is not, or that cannot propose points of this space.
+
+        Raises:
+            UserError: naming those there are.
+        """
+        if name not in SAMPLERS:
+            raise UserError(f"tune.sampler is '{name}'; expected one of {', '.join(SAMPLERS)}")
+        if name == "grid" and self.size is None:
+            ranges = [key for key, of_key in self._ranges.items() if "choices" not in of_key]
+            raise UserError(f"tune.sampler=grid needs choices; these have a range: {', '.join(ranges)}")
+
+    def study(self, sampler: str, seed: int, minimise: bool) -> "optuna.Study":
+        """An Optuna study that proposes points; the same seed and the same scores told give the same points."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        samplers = optuna.samplers
+        proposing = samplers.TPESampler(seed=seed) if sampler == "tpe" else samplers.RandomSampler(seed)
+        study = optuna.create_study(sampler=proposing, direction="minimize" if minimise else "maximize")
+        if sampler == "grid":  # Optuna's own stops a study as it runs out, which cannot be asked for points
+            grid = list(product(*(of_key["choices"] for of_key in self._ranges.values())))
+            Random(seed).shuffle(grid)  # fewer trials than points are then no corner of the grid
+            for point in grid:
+                study.enqueue_trial(dict(zip(self._ranges, point, strict=True)))
+        return study
+
+    def values(self, proposed: Mapping[str, Value]) -> dict[str, Value]:
+        """A proposed point with its numbers rounded, never out of their range."""
+        return {key: self._rounded(key, proposed[key]) for key in self._ranges}
+
+    def overrides(self, values: Mapping[str, Value]) -> list[str]:
+        """A point as the overrides of a command."""
+        return [f"{key}={_text(value)}" for key, value in values.items()]
+
+    def _rounded(self, key: str, value: Value) -> Value:
+        of_key = self._ranges[key]
+        if "choices" in of_key or not isinstance(value, float):
+            return value
+        return float(min(max(float(f"{value:.{_DIGITS}g}"), of_key["low"]), of_key["high"]))
+
+
+def _checked(key: str, of_key: Any) -> dict[str, Any]:
+    where = f"tune.space: {key}"
+    if not isinstance(key, str) or not _TRAINING.match(key):
+        raise UserError(
+            f"{where} is no setting of the training. Expected keys of model, trainer, data.sampling, "
+            "data.augmentation, data.faces or data.batch_size: a search must not choose its clips, its subjects or "
+            "its seed by score"
+        )
+    expected = "expected {low: 1e-4, high: 1e-2, log: true}, with log or step as you like, or {choices: [a, b]}"
+    if not isinstance(of_key, dict):
+        raise UserError(f"{where} is {of_key!r}; {expected}")
+    if set(of_key) == {"choices"}:
+        choices = of_key["choices"]
+        if not isinstance(choices, list) or not choices or not all(isinstance(c, Value) for c in choices):
+            raise UserError(f"{where}: choices is {choices!r}; expected a list of numbers, words, true, false or null")
+        return {"choices": choices}
+    if not {"low", "high"} <= set(of_key) <= {"low", "high", "log", "step"}:
+        raise UserError(f"{where} has {', '.join(of_key) or 'nothing'}; {expected}")
+    numbers = [of_key[name] for name in ("low", "high", "step") if of_key.get(name) is not None]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or numbers[0] >= numbers[1]:
+        raise UserError(f"{where}: low is {of_key['low']!r} and high {of_key['high']!r}; expected numbers, low first")
+    return {name: value for name, value in of_key.items() if value is not None}
+
+
+def _ends(of_key: Mapping[str, Any]) -> Sequence[Value]:
+    return [of_key["low"], of_key["high"]]
+
+
+def _is_whole(of_key: Mapping[str, Any]) -> bool:
+    return all(isinstance(of_key[name], int) for name in ("low", "high"))
+
+
+def _text(value: Value) -> str:
+    """A value as Hydra reads it back, of its type."""
+    if isinstance(value, str) and (not _WORD.match(value) or value.lower() in ("true", "false", "null", "nan", "inf")):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return value if isinstance(value, str) else json.dumps(value)

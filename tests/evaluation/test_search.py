@@ -1,0 +1,147 @@
+"""Inner scores and the nested choice, on random tables, against independent computations."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_predictions
+from random_units import UNITS, make_unit_predictions
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.predictions import pool
+from fdp_lightning.evaluation.search import (
+    check_objective,
+    choose,
+    inner_interval,
+    inner_score,
+    nested_choice,
+    nested_frames,
+)
+
+FOLDS = ["001", "002", "003", "004"]
+
+
+def inner_table(fold: str, seed: int, skill: float = 0.5) -> pd.DataFrame:
+    """What a fold keeps of two subjects set aside, of two selections."""
+    table = make_predictions(subjects=2, selections=("last", "inner"), skill=skill, seed=seed, balanced=False)
+    return table.assign(fold=fold)
+
+
+def test_inner_scores_are_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
+    # the same clips in two folds, as when two folds set one subject aside
+    both = pd.concat([inner_table("001", 1), inner_table("002", 2)], ignore_index=True)
+    last = both[both["selection"] == "last"]
+    target, prediction = last["target"], last["prediction"]
+    options = {"labels": CLASSES, "zero_division": 0}
+    expected = {
+        "accuracy": accuracy_score(target, prediction),
+        "uf1": f1_score(target, prediction, average="macro", **options),
+        "uar": recall_score(target, prediction, average="macro", **options),
+        "weighted_f1": f1_score(target, prediction, average="weighted", **options),
+    }
+    for score, value in expected.items():
+        assert inner_score(both, CLASSES, score) == pytest.approx(value)
+    sorted_classes = sorted(CLASSES)  # scikit-learn takes columns in this order
+    probabilities = last[[f"prob_{name}" for name in sorted_classes]].to_numpy()
+    assert inner_score(both, CLASSES, "log_loss") == pytest.approx(
+        log_loss(target, probabilities, labels=sorted_classes)
+    )
+
+
+def test_the_log_loss_of_action_units_is_the_mean_of_binary_ones_and_a_sure_mistake_is_finite() -> None:
+    table = make_unit_predictions(selections=("last",))
+    shown = np.array([[unit in target.split("+") for unit in UNITS] for target in table["target"]])
+    expected = [log_loss(shown[:, i], table[f"prob_{unit}"], labels=[False, True]) for i, unit in enumerate(UNITS)]
+    assert inner_score(table, UNITS, "log_loss") == pytest.approx(np.mean(expected))
+    sure = make_predictions(selections=("last",))
+    sure[[f"prob_{name}" for name in CLASSES]] = (sure["target"].to_numpy()[:, None] != np.array(CLASSES)) / 4
+    assert inner_score(sure, CLASSES, "log_loss") == pytest.approx(-math.log(np.finfo(float).eps))
+
+
+def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
+    table = pd.concat([make_predictions(subjects=8, seed=s, selections=("last", "inner")) for s in (1, 2)])
+    for score in ("uf1", "log_loss"):
+        low, high = inner_interval(table, CLASSES, score)
+        assert low < inner_score(table, CLASSES, score) < high
+        assert inner_interval(table[table["subject"] == "001"], CLASSES, score) is None
+    # of subjects, not of clips: with every clip of a subject alike it is as wide as that of one clip each
+    one = table[table["selection"] == "last"].drop_duplicates("subject")
+    many = pd.concat([one] * 7, ignore_index=True)
+    assert inner_interval(many, CLASSES, "log_loss") == pytest.approx(inner_interval(one, CLASSES, "log_loss"))
+
+
+@pytest.mark.parametrize("score", ["accuracy", "uf1", "log_loss"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_nested_predictions_are_each_folds_own_best_trials(score: str, seed: int) -> None:
+    trials = range(4)
+    inner = {
+        fold: {t: inner_table(fold, 1000 * seed + 10 * i + t, 0.5) for t in trials} for i, fold in enumerate(FOLDS)
+    }
+    whole = {t: make_predictions(subjects=4, seed=100 * seed + t) for t in trials}
+    test = {fold: {t: table[table["fold"] == fold] for t, table in whole.items()} for fold in FOLDS}
+    choice = nested_choice(inner, CLASSES, score)
+    for fold in FOLDS:
+        scored = []
+        for t in trials:
+            last = inner[fold][t].query("selection == 'last'")
+            sorted_classes = sorted(CLASSES)
+            loss = log_loss(
+                last["target"], last[[f"prob_{c}" for c in sorted_classes]].to_numpy(), labels=sorted_classes
+            )
+            value = {
+                "accuracy": accuracy_score(last["target"], last["prediction"]),
+                "uf1": f1_score(last["target"], last["prediction"], average="macro", labels=CLASSES, zero_division=0),
+                "log_loss": -loss,
+            }[score]
+            scored.append((round(value, 12), -loss))
+        assert choice[fold] == scored.index(max(scored))
+    expected_clips = whole[0].query("selection == 'last'")
+    pooled = pool(nested_frames(choice, test), expected_clips, CLASSES)
+    assert set(pooled["selection"]) == {"last"}
+    for _, row in pooled.iterrows():
+        source = whole[choice[row["fold"]]].query("selection == 'last'").set_index("clip").loc[row["clip"]]
+        assert row["prediction"] == source["prediction"] and row["prob_others"] == source["prob_others"]
+
+
+def test_what_the_held_out_clips_gave_and_other_folds_chose_has_no_part_in_a_choice() -> None:
+    inner = {fold: {t: inner_table(fold, 10 * i + t) for t in range(3)} for i, fold in enumerate(FOLDS)}
+    choice = nested_choice(inner, CLASSES, "uf1")
+    for fold in FOLDS:
+        others = {name: {t: inner_table(name, 77 + t) for t in range(3)} for name in FOLDS if name != fold}
+        assert nested_choice({**inner, **others}, CLASSES, "uf1")[fold] == choice[fold]
+    # rows of the epoch chosen on the inner clips do not count: a search scores the last epoch, which it reports
+    changed = inner["001"][0].copy()
+    changed.loc[changed["selection"] == "inner", "prediction"] = "others"
+    assert inner_score(changed, CLASSES, "uf1") == inner_score(inner["001"][0], CLASSES, "uf1")
+
+
+def test_of_equal_trials_the_surer_one_is_chosen_then_the_first() -> None:
+    table = inner_table("001", 3)
+    names = [f"prob_{name}" for name in CLASSES]
+    vague = table.copy()
+    vague[names] = (vague[names] + 0.2 * 3) / 4  # the same order of classes, so the same predictions
+    assert choose({0: vague, 1: table, 2: table.copy()}, CLASSES, "accuracy") == 1
+    assert choose({5: table, 4: table.copy()}, CLASSES, "uf1") == 4
+
+
+def test_a_fold_that_no_trial_finished_is_named() -> None:
+    with pytest.raises(ValueError, match="002"):
+        nested_choice({"001": {0: inner_table("001", 0)}, "002": {}}, CLASSES, "uf1")
+
+
+@pytest.mark.parametrize("objective", ["oracle/uf1", "last/uf1", "test/accuracy", "metrics/last/uf1", "uf1", "inner/f"])
+def test_a_score_of_the_subjects_under_test_is_no_objective(objective: str) -> None:
+    with pytest.raises(UserError, match=r"Expected one of|expected one of") as caught:
+        check_objective(objective, multi_label=False)
+    assert ("never sees a score of the subjects under test" in str(caught.value)) == (
+        objective.count("/") > 0 and not objective.startswith("inner/")
+    )
+
+
+def test_the_objectives_there_are() -> None:
+    assert [check_objective(f"inner/{s}", False) for s in ("uf1", "uar", "accuracy", "log_loss")][-1] == "log_loss"
+    assert check_objective("inner/mean_f1", True) == "mean_f1"
+    with pytest.raises(UserError, match="inner/mean_f1"):
+        check_objective("inner/uf1", True)
