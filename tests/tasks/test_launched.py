@@ -83,6 +83,12 @@ def test_torchrun_runs_a_sweep_once_and_predicts_as_the_plain_command(place: Pat
     assert swept(call(place, *command, "-m", "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place) == plain
 
 
+def test_joblib_runs_two_folds_of_two_processes_at_once(place: Path, plain: dict[str, bytes]) -> None:
+    jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = call(place, "fdp_lightning", *SMALL, *SWEEP, *jobs, "run=swept")
+    assert swept(process, place) == plain
+
+
 def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
     place: Path, plain: dict[str, bytes]
 ) -> None:
