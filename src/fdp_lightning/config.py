@@ -143,6 +143,7 @@ def register_schema() -> None:
     known = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
         known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
+    known.pop("ray_aws.yaml", None)  # comes with Ray's plugin, and starts machines that cost money
 
 
 def let_debug_speak_last(config: DictConfig, debug: str | None) -> None:

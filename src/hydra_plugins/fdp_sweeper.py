@@ -38,12 +38,12 @@ class VariantSweeper(BasicSweeper):
             UserError: mistakes of the user's are all that kept jobs from being finished.
             SweepError: jobs failed.
         """
-        from fdp_lightning.tasks.sweep import finish_sweep, jobs_of, sweep_folder
+        from fdp_lightning.tasks.sweep import finish_sweep, sweep_folder, variant_runs
 
         assert self.config is not None and self.hydra_context is not None
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
         given = parse([*self._parse_config(), *arguments])
-        jobs = jobs_of(given, self.split_arguments(given, None)[0], self.variants)
+        jobs = variant_runs(given, self.split_arguments(given, None)[0], self.variants)
         folder = sweep_folder(self.config, parse(arguments))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")

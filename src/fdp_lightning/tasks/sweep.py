@@ -23,7 +23,7 @@ class SweepError(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class VariantRun:
     """One run of a sweep.
 
     Attributes:
@@ -37,7 +37,9 @@ class Job:
     point: str
 
 
-def jobs_of(given: Sequence[Override], grid: Sequence[Sequence[str]], variants: Mapping[str, list[str]]) -> list[Job]:
+def variant_runs(
+    given: Sequence[Override], grid: Sequence[Sequence[str]], variants: Mapping[str, list[str]]
+) -> list[VariantRun]:
     """Every variant of a study at every point of the grid of swept values.
 
     Args:
@@ -53,7 +55,7 @@ def jobs_of(given: Sequence[Override], grid: Sequence[Sequence[str]], variants: 
         named = [value for value in values if value not in shared]
         for name, own in (variants or {"": []}).items():
             label = " ".join(([name] if name else []) + named) or "default"
-            jobs.append(Job(label, (*own, *point), " ".join(shared)))
+            jobs.append(VariantRun(label, (*own, *point), " ".join(shared)))
     return jobs
 
 
@@ -65,7 +67,7 @@ def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
     return Path(config.hydra.sweep.dir).joinpath(*filter(None, (choices.get("study"), experiment, name)))
 
 
-def finish_sweep(folder: Path, jobs: Sequence[Job], returns: Sequence[JobReturn | Exception]) -> None:
+def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
     """Print and write the table over the runs of a sweep, then raise what kept jobs from being finished.
 
     Args:

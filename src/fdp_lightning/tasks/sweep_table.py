@@ -10,11 +10,11 @@ from fdp_lightning.evaluation.variants import VariantTable, variant_tables
 from fdp_lightning.evaluation.variants_files import write_variants
 from fdp_lightning.evaluation.variants_terminal import print_variants
 from fdp_lightning.tasks.environment import command
-from fdp_lightning.tasks.sweep import Job
+from fdp_lightning.tasks.sweep import VariantRun
 
 
 def write_table(
-    folder: Path, jobs: Sequence[Job], runs: Sequence[Path | None], failed: Mapping[int, str]
+    folder: Path, jobs: Sequence[VariantRun], runs: Sequence[Path | None], failed: Mapping[int, str]
 ) -> list[VariantTable]:
     """Print and write the table of a sweep; runs without pooled scores are named as missing.
 
