@@ -77,6 +77,14 @@ def test_several_loggers_can_be_chosen(loggers: str) -> None:
     assert sorted(configuration(f"logger={loggers}").logger) == sorted(loggers.strip("[]").split(","))
 
 
+def test_an_experiment_can_choose_several_loggers(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    lines = ["# @package _global_", "defaults: [synthetic_loso, {override /logger: [csv, wandb]}]"]
+    (tmp_path / "experiment/several.yaml").write_text("\n".join(lines))
+    config = configuration(f"hydra.searchpath=[file://{tmp_path}]", "+experiment=several")
+    assert sorted(config.logger) == ["csv", "wandb"] and config.logger.wandb.offline
+
+
 def test_names_of_a_run_and_its_group() -> None:
     config: DictConfig = configuration()
     assert names_of(config, Path("runs/e/v/seed-0")) == ("e", "v")

@@ -12,6 +12,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.loggers import shortened
 from fdp_lightning.tasks.pooled_log import log_pooled
+from fdp_lightning.tasks.report import config_of
 from tests.tasks.logged_runs import LOGGERS, go_on, run_in
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 
@@ -144,6 +145,8 @@ def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
     before = len(offline_runs(run))
     log_pooled(configuration("logger=[csv,wandb,tensorboard]"), run, {}, anew=False)
     assert len(offline_runs(run)) == before
+    # That the run was logged to W&B does not send it there when another command pools it.
+    assert list(config_of(run, configuration()).logger) == ["csv"]
     go_on(copy, "task=report", f"run={run}", "logger=wandb", "report.show_faces=false", "report.upload_faces=true")
     first, second = pooled_of(run)
     assert (second.id, second.group, second.tags) == (first.id, first.group, first.tags)

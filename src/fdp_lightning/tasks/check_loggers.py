@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -45,8 +46,10 @@ def tags_of(config: DictConfig) -> list[str]:
     return tags
 
 
-def tags_of_run(of_run: DictConfig) -> list[str]:
+def tags_of_run(run: Path) -> list[str]:
     """The same of a run that lies there, by its config.yaml; which option its model was, only W&B's tags have kept."""
+    of_run = OmegaConf.load(run / "config.yaml")
+    assert isinstance(of_run, DictConfig)
     kept = [node.get("tags") or [] for node in of_run.logger.values() if is_wandb(node)]
     return [*dict.fromkeys([*_tags(of_run), *(tag for tags in kept for tag in tags)])]
 

@@ -20,9 +20,9 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.build import build
 
 # What a W&B run's configuration leaves out: where things lie on this machine, and tasks that are not this one.
-_NOT_SHOWN = ("task", "fold", "run", "runs", "logger", "report", "compare", "convert", "check_data", "debug")
+_NOT_SHOWN = ("task", "fold", "run", "runs", "logger", "report", "compare", "convert", "check_data")
 _NOT_SHOWN_OF_DATA = ("root", "store", "workers", "loader_workers")
-_LONGEST_VARIANT, _LONGEST_NAME = 80, 128  # characters; of a group or a name W&B takes 128
+_LONGEST_VARIANT, _LONGEST_NAME = 80, 128  # characters; W&B's server is reported to refuse more than 128
 
 WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
 """What a process that opens a W&B run imports; the second one late and slowly (0.6 s), as W&B begins a run."""

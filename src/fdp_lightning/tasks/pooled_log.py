@@ -102,7 +102,9 @@ def _log_to_wandb(
     if with_faces and (pictures := _gallery(run, classes, is_multi_label(table))):
         content["dynamic_images"] = pictures
     wandb_run.log(content)
-    artifact = wandb.Artifact(f"report-{wandb_run.id}", type="report", description="true | constructed: see the page")
+    artifact = wandb.Artifact(
+        f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
+    )
     with tempfile.TemporaryDirectory() as folder:
         page = run / POOLED[2]
         if shows_faces(config) != with_faces:

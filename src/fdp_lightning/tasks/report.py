@@ -74,20 +74,27 @@ def report(config: DictConfig) -> None:
     run = Path(config.run)
     if not (run / EXPECTED).is_file():
         raise UserError(f"{run} is no run folder (no {EXPECTED} in it). Runs lie under {config.runs}/")
+    of_run = config_of(run, config)
+    check_loggers(of_run, tags_of_run(run))
+    from fdp_lightning.tasks.pooled_log import log_pooled  # it needs this module
+
+    log_pooled(of_run, run, pool_run(run, of_run), anew=True)
+
+
+def config_of(run: Path, config: DictConfig) -> DictConfig:
+    """The configuration of a run that lies there, as far as this command does not say otherwise."""
     of_run = OmegaConf.load(run / "config.yaml")
     assert isinstance(of_run, DictConfig)
     if config.report.show_faces is not None:
         of_run.report.show_faces = config.report.show_faces
     of_run.report.title = config.report.title or of_run.report.title
-    if any(override.startswith("report.headline=") for override in HydraConfig.get().overrides.task):
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if any(override.startswith("report.headline=") for override in overrides):
         of_run.report.headline = config.report.headline
     if config.report.upload_faces is not None:
         of_run.report.upload_faces = config.report.upload_faces
-    check_loggers(config, tags_of_run(of_run))
     of_run.logger = config.logger  # of this command: where the run was logged once does not say where it may go now
-    from fdp_lightning.tasks.pooled_log import log_pooled  # it needs this module
-
-    log_pooled(of_run, run, pool_run(run, of_run), anew=True)
+    return of_run
 
 
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
