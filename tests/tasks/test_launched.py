@@ -89,6 +89,7 @@ def test_joblib_runs_two_folds_of_two_processes_at_once(place: Path, plain: dict
     assert swept(process, place) == plain
 
 
+@pytest.mark.slow  # four commands' worth of starts; torchrun shows the same way on one machine above
 def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
     place: Path, plain: dict[str, bytes]
 ) -> None:

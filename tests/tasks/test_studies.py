@@ -14,6 +14,16 @@ STUDIES = sorted(path.parent for path in EXPERIMENTS.glob("*/sweep.yaml"))
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_every_study_has_its_answer_beside_its_question(study: Path) -> None:
+    answer, sweep = (study / "README.md").read_text(), OmegaConf.load(study / "sweep.yaml")
+    assert (study / "sweep.yaml").read_text().startswith(f"# python -m fdp_lightning +study={study.name}\n")
+    assert f"python -m fdp_lightning +study={study.name}\n" in answer
+    assert "synthetic" in answer and "no\nresult on micro-expressions" in answer
+    assert re.findall(r"^\| ([^*|]+) \| \d", answer, re.M) == list(sweep.hydra.sweeper.variants)
+    assert f"({study.name}/README.md)" in (EXPERIMENTS / "README.md").read_text()
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
 def test_every_variant_composes_on_synthetic_and_on_real_data(study: Path) -> None:
     sweeper = OmegaConf.load(study / "sweep.yaml").hydra.sweeper
     baseline, *others = sweeper.variants.items()

@@ -113,6 +113,7 @@ def test_the_inner_score_of_a_trial_is_pooled_over_the_folds_and_the_best_is_pas
     assert (config.task, config.model.optimizer.lr) == ("loso", best["parameters"]["model.optimizer.lr"])
 
 
+@pytest.mark.slow  # two searches and a half; that killed folds and runs go on is tested beside it
 def test_killed_and_started_again_a_search_ends_as_one_that_was_not(place: Path, tmp_path: Path) -> None:
     other = tmp_path / "killed"
     shutil.copytree(place, other, ignore=lambda _, names: {"runs"} & set(names))
