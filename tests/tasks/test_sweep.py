@@ -59,8 +59,10 @@ def test_what_failed_is_named_and_a_users_mistake_stays_one(
 ) -> None:
     given = OverridesParser.create().parse_overrides(["model.optimizer.lr=1,2,3"])
     jobs = variant_runs(given, VariantSweeper.split_arguments(given, None)[0], {})
+    (tmp_path / "variants.csv").write_text("of an earlier sweep")
     with pytest.raises(kind) as caught:
         finish_sweep(tmp_path, jobs, [returned(error) for error in errors])
+    assert not list(tmp_path.iterdir())
     failed = [number for number, error in enumerate(errors, 1) if error]
     assert f"{len(failed)} of 3 jobs failed" in str(caught.value)
     assert [f"lr={number}:" in str(caught.value) for number in (1, 2, 3)] == [number in failed for number in (1, 2, 3)]

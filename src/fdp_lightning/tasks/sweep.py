@@ -81,6 +81,8 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     """
     from fdp_lightning.tasks.sweep_table import write_table
 
+    for stale in folder.glob("variants.*"):  # of an earlier sweep; if every job fails now, none may stand for them
+        stale.unlink()
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
     folders = [None if i in errors else each._return_value for i, each in enumerate(returns)]  # type: ignore[union-attr]
     if any(folders):
