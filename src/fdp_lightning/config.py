@@ -121,6 +121,7 @@ class Root:
     protocol: Any = MISSING
     model: Any = MISSING
     trainer: Any = MISSING
+    compute: Any = MISSING
     logger: Any = MISSING
     loso: LosoOptions = field(default_factory=LosoOptions)
     selection: SelectionOptions = field(default_factory=SelectionOptions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from math import prod
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fdp_lightning.models.global_aggregator import GlobalRelationalAggregator
 from fdp_lightning.models.local_aggregator import LocalRelationalAggregator
 from fdp_lightning.models.pretrained import load_nextvit
+from fdp_lightning.models.recomputed import recomputed
 from fdp_lightning.models.stem import Stem
 
 
@@ -65,7 +67,10 @@ class Backbone(nn.Module):
         out_channels: width of the maps that come out.
         stride: picture pixels per map place.
         layout: (stage, aggregator, how manieth of its kind in the stage) of each block.
+        checkpointing: of 'blocks' or of 'stages', keep the inputs alone, see recomputed.py; None: keep everything.
     """
+
+    checkpointing: str | None = None
 
     def __init__(
         self,
@@ -148,7 +153,18 @@ class Backbone(nn.Module):
         h, w = frames.shape[-2:]
         if h % self.stride or w % self.stride:
             raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
-        return self.norm(self.blocks(self.stem(frames)))
+        if self.checkpointing is None:
+            return self.norm(self.blocks(self.stem(frames)))
+        x = frames
+        for part in (self.stem, *self._parts(self.checkpointing)):
+            x = recomputed(part, part, x)
+        return self.norm(x)
+
+    def _parts(self, checkpointing: str) -> list[nn.Module]:
+        if checkpointing == "blocks":
+            return list(self.blocks)
+        stages = groupby(zip(self.layout, self.blocks, strict=True), key=lambda one: one[0][0])
+        return [nn.Sequential(*(block for _, block in stage)) for _, stage in stages]
 
 
 def _global_only(stage: Stage) -> Stage:

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.models.frame_mask import Mask
+from fdp_lightning.models.frame_norm import FrameBatchNorm, by_frame
 from fdp_lightning.models.head_block import Map64, Spatial
 from fdp_lightning.models.rank.pooling import BY_SCORES
 from fdp_lightning.models.rank.pooling_modules import make_pooling
@@ -58,8 +60,13 @@ class FDP(nn.Module):
             frames; 'per_frame': one pass for each frame index, as the released code does (R).
         mean: of all values of the training clips, subtracted from the frames; one for all colours.
         std: of all values of the training clips, the frames are divided by it.
+
+    Attributes:
+        frames_at_once: carry out `frame_batches='per_frame'` so many frames at a time, with the statistics of one pass
+            each; None: all.
     """
 
+    frames_at_once: int | None = 1
     mean: Tensor
     std: Tensor
 
@@ -90,6 +97,8 @@ class FDP(nn.Module):
         if frames < 1:
             raise ValueError(f"T = {frames} frames (data.sampling.frames); at least 1 is needed")
         self.frame_batches, self.scrambled_time = frame_batches, scrambled_time
+        if frame_batches == "per_frame":
+            by_frame(backbone)
         self.backbone = backbone
         head = HEAD_BLOCKS[head_block](backbone.out_channels)
         map_side = backbone.map_side(image_size)
@@ -112,11 +121,25 @@ class FDP(nn.Module):
         if clips.shape[2] == 1:
             clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey to a backbone for colour
         if self.frame_batches == "per_frame":
+            if mask is None and self._norms_by_frame(len(clips)):
+                parts = clips.transpose(0, 1).split(self.frames_at_once or clips.shape[1])  # of (t b c h w)
+                maps = [self.head_block(self.backbone(part.flatten(0, 1))) for part in parts]
+                return torch.cat(maps).unflatten(0, (-1, len(clips))).transpose(0, 1)
+            self._norms_by_frame(None)
             # A step without a real frame is an empty batch, of which batch norm takes no statistics.
             masks = [None] * clips.shape[1] if mask is None else mask.split(1, dim=1)
             steps = zip(clips.split(1, dim=1), masks, strict=True)
             return torch.cat([self._frame_features(*step) for step in steps], dim=1)
         return self._frame_features(clips, mask)
+
+    def _norms_by_frame(self, clips: int | None) -> bool:
+        """Let all batch norms of the backbone take statistics by frame index; False if they cannot, as those of DDP."""
+        norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
+        for norm in norms:
+            if not isinstance(norm, FrameBatchNorm):
+                return False
+            norm.clips = clips
+        return True
 
     def _frame_features(self, clips: Tensor, mask: Tensor | None) -> Tensor:
         b, t = clips.shape[:2]

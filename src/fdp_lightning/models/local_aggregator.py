@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fdp_lightning.models.feed_forward import FeedForward
 from fdp_lightning.models.patch_embed import PatchEmbed
+from fdp_lightning.models.small_maps import Conv3x3
 
 
 class MultiHeadConvAttention(nn.Sequential):
@@ -31,7 +32,7 @@ class DenseConv(nn.Sequential):
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv = Conv3x3(channels, channels, bias=False)
 
 
 LOCAL_MIXERS: dict[str, type[nn.Module]] = {"heads": MultiHeadConvAttention, "dense": DenseConv}

@@ -82,6 +82,7 @@ def check_options(config: DictConfig) -> str:
     """
     from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
     from fdp_lightning.tasks.train_fold import check_trainer
+    from fdp_lightning.training.compute import Compute
     from fdp_lightning.training.optimizer import OptimizerSettings
 
     batch_size = config.data.batch_size
@@ -97,6 +98,7 @@ def check_options(config: DictConfig) -> str:
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
     check_trainer(config)
     _check_augmentation(config)
+    settings(Compute, config.compute)
     model = build_model(config, len(config.protocol.classes))
     build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)

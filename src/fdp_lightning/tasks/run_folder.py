@@ -90,6 +90,7 @@ def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
         "protocol": {k: v for k, v in plain["protocol"].items() if k not in ("expected", "source", "strict")},
         "model": plain["model"],
         "trainer": plain["trainer"],
+        "compute": plain["compute"],
         "cpu_threads": plain["loso"]["cpu_threads"],
         "selection": plain["selection"],
         "store": store.name,

@@ -29,6 +29,7 @@ from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
+from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -59,6 +60,8 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
     # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
+    compute: Compute = settings(Compute, config.compute)
+    compute.set_process(on_gpu=config.trainer.accelerator in GPUS)
     with warnings.catch_warnings():
         _quiet()
         seed = derived_seed(config.seed, plan.fold.name)
@@ -110,7 +113,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
-    module = FDPModule(
+    return FDPModule(
         build_model(config, len(classes), statistics.mean, statistics.std),
         objective,
         optimizer,
@@ -124,12 +127,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
             "std": statistics.std,
         },
         max_steps=_max_steps(config),
+        compute=settings(Compute, config.compute),
     )
-    # Convolutions on small maps are about a third faster with channels last, on the CPU as on a GPU.
-    for parameter in module.parameters():
-        if parameter.ndim == 4:  # a Conv3d's weights know no such format
-            parameter.data = parameter.data.to(memory_format=torch.channels_last)
-    return module
 
 
 def _max_steps(config: DictConfig) -> int | None:

@@ -13,6 +13,7 @@ from fdp_lightning.models.dynamic_image import dynamic_image, min_max
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.objective import Clips, Losses, Objective
 from fdp_lightning.models.rank.losses import pairwise_steps, ranked_pairs
+from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
 
 Batch = Mapping[str, Tensor]
@@ -45,6 +46,7 @@ class FDPModule(L.LightningModule):
         optimizer: its settings.
         provenance: plain data written into every checkpoint (configuration, classes, statistics, subjects).
         max_steps: of the optimizer, where the budget is given in steps; else as many as the epochs have.
+        compute: how it is carried out.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class FDPModule(L.LightningModule):
         optimizer: OptimizerSettings,
         provenance: dict[str, Any] | None = None,
         max_steps: int | None = None,
+        compute: Compute = PLAIN,
     ) -> None:
         super().__init__()
         self.model = model
@@ -61,6 +64,8 @@ class FDPModule(L.LightningModule):
         self.optimizer_settings = optimizer
         self.provenance = provenance or {}
         self.max_steps = max_steps
+        self.compute = compute
+        compute.prepare(model)
 
     def forward(self, clips: Tensor) -> FDPOutput:
         """Clips (b, t, c, h, w) with values in 0..1."""
@@ -85,7 +90,7 @@ class FDPModule(L.LightningModule):
 
     def evaluate(self, clips: Clips) -> tuple[Losses, dict[str, Tensor], FDPOutput]:
         """Losses, the values to record, and outputs of a batch, in training and of the held-out subject."""
-        output = self.model(clips.frames, clips.mask)
+        output = self._output(clips)
         losses = self.objective(output, clips)
         values = {
             "loss": losses.total.detach(),
@@ -98,6 +103,11 @@ class FDPModule(L.LightningModule):
             values["kendall_tau"] = kendall_tau(output.scores, self.objective.relevance(clips), clips.mask).mean()
         return losses, values, output
 
+    def _output(self, clips: Clips) -> FDPOutput:
+        # Compiled in training alone: subjects have any number of clips, and each would be compiled for anew.
+        run = self.model if self.training else self.model.forward
+        return run(clips.frames, clips.mask)
+
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
         """What is kept of each held-out clip: `index`, probabilities, whether they are right, rank scores, both dynamic
         images (b, h, w).
@@ -106,7 +116,7 @@ class FDPModule(L.LightningModule):
         (b, h, w), scaled by its own extremes: what needs no model, to stand beside the constructed one.
         """
         clips = clips_of(batch)
-        output = self.model(clips.frames, clips.mask)
+        output = self._output(clips)
         scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan) if output.scores is None else output.scores
         return {
             "index": batch["index"],
@@ -123,7 +133,9 @@ class FDPModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """From the settings, over all steps of the training."""
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
-        return self.optimizer_settings.build(self.model, int(steps))
+        # A fused step takes the scale off the gradients itself, and Lightning then has none to clip.
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return self.optimizer_settings.build(self.model, int(steps), self.compute.fused_optimizer and not scaled)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain data alone, so that `torch.load(weights_only=True)` reads the checkpoint."""

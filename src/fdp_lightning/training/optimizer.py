@@ -95,9 +95,9 @@ class OptimizerSettings:
             groups.setdefault(key, []).append(parameter)
         return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
-    def build(self, model: nn.Module, steps: int) -> dict[str, Any]:
-        """Lightning's optimizer configuration for a training of `steps` steps."""
-        optimizer = _OPTIMIZERS[self.name](self.groups(model), lr=self.lr)
+    def build(self, model: nn.Module, steps: int, fused: bool = False) -> dict[str, Any]:
+        """Lightning's optimizer configuration for a training of `steps` steps; `fused`: one kernel for each of them."""
+        optimizer = _OPTIMIZERS[self.name](self.groups(model), lr=self.lr, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,8 +1,13 @@
 """SegNet (Badrinarayanan et al., TPAMI 2017), the released code's DIC network (R): 29.45 M parameters."""
 
+from functools import partial
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fdp_lightning.models.recomputed import recomputed
+from fdp_lightning.models.small_maps import Conv3x3
 
 _ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Widths of VGG16's convolutions."""
@@ -17,7 +22,12 @@ class SegNet(nn.Module):
         in_channels: c of D.
         map_side: h = w of D; brought to the image's first where it differs.
         image_side: of the dynamic image; a multiple of 32.
+
+    Attributes:
+        checkpointing: keep the inputs of stages alone, see recomputed.py; None: keep everything.
     """
+
+    checkpointing: str | None = None
 
     def __init__(self, in_channels: int, map_side: int, image_side: int) -> None:
         super().__init__()
@@ -37,28 +47,35 @@ class SegNet(nn.Module):
                 width = out
 
     def _add(self, name: str, in_channels: int, out_channels: int, normalised: bool = True) -> None:
-        self.add_module(f"conv{name}", nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.add_module(f"conv{name}", Conv3x3(in_channels, out_channels))
         if normalised:
             self.add_module(f"bn{name}", nn.BatchNorm2d(out_channels, momentum=0.1))
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
 
+    def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        for layer in range(1, len(_ENCODER[stage - 1]) + 1):
+            x = self._layer(f"{stage}{layer}", x)
+        return F.max_pool2d(x, 2, return_indices=True)
+
+    def _decode(self, stage: int, x: Tensor, places: Tensor) -> Tensor:
+        x = _unpool(x, places)
+        for layer in range(len(_ENCODER[stage - 1]), 0, -1):
+            last = (stage, layer) == (1, 1)
+            x = self.get_submodule("conv11d")(x) if last else self._layer(f"{stage}{layer}d", x)
+        return x
+
     def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
         """The constructed dynamic image, in [0, 1]."""
         x = self.enlarge(representation)
         places = []
-        for stage, widths in enumerate(_ENCODER, 1):
-            for layer in range(1, len(widths) + 1):
-                x = self._layer(f"{stage}{layer}", x)
-            x, indices = F.max_pool2d(x, 2, return_indices=True)
+        for stage in range(1, len(_ENCODER) + 1):
+            x, indices = recomputed(self, partial(self._encode, stage), x, when=self.checkpointing is not None)
             places.append(indices)
-        for stage, widths in reversed(list(enumerate(_ENCODER, 1))):
-            x = _unpool(x, places.pop())
-            for layer in range(len(widths), 0, -1):
-                if (stage, layer) != (1, 1):
-                    x = self._layer(f"{stage}{layer}d", x)
-        return self.get_submodule("conv11d")(x).sigmoid()
+        for stage in range(len(_ENCODER), 0, -1):
+            x = recomputed(self, partial(self._decode, stage), x, places.pop(), when=self.checkpointing is not None)
+        return x.sigmoid()
 
 
 def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fdp_lightning.models.frame_mask import Mask, masked, real_frames
 from fdp_lightning.models.rank import pooling
@@ -59,9 +60,14 @@ class AttentionPooling(nn.Module):
 
 
 class ConvPooling(nn.Module):
-    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (R: the released code's pooling)."""
+    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (R: the released code's pooling).
+
+    Attributes:
+        rewritten: carry it out as a 3×3 convolution of c·T channels, which it is.
+    """
 
     out_channels = 8
+    rewritten = False
 
     def __init__(self, channels: int, frames: int) -> None:
         super().__init__()
@@ -80,6 +86,9 @@ class ConvPooling(nn.Module):
             raise ValueError(f"pooling=conv was made for T = {self.frames} frames, got {features.shape[1]}")
         if mask is not None:
             features = masked(features, mask)
+        if self.rewritten:
+            weight = self.conv.weight.permute(0, 4, 1, 2, 3).flatten(1, 2)  # d (t c) 3 3
+            return F.conv2d(features.flatten(1, 2), weight, self.conv.bias, padding=1)
         return self.conv(features.permute(0, 2, 3, 4, 1)).squeeze(4)
 
 
