@@ -20,6 +20,9 @@ CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
 EXPERIMENTS = CONF_DIR.parent / "experiments"
 """Studies, and the published numbers that `task=compare` puts beside runs; they travel as conf/ does."""
 
+BENCHMARKS = CONF_DIR.parent / "benchmarks"
+"""Scripts that measure; they travel as conf/ does."""
+
 
 @dataclass
 class LosoOptions:
@@ -106,6 +109,18 @@ class TuneOptions:
 
 
 @dataclass
+class BenchmarkOptions:
+    """What `task=benchmark` measures."""
+
+    rows: list[str] | None = None
+    """Which of benchmarks/; null: all, about half an hour on two cores."""
+    output: str = "runs/benchmark"
+    """The folder of benchmark.json, benchmark.md and of what each row says."""
+    quick: bool = False
+    """Sizes so small that figures mean nothing: does every row run?"""
+
+
+@dataclass
 class Root:
     """The root of every configuration; groups fill the fields of type Any."""
 
@@ -130,6 +145,7 @@ class Root:
     check_data: CheckDataOptions = field(default_factory=CheckDataOptions)
     compare: CompareOptions = field(default_factory=CompareOptions)
     tune: TuneOptions = field(default_factory=TuneOptions)
+    benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
 
 
 def register_schema() -> None:

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.config import let_debug_speak_last
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert", "tune")
+_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert", "tune", "benchmark")
 
 
 def run_task(config: DictConfig) -> str | None:
@@ -43,6 +43,10 @@ def run_task(config: DictConfig) -> str | None:
         from fdp_lightning.tasks.compare import compare_runs
 
         compare_runs(config)
+    elif config.task == "benchmark":
+        from fdp_lightning.tasks.benchmark import benchmark
+
+        benchmark(config)
     elif config.task == "convert":
         from fdp_lightning.tasks.convert import convert
 
