@@ -68,6 +68,16 @@ DATA = {
     "sampling.frames": [8, 8, 12],  # clips have 10 to 12; floor meets 8 alone, where none of them vanishes
     "augmentation.transforms": [[], [{"_target_": "albumentations.GaussianBlur", "p": 0.5}]],
 }
+COMPUTE = {
+    "frames_at_once": [None, 1, 3],
+    "channels_last": [True, False],
+    "small_maps": [True, False, True],
+    "fused_optimizer": [True, True, False],
+    "freed_memory": ["keep", "return", "default"],
+    "checkpointing": [None, "blocks", "stages"],
+    "compile": [None],  # minutes each; the slow tests have it
+    "tf32": [True, False],
+}
 RUNS = len(POOLINGS)
 MODELS = ("fdp", "fdp_nextvit", "fdp_released")
 TIMM_MODELS = ("resnet10t", "mobilenetv3_small_050")
@@ -94,7 +104,8 @@ def write_variants(folder: Path) -> list[str]:
     (folder / "option").mkdir(parents=True)
     for i in range(RUNS):
         defaults = [{f"override /model/{group}": names[i % len(names)]} for group, names in GROUPS.items()]
-        text = yaml.safe_dump({"defaults": defaults, "model": chosen(VALUES, i), "data": chosen(DATA, i)})
+        options = {"model": chosen(VALUES, i), "data": chosen(DATA, i), "compute": chosen(COMPUTE, i)}
+        text = yaml.safe_dump({"defaults": defaults, **options})
         (folder / f"option/v{i}.yaml").write_text(f"# @package _global_\n{text}")
     for name in MODELS:
         (folder / f"option/{name}.yaml").write_text(f"# @package _global_\ndefaults: [override /model: {name}]\n")
@@ -130,6 +141,10 @@ def test_no_option_of_the_model_is_forgotten() -> None:
         "optimizer.warmup",
     }
     assert there - set(VALUES) - numbers == {"_target_", "objective._target_"}
+
+
+def test_no_option_of_compute_is_forgotten() -> None:
+    assert set(configuration().compute) == set(COMPUTE)
 
 
 def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
