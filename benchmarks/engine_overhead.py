@@ -1,42 +1,45 @@
-"""What the engine costs beyond training: `python benchmarks/engine_overhead.py [--json file] [--epochs n]`.
+"""What the engine costs beyond training: `python benchmarks/engine_overhead.py [--json file] [--repeats n] [--quick]`.
 
 A composite of 68 pseudo-subjects in the layouts of CASME II (40) and SAMM (28) is drawn once. Some folds are trained by
-a plain loop, in this process and with nothing around it: same clips, network, losses, optimizer, one thread. Then the
-command line runs all 68 folds, one at a time: start, checks, a process per fold, evaluation after each epoch for the
-curves and the selections, checkpoints to resume from, files, pooling and report. Overhead per fold is the difference.
+a plain loop, in this process and with nothing around it: same clips, network, losses, optimizer, one thread. Between
+two halves of them the command line runs all 68 folds, one at a time: start, checks, a process per fold, evaluation
+after each epoch for the curves and the selections, checkpoints to resume from, files, pooling and report. Overhead per
+fold is the difference. The data and its store stay in data/engine_overhead for the next time.
 """
 
-import argparse
+import contextlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from openpyxl import Workbook
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic import SyntheticFaces
-from fdp_lightning.files import write_atomic
-from fdp_lightning.tasks.environment import environment
+from fdp_lightning.tasks.measuring import Goal, Measurement, Row, finish, options_of
 
 SUBJECTS = {"casme2": 40, "samm": 28}
+QUICK_SUBJECTS = {"casme2": 2, "samm": 2}
+EPOCHS = 2
 PLAIN_FOLDS = 6
 GOAL_S = 0.5
 
 
-def draw(root: Path) -> None:
+def draw(root: Path, subjects: dict[str, int]) -> None:
     """Write the composite, unless it is there."""
     if (root / "whole").is_file():
         return
     shutil.rmtree(root, ignore_errors=True)
     size: dict[str, Any] = {"clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
-    for layout, subjects in SUBJECTS.items():
-        SyntheticFaces(subjects=subjects, layout=layout, **size).write(root / layout)
+    for layout, number in subjects.items():
+        SyntheticFaces(subjects=number, layout=layout, **size).write(root / layout)
     book = Workbook()
     book.active.append(["Subject", "Filename", "Objective Class"])
     for number, folder in enumerate(sorted((root / "casme2" / "CASME2_RAW_selected").glob("sub*/*"))):
@@ -45,29 +48,33 @@ def draw(root: Path) -> None:
     (root / "whole").touch()
 
 
-def plain_seconds(overrides: list[str]) -> list[float]:
-    """Seconds of training of some folds, spread over all, by a loop with nothing around it."""
+def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float]:
+    """Seconds of training of the folds at these places, by a loop with nothing around it, after a fold of warm-up."""
     import torch
 
     from fdp_lightning.seeds import derived_seed
+    from fdp_lightning.tasks.build import settings
     from fdp_lightning.tasks.dataset import ready_data
     from fdp_lightning.tasks.fold import plan_fold
     from fdp_lightning.tasks.train_fold import data_of, module_of
+    from fdp_lightning.training.compute import Compute
     from fdp_lightning.training.module import clips_of
 
     config = configuration(*overrides)
     torch.set_num_threads(config.loso.cpu_threads)
     torch.use_deterministic_algorithms(config.trainer.deterministic)  # part of the training, as it is configured
     torch.utils.deterministic.fill_uninitialized_memory = False
+    compute: Compute = settings(Compute, config.compute)
+    compute.set_process(on_gpu=False)
     data = ready_data(config)
     splits = data.folds()
     seconds = []
-    for split in [splits[0], *splits[:: len(splits) // PLAIN_FOLDS]]:  # the first one warms up
+    for split in [splits[0], *(splits[place] for place in places)]:
         plan = plan_fold(config, data, split, Path("nowhere"))
         clips = data_of(plan, config, derived_seed(config.seed, split.name))
         module = module_of(plan, config, clips).train()
-        loaders = [list(clips.train_dataloader().batch_sampler) for _ in range(config.trainer.max_epochs)]
-        built = module.optimizer_settings.build(module.model, sum(map(len, loaders)))
+        steps = len(clips.train_dataloader()) * config.trainer.max_epochs
+        built = module.optimizer_settings.build(module.model, steps, compute.fused_optimizer)
         optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
         start = time.perf_counter()
         for _ in range(config.trainer.max_epochs):
@@ -82,55 +89,50 @@ def plain_seconds(overrides: list[str]) -> list[float]:
     return seconds[1:]
 
 
-def engine(overrides: list[str], folder: Path) -> dict[str, float]:
-    """Wall time of the whole command, and what its folds say of theirs."""
-    shutil.rmtree(folder / "run", ignore_errors=True)
+def engine(overrides: Sequence[str], run: Path, folds: int) -> tuple[float, float, list[dict[str, Any]]]:
+    """Wall time of the whole command, that of its folds all together, and what each fold says of itself."""
+    shutil.rmtree(run, ignore_errors=True)
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, "loso.workers=1"], check=True)
+    subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, f"run={run}", "loso.workers=1"], check=True)
     wall = time.perf_counter() - start
-    facts = [json.loads(path.read_text()) for path in sorted((folder / "run/folds").glob("*/fold.json"))]
-    assert len(facts) == sum(SUBJECTS.values())
-    return {
-        "wall": wall,
-        "folds": json.loads((folder / "run/environment.json").read_text())["seconds"],
-        "fold": statistics.median(fact["seconds"] for fact in facts),
-        "fit": statistics.median(fact["training_seconds"] for fact in facts),
-    }
+    facts = [json.loads(path.read_text()) for path in sorted((run / "folds").glob("*/fold.json"))]
+    assert len(facts) == folds, f"{len(facts)} of {folds} folds"
+    return wall, json.loads((run / "environment.json").read_text())["seconds"], facts
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the numbers there too")
-    parser.add_argument("--folder", type=Path, default=Path("data/engine_overhead"), help="for data, store and run")
-    parser.add_argument("--epochs", type=int, default=2, help="of each fold; the overhead hardly depends on them")
-    options = parser.parse_args()
-    folder = options.folder.absolute()
-    draw(folder / "composite")
-    overrides = ["+experiment=megc2018", f"data.root={folder}/composite", f"data.store={folder}/stores"]
-    overrides += ["protocol.strict=false", "data.faces.method=none", f"trainer.max_epochs={options.epochs}"]
-    overrides.append(f"run={folder}/run")
-    subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, "task=prepare"], check=True)
-    plain = plain_seconds(overrides)
-    measured = engine(overrides, folder)
-    folds = sum(SUBJECTS.values())
-    training = statistics.median(plain)
-    rows = {
-        "plain training loop, per fold": training,
-        f"  its spread ({min(plain):.2f} to {max(plain):.2f})": max(plain) - min(plain),
-        "engine, folds of the run, per fold": measured["folds"] / folds,
-        "engine, whole command, per fold": measured["wall"] / folds,
-        "a fold's own process: all it does": measured["fold"],
-        "a fold's own process: Trainer.fit": measured["fit"],
-        f"overhead per fold, whole command (goal {GOAL_S})": measured["wall"] / folds - training,
-    }
-    facts = {**environment(), "cpu_affinity": str(len(os.sched_getaffinity(0)))}
-    print(f"\n{folds} folds, {options.epochs} epochs each, fdp_tiny, one fold at a time, one thread")
-    for name, seconds in rows.items():
-        print(f"{name:58s} {seconds:8.2f} s")
-    print(", ".join(f"{key} {facts[key]}" for key in ("processor", "cores", "torch", "lightning", "git_revision")))
-    if options.json:
-        write_atomic(options.json, json.dumps({"seconds": rows, "plain": plain, "environment": facts}, indent=1) + "\n")
+    options = options_of(__doc__, repeats=1)
+    subjects = QUICK_SUBJECTS if options.quick else SUBJECTS
+    epochs = 1 if options.quick else EPOCHS
+    n = sum(subjects.values())
+    places = range(0, n, -(-n // PLAIN_FOLDS))
+    title = f"{n} folds, {epochs} epochs each, fdp_tiny, one fold at a time, one thread; seconds per fold"
+    row = Row("engine_overhead", title)
+    with contextlib.ExitStack() as kept:
+        folder = Path("data/engine_overhead").absolute()
+        if options.quick:
+            folder = Path(kept.enter_context(TemporaryDirectory()))
+        draw(folder / "composite", subjects)
+        overrides = ["+experiment=megc2018", f"data.root={folder}/composite", f"data.store={folder}/stores"]
+        overrides += ["protocol.strict=false", "data.faces.method=none", f"trainer.max_epochs={epochs}"]
+        subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, "task=prepare"], check=True)
+        plain, runs = [], []
+        for _ in range(1 if options.quick else options.repeats):
+            plain += plain_seconds(overrides, places[::2])
+            runs.append(engine(overrides, folder / "run", n))
+            plain += plain_seconds(overrides, places[1::2])
+    own = [fold for _, _, facts in runs for fold in facts]
+    row.measurements = [
+        Measurement("plain training loop", plain),
+        Measurement("engine, whole command", [wall / n for wall, _, _ in runs]),
+        Measurement("engine, its folds alone", [folds / n for _, folds, _ in runs]),
+        Measurement("a fold's own process: all it does", [fold["seconds"] for fold in own]),
+        Measurement("a fold's own process: Trainer.fit", [fold["training_seconds"] for fold in own]),
+    ]
+    overhead = row.measurements[1].median - statistics.median(plain)
+    row.goals = [Goal("overhead per fold, whole command", overhead, GOAL_S, at_least=False, unit="s")]
+    finish(row, options)
 
 
 if __name__ == "__main__":
