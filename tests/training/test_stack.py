@@ -160,16 +160,17 @@ def test_networks_can_be_left_out_and_a_saved_state_goes_on_as_the_training_woul
     numbers = [0, 1, 2]
     stack, drawing = Stack([make_module(n) for n in numbers], STEPS, CLIPPING), generators(numbers)
     stack.step(stacked_batch(numbers, 0), drawing)
-    stack.step(stacked_batch(numbers, 1), drawing)
     states, position = [stack.state(n) for n in (2, 0)], [drawing[n].get_state() for n in (2, 0)]
     stack.keep([2, 0])
-    stack.step(stacked_batch([2, 0], 2), [drawing[2], drawing[0]])
+    for step in (1, 2):
+        stack.step(stacked_batch([2, 0], step), [drawing[2], drawing[0]])
     again = Stack([make_module(5), make_module(6)], STEPS, CLIPPING)
     again.load(states)
     anew = [torch.Generator(), torch.Generator()]
     for generator, state in zip(anew, position, strict=True):
         generator.set_state(state)
-    again.step(stacked_batch([2, 0], 2), anew)
+    for step in (1, 2):
+        again.step(stacked_batch([2, 0], step), anew)
     for index, number in enumerate((2, 0)):
         module, _, averaged = alone(number)
         for one in (stack, again):

@@ -92,6 +92,8 @@ class _Training:
         trainers = [fold.parts.trainer for fold in folds]
         self._precision = trainers[0].precision_plugin
         self._device = torch.device(trainers[0].strategy.root_device)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
         for fold in folds:
             self._precision.convert_module(fold.parts.module).to(self._device)
         self._batches = StackedBatches(
