@@ -74,7 +74,7 @@ def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float
         clips = data_of(plan, config, derived_seed(config.seed, split.name))
         module = module_of(plan, config, clips).train()
         steps = len(clips.train_dataloader()) * config.trainer.max_epochs
-        built = module.optimizer_settings.build(module.model, steps, compute.fused_optimizer)
+        built = module.optimizer_settings.build(module.model, steps, fused=compute.fused_optimizer)
         optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
         start = time.perf_counter()
         for _ in range(config.trainer.max_epochs):

@@ -75,7 +75,7 @@ def run(steps: Steps) -> dict[str, Any]:
     network, objective = network.to(device, kind), objective.to(device, kind)
     compute.prepare(network)
     optimizer_settings: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
-    optimizer = optimizer_settings.build(network, STEPS, compute.fused_optimizer)["optimizer"]
+    optimizer = optimizer_settings.build(network, STEPS, fused=compute.fused_optimizer)["optimizer"]
     draw = torch.Generator().manual_seed(1)
     frames = torch.rand(steps.clips, 8, 1, 64, 64, generator=draw)
     frames = (frames + steps.noise * torch.randn(frames.shape, generator=draw)).to(device, kind)

@@ -6,10 +6,10 @@ from subprocess import CompletedProcess
 
 import pytest
 import torch
-from timm.layers import DropPath
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.models.dropout import DropPath
 from fdp_lightning.models.fdp import FDP
 from fdp_lightning.models.released import from_released, scrambled, to_released
 from fdp_lightning.tasks.convert import convert
@@ -98,7 +98,7 @@ def test_scrambled_time_puts_eight_neighbours_of_one_frame_on_the_time_axis() ->
 
 def test_drop_path_rises_evenly_over_the_twenty_blocks(make_model: MakeModel) -> None:
     blocks = make_model("model=fdp_released").backbone.blocks
-    rates = [next(m.drop_prob for m in block.modules() if isinstance(m, DropPath)) for block in blocks]
+    rates = [next(m.p for m in block.modules() if isinstance(m, DropPath)) for block in blocks]
     torch.testing.assert_close(torch.tensor(rates), torch.linspace(0, 0.1, 20))
 
 

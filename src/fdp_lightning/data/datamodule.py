@@ -126,6 +126,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         """The fixed frames of all clips as they are stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
         return self._clips
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether an item is the stored clip and no more: the same in every epoch, and in another set that has it."""
+        return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
+
     def normalise_by_itself(self) -> None:
         """From now on items are centred by the mean of these clips, and divided by what is then their maximum.
 
@@ -223,9 +228,14 @@ class FoldDataModule(L.LightningDataModule):
         """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
+        return DataLoader(
+            self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank), num_workers=self.workers
+        )
+
+    def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
+        """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
         self.train_set.epoch = epoch
-        batches = EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
-        return DataLoader(self.train_set, batch_sampler=batches, num_workers=self.workers)
+        return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions."""

@@ -2,10 +2,10 @@
 
 import torch
 from jaxtyping import Float
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fdp_lightning.models.dropout import DropPath
 from fdp_lightning.models.feed_forward import FeedForward
 from fdp_lightning.models.local_aggregator import MultiHeadConvAttention
 from fdp_lightning.models.patch_embed import PatchEmbed

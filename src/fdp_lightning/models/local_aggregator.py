@@ -1,9 +1,9 @@
 """The local relational aggregator (LRA), FDP's convolutional block (P: arXiv 2509.06015; lineage Next-ViT's NCB)."""
 
 from jaxtyping import Float
-from timm.layers import DropPath
 from torch import Tensor, nn
 
+from fdp_lightning.models.dropout import DropPath
 from fdp_lightning.models.feed_forward import FeedForward
 from fdp_lightning.models.patch_embed import PatchEmbed
 from fdp_lightning.models.small_maps import Conv3x3

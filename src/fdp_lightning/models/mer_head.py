@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fdp_lightning.models.dropout import Dropout
+
 
 class MERHead(nn.Module):
     """Batch norm, 1×1 convolution to few channels, then one linear layer over all places (O).
@@ -25,7 +27,7 @@ class MERHead(nn.Module):
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
         )
-        self.classify = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(hidden * places, classes))
+        self.classify = nn.Sequential(nn.Flatten(), Dropout(dropout), nn.Linear(hidden * places, classes))
 
     def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Logits of the classes."""
@@ -62,7 +64,7 @@ class PooledMERHead(nn.Module):
         self.norm = nn.BatchNorm2d(in_channels) if normalised else nn.Identity()
         self.pool = nn.Sequential(nn.MaxPool2d(3), nn.Flatten())
         self.hidden = nn.Linear(in_channels * side**2, hidden)
-        self.act = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(dropout))
+        self.act = nn.Sequential(nn.ReLU(inplace=True), Dropout(dropout))
         self.classify = nn.Linear(hidden, classes)
 
     def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:

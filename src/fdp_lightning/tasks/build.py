@@ -81,6 +81,7 @@ def check_options(config: DictConfig) -> str:
         A line on what one step sees on which devices.
     """
     from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
+    from fdp_lightning.tasks.stack_check import try_stack
     from fdp_lightning.tasks.train_fold import check_trainer
     from fdp_lightning.training.compute import Compute
     from fdp_lightning.training.optimizer import OptimizerSettings
@@ -106,6 +107,8 @@ def check_options(config: DictConfig) -> str:
         optimizer.groups(model)
     except ValueError as error:
         raise UserError(f"{error} (in model.optimizer)") from error
+    if config.loso.engine == "stacked":
+        try_stack(config)
     return str(effective_batch(config, optimizer))
 
 

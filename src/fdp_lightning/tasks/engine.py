@@ -31,6 +31,8 @@ from fdp_lightning.tasks.loggers import WANDB_IMPORTS, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
 from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
+from fdp_lightning.tasks.stack_check import check_engine
+from fdp_lightning.tasks.stack_pool import StackPool, stacks_of
 
 log = logging.getLogger("fdp_lightning")
 
@@ -65,6 +67,7 @@ def open_run(config: DictConfig, folder: Path | None = None) -> Run:
         LeakError: a fold would train on what it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
+    check_engine(config, launched=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
     folder = folder or run_folder(config)
     if not (folder / POOLED[-1]).is_file():
@@ -140,6 +143,10 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
         free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
         workers = max(1, free // ranks)
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
+    if config.loso.engine == "stacked":
+        stacks = stacks_of(todo, workers, config.loso.stack)
+        with fold_display(todo) as display:
+            return StackPool(min(workers, len(stacks)), gpus, display.epoch, display.end).run(stacks)
     with fold_display(todo) as display:
         return FoldPool(min(workers, len(todo)), Here(ranks), gpus, display.epoch, display.end).run(todo)
 

@@ -3,7 +3,8 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,21 @@ def run_fold(plan: FoldPlan, on_epoch: Callable[[int], None] = lambda done: None
     if not rank.first:
         train_fold(plan, None, on_epoch, rank)
         return
+    with being_made(plan) as (partial, facts):
+        facts.update(train_fold(plan, partial, on_epoch, rank))
+
+
+@contextmanager
+def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder to write a fold into and the facts to add to fold.json; it is sealed and in place when all went well.
+
+    Args:
+        plan: of the fold.
+    """
     start = time.monotonic()
     with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
-        training = train_fold(plan, partial, on_epoch, rank)
+        training: dict[str, Any] = {}
+        yield partial, training
         seal(
             partial,
             {

@@ -94,7 +94,7 @@ def log_file(plan: FoldPlan, number: int = 0) -> Path:
     return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
-class _Tell(logging.Handler):
+class Tell(logging.Handler):
     """Sends warnings to the process that shows them."""
 
     def __init__(self, news: Connection) -> None:
@@ -109,7 +109,7 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
     """What the process runs: its output goes to a log file, its epochs and warnings to the parent."""
     end_with_parent()
     if news is not None:
-        log.addHandler(_Tell(news))
+        log.addHandler(Tell(news))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; the processes of a fold meet by themselves
     path = log_file(plan, rank.number)

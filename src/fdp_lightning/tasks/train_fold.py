@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,49 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         Facts for fold.json: seconds of training, epochs, the epoch resumed from, and the clips of a step by device.
     """
     config = OmegaConf.create(plan.config)
+    set_up(config, rank)
+    with warnings.catch_warnings():
+        quiet()
+        parts = parts_of(plan, config, folder, on_epoch, rank)
+        resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
+        for remark in remarks:
+            log.warning("fold %s: %s", plan.fold.name, remark)
+        start = time.monotonic()
+        try:
+            parts.trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+        except BaseException:
+            close_loggers(parts.trainer.loggers, success=False)
+            raise
+        seconds = time.monotonic() - start
+        predict_and_write(plan, folder, parts)
+    resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
+    facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
+    return {**facts, "step": parts.step}
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """What a fold is trained with.
+
+    Attributes:
+        seed: of the fold.
+        data: of the fold.
+        module: the network, its losses and its optimizer.
+        recorder: of the epochs.
+        trainer: that has these callbacks and the fold's loggers.
+        step: the clips of a step by device, for fold.json.
+    """
+
+    seed: int
+    data: FoldDataModule
+    module: FDPModule
+    recorder: Recorder
+    trainer: L.Trainer
+    step: dict[str, int | float | bool | str]
+
+
+def set_up(config: DictConfig, rank: Rank) -> None:
+    """Threads and determinism of this process."""
     torch.set_num_threads(config.loso.cpu_threads)
     if rank.of > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
@@ -62,43 +106,40 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
     cv2.setNumThreads(0)
     compute: Compute = settings(Compute, config.compute)
     compute.set_process(on_gpu=config.trainer.accelerator in GPUS)
-    with warnings.catch_warnings():
-        _quiet()
-        seed = derived_seed(config.seed, plan.fold.name)
-        L.seed_everything(seed, verbose=False)
-        data = data_of(plan, config, seed)
-        module = module_of(plan, config, data)
-        recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
-        trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
-        batch = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
-        for logger in trainer.loggers:
-            logger.log_hyperparams({"devices": batch})
-        resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
-        for remark in remarks:
-            log.warning("fold %s: %s", plan.fold.name, remark)
-        start = time.monotonic()
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-        except BaseException:
-            close_loggers(trainer.loggers, success=False)
-            raise
-        seconds = time.monotonic() - start
-        # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
-        # Lightning writes while training holds the raw ones.
-        place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
-        trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
-        batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
-        outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
-        if folder is not None:
-            outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
-            recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
-            training_clips = clips_of(data.train_set.all_clips())
-            mean_image = module.objective.cpu().true_dynamic_image(training_clips).mean(dim=0)[0]
-            write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
-            close_loggers(trainer.loggers)
-    resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
-    facts = {"training_seconds": round(seconds, 2), "epochs": len(recorder.curves), "resumed_from_epoch": resumed}
-    return {**facts, "step": batch}
+
+
+def parts_of(
+    plan: FoldPlan, config: DictConfig, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank
+) -> FoldParts:
+    """Put a fold together; the arguments are those of `train_fold`. All generators are seeded for it."""
+    seed = derived_seed(config.seed, plan.fold.name)
+    L.seed_everything(seed, verbose=False)
+    data = data_of(plan, config, seed)
+    module = module_of(plan, config, data)
+    recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
+    trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
+    step = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+    for logger in trainer.loggers:
+        logger.log_hyperparams({"devices": step})
+    return FoldParts(seed, data, module, recorder, trainer, step)
+
+
+def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> None:
+    """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold."""
+    trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
+    # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
+    # Lightning writes while training holds the raw ones.
+    place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
+    trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+    batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
+    outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
+    if folder is not None:
+        outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
+        recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
+        training_clips = clips_of(data.train_set.all_clips())
+        mean_image = module.objective.cpu().true_dynamic_image(training_clips).mean(dim=0)[0]
+        write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
+        close_loggers(trainer.loggers)
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
@@ -172,7 +213,7 @@ def check_trainer(config: DictConfig) -> None:
         UserError: what Lightning says of an option that it does not know or cannot follow.
     """
     with warnings.catch_warnings():
-        _quiet()
+        quiet()
         gpu = 0 if config.trainer.accelerator in GPUS else None
         try:
             _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
@@ -215,7 +256,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
     )
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Lightning's start-up lines and advice would repeat for every fold."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -135,7 +135,8 @@ class FDPModule(L.LightningModule):
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
         # A fused step takes the scale off the gradients itself, and Lightning then has none to clip.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return self.optimizer_settings.build(self.model, int(steps), self.compute.fused_optimizer and not scaled)
+        fused = self.compute.fused_optimizer and not scaled
+        return self.optimizer_settings.build(self.model, int(steps), fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain data alone, so that `torch.load(weights_only=True)` reads the checkpoint."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _SCHEDULES = ("constant", "cosine")
@@ -73,8 +73,13 @@ class OptimizerSettings:
         factor = (clips / self.lr_reference_batch) ** _LR_SCALINGS[self.lr_scaling]
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
-    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+    def groups(self, model: nn.Module, stacked: Mapping[str, Tensor] | None = None) -> list[dict[str, Any]]:
         """Parameter groups, one for each pair of learning rate and weight decay.
+
+        Args:
+            model: the network.
+            stacked: by the names of the network's parameters, those of several such networks, to optimise instead; the
+                rules still follow the network's own.
 
         Raises:
             ValueError: a rule's part is not in the network.
@@ -86,18 +91,27 @@ class OptimizerSettings:
             raise ValueError(
                 f"unknown part {', '.join(unknown)} in optimizer.rules; allowed are {top}, and parts of them"
             )
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in model.named_parameters():
             holding = [part for part in rules if name.startswith(f"{part}.")]
             factors: Mapping[str, float] = rules[max(holding, key=len)] if holding else {}
             decay = self.weight_decay if parameter.ndim > 1 or self.decay_all else 0.0
             key = (self.lr * factors.get("lr", 1.0), decay * factors.get("weight_decay", 1.0))
-            groups.setdefault(key, []).append(parameter)
+            groups.setdefault(key, []).append(parameter if stacked is None else stacked[name])
         return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
-    def build(self, model: nn.Module, steps: int, fused: bool = False) -> dict[str, Any]:
-        """Lightning's optimizer configuration for a training of `steps` steps; `fused`: one kernel for each of them."""
-        optimizer = _OPTIMIZERS[self.name](self.groups(model), lr=self.lr, fused=fused)
+    def build(
+        self, model: nn.Module, steps: int, stacked: Mapping[str, Tensor] | None = None, fused: bool = False
+    ) -> dict[str, Any]:
+        """Lightning's optimizer configuration.
+
+        Args:
+            model: the network.
+            steps: of the whole training.
+            stacked: as in `groups`.
+            fused: one kernel for each step.
+        """
+        optimizer = _OPTIMIZERS[self.name](self.groups(model, stacked), lr=self.lr, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -8,7 +8,7 @@ selections are read off the same training run:
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,11 @@ class Recorder(L.Callback):
         Their files began anew. W&B goes on in the same run, but lost what it had not written when it was killed (of a
         short fold all, if offline); the points that it has already it gets again, the same.
         """
-        for logger in trainer.loggers:
+        self.tell(trainer.loggers)
+
+    def tell(self, loggers: Iterable[Any]) -> None:
+        """Give these loggers all that was recorded so far."""
+        for logger in loggers:
             for row, step in zip(self.curves, self._steps, strict=True):
                 logger.log_metrics(_part(row, "train/", without=True), step=step)
                 # Lightning logs the means of an epoch at its last step, not behind it.
@@ -78,31 +82,49 @@ class Recorder(L.Callback):
         assert isinstance(pl_module, FDPModule)
         epoch = trainer.current_epoch + 1
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
-        for name, value in train.items():
-            if name.endswith("loss") and not math.isfinite(value):
-                raise DivergedError(
-                    f"the training diverged: {name} is {value} in epoch {epoch}; try a lower model.optimizer.lr"
-                )
+        check_finite(train, epoch)
         if trainer.global_rank != 0:
             return
-        row: dict[str, float] = {}
-        probabilities = {}
         with self._predicting_weights(trainer, pl_module):
-            for side, loader in self._loaders.items():
-                if (batches := loader()) is not None:
-                    probabilities[side], values = _evaluate(pl_module, batches, trainer.precision_plugin)
-                    row |= {f"{side}/{name}": value for name, value in values.items()}
-        self.curves.append({"epoch": epoch, **train, **row})
-        self._steps.append(trainer.global_step)
+            row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin)
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
+        self.announce(epoch)
+
+    def announce(self, epoch: int) -> None:
+        """Tell whoever shows the progress that so many epochs are done and recorded."""
+        self._on_epoch(epoch)
+
+    def record(
+        self, module: FDPModule, epoch: int, step: int, train: Mapping[str, float], precision: Precision
+    ) -> dict[str, float]:
+        """Evaluate an epoch and take it into curves and choice.
+
+        Args:
+            module: with the weights that would predict now.
+            epoch: how many are done.
+            step: how many are done.
+            train: the means of the epoch over the training clips.
+            precision: of the training.
+
+        Returns:
+            What the evaluation gave.
+        """
+        row: dict[str, float] = {}
+        probabilities = {}
+        for side, loader in self._loaders.items():
+            if (batches := loader()) is not None:
+                probabilities[side], values = _evaluate(module, batches, precision)
+                row |= {f"{side}/{name}": value for name, value in values.items()}
+        self.curves.append({"epoch": epoch, **train, **row})
+        self._steps.append(step)
         if self._is_better("oracle", [row["test/accuracy"]]):
             self.oracle = probabilities["test"]
         if "inner" in probabilities:
             self.aside["last"] = probabilities["inner"]
             if self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
                 self.inner, self.aside["inner"] = probabilities["test"], probabilities["inner"]
-        self._on_epoch(epoch)
+        return row
 
     def finish(self, last: np.ndarray, accuracy: float) -> None:
         """Take the final predictions into the choice: where arithmetic is not repeatable (GPU) they may be the best.
@@ -146,6 +168,15 @@ class Recorder(L.Callback):
         finally:
             for average in averages:
                 average.on_validation_epoch_end(trainer, module)
+
+
+def check_finite(train: Mapping[str, float], epoch: int) -> None:
+    """Raise DivergedError unless the means of all losses of an epoch are numbers."""
+    for name, value in train.items():
+        if name.endswith("loss") and not math.isfinite(value):
+            raise DivergedError(
+                f"the training diverged: {name} is {value} in epoch {epoch}; try a lower model.optimizer.lr"
+            )
 
 
 def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:

@@ -39,7 +39,7 @@ class ResumePoints(L.Callback):
         temporary = trainer.strategy.broadcast(self._folder / f"{secrets.token_hex(4)}.partial")
         trainer.save_checkpoint(temporary)  # all processes take part, the first one writes
         if trainer.is_global_zero:
-            _keep(temporary, f"{self._fingerprint}-epoch{trainer.current_epoch + 1:06}")
+            keep(temporary, f"{self._fingerprint}-epoch{trainer.current_epoch + 1:06}")
         self._saved_at = time.monotonic()
 
 
@@ -63,8 +63,13 @@ def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
     return None, remarks
 
 
-def _keep(temporary: Path, name: str) -> None:
-    """Give a checkpoint its name, on the disk, and drop the older ones."""
+def keep(temporary: Path, name: str) -> None:
+    """Give a checkpoint its name, on the disk, and drop the older ones.
+
+    Args:
+        temporary: the checkpoint, whole, in its folder.
+        name: `<fingerprint>-epoch<number>`.
+    """
     with temporary.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         os.fsync(stream.fileno())
