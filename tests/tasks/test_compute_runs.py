@@ -1,0 +1,43 @@
+"""A fold carried out in every way of conf/compute, through the command line's own path."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tasks.conftest import SMALL, fold_here
+
+Again = Callable[..., subprocess.CompletedProcess[str]]
+EXACT = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
+
+
+def curves_of(folder: Path, way: str, *overrides: str) -> pd.DataFrame:
+    places = [f"data.root={folder}/data/synthetic", f"data.store={folder}/stores", f"run={folder}/runs/{way}"]
+    plan = fold_here(*SMALL, *places, *EXACT, "fold=01", f"compute={way}", *overrides)
+    return pd.read_csv(plan.folder / "curves.csv")
+
+
+def test_every_way_learns_what_the_plain_one_learns(workplace: Path) -> None:
+    plain = curves_of(workplace, "plain")
+    for way in ("fast", "low_memory"):
+        np.testing.assert_allclose(curves_of(workplace, way), plain, rtol=1e-6, atol=1e-6, err_msg=way)
+
+
+@pytest.mark.slow  # a minute or two, nearly all of it torch's C++ compiler
+def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path, again: Again) -> None:
+    curves = []
+    for way in ("plain", "compiled"):  # in processes of their own: checked functions cannot be compiled
+        done = again(workplace, "task=fold", "fold=01", f"compute={way}", f"run=runs/{way}", *EXACT)
+        assert done.returncode == 0, done.stderr
+        curves.append(pd.read_csv(workplace / f"runs/{way}/folds/01/curves.csv"))
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5, atol=1e-6)
+
+
+def test_an_impossible_way_is_the_users_mistake(workplace: Path, again: Again) -> None:
+    done = again(workplace, "compute.compile=fast", "seed=5")
+    assert done.returncode == 2
+    assert "compile is 'fast'; allowed are null, default, reduce-overhead, max-autotune (in compute)" in done.stderr
+    assert "Traceback" not in done.stderr
