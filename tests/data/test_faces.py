@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch import MTCNN
 from skimage import data
 
-from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face
+from fdp_lightning.data.faces import TEMPLATE, _mtcnn, _one_thread, align, alignment, find_face
 from fdp_lightning.data.frames import FrameFile, read_image
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.sources import list_sources
@@ -67,6 +68,21 @@ def test_a_mirrored_face_has_its_landmarks_in_the_same_order(picture):
     left_eye, right_eye, _, left_mouth, right_mouth = find_face(np.ascontiguousarray(picture[:, ::-1])).landmarks
     assert left_eye[0] < right_eye[0]
     assert left_mouth[0] < right_mouth[0]
+
+
+def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture):
+    plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+    small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
+    scene = np.full((300, 500, 3), 90, np.uint8)
+    scene[:256, 230:486], scene[140 : 140 + len(small), 20 : 20 + small.shape[1]] = picture, small
+    counts = []
+    with _one_thread():
+        for image in (picture, small, scene, np.ascontiguousarray(data.astronaut()), NOISE):
+            expected, found = (detector.detect(image, landmarks=True) for detector in (plain, _mtcnn()))
+            for one, other in zip(expected, found, strict=True):
+                assert other is one is None or np.array_equal(one, other)
+            counts.append(0 if found[0] is None else len(found[0]))
+    assert max(counts) >= 2 and min(counts) == 0
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,31 @@ def _mtcnn() -> Any:
     # Imported and built by need, once per process: torch takes seconds, and most tasks find the store ready.
     from facenet_pytorch import MTCNN
 
-    return MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+    detector = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+    for network in (detector.rnet, detector.onet):
+        _pool_channels_last(network)
+    return detector
+
+
+def _pool_channels_last(network: Any) -> None:
+    """Let a network take its maxima channel by channel, where PyTorch has a vectorised way: the same maxima, sooner.
+
+    A third of a detection's time went there. Of the candidates of MTCNN's second and third network only: its first one
+    lays out its maps so anyway. What goes into the next convolution lies as before, so all values stay to the last bit.
+    """
+    import torch
+    from torch import nn
+
+    def before(_: nn.Module, given: tuple[torch.Tensor]) -> torch.Tensor:
+        return given[0].contiguous(memory_format=torch.channels_last)
+
+    def after(_: nn.Module, __: object, pooled: torch.Tensor) -> torch.Tensor:
+        return pooled.contiguous()
+
+    for layer in network.children():
+        if isinstance(layer, nn.MaxPool2d):
+            layer.register_forward_pre_hook(before)
+            layer.register_forward_hook(after)
 
 
 @contextmanager
