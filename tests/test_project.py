@@ -1,5 +1,6 @@
 """The project as a whole: requirements agree, the wheel works elsewhere, every experiment composes."""
 
+import copy
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 
 from fdp_lightning.config import CONF_DIR, configuration
 
@@ -55,7 +57,19 @@ def test_an_experiment_composes(path: Path) -> None:
     assert config.protocol.dataset == config.data.name
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["model.poolingg=mean"], ["task=nonsense"]])
+def test_composing_leaves_the_one_store_of_schemas_as_it_was() -> None:
+    configuration()
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    before = repr(store.repo)
+    configuration("+experiment=casme2_loso", "model.pooling=arp", "hydra/launcher=joblib", "seed=3", hydra=True)
+    assert repr(store.repo) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--cfg", "job"], ["model.poolingg=mean"], ["+experiment=synthetic_losso"], ["task=nonsense"]],
+)
 def test_quick_answers_come_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
     script = (
         "import sys; from fdp_lightning.__main__ import main\n"
