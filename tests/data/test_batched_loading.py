@@ -93,6 +93,7 @@ def test_the_loader_gives_the_batches_that_single_items_make(module, workers):
     data = module(augmentation=ClipAugmentation(), seed=7, workers=workers)
     loader = data.train_dataloader()
     plain = Plain(data.train_set)
+    assert not loader.pin_memory
     batches = [[plain[row] for row in rows] for rows in loader.batch_sampler]
     for batch, items in zip(loader, batches, strict=True):
         assert_same(batch, default_collate(items))

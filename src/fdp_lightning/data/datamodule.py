@@ -252,7 +252,9 @@ class FoldDataModule(L.LightningDataModule):
         return None if self.inner_set is None else self._loader(self.inner_set, batch_size=self.batch_size)
 
     def _loader(self, clips: ClipDataset, **batches: Any) -> DataLoader[dict[str, Tensor]]:
-        return DataLoader(clips, collate_fn=_as_it_is, num_workers=self.workers, **batches)
+        # Pinned memory is copied to a GPU while it computes; without a GPU to copy to there is nothing to gain.
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(clips, collate_fn=_as_it_is, num_workers=self.workers, pin_memory=pinned, **batches)
 
 
 def _as_it_is(batch: Any) -> Any:
