@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fdp_lightning.data import prepare_clip
 from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
-from fdp_lightning.data.store import parts
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import MANIFEST
 from fdp_lightning.data.store.parts import parts_of
@@ -54,13 +54,13 @@ def content(folder: Path) -> dict[str, bytes]:
 def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A list that grows by a clip's name whenever one is prepared from its images in this process."""
     prepared: list[str] = []
-    real = parts.prepare_clip
+    real = prepare_clip.prepare_clip
 
     def counting(clip: str, *arguments):
         prepared.append(clip)
         return real(clip, *arguments)
 
-    monkeypatch.setattr(parts, "prepare_clip", counting)
+    monkeypatch.setattr(prepare_clip, "prepare_clip", counting)
     return prepared
 
 

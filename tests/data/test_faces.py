@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch import MTCNN
 from skimage import data
 
-from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face
+from fdp_lightning.data.faces import TEMPLATE, _mtcnn, _one_thread, align, alignment, find_face, find_faces
 from fdp_lightning.data.frames import FrameFile, read_image
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.sources import list_sources
@@ -67,6 +68,45 @@ def test_a_mirrored_face_has_its_landmarks_in_the_same_order(picture):
     left_eye, right_eye, _, left_mouth, right_mouth = find_face(np.ascontiguousarray(picture[:, ::-1])).landmarks
     assert left_eye[0] < right_eye[0]
     assert left_mouth[0] < right_mouth[0]
+
+
+def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture, monkeypatch):
+    plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+    small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
+    scene = np.full((300, 500, 3), 90, np.uint8)
+    scene[:256, 230:486], scene[140 : 140 + len(small), 20 : 20 + small.shape[1]] = picture, small
+    counts = []
+    with _one_thread():
+        for image in (picture, small, scene, np.ascontiguousarray(data.astronaut()), NOISE):
+            expected, found = (detector.detect(image, landmarks=True) for detector in (plain, _mtcnn()))
+            for one, other in zip(expected, found, strict=True):
+                assert other is one is None or np.array_equal(one, other)
+            counts.append(0 if found[0] is None else len(found[0]))
+    assert max(counts) >= 2 and min(counts) == 0
+    ours = [find_face(image) for image in (picture, scene)]
+    monkeypatch.setattr("fdp_lightning.data.faces._mtcnn", lambda: plain)
+    for image, face in zip((picture, scene), ours, strict=True):
+        assert np.array_equal(find_face(image).landmarks, face.landmarks)
+
+
+def test_faces_found_together_are_those_found_one_by_one(picture):
+    scene = np.full((300, 500, 3), 90, np.uint8)
+    scene[:256, 230:486], scene[140:268, 20:148] = (
+        picture,
+        cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA),
+    )
+    images = [warp(picture, degrees, 1, shift)[0] for degrees, shift in ((0, (0, 0)), (9, (12, -7)), (-15, (3, 9)))]
+    images[1:1] = [scene, np.zeros((12, 300, 3), np.uint8), np.full_like(picture, 128), scene[:, ::-1].copy()]
+    expected, found = [find_face(image) for image in images], find_faces(images)
+    for one, other in zip(expected, found, strict=True):
+        if one is None or other is None:
+            assert one is other
+            continue
+        np.testing.assert_allclose(other.box, one.box, atol=1e-3)
+        np.testing.assert_allclose(other.landmarks, one.landmarks, atol=1e-3)
+        assert (other.count, other.confidence) == (one.count, pytest.approx(one.confidence, abs=1e-5))
+    assert [face and face.count for face in found] == [1, 2, None, None, 2, 1, 1]
+    assert find_faces([]) == []
 
 
 @pytest.mark.parametrize(

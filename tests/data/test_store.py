@@ -2,6 +2,7 @@
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from store_builds import SETTINGS, build, image, manifest, place_of
 
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.store.clip_store import FRAMES, INDEX, open_store
+from fdp_lightning.data.store.clip_store import FRAMES, INDEX, ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources
 
 
@@ -110,3 +111,21 @@ def test_30000_files_are_listed_and_named_in_a_second_or_two(tmp_path):
     start = time.process_time()
     assert place_of(tmp_path, pd.DataFrame(rows)).parent == tmp_path
     assert time.process_time() - start < 3
+
+
+def test_of_a_store_larger_than_memory_only_what_is_read_takes_any(tmp_path):
+    size = 64 * 64
+    last = 4 * 10**9 // size
+    clip = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
+    with (tmp_path / FRAMES).open("wb") as file:  # a hole of 4 GB, which takes no place on the disk
+        file.seek(last * size)
+        file.write(clip.tobytes())
+    index = pd.DataFrame({"start": [0, last], "length": [last, 5], "frame_numbers": [[1], [1, 2, 3, 4, 5]]})
+    store = ClipStore(tmp_path, index, (64, 64))
+    tracemalloc.start()
+    try:
+        assert np.array_equal(store.read(1, np.array([4, 0, 2])), clip[[4, 0, 2]])
+        assert not store.read(0, np.array([0, last // 2, last - 1])).any()
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()

@@ -1,7 +1,9 @@
 """The DataModule of one fold: training clips with augmentation, held-out clips as they are."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -71,6 +73,25 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return len(self._clips)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch of items, gathered from the arrays at once; each is what it would be alone."""
+        places = np.asarray(indices)
+        clips, numbers = self._clips[places], self.frame_numbers[places]
+        if self._draws or self.augmentation is not None:
+            made = [self._drawn(index) for index in indices]
+            clips, numbers = np.stack([frames for frames, _ in made]), np.stack([numbers for _, numbers in made])
+        return {
+            "frames": self._values(clips),
+            "frame_number": torch.from_numpy(numbers).float(),
+            "apex": torch.from_numpy(self._apexes[places]).float(),
+            "target": torch.from_numpy(self._targets[places]),
+            "index": torch.from_numpy(places),
+        }
+
+    def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """A clip's frames as sampled and augmented in this epoch, and their numbers."""
         # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
         stream = np.random.SeedSequence([self.seed, self.epoch, index])
         clip, numbers = self._clips[index], self.frame_numbers[index]
@@ -82,13 +103,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             clip, numbers = read_frames(self._store, row, places)
         if self.augmentation is not None:
             clip = self.augmentation(clip, int(stream.generate_state(1)[0]))
-        return {
-            "frames": self._values(clip),
-            "frame_number": torch.from_numpy(numbers).float(),
-            "apex": torch.tensor(self._apexes[index], dtype=torch.float32),
-            "target": torch.as_tensor(self._targets[index]),
-            "index": torch.tensor(index),
-        }
+        return clip, numbers
 
     def all_clips(self) -> dict[str, Tensor]:
         """All clips without augmentation, by their fixed frames, as one batch."""
@@ -116,7 +131,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def _values(self, frames: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(frames)
         coloured = self._clips.ndim == 5  # n t h w 3
-        values = (pixels.movedim(-1, -3) if coloured else pixels.unsqueeze(-3)).float().div_(255)
+        values = (pixels.movedim(-1, -3).contiguous() if coloured else pixels.unsqueeze(-3)).float().div_(255)
         if (self._mean, self._maximum) != (0.0, 1.0):
             values.sub_(self._mean).div_(self._maximum)
         return values
@@ -228,9 +243,7 @@ class FoldDataModule(L.LightningDataModule):
         """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
-        return DataLoader(
-            self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank), num_workers=self.workers
-        )
+        return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
 
     def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
         """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
@@ -239,10 +252,24 @@ class FoldDataModule(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions."""
-        return DataLoader(self.test_set, self.batch_size, num_workers=self.workers)
+        return self._loader(self.test_set, batch_size=self.batch_size)
 
     predict_dataloader = test_dataloader
 
     def inner_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
         """The clips of the subjects set aside to choose an epoch by; None without such subjects."""
-        return None if self.inner_set is None else DataLoader(self.inner_set, self.batch_size, num_workers=self.workers)
+        return None if self.inner_set is None else self._loader(self.inner_set, batch_size=self.batch_size)
+
+    def _loader(self, clips: ClipDataset, **batches: Any) -> DataLoader[dict[str, Tensor]]:
+        # Pinned memory is copied to a GPU while it computes; without a GPU to copy to there is nothing to gain.
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        # Within a process of the forkserver (a fold's) PyTorch would start workers by another forkserver, with all
+        # imports anew in every epoch. They touch neither the GPU nor any lock of ours: a fork is safe, and at once.
+        forked = {"multiprocessing_context": "fork"} if self.workers and sys.platform == "linux" else {}
+        options: dict[str, Any] = {"num_workers": self.workers, "pin_memory": pinned, **forked}
+        return DataLoader(clips, collate_fn=_as_it_is, **options, **batches)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """What `ClipDataset.__getitems__` gives is a batch already."""
+    return batch

@@ -5,15 +5,17 @@ Aligning each frame by its own landmarks adds jitter of the size of a micro-expr
 (`data.faces.per_frame=true` does the other, to reproduce the released code).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 from skimage.transform import SimilarityTransform
+
+from fdp_lightning.errors import UserError
 
 TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
 """Where both eyes, the nose and the corners of the mouth come to lie, (x, y) as fractions of the picture's side.
@@ -45,11 +47,37 @@ _LEAST_SIDE = 20
 
 
 @cache
-def _mtcnn() -> Any:
+def _mtcnn(device: str = "cpu") -> Any:
     # Imported and built by need, once per process: torch takes seconds, and most tasks find the store ready.
+    import torch
     from facenet_pytorch import MTCNN
 
-    return MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"data.faces.device={device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none")
+    detector = MTCNN(keep_all=True, select_largest=True, device=device).eval()
+    for network in (detector.rnet, detector.onet):
+        _pool_channels_last(network)
+    return detector
+
+
+def _pool_channels_last(network: Any) -> None:
+    """Let a network take its maxima channel by channel, where PyTorch has a vectorised way: the same maxima, sooner.
+
+    A third of a detection's time went there. What goes into the next convolution lies in memory as it did before: all
+    values stay to the last bit. Maps that lie channel by channel anyway are left alone.
+    """
+    import torch
+    from torch import nn
+
+    for layer in network.children():
+        if isinstance(layer, nn.MaxPool2d):
+
+            def pool(maps: torch.Tensor, plain: Any = layer.forward) -> torch.Tensor:
+                if not maps.is_contiguous():
+                    return plain(maps)  # type: ignore[no-any-return]
+                return plain(maps.contiguous(memory_format=torch.channels_last)).contiguous()  # type: ignore[no-any-return]
+
+            layer.forward = pool  # type: ignore[method-assign, assignment]
 
 
 @contextmanager
@@ -73,22 +101,53 @@ def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = 
         least_confidence: detections below it do not count.
         upright: read the landmarks once more on the face turned upright, see `read_landmarks`; False: as MTCNN does.
     """
-    if min(image.shape[:2]) < _LEAST_SIDE:
-        return None
-    with _one_thread():
-        boxes, confidences, landmarks = _mtcnn().detect(image, landmarks=True)
+    return find_faces([image], least_confidence, upright)[0]
+
+
+def find_faces(
+    images: Sequence[np.ndarray], least_confidence: float = 0.9, upright: bool = True, device: str = "cpu"
+) -> list[Face | None]:
+    """The largest face of each picture; those of one size go through MTCNN's networks together.
+
+    Sums over a batch are taken in another order than over a picture alone, and on another device in yet another: what
+    is found differs from `find_face` in the last bits, and now and then by a hundredth of a pixel, where one of these
+    bits decides which pixels MTCNN cuts out.
+
+    Args:
+        images: RGB, uint8, each (h, w, 3).
+        least_confidence: as in `find_face`.
+        upright: likewise.
+        device: 'cpu' or 'cuda'.
+    """
+    found: list[Face | None] = [None] * len(images)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, image in enumerate(images):
+        if min(image.shape[:2]) >= _LEAST_SIDE:
+            alike.setdefault(image.shape, []).append(place)
+    for places in alike.values():
+        with _one_thread():
+            detected = _mtcnn(device).detect(np.stack([images[place] for place in places]), landmarks=True)
+        for place, boxes, confidences, landmarks in zip(places, *detected, strict=True):
+            largest = _largest(boxes, confidences, landmarks, least_confidence)
+            if largest is not None and upright:
+                largest = replace(largest, landmarks=read_landmarks(images[place], largest.landmarks, device))
+            found[place] = largest
+    return found
+
+
+def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
+    """The largest of the faces that MTCNN is sure enough of."""
     if boxes is None:
         return None
     # facenet-pytorch may return arrays of dtype object.
     boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
-    sure = np.flatnonzero(confidences.astype(np.float64) >= least_confidence)
+    sure = np.flatnonzero(confidences.astype(np.float64) >= least)
     if sure.size == 0:
         return None
     areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
     largest = sure[int(np.argmax(areas))]
     left, top, right, bottom = (float(edge) for edge in boxes[largest])
-    points = read_landmarks(image, landmarks[largest]) if upright else landmarks[largest]
-    return Face((left, top, right, bottom), points, float(confidences[largest]), int(sure.size))
+    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), int(sure.size))
 
 
 _READER_SIDE = 48
@@ -104,7 +163,7 @@ _MIRRORED = [1, 0, 2, 4, 3]
 """The order of the landmarks in a mirrored face."""
 
 
-def read_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Landmarks read anew by MTCNN's last network on the face turned upright at one size, and on its mirror image.
 
     MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
@@ -113,6 +172,7 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Args:
         image: RGB, uint8, shape (h, w, 3).
         landmarks: as detected, shape (5, 2).
+        device: 'cpu' or 'cuda'.
 
     Returns:
         Shape (5, 2), (x, y); the detected ones where a face is so odd that the two disagree.
@@ -126,8 +186,8 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
         with _one_thread(), torch.no_grad():
             # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
-            read = _mtcnn().onet((torch.from_numpy(both) - 127.5) / 128)[1].numpy().astype(np.float64)
-        straight, mirrored = read.reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
+            read = _mtcnn(device).onet((torch.from_numpy(both).to(device) - 127.5) / 128)[1].cpu().numpy()
+        straight, mirrored = read.astype(np.float64).reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
         mirrored = np.stack([_READER_SIDE - 1 - mirrored[:, 0], mirrored[:, 1]], axis=1)[_MIRRORED]
         back = cv2.invertAffineTransform(matrix)
         points = (straight + mirrored) / 2 @ back[:, :2].T + back[:, 2]

@@ -1,6 +1,9 @@
 """One clip from image files to aligned frames: the unit of work of a store build."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from fdp_lightning.errors import UserError
 METHODS = ("mtcnn", "official_crops", "box", "none")
 DETECTED = ("mtcnn", "box")
 COLOURS = ("grey", "rgb")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class FaceSettings:
             the whole of the face crops that come with a dataset. A whole picture that is not square is stretched to
             one: nothing of it is lost, and the crops are nearly square.
         colour: 'grey' or 'rgb'.
+        batch: pictures that MTCNN takes at once: the first frames of so many clips, or of one clip with `per_frame`.
+            With more than one a face depends, by up to a hundredth of a pixel, on what it came together with: the
+            store of a build that was cut off may differ so. On two cores it saves a sixth of a detection.
+        device: of MTCNN, 'cpu' or 'cuda'; a store says so where it is not the CPU.
     """
 
     size: int = 64
@@ -40,6 +48,8 @@ class FaceSettings:
     per_frame: bool = False
     method: str = "mtcnn"
     colour: str = "grey"
+    batch: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         _require("size", self.size, int, 8, 1024)
@@ -47,16 +57,26 @@ class FaceSettings:
         _require("least_confidence", self.least_confidence, int | float, 0, 1)
         if not isinstance(self.per_frame, bool):
             raise UserError(f"data.faces.per_frame is {self.per_frame!r}; expected true or false")
-        for name, value, allowed in (("method", self.method, METHODS), ("colour", self.colour, COLOURS)):
+        _require("batch", self.batch, int, 1, 256)
+        choices = (("method", self.method, METHODS), ("colour", self.colour, COLOURS), ("device", self.device, DEVICES))
+        for name, value, allowed in choices:
             if value not in allowed:
                 raise UserError(f"data.faces.{name} is {value!r}; expected one of {', '.join(allowed)}")
         if self.method not in DETECTED:
-            for name, without in (("per_frame", False), ("margin", 0)):
+            for name, without in (("per_frame", False), ("margin", 0), ("batch", 1), ("device", "cpu")):
                 if getattr(self, name) != without:
                     raise UserError(
                         f"data.faces.{name} is {getattr(self, name)!r}, but data.faces.method={self.method} looks for "
                         f"no face; expected {str(without).lower()}, or one of the methods {', '.join(DETECTED)}"
                     )
+
+    def facts(self) -> dict[str, Any]:
+        """What stores are told apart by: all settings, but those of detection only where they are not the usual ones.
+
+        Stores of versions that did not know them keep their names.
+        """
+        usual = {"batch": 1, "device": "cpu"}
+        return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -87,7 +107,25 @@ class PreparedClip:
     problems: list[Problem] = field(default_factory=list)
 
 
-def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> PreparedClip:
+def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
+    """`prepare_clip` of each, with MTCNN on the first frames of `settings.batch` clips at once.
+
+    Args:
+        clips: names and frames, onset first.
+        settings: of the faces.
+    """
+    together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
+    for begin in range(0, len(clips), settings.batch):
+        some = clips[begin : begin + settings.batch]
+        images = [_first_image(files) if together else None for _, files in some]
+        found = iter(_find_faces([image for image in images if image is not None], settings))
+        for (clip, files), image in zip(some, images, strict=True):
+            yield prepare_clip(clip, files, settings, () if image is None else [next(found)])
+
+
+def prepare_clip(
+    clip: str, files: list[FrameFile], settings: FaceSettings, first: Sequence[faces.Face | None] = ()
+) -> PreparedClip:
     """Decode, find the face on the first frame, and align every frame by that one transform.
 
     The first frame is the onset, unless that cannot be read.
@@ -100,6 +138,7 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
         clip: the clip's name in messages.
         files: its frames, onset first.
         settings: of the faces.
+        first: what MTCNN found on its first frames; on those beyond it is still to look.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared)
@@ -111,7 +150,7 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
         boxes: dict[int, tuple[float, ...]] = {0: (0.0, 0.0, float(width), float(height))}
         matrices = {0: faces.stretch(boxes[0], settings.size)}
     else:
-        found = _find(images, settings, prepared)
+        found = _find(images, settings, prepared, first)
         if not found:
             where = Path(used[0].path).parent
             prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face in any frame of {where}"))
@@ -131,18 +170,27 @@ def prepare_clip(clip: str, files: list[FrameFile], settings: FaceSettings) -> P
     return prepared
 
 
-def _find(images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip) -> dict[int, faces.Face]:
-    """Place of the frame → its face: of the first frame that has one, or of all; counts the calls of MTCNN."""
+def _find(
+    images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip, first: Sequence[faces.Face | None]
+) -> dict[int, faces.Face]:
+    """Place of the frame → its face: of the first frame that has one, or of all; counts the pictures searched."""
     found: dict[int, faces.Face] = {}
-    for place, image in enumerate(images):
+    later = images[len(first) :]
+    # One by one where the first face ends the search: a batch would look at frames for nothing.
+    size = settings.batch if settings.per_frame else 1
+    searched = (face for at in range(0, len(later), size) for face in _find_faces(later[at : at + size], settings))
+    for place, face in enumerate(chain(first, searched)):
         prepared.detections += 1
-        # Frame by frame as the released code does it, with the landmarks as they are detected.
-        face = faces.find_face(image, settings.least_confidence, upright=not settings.per_frame)
         if face is not None:
             found[place] = face
             if not settings.per_frame:
                 break
     return found
+
+
+def _find_faces(images: list[np.ndarray], settings: FaceSettings) -> list[faces.Face | None]:
+    # Frame by frame as the released code does it, with the landmarks as they are detected.
+    return faces.find_faces(images, settings.least_confidence, upright=not settings.per_frame, device=settings.device)
 
 
 def _matrix(face: faces.Face, settings: FaceSettings) -> np.ndarray:
@@ -186,3 +234,11 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
         images.append(image)
         used.append(file)
     return images, used
+
+
+def _first_image(files: list[FrameFile]) -> np.ndarray | None:
+    """The first one that can be read."""
+    for file in files:
+        with suppress(UnreadableImageError):
+            return read_image(file.path)
+    return None

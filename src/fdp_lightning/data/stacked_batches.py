@@ -5,7 +5,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from fdp_lightning.data.datamodule import FoldDataModule
 
@@ -91,5 +90,4 @@ class StackedBatches:
 
 
 def _made(data: FoldDataModule, rows: Sequence[int]) -> Batch:
-    batch: Batch = default_collate([data.train_set[row] for row in rows])
-    return batch
+    return data.train_set.__getitems__(rows)

@@ -97,8 +97,10 @@ def _prepare_missing(
         missing = [source for source in missing if not _copied(old, parts, source)]
     done = len(sources) - len(missing)
     progress(done, len(sources))
-    for _ in _each(partial(_prepare, parts, folder), missing, workers):
-        done += 1
+    size = parts.settings.batch
+    groups = [missing[first : first + size] for first in range(0, len(missing), size)]
+    for prepared in _each(partial(_prepare, parts, folder), groups, workers):
+        done += prepared
         progress(done, len(sources))
 
 
@@ -109,19 +111,20 @@ def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
     return prepared is not None
 
 
-def _prepare(parts: Parts, folder: Path, source: ClipSource) -> None:
+def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
     if not _is_whole(folder):  # another process may be done with it
-        parts.prepare(source)
+        parts.prepare(sources)
+    return len(sources)
 
 
-def _each(work: Callable[[ClipSource], None], sources: list[ClipSource], workers: int) -> Iterator[None]:
-    """Do the work on each source, in turn or in parallel, and yield after each."""
-    if workers <= 1 or len(sources) <= 1:
-        yield from map(work, sources)
+def _each(work: Callable[[list[ClipSource]], int], groups: list[list[ClipSource]], workers: int) -> Iterator[int]:
+    """Do the work on each group, in turn or in parallel, and yield the number of its clips after each."""
+    if workers <= 1 or len(groups) <= 1:
+        yield from map(work, groups)
         return
-    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=forkserver(), initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=forkserver(), initializer=_begin_worker) as pool:
         try:
-            yield from pool.map(work, sources)
+            yield from pool.map(work, groups)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -166,7 +169,7 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
         (place / INDEX).write_bytes(index)
         facts = {
             "format": FORMAT,
-            "settings": {"faces": asdict(parts.settings), "policy": policy},
+            "settings": {"faces": parts.settings.facts(), "policy": policy},
             "clips": len(records),
             "frames": start,
             "frame_shape": frame_shape,

@@ -78,7 +78,7 @@ class ClipStore:
 
     def length(self, row: int) -> int:
         """Frames of a clip."""
-        return int(self.index["length"].iloc[row])
+        return int(self._lengths[row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
         """Some frames of a clip.
@@ -93,13 +93,26 @@ class ClipStore:
         Returns:
             uint8, shape (t, *frame_shape), a copy.
         """
-        offset, shape = int(self.index["start"].iloc[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
+        offset, shape = int(self._starts[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
         return np.array(window[positions])
 
     def frame_numbers(self, row: int) -> np.ndarray:
         """The dataset's own numbers of a clip's frames, shape (length,)."""
-        return np.asarray(self.index["frame_numbers"].iloc[row], dtype=np.int64)
+        return np.asarray(self._numbers[row], dtype=np.int64)
+
+    # As arrays: a fold asks for each of its clips, and pandas would take longer than the disk.
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return self.index["start"].to_numpy()
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        return self.index["length"].to_numpy()
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        return self.index["frame_numbers"].to_numpy()
 
 
 def _keys(clips: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def _count(clips: list[str], what: str, most: int = 5) -> list[str]:
 
 def _plain(settings: FaceSettings) -> Any:
     """Settings as a manifest holds them (JSON has no tuples)."""
-    return json.loads(json.dumps(asdict(settings)))
+    return json.loads(json.dumps(settings.facts()))
 
 
 class Donors:

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, prepare_clip
+from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, prepare_clips
 from fdp_lightning.data.problems import Problem
 from fdp_lightning.data.store.clip_store import FORMAT
 from fdp_lightning.data.store.sources import ClipSource
@@ -73,11 +74,12 @@ class Parts:
                 if not left:
                     raise
 
-    def prepare(self, source: ClipSource) -> None:
-        """Prepare and keep a clip, unless another process did meanwhile."""
-        if self.read(source) is not None:
-            return
-        self.write(source, prepare_clip(source.clip, source.files, self.settings))
+    def prepare(self, sources: Sequence[ClipSource]) -> None:
+        """Prepare and keep clips, but those that another process did meanwhile."""
+        missing = [source for source in sources if self.read(source) is None]
+        each = prepare_clips([(source.clip, source.files) for source in missing], self.settings)
+        for source, prepared in zip(missing, each, strict=True):
+            self.write(source, prepared)
 
     def remove(self) -> None:
         """Remove this folder, and those of the same dataset that nobody has written to for a day.
@@ -97,7 +99,7 @@ class Parts:
 
 def parts_of(store: Path, settings: FaceSettings) -> Parts:
     """Where the parts of a store (from `store_folder`) lie."""
-    digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings)], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([FORMAT, settings.facts()], sort_keys=True).encode()).hexdigest()
     return Parts(store.with_name(f".{store.name.rsplit('-', 1)[0]}-{digest[:12]}{_SUFFIX}"), settings)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -77,6 +77,6 @@ def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str
 
     Names, sizes and times of the image files stand for their content.
     """
-    what = [FORMAT, asdict(settings), policy, whole_fingerprint(sources)]
+    what = [FORMAT, settings.facts(), policy, whole_fingerprint(sources)]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     return stores / f"{dataset}-{digest.hexdigest()[:12]}"
