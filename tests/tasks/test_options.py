@@ -135,6 +135,13 @@ def test_no_option_of_the_model_is_forgotten() -> None:
 def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
     data = configuration().data
     there = {f"{part}.{key}" for part in ("faces", "sampling") for key in data[part]}
-    # per_frame does not go with every method, and has tests of its own. The others are numbers.
-    elsewhere = {"faces.per_frame", "faces.size", "faces.margin", "faces.least_confidence"}
+    # per_frame, batch and device do not go with every method, and have tests of their own. The others are numbers.
+    elsewhere = {
+        "faces.per_frame",
+        "faces.batch",
+        "faces.device",
+        "faces.size",
+        "faces.margin",
+        "faces.least_confidence",
+    }
     assert there - set(DATA) == elsewhere
