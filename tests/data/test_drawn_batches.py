@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.augment import ClipAugmentation
@@ -137,7 +138,10 @@ def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured, 
     assert everything.shape == (10, 8, 3, 32, 32)
     assert data.statistics.mean == pytest.approx(everything.mean().item(), abs=1e-5)
     assert data.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
-    assert next(iter(data.train_dataloader()))["frames"].shape == (4, 8, 3, 32, 32)
+    frames = next(iter(data.train_dataloader()))["frames"]
+    assert frames.shape == (4, 8, 3, 32, 32)
+    # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
+    assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
 
 
 def test_blends_and_frames_at_random_are_read_in_colour_too(coloured, clips):

@@ -131,7 +131,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def _values(self, frames: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(frames)
         coloured = self._clips.ndim == 5  # n t h w 3
-        values = (pixels.movedim(-1, -3).contiguous() if coloured else pixels.unsqueeze(-3)).float().div_(255)
+        values = (pixels.movedim(-1, -3) if coloured else pixels.unsqueeze(-3)).float().div_(255)
         if (self._mean, self._maximum) != (0.0, 1.0):
             values.sub_(self._mean).div_(self._maximum)
         return values
