@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from fdp_lightning.data.frames import UnreadableImageError, frames_between, list_frames, read_image
 
@@ -108,6 +109,24 @@ def test_pictures_in_folders_of_odd_names_are_found_and_decoded(tmp_path, name):
 def test_pictures_are_decoded_to_rgb_exactly(tmp_path, suffix):
     (tmp_path / f"1{suffix}").write_bytes(encode(suffix))
     assert np.array_equal(read_image(tmp_path / f"1{suffix}"), PICTURE[..., ::-1])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options",
+    [{"quality": q, "subsampling": s} for q in (40, 75, 98) for s in ("4:4:4", "4:2:2", "4:2:0")]
+    + [{"progressive": True}, {"optimize": True}, {"keep_rgb": True}, {"turned": 3}, {"turned": 6}],
+    ids=str,
+)
+def test_a_jpeg_decoded_in_one_pass_is_the_picture_that_opencv_decodes(tmp_path, options, mode):
+    turned = Image.Exif()
+    options = dict(options)
+    if orientation := options.pop("turned", None):
+        turned[0x0112] = orientation
+    photograph = Image.fromarray(data.astronaut()[:203, 60:361]).convert(mode)
+    photograph.save(tmp_path / "1.jpg", exif=turned, **options)
+    content = np.frombuffer((tmp_path / "1.jpg").read_bytes(), np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / "1.jpg"), cv2.imdecode(content, cv2.IMREAD_COLOR_RGB))
 
 
 def test_grey_pictures_and_sixteen_bits_become_three_channels_of_eight(tmp_path):

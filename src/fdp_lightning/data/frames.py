@@ -96,6 +96,8 @@ def read_image(path: Path) -> np.ndarray:
     # OpenCV fills what is missing or damaged in a JPEG with grey, or shifts what follows, and returns it as a picture.
     if _is_truncated_jpeg(data):
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
+    if (picture := _flawless_jpeg(data)) is not None:
+        return picture
     if damage := _jpeg_damage(data):
         raise UnreadableImageError(f"{path} is damaged ({damage})")
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -111,11 +113,24 @@ def unreadable(state: os.stat_result, path: Path) -> str:
     return "" if state.st_size else f"{path} is empty (0 bytes)"
 
 
+def _flawless_jpeg(data: bytes) -> np.ndarray | None:
+    """The picture of a JPEG that libjpeg has nothing to complain of, the same as OpenCV's; None: look closer.
+
+    One pass decodes it and finds damage. Of a picture with Exif data OpenCV knows which way up it is.
+    """
+    if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
+        return None
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
+    except ValueError:
+        return None
+
+
 def _jpeg_damage(data: bytes) -> str:
     """What libjpeg complains of in a JPEG, '' if nothing.
 
-    A look at an eighth of the size in grey decodes every bit of the file, for less than half the time of the picture.
-    Of damage that leaves a valid code (a single bit, more often than not) nobody can know.
+    A look at an eighth of the size in grey decodes every bit of the file. Of damage that leaves a valid code (a single
+    bit, more often than not) nobody can know.
     """
     if not data.startswith(_START_OF_IMAGE):
         return ""
