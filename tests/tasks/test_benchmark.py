@@ -76,7 +76,9 @@ def test_rows_run_each_by_itself_and_a_crash_costs_its_own_alone(
         benchmark.benchmark(config)
     assert "no figure" in (out / "a_crash.txt").read_text()
     rows = json.loads((out / "benchmark.json").read_text())
-    assert [(row["row"], row["facts"]) for row in rows] == [("b_row", {"a": 1}), ("c_row", {"a": 1})]
+    assert [(row["row"], row["facts"]["a"]) for row in rows] == [("b_row", 1), ("c_row", 1)]
+    assert all(row["title"].endswith("mean nothing)") for row in rows)
+    assert rows[0]["facts"]["peak of the row's own process, MB"] > 10
     assert "| b_row | faster | 1 × | ≥ 2 × | NOT MET |" in (out / "benchmark.md").read_text()
     assert "NOT MET" in capsys.readouterr().out
     config = configuration(f"benchmark.output={out}", "benchmark.rows=[c_row]")

@@ -56,7 +56,8 @@ def benchmark(config: DictConfig) -> None:
     write_atomic(folder / "benchmark.json", json.dumps(results, indent=1) + "\n")
     lines = [(result["row"], *_goal(goal).cells()) for result in results for goal in result["goals"]]
     write_atomic(folder / "benchmark.md", _markdown(lines))
-    table = Table(*_HEADINGS, title="What the rows show", title_justify="left")
+    quick = " (quick: the figures mean nothing)" if config.benchmark.quick else ""
+    table = Table(*_HEADINGS, title=f"What the rows show{quick}", title_justify="left")
     for line in lines:
         table.add_row(*line)
     screen = console()

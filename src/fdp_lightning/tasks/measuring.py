@@ -22,6 +22,8 @@ from fdp_lightning.tasks.environment import environment
 
 Side = Callable[[], object]
 
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -203,8 +205,7 @@ def peak_mb() -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT / 1e6
 
 
 def options_of(description: str | None, repeats: int) -> argparse.Namespace:
@@ -218,6 +219,11 @@ def options_of(description: str | None, repeats: int) -> argparse.Namespace:
 
 def finish(row: Row, options: argparse.Namespace) -> None:
     """Print the row, and write it where it was asked for."""
+    if options.quick:
+        row.title += " (--quick: its figures mean nothing)"
+    row.facts["peak of the row's own process, MB"] = round(peak_mb())
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT / 1e6
+    row.facts["peak of the largest process it started, MB"] = round(started)
     print(row)
     if options.json:
         write_atomic(options.json, json.dumps(row.to_json(), indent=1) + "\n")

@@ -109,4 +109,4 @@ def free_memory(way: str) -> None:
         library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     else:
-        library.mallopt(_M_MMAP_THRESHOLD, 2**20)
+        library.mallopt(_M_MMAP_THRESHOLD, 2**17)

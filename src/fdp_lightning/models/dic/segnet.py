@@ -85,4 +85,4 @@ def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> F
     """
     b, c, h, w = maps.shape
     empty = maps.new_zeros(b, c, 4 * h * w)
-    return empty.scatter(2, places.flatten(2), maps.flatten(2)).view(b, c, 2 * h, 2 * w)
+    return empty.scatter_(2, places.flatten(2), maps.flatten(2)).view(b, c, 2 * h, 2 * w)
