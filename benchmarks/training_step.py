@@ -2,9 +2,9 @@
 
 85.3 M parameters, 36 clips of 8 grey frames of 64×64, Adam; smooth random pictures that drift. The plain side is
 `compute=plain`: a pass of the backbone per frame, float32, standard layout, eager. Each side runs in processes of its
-own, in turn, with the peak of what they held. Losses and gradients of fewer clips are compared at each of ten steps from
-the same weights: left to themselves, two trainings part soon, for Adam makes whole steps of last bits. Beside both stands
-how far plain is from plain whose frames differ by noise of 1e-7: what float32 leaves of this network's gradients.
+own, in turn, with the peak of what they held. Losses and gradients of fewer clips are compared at each of ten steps
+from the same weights: left to themselves, two trainings part soon, for Adam makes whole steps of last bits. Beside both
+stands how far plain is from plain on frames with noise of 1e-7: what float32 leaves of this network's gradients.
 
 With a GPU the sides run there, and the time of a whole LOSO on CASME II and SAMM at the released settings is computed
 from the step.
