@@ -121,7 +121,7 @@ class BenchmarkOptions:
     """What `task=benchmark` measures."""
 
     rows: list[str] | None = None
-    """Which of benchmarks/; null: all, about half an hour on two cores."""
+    """Which of benchmarks/; null: all, about three quarters of an hour on two cores."""
     output: str = "runs/benchmark"
     """The folder of benchmark.json, benchmark.md and of what each row says."""
     quick: bool = False

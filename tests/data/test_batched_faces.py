@@ -21,7 +21,7 @@ def pixels(folder) -> np.ndarray:
     return np.fromfile(folder / FRAMES, np.uint8).astype(int)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_batches_of_first_frames_give_the_same_faces(store_folder_path, store, casme2_clips, tmp_path, workers):
     counts: list[int] = []
     settings = FaceSettings(batch=4)

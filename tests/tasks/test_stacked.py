@@ -284,10 +284,12 @@ def test_a_model_that_torch_cannot_map_is_refused() -> None:
         ["model.objective.rank_loss=listmle", "model.objective.focal=2.0", "model.objective.rank_target=intensity"],
     ],
 )
+@pytest.mark.slow  # SegNet and backbones twice each
 def test_other_models_and_losses_can_be_stacked(overrides: list[str]) -> None:
     try_stack(configuration("+experiment=synthetic_loso", *overrides))
 
 
+@pytest.mark.slow  # two whole commands
 def test_a_run_by_stacks_skips_what_is_finished_and_is_pooled(
     workplace: Path, again: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
