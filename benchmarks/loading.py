@@ -149,7 +149,7 @@ def main() -> None:
     """Measure and print."""
     options = options_of(__doc__, repeats=9)
     repeats = 1 if options.quick else options.repeats
-    row = Row("loading", "an epoch of augmented clips, 8 × 64×64, batches of 36, and the training step on one")
+    row = Row("loading", "an epoch of augmented clips, 8 × 64×64, batches of 36, and the training step on one thread")
     with TemporaryDirectory(prefix="loading-") as folder:
         plan, config = plan_of(folder, options.quick, "fdp_tiny")
         clips, module = clips_and_network(plan, config)

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.build import check_options
 from tests.tasks.conftest import SMALL, fold_here
 
 Again = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,6 +37,13 @@ def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path, a
         assert done.returncode == 0, done.stderr
         curves.append(pd.read_csv(workplace / f"runs/{way}/folds/01/curves.csv"))
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
+    timm = ["model/backbone=timm", "model.backbone.name=resnet10t"]
+    check_options(configuration("+experiment=synthetic_loso", *timm))
+    with pytest.raises(UserError, match="TimmBackbone has no parts"):
+        check_options(configuration("+experiment=synthetic_loso", *timm, "compute.checkpointing=blocks"))
 
 
 def test_an_impossible_way_is_the_users_mistake(workplace: Path, again: Again) -> None:

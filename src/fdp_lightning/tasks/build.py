@@ -99,8 +99,13 @@ def check_options(config: DictConfig) -> str:
         raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
     check_trainer(config)
     _check_augmentation(config)
-    settings(Compute, config.compute)
+    compute: Compute = settings(Compute, config.compute)
     model = build_model(config, len(config.protocol.classes))
+    if compute.checkpointing and not hasattr(model.backbone, "checkpointing"):
+        raise UserError(
+            f"compute.checkpointing={compute.checkpointing}: {type(model.backbone).__name__} has no parts to compute "
+            "once more; expected compute.checkpointing=null, or one of our own backbones"
+        )
     build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     try:
