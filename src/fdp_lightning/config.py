@@ -117,6 +117,61 @@ class TuneOptions:
 
 
 @dataclass
+class FitOptions:
+    """What `task=fit` writes beside the model it trains on all subjects."""
+
+    licence: str | None = None
+    """Of the model file; null: for synthetic faces that of this project, else that the owners of the data decide."""
+
+
+@dataclass
+class ExportOptions:
+    """What `task=export` makes a model file of."""
+
+    checkpoint: str | None = None
+    """The folder of a finished fold, its checkpoint, or a model file."""
+    output: str | None = None
+    """null: beside the checkpoint."""
+    to: str = "model"
+    """model: safetensors and JSON, see src/fdp_lightning/tasks/inference/README.md; onnx: the network as ONNX."""
+    licence: str | None = None
+    """As of `fit`."""
+
+
+@dataclass
+class PredictOptions:
+    """What `task=predict` looks at, and with which model."""
+
+    input: str | None = None
+    """A video file, a folder of frames, or a folder of such; synthetic: a clip drawn for the occasion."""
+    checkpoint: str = "synthetic"
+    """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
+    output: str | None = None
+    """The folder of predict.json and the pictures; null: predictions/<name of the input>."""
+    mode: str = "auto"
+    """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
+    what is longer than `longest_clip`."""
+    longest_clip: float = 2.0
+    """Seconds."""
+    window: float = 0.5
+    """Of a scan, seconds: the length that is counted as the limit of a micro-expression."""
+    step: float = 0.25
+    """From window to window, seconds."""
+    fps: float | None = None
+    """Frames per second of folders of frames, which do not say it; a scan needs it."""
+
+
+@dataclass
+class DemoOptions:
+    """What `task=demo` serves, on 127.0.0.1 alone."""
+
+    checkpoint: str = "synthetic"
+    """As of `predict`."""
+    port: int = 8765
+    """0: any that is free."""
+
+
+@dataclass
 class BenchmarkOptions:
     """What `task=benchmark` measures."""
 
@@ -153,6 +208,10 @@ class Root:
     check_data: CheckDataOptions = field(default_factory=CheckDataOptions)
     compare: CompareOptions = field(default_factory=CompareOptions)
     tune: TuneOptions = field(default_factory=TuneOptions)
+    fit: FitOptions = field(default_factory=FitOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
+    predict: PredictOptions = field(default_factory=PredictOptions)
+    demo: DemoOptions = field(default_factory=DemoOptions)
     benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
 
 

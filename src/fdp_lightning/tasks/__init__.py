@@ -1,12 +1,30 @@
 """The task layer: the only room that composes the others."""
 
+from importlib import import_module
+from pathlib import Path
+
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.config import let_debug_speak_last
 from fdp_lightning.errors import UserError
 
-_TASKS = ("loso", "fold", "prepare", "check_data", "report", "compare", "convert", "tune", "benchmark")
+_TASKS = {
+    "loso": "loso.loso",
+    "fold": "loso.fold",
+    "tune": "tune.tune",
+    "fit": "fit.fit",
+    "prepare": "prepare.prepare",
+    "check_data": "check_data.check_data",
+    "report": "report.report",
+    "compare": "compare.compare_runs",
+    "predict": "predict.predict",
+    "demo": "demo.demo",
+    "export": "export.export",
+    "convert": "convert.convert",
+    "benchmark": "benchmark.benchmark",
+}
+"""Task → its module in this room, and the function there."""
 
 
 def run_task(config: DictConfig) -> str | None:
@@ -19,43 +37,9 @@ def run_task(config: DictConfig) -> str | None:
         raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
     _check_runs(config)
     let_debug_speak_last(config, HydraConfig.get().runtime.choices.get("debug"))
-    if config.task == "loso":
-        from fdp_lightning.tasks.loso import loso
-
-        return str(loso(config))
-    if config.task == "fold":
-        from fdp_lightning.tasks.loso import fold
-
-        return str(fold(config))
-    if config.task == "tune":
-        from fdp_lightning.tasks.tune import tune
-
-        return str(tune(config))
-    if config.task == "prepare":
-        from fdp_lightning.tasks.prepare import prepare
-
-        prepare(config)
-    elif config.task == "check_data":
-        from fdp_lightning.tasks.check_data import check_data
-
-        check_data(config)
-    elif config.task == "compare":
-        from fdp_lightning.tasks.compare import compare_runs
-
-        compare_runs(config)
-    elif config.task == "benchmark":
-        from fdp_lightning.tasks.benchmark import benchmark
-
-        benchmark(config)
-    elif config.task == "convert":
-        from fdp_lightning.tasks.convert import convert
-
-        convert(config)
-    else:
-        from fdp_lightning.tasks.report import report
-
-        report(config)
-    return None
+    module, function = _TASKS[config.task].split(".")
+    run = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)(config)
+    return str(run) if isinstance(run, Path) else None
 
 
 def _check_runs(config: DictConfig) -> None:

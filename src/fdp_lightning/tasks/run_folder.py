@@ -25,7 +25,7 @@ from fdp_lightning.files import sha256, write_atomic
 
 _NOT_IN_NAME = re.compile(
     r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|"
-    r"hydra[./].*|(report|compare|tune|benchmark)\..*|"
+    r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|engine|stack))$"
 )
 _PACKAGE = Path(__file__).resolve().parents[1]

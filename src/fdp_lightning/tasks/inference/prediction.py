@@ -1,0 +1,83 @@
+"""What a model says of a clip, and of the windows of a long video."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FaceUsed:
+    """The face that a clip is aligned by.
+
+    Attributes:
+        box: left, top, right, bottom, pixels of the picture as it is shown.
+        confidence: MTCNN's probability; None where no face was looked for and the box is the whole picture.
+        frame: number of the frame it was found on.
+        count: faces on that frame; this one is the largest.
+    """
+
+    box: tuple[float, float, float, float]
+    confidence: float | None
+    frame: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one clip.
+
+    Attributes:
+        name: of the clip.
+        label: its class; of a model of action units those above 0.5, joined by '+', '' for none.
+        probabilities: class → probability; of action units each for itself.
+        rank_scores: of each frame used, shape (t,); None of a model without a rank scorer.
+        frame_numbers: of the frames used, shape (t,): counted from 0 in a video, of a folder those of the files; between
+            two numbers for a blend of two frames.
+        seconds: of these frames since the first of the clip, shape (t,); None where the frame rate is unknown.
+        face: by which the clip is aligned.
+        transform: picture pixels → aligned pixels, shape (2, 3).
+        frames: aligned, as the network sees them but for its normalisation: uint8, shape (t, h, w) or (t, h, w, 3).
+        true_dynamic_image: of these frames, in 0..1, shape (h, w).
+        constructed_dynamic_image: by the model, in 0..1, shape (h, w).
+        length: frames of the clip.
+        timing: seconds of reading the footage, of finding the face, and of the network.
+        warnings: sentences on what makes this prediction worth less.
+    """
+
+    name: str
+    label: str
+    probabilities: dict[str, float]
+    rank_scores: np.ndarray | None
+    frame_numbers: np.ndarray
+    seconds: np.ndarray | None
+    face: FaceUsed
+    transform: np.ndarray
+    frames: np.ndarray
+    true_dynamic_image: np.ndarray
+    constructed_dynamic_image: np.ndarray
+    length: int
+    timing: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """All but the pictures, as plain data: an entry of predict.json."""
+        scores, seconds = self.rank_scores, self.seconds
+        return {
+            "clip": self.name,
+            "class": self.label,
+            "probabilities": self.probabilities,
+            "rank_scores": None if scores is None else scores.tolist(),
+            "frames_used": self.frame_numbers.tolist(),
+            "seconds": None if seconds is None else seconds.tolist(),
+            "length": self.length,
+            "face": {
+                "box": list(self.face.box),
+                "confidence": self.face.confidence,
+                "found_on_frame": self.face.frame,
+                "faces_there": self.face.count,
+            },
+            "transform": self.transform.tolist(),
+            "timing": self.timing,
+            "warnings": self.warnings,
+        }
