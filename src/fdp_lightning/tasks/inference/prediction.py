@@ -32,7 +32,7 @@ class Prediction:
         label: its class; of a model of action units those above 0.5, joined by '+', '' for none.
         probabilities: class → probability; of action units each for itself.
         rank_scores: of each frame used, shape (t,); None of a model without a rank scorer.
-        frame_numbers: of the frames used, shape (t,): counted from 0 in a video, of a folder those of the files; between
+        frame_numbers: of the frames used, (t,): counted from 0 in a video, of a folder those of its files; between
             two numbers for a blend of two frames.
         seconds: of these frames since the first of the clip, shape (t,); None where the frame rate is unknown.
         face: by which the clip is aligned.
