@@ -1,3 +1,25 @@
 """fdp_lightning: facial micro-expression recognition by fine-grained dynamic perception (FDP)."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fdp_lightning.tasks.inference.loaded_model import Model
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_model"]
+
+
+def load_model(path: Path | str = "synthetic", device: str = "cpu") -> "Model":
+    """A trained model, ready to look at footage: `load_model("model").predict("clip.mp4")`.
+
+    Args:
+        path: a model folder, a finished fold of a run, or its checkpoint; 'synthetic' is the model that comes along.
+        device: 'cpu' or 'cuda'.
+
+    Raises:
+        UserError: there is none, or it is damaged, edited, or of another version.
+    """
+    from fdp_lightning.tasks.inference.loaded_model import load_model  # torch: not before it is asked for
+
+    return load_model(path, device)

@@ -159,6 +159,8 @@ class PredictOptions:
     """From window to window, seconds."""
     fps: float | None = None
     """Frames per second of folders of frames, which do not say it; a scan needs it."""
+    device: str = "cpu"
+    """Of the network and of the face detector: cpu or cuda."""
 
 
 @dataclass

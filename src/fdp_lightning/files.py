@@ -2,12 +2,14 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: Path | str, content: str | bytes) -> None:
@@ -53,6 +55,13 @@ def sha256(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def checksummed(facts: Mapping[str, Any]) -> str:
+    """Facts as JSON text that is closed by a checksum of all of it, under the key `checksum`."""
+    body = json.dumps(facts, indent=1, allow_nan=False)
+    checksum = hashlib.sha256(body.encode()).hexdigest()
+    return json.dumps({**facts, "checksum": checksum}, indent=1, allow_nan=False) + "\n"
 
 
 @contextlib.contextmanager

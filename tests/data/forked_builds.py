@@ -62,7 +62,7 @@ def killed_while_writing() -> None:
 
 
 def killed_while_joining() -> None:
-    build.render_manifest = die
+    build.checksummed = die
     store_builds.build(PLACE / "joining", CLIPS)
 
 

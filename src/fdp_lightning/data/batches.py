@@ -1,8 +1,12 @@
-"""Which clips form which batch of an epoch: by seed and epoch alone, and shared out to any number of processes."""
+"""Batches of clips: which form which, by seed and epoch alone, and shared out to any number of processes; and pixels
+as the network takes them.
+"""
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 
@@ -34,3 +38,9 @@ class EpochBatches(Sampler[list[int]]):
         for step in range(len(self)):
             batch = order[step * self._size : (step + 1) * self._size]
             yield batch[self._rank :: self._ranks]
+
+
+def as_values(clips: np.ndarray) -> Tensor:
+    """Aligned frames, uint8, (b, t, h, w) or in colour (b, t, h, w, 3), as values of 0..1, (b, t, c, h, w)."""
+    pixels = torch.from_numpy(clips)
+    return (pixels.movedim(-1, -3) if clips.ndim == 5 else pixels.unsqueeze(-3)).float().div_(255)

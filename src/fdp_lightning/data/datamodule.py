@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fdp_lightning.data.apex import apex_numbers, apex_position
 from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.batches import EpochBatches
+from fdp_lightning.data.batches import EpochBatches, as_values
+from fdp_lightning.data.frames import blended
 from fdp_lightning.data.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold
@@ -128,10 +129,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         places = np.stack([np.zeros(n, np.int64), middle, np.full(n, t - 1)], axis=1)
         return self._clips[clips, places], self.frame_numbers[clips, places]
 
-    def _values(self, frames: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(frames)
-        coloured = self._clips.ndim == 5  # n t h w 3
-        values = (pixels.movedim(-1, -3) if coloured else pixels.unsqueeze(-3)).float().div_(255)
+    def _values(self, clips: np.ndarray) -> Tensor:
+        values = as_values(clips)
         if (self._mean, self._maximum) != (0.0, 1.0):
             values.sub_(self._mean).div_(self._maximum)
         return values
@@ -170,15 +169,8 @@ def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndar
         frame numbers, shape (t,), blended likewise.
     """
     numbers = store.frame_numbers(row)
-    if places.dtype.kind == "i":
-        return store.read(row, places), numbers[places]
-    before = np.floor(places).astype(np.int64)
-    after = np.minimum(before + 1, store.length(row) - 1)
-    share = places - before
-    first, second = store.read(row, before), store.read(row, after)
-    shares = share.reshape(-1, *[1] * (first.ndim - 1))
-    frames = (first * (1 - shares) + second * shares).round().astype(np.uint8)
-    return frames, numbers[before] * (1 - share) + numbers[after] * share
+    frames = blended(lambda whole: store.read(row, whole), places)
+    return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
 
 
 class FoldDataModule(L.LightningDataModule):

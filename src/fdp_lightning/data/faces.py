@@ -195,18 +195,19 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
     return points if moved < _MOST_MOVED * np.linalg.norm(landmarks[1] - landmarks[0]) else landmarks
 
 
-def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:
+def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
     """The similarity transform that brings landmarks to the template in the least-squares sense (Umeyama 1991).
 
     Args:
         landmarks: shape (5, 2), (x, y) pixels.
         size: side of the aligned picture, pixels.
         margin: extra border around the template, as a fraction of the side on each edge; negative crops closer.
+        template: of the landmarks, shape (5, 2), see `TEMPLATE`.
 
     Returns:
         Matrix, shape (2, 3): picture pixels → aligned pixels.
     """
-    target = (TEMPLATE + margin) / (1 + 2 * margin) * size
+    target = (template + margin) / (1 + 2 * margin) * size
     return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
 
 

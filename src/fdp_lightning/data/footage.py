@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from fdp_lightning.data.footage_folder import FrameFolder
 from fdp_lightning.data.footage_frame import Footage, Frame, folder_name
@@ -11,29 +12,12 @@ from fdp_lightning.data.frames import IMAGE_SUFFIXES, list_frames
 from fdp_lightning.data.problems import some
 from fdp_lightning.errors import UserError
 
-__all__ = ["VIDEO_SUFFIXES", "Footage", "Frame", "FrameFolder", "VideoFile", "footages"]
+__all__ = ["VIDEO_SUFFIXES", "Footage", "Frame", "FrameFolder", "VideoFile", "as_footage", "footages"]
 
-VIDEO_SUFFIXES = frozenset(
-    {
-        *(
-            ".mp4",
-            ".m4v",
-            ".mov",
-            ".qt",
-            ".3gp",
-            ".3g2",
-            ".f4v",
-            ".flv",
-            ".avi",
-            ".divx",
-            ".webm",
-            ".mkv",
-            ".wmv",
-            ".asf",
-        ),
-        *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif"),
-    }
-)
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
+    ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
+})  # fmt: skip
 """What counts as a video among the files of a folder; a file that is named itself may be called anything."""
 
 _WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
@@ -82,6 +66,29 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
     for (_, footage), name in zip(found, _unique(found), strict=True):
         footage.name = name
     return [footage for _, footage in found]
+
+
+def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: float | None = None) -> Footage:
+    """The one clip that this is.
+
+    Args:
+        source: a video file, a folder of frames, a file open for reading, or footage already.
+        name: of the clip; '': that of the file or folder.
+        fps: see `footages`.
+
+    Raises:
+        UserError: there is nothing there, or more than one clip.
+    """
+    if isinstance(source, Path | str):
+        clips = footages(Path(source), fps)
+        if len(clips) > 1:
+            names = some(clip.name for clip in clips)
+            raise UserError(f"{source} holds {len(clips)} clips ({names}), expected one; task=predict takes them all")
+        (footage,) = clips
+    else:
+        footage = cast(Footage, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name)
+    footage.name = folder_name(name) if name else footage.name
+    return footage
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:

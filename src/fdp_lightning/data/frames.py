@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise UnreadableImageError(f"{path} cannot be decoded as an image")
     return image
+
+
+def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
+    """Frames of a clip at positions that need not be whole: between two of the clip their blend by distance.
+
+    Args:
+        read: gives the frames at whole positions, uint8.
+        places: from `Sampling.positions`, shape (t,).
+
+    Returns:
+        uint8, shape (t, h, w) or (t, h, w, 3).
+    """
+    if places.dtype.kind == "i":
+        return read(places)
+    before, after = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
+    first, second = read(before), read(after)
+    share = (places - before).reshape(-1, *[1] * (first.ndim - 1))
+    return np.asarray((first * (1 - share) + second * share).round().astype(np.uint8))
 
 
 def unreadable(state: os.stat_result, path: Path) -> str:

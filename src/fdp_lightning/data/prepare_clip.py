@@ -157,7 +157,7 @@ def prepare_clip(
             return prepared
         prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
         boxes = {place: face.box for place, face in found.items()}
-        matrices = {place: _matrix(face, settings) for place, face in found.items()}
+        matrices = {place: transform_of(face, settings) for place, face in found.items()}
     nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
     prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
     prepared.frames = np.stack(
@@ -193,10 +193,11 @@ def _find_faces(images: list[np.ndarray], settings: FaceSettings) -> list[faces.
     return faces.find_faces(images, settings.least_confidence, upright=not settings.per_frame, device=settings.device)
 
 
-def _matrix(face: faces.Face, settings: FaceSettings) -> np.ndarray:
+def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray = faces.TEMPLATE) -> np.ndarray:
+    """The transform by which the settings align a face, see `faces.square` and `faces.alignment`, shape (2, 3)."""
     if settings.method == "box":
         return faces.square(face.box, settings.size, settings.margin)
-    return faces.alignment(face.landmarks, settings.size, settings.margin)
+    return faces.alignment(face.landmarks, settings.size, settings.margin, template)
 
 
 def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:

@@ -156,13 +156,18 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
 
 
 def image_uri(image: np.ndarray) -> str:
-    """Encode an image as a PNG data URI: grey, shape (h, w), or in colour, (h, w, 3); values in [0, 1], or uint8."""
+    """Encode an image as a PNG data URI; see `png`."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")
+
+
+def png(image: np.ndarray) -> bytes:
+    """Encode an image as PNG: grey, shape (h, w), or in colour, (h, w, 3); values in [0, 1], or uint8."""
     from PIL import Image
 
     pixels = image if image.dtype == np.uint8 else (255 * np.nan_to_num(image).clip(0, 1)).round().astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return stream.getvalue()
 
 
 def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Markup:

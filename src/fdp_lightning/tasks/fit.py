@@ -20,6 +20,9 @@ log = logging.getLogger("fdp_lightning")
 PLACE = "fit"
 """The folder of the training in the run folder, apart from the folds that are pooled."""
 
+MODEL = "model"
+"""The folder of the model file in the run folder."""
+
 _WRITING_LOCK = ".writing.lock"
 
 
@@ -46,12 +49,19 @@ def fit(config: DictConfig) -> None:
     if trained:
         _say_where_logged(config, home)
     with FileLock(run.folder / _WRITING_LOCK, mode=0o666):
-        _model_folder(plan)
+        _write_model(plan, config.fit.licence)
     log.info("done in %s", clock(time.monotonic() - start))
 
 
-def _model_folder(plan: FoldPlan) -> None:
-    """TO BE WIRED BY THE LEAD: write <run folder>/model from <fit>/folds/all/checkpoints/last.ckpt."""
+def _write_model(plan: FoldPlan, licence: str | None) -> None:
+    """The model folder, from the checkpoint: with the scores of the folds, if they have been run by now."""
+    from fdp_lightning.tasks.inference.model_file import write_model
+    from fdp_lightning.tasks.inference.sources import read_source
+
+    folder = plan.home / MODEL
+    facts, state = read_source(plan.folder, licence)
+    write_model(folder, facts, state)
+    print(f"model  {folder}")
 
 
 def _check(config: DictConfig) -> None:

@@ -113,7 +113,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     headline(config)
     remove_pooled(run)  # if pooling fails now, no old score must stand for the run
     plan = json.loads((run / EXPECTED).read_text())
-    return pool_frames(run, config, [read_fold(folder) for folder in _fold_folders(run)], plan)
+    return pool_frames(run, config, [read_fold(folder) for folder in fold_folders(run)], plan)
 
 
 def remove_pooled(run: Path) -> None:
@@ -176,7 +176,8 @@ def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | Non
     )
 
 
-def _fold_folders(run: Path) -> list[Path]:
+def fold_folders(run: Path) -> list[Path]:
+    """The folders of the folds that a run has, finished or damaged."""
     return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
 
 

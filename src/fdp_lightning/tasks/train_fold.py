@@ -174,6 +174,10 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
             "subjects": subjects_of(plan.fold, plan.clips),
             "mean": statistics.mean,
             "std": statistics.std,
+            "clips": len(data.train_set),
+            "class_counts": data.class_counts,
+            "fingerprint": plan.fingerprint,
+            "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
         },
         max_steps=_max_steps(config),
         compute=settings(Compute, config.compute),

@@ -15,13 +15,13 @@ import pandas as pd
 from fdp_lightning.data.clips import KEY, clip_id
 from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.problems import Problem
-from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST, render_manifest
+from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
 from fdp_lightning.data.store.disk_space import full_disk_explained
 from fdp_lightning.data.store.donors import Donors
 from fdp_lightning.data.store.parts import Parts, parts_of, to_row
 from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import atomic_folder
+from fdp_lightning.files import atomic_folder, checksummed
 from fdp_lightning.processes import end_with_parent, forkserver
 
 POLICIES = ("strict", "clip", "skip")
@@ -180,7 +180,7 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
             "sources": {source.clip: source.fingerprint for source in sources},
             "checksums": {FRAMES: whole.hexdigest(), INDEX: hashlib.sha256(index).hexdigest()},
         }
-        (place / MANIFEST).write_text(render_manifest(facts), encoding="utf-8")
+        (place / MANIFEST).write_text(checksummed(facts), encoding="utf-8")
 
 
 def _record(row: pd.Series, start: int, source: ClipSource, prepared: PreparedClip, checksum: str) -> dict[str, Any]:

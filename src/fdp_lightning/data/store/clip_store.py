@@ -9,7 +9,6 @@ files.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.files import sha256
+from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
 FORMAT = 2
@@ -120,12 +119,6 @@ def _keys(clips: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(zip(*(clips[name] for name in KEY[:-1]), onsets, strict=True))
 
 
-def render_manifest(facts: Mapping[str, Any]) -> str:
-    """A manifest as text, closed by a checksum of its own."""
-    body = json.dumps(facts, indent=1)
-    return json.dumps({**facts, "checksum": hashlib.sha256(body.encode()).hexdigest()}, indent=1) + "\n"
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """A store's manifest.
 
@@ -139,7 +132,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         facts.pop("checksum")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStoreError(f"{folder} is not a whole store ({MANIFEST}: {error})") from error
-    if render_manifest(facts) != text:
+    if checksummed(facts) != text:
         raise DamagedStoreError(f"{path} is not what was written (checksum differs)")
     return dict(facts)
 

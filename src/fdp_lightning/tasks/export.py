@@ -1,0 +1,39 @@
+"""`task=export`: a finished fold's model file, or a model as ONNX."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fdp_lightning.errors import UserError
+
+FORMS = ("model", "onnx")
+
+
+def export(config: DictConfig) -> None:
+    """Write `export.output` from `export.checkpoint`.
+
+    Raises:
+        UserError: of the options or the checkpoint.
+    """
+    options = config.export
+    if options.checkpoint is None:
+        raise UserError("export.checkpoint is missing: runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model")
+    if options.to not in FORMS:
+        raise UserError(f"export.to is '{options.to}'; expected one of {', '.join(FORMS)}")
+    from fdp_lightning.tasks.inference.loaded_model import Model
+    from fdp_lightning.tasks.inference.model_file import write_model
+    from fdp_lightning.tasks.inference.sources import read_source
+
+    facts, state = read_source(options.checkpoint, options.licence)
+    model = Model(facts, state, str(options.checkpoint))  # what cannot be built is no model to give away
+    source = Path(options.checkpoint)
+    beside = source.parents[1] if source.suffix == ".ckpt" and len(source.parents) > 1 else source
+    if options.to == "onnx":
+        from fdp_lightning.tasks.inference.onnx_file import write_onnx
+
+        place = Path(options.output or beside / "model.onnx")
+        write_onnx(place, model)
+    else:
+        place = Path(options.output or beside / "model")
+        write_model(place, facts, state)
+    print(f"{facts['name']}: {place}")

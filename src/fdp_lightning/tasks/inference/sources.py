@@ -1,0 +1,81 @@
+"""Where a model comes from: its own folder, a finished fold, or this package."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.inference.model_file import EXPECTED, FACTS, WEIGHTS, read_model
+from fdp_lightning.tasks.inference.provenance import facts_of, network_of
+from fdp_lightning.tasks.inference.scores import loso_scores
+from fdp_lightning.tasks.run_folder import sealed
+
+SHIPPED = Path(__file__).with_name("synthetic")
+"""The model that comes with this package, trained by `+experiment=synthetic_loso task=fit`."""
+
+_CHECKPOINT = Path("checkpoints/last.ckpt")
+
+
+def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and the network's tensors of a model, wherever it lies.
+
+    Args:
+        path: a model folder or a file in it, a finished fold, its checkpoint, or 'synthetic'.
+        licence: of the model; None: as its file says, of a checkpoint see `facts_of`.
+
+    Raises:
+        UserError: there is none, or it is damaged, edited, or of another version.
+    """
+    place = SHIPPED if str(path) == "synthetic" and not Path(path).exists() else Path(path)
+    if place.is_dir() and (place / _CHECKPOINT).is_file():
+        place = place / _CHECKPOINT
+    if place.name in (FACTS, WEIGHTS):
+        place = place.parent
+    if place.is_dir():
+        facts, state = read_model(place)
+        return {**facts, "licence": licence or facts["licence"]}, state
+    if not place.exists():
+        raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
+    checkpoint = read_checkpoint(place)
+    return facts_of(checkpoint, licence, scores_beside(place, checkpoint)[0]), network_of(checkpoint["state_dict"])
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """A fold's checkpoint, read without running pickled code; of a sealed fold its checksum is compared.
+
+    Raises:
+        UserError: it is not one, or it is not as it was written.
+    """
+    fold = path.parents[1] if len(path.parents) > 1 else path.parent
+    if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
+        sealed(fold)
+    try:
+        checkpoint: Any = torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch raises what pickle, zip and its own reader raise
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
+    made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
+    if not isinstance(made, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not say how it was made. {EXPECTED}")
+    if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
+        raise UserError(
+            f"{path} is of another version of fdp_lightning: it does not say its {', '.join(lacking)}. "
+            "Run its fold again"
+        )
+    return checkpoint  # type: ignore[no-any-return]
+
+
+def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The pooled scores of the run that a checkpoint lies in, if they are of its settings; else None, and why.
+
+    Args:
+        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit.
+        checkpoint: its content.
+    """
+    if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
+        return None, "the checkpoint does not lie in its run"
+    run = path.parents[3]
+    return loso_scores(run.parent if run.name == "fit" else run, checkpoint["fdp_lightning"]["fingerprint"])

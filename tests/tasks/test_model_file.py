@@ -1,0 +1,194 @@
+"""Model files: whole, portable, and read without executing anything that is in them."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fdp_lightning import load_model
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import checksummed
+from fdp_lightning.tasks.inference.loaded_model import Model
+from fdp_lightning.tasks.inference.model_file import FACTS, WEIGHTS, read_model, write_model
+from fdp_lightning.tasks.inference.sources import read_source
+from tests.tasks.conftest import run_of
+
+
+@pytest.fixture(scope="module")
+def fold(finished_workplace: Path) -> Path:
+    return run_of(finished_workplace) / "folds" / "02"
+
+
+@pytest.fixture
+def model(fold: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    write_model(folder, *read_source(fold))
+    return folder
+
+
+def outputs(model: Model) -> dict[str, np.ndarray]:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        output = model.network(torch.rand(2, 8, 1, 64, 64))
+    return {name: getattr(output, name).numpy() for name in ("logits", "scores", "dynamic_image")}
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit model.json as somebody would who knows its checksum."""
+    facts = json.loads((folder / FACTS).read_text())
+    facts.pop("checksum")
+    change(facts)
+    (folder / FACTS).write_text(checksummed(facts))
+
+
+def test_a_model_file_is_the_checkpoint_it_was_made_of(fold: Path, model: Path) -> None:
+    for expected in (load_model(fold), load_model(fold / "checkpoints/last.ckpt")):
+        for path in (model, model / WEIGHTS, model / FACTS):
+            for name, value in outputs(load_model(path)).items():
+                np.testing.assert_array_equal(value, outputs(expected)[name])
+
+
+def test_it_says_what_it_is_and_not_where_it_was_made(fold: Path, model: Path, finished_workplace: Path) -> None:
+    facts = json.loads((model / FACTS).read_text())
+    assert facts["synthetic"] is True
+    assert facts["licence"] == "Apache-2.0"
+    assert facts["classes"] == ["happiness", "disgust", "repression", "surprise", "others"]
+    training = facts["training"]
+    assert training["held_out"] == ["synthetic/02"]
+    assert training["subjects"] == ["synthetic/01", "synthetic/03"]
+    assert training["clips"] == 20
+    assert training["class_counts"] == dict.fromkeys(facts["classes"], 4)
+    assert (training["epochs"], training["seed"]) == (2, 0)
+    assert training["fingerprint"] == json.loads((fold / "fold.json").read_text())["fingerprint"]
+    assert facts["input"]["frames"] == 8
+    assert np.shape(facts["alignment"]["template"]) == (5, 2)
+    assert facts["weights"]["sha256"] == hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest()
+    for text in (FACTS, "README.md"):
+        assert str(finished_workplace) not in (model / text).read_text()
+        assert str(Path.home()) not in (model / text).read_text()
+
+
+def test_damage_is_named_and_never_read(model: Path) -> None:
+    weights = (model / WEIGHTS).read_bytes()
+    (model / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"model\.safetensors is not what was written"):
+        load_model(model)
+    (model / WEIGHTS).write_bytes(weights)
+    text = (model / FACTS).read_text()
+    (model / FACTS).write_text(text.replace('"surprise"', '"surprize"'))
+    with pytest.raises(UserError, match=r"model\.json is not what was written"):
+        load_model(model)
+    for content in ("", "{", "[]", '{"format": 1}', "[" * 100_000, "\x00"):
+        (model / FACTS).write_text(content)
+        with pytest.raises(UserError, match=r"model\.json"):
+            load_model(model)
+    (model / FACTS).write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"model\.json"):
+        load_model(model)
+    (model / FACTS).write_text(text)
+    load_model(model)
+    (model / WEIGHTS).unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("form", [0, 2, "1", None])
+def test_another_version_is_refused_by_name(model: Path, form: object) -> None:
+    rewrite(model, lambda facts: facts.update(format=form))
+    with pytest.raises(UserError, match=r"is of format .*reads format 1"):
+        load_model(model)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "fdp_lightning.models.fdp.torch.load",
+        "fdp_lightning.models.fdp.Any",
+        "fdp_lightning.models.fdp.nn.Linear",
+        "fdp_lightning.tasks.build.build",
+        "fdp_lightning.models.no_such.Thing",
+        "fdp_lightning.models.fdp.no.Such",
+        "fdp_lightning.models.timm_backbone._create",
+        ["os.system"],
+    ],
+)
+def test_only_classes_of_ours_are_built(model: Path, target: object) -> None:
+    rewrite(model, lambda facts: facts["configuration"]["model"]["scorer"].update(_target_=target))
+    with pytest.raises(UserError, match="only classes of fdp_lightning"):
+        load_model(model)
+
+
+def test_nothing_is_fetched_read_or_looked_up(model: Path) -> None:
+    network = "configuration", "model"
+    timm = {"_target_": "fdp_lightning.models.timm_backbone.TimmBackbone", "name": "resnet18", "image_size": 64}
+    timm["options"] = {"checkpoint_path": "/etc/passwd"}
+    whole = json.loads((model / FACTS).read_text())[network[0]][network[1]]
+    rewrite(model, lambda facts: facts["configuration"]["model"].update(backbone=timm))
+    with pytest.raises(UserError, match=r"asks timm for files \(checkpoint_path\)"):
+        load_model(model)
+    rewrite(model, lambda facts: facts["configuration"]["model"].update({**whole, "pooling": "${oc.env:HOME}"}))
+    with pytest.raises(UserError, match="interpolation"):
+        load_model(model)
+    backbone = {**whole["backbone"], "pretrained": "/no/such/weights"}
+    rewrite(model, lambda facts: facts["configuration"]["model"].update({**whole, "backbone": backbone}))
+    load_model(model)  # the start weights are in the model, and are asked for no more
+
+
+def test_what_does_not_fit_together_is_no_model(model: Path) -> None:
+    rewrite(model, lambda facts: facts["classes"].append("sixth"))
+    with pytest.raises(UserError, match=r"no model that this version .* can build"):
+        load_model(model)
+    rewrite(model, lambda facts: facts["classes"].pop())
+    rewrite(model, lambda facts: facts["alignment"].update(template=[[0, 0]]))
+    with pytest.raises(UserError, match=r"no model that this version .* can build"):
+        load_model(model)
+    rewrite(model, lambda facts: facts.pop("alignment"))
+    with pytest.raises(UserError, match="lacks or misstates: alignment"):
+        load_model(model)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"fdp_lightning": Bomb(), "state_dict": {}}, "evil.ckpt")
+    Path("evil.pkl").write_bytes(pickle.dumps(Bomb()))
+    for name in ("evil.ckpt", "evil.pkl"):
+        with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+            load_model(name)
+    assert not Path("exploded").exists()
+
+
+def test_other_files_are_no_models(tmp_path: Path, workplace: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        load_model(tmp_path / "none")
+    with pytest.raises(UserError, match=r"model\.json is missing"):
+        load_model(tmp_path)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="does not say how it was made"):
+        load_model(tmp_path / "other.ckpt")
+    torch.save({"state_dict": {}, "fdp_lightning": {"config": {}}}, tmp_path / "old.ckpt")
+    with pytest.raises(UserError, match="another version"):
+        load_model(tmp_path / "old.ckpt")
+    checkpoint = run_of(workplace) / "folds/02/checkpoints/last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
+    for path in (checkpoint, checkpoint.parents[1]):
+        with pytest.raises(UserError, match="checksum differs"):
+            load_model(path)
+
+
+def test_a_model_file_survives_being_read_and_written(model: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    write_model(again, *read_model(model))
+    assert (again / FACTS).read_bytes() == (model / FACTS).read_bytes()
+    assert (again / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()

@@ -1,0 +1,273 @@
+"""A trained model on footage: the same as on the clips of a dataset, whatever the footage is kept in."""
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from scipy.stats import kendalltau
+
+from fdp_lightning import load_model
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.footage import Frame, FrameFolder, VideoFile
+from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.inference.clip import places_in_time, read_clip
+from fdp_lightning.tasks.inference.loaded_model import Model
+from fdp_lightning.tasks.inference.prediction import Prediction
+from fdp_lightning.tasks.inference.sources import SHIPPED
+from tests.tasks.conftest import fold_here, run_of
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The model that comes along."""
+    return load_model()
+
+
+def differences(one: Prediction, other: Prediction) -> float:
+    return max(abs(one.probabilities[name] - other.probabilities[name]) for name in one.probabilities)
+
+
+def test_a_clip_is_predicted_as_the_training_path_does(finished_workplace: Path) -> None:
+    fold = run_of(finished_workplace) / "folds" / "02"
+    model = load_model(fold)
+    (root,) = (finished_workplace / "data" / "synthetic").iterdir()
+    clips = CASME2(root).clips()
+    outputs = np.load(fold / "outputs.npz")
+    with (fold / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["selection"] == "last"]
+    assert len(rows) == 10
+    for i, row in enumerate(rows):
+        clip = clips[(clips["subject"] == "02") & (clips["clip"] == row["clip"])].iloc[0]
+        prediction = model.predict(clip["folder"])
+        assert prediction.label == row["prediction"]
+        for name, value in prediction.probabilities.items():
+            assert value == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
+        assert list(prediction.frame_numbers) == list(outputs["frames"][i])
+        np.testing.assert_allclose(prediction.rank_scores, outputs["rank_scores"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.constructed_dynamic_image, outputs["dynamic_image"][i], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["data.faces.per_frame=true", "data.faces.colour=rgb"],
+        ["data.faces.method=box", "data.sampling.frames=14", "data.sampling.short=interpolate"],
+        ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=signed"],
+        ["data=synthetic", "protocol=synthetic_au", "data.faces.margin=0.1"],
+    ],
+)
+def test_so_it_is_with_other_options(finished_workplace: Path, tmp_path: Path, options: list[str]) -> None:
+    of_run = OmegaConf.load(run_of(finished_workplace) / "config.yaml")
+    generate = [f"data.generate.{name}={of_run.data.generate[name]}" for name in SIZES]
+    place = [f"data.root={finished_workplace}/data/synthetic", f"data.store={tmp_path}/stores", f"run={tmp_path}/run"]
+    fold = ["fold=02", "trainer.max_epochs=1", "data.batch_size=10", "protocol.strict=false"]
+    plan = fold_here(*options, *generate, *place, *fold)
+    model = load_model(plan.folder)
+    outputs = np.load(plan.folder / "outputs.npz")
+    with (plan.folder / "predictions.csv").open() as file:
+        rows = {row["clip"]: row for row in csv.DictReader(file) if row["selection"] == "last"}
+    for i, row in plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True).iterrows():
+        prediction = model.predict(row["folder"])
+        assert prediction.label == rows[row["clip"]]["prediction"]
+        for name, value in prediction.probabilities.items():
+            assert value == pytest.approx(float(rows[row["clip"]][f"prob_{name}"]), abs=1e-5)
+        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.frame_numbers, outputs["frames"][i], atol=1e-9)
+
+
+SIZES = ("subjects", "clips_per_emotion", "min_frames", "max_frames", "height", "width")
+
+
+@pytest.mark.parametrize("emotion", ["happiness", "surprise", "others"])
+def test_a_video_and_its_frames_give_the_same_within_the_codec(tmp_path: Path, model: Model, emotion: str) -> None:
+    clip = draw_clip(emotion)
+    write_film(tmp_path / "clip.mp4", clip.pictures)
+    write_frames(tmp_path / "frames", clip.pictures)
+    film, frames = model.predict(tmp_path / "clip.mp4"), model.predict(tmp_path / "frames", fps=60)
+    assert film.label == frames.label == emotion
+    assert differences(film, frames) < 0.1
+    assert list(film.frame_numbers + 1) == list(frames.frame_numbers)
+    np.testing.assert_allclose(film.seconds, frames.seconds, atol=1e-3)
+    np.testing.assert_allclose(film.face.box, frames.face.box, atol=3)
+    assert np.abs(film.frames.astype(float) - frames.frames).mean() < 2
+
+
+def test_a_reversed_video_has_reversed_rank_scores(tmp_path: Path, model: Model) -> None:
+    clip = draw_clip("surprise")
+    write_film(tmp_path / "forth.mp4", clip.pictures)
+    write_film(tmp_path / "back.mp4", clip.pictures[::-1])
+    read = read_clip(VideoFile(tmp_path / "forth.mp4"), model.preparation)
+    forth, back = model.of_clips([read, replace(read, frames=read.frames[::-1].copy())], ["forth", "back"])
+    np.testing.assert_allclose(back.rank_scores, forth.rank_scores[::-1], atol=1e-5)
+    # From the file the face is that of another first frame, so that scores are near, and their order is what counts.
+    forth, back = model.predict(tmp_path / "forth.mp4"), model.predict(tmp_path / "back.mp4")
+    time = np.arange(len(forth.rank_scores))
+    assert kendalltau(time, forth.rank_scores).statistic > 0.4
+    assert kendalltau(time, back.rank_scores).statistic < -0.4
+    assert kendalltau(forth.rank_scores[::-1], back.rank_scores).statistic > 0.7
+
+
+def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:
+    even, rule = np.arange(30) / 30, Sampling(8)
+    np.testing.assert_array_equal(places_in_time(rule, 30, None), rule.positions(30))
+    np.testing.assert_array_equal(places_in_time(rule, 30, even), rule.positions(30))
+    jitter = even + np.random.default_rng(0).uniform(-0.2, 0.2, 30) / 30
+    np.testing.assert_array_equal(places_in_time(rule, 30, jitter), rule.positions(30))
+    # A second at 30 frames per second, of which the first half lost two frames of three.
+    kept = np.array([n for n in range(31) if n >= 15 or n % 3 == 0])
+    places = places_in_time(Sampling(6), len(kept), kept / 30)
+    np.testing.assert_allclose(kept[places] / 30, np.arange(6) / 5, atol=1.5 / 30)
+    assert np.abs(kept[Sampling(6).positions(len(kept))] / 30 - np.arange(6) / 5).max() > 0.15
+    blended = places_in_time(Sampling(40, short="interpolate"), len(kept), kept / 30)
+    np.testing.assert_allclose(np.interp(blended, np.arange(len(kept)), kept) / 30, np.arange(40) / 39, atol=1e-9)
+
+
+def test_the_command_on_one_video(tmp_path: Path, run_cli: Run) -> None:
+    draw_film(tmp_path / "my clip.mp4", "surprise", seed=3)
+    done = run_cli("task=predict", "predict.input=my clip.mp4")
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "predictions" / "my clip"
+    facts = json.loads((output / "predict.json").read_text())
+    (clip,) = facts["clips"]
+    assert facts["model"]["synthetic"] is True
+    assert "synthetic faces" in facts["notice"] and "judge a person" in facts["notice"]
+    assert facts["notice"] in done.stdout
+    assert clip["class"] == max(clip["probabilities"], key=clip["probabilities"].get)
+    assert sum(clip["probabilities"].values()) == pytest.approx(1)
+    assert len(clip["rank_scores"]) == len(clip["frames_used"]) == len(clip["seconds"]) == 8
+    assert (clip["frames_used"][0], clip["frames_used"][-1]) == (0, clip["length"] - 1)
+    left, top, right, bottom = clip["face"]["box"]
+    assert 0 < left < right < 320 and 0 < top < bottom < 240
+    assert clip["face"]["faces_there"] == 1 and clip["face"]["found_on_frame"] == 0
+    assert np.shape(clip["transform"]) == (2, 3)
+    assert all(seconds >= 0 for seconds in clip["timing"].values())
+    assert {*clip["timing"]} == {"reading", "face", "network"}
+    for name in ("true_dynamic_image", "constructed_dynamic_image"):
+        assert cv2.imread(str(output / "my clip" / f"{name}.png"), cv2.IMREAD_UNCHANGED).shape == (64, 64)
+    assert cv2.imread(str(output / "my clip" / "overview.png")).shape[1] > 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.mp4", "predictions"]
+    python = load_model().predict(tmp_path / "my clip.mp4")
+    assert clip["probabilities"] == pytest.approx(python.probabilities, abs=1e-6)
+    # Given again it takes the place of what it left; what somebody else left it does not touch.
+    assert run_cli("task=predict", "predict.input=my clip.mp4").returncode == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    refused = run_cli("task=predict", "predict.input=my clip.mp4", "predict.output=mine")
+    assert refused.returncode == 2 and "holds no results" in refused.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> None:
+    clips = tmp_path / "clips"
+    draw_film(clips / "a.webm", "happiness")
+    write_frames(clips / "b", draw_clip("surprise").pictures)
+    (clips / "c.mp4").write_text("no video")
+    done = run_cli("task=predict", f"predict.input={clips}", "predict.output=out")
+    assert done.returncode == 2
+    assert "1 of 3 clips could not be predicted" in done.stderr and "c.mp4" in done.stderr
+    facts = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert [clip["clip"] for clip in facts["clips"]] == ["a", "b"]
+    assert [clip["clip"] for clip in facts["failed"]] == ["c"]
+    assert facts["clips"][1]["seconds"] is None  # of a folder nobody knows the frame rate
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "predict.json"]
+
+
+def test_the_example_needs_nothing_at_all(tmp_path: Path, run_cli: Run) -> None:
+    done = run_cli("task=predict", "predict.input=synthetic")
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "predictions" / "synthetic"
+    assert json.loads((output / "predict.json").read_text())["clips"][0]["class"] == "surprise"
+    assert (output / "synthetic.mp4").is_file()
+
+
+def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = (part for part in readme.split("```") if "load_model" in part)
+    monkeypatch.chdir(tmp_path)
+    draw_film(tmp_path / "clip.mp4", "surprise")
+    exec(compile(block.removeprefix("python\n"), "README.md", "exec"), {})
+    assert "surprise" in capsys.readouterr().out  # type: ignore[attr-defined]
+
+
+def test_the_model_that_comes_along_says_what_it_is(model: Model) -> None:
+    facts = model.facts
+    assert facts["synthetic"] is True and facts["licence"] == "Apache-2.0"
+    assert facts["training"]["task"] == "fit" and facts["training"]["held_out"] == []
+    assert len(facts["training"]["subjects"]) == 12 and facts["training"]["clips"] == 300
+    assert facts["scores"]["uf1"] > facts["scores"]["floors"]["chance"]["uf1"] + 0.3
+    card = (SHIPPED / "README.md").read_text()
+    assert "synthetic" in card
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 1_000_000
+
+
+def test_it_knows_emotions_of_a_subject_it_has_never_seen(model: Model, tmp_path: Path) -> None:
+    right = []
+    for seed in range(4):
+        for emotion in model.classes:
+            clip = draw_clip(emotion, seed)
+            write_frames(tmp_path / f"{emotion}{seed}", clip.pictures)
+            right.append(model.predict(tmp_path / f"{emotion}{seed}").label == emotion)
+    assert np.mean(right) > 0.5  # chance is 0.2
+
+
+class Crowd:
+    """Footage made of pictures; the first frames may lack a face."""
+
+    def __init__(self, pictures: list[np.ndarray], fps: float = 60) -> None:
+        self.name, self.warnings, self.pictures, self.fps = "crowd", [], pictures, fps
+
+    def frames(self):
+        for number, picture in enumerate(self.pictures):
+            yield Frame(number, number / self.fps, lambda picture=picture: picture)
+
+
+def test_the_largest_face_counts_and_a_late_one_is_found(model: Model) -> None:
+    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+    alone = model.predict(Crowd(pictures))
+    assert alone.warnings == []
+    small = [cv2.resize(picture, None, fx=0.6, fy=0.6) for picture in pictures]
+    height, width = pictures[0].shape[:2]
+    both = [np.zeros((height, width * 2, 3), np.uint8) for _ in pictures]
+    for canvas, picture, other in zip(both, pictures, small, strict=True):
+        canvas[:, width:] = picture
+        canvas[: other.shape[0], : other.shape[1]] = other
+    crowd = model.predict(Crowd(both))
+    assert crowd.face.count == 2 and crowd.face.box[0] > width
+    assert any("2 faces" in warning for warning in crowd.warnings)
+    assert crowd.label == alone.label
+    assert np.abs(crowd.frames.astype(float) - alone.frames).mean() < 3
+    late = model.predict(Crowd([np.zeros_like(pictures[0])] * 3 + pictures))
+    assert late.face.frame == 3
+    assert any("no face on the first frame" in warning for warning in late.warnings)
+    with pytest.raises(UserError, match="no face in any of its 5 frames"):
+        model.predict(Crowd([np.zeros_like(pictures[0])] * 5))
+    with pytest.raises(UserError, match="single picture"):
+        model.predict(Crowd(pictures[:1]))
+    short = model.predict(Crowd(pictures[::8]))
+    assert any("some are repeated" in warning for warning in short.warnings)
+    long = model.predict(Crowd(pictures, fps=5))
+    assert any("half a second" in warning for warning in long.warnings)
+
+
+def test_time_in_predictions_goes_forward(model: Model, tmp_path: Path) -> None:
+    draw_film(tmp_path / "clip.mp4", "disgust")
+    prediction = model.predict(FrameFolder(_frames(tmp_path), 25))
+    assert all(a < b for a, b in pairwise(prediction.seconds))
+
+
+def _frames(place: Path) -> Path:
+    write_frames(place / "frames", draw_clip("disgust").pictures)
+    return place / "frames"

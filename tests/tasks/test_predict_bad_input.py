@@ -1,0 +1,141 @@
+"""Footage that cannot be predicted, or hardly: words and exit code 2, bounded memory, nothing left behind."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
+
+Mistake = Callable[..., str]
+
+
+@pytest.fixture
+def mistake(run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> Mistake:
+    """Run a prediction that must be refused, and give its message; nothing may stay."""
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        done = run_cli("task=predict", *arguments)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert sorted(tmp_path.rglob("*")) == before, "something is left of it"
+        return done.stderr
+
+    return run
+
+
+def test_options_that_cannot_be(mistake: Mistake, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for argument, words in {
+        "predict.fps=0": "predict.fps",
+        "predict.mode=spot": "predict.mode is 'spot'",
+        "predict.window=-1": "predict.window is -1",
+        "predict.step=2": "leaves gaps",
+        "predict.device=tpu": "predict.device is 'tpu'",
+        "predict.checkpoint=nowhere": "nowhere: there is no such file",
+    }.items():
+        assert words in mistake("predict.input=a.mp4", argument)
+    assert "predict.input is missing" in mistake()
+    assert "predict.input" in mistake("predict.inputs=a.mp4")
+
+
+def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
+    write_film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90 + n, np.uint8) for n in range(12)])
+    picture = draw_clip("surprise").pictures[0]
+    write_film(tmp_path / "one.mp4", [picture])
+    cv2.imwrite(str(tmp_path / "one.jpg"), picture)
+    (tmp_path / "nothing").mkdir()
+    for name, words in {
+        "empty.mp4": "is empty (0 bytes)",
+        "text.mp4": "cannot be read as a video",
+        "grey.mp4": "no face in any of its 12 frames",
+        "one.mp4": "is a single picture",
+        "one.jpg": "is one picture",
+        "nothing": "holds no video and no frames",
+        "nowhere.mp4": "cannot be opened",
+    }.items():
+        message = mistake(f"predict.input={name}")
+        assert words in message and name.split(".")[0] in message
+
+
+def test_a_folder_of_which_no_clip_can_be_predicted(mistake: Mistake, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        (tmp_path / "clips" / name).write_text("no video")
+    message = mistake("predict.input=clips")
+    assert "none of the 2 clips" in message and "a.mp4" in message and "b.mp4" in message
+
+
+def test_a_damaged_frame_is_named(mistake: Mistake, tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:8])
+    (tmp_path / "clip" / "img3.jpg").write_bytes(b"")
+    assert "img3.jpg" in mistake("predict.input=clip")
+
+
+def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:10])
+    assert "predict.fps=200" in mistake("predict.input=clip", "predict.mode=scan")
+    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=60")
+    assert "less than one window of 0.5 s" in message
+    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=1")
+    assert "is a single picture" in message
+
+
+LOOK = r"""
+import json, pathlib, re, sys
+from fdp_lightning import load_model
+from fdp_lightning.tasks.inference.scan import Scan, ScanSettings
+model = load_model()
+peaks = []
+for path in sys.argv[1:]:
+    result = model.look(path, windows=ScanSettings(step=0.5))
+    # Not ru_maxrss: in a child that starts at its parent's peak.
+    peaks.append(int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024)
+print(json.dumps([peaks, len(result.windows) if isinstance(result, Scan) else result.label]))
+"""
+
+
+def look(*paths: Path) -> tuple[list[int], int | str]:
+    """Peaks of a process's memory in MB after each of these, and what the last one gave."""
+    done = subprocess.run([sys.executable, "-c", LOOK, *map(str, paths)], capture_output=True, text=True, check=True)
+    peaks, last = json.loads(done.stdout.splitlines()[-1])
+    return peaks, last
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
+    write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # a batch of windows
+    write_film(tmp_path / "long.mp4", (pictures[n % len(pictures)] for n in range(4000)), 60)
+    (short, long), windows = look(tmp_path / "short.mp4", tmp_path / "long.mp4")
+    assert windows == 133
+    assert long - short < 40  # the frames of the long one are 230 MB
+
+
+def test_memory_of_a_4k_video(tmp_path: Path) -> None:
+    pictures = [cv2.resize(picture, (3840, 2160)) for picture in draw_clip("surprise").pictures]
+    write_film(tmp_path / "large.mp4", pictures, 60)
+    draw_film(tmp_path / "small.mp4", "surprise")
+    (_, large), label = look(tmp_path / "small.mp4", tmp_path / "large.mp4")
+    assert label == "surprise"
+    assert large < 2500  # its frames are 750 MB, and MTCNN takes 500 of one
+
+
+def test_ten_thousand_frames_without_times_are_one_clip_with_a_warning(tmp_path: Path) -> None:
+    from fdp_lightning import load_model
+
+    pictures = draw_clip("surprise").pictures
+    write_frames(tmp_path / "clip", pictures[:1])
+    first = (tmp_path / "clip" / "img1.jpg").read_bytes()
+    for number in range(2, 10_001):
+        (tmp_path / "clip" / f"img{number}.jpg").write_bytes(first)
+    prediction = load_model().predict(tmp_path / "clip")
+    assert prediction.length == 10_000
+    assert any("10000 frames" in warning and "predict.fps" in warning for warning in prediction.warnings)
