@@ -1,4 +1,4 @@
-"""The pages' templates, which lie beside this file."""
+"""The pages' templates, which lie beside the code that fills them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def template(name: str) -> "Template":
+def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
     """A template by its file's name; what it shows is escaped, and what it was not given is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,133 @@
+"""A stand-in for a trained model: decodes for real, answers by simple arithmetic, so that tests need no training."""
+
+import io
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.inference.prediction import FaceUsed, Prediction
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+FACTS = {
+    "name": "FDP on synthetic_5c, all subjects",
+    "synthetic": True,
+    "licence": "Apache-2.0",
+    "classes": CLASSES,
+    "multi_label": False,
+    "training": {
+        "dataset": "synthetic",
+        "protocol": "synthetic_5c",
+        "subjects": [f"synthetic/{i:02d}" for i in range(1, 13)],
+        "clips": 300,
+    },
+    "scores": {
+        "uf1": 0.5,
+        "uf1_interval": [0.25, 0.75],
+        "n_subjects": 12,
+        "floors": {"chance": {"uf1": 0.2}},
+        "caveats": [],
+    },
+}
+
+
+def film(frames: int = 12, fps: int = 25) -> bytes:
+    """A small H.264 video whose brightness rises."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp4") as container:
+        track = container.add_stream("libx264", rate=fps)
+        track.width, track.height, track.pix_fmt = 160, 120, "yuv420p"
+        ramp = np.linspace(0, 120, 160)[None, :, None] * np.ones((120, 1, 3))
+        for i in range(frames):
+            picture = (ramp + 100 * i / frames).astype(np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(track.encode())
+    return stream.getvalue()
+
+
+class StandIn:
+    """Answers as a model does.
+
+    Attributes:
+        facts: as of a model file.
+        asked: names of the videos it was shown.
+        together: the most predictions that were ever being made at once.
+    """
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.facts, self.asked, self.together = FACTS, [], 0
+        self.pause, self._inside, self._lock = pause, 0, threading.Lock()
+
+    def look(self, source: BinaryIO, name: str = "") -> Any:
+        """A clip up to two seconds; longer, a scan."""
+        with self._lock:
+            self._inside += 1
+            self.together = max(self.together, self._inside)
+        try:
+            self.asked.append(name)
+            if name == "bug":
+                raise RuntimeError("a bug")
+            time.sleep(self.pause)
+            try:
+                with av.open(source) as container:
+                    frames = np.stack([f.to_ndarray(format="gray8") for f in container.decode(video=0)])
+            except av.FFmpegError as error:
+                raise UserError(f"{name} is no video that can be read ({error.strerror})") from error
+            clip = answer(frames, name)
+            return clip if len(frames) <= 50 else scan(clip, len(frames))
+        finally:
+            self._inside -= 1
+
+
+def answer(frames: np.ndarray, name: str) -> Prediction:
+    """A function of the frames, shape (t, h, w), and the name alone."""
+    places = np.linspace(0, len(frames) - 1, 8)
+    small = frames[places.astype(int), 4:116, 24:136][:, ::2, ::2]
+    weights = 1 + np.arange(5) + small.mean() / 10
+    shares = weights / weights.sum()
+    return Prediction(
+        name=name,
+        label=CLASSES[int(shares.argmax())],
+        probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
+        rank_scores=small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
+        frame_numbers=places,
+        seconds=places / 25,
+        face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
+        transform=np.eye(2, 3),
+        frames=small,
+        true_dynamic_image=small[-1] / 255,
+        constructed_dynamic_image=small[0] / 255,
+        length=len(frames),
+        timing={"reading": 0.01, "face": 0.02, "network": 0.03},
+        warnings=["There are 2 faces on its first frame; the largest is used."],
+    )
+
+
+def scan(strongest: Prediction, length: int) -> Any:
+    """Windows over the strongest, one of them without a face."""
+    windows = []
+    for i in range(length // 6):
+        shares = dict(zip(CLASSES, np.roll(list(strongest.probabilities.values()), i).tolist(), strict=True))
+        label: Any = max(shares, key=lambda name: shares[name])
+        found = i != 3
+        windows.append(
+            SimpleNamespace(
+                start=i / 4,
+                end=i / 4 + 0.48,
+                label=label if found else None,
+                probabilities=shares if found else None,
+                motion=0.01 + 0.03 * (i == 5) + 0.001 * i if found else None,
+            )
+        )
+    facts = {
+        "clip": strongest.name,
+        "seconds": (length - 1) / 25,
+        "length": length,
+        "warnings": [],
+        "timing": {"reading": 0.5},
+    }
+    return SimpleNamespace(windows=windows, strongest=strongest, facts=lambda: facts)
