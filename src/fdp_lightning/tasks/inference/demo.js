@@ -190,7 +190,7 @@ function show(said, video) {
   const clip = said.kind === "scan" ? said.strongest : said;
   const shown = at("shown");
   shown.replaceChildren();
-  at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : clip.class || "No action unit";
+  at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : `The model says: ${clip.class || "no action unit"}`;
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
@@ -282,23 +282,22 @@ function rankCurve(clip) {
   const svg = chart(label, (svg, width) => {
     const n = places.length;
     const [left, right] = [48, width - 4];
-    const every = Math.max(1, Math.ceil((n * 40) / (right - left)));
-    const slots = Math.ceil(n / every);
+    // As many pictures as can be made out, the first and the last among them.
+    const slots = Math.min(n, Math.max(2, Math.floor((right - left) / 40)));
+    const pictured = Array.from({ length: slots }, (_, i) => Math.round((i * (n - 1)) / Math.max(1, slots - 1)));
     const slot = Math.min(110, (right - left) / slots);
     // The curve runs from the middle of the first picture to the middle of the last.
     const inner = [left + slot / 2, left + slot / 2 + (slots - 1) * slot];
-    const last = places[(slots - 1) * every];
-    const x = (place) => inner[0] + ((place - places[0]) / (last - places[0] || 1)) * (inner[1] - inner[0]);
-    const end = Math.max(x(places[n - 1]), inner[1]);
+    const x = (place) => inner[0] + ((place - places[0]) / (places[n - 1] - places[0] || 1)) * (inner[1] - inner[0]);
     const bottom = scores ? CHART - 50 : 8;
     if (scores) {
       const [low, high] = [Math.min(...scores), Math.max(...scores)];
       const y = (score) => bottom - 8 - ((score - low) / (high - low || 1)) * (bottom - 24);
       for (const score of [low, (low + high) / 2, high]) {
-        svg.append(line(left, y(score), end + slot / 2, y(score)));
+        svg.append(line(left, y(score), inner[1] + slot / 2, y(score)));
         svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2)));
       }
-      for (let i = 0; i < slots; i++) svg.append(line(x(places[i * every]), bottom, inner[0] + i * slot, bottom + 22));
+      for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
       svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(places[i])} ${y(score)}`).join("L") }));
       scores.forEach((score, i) => {
         const dot = draw("circle", { class: "dot", cx: x(places[i]), cy: y(score), r: 3.5 });
@@ -310,11 +309,11 @@ function rankCurve(clip) {
     const top = scores ? bottom + 24 : 8;
     for (let i = 0; i < slots; i++) {
       const middle = inner[0] + i * slot;
-      svg.append(draw("image", { href: clip.frames[i * every], x: middle - size / 2, y: top, width: size, height: size }));
+      svg.append(draw("image", { href: clip.frames[pictured[i]], x: middle - size / 2, y: top, width: size, height: size }));
       // As many labels as fit beside each other.
       const gap = Math.ceil(52 / slot);
       if (i % gap === 0 && (i + gap <= slots || i === slots - 1))
-        svg.append(draw("text", { x: middle, y: top + size + 16, "text-anchor": "middle" }, unit(places[i * every])));
+        svg.append(draw("text", { x: middle, y: top + size + 16, "text-anchor": "middle" }, unit(places[pictured[i]])));
     }
     return top + size + 24;
   });
