@@ -188,7 +188,7 @@ class FoldDataModule(L.LightningDataModule):
         store: the folder of the verified clip store.
         clips: the protocol's clip table with its column `target`.
         classes: class names in the order of the predictions' columns.
-        fold: which rows train and which are held out.
+        fold: which rows train and which are held out, none for a model of all subjects.
         sampling: of each clip's frames.
         batch_size: clips per step.
         augmentation: of the training clips, or None.
@@ -226,10 +226,10 @@ class FoldDataModule(L.LightningDataModule):
         self.train_set = ClipDataset(
             opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed, training=True
         )
-        self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling)
+        self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling) if test else None
         self.inner_set = ClipDataset(opened, rows[inner], targets[inner], apexes[inner], sampling) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
-        self.test_frame_numbers = self.test_set.frame_numbers
+        self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
         self.statistics = Statistics.of(self.train_set.sampled_frames)
         if normalisation == "each_set":
             for one in (self.train_set, self.test_set, self.inner_set):
@@ -250,9 +250,12 @@ class FoldDataModule(L.LightningDataModule):
         self.train_set.epoch = epoch
         return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
 
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions."""
-        return self._loader(self.test_set, batch_size=self.batch_size)
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
+        """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions.
+
+        None where nobody is held out.
+        """
+        return None if self.test_set is None else self._loader(self.test_set, batch_size=self.batch_size)
 
     predict_dataloader = test_dataloader
 

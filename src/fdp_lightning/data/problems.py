@@ -22,7 +22,7 @@ class Problem:
     fatal: bool = True
 
 
-def some(numbers: Iterable[int], most: int = 5) -> str:
-    """The first few of some frame numbers; takes no more of them than it needs."""
-    first = list(islice(numbers, most + 1))
+def some(items: Iterable[object], most: int = 5) -> str:
+    """The first few of some frame numbers or names; takes no more of them than it needs."""
+    first = list(islice(items, most + 1))
     return ", ".join(map(str, first[:most])) + (" …" if len(first) > most else "")

@@ -14,6 +14,9 @@ SPLITS = ("loso", "kfold", "lodo", "fixed")
 """What `protocol.split` may be: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
 that the dataset's owners publish."""
 
+ALL = "all"
+"""The name of the split that trains on everybody."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -201,6 +204,11 @@ def owners(clips: pd.DataFrame) -> pd.Series:
 def rows_under_test(folds: Sequence[Fold]) -> list[int]:
     """The rows of the clip table that some fold tests, ascending."""
     return sorted(int(row) for fold in folds for row in fold.test_rows)
+
+
+def everybody(clips: pd.DataFrame) -> Fold:
+    """A split that trains on all clips, whatever their part in the dataset, and tests nobody: no fold of a protocol."""
+    return Fold(ALL, tuple(range(len(clips))), ())
 
 
 def choose_fold(folds: list[Fold], name: str | None) -> Fold:

@@ -24,6 +24,9 @@ from fdp_lightning.files import is_partial
 TOLERANCE = 1e-9
 """Between a score of metrics.json and the same score of predictions.csv: rounding of sums, nothing else."""
 
+FIT = "fit.json"
+"""The mark of the folder of a model that is trained on everybody: nothing in it was tested, so it is no run."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -111,6 +114,8 @@ def read_run(folder: Path) -> Run:
 
 def find_runs(place: Path) -> Iterator[Path]:
     """Yield the run folders at or below a folder, finished or not, sorted; nothing is looked for inside a run."""
+    if (place / FIT).is_file():
+        return
     if (place / "metrics.json").is_file() or (place / "expected.json").is_file() or (place / "folds").is_dir():
         yield place
         return

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +12,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.leak_guard import check_clips
+from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.tasks.agents import leader
@@ -22,7 +24,7 @@ from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
 from fdp_lightning.tasks.claims import Gpus, visible_gpus
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.environment import environment
-from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fold
+from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, plan_fold
 from fdp_lightning.tasks.fold_display import fold_display
 from fdp_lightning.tasks.fold_pool import FoldPool
 from fdp_lightning.tasks.fold_process import Here
@@ -43,7 +45,7 @@ class FoldsFailedError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its folder, its data, and the plan of each of its folds."""
+    """A run: its folder, its data, and the plan of each of its folds; of a fit, of the one training on everybody."""
 
     folder: Path
     data: ReadyData
@@ -54,13 +56,19 @@ class Run:
         """Whether every fold is finished."""
         return all(plan.is_done for plan in self.plans)
 
+    @property
+    def is_fit(self) -> bool:
+        """Whether nobody is tested, so that there is nothing to pool."""
+        return all(plan.is_fit for plan in self.plans)
 
-def open_run(config: DictConfig, folder: Path | None = None) -> Run:
+
+def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
     """Bring the data to where folds can read it, and plan all folds.
 
     Args:
         config: the configuration.
         folder: of the run; None: that of the command.
+        fit: plan one training on all subjects in place of the folds.
 
     Raises:
         UserError: of the data or the options.
@@ -70,7 +78,7 @@ def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     check_engine(config, launched=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
     folder = folder or run_folder(config)
-    if not (folder / POOLED[-1]).is_file():
+    if not (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file():
         check_devices(config.trainer)
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
         if config.trainer.accelerator in GPUS:
@@ -79,8 +87,9 @@ def open_run(config: DictConfig, folder: Path | None = None) -> Run:
     data = ready_data(config)
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
-    plans = [plan_fold(config, data, split, folder) for split in data.folds()]
-    return Run(folder, data, plans)
+    if fit:
+        return Run(folder, data, [plan_fit(config, data, folder)])
+    return Run(folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
 
 
 def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
@@ -98,8 +107,9 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(config, run)
     log.info(
-        "%s: %d clips, %d subjects, %d of %d folds to run in %s",
-        run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans), run.folder,
+        "%s: %d clips, %d subjects, %d of %d %s to run in %s",
+        run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans),
+        "trainings" if run.is_fit else "folds", run.folder,
     )  # fmt: skip
     if not todo:
         return 0
@@ -114,21 +124,32 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
         log.info("%d of %d folds are finished in %s", done, len(run.plans), run.folder)
         raise
     if failed:
-        tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
-        raise FoldsFailedError(
-            f"{len(failed)} of {len(run.plans)} folds failed; the others are kept, and there is no pooled score:\n  "
-            + "\n  ".join(tails)
-            + "\nThe same command runs the failed folds again."
-        )
+        raise FoldsFailedError(_what_failed(run, failed))
     facts = {**environment(), "step": step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
 
 
+def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
+    if run.is_fit:
+        ((_, path),) = failed.items()
+        return f"the fit failed: {_last_line(path)}  ({path})\nThe same command goes on from its last checkpoint."
+    tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
+    return (
+        f"{len(failed)} of {len(run.plans)} folds failed; the others are kept, and there is no pooled score:\n  "
+        + "\n  ".join(tails)
+        + "\nThe same command runs the failed folds again."
+    )
+
+
 def _write_what_it_is(config: DictConfig, run: Run) -> None:
     """The run's own configuration, whichever task and fold the command asked for, and the clips it must predict."""
-    shown = OmegaConf.merge(config, {"task": "loso", "fold": None})
+    shown = OmegaConf.merge(config, {"task": "fit" if run.is_fit else "loso", "fold": None})
     write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
+    if run.is_fit:  # the mark of a folder that is no run and has no score
+        facts = {"protocol": run.data.protocol.name, "clips": len(run.data.clips), "subjects": run.data.n_subjects}
+        write_atomic(run.folder / FIT, json.dumps(facts, indent=1) + "\n")
+        return
     write_expected(run.folder, run.data, [plan.fold for plan in run.plans])
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.leak_guard import check_fold, subjects_of
-from fdp_lightning.data.splits import Fold, set_aside
+from fdp_lightning.data.splits import Fold, everybody, set_aside
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.dataset import ReadyData
@@ -29,7 +29,7 @@ class FoldPlan:
 
     Attributes:
         config: the resolved configuration.
-        run: the run folder.
+        run: the run folder; of a fit the folder of that, in the run folder.
         store: the verified clip store.
         clips: the protocol's clips.
         fold: the split, with the subjects set aside for the selection `inner`.
@@ -42,6 +42,16 @@ class FoldPlan:
     clips: pd.DataFrame
     fold: Fold
     fingerprint: str
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it trains on all subjects, so that nobody is left to test (`task=fit`)."""
+        return not self.fold.test_rows
+
+    @property
+    def home(self) -> Path:
+        """The run folder of the configuration; a fit lies in it, apart from the folds that are pooled."""
+        return self.run.parent if self.is_fit else self.run
 
     @property
     def folder(self) -> Path:
@@ -73,12 +83,28 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> Fo
     return FoldPlan(plain, run, data.store, data.clips, fold, fingerprint(config, data.store, data.clips))
 
 
+def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
+    """The plan of a model of all subjects, nobody of whom is tested or set aside.
+
+    Its fingerprint is that of the folds of the same configuration, whose score estimates what it is worth.
+
+    Args:
+        config: the configuration.
+        data: of the run.
+        run: the folder of the fit, in the run folder.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    mark = fingerprint(config, data.store, data.clips)
+    return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark)
+
+
 def clear_the_way(plan: FoldPlan) -> bool:
     """Whether the fold is finished; one that cannot be used is moved aside and said so."""
     done, reason = finished(plan.folder, plan.fingerprint)
     if reason:
         kept = move_aside(plan.run, plan.folder)
-        log.warning("fold %s is run again: %s. The old one is kept in %s", plan.fold.name, reason, kept)
+        what = "the fit" if plan.is_fit else f"fold {plan.fold.name}"
+        log.warning("%s is run again: %s. The old one is kept in %s", what, reason, kept)
     return done
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.progress import Progress, TaskID
 
 from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.progress import console, new_progress, time_left
+from fdp_lightning.tasks.progress import Meter, console, new_progress, time_left
 
 log = logging.getLogger("fdp_lightning")
 
@@ -23,17 +23,22 @@ def epochs_of(plan: FoldPlan) -> int:
 
 
 class _Lines:
-    """Progress where there is no terminal: a line per finished fold, with the time left."""
+    """Progress where there is no terminal: a line per finished fold, with the time left; of a single fold, lines of its
+    epochs too.
+    """
 
     def __init__(self, folds: int, epochs: int) -> None:
         self._folds, self._epochs = folds, epochs
         self._done: dict[str, int] = {}
         self._ended = 0
         self._start = time.monotonic()
+        self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def epoch(self, fold: str, done: int) -> None:
         """One fold has trained `done` epochs."""
         self._done[fold] = done
+        if self._single is not None and done < self._epochs:
+            self._single(done, self._epochs)
 
     def end(self, fold: str, success: bool) -> None:
         """One fold has ended."""

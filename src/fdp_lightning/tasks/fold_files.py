@@ -49,7 +49,8 @@ def write_outputs(
         clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
         tables = [_table(plan, clips, classes, name, p) for name, p in recorder.aside.items()]
         write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
-    write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
+    write_curves(folder, recorder)
+    assert data.test_set is not None
     clips = data.test_clips
     stream = io.BytesIO()
     key_frames, key_frame_numbers = data.test_set.key_frames()
@@ -60,7 +61,7 @@ def write_outputs(
         "onset": clips["onset"].to_numpy(dtype=np.int64),
         "target": clips["target"].to_numpy(dtype=np.str_),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        "frames": data.test_frame_numbers,
+        "frames": data.test_set.frame_numbers,
         "mean_training_image": mean_training_image,
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
@@ -69,6 +70,11 @@ def write_outputs(
     arrays |= {name: outputs[name] for name in of_model}
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
+
+
+def write_curves(folder: Path, recorder: "Recorder") -> None:
+    """Write what was recorded of each epoch."""
+    write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
 
 
 def _table(

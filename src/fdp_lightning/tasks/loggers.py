@@ -20,7 +20,10 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.build import build
 
 # What a W&B run's configuration leaves out: where things lie on this machine, and tasks that are not this one.
-_NOT_SHOWN = ("task", "fold", "run", "runs", "logger", "report", "compare", "convert", "check_data")
+_NOT_SHOWN = (
+    "task", "fold", "run", "runs", "logger", "report", "compare", "convert", "check_data", "fit", "export", "predict",
+    "demo",
+)  # fmt: skip
 _NOT_SHOWN_OF_DATA = ("root", "store", "workers", "loader_workers")
 _LONGEST_VARIANT, _LONGEST_NAME = 80, 128  # characters; W&B's server is reported to refuse more than 128
 
@@ -33,8 +36,8 @@ class LogOf:
     """Whose log it is, for W&B.
 
     Attributes:
-        name: of the process within its group: a fold's, or 'pooled'.
-        job_type: fold or aggregate.
+        name: of the process within its group: a fold's, 'fit' or 'pooled'.
+        job_type: fold, fit or aggregate.
         id: of the W&B run.
         facts: to stand beside the configuration.
     """

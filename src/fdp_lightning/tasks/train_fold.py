@@ -27,7 +27,7 @@ from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.fold_files import write_outputs
+from fdp_lightning.tasks.fold_files import write_curves, write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.compute import Compute
@@ -125,12 +125,20 @@ def parts_of(
 
 
 def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> None:
-    """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold."""
+    """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold.
+
+    Where nobody is held out that is the checkpoint and the curves.
+    """
     trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
     # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
     # Lightning writes while training holds the raw ones.
     place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
     trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+    if data.test_set is None:
+        if folder is not None:
+            write_curves(folder, recorder)
+            close_loggers(trainer.loggers)
+        return
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
     if folder is not None:
@@ -187,7 +195,7 @@ def _trainer(
 ) -> L.Trainer:
     budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
-    loggers = folder and build_loggers(config, plan.run, folder / "log", _log_of(plan, config))
+    loggers = folder and build_loggers(config, plan.home, folder / "log", _log_of(plan, config))
     place = folder or plan.unfinished
     return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
 
@@ -223,8 +231,9 @@ def check_trainer(config: DictConfig) -> None:
 
 def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:
     """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
     if not uses_wandb(config):
-        return LogOf(plan.fold.name, "fold", "", {})
+        return LogOf(name, job_type, "", {})
     subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
     rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
     made_with = environment()
@@ -236,7 +245,7 @@ def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:
         "clips": {side: len(of_side) for side, of_side in rows.items()},
         "made_with": made_with,
     }
-    return LogOf(plan.fold.name, "fold", kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
+    return LogOf(name, job_type, kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:

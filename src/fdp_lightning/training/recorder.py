@@ -34,13 +34,14 @@ class Recorder(L.Callback):
     Only the process of rank 0 records: held-out clips are few, and each is to be predicted once.
 
     Args:
-        test: makes the loader of the held-out clips, in the order of the clip table.
+        test: makes the loader of the held-out clips, in the order of the clip table, or gives None.
         on_epoch: called with the number of epochs done.
         inner: makes the loader of the clips set aside, or gives None.
 
     Attributes:
         curves: one dictionary per epoch.
-        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k).
+        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k);
+            None without such clips.
         inner: those of the epoch most accurate on the clips set aside (of equals the one of the lowest emotion loss
             there, then the first); None without such clips.
         aside: probabilities of the clips set aside themselves, by selection: of the newest epoch (`last`) and of
@@ -118,6 +119,8 @@ class Recorder(L.Callback):
                 row |= {f"{side}/{name}": value for name, value in values.items()}
         self.curves.append({"epoch": epoch, **train, **row})
         self._steps.append(step)
+        if "test" not in probabilities:  # a model of all subjects: there is nothing to choose an epoch for
+            return row
         if self._is_better("oracle", [row["test/accuracy"]]):
             self.oracle = probabilities["test"]
         if "inner" in probabilities:

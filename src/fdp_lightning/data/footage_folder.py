@@ -1,0 +1,87 @@
+"""Footage that lies as one picture per frame in a folder."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fdp_lightning.data.footage_frame import Frame, folder_name
+from fdp_lightning.data.frames import FrameFile, UnreadableImageError, frames_between, list_frames, read_image
+from fdp_lightning.errors import UserError
+
+
+class FrameFolder:
+    """A folder of pictures, numbered by the last digits of their names.
+
+    Time goes by the numbers, so that frames that are missing leave a gap in it.
+
+    Attributes:
+        remarks: warnings from outside, which are repeated by each look at it.
+
+    Args:
+        folder: of the frames; other files in it are passed over.
+        fps: frames per second; None: unknown, and so are the times.
+
+    Raises:
+        UserError: `fps` is no positive number.
+    """
+
+    def __init__(self, folder: Path, fps: float | None = None) -> None:
+        is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
+        if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
+            raise UserError(f"predict.fps={fps!r}: expected the frames per second of {folder}, a number above 0.")
+        self.folder, self.fps = folder, fps
+        self.name = folder_name(folder.resolve().name)
+        self.remarks: list[str] = []
+        self.warnings: list[str] = []
+
+    def frames(self) -> Iterator[Frame]:
+        """As in `footage_frame.Footage`; a frame that is damaged, or not of the first one's size, fails when read."""
+        self.warnings = [*self.remarks]
+        try:
+            files = list_frames(self.folder)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
+            ) from error
+        if not files:
+            raise UserError(f"{self.folder} holds no frame; expected pictures with a number in their names: img1.jpg …")
+        first, last = files[0].number, files[-1].number
+        files, trouble = frames_between(files, first, last)
+        if trouble:
+            self.warnings.append(f"{self.folder}: {trouble}; of a number that occurs twice the first file is used")
+        pictures = _Pictures(files[0])
+        for file in files:
+            seconds = None if self.fps is None else (file.number - first) / self.fps
+            yield Frame(file.number, seconds, partial(pictures.read, file))
+
+
+class _Pictures:
+    """The frames of one folder, which are all of the first one's size."""
+
+    def __init__(self, first: FrameFile) -> None:
+        self.first = first
+        self.shape: tuple[int, ...] | None = None
+
+    def read(self, file: FrameFile) -> np.ndarray:
+        picture = _read(file)
+        if self.shape is None:
+            self.shape = picture.shape if file is self.first else _read(self.first).shape
+        if picture.shape != self.shape:
+            (height, width), (first_height, first_width) = picture.shape[:2], self.shape[:2]
+            raise UserError(
+                f"{file.path} is {width}x{height} and {self.first.path.name} {first_width}x{first_height}; expected "
+                "frames of one size. Remove what does not belong to the clip."
+            )
+        return picture
+
+
+def _read(file: FrameFile) -> np.ndarray:
+    try:
+        return read_image(file.path)
+    except UnreadableImageError as error:
+        raise UserError(
+            f"{error}; expected a picture. Replace it, or remove it to go on without that frame."
+        ) from error

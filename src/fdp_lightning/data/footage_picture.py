@@ -1,0 +1,92 @@
+"""A decoded video frame as it is meant to be seen: the right way up, with square pixels, at its time."""
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation
+
+MOST_STRETCH = 4
+"""Pixels longer than that, in either direction, are taken for an error of the file (ours; anamorphic film is 2)."""
+
+# Without these, FFmpeg's fast conversion is a grey level or two too dark (measured on drawn faces).
+UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class Upright:
+    """How the pixels of a frame become a picture, known before any is converted.
+
+    Attributes:
+        size: width and height of the picture.
+        crooked: it is turned by an angle that is no multiple of 90°; the nearest one is undone.
+
+    Args:
+        frame: as decoded. It holds its own pixels, in the format of its codec, as long as this lives.
+        pixel: width of a pixel over its height; None: unknown, so square.
+    """
+
+    def __init__(self, frame: av.VideoFrame, pixel: Fraction | None) -> None:
+        width, height = frame.width, frame.height
+        if pixel and 1 <= pixel <= MOST_STRETCH:  # enlarged, in one direction: nothing of it is lost
+            width = round(width * pixel)
+        elif pixel and Fraction(1, MOST_STRETCH) <= pixel < 1:
+            height = round(height / pixel)
+        self._frame, self._scaled = frame, (width, height)
+        # x' = ax + cy, y' = bx + dy, with y downwards: the display matrix of ISO/IEC 14496-12, 16.16 fixed point, whose
+        # rows are (a, b, u), (c, d, v), (x, y, w).
+        sides: Any = frame.side_data  # typed as a mapping of strings, which it is not
+        matrix = sides.get(Type.DISPLAYMATRIX)
+        entries = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:5]
+        a, b, _, c, d = (int(entry) for entry in entries)
+        self._turned = abs(b) > abs(a)
+        self._flipped = (c < 0, b < 0) if self._turned else (a < 0, d < 0)
+        self.crooked = min(abs(a), abs(b)) > max(abs(a), abs(b)) / 100
+        self.size = (height, width) if self._turned else (width, height)
+
+    def read(self) -> np.ndarray:
+        """RGB, uint8, (h, w, 3); colours by the matrix and range that the stream names, BT.601 where it names none.
+
+        Raises:
+            av.FFmpegError: its pixels are of a kind that cannot be converted.
+        """
+        width, height = self._scaled
+        rgb = self._frame.reformat(width, height, "rgb24", interpolation=UNBIASED, threads=1).to_ndarray()
+        if self._turned:
+            rgb = rgb.transpose(1, 0, 2)
+        across, down = (-1 if flipped else 1 for flipped in self._flipped)
+        return np.ascontiguousarray(rgb[::down, ::across])
+
+
+class Clock:
+    """The times of frames one after the other, in seconds since the first, each later than the one before.
+
+    Attributes:
+        guessed: frames without a usable time stamp; they follow the one before at the average rate.
+
+    Args:
+        unit: seconds per tick of the time stamps.
+        rate: average frames per second; None: unknown.
+    """
+
+    def __init__(self, unit: Fraction, rate: Fraction | None) -> None:
+        self._unit, self._step = unit, 1 / rate if rate else None
+        self._start: Fraction | None = None
+        self._last: Fraction | None = None
+        self.guessed = 0
+
+    def seconds(self, stamp: int | None) -> float | None:
+        """Of the next frame; None where neither a time stamp nor a rate tells."""
+        guess = Fraction(0) if self._last is None else None if self._step is None else self._last + self._step
+        if stamp is not None:
+            if self._start is None and guess is not None:
+                self._start = stamp * self._unit - guess
+            now = None if self._start is None else stamp * self._unit - self._start
+            if now is not None and (self._last is None or now > self._last):
+                self._last = now
+                return float(now)
+        self.guessed += 1
+        if guess is not None:
+            self._last = guess
+        return None if guess is None else float(guess)

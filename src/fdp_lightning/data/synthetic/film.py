@@ -1,0 +1,184 @@
+"""One drawn clip as footage: a video file or a folder of frames, of a pseudo-subject that no data set has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from fdp_lightning.data.synthetic.action_units import Action
+from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip_files import JPEG_QUALITY, SUBJECT_STREAM
+from fdp_lightning.data.synthetic.generator import SyntheticFaces
+from fdp_lightning.data.synthetic.identity import draw_identity, zoom_of
+from fdp_lightning.data.synthetic.layouts import LAYOUTS
+from fdp_lightning.data.synthetic.photograph import Photograph, find_portraits
+from fdp_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    import av
+
+FPS = 60.0  # the usual 18 to 30 frames are then 0.3 to 0.5 s, as long as a micro-expression
+FILM_STREAM = 0xF117  # stands where data sets have the index of a subject, which stays below 100: no set draws this one
+
+
+class Coding(NamedTuple):
+    """How one kind of file is written: FFmpeg's names."""
+
+    container: str
+    codec: str
+    pixels: str
+    options: dict[str, str]
+
+
+# Nearly lossless but for the colours, of which the usual formats keep every second row and column.
+_H264 = ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"})
+CODINGS = {
+    ".mp4": Coding("mp4", *_H264),
+    ".mov": Coding("mov", *_H264),
+    ".mkv": Coding("matroska", *_H264),
+    ".avi": Coding("avi", "mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2"}),
+    ".webm": Coding("webm", "libvpx-vp9", "yuv420p", {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
+}
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A clip from onset to offset.
+
+    Attributes:
+        emotion: the class name.
+        actions: the units shown.
+        apex: index of the frame with the largest displacement.
+        pictures: (h, w, 3) uint8 BGR, in order of time.
+    """
+
+    emotion: str
+    actions: tuple[Action, ...]
+    apex: int
+    pictures: list[np.ndarray]
+
+
+def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
+    """Draw one clip, of the same pseudo-subject for every emotion.
+
+    Args:
+        emotion: its name, or its index among those of `settings.layout`.
+        seed: of subject and clip.
+        settings: size, length, amplitude, noise, control and portraits are used; None: the usual ones.
+
+    Raises:
+        UserError: there is no such emotion.
+    """
+    settings = replace(settings or SyntheticFaces(), seed=seed)
+    emotions = {known.name: known for known in LAYOUTS[settings.layout].emotions}
+    names = list(emotions)
+    if isinstance(emotion, int) and 0 <= emotion < len(names):
+        emotion = names[emotion]
+    if emotion not in emotions:
+        raise UserError(f"emotion {emotion!r}: expected one of {', '.join(names)}, or its index from 0.")
+    photograph = Photograph() if settings.portraits is None else find_portraits(Path(settings.portraits))[0]
+    height, width = settings.height, settings.width
+    subject_rng = np.random.default_rng(np.random.SeedSequence([seed, FILM_STREAM, SUBJECT_STREAM]))
+    identity = draw_identity(photograph, bool(subject_rng.integers(2)), height, width, subject_rng)
+    sequence = np.random.SeedSequence([seed, FILM_STREAM, names.index(emotion)])
+    plan_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
+    lengths = (settings.min_frames, settings.max_frames)
+    plan = plan_clip(emotions[emotion], lengths, identity.framing, zoom_of(height, width), plan_rng)
+    scene = stage(identity, plan, height, width, settings.amplitude)
+    pictures = list(render(scene, settings.noise, settings.control == "static", frame_rng))
+    if settings.control == "reversed":
+        return DrawnClip(plan.emotion, plan.actions, plan.frames - 1 - scene.apex, pictures[::-1])
+    return DrawnClip(plan.emotion, plan.actions, scene.apex, pictures)
+
+
+def draw_film(
+    path: Path, emotion: str | int, seed: int = 0, fps: float = FPS, settings: SyntheticFaces | None = None
+) -> DrawnClip:
+    """Draw a clip and write it as a video, see `draw_clip` and `write_film`."""
+    clip = draw_clip(emotion, seed, settings)
+    write_film(path, clip.pictures, fps)
+    return clip
+
+
+def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
+    """Write a video without sound, all of it or nothing; pictures are taken one by one.
+
+    Args:
+        path: its suffix, one of `CODINGS`, says the kind.
+        pictures: (h, w, 3) uint8 BGR of one size, height and width even.
+        fps: frames per second.
+
+    Raises:
+        ValueError: the suffix is unknown, or a picture is odd.
+    """
+    import av
+
+    if path.suffix.lower() not in CODINGS:
+        raise ValueError(f"{path}: expected one of {', '.join(CODINGS)}")
+    coding = CODINGS[path.suffix.lower()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with av.open(str(temporary), "w", format=coding.container) as container:
+            stream: Any = None
+            for picture in pictures:
+                stream = stream or _stream(container, coding, picture, fps)
+                container.mux(stream.encode(_frame(picture, stream)))
+            if stream is None:
+                raise ValueError(f"{path}: there is no picture to write")
+            container.mux(stream.encode())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stream(container: Any, coding: Coding, picture: np.ndarray, fps: float) -> Any:
+    from av.video.reformatter import ColorRange, Colorspace
+
+    height, width = picture.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"pictures are {width}x{height}; expected even numbers, as colours are kept for 2x2 pixels")
+    stream = container.add_stream(coding.codec, rate=Fraction(fps).limit_denominator(1001), options=coding.options)
+    stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
+    stream.codec_context.thread_count = 2
+    # Said, not left to the player's guess, which goes by the size of the picture.
+    stream.codec_context.colorspace = Colorspace.SMPTE170M
+    stream.codec_context.color_range = ColorRange.JPEG if coding.pixels.startswith("yuvj") else ColorRange.MPEG
+    return stream
+
+
+def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
+    import av
+    from av.video.reformatter import Interpolation
+
+    if picture.shape != (stream.height, stream.width, 3):
+        raise ValueError(f"a picture is {picture.shape}; expected ({stream.height}, {stream.width}, 3) as the first")
+    return av.VideoFrame.from_ndarray(picture, "bgr24").reformat(
+        format=stream.pix_fmt,
+        dst_colorspace=stream.codec_context.colorspace,
+        dst_color_range=stream.codec_context.color_range,
+        # Without these, FFmpeg's fast conversion is half a grey level too dark.
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+        threads=1,
+    )
+
+
+def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -> None:
+    """Write img1.jpg, img2.jpg … as the data set's own frames are.
+
+    Args:
+        folder: made if there is none.
+        pictures: (h, w, 3) uint8 BGR.
+        first: number of the first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures, first):
+        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+        (folder / f"img{number}.jpg").write_bytes(data)

@@ -1,0 +1,92 @@
+"""`task=fit`: one model of all subjects, to be used on other footage. Its score is that of the folds, `task=loso`."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.engine import Run, open_run, train
+from fdp_lightning.tasks.fold import FoldPlan
+from fdp_lightning.tasks.loggers import is_wandb
+from fdp_lightning.tasks.progress import clock
+from fdp_lightning.tasks.run_folder import run_folder
+
+log = logging.getLogger("fdp_lightning")
+
+PLACE = "fit"
+"""The folder of the training in the run folder, apart from the folds that are pooled."""
+
+_WRITING_LOCK = ".writing.lock"
+
+
+def fit(config: DictConfig) -> None:
+    """Train on all clips of the protocol, nobody held out, unless that is done, and write the model.
+
+    It has the settings of the folds of the same command, all but two, which mean nothing where there are no folds:
+    `selection.inner_subjects` sets nobody aside, and `loso.engine` is always processes.
+
+    Raises:
+        UserError: no single clip could be predicted by the model, or the labels are shuffled.
+        FoldsFailedError: with the log of the training.
+    """
+    start = time.monotonic()
+    _check(config)
+    home = run_folder(config)
+    config = _without_folds(config)
+    run = open_run(config, home / PLACE, fit=True)
+    (plan,) = run.plans
+    _say_parts(run)
+    trained = train(config, run, [plan])
+    print(f"fit{'' if trained else ' is finished'}  {plan.folder}")
+    shutil.rmtree(run.folder / "unfinished", ignore_errors=True)  # it is done: what is left is its lock
+    if trained:
+        _say_where_logged(config, home)
+    with FileLock(run.folder / _WRITING_LOCK, mode=0o666):
+        _model_folder(plan)
+    log.info("done in %s", clock(time.monotonic() - start))
+
+
+def _model_folder(plan: FoldPlan) -> None:
+    """TO BE WIRED BY THE LEAD: write <run folder>/model from <fit>/folds/all/checkpoints/last.ckpt."""
+
+
+def _check(config: DictConfig) -> None:
+    if config.data.normalisation == "each_set":
+        raise UserError(
+            "data.normalisation=each_set normalises a set of clips by itself, so that no single clip can be predicted. "
+            "task=fit expects data.normalisation=training"
+        )
+    if config.protocol.shuffled is not None:
+        raise UserError(
+            f"protocol.shuffled={config.protocol.shuffled}: the labels mean nothing, and neither would a model of them "
+            "(task=fit). Expected protocol.shuffled=null"
+        )
+
+
+def _without_folds(config: DictConfig) -> DictConfig:
+    """The same configuration, less what is about several folds; nothing of it is in the fingerprint."""
+    config = config.copy()
+    if config.loso.engine == "stacked":
+        log.info("loso.engine=stacked trains several folds as one; the one training of a fit is done by itself")
+        config.loso.engine = "processes"
+    if inner := config.selection.inner_subjects:
+        log.info("selection.inner_subjects=%d: a fit trains on all subjects and sets none aside", inner)
+    return config
+
+
+def _say_parts(run: Run) -> None:
+    """A split that the owners publish has parts; a fit takes them all."""
+    if run.data.protocol.split == "fixed":
+        counts = run.data.clips["split"].replace("", "no part").value_counts()
+        parts = ", ".join(f"{part} {clips}" for part, clips in counts.items())
+        log.info("protocol.split=fixed: all parts are trained on (clips: %s)", parts)
+
+
+def _say_where_logged(config: DictConfig, home: Path) -> None:
+    for name, node in config.logger.items():
+        if is_wandb(node) and node.offline:
+            print(f"{name:<12} offline; to upload: wandb sync {home}/wandb/offline-run-*")

@@ -1,0 +1,94 @@
+"""Videos of every kind, encoded here and now."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+
+def pictures(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    """RGB pictures that codecs keep well, all different, and not alike in any two corners."""
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 60, 200, cv2.NORM_MINMAX)
+    smooth[: height // 3, : width // 3] //= 3
+    return [np.roll(smooth, 2 * step, axis=1) for step in range(count)]
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    codec: str = "libx264",
+    *,
+    rotation: int = 0,
+    mirrored: bool = False,
+    pixel: Fraction | None = None,
+    milliseconds: Sequence[int] | None = None,
+    sound: bool = False,
+    cover: bool = False,
+    matrix: int = 5,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A video at 25 frames per second, or shown at `milliseconds`; `matrix`: of its colours, 5 is BT.601, 1 BT.709."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=25, options=options or {"crf": "2", "g": "10", "preset": "ultrafast"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        colour_range = 2 if codec == "mjpeg" else 1
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, colour_range
+        if pixel:
+            stream.codec_context.sample_aspect_ratio = pixel
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
+        if milliseconds:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=48000) if sound else None
+        if cover:
+            add_cover(container)
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(
+                format=stream.pix_fmt, dst_colorspace=matrix, dst_color_range=colour_range, interpolation=4 | 262144
+            )
+            if milliseconds:
+                picture.pts, picture.time_base = milliseconds[index], Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+        if audio:
+            write_sound(container, audio, len(frames) / 25)
+    return path
+
+
+def write_sound(container, stream, seconds: float) -> None:
+    """A quiet tone."""
+    wave = 0.1 * np.sin(np.arange(int(48000 * seconds)) / 20, dtype=np.float32)
+    sound = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
+    sound.sample_rate = 48000
+    container.mux(stream.encode(sound))
+    container.mux(stream.encode())
+
+
+def add_cover(container) -> None:
+    """A cover picture in front of everything else, as music files carry one."""
+    cover = container.add_stream("mjpeg", rate=1)
+    cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
+    cover.disposition = av.stream.Disposition.attached_pic
+    container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")))
+    container.mux(cover.encode())
+
+
+def repeat(path: Path, source: Path, times: int) -> Path:
+    """A long video, made fast: the packets of a short one (without B-frames) again and again."""
+    with av.open(str(source)) as short, av.open(str(path), "w") as long:
+        given = short.streams.video[0]
+        stream = long.add_stream_from_template(given)
+        packets = [(bytes(packet), packet.is_keyframe) for packet in short.demux(given) if packet.size]
+        for number in range(times * len(packets)):
+            content, is_key = packets[number % len(packets)]
+            packet = av.Packet(content)
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), is_key
+            packet.pts = packet.dts = number
+            long.mux(packet)
+    return path

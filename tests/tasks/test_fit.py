@@ -1,0 +1,190 @@
+"""`task=fit`: one model of all subjects, by the engine of the folds, and never among them."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fdp_lightning.config import configuration, let_debug_speak_last
+from fdp_lightning.data.leak_guard import LeakError, check_fold
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import find_runs
+from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.tasks.fit import _check, _say_parts
+from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, run_fold
+from fdp_lightning.tasks.report import pool_run
+from fdp_lightning.tasks.run_folder import sealed
+from tests.tasks.conftest import SMALL, run_of, start
+from tests.tasks.test_interruptions import begin, end_group, wait_for
+
+Plan = Callable[..., FoldPlan]
+
+LONGER = "trainer.max_epochs=6"
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
+    """Plans the fit of three subjects, checkpoints after each epoch."""
+
+    def make(name: str, *overrides: str) -> FoldPlan:
+        data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+        data += [f"data.store={store_folder_path.parent}", "data.batch_size=4", "loso.checkpoint_seconds=0"]
+        config = configuration(*data, "trainer.max_epochs=4", *overrides)
+        return plan_fit(config, ready_data(config), tmp_path / name / "fit")
+
+    return make
+
+
+def fitted_here(*overrides: str, debug: str | None = None) -> FoldPlan:
+    """The fit of the small configuration, in this process, which has the slow imports behind it."""
+    config = configuration(*SMALL, *overrides)
+    let_debug_speak_last(config, debug)
+    fit = plan_fit(config, ready_data(config), Path("here/fit"))
+    run_fold(fit)
+    return fit
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """The trained network, bit for bit, and its curves."""
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    curves = (folder / "curves.csv").read_bytes()
+    return {"curves": curves, **{name: value.numpy().tobytes() for name, value in state.items()}}
+
+
+def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_the_run(workplace: Path) -> None:
+    run = run_of(workplace)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = start(workplace, "task=fit", "loso.engine=stacked")
+    assert done.returncode == 0, done.stderr
+    assert "loso.engine=stacked trains several folds" in done.stderr and "1 of 1 trainings to run" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    folder = run / "fit/folds/all"
+    facts = sealed(folder)
+    assert facts["subjects"] == {"train": [f"synthetic/0{i}" for i in (1, 2, 3)], "inner": [], "test": []}
+    assert (facts["train_clips"], facts["test_clips"], facts["epochs"]) == (30, 0, 2)
+    # What the score of "the same configuration" is known by:
+    assert facts["fingerprint"] == sealed(run / "folds/01")["fingerprint"]
+    curves = pd.read_csv(folder / "curves.csv")
+    assert curves["epoch"].tolist() == [1, 2] and all(name == "epoch" or name[:6] == "train/" for name in curves)
+    assert not list(run.glob("fit/**/predictions.csv")) and not (run / "fit/unfinished").exists()
+    assert list(find_runs(workplace / "runs")) == [run] and list(find_runs(run / "fit")) == []
+
+    stamp = (folder / "fold.json").stat().st_mtime_ns
+    pool_run(run, OmegaConf.load(run / "config.yaml"))  # the three folds alone
+    assert (run / "predictions.csv").read_bytes() == before[run / "predictions.csv"]
+    again = start(workplace, "task=fit")
+    assert again.returncode == 0 and "fit is finished" in again.stdout and "0 of 1 trainings to run" in again.stderr
+    assert (folder / "fold.json").stat().st_mtime_ns == stamp
+
+
+def test_a_killed_fit_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(workplace / "runs")
+    killed = begin(workplace, "task=fit", LONGER)
+    wait_for(workplace, "fit/unfinished/all/*.ckpt", killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    end_group(killed.pid)
+    assert not list(find_runs(workplace / "runs"))  # unfinished or not, it is no run
+    done = start(workplace, "task=fit", "loso.checkpoint_seconds=0", LONGER)
+    assert done.returncode == 0, done.stderr
+    cut = run_of(workplace) / "fit/folds/all"
+    assert sealed(cut)["resumed_from_epoch"] > 0
+    monkeypatch.chdir(workplace)
+    assert weights(cut) == weights(fitted_here(LONGER).folder)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["selection.inner_subjects=1"], ["model.optimizer.ema=0.7"]], ids=["inner", "ema"]
+)
+def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan, overrides: list[str]) -> None:
+    whole, cut = plan("whole", *overrides), plan("cut", *overrides)
+    run_fold(whole)
+    assert len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
+    for epoch in (2, 3):
+
+        def on_epoch(done: int, epoch: int = epoch) -> None:
+            if done == epoch:
+                raise CutError
+
+        with pytest.raises(CutError):
+            run_fold(cut, on_epoch)
+    run_fold(cut)
+    assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 2
+    assert weights(cut.folder) == weights(whole.folder)
+
+
+def test_two_processes_fit_what_one_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In double precision, since Adam turns noise in the last bit into steps; each process drops neurons of its own.
+    exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
+    done = start(workplace, "task=fit", *exact, "trainer=ddp_cpu", "trainer.max_epochs=2", "run=two")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(workplace)
+    folders = [workplace / "two/fit/folds/all", fitted_here(*exact).folder]
+    states = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for folder in folders]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-6, atol=1e-9, msg=name)
+    curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-6, atol=1e-9)
+
+
+def test_a_damaged_fit_is_named_kept_and_made_anew(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+    fit = plan("run", "trainer.max_epochs=1")
+    run_fold(fit)
+    made, checkpoint = weights(fit.folder), fit.folder / "checkpoints/last.ckpt"
+    assert fit.is_done and clear_the_way(fit)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    assert not clear_the_way(fit)
+    assert "the fit is run again" in caplog.text and "checksum differs" in caplog.text
+    assert (fit.run / "superseded/all-1").is_dir()
+    run_fold(fit)
+    assert fit.is_done and weights(fit.folder) == made
+
+
+def test_a_smoke_test_of_a_fit_trains_one_batch(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    made = torch.load(fitted_here(debug="smoke").folder / "checkpoints/last.ckpt", weights_only=True)
+    assert made["fdp_lightning"]["fold"] == "all" and made["global_step"] == 1
+
+
+def test_what_no_model_can_come_of_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
+    done = start(tmp_path, "task=fit", "data.normalisation=each_set")
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert "no single clip can be predicted" in done.stderr and "data.normalisation=training" in done.stderr
+    with pytest.raises(UserError, match=r"protocol\.shuffled=1: .* Expected protocol\.shuffled=null"):
+        _check(configuration("protocol.shuffled=1"))
+
+
+def test_a_fold_of_a_protocol_without_test_clips_is_still_refused(plan: Plan) -> None:
+    fit = plan("run")
+    assert fit.is_fit and fit.home == fit.run.parent
+    with pytest.raises(LeakError, match="fold 02: no clip to test"):
+        check_fold(replace(fit.fold, name="02"), fit.clips)
+
+
+def test_all_parts_of_a_published_split_are_trained_on_and_said(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+    from fdp_lightning.tasks.engine import Run
+
+    fit = plan("run")
+    config = OmegaConf.create(fit.config)
+    data = ready_data(config)
+    parts = np.where(np.arange(len(data.clips)) < 2, "test", "train")
+    fixed = replace(data, clips=data.clips.assign(split=parts), protocol=replace(data.protocol, split="fixed"))
+    assert len(plan_fit(config, fixed, fit.run).fold.train_rows) == len(data.clips)
+    with caplog.at_level("INFO", "fdp_lightning"):
+        _say_parts(Run(fit.run, fixed, [fit]))
+    assert f"all parts are trained on (clips: train {len(data.clips) - 2}, test 2)" in caplog.text
