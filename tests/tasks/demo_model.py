@@ -1,6 +1,11 @@
-"""A stand-in for a trained model: decodes for real, answers by simple arithmetic, so that tests need no training."""
+"""A stand-in for a trained model: decodes for real, answers by simple arithmetic, so that tests need no training.
+
+Run as a program it is the demo of that model, which says on standard error what it opens for writing and whom it calls.
+"""
 
 import io
+import os
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -50,37 +55,40 @@ def film(frames: int = 12, fps: int = 25) -> bytes:
 
 
 class StandIn:
-    """Answers as a model does.
+    """Answers as a model does; some names make it behave badly.
 
     Attributes:
         facts: as of a model file.
-        asked: names of the videos it was shown.
-        together: the most predictions that were ever being made at once.
     """
 
-    def __init__(self, pause: float = 0.0) -> None:
-        self.facts, self.asked, self.together = FACTS, [], 0
-        self.pause, self._inside, self._lock = pause, 0, threading.Lock()
+    def __init__(self) -> None:
+        self.facts, self._one = FACTS, threading.Lock()
 
     def look(self, source: BinaryIO, name: str = "") -> Any:
         """A clip up to two seconds; longer, a scan."""
-        with self._lock:
-            self._inside += 1
-            self.together = max(self.together, self._inside)
+        if not self._one.acquire(blocking=False):
+            raise RuntimeError("two predictions at once")
         try:
-            self.asked.append(name)
             if name == "bug":
                 raise RuntimeError("a bug")
-            time.sleep(self.pause)
+            while name == "endless":
+                source.seek(0)
+                time.sleep(0.01)
+            time.sleep(0.5 * (name == "slow"))
             try:
-                with av.open(source) as container:
-                    frames = np.stack([f.to_ndarray(format="gray8") for f in container.decode(video=0)])
+                frames = frames_of(source.read())
             except av.FFmpegError as error:
                 raise UserError(f"{name} is no video that can be read ({error.strerror})") from error
             clip = answer(frames, name)
             return clip if len(frames) <= 50 else scan(clip, len(frames))
         finally:
-            self._inside -= 1
+            self._one.release()
+
+
+def frames_of(video: bytes) -> np.ndarray:
+    """Grey, shape (t, h, w)."""
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="gray8") for frame in container.decode(video=0)])
 
 
 def answer(frames: np.ndarray, name: str) -> Prediction:
@@ -131,3 +139,20 @@ def scan(strongest: Prediction, length: int) -> Any:
         "timing": {"reading": 0.5},
     }
     return SimpleNamespace(windows=windows, strongest=strongest, facts=lambda: facts)
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.mkdir", "os.rename"):
+        os.write(2, f"AUDIT {event} {arguments}\n".encode())
+
+
+if __name__ == "__main__":
+    from fdp_lightning.tasks.demo import listening, serve
+    from fdp_lightning.tasks.inference.demo_app import demo_app
+
+    with listening(0) as place:
+        application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]))
+        frames_of(film())  # what is imported and compiled at first use is by now
+        sys.addaudithook(_watch)
+        serve(application, place, FACTS["name"])

@@ -45,7 +45,7 @@ function complain(words) {
 async function ask(video, name) {
   if (busy) return;
   complain("");
-  at("result").hidden = true;
+  forget();
   if (video.size > MOST) {
     complain(`${name} has ${Math.round(video.size / 1e6)} MB; at most ${MOST / 1e6} MB are taken. Cut out the part that matters.`);
     return;
@@ -183,13 +183,18 @@ new ResizeObserver(() => redraw.forEach((each) => each())).observe(main);
 
 let film = "";
 
-function show(said, video) {
-  if (film) URL.revokeObjectURL(film);
-  film = URL.createObjectURL(video);
+function forget() {
+  at("result").hidden = true;
+  at("shown").replaceChildren();
   redraw = [];
+  if (film) URL.revokeObjectURL(film);
+  film = "";
+}
+
+function show(said, video) {
+  film = URL.createObjectURL(video);
   const clip = said.kind === "scan" ? said.strongest : said;
   const shown = at("shown");
-  shown.replaceChildren();
   at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : `The model says: ${clip.class || "no action unit"}`;
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
@@ -335,7 +340,7 @@ function pair(clip) {
     make(
       "figcaption",
       {},
-      "A dynamic image sums up the motion of a clip in one picture: grey where nothing moved, lighter or darker where something " +
+      "A dynamic image sums up the motion of a clip in one picture: mid-grey where nothing moved, lighter or darker where something " +
         "did. The left one is computed from the frames; the right one is what the model made of its own features, and was trained to resemble it.",
     ),
   );

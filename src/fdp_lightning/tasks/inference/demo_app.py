@@ -150,9 +150,9 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 
 
 def _drawn() -> bytes:
-    """A synthetic clip as a video."""
+    """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
     from fdp_lightning.data.synthetic.film import draw_film
 
     with tempfile.TemporaryDirectory() as folder:
-        draw_film(path := Path(folder) / "example.mp4")
+        draw_film(path := Path(folder) / "example.mp4", "surprise")
         return path.read_bytes()
