@@ -6,6 +6,7 @@ import os
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from tests.data.films import add_cover, pictures, write_sound, write_video
 
 from fdp_lightning.data.footage import VideoFile
@@ -24,6 +25,8 @@ def failure(source, *parts: str) -> None:
 def test_what_is_no_video(tmp_path):
     failure(tmp_path / "absent.mp4", "No such file")
     failure(tmp_path, "is a folder")
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
+    failure((tmp_path / "picture.png").rename(tmp_path / "picture.mp4"), "cannot be read as a video")
     (tmp_path / "empty.mp4").touch()
     failure(tmp_path / "empty.mp4", "0 bytes")
     (tmp_path / "text.mp4").write_text("Dear diary, today I filmed my face.\n" * 50)
@@ -99,17 +102,25 @@ def test_a_file_that_ends_between_two_frames_is_noticed_by_its_length(tmp_path):
     assert "cut off?" in video.warnings[-1]
 
 
-def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "begin", "size"),
+    [
+        ("a.mp4", 4, 56),  # the decoder fails
+        ("a.mp4", 200, 56),  # it goes on, with a picture that it marks
+        ("a.ts", 376, 400),  # the packet is marked, and the pictures are not
+    ],
+)
+def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(tmp_path, name, begin, size):
     wanted = pictures(40)  # key frames 0, 10, 20, 30
     options = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0", "sc_threshold": "0"}
-    path = write_video(tmp_path / "a.mp4", wanted, options=options)
+    path = write_video(tmp_path / name, wanted, options=options)
     with av.open(str(path)) as container:
-        place = next(packet.pos for packet in container.demux(video=0) if packet.pts == 13 * 512)
+        place = [packet.pos for packet in container.demux(video=0)][13] + begin
     data = bytearray(path.read_bytes())
-    data[place + 4 : place + 60] = np.random.default_rng(0).bytes(56)
+    data[place : place + size] = np.random.default_rng(0).bytes(size)
     video = VideoFile(io.BytesIO(bytes(data)))
     got = {round(frame.seconds * 25): frame.read() for frame in video.frames()}
-    assert not {13, 14, 15, 16, 17, 18, 19} & set(got)
+    assert not {15, 16, 17, 18, 19} & set(got)
     assert set(range(11)) | set(range(20, 40)) <= set(got)
     assert max(np.abs(picture.astype(float) - wanted[n]).mean() for n, picture in got.items()) < 3.0
     assert len(video.warnings) == 1

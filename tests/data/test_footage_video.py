@@ -134,27 +134,30 @@ def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path):
     assert all(a < b for a, b in pairwise(times[0]))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
     short = write_video(tmp_path / "short.mp4", pictures(50, 240, 320), options=NO_B_FRAMES)
     long = repeat(tmp_path / "long.mp4", short, 200)
     script = """
-import resource, sys
+import sys
 from pathlib import Path
 from fdp_lightning.data.footage import VideoFile
+def peak():  # of this process alone; getrusage begins with what its parent had
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 for path in sys.argv[1:]:
     count = total = 0
     for frame in VideoFile(Path(path)).frames():
         count += 1
         if frame.number % 25 == 0:
             total += int(frame.read()[0, 0, 0])
-    print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(count, peak())
 """
     command = [sys.executable, "-c", script, str(short), str(long)]
     (few, before), (many, after) = (
         map(int, line.split()) for line in subprocess.check_output(command, text=True).splitlines()
     )
     assert (few, many) == (50, 10_000)
-    assert after - before < 30_000  # KiB; the frames are 1.1 GB as they are decoded, and 2.2 GB as RGB
+    assert after - before < 10_000  # KiB; the frames are 1.1 GB as they are decoded, and 2.2 GB as RGB
 
 
 def test_the_label_of_a_video_is_fit_to_be_a_folder():

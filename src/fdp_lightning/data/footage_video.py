@@ -13,7 +13,7 @@ from av.stream import Disposition
 
 from fdp_lightning.data.footage_damage import Decoding
 from fdp_lightning.data.footage_frame import Frame, folder_name
-from fdp_lightning.data.footage_picture import Clock, Upright
+from fdp_lightning.data.footage_picture import Clock, Orientation, Upright, orientation
 from fdp_lightning.data.problems import some
 from fdp_lightning.errors import UserError
 
@@ -60,15 +60,18 @@ class VideoFile:
     def _checked(self, decoding: Decoding, container: Any, stream: Any) -> Iterator[Frame]:
         clock = Clock(stream.time_base, stream.average_rate or stream.guessed_rate)
         size = (0, 0)
+        way: Orientation | None = None
         odd: list[int] = []
         crooked, used, last = False, 0, None
         for number, decoded in decoding.frames():
-            upright = Upright(decoded, stream.sample_aspect_ratio)
+            if way is None or decoded.rotation != way.angle:
+                way = orientation(decoded)
+            upright = Upright(decoded, way, stream.sample_aspect_ratio)
             size = size if used else upright.size
             if upright.size != size:
                 odd.append(number)
                 continue
-            crooked |= upright.crooked
+            crooked |= way.crooked
             used += 1
             last = clock.seconds(decoded.pts)
             yield Frame(number, last, self._reader(number, upright))

@@ -163,7 +163,6 @@ def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(picture, "bgr24").reformat(
         format=stream.pix_fmt,
         dst_colorspace=stream.codec_context.colorspace,
-        dst_color_range=stream.codec_context.color_range,
         # Without these, FFmpeg's fast conversion is half a grey level too dark.
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
         threads=1,
