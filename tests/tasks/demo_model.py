@@ -104,6 +104,7 @@ def answer(frames: np.ndarray, name: str) -> Prediction:
         rank_scores=small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
         frame_numbers=places,
         seconds=places / 25,
+        motion=0.02,
         face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
         transform=np.eye(2, 3),
         frames=small,

@@ -53,6 +53,7 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
         app,
         access_log=False,
         log_config=None,
+        log_level="warning",
         lifespan="off",
         ws="none",
         server_header=False,

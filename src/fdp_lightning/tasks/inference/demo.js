@@ -228,6 +228,7 @@ function player(clip) {
   const box = make("div", { className: "face", hidden: true });
   const [left, top, right, bottom] = clip.face.box;
   video.onloadedmetadata = () => {
+    if (clip.seconds && clip.seconds[0] > 0) video.currentTime = clip.seconds[0]; // of a scan, the window that is shown
     const [width, height] = [video.videoWidth / 100, video.videoHeight / 100];
     if (!width || clip.face.confidence === null) return;
     box.style.left = `${left / width}%`;
@@ -280,7 +281,7 @@ function rankCurve(clip) {
   const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
   const scores = clip.rank_scores;
   const caption = scores
-    ? "Rank score of each moment that the model saw, against time: it puts frames in order, higher is later. Beneath, these moments, aligned."
+    ? "Rank score of each moment that the model saw, against time. The scorer is trained to put frames in order: higher is later. Beneath, these moments, aligned."
     : "The moments that the model saw, aligned. This model has no rank scorer.";
   const label = scores ? `Rank scores over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
   const figure = make("figure", {}, make("h3", {}, scores ? "Rank curve" : "Frames"));
@@ -353,7 +354,7 @@ function numbers(said, clip) {
   add("face", face.confidence === null ? "not looked for, the whole picture" : face.box.map((edge) => edge.toFixed(0)).join(", ") + " (left, top, right, bottom)");
   if (face.confidence !== null) add("certainty of it", `${face.confidence.toFixed(3)}; ${face.faces_there} on frame ${face.found_on_frame}`);
   add("frames used", clip.frames_used.map((number) => Number(number.toFixed(2))).join(", "));
-  if ("motion" in clip) add("motion", clip.motion.toFixed(4));
+  add("motion", clip.motion.toFixed(4));
   for (const [part, took] of Object.entries({ ...timing, ...said.timing })) add(`time: ${part}`, seconds(took));
   return make("details", {}, make("summary", {}, "Numbers"), list);
 }

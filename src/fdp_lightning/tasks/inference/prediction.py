@@ -1,4 +1,4 @@
-"""What a model says of a clip, and of the windows of a long video."""
+"""What a model says of a clip."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +34,8 @@ class Prediction:
         rank_scores: of each frame used, shape (t,); None of a model without a rank scorer.
         frame_numbers: of the frames used, (t,): counted from 0 in a video, of a folder those of its files; between
             two numbers for a blend of two frames.
-        seconds: of these frames since the first of the clip, shape (t,); None where the frame rate is unknown.
+        seconds: of these frames since the first of the footage, shape (t,); None where the frame rate is unknown.
+        motion: how far the frame that differs most from the first does, mean absolute difference of values of 0..1.
         face: by which the clip is aligned.
         transform: picture pixels → aligned pixels, shape (2, 3).
         frames: aligned, as the network sees them but for its normalisation: uint8, shape (t, h, w) or (t, h, w, 3).
@@ -51,6 +52,7 @@ class Prediction:
     rank_scores: np.ndarray | None
     frame_numbers: np.ndarray
     seconds: np.ndarray | None
+    motion: float
     face: FaceUsed
     transform: np.ndarray
     frames: np.ndarray
@@ -71,6 +73,7 @@ class Prediction:
             "frames_used": self.frame_numbers.tolist(),
             "seconds": None if seconds is None else seconds.tolist(),
             "length": self.length,
+            "motion": self.motion,
             "face": {
                 "box": list(self.face.box),
                 "confidence": self.face.confidence,
