@@ -24,8 +24,12 @@ LOOK = (Path(__file__).parent / "look.js").read_text()
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """A running browser; the test is skipped where there is none, unless CI_REQUIRE_BROWSER=1."""
+def chromium(*more: str) -> Iterator[Any]:
+    """A running browser; the test is skipped where there is none, unless CI_REQUIRE_BROWSER=1.
+
+    Args:
+        more: arguments beside the usual ones.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     try:
         from playwright.sync_api import sync_playwright
@@ -37,7 +41,7 @@ def chromium() -> Iterator[Any]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
         yield browser
         browser.close()
 

@@ -1,0 +1,433 @@
+"use strict";
+// The demo's page. Nothing here makes HTML of text: names and messages of files only ever become text nodes.
+
+const at = (id) => document.getElementById(id);
+const main = document.querySelector("main");
+const MOST = Number(main.dataset.mostBytes);
+const RECORD_MS = 1900; // two seconds and more would be scanned
+
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties))
+    if (key in element) element[key] = value;
+    else element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function draw(tag, attributes = {}, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.textContent = text;
+  return element;
+}
+
+// ---- asking
+
+let busy = false;
+let since = 0;
+setInterval(() => (at("clock").textContent = busy ? `${Math.round((performance.now() - since) / 1000)} s` : ""), 500);
+
+function wait(doing) {
+  busy = Boolean(doing);
+  since = performance.now();
+  at("doing").textContent = doing;
+  at("wait").hidden = !busy;
+  main.setAttribute("aria-busy", busy);
+  for (const id of ["choose", "camera", "try", "record"]) at(id).disabled = busy;
+}
+
+function complain(words) {
+  at("error").hidden = !words;
+  at("error").textContent = words;
+}
+
+async function ask(video, name) {
+  if (busy) return;
+  complain("");
+  forget();
+  if (video.size > MOST) {
+    complain(`${name} has ${Math.round(video.size / 1e6)} MB; at most ${MOST / 1e6} MB are taken. Cut out the part that matters.`);
+    return;
+  }
+  wait("Reading the video, finding the face, asking the model …");
+  try {
+    const answer = await fetch("/predict", {
+      method: "POST",
+      body: video,
+      headers: { "Content-Type": "application/octet-stream", "X-Name": encodeURIComponent(name) },
+    });
+    const said = await answer.json();
+    if (answer.ok) show(said, video);
+    else complain(said.error);
+  } catch (error) {
+    complain("The demo does not answer. Is it still running in its terminal?");
+    console.info(error);
+  } finally {
+    wait("");
+  }
+}
+
+at("choose").onclick = () => at("file").click();
+at("file").onchange = (event) => {
+  const [file] = event.target.files;
+  event.target.value = ""; // the same file again is a change again
+  if (file) ask(file, file.name);
+};
+at("try").onclick = async () => {
+  if (busy) return;
+  complain("");
+  wait("Drawing a synthetic clip …");
+  let film = null;
+  try {
+    const answer = await fetch("/example.mp4");
+    if (answer.ok) film = await answer.blob();
+  } catch (error) {
+    console.info(error);
+  }
+  wait("");
+  if (film) await ask(film, "synthetic clip");
+  else complain("The demo could not draw a clip; its terminal says why.");
+};
+for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
+  document.addEventListener(kind, (event) => {
+    event.preventDefault(); // a video dropped beside the field must not take the page's place
+    const over = event.target instanceof Node && at("drop").contains(event.target);
+    at("drop").classList.toggle("over", over && kind !== "dragleave" && kind !== "drop");
+    if (kind === "drop" && event.dataTransfer.files.length) ask(event.dataTransfer.files[0], event.dataTransfer.files[0].name);
+  });
+
+// ---- the camera
+
+let camera = null;
+let recorder = null;
+let session = 0; // a countdown of a camera that has been closed must not record
+
+function closeCamera() {
+  session += 1;
+  if (recorder && recorder.state !== "inactive") recorder.stop();
+  if (camera) for (const track of camera.getTracks()) track.stop();
+  camera = recorder = null;
+  at("preview").srcObject = null;
+  at("count").textContent = "";
+  at("studio").hidden = true;
+  at("record").textContent = "Record 2 seconds";
+}
+
+at("camera").onclick = async () => {
+  complain("");
+  closeCamera();
+  const own = session;
+  try {
+    if (!navigator.mediaDevices || !window.MediaRecorder) throw new DOMException("", "NotSupportedError");
+    const video = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 60 }, facingMode: "user" };
+    const opened = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    if (own !== session) return opened.getTracks().forEach((track) => track.stop());
+    camera = opened;
+  } catch (error) {
+    const words = {
+      NotAllowedError: "The camera was refused. Allow it for this page in the browser's address bar, or choose a video.",
+      NotFoundError: "There is no camera on this computer. Choose a video instead.",
+      NotReadableError: "The camera is being used by another program. Close that, or choose a video.",
+      NotSupportedError: "This browser cannot record. Choose a video instead.",
+    };
+    complain(words[error.name] || `The camera could not be opened (${error.name}). Choose a video instead.`);
+    return;
+  }
+  at("preview").srcObject = camera;
+  at("studio").hidden = false;
+  at("preview").play().catch(console.info);
+  at("record").focus();
+};
+at("leave").onclick = () => {
+  closeCamera();
+  at("camera").focus();
+};
+at("record").onclick = async () => {
+  if (recorder) return recorder.stop();
+  const own = session;
+  const label = at("record");
+  label.disabled = true;
+  for (const number of [3, 2, 1]) {
+    at("count").textContent = number;
+    await new Promise((done) => setTimeout(done, 700));
+    if (own !== session) return (label.disabled = busy);
+  }
+  const types = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm", "video/mp4"];
+  const mimeType = types.find((type) => MediaRecorder.isTypeSupported(type));
+  const pieces = [];
+  recorder = new MediaRecorder(camera, { mimeType, videoBitsPerSecond: 12e6 });
+  recorder.ondataavailable = (event) => pieces.push(event.data);
+  recorder.onstop = () => {
+    const whole = own === session;
+    closeCamera();
+    if (whole) ask(new Blob(pieces, { type: mimeType }), "recording");
+  };
+  const running = recorder;
+  recorder.onstart = () => setTimeout(() => running.state !== "inactive" && running.stop(), RECORD_MS);
+  recorder.start();
+  at("count").textContent = "●";
+  label.textContent = "Stop";
+  label.disabled = false;
+};
+addEventListener("pagehide", closeCamera);
+
+// ---- showing
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const seconds = (value) => `${value.toFixed(2)} s`;
+const CHART = 240;
+
+let redraw = [];
+new ResizeObserver(() => redraw.forEach((each) => each())).observe(main);
+
+let film = "";
+
+function forget() {
+  at("result").hidden = true;
+  at("shown").replaceChildren();
+  redraw = [];
+  if (film) URL.revokeObjectURL(film);
+  film = "";
+}
+
+function show(said, video) {
+  film = URL.createObjectURL(video);
+  const clip = said.kind === "scan" ? said.strongest : said;
+  const shown = at("shown");
+  at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : `The model says: ${clip.class || "no action unit"}`;
+  shown.append(make("p", { className: "name" }, described(said)));
+  const warnings = [...new Set([...said.warnings, ...clip.warnings])];
+  if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
+  if (said.kind === "scan") shown.append(...timeline(said));
+  shown.append(
+    make(
+      "div",
+      { className: "split" },
+      make("div", {}, make("h3", {}, "The video"), player(clip)),
+      make("div", {}, make("h3", {}, "Probabilities"), bars(clip)),
+    ),
+    rankCurve(clip),
+    pair(clip),
+    numbers(said, clip),
+  );
+  at("result").hidden = false;
+  redraw.forEach((each) => each());
+  at("result-title").focus({ preventScroll: true });
+  at("result").scrollIntoView({ block: "start" });
+}
+
+function described(said) {
+  if (said.kind === "scan") return `${said.clip}, ${seconds(said.seconds)}, ${said.length} frames, ${said.windows.length} windows`;
+  return `${said.clip}, ${said.length} frames, of which the model saw ${said.frames_used.length} moments`;
+}
+
+function player(clip) {
+  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true });
+  video.setAttribute("aria-label", "The video that was looked at");
+  const box = make("div", { className: "face", hidden: true });
+  const [left, top, right, bottom] = clip.face.box;
+  video.onloadedmetadata = () => {
+    if (clip.seconds && clip.seconds[0] > 0) video.currentTime = clip.seconds[0]; // of a scan, the window that is shown
+    const [width, height] = [video.videoWidth / 100, video.videoHeight / 100];
+    if (!width || clip.face.confidence === null) return;
+    box.style.left = `${left / width}%`;
+    box.style.top = `${top / height}%`;
+    box.style.width = `${(right - left) / width}%`;
+    box.style.height = `${(bottom - top) / height}%`;
+    box.hidden = false;
+  };
+  const frame = make("div", { className: "film" }, video, box);
+  const words = make("figcaption", {}, `The frame is the face that the clip is aligned by, found on frame ${clip.face.found_on_frame}.`);
+  video.onerror = () => {
+    frame.hidden = true;
+    words.textContent = "This browser cannot play this kind of video; the model could read it.";
+  };
+  return make("figure", {}, frame, words);
+}
+
+function bars(clip) {
+  const chosen = new Set([clip.class, ...clip.class.split("+")]);
+  const list = make("dl", { className: "bars" });
+  for (const [name, share] of Object.entries(clip.probabilities)) {
+    const mark = chosen.has(name) ? "chosen" : "";
+    const bar = make("b", { className: mark });
+    bar.style.width = percent(share).replace(" ", "");
+    const value = make("dd", { className: mark }, percent(share));
+    value.dataset.value = share;
+    list.append(make("div", {}, make("dt", { className: mark }, name), make("i", { ariaHidden: "true" }, bar), value));
+  }
+  return list;
+}
+
+// A drawing whose units are the page's pixels, so that its text keeps its size at any width.
+function chart(label, paint) {
+  const svg = draw("svg", { role: "img", "aria-label": label });
+  redraw.push(() => {
+    const width = svg.parentElement ? svg.parentElement.clientWidth : 0;
+    if (!width) return;
+    svg.replaceChildren();
+    const height = paint(svg, width);
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("height", height);
+  });
+  return svg;
+}
+
+const line = (x1, y1, x2, y2, name = "grid") => draw("path", { d: `M${x1} ${y1}L${x2} ${y2}`, class: name });
+
+function rankCurve(clip) {
+  const places = clip.seconds || clip.frames_used;
+  const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
+  const scores = clip.rank_scores;
+  const caption = scores
+    ? "Rank score of each moment that the model saw, against time. The scorer is trained to put frames in order: higher is later. Beneath, these moments, aligned."
+    : "The moments that the model saw, aligned. This model has no rank scorer.";
+  const label = scores ? `Rank scores over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
+  const figure = make("figure", {}, make("h3", {}, scores ? "Rank curve" : "Frames"));
+  const svg = chart(label, (svg, width) => {
+    const n = places.length;
+    const [left, right] = [48, width - 4];
+    // As many pictures as can be made out, the first and the last among them.
+    const slots = Math.min(n, Math.max(2, Math.floor((right - left) / 40)));
+    const pictured = Array.from({ length: slots }, (_, i) => Math.round((i * (n - 1)) / Math.max(1, slots - 1)));
+    const slot = Math.min(110, (right - left) / slots);
+    // The curve runs from the middle of the first picture to the middle of the last.
+    const inner = [left + slot / 2, left + slot / 2 + (slots - 1) * slot];
+    const x = (place) => inner[0] + ((place - places[0]) / (places[n - 1] - places[0] || 1)) * (inner[1] - inner[0]);
+    const bottom = scores ? CHART - 50 : 8;
+    if (scores) {
+      const [low, high] = [Math.min(...scores), Math.max(...scores)];
+      const y = (score) => bottom - 8 - ((score - low) / (high - low || 1)) * (bottom - 24);
+      for (const score of [low, (low + high) / 2, high]) {
+        svg.append(line(left, y(score), inner[1] + slot / 2, y(score)));
+        svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2)));
+      }
+      for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
+      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(places[i])} ${y(score)}`).join("L") }));
+      scores.forEach((score, i) => {
+        const dot = draw("circle", { class: "dot", cx: x(places[i]), cy: y(score), r: 3.5 });
+        dot.append(draw("title", {}, `${unit(places[i])}: ${score.toFixed(3)}`));
+        svg.append(dot);
+      });
+    }
+    const size = slot - 3;
+    const top = scores ? bottom + 24 : 8;
+    for (let i = 0; i < slots; i++) {
+      const middle = inner[0] + i * slot;
+      svg.append(draw("image", { href: clip.frames[pictured[i]], x: middle - size / 2, y: top, width: size, height: size }));
+      // As many labels as fit beside each other.
+      const gap = Math.ceil(52 / slot);
+      if (i % gap === 0 && (i + gap <= slots || i === slots - 1))
+        svg.append(draw("text", { x: middle, y: top + size + 16, "text-anchor": "middle" }, unit(places[pictured[i]])));
+    }
+    return top + size + 24;
+  });
+  figure.append(svg, make("figcaption", {}, caption));
+  return figure;
+}
+
+function pair(clip) {
+  const names = { true_dynamic_image: "true: of the frames", constructed_dynamic_image: "constructed by the model" };
+  return make(
+    "figure",
+    {},
+    make("h3", {}, "Dynamic images"),
+    make(
+      "div",
+      { className: "pair" },
+      ...Object.entries(names).map(([key, name]) => make("div", {}, make("img", { src: clip[key], alt: `Dynamic image, ${name}` }), name)),
+    ),
+    make(
+      "figcaption",
+      {},
+      "A dynamic image sums up the motion of a clip in one picture: mid-grey where nothing moved, lighter or darker where something " +
+        "did. The left one is computed from the frames; the right one is what the model made of its own features, and was trained to resemble it.",
+    ),
+  );
+}
+
+function numbers(said, clip) {
+  const list = make("dl", { className: "numbers" });
+  const add = (term, words) => list.append(make("dt", {}, term), make("dd", {}, words));
+  const { face, timing } = clip;
+  add("face", face.confidence === null ? "not looked for, the whole picture" : face.box.map((edge) => edge.toFixed(0)).join(", ") + " (left, top, right, bottom)");
+  if (face.confidence !== null) add("certainty of it", `${face.confidence.toFixed(3)}; ${face.faces_there} on frame ${face.found_on_frame}`);
+  add("frames used", clip.frames_used.map((number) => Number(number.toFixed(2))).join(", "));
+  add("motion", clip.motion.toFixed(4));
+  for (const [part, took] of Object.entries({ ...timing, ...said.timing })) add(`time: ${part}`, seconds(took));
+  return make("details", {}, make("summary", {}, "Numbers"), list);
+}
+
+// ---- a scan
+
+function timeline(said) {
+  const names = Object.keys(said.strongest.probabilities);
+  const windows = said.windows;
+  const seen = windows.filter((window) => window.class !== null);
+  const most = Math.max(...seen.map((window) => window.motion));
+  const strongest = windows.find((window) => window.motion === most);
+  const svg = chart(`Probability of ${names.join(", ")} and motion in ${windows.length} windows over ${seconds(said.seconds)}`, (svg, width) => {
+    const left = Math.min(120, width / 3);
+    const right = width - 4;
+    const stop = windows[windows.length - 1].end;
+    const x = (time) => left + ((time - windows[0].start) / (stop - windows[0].start || 1)) * (right - left);
+    const until = (i) => x(i + 1 < windows.length ? windows[i + 1].start : stop);
+    const row = 24;
+    names.forEach((name, k) => {
+      const words = draw("text", { x: left - 8, y: k * row + 16, "text-anchor": "end" }, name.length > 16 ? `${name.slice(0, 15)}…` : name);
+      words.append(draw("title", {}, name));
+      svg.append(words);
+      windows.forEach((window, i) => {
+        const place = { x: x(window.start), y: k * row, width: Math.max(0.5, until(i) - x(window.start)), height: row - 2 };
+        if (window.class === null) return svg.append(draw("rect", { ...place, class: "none" }));
+        const cell = draw("rect", { ...place, class: "cell", "fill-opacity": (0.04 + 0.96 * window.probabilities[name]).toFixed(3) });
+        cell.append(draw("title", {}, `${name}, ${seconds(window.start)} to ${seconds(window.end)}: ${percent(window.probabilities[name])}`));
+        svg.append(cell);
+      });
+    });
+    const [top, bottom] = [names.length * row + 14, names.length * row + 74];
+    const y = (motion) => bottom - (motion / (most || 1)) * (bottom - top);
+    svg.append(line(left, bottom, right, bottom), draw("text", { x: left - 8, y: bottom, "text-anchor": "end" }, "motion"));
+    let path = "";
+    windows.forEach((window, i) => {
+      if (window.class !== null) path += `M${x(window.start)} ${y(window.motion)}H${until(i)}`;
+    });
+    svg.append(draw("path", { class: "curve motion", d: path }));
+    const marked = windows.indexOf(strongest);
+    svg.append(
+      draw("rect", { class: "here", x: x(strongest.start), y: 0, width: Math.max(3, until(marked) - x(strongest.start)), height: bottom }),
+    );
+    const ticks = Math.max(2, Math.min(8, Math.floor((right - left) / 70)));
+    for (let i = 0; i <= ticks; i++) {
+      const time = windows[0].start + (i / ticks) * (stop - windows[0].start);
+      svg.append(draw("text", { x: x(time), y: bottom + 18, "text-anchor": i === ticks ? "end" : i ? "middle" : "start" }, seconds(time)));
+    }
+    return bottom + 26;
+  });
+  const row = (window) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, `${window.start.toFixed(2)}–${window.end.toFixed(2)}`),
+      make("td", {}, window.class === null ? "no face" : window.class || "none"),
+      ...names.map((name) => make("td", {}, window.class === null ? "" : percent(window.probabilities[name]))),
+      make("td", {}, window.class === null ? "" : window.motion.toFixed(4)),
+    );
+  const head = ["seconds", "class", ...names, "motion"].map((name) => make("th", { scope: "col" }, name));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...windows.map(row)));
+  const box = make("div", { className: "box", role: "region", tabIndex: 0 }, table);
+  box.setAttribute("aria-label", "All windows");
+  return [
+    make("p", {}, "Every window gets a class, whether or not anything happened in it. The framed window, in which most moved, is shown below."),
+    make(
+      "figure",
+      {},
+      make("h3", {}, "Probabilities and motion over time"),
+      svg,
+      make("figcaption", {}, "The stronger the colour, the higher the probability. Empty: no face on the first frame of the window."),
+    ),
+    make("details", {}, make("summary", {}, "All windows as a table"), box),
+    make("h3", {}, `The window from ${seconds(strongest.start)} to ${seconds(strongest.end)}: ${said.strongest.class || "no action unit"}`),
+  ];
+}

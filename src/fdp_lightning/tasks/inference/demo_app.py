@@ -1,0 +1,158 @@
+"""The server of `task=demo`: the page, a video to try it with, and one prediction at a time."""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.inference.demo_guard import Guard
+from fdp_lightning.tasks.inference.demo_page import answer_of, page_of
+
+log = logging.getLogger("fdp_lightning")
+
+MOST_BYTES = 200 * 10**6
+"""Of a video, which is held in memory."""
+
+_MOST_WAITING = 3
+"""Predictions that wait for the one being made; they have not been read yet."""
+
+_PATIENCE_S = 30
+"""For the next piece of a video that is being sent, seconds."""
+
+_LOOK_S = 0.25
+"""How often it is asked whether somebody still waits for the answer, seconds."""
+
+
+class _RefusedError(Exception):
+    """A request that gets words instead of a prediction."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+def demo_app(model: Any, example: Callable[[], bytes] | None = None, most_bytes: int = MOST_BYTES) -> Starlette:
+    """The demo of a model.
+
+    Args:
+        model: of `load_model`.
+        example: makes the video that is offered to try it with; None: a synthetic clip, drawn at the first call.
+        most_bytes: of a video.
+    """
+    page, policy = page_of(model.facts, most_bytes)
+    queue = _Queue()
+    example = cache(example or _drawn)
+
+    async def show(request: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def give_example(request: Request) -> Response:
+        return Response(await run_in_threadpool(example), media_type="video/mp4")
+
+    async def predict(request: Request) -> Response:
+        try:
+            async with queue.turn():
+                return JSONResponse(await _answered(request, model, most_bytes))
+        except _RefusedError as refused:
+            # Of a video that is too large the rest is not read, so the connection cannot be used again.
+            return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, 422)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except Exception:
+            log.exception("the demo could not predict")
+            words = "Something went wrong here that is not your video's fault. The terminal of the demo says what."
+            return JSONResponse({"error": words}, 500)
+
+    return Starlette(
+        routes=[
+            Route("/", show),
+            Route("/example.mp4", give_example),
+            Route("/predict", predict, methods=["POST"]),
+        ],
+        middleware=[Middleware(Guard, policy=policy)],
+    )
+
+
+class _Queue:
+    """One prediction at a time: a second one at once would make both slower and need twice the memory."""
+
+    def __init__(self) -> None:
+        self._one, self._inside = asyncio.Lock(), 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        if self._inside > _MOST_WAITING:
+            raise _RefusedError(503, f"{self._inside - 1} videos are waiting already. Try again when they are done.")
+        self._inside += 1
+        try:
+            async with self._one:
+                yield
+        finally:
+            self._inside -= 1
+
+
+async def _answered(request: Request, model: Any, most_bytes: int) -> dict[str, Any]:
+    """Read the video, look at it, and forget it."""
+    with await _received(request, most_bytes) as video:
+        name = unquote(request.headers.get("x-name", "")) or "video"
+        task = asyncio.ensure_future(run_sync(partial(_look, model, video, name), abandon_on_cancel=True))
+        # Closing the video is what ends a long scan for which nobody waits any more: its next read fails.
+        while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+            if await request.is_disconnected():
+                video.close()
+                with suppress(Exception):
+                    await task
+                raise ClientDisconnect
+        return task.result()
+
+
+def _look(model: Any, video: BytesIO, name: str) -> dict[str, Any]:
+    return answer_of(model.look(video, name))
+
+
+async def _received(request: Request, most_bytes: int) -> BytesIO:
+    """The body of a request, in memory; what it says of its own length is believed only where it is too much."""
+    too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the part that matters.")
+    if int(request.headers.get("content-length", 0)) > most_bytes:
+        raise too_large
+    video = BytesIO()
+    pieces = aiter(request.stream())
+    while True:
+        try:
+            with anyio.fail_after(_PATIENCE_S):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise _RefusedError(408, f"Nothing more of the video has come for {_PATIENCE_S} s.") from None
+        if piece is None:
+            video.seek(0)
+            return video
+        if video.tell() + len(piece) > most_bytes:
+            raise too_large
+        video.write(piece)
+
+
+def _drawn() -> bytes:
+    """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
+    from fdp_lightning.data.synthetic.film import draw_film
+
+    with tempfile.TemporaryDirectory() as folder:
+        draw_film(path := Path(folder) / "example.mp4", "surprise")
+        return path.read_bytes()

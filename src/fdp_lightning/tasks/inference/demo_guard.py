@@ -1,0 +1,68 @@
+"""What stands between the demo's server and every page but its own.
+
+A browser lets any page of the web send requests to this machine. Three things keep them out: the Host must be this
+machine's own name, so that no other name can be made to lead here (DNS rebinding); what is posted must come from the
+page itself, by its Origin; and nobody may put an answer of ours into a page of theirs.
+"""
+
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_NAMES = ("127.0.0.1", "localhost")
+
+_HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """Turns away requests that are not of the page itself, and says to the browser what a page may do.
+
+    Args:
+        app: what is guarded.
+        policy: the Content-Security-Policy of every answer.
+    """
+
+    def __init__(self, app: "ASGIApp", policy: str) -> None:
+        self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        if why := _refused(scope):
+            await JSONResponse({"error": why}, 403)(scope, receive, guarded)
+        else:
+            await self._app(scope, receive, guarded)
+
+
+def _refused(scope: "Scope") -> str:
+    """Why a request is turned away; '' for one that is not."""
+    headers = Headers(scope=scope)
+    hosts = [f"{name}:{scope['server'][1]}" for name in _NAMES]
+    host = headers.get("host", "")
+    if host not in hosts:
+        return f"This server answers to http://{hosts[0]} alone."
+    if scope["method"] not in ("GET", "HEAD"):
+        origin = headers.get("origin", f"http://{host}")  # a browser always sends it with a POST; curl does not
+        site = headers.get("sec-fetch-site", "same-origin")
+        if origin != f"http://{host}" or site != "same-origin":
+            return "Only the demo's own page may send it videos."
+    return ""

@@ -1,0 +1,159 @@
+"""A stand-in for a trained model: decodes for real, answers by simple arithmetic, so that tests need no training.
+
+Run as a program it is the demo of that model, which says on standard error what it opens for writing and whom it calls.
+"""
+
+import io
+import os
+import sys
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.inference.prediction import FaceUsed, Prediction
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+FACTS = {
+    "name": "FDP on synthetic_5c, all subjects",
+    "synthetic": True,
+    "licence": "Apache-2.0",
+    "classes": CLASSES,
+    "multi_label": False,
+    "training": {
+        "dataset": "synthetic",
+        "protocol": "synthetic_5c",
+        "subjects": [f"synthetic/{i:02d}" for i in range(1, 13)],
+        "clips": 300,
+    },
+    "scores": {
+        "uf1": 0.5,
+        "uf1_interval": [0.25, 0.75],
+        "n_subjects": 12,
+        "floors": {"chance": {"uf1": 0.2}},
+        "caveats": [],
+    },
+}
+
+
+def film(frames: int = 12, fps: int = 25) -> bytes:
+    """A small H.264 video whose brightness rises."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp4") as container:
+        track = container.add_stream("libx264", rate=fps)
+        track.width, track.height, track.pix_fmt = 160, 120, "yuv420p"
+        ramp = np.linspace(0, 120, 160)[None, :, None] * np.ones((120, 1, 3))
+        for i in range(frames):
+            picture = (ramp + 100 * i / frames).astype(np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(track.encode())
+    return stream.getvalue()
+
+
+class StandIn:
+    """Answers as a model does; some names make it behave badly.
+
+    Attributes:
+        facts: as of a model file.
+    """
+
+    def __init__(self) -> None:
+        self.facts, self._one = FACTS, threading.Lock()
+
+    def look(self, source: BinaryIO, name: str = "") -> Any:
+        """A clip up to two seconds; longer, a scan."""
+        if not self._one.acquire(blocking=False):
+            raise RuntimeError("two predictions at once")
+        try:
+            if name == "bug":
+                raise RuntimeError("a bug")
+            while name == "endless":
+                source.seek(0)
+                time.sleep(0.01)
+            time.sleep(0.5 * (name == "slow"))
+            try:
+                frames = frames_of(source.read())
+            except av.FFmpegError as error:
+                raise UserError(f"{name} is no video that can be read ({error.strerror})") from error
+            clip = answer(frames, name)
+            return clip if len(frames) <= 50 else scan(clip, len(frames))
+        finally:
+            self._one.release()
+
+
+def frames_of(video: bytes) -> np.ndarray:
+    """Grey, shape (t, h, w)."""
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="gray8") for frame in container.decode(video=0)])
+
+
+def answer(frames: np.ndarray, name: str) -> Prediction:
+    """A function of the frames, shape (t, h, w), and the name alone."""
+    places = np.linspace(0, len(frames) - 1, 8)
+    small = frames[places.astype(int), 4:116, 24:136][:, ::2, ::2]
+    weights = 1 + np.arange(5) + small.mean() / 10
+    shares = weights / weights.sum()
+    return Prediction(
+        name=name,
+        label=CLASSES[int(shares.argmax())],
+        probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
+        rank_scores=small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
+        frame_numbers=places,
+        seconds=places / 25,
+        motion=0.02,
+        face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
+        transform=np.eye(2, 3),
+        frames=small,
+        true_dynamic_image=small[-1] / 255,
+        constructed_dynamic_image=small[0] / 255,
+        length=len(frames),
+        timing={"reading": 0.01, "face": 0.02, "network": 0.03},
+        warnings=["There are 2 faces on its first frame; the largest is used."],
+    )
+
+
+def scan(strongest: Prediction, length: int) -> Any:
+    """Windows over the strongest, one of them without a face."""
+    windows = []
+    for i in range(length // 6):
+        shares = dict(zip(CLASSES, np.roll(list(strongest.probabilities.values()), i).tolist(), strict=True))
+        label: Any = max(shares, key=lambda name: shares[name])
+        found = i != 3
+        windows.append(
+            SimpleNamespace(
+                start=i / 4,
+                end=i / 4 + 0.48,
+                label=label if found else None,
+                probabilities=shares if found else None,
+                motion=0.01 + 0.03 * (i == 5) + 0.001 * i if found else None,
+            )
+        )
+    facts = {
+        "clip": strongest.name,
+        "seconds": (length - 1) / 25,
+        "length": length,
+        "warnings": [],
+        "timing": {"reading": 0.5},
+    }
+    return SimpleNamespace(windows=windows, strongest=strongest, facts=lambda: facts)
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.mkdir", "os.rename"):
+        os.write(2, f"AUDIT {event} {arguments}\n".encode())
+
+
+if __name__ == "__main__":
+    from fdp_lightning.tasks.demo import listening, serve
+    from fdp_lightning.tasks.inference.demo_app import demo_app
+
+    with listening(0) as place:
+        application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]))
+        frames_of(film())  # what is imported and compiled at first use is by now
+        sys.addaudithook(_watch)
+        serve(application, place, FACTS["name"])

@@ -1,0 +1,369 @@
+"""The demo as its user meets it: the page in a real browser, and the server as another page would try to misuse it."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.demo import demo, listening
+from tests.evaluation.browser import LOOK, chromium
+from tests.tasks.demo_model import CLASSES, FACTS, answer, film, frames_of
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST = 3_000_000
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+class Server:
+    """A demo in a process of its own, whose working folder and temporary folder are `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.errors = folder, folder.parent / f"{folder.name}.stderr"
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.tasks.demo_model", str(MOST)],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
+        assert found, self.errors.read_text()
+        self.address, self.port = found[0], int(found[1])
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """One request; its status, its JSON (or bytes), its headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request(method, path, body, {key.replace("_", "-"): value for key, value in headers.items()})
+        response = connection.getresponse()
+        content, kind = response.read(), response.headers.get_content_type()
+        connection.close()
+        return response.status, json.loads(content) if kind == "application/json" else content, dict(response.headers)
+
+    def send_half(self, head: str) -> socket.socket:
+        """A connection on which a request has begun."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{head}\r\n".encode())
+        return connection
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    folder.mkdir()
+    server = Server(folder)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("demo") / "place") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium(*CAMERA) as one:
+        yield one
+
+
+@contextmanager
+def opened(browser: Any, server: Server, width: int = 1280, scheme: str = "light") -> Iterator[Any]:
+    """The page; at its end it must have said nothing on the console and loaded nothing from elsewhere."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, heard = context.new_page(), []
+    # A browser says on the console that an answer was no success; the page itself puts it into words.
+    page.on("console", lambda said: heard.append(said.text) if "status of 4" not in said.text else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    asked: list[str] = []
+    page.goto(server.address)
+    try:
+        yield page
+        assert heard == []
+        elsewhere = [
+            url for url in asked if not url.startswith((f"{server.address}/", f"blob:{server.address}/", "data:"))
+        ]
+        assert elsewhere == []
+        assert f"{server.address}/" in asked
+    finally:
+        context.close()
+
+
+def upload(page: Any, content: bytes, name: str = "clip.mp4") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "video/mp4", "buffer": content})
+
+
+def shown(page: Any) -> dict[str, float]:
+    """Class → probability, as the page has them."""
+    page.wait_for_selector("#result:not([hidden])")
+    names = page.locator(".bars dt").all_text_contents()
+    values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
+    return dict(zip(names, values, strict=True))
+
+
+def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Server) -> None:
+    video = film(20)
+    expected = answer(frames_of(video), "clip.mp4")
+    with opened(browser, server) as page:
+        upload(page, video)
+        assert shown(page) == expected.probabilities
+        assert list(shown(page)) == CLASSES
+        assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
+        assert page.locator(".bars dd.chosen").count() == 1
+        assert page.locator(".warnings li").all_text_contents() == expected.warnings
+        assert expected.rank_scores is not None
+        curve = page.get_by_role("img", name="Rank scores over time")
+        heard = curve.get_attribute("aria-label")
+        assert [float(score) for score in heard.split(": ")[1].split(", ")] == [
+            round(s, 2) for s in expected.rank_scores
+        ]
+        assert curve.locator("circle").count() == curve.locator("image").count() == len(expected.rank_scores)
+        assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
+        assert page.evaluate("() => document.activeElement.id") == "result-title"
+        # the face's box lies on the video where the model says it is: 24 of 160 pixels from the left
+        page.wait_for_selector(".face:not([hidden])")
+        box, frame = (page.locator(name).bounding_box() for name in (".face", ".film"))
+        assert (box["x"] - frame["x"]) / frame["width"] == pytest.approx(24 / 160, abs=0.01)
+        assert box["width"] / frame["width"] == pytest.approx(112 / 160, abs=0.01)
+
+
+def test_what_must_be_known_of_the_model_stands_above_all(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        words = page.locator("header").inner_text()
+        assert (
+            words.index("Never use this to judge a person") < words.index("Synthetic model") < words.index("subjects")
+        )
+        for fact in (FACTS["name"], "synthetic, synthetic_5c", "12", "300", "0.500 (0.250–0.750)", "chance 0.200"):
+            assert fact in words, fact
+        assert "nothing is kept" in page.locator("#hint").inner_text()
+
+
+def test_the_synthetic_clip_is_predicted_like_an_upload(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        page.click("#try")
+        assert shown(page) == answer(frames_of(film()), "").probabilities
+        page.wait_for_function("() => document.querySelector('.film video').videoWidth === 160")
+
+
+def test_a_long_video_is_shown_as_a_scan(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        upload(page, film(150))
+        shown(page)
+        assert "not a spotting benchmark" in page.locator("#result-title").text_content()
+        assert "whether or not anything happened" in page.locator("#shown").text_content()
+        assert page.locator("tbody tr").count() == 25
+        assert page.locator("tbody tr", has_text="no face").count() == 1
+        drawing = page.get_by_role("img", name="Probability of")
+        assert drawing.locator("rect.cell").count() == 24 * len(CLASSES)
+        assert drawing.locator("rect.none").count() == len(CLASSES)
+        assert page.get_by_text("The window from 1.25 s to 1.73 s").count() == 1
+
+
+def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        page.evaluate(
+            "() => { const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
+            " navigator.mediaDevices.getUserMedia = async (what) => (window.kept = await open(what)); }"
+        )
+        page.click("#camera")
+        page.click("#record")
+        page.wait_for_function("() => document.getElementById('count').textContent === '3'")
+        page.get_by_role("button", name="Stop").wait_for()
+        page.wait_for_timeout(600)
+        page.get_by_role("button", name="Stop").click()
+        assert len(shown(page)) == len(CLASSES)
+        assert "recording" in page.locator(".name").text_content()
+        assert page.evaluate("() => window.kept.getTracks().map((track) => track.readyState)") == ["ended"]
+        assert page.locator("#studio").is_hidden()
+        page.click("#camera")  # a countdown that is left records nothing
+        page.click("#record")
+        page.click("#leave")
+        assert page.evaluate("() => window.kept.getTracks().map((track) => track.readyState)") == ["ended"]
+
+
+def test_a_camera_that_is_refused_is_put_into_words(server: Server, browser: Any) -> None:
+    with opened(browser, server) as page:
+        page.evaluate(
+            "() => { navigator.mediaDevices.getUserMedia ="
+            " () => Promise.reject(new DOMException('', 'NotAllowedError')); }"
+        )
+        page.click("#camera")
+        assert "refused" in page.get_by_role("alert").text_content()
+        assert page.locator("#studio").is_hidden()
+
+
+def test_bad_files_are_put_into_words_and_names_stay_text(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        name = "<img src=x onerror=alert(1)>.mp4"
+        upload(page, b"no video at all\n" * 50, name)
+        page.wait_for_selector("#error:not([hidden])")
+        assert page.get_by_role("alert").text_content().startswith(f"{name} is no video that can be read")
+        upload(page, film(), name)
+        shown(page)
+        assert page.locator("#error").is_hidden()
+        assert name in page.locator(".name").text_content()
+        assert page.locator("img[src=x]").count() == 0
+        upload(page, bytes(MOST + 1))
+        page.wait_for_selector("#error:not([hidden])")
+        assert "at most 3 MB" in page.get_by_role("alert").text_content()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_has_no_fault(browser: Any, server: Server, width: int, scheme: str) -> None:
+    with opened(browser, server, width, scheme) as page:
+        assert page.evaluate(LOOK) == []
+        page.click("#try")
+        shown(page)
+        assert page.evaluate(LOOK) == []
+        upload(page, film(150))
+        page.wait_for_selector("table", state="attached")
+        page.click("summary >> nth=0")
+        assert page.evaluate(LOOK) == []
+        upload(page, b"text")
+        page.wait_for_selector("#error:not([hidden])")
+        assert page.evaluate(LOOK) == []
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        reached = []
+        for _ in range(3):
+            page.keyboard.press("Tab")
+            assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            reached.append(page.evaluate("() => document.activeElement.id"))
+        assert reached == ["choose", "camera", "try"]
+        page.keyboard.press("Enter")
+        assert shown(page)
+
+
+def test_other_names_and_other_pages_are_turned_away(server: Server) -> None:
+    video, own = film(), f"127.0.0.1:{server.port}"
+    for host in (
+        "evil.example",
+        f"evil.example:{server.port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        f"127.0.0.1.evil.example:{server.port}",
+    ):
+        for method, path in (("GET", "/"), ("GET", "/example.mp4"), ("POST", "/predict")):
+            assert server.ask(method, path, Host=host)[0] == 403, (host, path)
+    for foreign in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": f"http://localhost:{server.port}"},  # is ours, but not of this page
+        {"Origin": f"https://{own}"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ):
+        assert server.ask("POST", "/predict", video, **foreign)[0] == 403, foreign
+    assert server.ask("POST", "/predict", video)[0] == 200
+    assert server.ask("POST", "/predict", video, Origin=f"http://{own}", Sec_Fetch_Site="same-origin")[0] == 200
+    assert server.ask("GET", "/", Host=f"localhost:{server.port}")[0] == 200
+
+
+def test_every_answer_says_what_a_browser_may_do(server: Server) -> None:
+    answers = [server.ask("GET", path) for path in ("/", "/example.mp4", "/nothing")]
+    for status, _, headers in [
+        *answers,
+        server.ask("POST", "/predict", b"x"),
+        server.ask("GET", "/", Host="evil.example"),
+    ]:
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "*" not in policy, status
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+        assert headers["permissions-policy"].startswith("camera=(self)")
+        assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_too_much_is_refused_before_it_has_been_read(server: Server) -> None:
+    with server.send_half(f"Content-Length: {MOST + 1}\r\n") as connection:  # and not a byte of it
+        assert b" 413 " in connection.recv(4096)
+    piece = b"%x\r\n%b\r\n" % (MOST // 3, bytes(MOST // 3))
+    with server.send_half("Transfer-Encoding: chunked\r\n") as connection:  # says no length, and never ends
+        connection.sendall(3 * piece + b"1\r\nx\r\n")
+        answer_ = connection.recv(4096)
+        assert b" 413 " in answer_ and b"larger than 3 MB" in answer_ + connection.recv(4096)
+
+
+def test_one_prediction_is_made_at_a_time_and_few_wait(server: Server) -> None:
+    video, said = film(), []
+    asking = [
+        threading.Thread(target=lambda: said.append(server.ask("POST", "/predict", video, X_Name="slow")[:2]))
+        for _ in range(6)
+    ]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.1)
+    begin = time.monotonic()
+    assert server.ask("GET", "/")[0] == 200  # the page is alive meanwhile
+    assert time.monotonic() - begin < 0.4
+    for thread in asking:
+        thread.join()
+    assert sorted(status for status, _ in said) == [200] * 4 + [503] * 2  # two at once would be a 500
+    assert all("waiting already" in words["error"] for status, words in said if status == 503)
+
+
+def test_a_bug_shows_no_detail_and_ends_nothing(server: Server) -> None:
+    status, words, _ = server.ask("POST", "/predict", film(), X_Name="bug")
+    assert status == 500 and "a bug" not in words["error"]
+    assert "RuntimeError: a bug" in server.errors.read_text()
+    assert server.ask("POST", "/predict", film())[0] == 200
+
+
+def test_a_prediction_that_nobody_waits_for_ends(server: Server) -> None:
+    with server.send_half("Content-Length: 4\r\nX-Name: endless\r\n") as connection:
+        connection.sendall(b"abcd")
+        time.sleep(0.5)
+    assert server.ask("POST", "/predict", film())[0] == 200  # its turn comes
+
+
+def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:
+    assert server.ask("POST", "/predict", film())[0] == 200
+    assert server.ask("POST", "/predict", bytes(2_900_000))[0] == 422  # more than fits a pipe or a spool
+    assert list(server.folder.iterdir()) == []
+    assert "AUDIT" not in server.errors.read_text()
+
+
+def test_it_is_reached_from_this_machine_alone_and_ends_in_good_order(tmp_path: Path) -> None:
+    with running(tmp_path / "place") as server:
+        table = Path("/proc/net/tcp")
+        if table.exists():
+            listening_at = [row.split()[1] for row in table.read_text().splitlines()[1:] if row.split()[3] == "0A"]
+            assert [at for at in listening_at if at.endswith(f":{server.port:04X}")] == [f"0100007F:{server.port:04X}"]
+        with server.send_half("Content-Length: 4\r\nX-Name: endless\r\n") as connection:
+            connection.sendall(b"abcd")
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=15) == 0
+
+
+def test_a_port_that_cannot_be_had_is_the_users_to_mend() -> None:
+    with listening(0) as place:
+        taken = place.getsockname()[1]
+        with pytest.raises(UserError, match=rf"demo\.port={taken} cannot be had .* demo\.port=0"):
+            demo(configuration("task=demo", f"demo.port={taken}"))
+    with pytest.raises(UserError, match="is no port"):
+        demo(configuration("task=demo", "demo.port=70000"))
