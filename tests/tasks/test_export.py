@@ -20,8 +20,8 @@ from tests.tasks.conftest import run_of
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def equal_to_pytorch(path: Path, model: Model) -> None:
-    """The file gives what the network gives, for any number of clips."""
+def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None:
+    """The file gives what a network gives, for any number of clips."""
     session = onnxruntime.InferenceSession(path)
     shape = session.get_inputs()[0].shape
     generator = torch.Generator().manual_seed(0)
@@ -30,7 +30,7 @@ def equal_to_pytorch(path: Path, model: Model) -> None:
         names = [one.name for one in session.get_outputs()]
         given = dict(zip(names, session.run(None, {INPUT: frames.numpy()}), strict=True))
         with torch.no_grad():
-            output = model.network(frames)
+            output = network(frames)
         expected = {
             "probabilities": (output.logits.sigmoid() if model.facts["multi_label"] else output.logits.softmax(1)),
             "constructed_dynamic_image": output.dynamic_image,
@@ -40,7 +40,8 @@ def equal_to_pytorch(path: Path, model: Model) -> None:
         assert list(given) == [name for name in OUTPUTS if name in expected]
         for name, value in expected.items():
             near = np.isclose(given[name], value, atol=1e-5, rtol=1e-4)
-            # SegNet remembers where each maximum was: rounding that moves one moves pixels.
+            # SegNet remembers where each maximum was: rounding that moves one moves pixels. Its deep stack of random
+            # layers magnifies rounding, so that the plain network is compared with, not the faster one of `Model`.
             assert near.all() or (name == "constructed_dynamic_image" and near.mean() > 0.99), name
 
 
@@ -48,7 +49,7 @@ def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
     done = run_cli("task=export", "export.checkpoint=synthetic", "export.to=onnx", "export.output=model.onnx")
     assert done.returncode == 0, done.stderr
     model = load_model()
-    equal_to_pytorch(tmp_path / "model.onnx", model)
+    equal_to_pytorch(tmp_path / "model.onnx", model, model.network)
     metadata = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == model.classes
     assert json.loads(metadata["fdp_lightning"])["alignment"] == model.facts["alignment"]
@@ -84,7 +85,7 @@ def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[s
     }
     model = Model(facts, network.state_dict(), "test")
     write_onnx(tmp_path / "model.onnx", model)
-    equal_to_pytorch(tmp_path / "model.onnx", model)
+    equal_to_pytorch(tmp_path / "model.onnx", model, network.eval())
 
 
 def configuration_of(config):  # type: ignore[no-untyped-def]

@@ -32,7 +32,7 @@ class FrameBatchNorm(_BatchNorm):
         Raises:
             ValueError: n is no multiple of `clips`.
         """
-        if self.clips in (None, len(input)) or not self.training:
+        if self.clips is None or not self.training or self.clips == len(input):
             return super().forward(input)
         if len(input) % self.clips:
             raise ValueError(f"{len(input)} maps are not the frames of {self.clips} clips")
