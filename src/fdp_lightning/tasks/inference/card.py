@@ -28,7 +28,7 @@ has not agreed. In the European Union AI systems that infer emotions in workplac
 for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)); this is no legal advice."""
 
 _LIMITS = """\
-* It has no class for "nothing happened": whatever it is shown gets an answer.
+* It was trained on micro-expressions alone and has seen no face at rest: whatever it is shown gets an answer.
 * It knows clips from onset to offset, as annotators cut them; it does not find expressions in a long video.
 * Its training clips show few people, in few places, by few cameras. How often it is right on other people, cameras or
   light has not been measured, and neither has whether it treats all groups of people alike."""
@@ -88,7 +88,7 @@ def _summary(facts: Facts) -> str:
     numbers = f"{facts['weights']['numbers']:,}".replace(",", " ")
     return (
         f"{_ABOUT}, trained with fdp_lightning on {whose(facts['training'])}. From the raw frames of a short clip of a "
-        f"face it {answers}{classes}. It also scores the order of the frames and constructs the clip's dynamic image. "
+        f"face it {answers}{classes}. It also constructs the clip's dynamic image, a picture of its motion. "
         f"The file holds {numbers} numbers."
     )
 
@@ -103,7 +103,7 @@ def whose(training: Facts) -> str:
 
 def _training_data(facts: Facts) -> str:
     training = facts["training"]
-    what = "Clips that show the unit; one clip may show several." if facts["multi_label"] else "Clips of each class."
+    what = "Clips that show each unit, one or several:" if facts["multi_label"] else "Clips of each class:"
     drawn = " The clips are drawn and moved by a program, see the top." if facts["synthetic"] else ""
     rows = [(name, str(clips)) for name, clips in training["class_counts"].items()]
     return (
