@@ -1,4 +1,4 @@
-"""Templates of pages and cards, which lie beside the code that fills them."""
+"""The pages' templates, which lie beside the code that fills them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,19 +7,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def template(name: str, folder: Path = Path(__file__).parent, escaped: bool = True) -> "Template":
-    """A template by its file's name; what it was not given is an error.
-
-    Args:
-        name: of the file.
-        folder: it lies in.
-        escaped: what it shows is escaped for HTML.
-    """
+def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
+    """A template by its file's name; what it shows is escaped, and what it was not given is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(folder),
-        autoescape=escaped,
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

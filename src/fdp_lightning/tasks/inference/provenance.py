@@ -12,13 +12,16 @@ from fdp_lightning.data.splits import ALL
 from fdp_lightning.errors import UserError
 
 
-def facts_of(checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None) -> dict[str, Any]:
+def facts_of(
+    checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
+) -> dict[str, Any]:
     """The facts of model.json (see README.md here).
 
     Args:
         checkpoint: of a finished fold or fit.
         licence: of the model file; None: what can be said without knowing the owners' terms.
         scores: of `loso_scores`.
+        no_scores: likewise.
 
     Raises:
         UserError: it cannot predict a single clip.
@@ -72,6 +75,7 @@ def facts_of(checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping
             "exported": date.today().isoformat(),
         },
         "scores": None if scores is None else dict(scores),
+        **({"no_scores": no_scores} if scores is None else {}),
     }
 
 

@@ -40,7 +40,7 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     if not place.exists():
         raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
     checkpoint = read_checkpoint(place)
-    return facts_of(checkpoint, licence, scores_beside(place, checkpoint)[0]), network_of(checkpoint["state_dict"])
+    return facts_of(checkpoint, licence, *scores_beside(place, checkpoint)), network_of(checkpoint["state_dict"])
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -76,6 +76,6 @@ def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, 
         checkpoint: its content.
     """
     if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
-        return None, "the checkpoint does not lie in its run"
+        return None, "The checkpoint did not lie in its run when this was written."
     run = path.parents[3]
     return loso_scores(run.parent if run.name == "fit" else run, checkpoint["fdp_lightning"]["fingerprint"])

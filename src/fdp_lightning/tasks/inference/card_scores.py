@@ -1,0 +1,115 @@
+"""What the card of a model says of its scores, and where there are none, why."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+_SCORES = {
+    "uf1": "macro-F1 (UF1)",
+    "uar": "mean recall (UAR)",
+    "weighted_f1": "weighted F1",
+    "mean_f1": "mean F1 over units",
+    "accuracy": "accuracy",
+}
+
+_FLOORS = {"majority": "majority class", "constant": "every unit shown", "chance": "chance"}
+
+_FLOORS_OF_UNITS = {**_FLOORS, "majority": "each unit's more frequent answer"}
+
+_SPLITS = {
+    "loso": "leave-one-subject-out run",
+    "kfold": "run over folds of whole subjects",
+    "lodo": "leave-one-dataset-out run",
+    "fixed": "run on the owners' split",
+}
+
+_NAMED_AT_MOST = 6
+
+
+def evaluation(facts: Facts) -> str:
+    """The section on scores; of selection `last` alone, since `oracle` scores no model that could be used.
+
+    Args:
+        facts: the content of model.json; with `scores` null, `no_scores` may say why.
+    """
+    scores, training = facts["scores"], facts["training"]
+    fit = training["task"] == "fit"
+    if scores is None:
+        untested = "It was trained on all subjects and never tested. " if fit else ""
+        why = f" {facts['no_scores']}" if facts.get("no_scores") else ""
+        return f"**Nothing is known of how often this model is right.** {untested}There is no score to show.{why}"
+    run = f"{_SPLITS[scores['split']]} of the same settings (`{scores['run']}`)"
+    pooled = f"all {scores['n_clips']} clips of {scores['n_subjects']} subjects pooled"
+    if fit:
+        about = (
+            "**This model itself was never tested:** it was trained on all subjects, and nobody is left to test it on. "
+            f"The scores are those of the {run}: {_models(scores['folds'])}, tested on people they had not been "
+            f"trained on, {pooled}. They estimate what this model is worth on people who are recorded in the same way."
+        )
+    else:
+        about = (
+            f"The scores are those of the {run}, one of whose {scores['folds']} models this is: {pooled}, each "
+            f"predicted by a model that was not trained on its subject. This model was not trained on "
+            f"{named(held_out(training))}, and predicted their clips alone; no fold has a score of its own."
+        )
+    parts = [about, "No epoch was chosen by its score: the last one counts.", _scores(scores, facts["multi_label"])]
+    parts.append(_of_classes(scores["f1"], training["class_counts"], facts["multi_label"]))
+    if remarks := _remarks(scores, fit):
+        parts.append("\n".join(f"* {remark}" for remark in remarks))
+    return "\n\n".join(parts)
+
+
+def held_out(training: Facts) -> list[str]:
+    """Whom the fold of a model held out: its subjects, or what it is called by."""
+    return list(training.get("held_out") or [training["fold"]])
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, the columns behind the first one to the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _scores(scores: Facts, multi_label: bool) -> str:
+    floors, words = scores["floors"], _FLOORS_OF_UNITS if multi_label else _FLOORS
+    rows = [
+        (title, *_cells(name, scores), *(f"{floor[name]:.3f}" for floor in floors.values()))
+        for name, title in _SCORES.items()
+        if name in scores
+    ]
+    return (
+        table(("", "score", "95 % interval", *(words[name] for name in floors)), rows)
+        + "\n\nIntervals resample subjects. The columns to the right know nothing of the clips: a score that does not "
+        "clear them is none."
+    )
+
+
+def _cells(name: str, scores: Facts) -> tuple[str, str]:
+    bounds = scores[f"{name}_interval"]
+    return f"{scores[name]:.3f}", "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+def _of_classes(of_class: Mapping[str, float], counts: Mapping[str, int], multi_label: bool) -> str:
+    head = ("unit" if multi_label else "class", "F1", "clips it was trained on")
+    return table(head, [(name, f"{value:.3f}", str(counts[name])) for name, value in of_class.items()])
+
+
+def _remarks(scores: Facts, fit: bool) -> list[str]:
+    remarks = list(scores["caveats"])
+    if fit and (inner := scores.get("inner_subjects")):
+        remarks.append(
+            f"Each of those models set {inner} subjects aside (selection.inner_subjects) and was trained on so many "
+            "fewer; this one was trained on all."
+        )
+    return remarks
+
+
+def _models(folds: int) -> str:
+    return f"{folds} other models" if folds > 1 else "another model"

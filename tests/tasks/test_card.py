@@ -1,0 +1,128 @@
+"""The card of a model, and the scores of the run that has its settings."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import f1_score
+
+from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.summary import summarise
+from fdp_lightning.tasks.inference.card import model_card
+from fdp_lightning.tasks.inference.scores import loso_scores
+from tests.evaluation.random_units import UNITS, make_unit_predictions
+from tests.tasks.conftest import run_of
+
+FINGERPRINT = "15abc15d7fb5"
+
+
+def facts(scores: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
+    """The content of a model.json of a fit on the small synthetic set."""
+    classes = ["happiness", "disgust", "repression", "surprise", "others"]
+    training = {
+        "task": "fit", "fold": "all", "dataset": "synthetic", "protocol": "synthetic_5c",
+        "subjects": ["synthetic/01", "synthetic/02", "synthetic/03"], "held_out": [], "clips": 30,
+        "class_counts": dict.fromkeys(classes, 6), "epochs": 2, "steps": 6, "seed": 0, "fingerprint": FINGERPRINT,
+        "made_with": {"python": "3.11.7", "torch": "2.15.0", "git_revision": "abc"},
+    }  # fmt: skip
+    return {
+        "format": 1, "name": "FDP on synthetic_5c, all subjects", "synthetic": True, "licence": "Apache-2.0",
+        "classes": classes, "multi_label": False,
+        "input": {"frames": 8, "channels": 1, "size": 64}, "normalisation": {"mean": 0.41, "std": 0.2},
+        "alignment": {"method": "mtcnn", "per_frame": False, "margin": 0.0},
+        "sampling": {"frames": 8, "rule": "uniform", "short": "repeat"},
+        "weights": {"file": "model.safetensors", "sha256": "0f" * 32, "tensors": 99, "numbers": 90123},
+        "training": training | changed.pop("training", {}), "scores": scores, **changed,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def run(workplace: Path) -> tuple[Path, str]:
+    run = run_of(workplace)
+    return run, json.loads((run / "folds/01/fold.json").read_text())["fingerprint"]
+
+
+def test_the_scores_are_the_pooled_ones_of_the_last_epoch(run: tuple[Path, str]) -> None:
+    scores, why = loso_scores(*run)
+    assert scores is not None and why == ""
+    table, classes = read_predictions(run[0] / "predictions.csv")
+    last = table[table["selection"] == "last"]
+    each = f1_score(last["target"], last["prediction"], labels=classes, average=None, zero_division=0)
+    assert scores["f1"] == pytest.approx(dict(zip(classes, each, strict=True)))
+    assert scores["uf1"] == pytest.approx(np.mean(each)) and scores["selection"] == "last"
+    assert scores["accuracy"] == pytest.approx((last["target"] == last["prediction"]).mean())
+    metrics = json.loads((run[0] / "metrics.json").read_text())
+    assert scores["uf1_interval"] == metrics["selections"]["last"]["ci95"]["uf1"]
+    assert (scores["n_clips"], scores["n_subjects"], scores["folds"]) == (30, 3, 3)
+    assert scores["floors"] == metrics["floors"] and scores["run"] == "/".join(run[0].parts[-3:])
+    assert "oracle" not in json.dumps(scores) and str(run[0].parents[3]) not in json.dumps(scores)
+
+
+def test_without_all_folds_of_these_settings_there_is_no_score_and_it_says_why(run: tuple[Path, str]) -> None:
+    folder, mark = run
+    for_other, why = loso_scores(folder, "0" * 12)
+    assert for_other is None and "3 of the 3 folds beside it are of other settings" in why
+    (folder / "folds/02/curves.csv").write_text("changed")
+    assert loso_scores(folder, mark)[0] is None and "damaged" in loso_scores(folder, mark)[1]
+    shutil.rmtree(folder / "folds/02")
+    assert loso_scores(folder, mark)[0] is None
+    assert "not finished: its folds have predicted 20 of 30 clips" in loso_scores(folder, mark)[1]
+    (folder / "expected.json").unlink()
+    scores, why = loso_scores(folder, mark)
+    assert scores is None and "have not been run" in why and str(folder) not in why
+    card = model_card(facts(None, no_scores=why))
+    assert "Nothing is known of how often this model is right" in card and why in card and "macro-F1" not in card
+
+
+def test_scores_that_are_not_of_the_predictions_are_no_scores(run: tuple[Path, str]) -> None:
+    metrics = json.loads((run[0] / "metrics.json").read_text())
+    metrics["selections"]["last"]["uf1"] += 0.1
+    (run[0] / "metrics.json").write_text(json.dumps(metrics))
+    assert loso_scores(*run)[0] is None
+
+
+def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tuple[Path, str]) -> None:
+    scores, _ = loso_scores(*run)
+    assert scores is not None
+    card = model_card(facts(scores | {"inner_subjects": 2, "caveats": ["A caveat."]}))
+    _, header, body = card.split("---\n", 2)
+    assert yaml.safe_load(header)["license"] == "apache-2.0" and "synthetic" in yaml.safe_load(header)["tags"]
+    top = body.split("## ")[0]
+    assert "says nothing about real faces or emotions" in top and "all 3 subjects of synthetic" in top
+    assert "**This model itself was never tested:**" in body and "3 other models" in body
+    low, high = scores["uf1_interval"]
+    chance, majority = (scores["floors"][name]["uf1"] for name in ("chance", "majority"))
+    row = f"| macro-F1 (UF1) | {scores['uf1']:.3f} | {low:.3f}–{high:.3f} | {majority:.3f} | {chance:.3f} |"
+    assert row in body and "majority class | chance |" in body
+    assert "| happiness | 6 |" in body and f"| happiness | {scores['f1']['happiness']:.3f} | 6 |" in body
+    assert "* A caveat." in body and "set 2 subjects aside" in body
+    for words in ("Not for judging people", "Article 5(1)(f)", "0f" * 32, "task=predict", "load_model(", "2.15.0"):
+        assert words in body
+    assert "oracle" not in body and "None" not in body and "{" not in body
+
+
+def test_the_card_of_a_fold_of_action_units_says_whom_it_was_not_trained_on() -> None:
+    units = list(UNITS)
+    metrics = summarise(make_unit_predictions(), units, "casme2_au", [])
+    last = metrics["selections"]["last"]
+    scores = {
+        "selection": "last", "split": "loso", "folds": 5, "n_clips": metrics["n_clips"], "caveats": [],
+        "n_subjects": metrics["n_subjects"], "mean_f1": last["mean_f1"], "accuracy": last["accuracy"],
+        "mean_f1_interval": last["ci95"]["mean_f1"], "accuracy_interval": None, "f1": last["f1"],
+        "floors": metrics["floors"], "run": "casme2_au/default/seed-0", "inner_subjects": 2,
+    }  # fmt: skip
+    training = {
+        "task": "fold", "fold": "06", "held_out": ["casme2/06"], "dataset": "casme2",
+        "class_counts": dict.fromkeys(units, 7), "made_with": {"command": "secret place"},
+    }  # fmt: skip
+    more = {"synthetic": False, "multi_label": True, "classes": units, "licence": "None is granted here."}
+    card = model_card(facts(scores, training=training, **more))
+    assert "license: other\n" in card and "synthetic model" not in card and "secret" not in card
+    assert "This model was not trained on casme2/06" in card and "never tested" not in card
+    assert f"| mean F1 over units | {last['mean_f1']:.3f} |" in card and "every unit shown" in card
+    assert f"| {units[0]} | {last['f1'][units[0]]:.3f} | 7 |" in card and "too few subjects" in card
+    assert "set 2 subjects aside" not in card  # so did this one
