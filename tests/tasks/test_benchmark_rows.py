@@ -18,6 +18,13 @@ def quick(run_cli: Callable[..., subprocess.CompletedProcess[str]], folder: Path
     return facts
 
 
+@pytest.mark.slow
+def test_predictions_are_measured(tmp_path: Path, run_cli: Callable[..., Any]) -> None:
+    facts = quick(run_cli, tmp_path / "out", "prediction")
+    assert len(facts["measurements"]) == 5
+    assert all(one["unit"] == "clips/s" and min(one["values"]) > 0 for one in facts["measurements"])
+
+
 def test_each_statistic_is_measured(tmp_path: Path, run_cli: Callable[..., Any]) -> None:
     facts = quick(run_cli, tmp_path / "out", "evaluation_statistics")
     names = [one["name"].split(";")[0] for one in facts["measurements"]]

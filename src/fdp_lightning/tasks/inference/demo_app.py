@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import anyio
@@ -23,6 +23,10 @@ from starlette.routing import Route
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.inference.demo_guard import Guard
 from fdp_lightning.tasks.inference.demo_page import answer_of, page_of
+from fdp_lightning.tasks.inference.example import draw_example
+
+if TYPE_CHECKING:
+    from fdp_lightning.tasks.inference.loaded_model import Model
 
 log = logging.getLogger("fdp_lightning")
 
@@ -47,7 +51,7 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def demo_app(model: Any, example: Callable[[], bytes] | None = None, most_bytes: int = MOST_BYTES) -> Starlette:
+def demo_app(model: "Model", example: Callable[[], bytes] | None = None, most_bytes: int = MOST_BYTES) -> Starlette:
     """The demo of a model.
 
     Args:
@@ -109,7 +113,7 @@ class _Queue:
             self._inside -= 1
 
 
-async def _answered(request: Request, model: Any, most_bytes: int) -> dict[str, Any]:
+async def _answered(request: Request, model: "Model", most_bytes: int) -> dict[str, Any]:
     """Read the video, look at it, and forget it."""
     with await _received(request, most_bytes) as video:
         name = unquote(request.headers.get("x-name", "")) or "video"
@@ -124,7 +128,7 @@ async def _answered(request: Request, model: Any, most_bytes: int) -> dict[str, 
         return task.result()
 
 
-def _look(model: Any, video: BytesIO, name: str) -> dict[str, Any]:
+def _look(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
     return answer_of(model.look(video, name))
 
 
@@ -151,8 +155,5 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 
 def _drawn() -> bytes:
     """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
-    from fdp_lightning.data.synthetic.film import draw_film
-
     with tempfile.TemporaryDirectory() as folder:
-        draw_film(path := Path(folder) / "example.mp4", "surprise")
-        return path.read_bytes()
+        return draw_example(Path(folder)).read_bytes()

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.tasks.inference.prediction import Prediction
+from fdp_lightning.tasks.inference.scan import Scan
 
 _HERE = Path(__file__).parent
 
@@ -43,7 +44,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     return page, policy
 
 
-def answer_of(result: Any) -> dict[str, Any]:
+def answer_of(result: Prediction | Scan) -> dict[str, Any]:
     """A Prediction or a Scan as the page's script expects it."""
     if isinstance(result, Prediction):
         return {"kind": "clip", **_clip(result)}
