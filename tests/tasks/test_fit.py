@@ -14,6 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from fdp_lightning import load_model
 from fdp_lightning.config import configuration, let_debug_speak_last
 from fdp_lightning.data.leak_guard import LeakError, check_fold
 from fdp_lightning.errors import UserError
@@ -71,6 +72,9 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     assert done.returncode == 0, done.stderr
     assert "loso.engine=stacked trains several folds" in done.stderr and "1 of 1 trainings to run" in done.stderr
     assert {path: path.read_bytes() for path in before} == before
+    model = load_model(run / "model").facts
+    assert (model["training"]["task"], model["training"]["held_out"]) == ("fit", [])
+    assert (model["scores"]["n_clips"], model["scores"]["folds"]) == (30, 3)
     folder = run / "fit/folds/all"
     facts = sealed(folder)
     assert facts["subjects"] == {"train": [f"synthetic/0{i}" for i in (1, 2, 3)], "inner": [], "test": []}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,9 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / FACTS).write_text(checksummed(facts))
 
 
-def test_a_model_file_is_the_checkpoint_it_was_made_of(fold: Path, model: Path) -> None:
-    for expected in (load_model(fold), load_model(fold / "checkpoints/last.ckpt")):
+def test_a_model_file_is_the_checkpoint_it_was_made_of(fold: Path, model: Path, tmp_path: Path) -> None:
+    elsewhere = shutil.copy(fold / "checkpoints/last.ckpt", tmp_path / "x.ckpt")
+    for expected in (load_model(fold), load_model(fold / "checkpoints/last.ckpt"), load_model(elsewhere)):
         for path in (model, model / WEIGHTS, model / FACTS):
             for name, value in outputs(load_model(path)).items():
                 np.testing.assert_array_equal(value, outputs(expected)[name])

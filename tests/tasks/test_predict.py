@@ -262,6 +262,18 @@ def test_the_largest_face_counts_and_a_late_one_is_found(model: Model) -> None:
     assert any("half a second" in warning for warning in long.warnings)
 
 
+def test_what_is_wrong_with_a_video_is_said(model: Model, tmp_path: Path) -> None:
+    clip = draw_clip("surprise")
+    for kind, words in (("avi", "cannot be decoded"), ("mkv", "is it cut off?")):
+        write_film(tmp_path / f"whole.{kind}", clip.pictures)
+        content = (tmp_path / f"whole.{kind}").read_bytes()
+        (tmp_path / f"cut.{kind}").write_bytes(content[: int(len(content) * 0.7)])
+        whole, cut = (model.predict(tmp_path / f"{name}.{kind}") for name in ("whole", "cut"))
+        assert whole.warnings == []
+        assert cut.length < whole.length
+        assert any(words in warning for warning in cut.warnings)
+
+
 def test_time_in_predictions_goes_forward(model: Model, tmp_path: Path) -> None:
     draw_film(tmp_path / "clip.mp4", "disgust")
     prediction = model.predict(FrameFolder(_frames(tmp_path), 25))

@@ -27,8 +27,9 @@ MOST_PIXELS = 48_000_000
 """Of a frame, against files that ask for more memory than there is (ours; 8K is 33 million)."""
 THREADS = 2
 """Of the decoder: each holds a frame."""
-CUT_SECONDS = 0.5
-"""By how much a file may last longer than its frames without a warning: sound often does, a little (ours)."""
+CUT_SECONDS, CUT_FRAMES = 0.5, 3
+"""By how much a file may last longer than its frames without a warning: sound often does, a little; without other
+tracks it is the last frame and rounding (ours)."""
 
 _WANTED = "expected a video with pictures (mp4, mov, avi, webm, mkv …)"
 
@@ -90,7 +91,9 @@ class VideoFile:
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
             )
         lasts = (container.duration or 0) / av.time_base
-        if last is not None and lasts - last > CUT_SECONDS and not decoding.damaged:
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        alone = len(container.streams) == 1 and rate
+        if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
             self.warnings.append(f"the file says that it lasts {lasts:.2f} s, its frames {last:.2f} s: is it cut off?")
 
     def _reader(self, number: int, upright: Upright) -> Any:

@@ -81,6 +81,7 @@ class FirstLook:
         seconds: of all frames.
         face: on the first frame that has one, with its transform.
         ended: whether all of it was seen.
+        warnings: of the footage; only a whole pass knows all of them.
         timing: seconds spent on the pass.
         face_timing: seconds of these spent on looking for the face.
     """
@@ -89,6 +90,7 @@ class FirstLook:
     seconds: list[float | None] = field(default_factory=list)
     face: tuple[FaceUsed, np.ndarray] | None = None
     ended: bool = True
+    warnings: list[str] = field(default_factory=list)
     timing: float = 0.0
     face_timing: float = 0.0
 
@@ -121,7 +123,7 @@ def first_look(
             if (found := preparation.face(image)) is not None:
                 look.face = replace(found[0], frame=frame.number), found[1]
             look.face_timing += time.perf_counter() - start
-    look.timing = time.perf_counter() - begin
+    look.warnings, look.timing = list(footage.warnings), time.perf_counter() - begin
     return look
 
 
@@ -157,7 +159,7 @@ def read_clip(footage: Footage, preparation: Preparation, look: FirstLook | None
         transform=transform,
         length=len(numbers),
         timing={"reading": reading, "face": look.face_timing},
-        warnings=[*footage.warnings, *_remarks(preparation, look, face)],
+        warnings=[*look.warnings, *_remarks(preparation, look, face)],
     )
 
 

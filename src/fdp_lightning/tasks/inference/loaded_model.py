@@ -65,6 +65,7 @@ class Model:
             reason = str(error).split("\n\t")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
+        self._objective.to(device)
         # Nothing beyond rounding depends on it; compiling pays for thousands of clips alone.
         Compute(freed_memory="default").prepare(self.network)
 
