@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from scipy.stats import kendalltau
 
 from fdp_lightning import load_model
+from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.footage import Frame, FrameFolder, VideoFile
 from fdp_lightning.data.sampling import Sampling
@@ -24,6 +25,7 @@ from fdp_lightning.tasks.inference.clip import places_in_time, read_clip
 from fdp_lightning.tasks.inference.loaded_model import Model
 from fdp_lightning.tasks.inference.prediction import Prediction
 from fdp_lightning.tasks.inference.sources import SHIPPED
+from fdp_lightning.tasks.predict import predict
 from tests.tasks.conftest import fold_here, run_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -135,7 +137,7 @@ def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:
     np.testing.assert_allclose(np.interp(blended, np.arange(len(kept)), kept) / 30, np.arange(40) / 39, atol=1e-9)
 
 
-def test_the_command_on_one_video(tmp_path: Path, run_cli: Run) -> None:
+def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_film(tmp_path / "my clip.mp4", "surprise", seed=3)
     done = run_cli("task=predict", "predict.input=my clip.mp4")
     assert done.returncode == 0, done.stderr
@@ -162,11 +164,13 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run) -> None:
     python = load_model().predict(tmp_path / "my clip.mp4")
     assert clip["probabilities"] == pytest.approx(python.probabilities, abs=1e-6)
     # Given again it takes the place of what it left; what somebody else left it does not touch.
-    assert run_cli("task=predict", "predict.input=my clip.mp4").returncode == 0
+    monkeypatch.chdir(tmp_path)
+    predict(configuration("predict.input='my clip.mp4'"))
+    assert json.loads((output / "predict.json").read_text())["clips"][0]["probabilities"] == clip["probabilities"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
-    refused = run_cli("task=predict", "predict.input=my clip.mp4", "predict.output=mine")
-    assert refused.returncode == 2 and "holds no results" in refused.stderr
+    with pytest.raises(UserError, match="holds no results"):
+        predict(configuration("predict.input='my clip.mp4'", "predict.output=mine"))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 

@@ -33,6 +33,8 @@ def predict(config: DictConfig) -> None:
         raise UserError("predict.input is missing: a video file, a folder of frames, a folder of such, or 'synthetic'")
     if options.mode not in MODES:
         raise UserError(f"predict.mode is '{options.mode}'; expected one of {', '.join(MODES)}")
+    if options.fps is not None and not options.fps > 0:
+        raise UserError(f"predict.fps is {options.fps}; expected the frames per second of a folder, a number above 0")
     if options.device not in DEVICES:
         raise UserError(f"predict.device is '{options.device}'; expected one of {', '.join(DEVICES)}")
     # torch and FFmpeg: only now that there is something to do.
