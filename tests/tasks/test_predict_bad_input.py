@@ -100,7 +100,7 @@ def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
     message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=60")
     assert "less than one window of 0.5 s" in message
     message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=1")
-    assert "is a single picture" in message
+    assert "one frame each" in message
 
 
 LOOK = r"""

@@ -89,6 +89,14 @@ def test_a_gap_in_time_and_windows_without_a_face(model: Model, still: np.ndarra
     assert {window.label is None for window in scan.windows if window.start < 1 or window.start > 3} == {False}
     assert all(window.end - window.start < 0.5 for window in scan.windows)
     assert all(window.face is None and window.probabilities is None for window in scan.windows if window.label is None)
+    # A pause right after the first frame of a window leaves nothing to be seen in it.
+    seconds = [n / 30 if n <= 15 else n / 30 + 5 for n in range(46)]
+    scan = model.scan(Pictures([still] * 46, seconds))
+    assert 0.5 not in [window.start for window in scan.windows]
+    assert {0.0, 0.27} < {round(window.start, 2) for window in scan.windows}
+    with pytest.raises(UserError, match="one frame each"):
+        model.scan(Pictures([still] * 5, [0.0, 1, 2, 3, 4]))
+    seconds = [n / 30 for n in range(90)]
     with pytest.raises(UserError, match="no face on the first frame of any"):
         model.scan(Pictures([dark] * 60, seconds[:60]))
     with pytest.raises(UserError, match="less than one window"):

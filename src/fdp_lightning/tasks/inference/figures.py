@@ -29,6 +29,9 @@ _STYLE: Any = {
     "xtick.color": _QUIET,
     "ytick.color": _INK,
 }
+_MOST_FRAMES = 12
+"""Of a model that looks at more, so many are drawn."""
+
 _MOST_CLASSES = 20
 """Of these the most probable are drawn; predict.json has all."""
 
@@ -43,11 +46,12 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
     """
     with matplotlib.rc_context(_STYLE):
         t = len(prediction.frames)
+        shown = np.unique(np.linspace(0, t - 1, min(t, _MOST_FRAMES)).round().astype(int))
         figure = Figure(figsize=(9.6, 6.7), layout="constrained")
         rows: Any = figure.subfigures(3, 1, height_ratios=[0.95, 1.75, 0.34])
-        places = rows[0].subplots(1, t, squeeze=False)[0]
-        for axes, frame, label in zip(places, prediction.frames, _labels(prediction), strict=True):
-            _picture(axes, frame, label)
+        labels = _labels(prediction)
+        for axes, i in zip(rows[0].subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+            _picture(axes, prediction.frames[i], labels[i])
         left, middle, right = rows[1].subfigures(1, 3, width_ratios=[1.25, 1.25, 0.8])
         _rank_curve(left.subplots(), prediction)
         _bars(middle.subplots(), prediction)
@@ -55,8 +59,8 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
         names = ("dynamic image of the frames", "constructed by the model")
         for axes, image, name in zip(right.subplots(2, 1), images, names, strict=True):
             _picture(axes, image, name)
-        shown = prediction.label or "no action unit"
-        figure.suptitle(f"{prediction.name}: {shown}", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        label = prediction.label or "no action unit"
+        figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
         _footnotes(rows[2], [f"Model: {model}", *_notes(synthetic), *prediction.warnings])
         return _png(figure)
 

@@ -136,6 +136,11 @@ def scan(footage: Footage, model: "Model", settings: ScanSettings) -> Scan:
         found = iter(predictions)
         done += [window if clip is None else _filled(window, next(found)) for window, clip in batch]
         network += time.perf_counter() - before
+    if not done and reader.blinks:
+        raise UserError(
+            f"{footage.name}: its windows of {settings.window} s hold one frame each, and an expression is a motion; "
+            "a larger predict.window, or predict.mode=clip"
+        )
     if not done:
         raise UserError(
             f"{footage.name} lasts {reader.seconds:.2f} s, less than one window of {settings.window} s; "
@@ -178,11 +183,12 @@ class _Reader:
         face_seconds: spent on finding faces.
         seconds: of the last frame.
         frames: seen.
+        blinks: windows of a single frame, in front of a pause of the video: nothing moves in them: left out.
     """
 
     def __init__(self, footage: Footage, preparation: Preparation, settings: ScanSettings) -> None:
         self._footage, self._preparation, self._settings = footage, preparation, settings
-        self.face_seconds, self.seconds, self.frames, self._several = 0.0, 0.0, 0, 0
+        self.face_seconds, self.seconds, self.frames, self.blinks, self._several = 0.0, 0.0, 0, 0, 0
 
     def windows(self) -> Iterator[tuple[Window, ReadClip | None]]:
         """Each window with its frames; None instead of them where its first frame shows no face."""
@@ -196,7 +202,7 @@ class _Reader:
                 )
             now, self.seconds, self.frames = frame.seconds, frame.seconds, self.frames + 1
             while open_ and now >= open_[0].start + settings.window - _ROUNDING:
-                yield self._closed(open_.pop(0))
+                yield from self._closed(open_.pop(0))
             image = None
             if now >= begin - _ROUNDING:
                 image = frame.read()
@@ -212,7 +218,7 @@ class _Reader:
         # A window that the end of the video leaves open is whole if its last frame was the last that belonged to it.
         for window in open_:
             if window.reach >= settings.window - _ROUNDING:
-                yield self._closed(window)
+                yield from self._closed(window)
 
     def remarks(self) -> list[str]:
         """What is unusual about the video."""
@@ -236,10 +242,14 @@ class _Reader:
         self._several += found[0].count > 1
         return replace(found[0], frame=number), found[1]
 
-    def _closed(self, window: _Open) -> tuple[Window, ReadClip | None]:
+    def _closed(self, window: _Open) -> Iterator[tuple[Window, ReadClip | None]]:
+        if len(window.numbers) < 2:
+            self.blinks += 1
+            return
         made = Window(window.start, window.seconds[-1], window.numbers[0], window.numbers[-1])
         if window.face is None:
-            return made, None
+            yield made, None
+            return
         numbers, seconds = np.array(window.numbers), np.array(window.seconds)
         places = places_of(self._footage.name, self._preparation.sampling, numbers, seconds)
         frames = np.stack(window.frames)
@@ -253,7 +263,7 @@ class _Reader:
             timing={},
             warnings=[],
         )
-        return made, clip
+        yield made, clip
 
 
 _ROUNDING = 1e-6
