@@ -32,6 +32,8 @@ _STYLE: Any = {
 _MOST_FRAMES = 12
 """Of a model that looks at more, so many are drawn."""
 
+_MOST_NOTES = 5
+
 _MOST_CLASSES = 20
 """Of these the most probable are drawn; predict.json has all."""
 
@@ -145,6 +147,8 @@ def _notes(synthetic: bool) -> list[str]:
 
 
 def _footnotes(place: Any, sentences: Sequence[str]) -> None:
+    if (more := len(sentences) - _MOST_NOTES) > 0:
+        sentences = [*sentences[:_MOST_NOTES], f"and {more} more, see predict.json"]
     place.text(0.01, 0.98, "\n".join(sentences), va="top", fontsize=8, color=_QUIET, wrap=True)
 
 
