@@ -38,7 +38,8 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.tasks.demo_model", str(MOST)],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder)},
+                # Python would keep what it compiles of libraries, the first time it does.
+                env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,

@@ -132,6 +132,7 @@ def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Pl
     assert weights(cut.folder) == weights(whole.folder)
 
 
+@pytest.mark.slow
 def test_two_processes_fit_what_one_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In double precision, since Adam turns noise in the last bit into steps; each process drops neurons of its own.
     exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]

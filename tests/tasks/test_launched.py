@@ -83,6 +83,7 @@ def test_torchrun_runs_a_sweep_once_and_predicts_as_the_plain_command(place: Pat
     assert swept(call(place, *command, "-m", "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place) == plain
 
 
+@pytest.mark.slow
 def test_joblib_runs_two_folds_of_two_processes_at_once(place: Path, plain: dict[str, bytes]) -> None:
     jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = call(place, "fdp_lightning", *SMALL, *SWEEP, *jobs, "run=swept")

@@ -93,6 +93,7 @@ def is_as_expected(place: Path, expected: dict[str, bytes]) -> None:
     assert len([path for path in (place / "stores").iterdir() if not path.name.startswith(".")]) == 1
 
 
+@pytest.mark.slow
 def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
     place: Path, expected: dict[str, bytes]
 ) -> None:

@@ -133,6 +133,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     assert long - short < 40  # the frames of the long one are 170 MB
 
 
+@pytest.mark.slow
 def test_memory_of_a_4k_video(tmp_path: Path) -> None:
     pictures = [cv2.resize(picture, (3840, 2160)) for picture in draw_clip("surprise").pictures[::3]]
     write_film(tmp_path / "large.mp4", pictures, 60)

@@ -86,6 +86,7 @@ def holder(log: Path) -> int | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_sweep_costs_its_variant_alone_and_the_same_command_completes_it(workplace: Path) -> None:
     shutil.rmtree(workplace / "runs")
     sweep = ["-m", "model.pooling=mean,arp", "loso.workers=1"]
