@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import warnings
 from copy import deepcopy
 from pathlib import Path
@@ -61,6 +62,8 @@ def write_onnx(path: Path, model: Model) -> None:
     clips = torch.rand(2, facts["frames"], facts["channels"], facts["size"], facts["size"])
     network = _Deployed(model.network, model.facts["multi_label"]).eval()
     names = OUTPUTS if network.network.scorer is not None else OUTPUTS[:-1]
+    for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecations inside torch.onnx
         try:
