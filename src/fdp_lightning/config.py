@@ -129,9 +129,9 @@ class ExportOptions:
     """What `task=export` makes a model file of."""
 
     checkpoint: str | None = None
-    """The folder of a finished fold, its checkpoint, or a model file."""
+    """The folder of a finished fold, its checkpoint, a model file, or synthetic: the one that ships with us."""
     output: str | None = None
-    """null: beside the checkpoint."""
+    """null: model, or model.onnx, beside the checkpoint."""
     to: str = "model"
     """model: safetensors and JSON, see src/fdp_lightning/tasks/inference/README.md; onnx: the network as ONNX."""
     licence: str | None = None

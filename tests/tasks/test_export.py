@@ -13,6 +13,7 @@ import torch
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.tasks.build import build_model
+from fdp_lightning.tasks.export import export
 from fdp_lightning.tasks.inference.loaded_model import Model
 from fdp_lightning.tasks.inference.onnx_file import INPUT, OUTPUTS, write_onnx
 from tests.tasks.conftest import run_of
@@ -118,3 +119,11 @@ def test_what_cannot_be_exported(run_cli: Run, tmp_path: Path) -> None:
         done = run_cli("task=export", *arguments)
         assert done.returncode == 2 and words in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shipped_model_is_copied_to_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(configuration("export.checkpoint=synthetic"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert load_model("model").facts == load_model().facts
+    assert load_model(Path("model/model.json")).facts == load_model().facts

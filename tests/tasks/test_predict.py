@@ -190,6 +190,7 @@ def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> 
 
 
 def test_the_example_needs_nothing_at_all(tmp_path: Path, run_cli: Run) -> None:
+    (tmp_path / "synthetic").mkdir()  # a folder that is called so changes nothing
     done = run_cli("task=predict", "predict.input=synthetic")
     assert done.returncode == 0, done.stderr
     output = tmp_path / "predictions" / "synthetic"

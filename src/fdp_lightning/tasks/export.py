@@ -22,11 +22,11 @@ def export(config: DictConfig) -> None:
         raise UserError(f"export.to is '{options.to}'; expected one of {', '.join(FORMS)}")
     from fdp_lightning.tasks.inference.loaded_model import Model
     from fdp_lightning.tasks.inference.model_file import write_model
-    from fdp_lightning.tasks.inference.sources import read_source
+    from fdp_lightning.tasks.inference.sources import SYNTHETIC, read_source
 
     facts, state = read_source(options.checkpoint, options.licence)
     model = Model(facts, state, str(options.checkpoint))  # what cannot be built is no model to give away
-    source = Path(options.checkpoint)
+    source = Path("." if options.checkpoint == SYNTHETIC else options.checkpoint)
     beside = source.parents[1] if source.suffix == ".ckpt" and len(source.parents) > 1 else source
     if options.to == "onnx":
         from fdp_lightning.tasks.inference.onnx_file import write_onnx

@@ -19,6 +19,7 @@ log = logging.getLogger("fdp_lightning")
 
 MODES = ("auto", "clip", "scan")
 EXAMPLE = "synthetic"
+"""The input that is drawn for the occasion; a folder of one's own that is called so is ./synthetic."""
 
 
 def predict(config: DictConfig) -> None:
@@ -47,7 +48,7 @@ def predict(config: DictConfig) -> None:
 
     windows = ScanSettings(options.window, options.step, options.longest_clip)
     model = load_model(options.checkpoint, options.device)
-    drawn = options.input == EXAMPLE and not Path(EXAMPLE).exists()
+    drawn = options.input == EXAMPLE
     source = Path(options.input)
     output = Path(options.output or Path("predictions") / (source.stem if source.is_file() else source.resolve().name))
     results: list[dict[str, Any]] = []

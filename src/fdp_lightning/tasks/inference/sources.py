@@ -16,6 +16,9 @@ from fdp_lightning.tasks.run_folder import sealed
 SHIPPED = Path(__file__).with_name("synthetic")
 """The model that comes with this package, trained by `+experiment=synthetic_loso task=fit`."""
 
+SYNTHETIC = "synthetic"
+"""Its name wherever a model is asked for; a folder of one's own that is called so is ./synthetic."""
+
 _CHECKPOINT = Path("checkpoints/last.ckpt")
 
 
@@ -23,13 +26,13 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     """The facts and the network's tensors of a model, wherever it lies.
 
     Args:
-        path: a model folder or a file in it, a finished fold, its checkpoint, or 'synthetic'.
+        path: a model folder or a file in it, a finished fold, its checkpoint, or `SYNTHETIC`.
         licence: of the model; None: as its file says, of a checkpoint see `facts_of`.
 
     Raises:
         UserError: there is none, or it is damaged, edited, or of another version.
     """
-    place = SHIPPED if str(path) == "synthetic" and not Path(path).exists() else Path(path)
+    place = SHIPPED if path == SYNTHETIC else Path(path)
     if place.is_dir() and (place / _CHECKPOINT).is_file():
         place = place / _CHECKPOINT
     if place.name in (FACTS, WEIGHTS):
