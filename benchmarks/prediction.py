@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from fdp_lightning import load_model
+from fdp_lightning.data.footage import as_footage
 from fdp_lightning.data.synthetic.film import draw_clip, write_film, write_frames
 from fdp_lightning.tasks.inference.clip import read_clip
 from fdp_lightning.tasks.inference.loaded_model import Model
@@ -32,8 +33,6 @@ def predict_all(model: Model, paths: list[Path]) -> None:
 
 def predict_plainly(model: Model, paths: list[Path]) -> None:
     """Every frame read and searched; the model sees the same frames of it."""
-    from fdp_lightning.data.footage import as_footage
-
     for path in paths:
         for frame in as_footage(path).frames():
             model.preparation.face(frame.read())

@@ -26,24 +26,19 @@ from fdp_lightning.tasks.report import pool_run
 from fdp_lightning.tasks.run_folder import sealed
 from tests.tasks.conftest import SMALL, run_of, start
 from tests.tasks.test_interruptions import begin, end_group, wait_for
+from tests.tasks.test_resume import CutError, cut_at, four_epochs
 
 Plan = Callable[..., FoldPlan]
 
 LONGER = "trainer.max_epochs=6"
 
 
-class CutError(Exception):
-    """Stands for whatever ends a process."""
-
-
 @pytest.fixture
 def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
-    """Plans the fit of three subjects, checkpoints after each epoch."""
+    """Plans the fit of three subjects."""
 
     def make(name: str, *overrides: str) -> FoldPlan:
-        data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
-        data += [f"data.store={store_folder_path.parent}", "data.batch_size=4", "loso.checkpoint_seconds=0"]
-        config = configuration(*data, "trainer.max_epochs=4", *overrides)
+        config = four_epochs(casme2_root, store_folder_path, *overrides)
         return plan_fit(config, ready_data(config), tmp_path / name / "fit")
 
     return make
@@ -120,13 +115,8 @@ def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Pl
     run_fold(whole)
     assert len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
     for epoch in (2, 3):
-
-        def on_epoch(done: int, epoch: int = epoch) -> None:
-            if done == epoch:
-                raise CutError
-
         with pytest.raises(CutError):
-            run_fold(cut, on_epoch)
+            run_fold(cut, cut_at(epoch))
     run_fold(cut)
     assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 2
     assert weights(cut.folder) == weights(whole.folder)

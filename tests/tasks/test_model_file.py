@@ -151,6 +151,13 @@ def test_what_does_not_fit_together_is_no_model(model: Path) -> None:
     rewrite(model, lambda facts: facts["alignment"].update(template=[[0, 0]]))
     with pytest.raises(UserError, match=r"no model that this version .* can build"):
         load_model(model)
+    rewrite(model, lambda facts: facts["configuration"]["model"].pop("scorer"))
+    with pytest.raises(UserError, match=r"no model that this version .* can build"):
+        load_model(model)
+    rewrite(model, lambda facts: facts.pop("scores"))
+    with pytest.raises(UserError, match="lacks or misstates: scores"):
+        load_model(model)
+    rewrite(model, lambda facts: facts.update(scores=None))
     rewrite(model, lambda facts: facts.pop("alignment"))
     with pytest.raises(UserError, match="lacks or misstates: alignment"):
         load_model(model)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from fdp_lightning.config import configuration
 from fdp_lightning.evaluation.predictions import read_predictions
@@ -30,14 +31,19 @@ def cut_at(epoch: int) -> Callable[[int], None]:
     return on_epoch
 
 
+def four_epochs(root: Path, store: Path, *overrides: str) -> DictConfig:
+    """The configuration of three subjects, checkpoints after each epoch."""
+    data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={root}"]
+    data += [f"data.store={store.parent}", "data.batch_size=4", "loso.checkpoint_seconds=0"]
+    return configuration(*data, "trainer.max_epochs=4", *overrides)
+
+
 @pytest.fixture
 def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
-    """Plans fold 02 of three subjects, checkpoints after each epoch."""
+    """Plans fold 02 of three subjects."""
 
     def make(name: str, *overrides: str) -> FoldPlan:
-        data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
-        data += [f"data.store={store_folder_path.parent}", "data.batch_size=4", "loso.checkpoint_seconds=0"]
-        config = configuration(*data, "trainer.max_epochs=4", *overrides)
+        config = four_epochs(casme2_root, store_folder_path, *overrides)
         ready = ready_data(config)
         (split,) = (fold for fold in ready.folds() if fold.name == "02")
         return plan_fold(config, ready, split, tmp_path / name)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fdp_lightning.data.prepare_clip import DEVICES
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.progress import meter
 
@@ -72,7 +73,7 @@ def predict(config: DictConfig) -> None:
             "failed": failed,
             "made_with": environment(),
         }
-        (folder / RESULT).write_text(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_atomic(folder / RESULT, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     Console().print(_table(results, model.facts["name"]))
     print(f"{facts['notice']}\n{output / RESULT}")
     if failed:

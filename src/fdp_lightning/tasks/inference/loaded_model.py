@@ -61,7 +61,9 @@ class Model:
             self.network = _network(facts, source)
             self.network.load_state_dict(dict(state))
             self._objective = _objective(facts)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # a file of another version or another hand may hold anything
             reason = str(error).split("\n\t")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()

@@ -26,7 +26,7 @@ WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 _SECTIONS = {
     "name": str, "synthetic": bool, "licence": str, "classes": list, "multi_label": bool, "input": dict,
     "normalisation": dict, "alignment": dict, "sampling": dict, "dynamic_image": dict, "configuration": dict,
-    "training": dict, "weights": dict,
+    "training": dict, "weights": dict, "scores": dict | None,
 }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not what was written (checksum differs). Copy the model anew from where it is from."
         )
-    if wrong := [name for name, kind in _SECTIONS.items() if not isinstance(facts.get(name), kind)]:
+    if wrong := [name for name, kind in _SECTIONS.items() if name not in facts or not isinstance(facts[name], kind)]:
         raise UserError(f"{path} lacks or misstates: {', '.join(wrong)}. {EXPECTED}")
     return facts
 

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from fdp_lightning.data.faces import TEMPLATE
-from fdp_lightning.data.splits import ALL
 from fdp_lightning.errors import UserError
 
 
@@ -35,7 +34,7 @@ def facts_of(
             "clip can be predicted. Expected a model of data.normalisation=training"
         )
     synthetic = data["generate"] is not None
-    everybody = made["fold"] == ALL
+    everybody = not made["subjects"]["test"]
     return {
         "name": f"FDP on {protocol['name']}, " + ("all subjects" if everybody else f"without {made['fold']}"),
         "synthetic": synthetic,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.tasks.inference.model_file import EXPECTED, FACTS, WEIGHTS, read_model
 from fdp_lightning.tasks.inference.provenance import facts_of, network_of
 from fdp_lightning.tasks.inference.scores import loso_scores
@@ -81,4 +82,4 @@ def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, 
     if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
         return None, "The checkpoint did not lie in its run when this was written."
     run = path.parents[3]
-    return loso_scores(run.parent if run.name == "fit" else run, checkpoint["fdp_lightning"]["fingerprint"])
+    return loso_scores(run.parent if (run / FIT).is_file() else run, checkpoint["fdp_lightning"]["fingerprint"])
