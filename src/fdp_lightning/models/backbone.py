@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from math import prod
+from itertools import accumulate, groupby
+from operator import mul
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fdp_lightning.models.global_aggregator import GlobalRelationalAggregator
 from fdp_lightning.models.local_aggregator import LocalRelationalAggregator
 from fdp_lightning.models.pretrained import load_nextvit
+from fdp_lightning.models.rank.pooling_modules import MapShape
 from fdp_lightning.models.recomputed import recomputed
 from fdp_lightning.models.stem import Stem
 
@@ -64,10 +65,10 @@ class Backbone(nn.Module):
 
     Attributes:
         in_channels: as given.
-        out_channels: width of the maps that come out.
-        stride: picture pixels per map place.
+        stride: picture pixels per place of the feature maps.
         layout: (stage, aggregator, how manieth of its kind in the stage) of each block.
-        checkpointing: of 'blocks' or of 'stages', keep the inputs alone, see recomputed.py; None: keep everything.
+        checkpointing: of 'blocks', or of all blocks of a stride ('stages'), keep the inputs alone, see recomputed.py;
+            None: keep everything.
     """
 
     checkpointing: str | None = None
@@ -99,6 +100,7 @@ class Backbone(nn.Module):
         self.stem = Stem(in_channels, stem_widths, stem_strides)
         width = stem_widths[-1]
         blocks: list[nn.Module] = []
+        widths: list[int] = []
         for (number, kind, stride), rate in zip(plan, rates, strict=True):
             stage = pattern[number]
             if kind == "local":
@@ -122,18 +124,22 @@ class Backbone(nn.Module):
                     )
                 )
                 width = stage.global_width
+            widths.append(width)
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.BatchNorm2d(width)
-        self.in_channels, self.out_channels = in_channels, width
-        self.stride = prod(stem_strides) * prod(stride for _, _, stride in plan)
+        self.in_channels = in_channels
+        self._strides = [*accumulate([*stem_strides, *(stride for _, _, stride in plan)], mul)]
+        self.stride = self._strides[-1]
+        # Of equal strides the last entry stays.
+        self._channels = dict(zip(self._strides, [*stem_widths, *widths], strict=True))
         kinds = [(number, kind) for number, kind, _ in plan]
         self.layout = [(*place, kinds[:i].count(place)) for i, place in enumerate(kinds)]
         self.apply(_initialise)
         if pretrained:
             load_nextvit(self, pretrained)
 
-    def map_side(self, image_size: int) -> int:
-        """Side of the maps of square frames.
+    def map_shapes(self, image_size: int) -> dict[int, MapShape]:
+        """Channels and side of the last map of each stride, of square frames; the last entry is what comes out.
 
         Raises:
             ValueError: the size is no multiple of the stride.
@@ -142,7 +148,7 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"image size {image_size} (data.faces.size) is no multiple of the backbone's stride {self.stride}"
             )
-        return image_size // self.stride
+        return {stride: (channels, image_size // stride) for stride, channels in self._channels.items()}
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """Frames to feature maps; h2 = h / stride.
@@ -150,21 +156,38 @@ class Backbone(nn.Module):
         Raises:
             ValueError: a side of the frames is no multiple of the stride.
         """
+        return self.forward_maps(frames, ())[0]
+
+    def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
+        """The last maps of the strides `finer`, ascending, and the feature maps, each (n, d, h / stride, w / stride).
+
+        Raises:
+            ValueError: a side of the frames is no multiple of the stride.
+        """
         h, w = frames.shape[-2:]
         if h % self.stride or w % self.stride:
             raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
-        if self.checkpointing is None:
-            return self.norm(self.blocks(self.stem(frames)))
-        x = frames
-        for part in (self.stem, *self._parts(self.checkpointing)):
-            x = recomputed(part, part, x)
-        return self.norm(x)
+        x, maps = frames, []
+        # Each stride's convolutions and blocks in turn; the last map of a stride is the one to hand out.
+        units = zip(self._strides, (*self.stem, *self.blocks), strict=True)
+        for stride, of_stride in groupby(units, key=lambda unit: unit[0]):
+            x = self._carry_out([unit for _, unit in of_stride], x)
+            if stride in finer:
+                maps.append(x)
+        return [*maps, self.norm(x)]
 
-    def _parts(self, checkpointing: str) -> list[nn.Module]:
-        if checkpointing == "blocks":
-            return list(self.blocks)
-        stages = groupby(zip(self.layout, self.blocks, strict=True), key=lambda one: one[0][0])
-        return [nn.Sequential(*(block for _, block in stage)) for _, stage in stages]
+    def _carry_out(self, units: list[nn.Module], x: Tensor) -> Tensor:
+        if self.checkpointing == "stages":
+            return recomputed(nn.ModuleList(units), lambda x: _in_turn(units, x), x)
+        for unit in units:
+            x = unit(x) if self.checkpointing is None else recomputed(unit, unit, x)
+        return x
+
+
+def _in_turn(units: list[nn.Module], x: Tensor) -> Tensor:
+    for unit in units:
+        x = unit(x)
+    return x
 
 
 def _global_only(stage: Stage) -> Stage:

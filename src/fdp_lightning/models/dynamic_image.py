@@ -139,7 +139,7 @@ def dynamic_image(
     weights = frame_weights(frames, kind, mask, apex, measure)
     if mask is not None:
         frames = masked(frames, mask)
-    return weighted_sum(weights, frames)
+    return weighted_sum(weights.unsqueeze(1), frames)[:, 0]
 
 
 def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor, "b c h w"]:

@@ -33,3 +33,21 @@ def mean_over_time(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> F
 def masked(values: Float[Tensor, "b t *rest"], mask: Mask) -> Float[Tensor, "b t *rest"]:
     """Zero at frames that are not real, whatever stood there."""
     return values.masked_fill(~mask.view(*mask.shape, *[1] * (values.ndim - 2)), 0)
+
+
+def running_means(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> Float[Tensor, "b t *rest"]:
+    """Mean over the real frames up to each frame, `V_t = (1/t) Σ_{i≤t} F_i`; frames that are not real repeat the last.
+
+    The smoothing of rank pooling (Fernando et al., "Rank pooling for action recognition", TPAMI 2017).
+    """
+    real = real_frames(features, mask)
+    counts = positions(real).clamp_min(1).view(*real.shape, *[1] * (features.ndim - 2))
+    return (features if mask is None else masked(features, mask)).cumsum(dim=1) / counts
+
+
+def onset_frames(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> Float[Tensor, "b 1 *rest"]:
+    """The first real frame of each clip."""
+    if mask is None:
+        return features[:, :1]
+    first = mask.long().argmax(dim=1)
+    return features[torch.arange(len(features), device=features.device), first].unsqueeze(1)

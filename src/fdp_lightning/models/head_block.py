@@ -5,7 +5,10 @@ from torch import Tensor, nn
 
 
 class Spatial(nn.Module):
-    """Keep the last feature map, so that place is not lost (O, ours)."""
+    """Keep the last feature map, so that place is not lost (ours)."""
+
+    side = None
+    """As the map that comes in."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from fdp_lightning.models.fdp import FDPOutput
 from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
 from fdp_lightning.models.rank.losses import RankLoss
-from fdp_lightning.models.rank.targets import RANK_TARGETS, chronological, intensity
+from fdp_lightning.models.rank.targets import chronological, intensity
 
 IMAGE_SCALES = ("min_max", "signed")
 
@@ -62,9 +62,8 @@ class Objective(nn.Module):
     Args:
         emotion: weight of the cross-entropy.
         dynamic_image: weight of the mean squared error to the clip's dynamic image.
-        rank: weight of the rank loss; a network without a scorer has none.
+        rank: weight of the rank losses, one of each order that is scored, summed.
         rank_loss: one of `rank.losses.RANK_LOSSES`.
-        rank_target: 'chronological' or 'intensity', see rank/targets.py.
         rank_temperature: of ranknet and soft_spearman.
         rank_margin: of hinge.
         image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
@@ -89,7 +88,6 @@ class Objective(nn.Module):
         dynamic_image: float = 100.0,
         rank: float = 1.0,
         rank_loss: str = "ranknet",
-        rank_target: str = "chronological",
         rank_temperature: float = 1.0,
         rank_margin: float = 1.0,
         image_kind: str = "exact",
@@ -104,7 +102,6 @@ class Objective(nn.Module):
         multi_label: bool = False,
     ) -> None:
         super().__init__()
-        _one_of("rank_target", rank_target, RANK_TARGETS)
         _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
         _one_of("image_scale", image_scale, IMAGE_SCALES)
         _one_of("motion_measure", motion_measure, MOTION_MEASURES)
@@ -112,7 +109,7 @@ class Objective(nn.Module):
             raise ValueError("weights and focal must not be below 0, label_smoothing within 0 and 1 (1 not included)")
         self.weights = (emotion, dynamic_image, rank)
         self.rank_loss = RankLoss(rank_loss, rank_temperature, rank_margin)
-        self.rank_target, self.label_smoothing, self.focal = rank_target, label_smoothing, focal
+        self.label_smoothing, self.focal = label_smoothing, focal
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
         self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
         if multi_label and class_counts is not None and train_clips is None:
@@ -135,12 +132,12 @@ class Objective(nn.Module):
         image = self._dynamic_image(clips)
         return min_max(image) if self.image_scale == "min_max" else signed(image, self.image_rms)
 
-    def relevance(self, clips: Clips) -> Float[Tensor, "b t"]:
-        """The order that the scorer is to find, see rank/targets.py."""
-        order = chronological(clips.frames, clips.mask)
-        if self.rank_target == "chronological":
-            return order
-        number = order if clips.frame_number is None else clips.frame_number
+    def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
+        """What the scorer of an order is to find, see rank/targets.py."""
+        position = chronological(clips.frames, clips.mask)
+        if order == "chronological":
+            return position
+        number = position if clips.frame_number is None else clips.frame_number
         index = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
         return intensity(number, number.gather(1, index.unsqueeze(1)).squeeze(1), clips.mask)
 
@@ -150,8 +147,8 @@ class Objective(nn.Module):
         emotion = self.labels.loss(output.logits, clips.target, weights, self.label_smoothing, self.focal)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
-        if output.scores is not None:
-            rank = self.rank_loss(output.scores.to(clips.frames.dtype), self.relevance(clips), clips.mask)
+        for order, scores in output.scores.items():
+            rank = rank + self.rank_loss(scores.to(clips.frames.dtype), self.relevance(order, clips), clips.mask)
         parts = (emotion, image, rank)
         total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
         return Losses(total, emotion, image, rank)

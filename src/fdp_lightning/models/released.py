@@ -15,7 +15,7 @@ _NAMES = (
     ("frame_rep.features.", "backbone.blocks."),
     ("frame_rep.norm.", "backbone.norm."),
     ("frame_rep.proj_head.0.", "head_block.project."),
-    ("mer.conv3d.", "pooling.conv."),
+    ("mer.conv3d.", "pooling.conv.0.conv."),
     ("mer.fc1.", "mer_head.hidden."),
     ("mer.fc2.", "mer_head.classify."),
     ("dyimg_net.", "dic_head."),

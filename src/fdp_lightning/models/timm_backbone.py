@@ -1,5 +1,6 @@
 """Any image model of timm in the backbone's place (O)."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fdp_lightning.models.rank.pooling_modules import MapShape
 
 
 class TimmBackbone(nn.Module):
@@ -24,7 +27,6 @@ class TimmBackbone(nn.Module):
 
     Attributes:
         in_channels: as given.
-        out_channels: width of the maps that come out.
     """
 
     def __init__(
@@ -43,38 +45,50 @@ class TimmBackbone(nn.Module):
             raise ValueError(f"unknown timm model '{name}'; allowed are all of timm.list_models(), for example {near}")
         self.in_channels = in_channels
         self.image_size, self.input_size = image_size, input_size or image_size
-        arguments = {"features_only": True, "out_indices": (level,), "in_chans": in_channels, **(options or {})}
-        self.net = _create(name, self.input_size, pretrained, arguments)
+        arguments = {"features_only": True, "in_chans": in_channels, **(options or {})}
+        indices = {} if level == -1 else {"out_indices": (level,) if level < 0 else tuple(range(level + 1))}
+        self.net = _create(name, self.input_size, pretrained, {**indices, **arguments})
         self._by_place = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         try:
             with torch.no_grad():
-                probe = self.eval()(torch.zeros(1, in_channels, image_size, image_size))
+                probe = self.eval()._all_maps(torch.zeros(1, in_channels, image_size, image_size))
         except Exception as error:  # whatever a model of timm raises, it does not take these frames
             raise ValueError(
                 f"timm model '{name}' does not take frames of {self.input_size} pixels ({error}); "
                 "model.backbone.input_size=224 enlarges them"
             ) from error
         self.train()
-        _, self.out_channels, self._side, width = probe.shape
-        if self._side != width:
-            raise ValueError(f"timm model '{name}' gives maps of {self._side}×{width}; square ones are needed")
+        # Some models have several maps of a stride, of which the last one counts.
+        shapes = [(maps.shape[1], maps.shape[2]) for maps in probe]
+        self._index = {stride: i for i, stride in enumerate(self.net.feature_info.reduction())}
+        self._shapes = {stride: shapes[i] for stride, i in self._index.items()}
+        if any(maps.shape[2] != maps.shape[3] for maps in probe):
+            raise ValueError(f"timm model '{name}' gives maps of {tuple(probe[-1].shape[2:])}; square ones are needed")
 
-    def map_side(self, image_size: int) -> int:
-        """Side of the maps.
+    def map_shapes(self, image_size: int) -> dict[int, MapShape]:
+        """Channels and side of the last map of each stride, as timm counts them; the last entry is what comes out.
 
         Raises:
             ValueError: another image size than the model was made for.
         """
         if image_size != self.image_size:
             raise ValueError(f"image size {image_size}: this timm backbone was made for {self.image_size}")
-        return self._side
+        return self._shapes
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """Frames to feature maps."""
+        return self.forward_maps(frames, ())[0]
+
+    def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
+        """The maps of the strides `finer`, ascending, and the feature maps."""
+        maps = self._all_maps(frames)
+        return [*(maps[self._index[stride]] for stride in sorted(finer)), maps[-1]]
+
+    def _all_maps(self, frames: Tensor) -> list[Tensor]:
         if frames.shape[-1] != self.input_size:
             frames = F.interpolate(frames, (self.input_size, self.input_size), mode="bilinear", antialias=False)
-        maps = self.net(frames)[0]
-        return maps.permute(0, 3, 1, 2) if self._by_place else maps  # Swin and its kin hand over n h w d
+        maps = self.net(frames)
+        return [one.permute(0, 3, 1, 2) for one in maps] if self._by_place else maps  # Swin and its kin: n h w d
 
 
 def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:

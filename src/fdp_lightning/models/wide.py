@@ -14,8 +14,10 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def weighted_sum(weights: Float[Tensor, "b t"], frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b c h w"]:
-    """`Σ_t w_t F_t`, summed in float32 at least and rounded once, to the type of the frames."""
-    values = wide(frames)
+def weighted_sum(weights: Float[Tensor, "b n t"], frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b n c h w"]:
+    """`Σ_t w_nt F_t` for n weight vectors at once, summed in float32 at least and rounded once, to the frames' type."""
+    values = wide(frames).permute(0, 1, 3, 4, 2)  # maps lie in memory with channels last, which keeps this a view
+    b, t, h, w, c = values.shape
     with torch.autocast(frames.device.type, enabled=False):
-        return torch.einsum("bt,btchw->bchw", weights.to(values.dtype), values).to(frames.dtype)
+        summed = torch.bmm(weights.to(values.dtype), values.reshape(b, t, h * w * c))
+    return summed.view(b, -1, h, w, c).permute(0, 1, 4, 2, 3).to(frames.dtype)

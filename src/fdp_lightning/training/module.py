@@ -99,8 +99,9 @@ class FDPModule(L.LightningModule):
             "rank_loss": losses.rank.detach(),
             "accuracy": self.objective.labels.right(output.logits.detach(), clips.target).mean(),
         }
-        if output.scores is not None:
-            values["kendall_tau"] = kendall_tau(output.scores, self.objective.relevance(clips), clips.mask).mean()
+        for order, scores in output.scores.items():
+            name = "kendall_tau" if order == "chronological" else f"{order}_kendall_tau"
+            values[name] = kendall_tau(scores, self.objective.relevance(order, clips), clips.mask).mean()
         return losses, values, output
 
     def _output(self, clips: Clips) -> FDPOutput:
@@ -117,7 +118,9 @@ class FDPModule(L.LightningModule):
         """
         clips = clips_of(batch)
         output = self._output(clips)
-        scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan) if output.scores is None else output.scores
+        scores = output.rank_scores
+        if scores is None:
+            scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan)
         return {
             "index": batch["index"],
             "probabilities": self.probabilities(output.logits),

@@ -1,11 +1,14 @@
 """SegNet (Badrinarayanan et al., TPAMI 2017), the released code's DIC network (R): 29.45 M parameters."""
 
+from collections.abc import Sequence
 from functools import partial
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fdp_lightning.models.rank.pooling_modules import MapShape
 from fdp_lightning.models.recomputed import recomputed
 from fdp_lightning.models.small_maps import Conv3x3
 
@@ -19,8 +22,7 @@ class SegNet(nn.Module):
     Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
 
     Args:
-        in_channels: c of D.
-        map_side: h = w of D; brought to the image's first where it differs.
+        maps: channels and side of D at each resolution; all are brought to the image's side first and joined.
         image_side: of the dynamic image; a multiple of 32.
 
     Attributes:
@@ -29,12 +31,12 @@ class SegNet(nn.Module):
 
     checkpointing: str | None = None
 
-    def __init__(self, in_channels: int, map_side: int, image_side: int) -> None:
+    def __init__(self, maps: Sequence[MapShape], image_side: int) -> None:
         super().__init__()
         if image_side % 32:
             raise ValueError(f"model/dic_head=segnet needs an image side that is a multiple of 32, got {image_side}")
-        self.enlarge = nn.Upsample(size=image_side) if map_side != image_side else nn.Identity()
-        width = in_channels
+        self.image_side = image_side
+        width = sum(channels for channels, _ in maps)
         for stage, widths in enumerate(_ENCODER, 1):
             for layer, out in enumerate(widths, 1):
                 self._add(f"{stage}{layer}", width, out)
@@ -54,6 +56,10 @@ class SegNet(nn.Module):
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
 
+    def _enlarged(self, maps: Tensor) -> Tensor:
+        size = (self.image_side, self.image_side)
+        return maps if maps.shape[-2:] == size else F.interpolate(maps, size)
+
     def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in range(1, len(_ENCODER[stage - 1]) + 1):
             x = self._layer(f"{stage}{layer}", x)
@@ -66,9 +72,9 @@ class SegNet(nn.Module):
             x = self.get_submodule("conv11d")(x) if last else self._layer(f"{stage}{layer}d", x)
         return x
 
-    def forward(self, representation: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
+    def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
         """The constructed dynamic image, in [0, 1]."""
-        x = self.enlarge(representation)
+        x = torch.cat([self._enlarged(d) for d in representation], dim=1)
         places = []
         for stage in range(1, len(_ENCODER) + 1):
             x, indices = recomputed(self, partial(self._encode, stage), x, when=self.checkpointing is not None)

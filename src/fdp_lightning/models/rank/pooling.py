@@ -1,8 +1,12 @@
 """Rank pooling: frame features to one dynamic representation D.
 
-Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (score, arp, arp_simple,
-soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels exactly. `mean`,
-`max` and `attention` keep the identity: ablations. `conv` is what the released code has.
+Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (gated, score, intensity, arp,
+arp_simple, soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels
+exactly. `mean`, `max` and `attention` keep the identity: ablations. `conv` is what the released code has.
+
+Two orders of the frames are scored, each by a scorer of its own (ours; the paper has the chronological one):
+    chronological   later frames score higher; read by gated, score and soft_rank_arp
+    intensity       frames nearer to the apex score higher; read by intensity
 """
 
 from collections.abc import Callable
@@ -26,6 +30,49 @@ def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[
         eps: added to the variance, so that the flat scores of a still clip stay flat.
     """
     return _unit_scale(_centred(scores, mask), mask, eps)
+
+
+def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) -> Float[Tensor, "b t"]:
+    """Every pair of frames votes for its later one, by as much as the scores tell the two apart (ours).
+
+    With z the clip's standardised scores, the pair t < u is open by `g_tu = σ((z_u - z_t) / temperature)`, and
+
+        w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   so that   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
+
+    The order in time is known when a clip is predicted, too: a wrong score can close a pair and never turn its sign,
+    where standardised scores turn D round. Flat scores open all pairs alike, `w_u ∝ 2u - T - 1`, the simple weights of
+    approximate rank pooling: the limit of a high temperature as well.
+
+    Args:
+        scores: of the chronological scorer.
+        mask: of the real frames.
+        temperature: difference of standardised scores at which a pair is open by 0.73.
+    """
+    z = score(scores, mask)
+    gates = ((z.unsqueeze(1) - z.unsqueeze(2)) / temperature).sigmoid()  # b t u
+    gates = gates.masked_fill(~(mask.unsqueeze(1) & mask.unsqueeze(2)), 0).triu(1)
+    return _unit_scale(gates.sum(dim=1) - gates.sum(dim=2), mask)
+
+
+def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The weights of the frames that pool as `weights` pool the clip's running means.
+
+    `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and `a_i = Σ_{t≥i} w_t / t`;
+    Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All weights are scaled by the same
+    factor, that which takes simple weights of unit scale to exact ones of unit scale.
+
+    Args:
+        weights: of the running means.
+        mask: of the real frames.
+    """
+    position, count = positions(mask), frame_count(mask)
+    shares = masked(weights / position.clamp_min(1), mask)
+    sums = shares.flip(1).cumsum(dim=1).flip(1)
+    size = [masked(kind(position, count), mask).square().sum(dim=1, keepdim=True) for kind in _ARP]
+    return masked(sums * (size[0] / size[1].clamp_min(1e-6)).sqrt().to(sums.dtype), mask)
+
+
+_ARP = (simple_weights, exact_weights)
 
 
 def arp(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
@@ -77,15 +124,17 @@ def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, 
 
 
 WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gated": gated,
     "score": score,
+    "intensity": score,
     "arp": arp,
     "arp_simple": arp_simple,
     "soft_rank_arp": soft_rank_arp,
     "mean": mean,
     "last_minus_first": last_minus_first,
 }
-BY_SCORES = ("score", "soft_rank_arp")
-"""The poolings that need the rank scorer."""
+READS = {"gated": "chronological", "score": "chronological", "soft_rank_arp": "chronological", "intensity": "intensity"}
+"""The order whose scores a pooling reads; the others need no scorer."""
 
 
 def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
@@ -94,11 +143,12 @@ def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
 
 
 def pool(
-    features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b t"], mask: Mask | None = None
-) -> Float[Tensor, "b c h w"]:
-    """`D = (1/T) Σ_t w_t F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
-    mask = real_frames(features, mask)
-    return weighted_sum(weights / frame_count(mask), masked(features, mask))
+    features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b n t"], mask: Mask | None = None
+) -> Float[Tensor, "b n c h w"]:
+    """`D_n = (1/T) Σ_t w_nt F_t`; the 1/T keeps the size of D free of the number of frames (ours)."""
+    count = frame_count(real_frames(features, mask))
+    features = features if mask is None else masked(features, mask)
+    return weighted_sum(weights / count.unsqueeze(2), features)
 
 
 def max_over_time(features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b c h w"]:

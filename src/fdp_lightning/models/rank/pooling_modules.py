@@ -1,5 +1,9 @@
-"""The poolings as modules of one signature: features (b, t, c, h, w), scores (b, t) or None, and the mask, to D."""
+"""Rank pooling as a module: maps of all frames at one or more resolutions, and the rank scores, to D at each."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,59 +12,27 @@ from fdp_lightning.models.frame_mask import Mask, masked, real_frames
 from fdp_lightning.models.rank import pooling
 from fdp_lightning.models.wide import wide
 
-
-class WeightedPooling(nn.Module):
-    """A pooling by one of the weight functions `rank.pooling.WEIGHTS`."""
-
-    def __init__(self, name: str, channels: int) -> None:
-        super().__init__()
-        self.name, self.out_channels = name, channels
-
-    def forward(
-        self, features: Float[Tensor, "b t c h w"], scores: Float[Tensor, "b t"] | None, mask: Mask | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """D of the same channels."""
-        if scores is None:
-            # Only shape and precision are read: FDP asks for a scorer otherwise.
-            scores = wide(features.new_zeros(features.shape[:2]))
-        weights = pooling.WEIGHTS[self.name](scores, real_frames(features, mask))
-        return pooling.pool(features, weights, mask)
+Scores = Mapping[str, Float[Tensor, "b t"]]
+"""By order, 'chronological' and 'intensity'."""
+MapShape = tuple[int, int]
+"""Channels and side of a square map."""
 
 
-class MaxPooling(nn.Module):
-    """The largest value over time."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-
-    def forward(
-        self, features: Float[Tensor, "b t c h w"], scores: Float[Tensor, "b t"] | None, mask: Mask | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """D of the same channels."""
-        return pooling.max_over_time(features, mask)
-
-
-class AttentionPooling(nn.Module):
-    """A softmax over frames of one learned linear reading of each (O)."""
+class FrameAttention(nn.Module):
+    """A softmax over frames of one learned linear reading of each (ours)."""
 
     def __init__(self, channels: int, places: int) -> None:
         super().__init__()
-        self.out_channels = channels
         # No bias: the softmax cancels it.
         self.read = nn.Linear(channels * places, 1, bias=False)
 
-    def forward(
-        self, features: Float[Tensor, "b t c h w"], scores: Float[Tensor, "b t"] | None, mask: Mask | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """D of the same channels."""
-        mask = real_frames(features, mask)
-        logits = self.read(masked(features, mask).flatten(2)).squeeze(2)  # b t
-        return pooling.pool(features, pooling.attention(logits, mask), mask)
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask) -> Float[Tensor, "b t"]:
+        """The weights of the frames."""
+        return pooling.attention(self.read(masked(features, mask).flatten(2)).squeeze(2), mask)
 
 
 class ConvPooling(nn.Module):
-    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (R: the released code's pooling).
+    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (the released code's pooling).
 
     Attributes:
         rewritten: carry it out as a 3×3 convolution of c·T channels, which it is.
@@ -74,9 +46,7 @@ class ConvPooling(nn.Module):
         self.frames = frames
         self.conv = nn.Conv3d(channels, self.out_channels, (3, 3, frames), padding=(1, 1, 0))
 
-    def forward(
-        self, features: Float[Tensor, "b t c h w"], scores: Float[Tensor, "b t"] | None, mask: Mask | None = None
-    ) -> Float[Tensor, "b d h w"]:
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b d h w"]:
         """D of 8 channels; frames that are not real count as zero.
 
         Raises:
@@ -95,16 +65,74 @@ class ConvPooling(nn.Module):
 POOLINGS = (*pooling.WEIGHTS, "max", "attention", "conv")
 
 
-def make_pooling(
-    name: str, channels: int, places: int, frames: int
-) -> WeightedPooling | MaxPooling | AttentionPooling | ConvPooling:
-    """The pooling of this name, for features of `channels` on `places` places and clips of `frames` frames."""
-    if name in pooling.WEIGHTS:
-        return WeightedPooling(name, channels)
-    if name == "max":
-        return MaxPooling(channels)
-    if name == "attention":
-        return AttentionPooling(channels, places)
-    if name == "conv":
-        return ConvPooling(channels, frames)
-    raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
+class RankPooling(nn.Module):
+    """One or more poolings of the same frames, their D side by side; each uses the same weights at all resolutions.
+
+    Args:
+        names: some of `POOLINGS`.
+        maps: channels and side of the frames' maps, fine to coarse; the coarsest is F.
+        frames: T.
+        running_means: poolings by chronological scores pool the running means of the frames.
+        temperature: of 'gated'.
+
+    Attributes:
+        maps: channels and side of D at each resolution.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        maps: Sequence[MapShape],
+        frames: int,
+        running_means: bool = True,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"pooling={list(names)}; expected one or more different ones of {', '.join(POOLINGS)}")
+        for name in names:
+            if name not in POOLINGS:
+                raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
+        if temperature <= 0:
+            raise ValueError(f"gate_temperature={temperature}; it must be above 0")
+        self.names, self.running_means = tuple(names), running_means
+        self._weights = {**pooling.WEIGHTS, "gated": partial(pooling.gated, temperature=temperature)}
+        channels, side = maps[-1]
+        self.attention = FrameAttention(channels, side**2) if "attention" in names else None
+        self.conv = nn.ModuleList(ConvPooling(c, frames) for c, _ in maps) if "conv" in names else None
+        self.maps = [
+            (sum(ConvPooling.out_channels if name == "conv" else c for name in names), side) for c, side in maps
+        ]
+
+    def forward(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, (b, d, h, w)."""
+        real = real_frames(maps[-1], mask)
+        weights = [self._weights_of(name, maps[-1], scores, real) for name in self.names if name not in ("max", "conv")]
+        stacked = torch.stack(weights, dim=1) if weights else None
+        return [self._pool(i, features, stacked, mask) for i, features in enumerate(maps)]
+
+    def _weights_of(self, name: str, features: Tensor, scores: Scores, mask: Mask) -> Tensor:
+        if name == "attention":
+            assert self.attention is not None
+            return wide(self.attention(features, mask))
+        order = pooling.READS.get(name)
+        # A pooling without a scorer reads of the scores their shape and precision alone.
+        of_order = wide(features.new_zeros(features.shape[:2])) if order is None else scores[order]
+        weights = self._weights[name](of_order, mask)
+        on_means = self.running_means and order == "chronological"
+        return pooling.over_running_means(weights, mask) if on_means else weights
+
+    def _pool(self, index: int, features: Tensor, weights: Tensor | None, mask: Mask | None) -> Tensor:
+        by_weights = iter(() if weights is None else pooling.pool(features, weights, mask).unbind(1))
+        parts = []
+        for name in self.names:
+            if name == "max":
+                parts.append(pooling.max_over_time(features, mask))
+            elif name == "conv":
+                assert self.conv is not None
+                parts.append(self.conv[index](features, mask))
+            else:
+                parts.append(next(by_weights))
+        return torch.cat(parts, dim=1)

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from fdp_lightning.models.frame_mask import Mask, positions, real_frames
 
-RANK_TARGETS = ("chronological", "intensity")
-
 
 def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
     """1, 2, 3, … in time (P: later frames score higher).

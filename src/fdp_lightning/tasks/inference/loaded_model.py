@@ -125,7 +125,7 @@ class Model:
         true = self._objective.true_dynamic_image(Clips(frames, target))[:, 0].cpu().numpy()
         motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
         constructed = output.dynamic_image[:, 0].cpu().numpy()
-        scores = None if output.scores is None else output.scores.cpu().numpy()
+        scores = None if output.rank_scores is None else output.rank_scores.cpu().numpy()
         seconds = (time.perf_counter() - start) / len(clips)
         for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
             yield Prediction(

@@ -37,7 +37,7 @@ class _Deployed(nn.Module):
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
         output = self.network(clips)
         probabilities = self.labels.probabilities(output.logits).float()
-        scores = () if output.scores is None else (output.scores,)
+        scores = () if output.rank_scores is None else (output.rank_scores,)
         return probabilities, output.dynamic_image, *scores
 
 
@@ -61,7 +61,7 @@ def write_onnx(path: Path, model: Model) -> None:
     facts = model.facts["input"]
     clips = torch.rand(2, facts["frames"], facts["channels"], facts["size"], facts["size"])
     network = _Deployed(model.network, model.facts["multi_label"]).eval()
-    names = OUTPUTS if network.network.scorer is not None else OUTPUTS[:-1]
+    names = OUTPUTS if network.network.scorers else OUTPUTS[:-1]
     for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
