@@ -48,10 +48,11 @@ class UNet(nn.Module):
             nn.Sequential(*_convolution(wide + narrow, narrow)) for narrow, wide in reversed(list(pairwise(widths)))
         )
         self.sides = [side for _, side in reversed(finer)]
+        beside = max(1, width // 2)
         self.skips = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(c), *_convolution(c, width, kernel=1)) for c, _ in reversed(finer)
+            nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, beside, 1, bias=False)) for c, _ in reversed(finer)
         )
-        self.join = nn.ModuleList(nn.Sequential(*_convolution(2 * width, width)) for _ in finer)
+        self.join = nn.ModuleList(nn.Sequential(*_convolution(width + beside, width)) for _ in finer)
         side = maps[0][1]
         beyond: list[nn.Module] = []
         while 4 * side <= image_side:
@@ -80,9 +81,9 @@ class UNet(nn.Module):
         return torch.sigmoid(self.beyond(x) * gain.view(-1, 1, 1, 1))
 
 
-def _convolution(in_channels: int, out_channels: int, kernel: int = 3) -> list[nn.Module]:
+def _convolution(in_channels: int, out_channels: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]
