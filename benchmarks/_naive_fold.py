@@ -7,19 +7,22 @@ order of the clips and the seed of each epoch. With one thread and compute=plain
 """
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.batches import EpochBatches
 from fdp_lightning.seeds import derived_seed
+from fdp_lightning.tasks.budget import Budget, steps_of_epoch
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.fold import plan_fold
-from fdp_lightning.tasks.train_fold import data_of, module_of
+from fdp_lightning.tasks.train_fold import data_of, module_of, statistics_of
 from fdp_lightning.training.module import clips_of
 
 
@@ -38,8 +41,12 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
     clips = data_of(plan, config, seed)
     module = module_of(plan, config, clips)
     held_out = default_collate([clips.test_set[i] for i in range(len(clips.test_set))])
-    n, batch_size, epochs = len(clips.train_set), config.data.batch_size, config.trainer.max_epochs
-    built = module.optimizer_settings.build(module.model, epochs * len(EpochBatches(n, batch_size, seed)))
+    n, batch_size, budget = len(clips.train_set), config.data.batch_size, Budget.of(config.trainer)
+    of_epoch = steps_of_epoch(n, batch_size)
+    epochs = budget.epochs_of(of_epoch)
+    steps = int(min(epochs * of_epoch, budget.steps))
+    statistics = statistics_of(module, clips)
+    built = module.optimizer_settings.build(module.model, steps)
     optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
     of_epochs = []
     for epoch in range(epochs):
@@ -48,7 +55,7 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
         order = EpochBatches(n, batch_size, seed * 100_003 + epoch)
         module.train()
         of_steps = []
-        for indices in order:
+        for indices in islice(order, steps - epoch * of_epoch):
             batch = default_collate([clips.train_set[i] for i in indices])
             optimizer.zero_grad()
             losses, _, _ = module.evaluate(clips_of(batch))
@@ -58,6 +65,8 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
             schedule.step()
             of_steps.append(losses.total.item())
         of_epochs.append(float(np.mean(of_steps)))
+        if statistics:
+            statistics.compute(module, Precision())
         module.eval()
         with torch.no_grad():
             probabilities = module.probabilities(module(held_out["frames"]).logits).numpy()

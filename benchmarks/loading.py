@@ -156,7 +156,7 @@ def main() -> None:
         row.facts = {"clips of an epoch": len(clips.train_set), **stages(clips, plan.store)}
         sides = {"training step, fdp_tiny": training_steps(clips, module), **loaders(clips)}
         seconds = alternate(sides, repeats)
-        loaded = len(clips.train_set) // clips.batch_size * clips.batch_size
+        loaded = len(clips.epoch_batches(0)) * min(clips.batch_size, len(clips.train_set))
         counts = {name: loaded if "step" not in name else clips.batch_size for name in sides}
         peak = in_child(own_process, folder, options.quick).peak_mb
     for name, values in seconds.items():

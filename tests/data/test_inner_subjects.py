@@ -5,10 +5,13 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fdp_lightning.data.batches import EpochBatches
 from fdp_lightning.data.splits import leave_one_subject_out, set_aside
 from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.budget import steps_of_epoch
 
 
 def table(subjects: int = 12) -> pd.DataFrame:
@@ -67,16 +70,19 @@ def test_more_than_there_are_is_a_mistake(inner: int) -> None:
         set_aside(leave_one_subject_out(clips)[0], clips, inner, seed=0)
 
 
-@pytest.mark.parametrize(("clips", "size"), [(23, 6), (24, 6), (5, 36), (1, 1)])
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks: int) -> None:
-    whole = list(EpochBatches(clips, size, seed=4))
-    shares = [list(EpochBatches(clips, size, 4, ranks, rank)) for rank in range(ranks)]
-    assert len(whole) == max(1, clips // size) == len(EpochBatches(clips, size, seed=4))
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 4), st.integers(0, 10))
+def test_each_clip_is_in_every_epoch_and_processes_together_see_the_batches_of_one(
+    clips: int, size: int, ranks: int, seed: int
+) -> None:
+    whole = list(EpochBatches(clips, size, seed))
+    shares = [list(EpochBatches(clips, size, seed, ranks, rank)) for rank in range(ranks)]
+    assert len(whole) == steps_of_epoch(clips, size) == len(EpochBatches(clips, size, seed))
+    assert {clip for batch in whole for clip in batch} == set(range(clips))
+    assert len(whole) * min(size, clips) - clips < min(size, clips)  # not a batch more than that takes
     for step, batch in enumerate(whole):
-        assert len(batch) == min(size, clips)
+        assert len(set(batch)) == len(batch) == min(size, clips)
         assert Counter(batch) == Counter(clip for share in shares for clip in share[step])
-    seen = [clip for batch in whole for clip in batch]
-    assert len(set(seen)) == len(seen)
-    if clips > 5:
-        assert list(EpochBatches(clips, size, seed=5)) != whole
+        assert len({len(share[step]) for share in shares}) == 1 or len(batch) % ranks
+    assert list(EpochBatches(clips, size, seed)) == whole
+    if clips > 20:
+        assert list(EpochBatches(clips, size, seed + 1)) != whole

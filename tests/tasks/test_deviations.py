@@ -33,7 +33,7 @@ def test_what_is_not_tested_or_left_out_is_pooled_nowhere_and_said_everywhere(
 ) -> None:
     released = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
     released += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null"]
-    config = configuration(*command, *released, "trainer.max_epochs=-1", "+trainer.max_steps=1")
+    config = configuration(*command, *released, "trainer.max_epochs=-1", "trainer.max_steps=1")
     data = ready_data(config)
     length = casme2_clips["offset"] - casme2_clips["onset"] + 1
     names = casme2_clips["subject"] + "/" + casme2_clips["clip"]

@@ -139,7 +139,7 @@ def test_two_folds_side_by_side_give_what_one_after_the_other_gives(
 def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
     place: Path, expected: dict[str, bytes], launcher: str
 ) -> None:
-    longer = ["trainer.max_epochs=2000", "run=long"]
+    longer = ["model.optimizer.steps=4000", "run=long"]
     sweep = begin(place, *LAUNCHERS[launcher], *longer, "fold=01,02")
     wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
     assert len(processes(place)) > 6  # the command; each job, its forkserver, its fold
@@ -173,7 +173,7 @@ def test_of_ray_jobs_one_is_killed_and_the_same_command_completes_the_run(
 
 @pytest.mark.slow  # as above
 def test_a_sweep_that_is_killed_itself_leaves_no_joblib_job(place: Path) -> None:
-    sweep = begin(place, *JOBLIB, "trainer.max_epochs=2000", "run=long", "fold=01,02")
+    sweep = begin(place, *JOBLIB, "model.optimizer.steps=4000", "run=long", "fold=01,02")
     wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()

@@ -66,7 +66,7 @@ def content(plan: FoldPlan) -> dict[str, bytes]:
     [
         ["selection.inner_subjects=1"],
         ["model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
-        ["trainer.max_epochs=-1", "+trainer.max_steps=7", "model.objective.image_scale=signed"],
+        ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=signed"],
     ],
     ids=["inner", "ema", "steps"],
 )
@@ -85,6 +85,8 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: P
     seen: list[int] = []
     run_fold(cut, seen.append)
     assert seen == [4]  # and no epoch before it again
+    if "model.optimizer.steps=11" in overrides:
+        assert torch.load(cut.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 11
     assert content(cut) == expected
     assert not cut.unfinished.exists()
     assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 3

@@ -92,16 +92,16 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
 @pytest.mark.parametrize(
     ("overrides", "tolerance"),
     [
-        ([*DOUBLE, "model.objective.class_weighting=inverse", "selection.inner_subjects=1"], 1e-10),
+        ([*DOUBLE, "model.objective.class_weighting=inverse", "selection.inner_subjects=1"], 1e-9),
         (
             [
                 *DOUBLE,
                 "data.augmentation=null",
-                "+trainer.max_steps=5",
+                "model.optimizer.steps=8",
                 "model.objective.image_scale=signed",
                 "model.optimizer.rules={backbone: {lr: 0.5}}",
             ],
-            1e-10,
+            1e-9,
         ),
         # Lightning's average is in float32 whatever the precision, and rounds the weights in training whenever it
         # changes places with them. Over more than one epoch it is compared in tests/training/test_stack.py.
@@ -113,7 +113,7 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
                 "data.normalisation=each_set",
                 "data.sampling.rule=random_phase",
             ],
-            1e-6,
+            1e-5,
         ),
     ],
     ids=["augmented", "shared", "ema"],
@@ -198,7 +198,7 @@ def test_a_fold_that_diverges_fails_alone(plans: Plans) -> None:
 
 def test_folds_are_shared_out_to_stacks_of_equal_batches(plans: Plans) -> None:
     (plan, *_) = plans("any")
-    clips = [9, 8, 11, 10, 7, 6, 3, 3, 12]  # in batches of 4: two steps, or one, or three; 3 clips are a smaller batch
+    clips = [9, 8, 11, 10, 7, 6, 3, 3, 12]  # in batches of 4: three steps, or two; 3 clips are a smaller batch
     many = [
         dataclasses.replace(plan, fold=dataclasses.replace(plan.fold, name=str(i), train_rows=tuple(range(n))))
         for i, n in enumerate(clips)
@@ -207,8 +207,8 @@ def test_folds_are_shared_out_to_stacks_of_equal_batches(plans: Plans) -> None:
     def names(workers: int, largest: int | None) -> list[list[str]]:
         return [[one.fold.name for one in stack] for stack in stacks_of(many, workers, largest)]
 
-    assert names(1, None) == [["0", "1", "2", "3"], ["4", "5"], ["6", "7"], ["8"]]
-    assert names(1, 3) == [["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8"]]
+    assert names(1, None) == [["0", "2", "3", "8"], ["1", "4", "5"], ["6", "7"]]
+    assert names(1, 3) == [["0", "2"], ["3", "8"], ["1", "4", "5"], ["6", "7"]]
     assert names(9, None) == [[str(i)] for i in range(9)]
 
 
@@ -220,7 +220,7 @@ def test_a_stack_of_one_fold_and_a_budget_in_batches_are_followed(plans: Plans, 
     run_fold(few)
     (stack,) = stacks_of([other], 1, None)
     assert train_stack(stack, None, lambda fold, done: None) == {}
-    assert_same(few, other, 1e-10)
+    assert_same(few, other, 1e-9)
 
 
 @pytest.mark.parametrize(

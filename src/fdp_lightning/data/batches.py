@@ -14,8 +14,11 @@ class EpochBatches(Sampler[list[int]]):
     """The batches of one epoch, or one process's share of each.
 
     Each batch is shared out to the processes of a fold (DDP), clip i of it to process i modulo their number: together
-    they see the batches that a single process would, each clip once. Lightning's own distributed sampler repeats clips
-    to give all processes equally many.
+    they see the batches that a single process would. Lightning's own distributed sampler repeats clips to give all
+    processes equally many. Of fewer clips than a batch holds the shares of two processes may differ by one.
+
+    Every clip is in at least one batch of each epoch, and all batches are equally large: what the last one lacks it
+    takes from the head of the epoch's order. A small last batch would give batch norm useless statistics.
 
     Args:
         clips: n.
@@ -30,11 +33,11 @@ class EpochBatches(Sampler[list[int]]):
         self._ranks, self._rank = ranks, rank
 
     def __len__(self) -> int:
-        # A last batch of a clip or two would give batch norm useless statistics: it is dropped.
-        return self._clips // self._size
+        return -(-self._clips // self._size)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(self._clips, generator=torch.Generator().manual_seed(self._seed)).tolist()
+        order += order[: len(self) * self._size - self._clips]
         for step in range(len(self)):
             batch = order[step * self._size : (step + 1) * self._size]
             yield batch[self._rank :: self._ranks]

@@ -1,7 +1,7 @@
 """The DataModule of one fold: training clips with augmentation, held-out clips as they are."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,13 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             clip = self.augmentation(clip, int(stream.generate_state(1)[0]))
         return clip, numbers
 
-    def all_clips(self) -> dict[str, Tensor]:
-        """All clips without augmentation, by their fixed frames, as one batch."""
+    def all_clips(self, places: Any = slice(None)) -> dict[str, Tensor]:
+        """All clips, or those of some places, without augmentation, by their fixed frames, as one batch."""
         return {
-            "frames": self._values(self._clips),
-            "frame_number": torch.from_numpy(self.frame_numbers).float(),
-            "apex": torch.from_numpy(self._apexes).float(),
-            "target": torch.from_numpy(self._targets),
+            "frames": self._values(self._clips[places]),
+            "frame_number": torch.from_numpy(self.frame_numbers[places]).float(),
+            "apex": torch.from_numpy(self._apexes[places]).float(),
+            "target": torch.from_numpy(self._targets[places]),
         }
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
@@ -241,6 +241,17 @@ class FoldDataModule(L.LightningDataModule):
         """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
         self.train_set.epoch = epoch
         return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
+
+    def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
+        """Training clips without augmentation, the same batches each time it is asked, as large as in training at most.
+
+        Args:
+            most: of the clips, drawn by the fold's seed; of a set that is no larger all.
+        """
+        # Drawn, since the clip table is in the order of the subjects, and a batch of one has none of the statistics.
+        order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
+        for places in np.array_split(order, -(-len(order) // self.batch_size)):
+            yield self.train_set.all_clips(places)
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
         """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions.

@@ -13,6 +13,7 @@ from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.budget import Budget
 from fdp_lightning.tasks.ranks import ranks_of
 
 
@@ -78,7 +79,7 @@ def check_options(config: DictConfig) -> str:
     """Refuse impossible options before a process per fold would stumble over them.
 
     Returns:
-        A line on what one step sees on which devices.
+        A line on what one step sees on which devices, and on when a training ends.
     """
     from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
     from fdp_lightning.tasks.stack_check import try_stack
@@ -94,9 +95,11 @@ def check_options(config: DictConfig) -> str:
             f"data.batch_size is {batch_size}, and each batch is shared out evenly to {processes} processes "
             f"(trainer.devices): expected a multiple of {processes}"
         )
-    trainer = config.trainer
-    if not any((trainer.get(budget) or -1) != -1 for budget in ("max_epochs", "max_steps", "max_time")):
-        raise UserError("trainer has no end: set trainer.max_epochs, +trainer.max_steps or +trainer.max_time")
+    if not str(budget := Budget.of(config.trainer)):
+        raise UserError(
+            "the training has no end: expected trainer.max_steps (from model.optimizer.steps), trainer.max_epochs or "
+            "+trainer.max_time"
+        )
     check_trainer(config)
     _check_augmentation(config)
     compute: Compute = settings(Compute, config.compute)
@@ -114,7 +117,7 @@ def check_options(config: DictConfig) -> str:
         raise UserError(f"{error} (in model.optimizer)") from error
     if config.loso.engine == "stacked":
         try_stack(config)
-    return str(effective_batch(config, optimizer))
+    return f"{effective_batch(config, optimizer)}, until {budget}"
 
 
 def _check_augmentation(config: DictConfig) -> None:

@@ -1,13 +1,13 @@
 """Progress of folds with the time left: bars in a terminal, lines in a log."""
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
 
+from fdp_lightning.tasks.budget import Budget, steps_of_epoch
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.progress import Meter, console, new_progress, time_left
 
@@ -15,11 +15,9 @@ log = logging.getLogger("fdp_lightning")
 
 
 def epochs_of(plan: FoldPlan) -> int:
-    """The epochs a fold will take, for the time left; the budget may be given in steps (`trainer.max_steps`)."""
-    trainer, batch_size = plan.config["trainer"], plan.config["data"]["batch_size"]
-    epochs, steps = trainer.get("max_epochs") or -1, trainer.get("max_steps") or -1
-    budgets = [epochs, math.ceil(steps / max(1, len(plan.fold.train_rows) // batch_size))]
-    return min((budget for budget in budgets if budget > 0), default=1)
+    """The epochs a fold will take, for the time left; 1 where only `trainer.max_time` ends it."""
+    steps = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
+    return Budget.of(plan.config["trainer"]).epochs_of(steps) or 1
 
 
 class _Lines:

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.tasks.budget import steps_of_epoch
 from fdp_lightning.tasks.claims import Gpus, claim
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_process import Tell, log_file
@@ -35,9 +36,8 @@ def stacks_of(plans: Sequence[FoldPlan], workers: int, largest: int | None) -> l
     """
     alike: dict[tuple[int, int], list[FoldPlan]] = {}
     for plan in plans:
-        clips = len(plan.fold.train_rows)
-        size = min(plan.config["data"]["batch_size"], clips)
-        alike.setdefault((size, clips // size), []).append(plan)
+        clips, batch_size = len(plan.fold.train_rows), plan.config["data"]["batch_size"]
+        alike.setdefault((min(batch_size, clips), steps_of_epoch(clips, batch_size)), []).append(plan)
     bound = min(largest or len(plans), -(-len(plans) // workers))
     stacks = []
     for group in alike.values():

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
 from fdp_lightning.seeds import derived_seed
+from fdp_lightning.tasks.budget import Budget
 from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
@@ -30,6 +32,7 @@ from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_curves, write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
+from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import FDPModule, clips_of
@@ -82,6 +85,7 @@ class FoldParts:
         seed: of the fold.
         data: of the fold.
         module: the network, its losses and its optimizer.
+        statistics: of batch norm, computed anew for what predicts; None: the running ones.
         recorder: of the epochs.
         trainer: that has these callbacks and the fold's loggers.
         step: the clips of a step by device, for fold.json.
@@ -90,6 +94,7 @@ class FoldParts:
     seed: int
     data: FoldDataModule
     module: FDPModule
+    statistics: BatchStatistics | None
     recorder: Recorder
     trainer: L.Trainer
     step: dict[str, int | float | bool | str]
@@ -116,12 +121,14 @@ def parts_of(
     L.seed_everything(seed, verbose=False)
     data = data_of(plan, config, seed)
     module = module_of(plan, config, data)
-    recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader)
-    trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *_averages(module), recorder])
+    statistics = statistics_of(module, data)
+    recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
+    callbacks = [EpochSeeds(seed), *_averages(module), *([statistics] if statistics else []), recorder]
+    trainer = _trainer(plan, config, folder, rank, callbacks)
     step = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
     for logger in trainer.loggers:
         logger.log_hyperparams({"devices": step})
-    return FoldParts(seed, data, module, recorder, trainer, step)
+    return FoldParts(seed, data, module, statistics, recorder, trainer, step)
 
 
 def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> None:
@@ -179,14 +186,17 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
             "fingerprint": plan.fingerprint,
             "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
         },
-        max_steps=_max_steps(config),
+        max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
 
 
-def _max_steps(config: DictConfig) -> int | None:
-    steps = config.trainer.get("max_steps", -1)
-    return steps if steps != -1 else None
+def statistics_of(module: FDPModule, data: FoldDataModule) -> BatchStatistics | None:
+    """What computes batch norm's statistics anew, as the settings of the optimizer say."""
+    settings = module.optimizer_settings
+    if settings.batch_norm == "running":
+        return None
+    return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
 
 
 def _averages(module: FDPModule) -> list[L.Callback]:
@@ -197,7 +207,7 @@ def _averages(module: FDPModule) -> list[L.Callback]:
 def _trainer(
     plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
 ) -> L.Trainer:
-    budget = [StepBudget(steps)] if (steps := _max_steps(config)) else []
+    budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).max_steps) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
     loggers = folder and build_loggers(config, plan.home, folder / "log", _log_of(plan, config))
     place = folder or plan.unfinished

@@ -1,7 +1,6 @@
 """What one process does to train several folds as one stack (`loso.engine=stacked`): each ends as if trained alone."""
 
 import logging
-import math
 import secrets
 import time
 import traceback
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from fdp_lightning.data.stacked_batches import StackedBatches
 from fdp_lightning.seeds import derived_seed
+from fdp_lightning.tasks.budget import Budget
 from fdp_lightning.tasks.fold import FoldPlan, being_made
 from fdp_lightning.tasks.ranks import Rank
 from fdp_lightning.tasks.train_fold import FoldParts, parts_of, predict_and_write, quiet, set_up
@@ -104,9 +104,8 @@ class _Training:
             config.trainer.get("limit_train_batches"),
         )
         options = config.trainer
-        epochs, steps = options.get("max_epochs") or -1, options.get("max_steps") or -1
-        self._epochs: float = epochs if epochs != -1 else math.inf
-        self._steps: float = steps if steps != -1 else math.inf
+        budget = Budget.of(options)
+        self._epochs, self._steps = budget.epochs, budget.steps
         clipping = Clipping(options.get("gradient_clip_val") or 0.0, options.get("gradient_clip_algorithm") or "norm")
         total = int(min(len(self._batches) * self._epochs, self._steps))
         self._stack = Stack([fold.parts.module for fold in folds], total, clipping, self._precision)
@@ -178,6 +177,8 @@ class _Training:
     def _write(self, index: int, fold: _Fold) -> None:
         module, trainer = fold.parts.module, fold.parts.trainer
         module.load_state_dict(self._stack.weights(index))
+        if fold.parts.statistics is not None:
+            fold.parts.statistics.compute(module, self._precision)
         trainer.strategy.connect(module)  # what a training would have done, for the checkpoint
         loop: Any = trainer.fit_loop
         loop.epoch_progress.current.processed = loop.epoch_progress.current.completed = self._done

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _SCHEDULES = ("constant", "cosine")
 _FACTORS = ("lr", "weight_decay")
+_BATCH_NORMS = ("recomputed", "running")
 _LR_SCALINGS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
@@ -32,6 +33,10 @@ class OptimizerSettings:
         schedule: 'constant', or 'cosine' down to zero over the whole training.
         warmup: share of the steps over which the rate rises from zero.
         ema: decay per step of an exponential moving average of the weights, which then predicts; None: no average.
+        batch_norm: the statistics that predict: 'recomputed' on training clips for the weights as they are (O), or
+            'running' as the steps have left them (R).
+        batch_norm_clips: of the training set at most, drawn once per fold, that they are computed on.
+        steps: of a training, which `trainer.max_steps` follows; None: it has another end.
     """
 
     name: str = "adam"
@@ -44,6 +49,9 @@ class OptimizerSettings:
     schedule: str = "constant"
     warmup: float = 0.0
     ema: float | None = None
+    batch_norm: str = "recomputed"
+    batch_norm_clips: int = 144
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.name not in _OPTIMIZERS:
@@ -52,6 +60,12 @@ class OptimizerSettings:
             raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(_SCHEDULES)}")
         if self.lr_scaling not in _LR_SCALINGS:
             raise ValueError(f"unknown lr_scaling '{self.lr_scaling}'; allowed are {', '.join(_LR_SCALINGS)}")
+        if self.batch_norm not in _BATCH_NORMS:
+            raise ValueError(f"unknown batch_norm '{self.batch_norm}'; allowed are {', '.join(_BATCH_NORMS)}")
+        for name in ("steps", "batch_norm_clips"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
         reference = self.lr_reference_batch
         if (reference is None and self.lr_scaling != "none") or (reference is not None and reference < 1):
             raise ValueError(

@@ -9,7 +9,7 @@ selections are read off the same training run:
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import DataLoader
 
+from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.module import FDPModule, clips_of
 
 Loader = Callable[[], DataLoader[Any] | None]
@@ -37,6 +38,7 @@ class Recorder(L.Callback):
         test: makes the loader of the held-out clips, in the order of the clip table, or gives None.
         on_epoch: called with the number of epochs done.
         inner: makes the loader of the clips set aside, or gives None.
+        statistics: of batch norm, computed anew for each evaluation; None: the running ones.
 
     Attributes:
         curves: one dictionary per epoch.
@@ -48,7 +50,14 @@ class Recorder(L.Callback):
             the one that `inner` chooses; empty without such clips.
     """
 
-    def __init__(self, test: Loader, on_epoch: Callable[[int], None], inner: Loader = lambda: None) -> None:
+    def __init__(
+        self,
+        test: Loader,
+        on_epoch: Callable[[int], None],
+        inner: Loader = lambda: None,
+        statistics: BatchStatistics | None = None,
+    ) -> None:
+        self._statistics = statistics
         self._loaders = {"test": test, "inner": inner}
         self._on_epoch = on_epoch
         self._best: dict[str, list[float]] = {}
@@ -113,10 +122,12 @@ class Recorder(L.Callback):
         """
         row: dict[str, float] = {}
         probabilities = {}
-        for side, loader in self._loaders.items():
-            if (batches := loader()) is not None:
+        sides = {side: batches for side, loader in self._loaders.items() if (batches := loader()) is not None}
+        with self._statistics.computed(module, precision) if self._statistics and sides else nullcontext():
+            for side, batches in sides.items():
                 probabilities[side], values = _evaluate(module, batches, precision)
                 row |= {f"{side}/{name}": value for name, value in values.items()}
+        module.train()
         self.curves.append({"epoch": epoch, **train, **row})
         self._steps.append(step)
         if "test" not in probabilities:  # a model of all subjects: there is nothing to choose an epoch for
@@ -205,5 +216,4 @@ def _evaluate(
             totals[name] = totals.get(name, 0.0) + float(value) * n
         probabilities.append(module.probabilities(output.logits).cpu().numpy())
         n_clips += n
-    module.train()
     return np.concatenate(probabilities), {name: total / n_clips for name, total in totals.items()}

@@ -1,0 +1,183 @@
+"""Batch norm's statistics computed anew on training clips."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.augment import ClipAugmentation
+from fdp_lightning.data.datamodule import FoldDataModule
+from fdp_lightning.data.splits import Fold
+from fdp_lightning.models.objective import Objective
+from fdp_lightning.tasks.build import build_model
+from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.optimizer import OptimizerSettings
+from fdp_lightning.training.recorder import Recorder
+from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
+
+torch.set_num_threads(1)  # several test processes and workers share two cores
+
+CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+NOISY = ("model.mer_head.dropout=0.5", "model.backbone.drop_path=0.5")
+
+Data = Callable[..., FoldDataModule]
+
+
+@pytest.fixture
+def data(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Data:
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    fold = Fold("03", tuple(range(10)), tuple(range(10, 15)))
+    return partial(FoldDataModule, store_folder_path, clips, CLASSES, fold, augmentation=ClipAugmentation())
+
+
+def make_module(*overrides: str, settings: OptimizerSettings | None = None) -> FDPModule:
+    torch.manual_seed(0)
+    network = build_model(configuration(*overrides), len(CLASSES))
+    return FDPModule(network, Objective(), settings or OptimizerSettings()).train()
+
+
+def norms(module: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: norm for name, norm in module.named_modules() if isinstance(norm, _BatchNorm)}
+
+
+def statistics(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+def seen_by_norms(module: FDPModule, frames: Tensor) -> dict[str, Tensor]:
+    """What each norm is given in one pass in which norms, and they alone, are in training; (n, c, places)."""
+    seen: dict[str, list[Tensor]] = {}
+    module.eval()
+    hooks = []
+    for name, norm in norms(module).items():
+        norm.train()
+        hooks.append(norm.register_forward_pre_hook(lambda _, x, name=name: seen.setdefault(name, []).append(x[0])))
+    with torch.no_grad():
+        module(frames)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(inputs).flatten(2) if inputs[0].ndim > 2 else torch.cat(inputs)[..., None]
+            for name, inputs in seen.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", [NOISY, (*NOISY, "model.backbone.drop_path=0.0", "model.head_block=map64")])
+def test_of_one_batch_they_are_mean_and_variance_of_what_each_norm_is_given(
+    data: Data, overrides: tuple[str, ...]
+) -> None:
+    module, clips = make_module(*overrides), data()
+    expected = seen_by_norms(make_module(*overrides), clips.train_set.all_clips()["frames"])
+    state = torch.get_rng_state()
+    BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
+    assert torch.equal(torch.get_rng_state(), state) and not any(one.training for one in module.modules())
+    assert set(expected) == set(norms(module))
+    for name, norm in norms(module).items():
+        torch.testing.assert_close(norm.running_mean, expected[name].mean(dim=(0, 2)), rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(norm.running_var, expected[name].var(dim=(0, 2)), rtol=1e-3, atol=1e-5, msg=name)
+        assert norm.momentum == 0.1
+
+
+def test_of_several_batches_they_are_the_mean_of_all_whatever_was_there_before(data: Data) -> None:
+    clips = data(batch_size=4)
+    sizes = [len(batch["target"]) for batch in clips.fixed_batches(100)]
+    assert sizes == [4, 3, 3] and [len(batch["target"]) for batch in clips.fixed_batches(5)] == [3, 2]
+    module, name = make_module(), "model.backbone.stem.0.norm"
+    norm = norms(module)[name]
+    norm.running_mean.fill_(1e6)
+    parts = [seen_by_norms(make_module(), batch["frames"])[name] for batch in clips.fixed_batches(100)]
+    BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
+    torch.testing.assert_close(norm.running_mean, torch.stack([part.mean(dim=(0, 2)) for part in parts]).mean(dim=0))
+    torch.testing.assert_close(norm.running_var, torch.stack([part.var(dim=(0, 2)) for part in parts]).mean(dim=0))
+
+
+def test_the_clips_are_the_same_each_time_without_augmentation_and_all_of_a_small_set(data: Data) -> None:
+    clips = data(batch_size=4, seed=3)
+    once, clips.train_set.epoch = list(clips.fixed_batches(100)), 5
+    again = list(clips.fixed_batches(100))
+    for one, other in zip(once, again, strict=True):
+        assert torch.equal(one["frames"], other["frames"])
+    frames = torch.cat([batch["frames"] for batch in once]).flatten(1)
+    stored = clips.train_set.all_clips()["frames"].flatten(1)
+    assert sorted(frames.sum(dim=1).tolist()) == sorted(stored.sum(dim=1).tolist())
+    other_fold = torch.cat([batch["frames"] for batch in data(seed=4).fixed_batches(100)]).flatten(1)
+    assert not torch.equal(other_fold, frames)
+
+
+def test_the_running_ones_come_back_and_training_goes_on_as_if_nothing_had_been(data: Data) -> None:
+    clips = data(batch_size=4)
+    ends = []
+    for looked in (False, True):
+        module = make_module(settings=OptimizerSettings(lr=1e-2))
+        recorder = Recorder(
+            clips.test_dataloader, lambda done: None, statistics=BatchStatistics(partial(clips.fixed_batches, 100))
+        )
+        before = statistics(module)
+        if looked:
+            recorder.record(module, 1, 1, {}, Precision())
+            assert all(torch.equal(before[name], buffer) for name, buffer in statistics(module).items())
+            assert all(one.training for one in module.modules())
+        torch.manual_seed(1)
+        module.evaluate(clips_of(clips.train_set.all_clips()))
+        ends.append(statistics(module))
+    assert all(torch.equal(ends[0][name], buffer) for name, buffer in ends[1].items())
+
+
+@pytest.mark.parametrize("overrides", [(), ("model.frame_batches=per_frame",)], ids=["folded", "per_frame"])
+def test_the_norms_of_ddp_are_asked_for_their_own_clips_alone(data: Data, overrides: tuple[str, ...]) -> None:
+    clips = data(batch_size=4)
+    alone, shared = make_module(*overrides), make_module(*overrides)
+    SyncedBatchNorms().apply(shared)
+    for module in (alone, shared):  # there is no process group: a collective would fail
+        BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
+    expected = statistics(alone)
+    for name, buffer in statistics(shared).items():
+        torch.testing.assert_close(buffer, expected[name], msg=name)
+    with pytest.raises(ValueError, match="process group"):
+        shared.train()(next(iter(clips.fixed_batches(4)))["frames"])
+
+
+def test_they_are_computed_in_the_precision_of_the_training(data: Data) -> None:
+    clips = data()
+    found = []
+    for precision in (Precision(), MixedPrecision("bf16-mixed", "cpu")):
+        module = make_module()
+        BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, precision)
+        found.append(norms(module)["model.mer_head.norm"].running_var)
+    assert not torch.equal(*found)
+    torch.testing.assert_close(*found, rtol=0.1, atol=1e-2)
+
+
+@pytest.mark.parametrize("way", ["recomputed", "running"])
+def test_after_few_steps_it_is_known_what_was_learnt(data: Data, way: str) -> None:
+    clips = data(augmentation=None)
+    module = make_module(settings=OptimizerSettings("adamw", lr=3e-3))
+    optimizer = module.optimizer_settings.build(module.model, 1)["optimizer"]
+    batch = clips_of(clips.train_set.all_clips())
+    for _ in range(16):
+        optimizer.zero_grad()
+        module.evaluate(batch)[0].total.backward()
+        optimizer.step()
+    if way == "recomputed":
+        BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
+    with torch.no_grad():
+        answers = module.eval()(batch.frames).logits.argmax(dim=1)
+    right = float((answers == batch.target).float().mean())
+    assert (right > 0.7) == (way == "recomputed"), right
+    assert (np.bincount(answers).max() > 7) == (way == "running")
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_norm": "frozen"}, {"batch_norm_clips": 0}, {"steps": 0}, {"steps": 1.5}, {"steps": True}]
+)
+def test_impossible_settings_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        OptimizerSettings(**MappingProxyType(options))
