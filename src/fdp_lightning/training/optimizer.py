@@ -26,6 +26,7 @@ class OptimizerSettings:
             change by itself, since `data.batch_size` counts the clips of all of them.
         lr_reference_batch: the clips per step that `lr` is meant for.
         weight_decay: on weights of convolutions and linear layers.
+        steps: of the optimizer per training; the trainer takes its budget from here.
         decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
         rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
             'backbone' or 'backbone.stem'; of several that hold a parameter the longest name counts.
@@ -39,6 +40,7 @@ class OptimizerSettings:
     lr_scaling: str = "none"
     lr_reference_batch: int | None = None
     weight_decay: float = 1e-3
+    steps: int = 500
     decay_all: bool = False
     rules: Mapping[str, Mapping[str, float]] | None = None
     schedule: str = "constant"
