@@ -88,7 +88,8 @@ def _summary(facts: Facts) -> str:
     )
     training = facts["training"]
     numbers = thousands(facts["weights"]["numbers"])
-    size = f"It has {thousands(training['parameters'])} parameters; the" if "parameters" in training else "The"
+    parameters = training.get("parameters")
+    size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
     return (
         f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From the raw frames of a short clip of a "
         f"face it {answers}{classes}. It also constructs the clip's dynamic image, a picture of its motion. "
