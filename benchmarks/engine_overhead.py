@@ -114,7 +114,13 @@ def main() -> None:
         if options.quick:
             folder = Path(kept.enter_context(TemporaryDirectory()))
         draw(folder / "composite", subjects)
-        overrides = ["+experiment=megc2018", f"data.root={folder}/composite", f"data.store={folder}/stores"]
+        overrides = [
+            "+experiment=megc2018",
+            "model=fdp_tiny",
+            "trainer=cpu",
+            f"data.root={folder}/composite",
+            f"data.store={folder}/stores",
+        ]
         overrides += ["protocol.strict=false", "data.faces.method=none", f"trainer.max_epochs={epochs}"]
         subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, "task=prepare"], check=True)
         plain, runs = [], []

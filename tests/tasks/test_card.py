@@ -105,6 +105,21 @@ def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tup
     assert "oracle" not in body and "None" not in body and "{" not in body
 
 
+def test_the_card_calls_fdp_what_is_fdp_and_nothing_else() -> None:
+    cards = {
+        name: model_card(
+            facts(None, no_scores="None.", training={"model": name, "parameters": 1234567} if name else {})
+        )
+        for name in ("fdp", "fdp_tiny with pooling=mean", "")
+    }
+    about = {name: card.split("trained with fdp_lightning")[0].rsplit("\n", 1)[-1] for name, card in cards.items()}
+    assert about["fdp"].startswith("FDP,")
+    assert about["fdp_tiny with pooling=mean"].startswith("`fdp_tiny with pooling=mean`")
+    assert not about[""].startswith("FDP")
+    assert "1 234 567 parameters" in cards["fdp"] and "| parameters | 1234567 |" in cards["fdp"]
+    assert "parameters" not in cards[""].split("## ")[0] and "| steps | 6 |" in cards[""]
+
+
 def test_the_card_of_a_fold_of_action_units_says_whom_it_was_not_trained_on() -> None:
     units = list(UNITS)
     metrics = summarise(make_unit_predictions(), units, "casme2_au", [])

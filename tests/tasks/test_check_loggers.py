@@ -90,6 +90,6 @@ def test_names_of_a_run_and_its_group() -> None:
     assert names_of(config, Path("runs/e/v/seed-0")) == ("e", "v")
     with open_dict(config):
         config.run = "somewhere/else"
-    assert names_of(config, Path("somewhere/else")) == ("synthetic_synthetic_5c", "else")
+    assert names_of(config, Path("somewhere/else")) == ("synthetic_5c", "else")
     long = {shortened(f"{'x' * 150}{end}", 100) for end in "ab"}
     assert len(long) == 2 and {len(name) for name in long} == {100}

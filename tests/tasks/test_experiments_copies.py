@@ -45,9 +45,16 @@ COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
 
 
 def overrides_for(folder: Path, *more: str) -> list[str]:
-    """A run without faces: the tiny pictures hold none."""
+    """A run of the small model without faces: the tiny pictures hold none."""
     root, stores = f"data.root={folder}/copy", f"data.store={folder}/stores"
-    options = ["data.faces.method=none", "protocol.strict=false", "debug=smoke", "data.workers=1"]
+    options = [
+        "model=fdp_tiny",
+        "trainer=cpu",
+        "data.faces.method=none",
+        "protocol.strict=false",
+        "debug=smoke",
+        "data.workers=1",
+    ]
     return [*more, *options, "trainer.max_epochs=1", f"run={folder}/run", root, stores]
 
 

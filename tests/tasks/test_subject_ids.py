@@ -12,7 +12,15 @@ def test_subject_010_survives_workbook_command_line_folder_csv_and_yaml(tmp_path
     SyntheticFaces(
         subjects=4, clips_per_emotion=1, min_frames=8, max_frames=8, height=180, width=240, layout="samm"
     ).write(tmp_path / "SAMM")
-    common = ["+experiment=samm_loso", "data.root=SAMM", "protocol.strict=false", "debug=smoke", "run=run"]
+    common = [
+        "+experiment=samm_loso",
+        "model=fdp_tiny",
+        "trainer=cpu",
+        "data.root=SAMM",
+        "protocol.strict=false",
+        "debug=smoke",
+        "run=run",
+    ]
     alone = run_cli(*common, "task=fold", "fold=010")
     assert alone.returncode == 0, alone.stderr
     written = (tmp_path / "run/folds/010/predictions.csv").read_bytes()

@@ -4,7 +4,7 @@ What is compared with what: only numbers whose epoch was not chosen on the test 
 anyone can know. Everything else is shown and says why it is not ranked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fdp_lightning.evaluation.paired import Difference, McNemar, clip_difference
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
 from fdp_lightning.evaluation.seeds import seeds_differ, spread
+from fdp_lightning.evaluation.trained import trained_facts
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
@@ -50,6 +51,8 @@ class Row:
     notes: tuple[str, ...] = ()
     source: str = ""
     rank: int | None = None
+    model: Mapping[str, str] = field(default_factory=dict)
+    """Of a run `model`, `parameters` and `steps a fold`, where its metrics.json says them."""
 
     @property
     def comparable(self) -> bool:
@@ -183,6 +186,7 @@ def _rows_of(variant: Variant, other_clips: str) -> list[Row]:
     runs = variant.runs
     notes = tuple(dict.fromkeys(note for run in runs for note in _notes(run)))
     several = spread(runs) if len(runs) > 1 else {}
+    alike = len({str(trained_facts(run.metrics)) for run in runs}) == 1
     rows = []
     for selection in ("last", "inner", "oracle"):
         if not all(selection in run.parts for run in runs):
@@ -202,6 +206,7 @@ def _rows_of(variant: Variant, other_clips: str) -> list[Row]:
                 seeds=tuple(run.seed for run in runs),
                 notes=(*([other_clips] if other_clips else []), *notes),
                 source="this program",
+                model=trained_facts(runs[0].metrics) if alike else {},
             )
         )
     return rows

@@ -16,6 +16,7 @@ COLUMNS = [
     *("value", "ci_low", "ci_high", "seeds", "sd", "comparable", "rank", "baseline"),
     *("difference", "difference_low", "difference_high", "p"),
     *("mcnemar_only_baseline", "mcnemar_only_this", "mcnemar_p", "source", "notes"),
+    *("model", "parameters", "steps"),
 ]
 
 
@@ -53,6 +54,17 @@ def _about(table: Table, row: Row) -> dict[str, Any]:
         "seeds": " ".join(map(str, row.seeds)),
         "source": row.source,
         "notes": "; ".join(row.notes),
+        **csv_of_model(row),
+    }
+
+
+def csv_of_model(row: Row) -> dict[str, str]:
+    """The columns model, parameters and steps; empty where a row is no run, or does not say it."""
+    facts = row.model
+    return {
+        "model": facts.get("model", ""),
+        "parameters": facts.get("parameters", "").replace(" ", ""),
+        "steps": facts.get("steps a fold", ""),
     }
 
 

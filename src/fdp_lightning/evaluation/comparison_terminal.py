@@ -46,7 +46,7 @@ def scores_grid(table: Table) -> Grid:
             marks = "".join(f" [{numbers[note]}]" for note in row.notes)
             place = f"{row.rank}. " if row.rank else ""
             label = Text(place + _in_lines(row.name), style).append(marks, "not bold")
-            for about in filter(None, (_selection(row), text.seeds_label(row))):
+            for about in filter(None, (text.model_label(row), _selection(row), text.seeds_label(row))):
                 label.append(f"\n  {about}", "dim not bold")
             cells = [
                 Text(text.number(row, score), "" if row.rank == 1 and score != table.ranked_by else style).append(

@@ -5,6 +5,7 @@ from fdp_lightning.evaluation.comparison import Row, Table
 from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.paired import Difference, McNemar
 from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
     "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
@@ -49,6 +50,11 @@ def seeds_label(row: Row) -> str:
     if not row.seeds:
         return ""
     return f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}"
+
+
+def model_label(row: Row) -> str:
+    """`fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
+    return trained_line(row.model)
 
 
 def number(row: Row, score: str) -> str:

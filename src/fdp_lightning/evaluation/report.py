@@ -33,6 +33,7 @@ from fdp_lightning.evaluation.report_units import (
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
+from fdp_lightning.evaluation.trained import trained_facts
 from fdp_lightning.files import write_atomic
 
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
@@ -125,6 +126,7 @@ def build_report(
         environment=environment,
         made=made,
         made_sentence=sentence(made),
+        model=trained_facts(summary),
         inf=float("inf"),
         command=environment.get("command") or command_of(run / "config.yaml"),
     )

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
+from fdp_lightning.evaluation.trained import trained_label
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
@@ -30,6 +31,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":
         title += f" (split {metrics['split']})"
+    if model := trained_label(metrics):
+        title = f"{model}\n{title}"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
     multi_label = metrics.get("multi_label", False)

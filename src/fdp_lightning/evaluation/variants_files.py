@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdp_lightning.evaluation import comparison_text as text
-from fdp_lightning.evaluation.comparison_files import write_latex
+from fdp_lightning.evaluation.comparison_files import csv_of_model, write_latex
 from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.variants import VariantRow, VariantTable
@@ -56,6 +56,7 @@ def _csv_rows(table: VariantTable) -> Iterator[dict[str, Any]]:
             "seeds": seeds,
             "missing": "; ".join(row.missing),
             "notes": "; ".join(row.last.notes) if row.last else "",
+            **(csv_of_model(row.last) if row.last else {}),
         }
         for score in table.scores if row.last else ():
             low, high = row.last.intervals.get(score) or ("", "")  # type: ignore[union-attr]
@@ -84,9 +85,18 @@ def markdown(tables: Sequence[VariantTable]) -> str:
             cells = [text.number(floor, first), "", "", "", *(text.number(floor, name) for name in more)]
             lines.append(_line([f"*{floor.name}*", *cells, *[""] * len(table.selections)]))
         parts.append("\n".join(lines) + "\n")
+        parts += _trained(table)
         parts += [f"{text.SYNTHETIC}\n"] if table.table.synthetic else []
         parts += [f"Missing: {row.name}: {'; '.join(row.missing)}\n" for row in table.rows if row.missing]
     return "\n".join(parts)
+
+
+def _trained(table: VariantTable) -> list[str]:
+    """A line on the models, one of all rows where all rows say the same."""
+    models = {row.name: text.model_label(row.last) for row in table.rows if row.last}
+    if len(set(models.values())) == 1:
+        return [f"Trained: {model}\n" for model in set(models.values()) if model]
+    return [f"Trained: {'; '.join(f'{name}: {model}' for name, model in models.items())}\n"]
 
 
 def _cells(table: VariantTable, row: VariantRow) -> list[str]:

@@ -65,8 +65,9 @@ def _cells(table: VariantTable, row: VariantRow) -> list[Text]:
     first, *more = _columns(table)
     if row.last is None:
         return [Text(row.name), Text("missing", "bold")]
+    about = filter(None, (text.model_label(row.last), text.seeds_label(row.last)))
     name = Text(row.name, "bold" if row.name == table.baseline else "").append(
-        f"\n  {text.seeds_label(row.last)}", "dim not bold"
+        "".join(f"\n  {line}" for line in about), "dim not bold"
     )
     score = Text(f"{text.number(row.last, first)} {text.deviation(row.last, first)}".strip())
     score.append(f"\n{text.bounds(row.last, first)}", "dim")

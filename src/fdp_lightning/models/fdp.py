@@ -30,7 +30,8 @@ class FDPOutput:
 
     Attributes:
         logits: of the classes, (b, k).
-        scores: of the rank scorers by order, 'chronological' and 'intensity', each (b, t); those that the poolings read.
+        scores: of the rank scorers, by order ('chronological', 'intensity'), each (b, t); of those that the poolings
+            read.
         representation: D at each resolution, fine to coarse, (b, c, h, w).
         dynamic_image: constructed, in [0, 1], (b, 1, h2, w2).
     """
@@ -116,9 +117,7 @@ class FDP(nn.Module):
         orders = sorted({READS[name] for name in names if name in READS})
         self.scorers = nn.ModuleDict(
             {
-                order: scorer(
-                    in_channels=feature[0], places=feature[1] ** 2, order=order, running_means=running_means
-                )
+                order: scorer(in_channels=feature[0], places=feature[1] ** 2, order=order, running_means=running_means)
                 for order in orders
             }
         )
@@ -136,7 +135,7 @@ class FDP(nn.Module):
         if unknown or len(set(finer)) < len(finer):
             raise ValueError(
                 f"finer_maps={list(finer)}: expected different ones of the backbone's strides "
-                f"{', '.join(map(str, strides))} (image pixels per place; {last} is that of the feature maps themselves)"
+                f"{', '.join(map(str, strides))} (image pixels per place; {last} is that of the feature maps)"
             )
         return [shapes[stride] for stride in (*self.finer_maps, last)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hydra.errors import InstantiationException
@@ -63,8 +63,8 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     OmegaConf.set_struct(network, False)
     if config.data.faces.colour == "rgb":
         network.backbone.in_channels = 3  # grey frames suit a backbone for colour, but not the other way round
-    for other in ("objective", "optimizer"):
-        network.pop(other)
+    for other in ("name", "objective", "optimizer"):
+        network.pop(other, None)
     return build(
         network,
         classes=classes,
@@ -75,12 +75,17 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     )
 
 
-def check_options(config: DictConfig) -> str:
-    """Refuse impossible options before a process per fold would stumble over them.
+class Checked(NamedTuple):
+    """What a run is, as far as only the built network and optimizer can say it."""
 
-    Returns:
-        A line on what one step sees on which devices, and on when a training ends.
-    """
+    parameters: int
+    """Of the network."""
+    step: str
+    """What one step sees on which devices, and when a training ends."""
+
+
+def check_options(config: DictConfig) -> Checked:
+    """Refuse impossible options before a process per fold would stumble over them."""
     from fdp_lightning.tasks.effective_batch import effective_batch  # torch: only when there is something to train
     from fdp_lightning.tasks.stack_check import try_stack
     from fdp_lightning.tasks.train_fold import check_trainer
@@ -117,7 +122,7 @@ def check_options(config: DictConfig) -> str:
         raise UserError(f"{error} (in model.optimizer)") from error
     if config.loso.engine == "stacked":
         try_stack(config)
-    return f"{effective_batch(config, optimizer)}, until {budget}"
+    return Checked(sum(p.numel() for p in model.parameters()), f"{effective_batch(config, optimizer)}, until {budget}")
 
 
 def _check_augmentation(config: DictConfig) -> None:

@@ -16,10 +16,12 @@ from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import FIT
+from fdp_lightning.evaluation.trained import span, thousands
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.tasks.agents import leader
-from fdp_lightning.tasks.build import check_options
+from fdp_lightning.tasks.budget import steps_of
+from fdp_lightning.tasks.build import Checked, check_options
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
 from fdp_lightning.tasks.claims import Gpus, visible_gpus
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
@@ -35,6 +37,7 @@ from fdp_lightning.tasks.report import POOLED, headline, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 from fdp_lightning.tasks.stack_check import check_engine
 from fdp_lightning.tasks.stack_pool import StackPool, stacks_of
+from fdp_lightning.tasks.trainer_auto import settled
 
 log = logging.getLogger("fdp_lightning")
 
@@ -47,6 +50,8 @@ class FoldsFailedError(Exception):
 class Run:
     """A run: its folder, its data, and the plan of each of its folds; of a fit, of the one training on everybody."""
 
+    config: DictConfig
+    """Of the command, with what `trainer=auto` became."""
     folder: Path
     data: ReadyData
     plans: list[FoldPlan]
@@ -75,10 +80,13 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
         LeakError: a fold would train on what it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
-    check_engine(config, launched=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
     folder = folder or run_folder(config)
-    if not (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file():
+    pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
+    # A fit goes on as the folds beside it, whose score is to be its own.
+    config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
+    check_engine(config, launched=leader() is not None)
+    if not pooled:
         check_devices(config.trainer)
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
         if config.trainer.accelerator in GPUS:
@@ -88,11 +96,11 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
     if fit:
-        return Run(folder, data, [plan_fit(config, data, folder)])
-    return Run(folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
+        return Run(config, folder, data, [plan_fit(config, data, folder)])
+    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
 
 
-def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
+def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     """Run those of the plans that are not finished.
 
     Returns:
@@ -103,31 +111,47 @@ def train(config: DictConfig, run: Run, plans: Sequence[FoldPlan]) -> int:
         UserError: impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
-    step = in_worker(check_options, config) if todo else ""  # torch is imported there; this process needs none of it
+    checked = in_worker(check_options, run.config) if todo else None  # torch is imported there, and not needed here
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
-    _write_what_it_is(config, run)
+    _write_what_it_is(run)
     log.info(
         "%s: %d clips, %d subjects, %d of %d %s to run in %s",
         run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans),
         "trainings" if run.is_fit else "folds", run.folder,
     )  # fmt: skip
-    if not todo:
+    if checked is None or not todo:
         return 0
-    log.info("%s", step)
+    log.info("%s", what_is_trained(run.config, todo, checked))
     for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
         (run.folder / stale).unlink(missing_ok=True)
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        failed = _run(config, todo)
+        failed = _run(run.config, todo)
     except KeyboardInterrupt:
         done = sum(plan.is_done for plan in run.plans)
         log.info("%d of %d folds are finished in %s", done, len(run.plans), run.folder)
         raise
     if failed:
         raise FoldsFailedError(_what_failed(run, failed))
-    facts = {**environment(), "step": step, "started": began, "seconds": round(time.monotonic() - start, 1)}
+    facts = {**environment(), "step": checked.step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
+
+
+def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
+    """A line on the model, its budget, and where and how it is trained.
+
+    Args:
+        config: of the run, settled.
+        plans: of the folds to train.
+        checked: of `check_options`.
+    """
+    steps = span([steps_of(plan) for plan in plans])
+    where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
+    each = "" if plans[0].is_fit else " a fold"
+    return (
+        f"{plans[0].model}: {thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}; on {where}"
+    )
 
 
 def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
@@ -142,9 +166,9 @@ def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
     )
 
 
-def _write_what_it_is(config: DictConfig, run: Run) -> None:
+def _write_what_it_is(run: Run) -> None:
     """The run's own configuration, whichever task and fold the command asked for, and the clips it must predict."""
-    shown = OmegaConf.merge(config, {"task": "fit" if run.is_fit else "loso", "fold": None})
+    shown = OmegaConf.merge(run.config, {"task": "fit" if run.is_fit else "loso", "fold": None})
     write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
     if run.is_fit:  # the mark of a folder that is no run and has no score
         facts = {"protocol": run.data.protocol.name, "clips": len(run.data.clips), "subjects": run.data.n_subjects}
@@ -155,8 +179,8 @@ def _write_what_it_is(config: DictConfig, run: Run) -> None:
 
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     if crew := leader():  # one fold after the other: each takes all processes that torchrun or srun started
-        with fold_display(todo) as display:
-            return FoldPool(1, crew, None, display.epoch, display.end).run(todo)
+        with fold_display(todo, 1) as display:
+            return FoldPool(1, crew, None, display.epoch, display.end, display.step_time).run(todo)
     ranks = ranks_of(config.trainer)
     names = _gpus(config) if config.trainer.accelerator in GPUS else None
     workers = config.loso.workers
@@ -166,10 +190,11 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
     if config.loso.engine == "stacked":
         stacks = stacks_of(todo, workers, config.loso.stack)
-        with fold_display(todo) as display:
+        with fold_display(todo, workers) as display:
             return StackPool(min(workers, len(stacks)), gpus, display.epoch, display.end).run(stacks)
-    with fold_display(todo) as display:
-        return FoldPool(min(workers, len(todo)), Here(ranks), gpus, display.epoch, display.end).run(todo)
+    workers = min(workers, len(todo))
+    with fold_display(todo, workers) as display:
+        return FoldPool(workers, Here(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)
 
 
 def _gpus(config: DictConfig) -> list[str]:

@@ -17,6 +17,7 @@ from fdp_lightning.data.splits import Fold, everybody, set_aside
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.dataset import ReadyData
+from fdp_lightning.tasks.model_name import model_name
 from fdp_lightning.tasks.ranks import ALONE, Rank
 from fdp_lightning.tasks.run_folder import fingerprint, finished, move_aside, seal
 
@@ -34,6 +35,7 @@ class FoldPlan:
         clips: the protocol's clips.
         fold: the split, with the subjects set aside for the selection `inner`.
         fingerprint: of everything that decides the predictions.
+        model: the name of what is trained, for people.
     """
 
     config: dict[str, Any]
@@ -42,6 +44,7 @@ class FoldPlan:
     clips: pd.DataFrame
     fold: Fold
     fingerprint: str
+    model: str
 
     @property
     def is_fit(self) -> bool:
@@ -80,7 +83,8 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> Fo
     seed = derived_seed(config.seed, split.name)
     fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
     check_fold(fold, data.clips)
-    return FoldPlan(plain, run, data.store, data.clips, fold, fingerprint(config, data.store, data.clips))
+    mark = fingerprint(config, data.store, data.clips)
+    return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
 
 
 def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
@@ -95,7 +99,7 @@ def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.store, data.clips)
-    return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark)
+    return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark, model_name(config))
 
 
 def clear_the_way(plan: FoldPlan) -> bool:
@@ -108,21 +112,27 @@ def clear_the_way(plan: FoldPlan) -> bool:
     return done
 
 
-def run_fold(plan: FoldPlan, on_epoch: Callable[[int], None] = lambda done: None, rank: Rank = ALONE) -> None:
+def run_fold(
+    plan: FoldPlan,
+    on_epoch: Callable[[int], None] = lambda done: None,
+    rank: Rank = ALONE,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> None:
     """Train and predict in this process; the fold's folder appears when all of it is written.
 
     Args:
         plan: of the fold.
         on_epoch: called with the number of epochs done, those before an interruption included.
         rank: of several processes that train the fold together; the first one writes.
+        on_step_time: called once with the seconds of a step, when a few are done.
     """
     from fdp_lightning.tasks.train_fold import train_fold  # torch: a run whose folds are all finished never needs it
 
     if not rank.first:
-        train_fold(plan, None, on_epoch, rank)
+        train_fold(plan, None, on_epoch, rank, on_step_time)
         return
     with being_made(plan) as (partial, facts):
-        facts.update(train_fold(plan, partial, on_epoch, rank))
+        facts.update(train_fold(plan, partial, on_epoch, rank, on_step_time))
 
 
 @contextmanager
@@ -141,6 +151,7 @@ def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
             {
                 "fold": plan.fold.name,
                 "fingerprint": plan.fingerprint,
+                "model": plan.model,
                 "seed": plan.config["seed"],
                 "subjects": subjects_of(plan.fold, plan.clips),
                 "train_clips": len(plan.fold.train_rows),

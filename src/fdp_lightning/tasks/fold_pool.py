@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fdp_lightning.processes import forkserver
+from fdp_lightning.tasks.budget import StepTime
 from fdp_lightning.tasks.claims import Gpus, claim
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_process import Crew, FoldProcess, log_file
@@ -59,6 +60,7 @@ class FoldPool:
         gpus: to claim one for each process from; None: the folds run on the CPU, or the crew knows its devices.
         on_epoch: called with (fold, epochs done).
         on_end: called with (fold, whether it succeeded).
+        on_step_time: called with (fold, what it measured), once a fold.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class FoldPool:
         gpus: Gpus | None,
         on_epoch: Callable[[str, int], None],
         on_end: Callable[[str, bool], None],
+        on_step_time: Callable[[str, StepTime], None] = lambda fold, told: None,
     ) -> None:
         self._workers, self._crew, self._gpus = workers, crew, gpus
-        self._on_epoch, self._on_end = on_epoch, on_end
+        self._on_epoch, self._on_end, self._on_step_time = on_epoch, on_end, on_step_time
         self._context = forkserver()
         self._running: list[_Running] = []
 
@@ -142,9 +145,11 @@ class FoldPool:
     def _hear(self, one: _Running) -> None:
         try:
             while one.news is not None and one.news.poll():
-                heard: int | str = one.news.recv()
+                heard: int | StepTime | str = one.news.recv()
                 if isinstance(heard, str):
                     log.warning("%s", heard)
+                elif isinstance(heard, StepTime):
+                    self._on_step_time(one.plan.fold.name, heard)
                 else:
                     self._on_epoch(one.plan.fold.name, heard)
         except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.tasks.budget import StepTime
 from fdp_lightning.tasks.fold import FoldPlan, run_fold
 from fdp_lightning.tasks.ranks import Rank, free_port
 
@@ -116,7 +117,10 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
-            run_fold(plan, news.send if news is not None else lambda done: None, rank)
+            if news is None:
+                run_fold(plan, rank=rank)
+            else:
+                run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
             if rank.first:
                 path.replace(plan.folder / "log.txt")
             else:

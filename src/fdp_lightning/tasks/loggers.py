@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.build import build
+from fdp_lightning.tasks.run_folder import experiment_name
 
 # What a W&B run's configuration leaves out: where things lie on this machine, and tasks that are not this one.
 _NOT_SHOWN = (
@@ -113,7 +114,7 @@ def names_of(config: DictConfig, run: Path) -> tuple[str, str]:
     """Experiment and variant: of the run folder's path, or, where `run=` says the folder, of data and protocol."""
     if config.get("run") is None:
         return run.absolute().parts[-3], run.absolute().parts[-2]
-    return f"{config.data.name}_{config.protocol.name}", run.name
+    return experiment_name(config), run.name
 
 
 def shortened(text: str, limit: int) -> str:

@@ -30,19 +30,19 @@ def loso(config: DictConfig) -> Path:
     """
     start = time.monotonic()
     run = open_run(config)
-    complete(config, run)
+    complete(run)
     log.info("done in %s", clock(time.monotonic() - start))
     return run.folder
 
 
-def complete(config: DictConfig, run: Run) -> None:
+def complete(run: Run) -> None:
     """Run the folds of a run that are not finished, then pool.
 
     Raises:
         FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
     """
-    trained = train(config, run, run.plans)
-    pool_in_turn(config, run.folder, trained=trained > 0)
+    trained = train(run, run.plans)
+    pool_in_turn(run.config, run.folder, trained=trained > 0)
 
 
 def fold(config: DictConfig) -> Path:
@@ -59,10 +59,10 @@ def fold(config: DictConfig) -> Path:
     run = open_run(config)
     name = choose_fold([plan.fold for plan in run.plans], config.fold).name
     (plan,) = (plan for plan in run.plans if plan.fold.name == name)
-    trained = train(config, run, [plan])
+    trained = train(run, [plan])
     print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
     if run.is_complete:
-        pool_in_turn(config, run.folder, trained=trained > 0)
+        pool_in_turn(run.config, run.folder, trained=trained > 0)
     return run.folder
 
 

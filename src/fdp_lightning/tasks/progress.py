@@ -46,7 +46,7 @@ class Meter:
     def __init__(self, what: str, unit: str, progress: Progress | None) -> None:
         self._what, self._unit, self._progress = what, unit, progress
         self._task: TaskID | None = None
-        self._start = self._last_line = time.monotonic()
+        self._left, self._last_line = TimeLeft(), time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are finished."""
@@ -55,10 +55,10 @@ class Meter:
                 self._task = self._progress.add_task(self._what, total=total, unit=self._unit)
             self._progress.update(self._task, completed=done, total=total)
             return
-        now = time.monotonic()
+        now, left = time.monotonic(), self._left(done, total)
         if done == total or now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            log.info("%s: %d/%d %s, %s", self._what, done, total, self._unit, time_left(now - self._start, done, total))
+            log.info("%s: %d/%d %s, %s", self._what, done, total, self._unit, left)
 
 
 @contextmanager
@@ -72,13 +72,27 @@ def meter(what: str, unit: str) -> Iterator[Meter]:
         yield Meter(what, unit, progress)
 
 
-def time_left(elapsed: float, done: float, total: float) -> str:
-    """'1:05 left' if the rest goes as fast as what is done; the time taken when all is done."""
-    if done <= 0:
-        return "time left unknown"
-    if done >= total:
-        return f"in {clock(elapsed)}"
-    return f"{clock(elapsed / done * (total - done))} left"
+class TimeLeft:
+    """'1:05 left' if the rest goes as fast as what was done since the first call; the time taken when all is done.
+
+    What comes before the first call is start-up: processes that import torch or load a face detector, once.
+    """
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, done: float, total: float) -> str:
+        """Say it of `done` of `total`; call at every step of the progress, whether or not it is shown."""
+        now = time.monotonic()
+        if done >= total:
+            return f"in {clock(now - self._start)}"
+        if self._first is None and done > 0:
+            self._first = (now, done)
+        if self._first is None or done <= self._first[1]:
+            return "time left unknown"
+        since, before = self._first
+        return f"{clock((now - since) / (done - before) * (total - done))} left"
 
 
 def clock(seconds: float) -> str:

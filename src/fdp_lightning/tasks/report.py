@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -15,11 +16,13 @@ from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.evaluation.trained import trained
 from fdp_lightning.files import is_partial, write_atomic
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of_run
 from fdp_lightning.tasks.dataset import ReadyData
@@ -113,7 +116,9 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     headline(config)
     remove_pooled(run)  # if pooling fails now, no old score must stand for the run
     plan = json.loads((run / EXPECTED).read_text())
-    return pool_frames(run, config, [read_fold(folder) for folder in fold_folders(run)], plan)
+    folders = fold_folders(run)
+    facts = trained(read_json(folder / "fold.json") for folder in folders)  # read_fold below checks them
+    return pool_frames(run, config, [read_fold(folder) for folder in folders], plan, facts)
 
 
 def remove_pooled(run: Path) -> None:
@@ -123,7 +128,11 @@ def remove_pooled(run: Path) -> None:
 
 
 def pool_frames(
-    run: Path, config: DictConfig, frames: Sequence[pd.DataFrame], plan: Mapping[str, Any]
+    run: Path,
+    config: DictConfig,
+    frames: Sequence[pd.DataFrame],
+    plan: Mapping[str, Any],
+    model: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, object]:
     """Pool predictions, wherever they come from, into the files and the table of a run.
 
@@ -132,6 +141,7 @@ def pool_frames(
         config: the configuration of the run.
         frames: the predictions of each fold.
         plan: of `expected_clips`.
+        model: of `trained`.
 
     Returns:
         The content of metrics.json.
@@ -146,7 +156,7 @@ def pool_frames(
     pooled = pool(frames, expected, classes, multi_label)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
-    metrics = summarise(pooled, classes, config.protocol.name, **lacking)
+    metrics = {**model, **summarise(pooled, classes, config.protocol.name, **lacking)}
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config))

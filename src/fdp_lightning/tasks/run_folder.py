@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -51,13 +52,20 @@ def folder_of(
         overrides: of the command.
         search: the name of a search, whose folder this is to be.
     """
-    experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
+    experiment = experiment_name(config, choices)
     variant = variant_name(overrides)
     if search:
         variant = search if variant == "default" else f"{search}__{variant}"
     if choices.get("debug") not in (None, "true"):
         variant = f"debug-{choices['debug']}__{variant}"
     return Path(str(config.runs)) / experiment / variant / f"seed-{config.seed}"
+
+
+def experiment_name(config: DictConfig, choices: Mapping[str, str | None] = MappingProxyType({})) -> str:
+    """The experiment of a command; without one its protocol, with the dataset where the protocol does not say it."""
+    data, protocol = str(config.data.name), str(config.protocol.name)
+    plain = protocol if f"{protocol}_".startswith(f"{data}_") else f"{data}_{protocol}"
+    return choices.get("experiment") or plain
 
 
 def variant_name(overrides: Iterable[str]) -> str:
@@ -88,7 +96,7 @@ def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
         "seed": plain["seed"],
         "data": data,
         "protocol": {k: v for k, v in plain["protocol"].items() if k not in ("expected", "source", "strict")},
-        "model": plain["model"],
+        "model": {k: v for k, v in plain["model"].items() if k != "name"},
         "trainer": plain["trainer"],
         "compute": plain["compute"],
         "cpu_threads": plain["loso"]["cpu_threads"],

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.run_folder import variant_name
+from fdp_lightning.tasks.run_folder import experiment_name, variant_name
 
 log = logging.getLogger("fdp_lightning")
 
@@ -62,7 +62,7 @@ def variant_runs(
 def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
     """Where the table of a sweep goes: like a run folder, it follows from the command alone."""
     choices = config.hydra.runtime.choices
-    experiment = choices.get("experiment") or f"{config.data.name}_{config.protocol.name}"
+    experiment = experiment_name(config, choices)
     name = variant_name([override.input_line or "" for override in given])
     return Path(config.hydra.sweep.dir).joinpath(*filter(None, (choices.get("study"), experiment, name)))
 

@@ -40,11 +40,18 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 from fdp_lightning.training.resume import ResumePoints, newest
 from fdp_lightning.training.step_budget import StepBudget
+from fdp_lightning.training.step_timer import StepTimer
 
 log = logging.getLogger("fdp_lightning")
 
 
-def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank) -> dict[str, Any]:
+def train_fold(
+    plan: FoldPlan,
+    folder: Path | None,
+    on_epoch: Callable[[int], None],
+    rank: Rank,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> dict[str, Any]:
     """Train on the fold's training clips, going on from a checkpoint if there is one, and write what comes of it.
 
     Args:
@@ -52,15 +59,18 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         folder: to write into; None in all processes of a fold but the first.
         on_epoch: called with the number of epochs done.
         rank: which of the fold's processes this is.
+        on_step_time: called once with the seconds of a step, when a few are done.
 
     Returns:
-        Facts for fold.json: seconds of training, epochs, the epoch resumed from, and the clips of a step by device.
+        Facts for fold.json: seconds of training, epochs and steps, the epoch resumed from, the network's parameters,
+        and the clips of a step by device.
     """
     config = OmegaConf.create(plan.config)
     set_up(config, rank)
     with warnings.catch_warnings():
         quiet()
         parts = parts_of(plan, config, folder, on_epoch, rank)
+        parts.trainer.callbacks.append(StepTimer(on_step_time))  # type: ignore[attr-defined]
         resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
         for remark in remarks:
             log.warning("fold %s: %s", plan.fold.name, remark)
@@ -74,6 +84,7 @@ def train_fold(plan: FoldPlan, folder: Path | None, on_epoch: Callable[[int], No
         predict_and_write(plan, folder, parts)
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
     facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
+    facts |= {"steps": parts.trainer.global_step, "parameters": parts.module.provenance["parameters"]}
     return {**facts, "step": parts.step}
 
 
@@ -169,12 +180,15 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
+    network = build_model(config, len(classes), statistics.mean, statistics.std)
     return FDPModule(
-        build_model(config, len(classes), statistics.mean, statistics.std),
+        network,
         objective,
         optimizer,
         provenance={
             "config": plan.config,
+            "model": plan.model,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "classes": classes,
             "multi_label": multi_label,
             "fold": plan.fold.name,

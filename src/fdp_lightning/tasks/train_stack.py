@@ -127,6 +127,7 @@ class _Training:
         seconds = round(time.monotonic() - start, 2)
         for index, fold in enumerate(self._folds):
             facts = {"training_seconds": seconds, "epochs": self._done, "resumed_from_epoch": fold.epoch}
+            facts |= {"steps": self._step, "parameters": fold.parts.module.provenance["parameters"]}
             fold.facts.update(facts, step=fold.parts.step, trained_together=together)
             self._write(index, fold)
 

@@ -72,6 +72,7 @@ def tune(config: DictConfig) -> Path:
     overrides = own_overrides()
     folder = _folder(config, overrides)
     base = open_run(config, folder)
+    config = base.config
     in_worker(check_options, config)
     remove_pooled(folder)  # of fewer trials, perhaps
     for stale in (BEST, NESTED):

@@ -109,7 +109,7 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
         config, folder = compose_trial(overrides)
         run = open_run(config, folder)
         if not (run.is_complete and all((folder / name).is_file() for name in POOLED)):
-            complete(config, run)
+            complete(run)
     except (UserError, FoldsFailedError, HydraException, OmegaConfBaseException) as error:
         failure = _reason(error)
         log.warning("trial %d failed: %s", number, failure)

@@ -12,8 +12,8 @@ ORDERS = ("chronological", "intensity")
 class RankScorer(nn.Module):
     """`s_t = g(X_t)`: 1×1 convolution to few channels, ReLU, one linear layer over all places.
 
-    `X_t` is the frame relative to its clip, so that the scorer never sees the identity and a still clip has flat scores,
-    trained or not:
+    `X_t` is the frame relative to its clip, so that the scorer never sees the identity and a still clip has flat
+    scores, trained or not:
         chronological   `V_t - mean_t V_t` with V the running means, or `F_t - mean_t F_t` (of which a reversed clip has
                         reversed scores, trained or not)
         intensity       `F_t - F_1`, the change since the onset frame

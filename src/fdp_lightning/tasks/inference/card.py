@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fdp_lightning.evaluation.trained import thousands
 from fdp_lightning.tasks.inference.card_scores import evaluation, held_out, named, table
 
 Facts = Mapping[str, Any]
 
-_ABOUT = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
+_PAPER = "fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
 
 _SYNTHETIC = (
     "> **A synthetic model.** It was trained on faces that a program draws and moves, for trying the software out. "
@@ -85,12 +86,23 @@ def _summary(facts: Facts) -> str:
         if facts["multi_label"]
         else f"names one of {len(facts['classes'])} classes: "
     )
-    numbers = f"{facts['weights']['numbers']:,}".replace(",", " ")
+    training = facts["training"]
+    numbers = thousands(facts["weights"]["numbers"])
+    parameters = training.get("parameters")
+    size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
     return (
-        f"{_ABOUT}, trained with fdp_lightning on {whose(facts['training'])}. From the raw frames of a short clip of a "
+        f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From the raw frames of a short clip of a "
         f"face it {answers}{classes}. It also constructs the clip's dynamic image, a picture of its motion. "
-        f"The file holds {numbers} numbers."
+        f"{size} file holds {numbers} numbers."
     )
+
+
+def _about(facts: Facts) -> str:
+    """The model by its name; FDP is the paper's alone, and what departs from it is named as such."""
+    name = facts["training"].get("model")
+    if name == "fdp":
+        return f"FDP, {_PAPER}"
+    return f"{f'`{name}`' if name else 'A model'}, a network after FDP, {_PAPER}, but not the paper's"
 
 
 def whose(training: Facts) -> str:
@@ -160,6 +172,7 @@ def _provenance(training: Facts) -> str:
             "trained by",
             f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else ""),
         ),
+        *((key, str(training[key])) for key in ("model", "parameters") if key in training),
         ("epochs", str(training["epochs"])),
         ("seed", str(training["seed"])),
     ]

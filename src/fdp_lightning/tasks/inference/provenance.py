@@ -10,6 +10,9 @@ from torch import Tensor
 from fdp_lightning.data.faces import TEMPLATE
 from fdp_lightning.errors import UserError
 
+UNNAMED = "a model"
+"""The model of a checkpoint that does not name it: one that was made before models had names."""
+
 
 def facts_of(
     checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
@@ -35,8 +38,9 @@ def facts_of(
         )
     synthetic = data["generate"] is not None
     everybody = not made["subjects"]["test"]
+    model = made.get("model") or config["model"].get("name") or UNNAMED
     return {
-        "name": f"FDP on {protocol['name']}, " + ("all subjects" if everybody else f"without {made['fold']}"),
+        "name": f"{model} on {protocol['name']}, " + ("all subjects" if everybody else f"without {made['fold']}"),
         "synthetic": synthetic,
         "licence": licence or _licence(data["name"], synthetic),
         "classes": list(made["classes"]),
@@ -66,6 +70,8 @@ def facts_of(
             "held_out": made["subjects"]["test"],
             "clips": made["clips"],
             "class_counts": dict(zip(made["classes"], made["class_counts"], strict=True)),
+            "model": model,
+            **({"parameters": made["parameters"]} if "parameters" in made else {}),
             "epochs": checkpoint["epoch"],
             "steps": checkpoint["global_step"],
             "seed": config["seed"],

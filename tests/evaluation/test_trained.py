@@ -1,0 +1,76 @@
+"""The model, its parameters and steps: from fold.json to metrics.json, and wherever scores are shown."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from scored_runs import write_run
+
+from fdp_lightning.evaluation.comparison import Variant, compare
+from fdp_lightning.evaluation.comparison_files import write_csv
+from fdp_lightning.evaluation.comparison_page import write_page
+from fdp_lightning.evaluation.comparison_terminal import scores_grid
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.evaluation.trained import trained, trained_label
+from fdp_lightning.evaluation.variants import variant_tables
+from fdp_lightning.evaluation.variants_files import write_variants
+from fdp_lightning.evaluation.variants_terminal import variants_grid
+
+FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
+LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+
+
+def test_folds_of_one_model_say_it_once() -> None:
+    assert trained([FOLD, FOLD]) == FOLD
+    assert trained([FOLD, {**FOLD, "steps": 480}, FOLD])["steps"] == [480, 500]
+    assert trained_label(FOLD) == LINE
+    assert "480–500 steps" in trained_label({**FOLD, "steps": [480, 500]})
+
+
+def test_what_folds_do_not_say_nobody_says() -> None:
+    older = {"fold": "01", "seconds": 3.0}
+    assert trained([]) == trained([older]) == trained([FOLD, older]) == {}
+    assert trained([FOLD, {**FOLD, "model": "fdp"}]) == {}
+    assert trained_label({}) == ""
+
+
+def printed(grid: object) -> str:
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(grid)
+    return capture.get()
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> list[Variant]:
+    runs = [write_run(tmp_path / "a/seed-0", more=FOLD), write_run(tmp_path / "b/seed-0", skill=0.9)]
+    return [Variant(name, (read_run(run),)) for name, run in zip("ab", runs, strict=True)]
+
+
+def test_terminal_and_report_name_the_model(variants: list[Variant]) -> None:
+    run, older = (variant.runs[0] for variant in variants)
+    assert LINE in printed(terminal_table(run.metrics)) and "parameters" not in printed(terminal_table(older.metrics))
+    page = build_report(run.folder, "a run", show_faces=False, synthetic=False).read_text()
+    head = page.split("<main>")[0]
+    assert all(f"<dd>{value}</dd>" in head for value in ("fdp_tiny", "90 123", "500")) and "FDP" not in head
+    older_page = build_report(older.folder, "a run", show_faces=False, synthetic=False).read_text()
+    assert "parameters" not in older_page.split("<main>")[0]
+
+
+def test_comparison_and_sweep_name_the_model_of_each_row(variants: list[Variant], tmp_path: Path) -> None:
+    tables = compare(variants, [])
+    for text in (write_page(tmp_path / "compare.html", tables, {}).read_text(), printed(scores_grid(tables[0]))):
+        assert text.count(LINE) == 2  # last and oracle of the one that says it
+    rows = list(csv.DictReader(write_csv(tmp_path / "compare.csv", tables).open()))
+    of_a = {(row["model"], row["parameters"], row["steps"]) for row in rows if row["system"] == "a"}
+    assert of_a == {("fdp_tiny", "90123", "500")} and {row["model"] for row in rows if row["system"] != "a"} == {""}
+    swept = variant_tables(variants, {"a": (), "b": ()})
+    write_variants(tmp_path, swept, "a sweep", "a command")
+    assert LINE in printed(variants_grid(swept[0]))
+    for kind in ("html", "md"):
+        assert (tmp_path / f"variants.{kind}").read_text().count(LINE) == 1
+    first = next(csv.DictReader((tmp_path / "variants.csv").open()))
+    assert (first["model"], first["parameters"], first["steps"]) == ("fdp_tiny", "90123", "500")

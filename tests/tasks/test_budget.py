@@ -1,0 +1,85 @@
+"""What a training will take: steps, time, and the time that is left."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fdp_lightning.data.splits import Fold
+from fdp_lightning.tasks import progress
+from fdp_lightning.tasks.budget import epochs_of, steps_of, time_needed
+from fdp_lightning.tasks.fold import FoldPlan
+from fdp_lightning.tasks.progress import TimeLeft
+from fdp_lightning.training import step_timer
+from fdp_lightning.training.step_timer import StepTimer
+
+
+def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: Any) -> FoldPlan:
+    config = {"trainer": {"accelerator": "cpu", **trainer}, "data": {"batch_size": batch_size}}
+    fold = Fold("01", tuple(range(clips)), (clips,))
+    return FoldPlan(config, Path("run"), Path("store"), pd.DataFrame(), fold, "mark", model)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "epochs", "steps"),
+    [
+        ({"max_epochs": 16}, 16, 32),
+        ({"max_epochs": -1, "max_steps": 500}, 250, 500),
+        ({"max_epochs": -1, "max_steps": 501}, 251, 501),
+        ({"max_epochs": 3, "max_steps": 500}, 3, 6),
+        ({"max_epochs": 1, "max_steps": -1, "limit_train_batches": 1}, 1, 1),
+        ({"max_epochs": 4, "accumulate_grad_batches": 2}, 4, 4),
+    ],
+)
+def test_the_budget_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) -> None:
+    assert (epochs_of(plan(**trainer)), steps_of(plan(**trainer))) == (epochs, steps)
+
+
+def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
+    folds = [plan(max_epochs=-1, max_steps=500)] * 26
+    text = time_needed(4.1, folds, at_once=2)  # 4.1 s × 500 × 26 / 2 = 7.4 h
+    assert "7.4 h" in text and "4.1 s a step × 500 steps × 26 folds, 2 at a time" in text
+    assert "model=fdp_tiny trainer=cpu" in text
+    assert "15 h" in time_needed(4.1, folds, at_once=1)
+    assert "34 min" not in time_needed(4.1, folds[:1], at_once=2) and "35 min" in time_needed(4.1, folds[:1], 2)
+    assert time_needed(0.2, folds, at_once=2) == ""
+    tiny = [plan(model="fdp_tiny with pooling=mean", max_epochs=-1, max_steps=500)] * 26
+    assert "model=fdp_tiny" not in time_needed(4.1, tiny, at_once=2)
+    on_gpu = [plan(accelerator="gpu", max_epochs=-1, max_steps=500)] * 26
+    assert "GPU" in time_needed(4.1, on_gpu, 1) and "CPU" not in time_needed(4.1, on_gpu, 1)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    left = TimeLeft()
+    clock.now = 33.0  # the face detector is loaded, and the first clip aligned
+    first = left(1, 300)
+    assert "left" in first and ":" not in first  # at the first clip's pace it would be 2:44:27
+    clock.now = 37.0
+    assert left(11, 300) == "1:56 left"  # 289 × 0.4 s
+    clock.now = 150.0
+    assert left(300, 300) == "in 2:30"
+
+
+def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(step_timer, "time", clock)
+    told: list[float] = []
+    timer = StepTimer(told.append, steps=3)
+    for step, now in [(5, 30.0), (6, 32.0), (6, 33.0), (7, 34.0), (8, 36.0), (9, 99.0)]:  # resumed after step 4
+        clock.now = now
+        timer.on_train_batch_end(SimpleNamespace(global_step=step))  # type: ignore[arg-type]
+    assert told == [2.0]
