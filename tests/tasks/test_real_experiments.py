@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.processes import in_worker
 from fdp_lightning.tasks import trainer_auto
 from fdp_lightning.tasks.model_name import model_name
 from fdp_lightning.tasks.trainer_auto import gpu_precision, settled
@@ -74,12 +74,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 
 def test_auto_is_what_this_machine_has(tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        assert gpu_precision() in ("bf16-mixed", "16-mixed")
-    else:
-        config = configuration(AUTO)
-        here = settled(config, [tmp_path], pooled=False)
-        assert chosen(here) == ("cpu", "32-true", True) and chosen(config) == ("auto",) * 3
+    config = configuration(AUTO)
+    here = settled(config, [tmp_path], pooled=False)
+    precision = in_worker(gpu_precision)
+    assert chosen(here) == (("gpu", precision, False) if precision else ("cpu", "32-true", True))
+    assert chosen(config) == ("auto",) * 3
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

@@ -83,12 +83,13 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     headline(config)  # a misspelt one must not cost a training
     folder = folder or run_folder(config)
     pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
+    if not pooled:
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))  # before anything is asked of a worker
     # A fit goes on as the folds beside it, whose score is to be its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
     check_engine(config, launched=leader() is not None)
     if not pooled:
         check_devices(config.trainer)
-        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))
         if config.trainer.accelerator in GPUS:
             _gpus(config)
     check_loggers(config, tags_of(config))
