@@ -62,6 +62,7 @@ def make_run(
     colour: bool = False,
     exact: bool = False,
     inner: bool = False,
+    image_rms: float | None = None,
     **options: object,
 ) -> Path:
     """Write a whole run folder.
@@ -75,6 +76,7 @@ def make_run(
         colour: whether the key frames are in colour.
         exact: whether the true dynamic images are the exact ARP of the input, as they are by default.
         inner: whether there are curves of inner subjects.
+        image_rms: of the first fold; every further one has it a tenth higher. None: the images are not signed.
         options: of `make_predictions`.
 
     Returns:
@@ -133,6 +135,7 @@ def make_run(
             dynamic_image=((true + true.mean(0)) / 2).astype(np.float32),
             arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
+            **({"image_rms": image_rms * (1 + len(folds) / 10)} if image_rms else {}),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],
         )

@@ -266,7 +266,7 @@ def test_any_name_becomes_harmless_latex(words: str) -> None:
     assert safe.isascii()
     bare = re.sub(
         r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar|allowbreak|"
-        r"textdagger|dots)\{\}|\\allowbreak\{\}|\\[_%&#${}]|\$(\\pm|-|\^[23])\$",
+        r"textdagger|textdaggerdbl|dots)\{\}|\\allowbreak\{\}|\\[_%&#${}]|\$(\\pm|-|\^[23])\$",
         "",
         safe,
     )

@@ -1,10 +1,23 @@
 """PSNR and SSIM against independent formulas, and their table."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from random_runs import make_run
 from scipy.ndimage import uniform_filter
+from scipy.stats import pearsonr
 
-from fdp_lightning.evaluation.image_quality import mean_interval, psnr, qualities, quality_table, ssim
+from fdp_lightning.evaluation.folds import read_outputs
+from fdp_lightning.evaluation.image_quality import (
+    correlation,
+    image_scores,
+    mean_interval,
+    psnr,
+    qualities,
+    quality_table,
+    ssim,
+)
 
 
 @pytest.fixture
@@ -43,6 +56,18 @@ def test_rounding_is_no_difference_and_a_grey_value_of_a_thousandth_is(pairs: tu
     true = pairs[0].astype(np.float64)
     assert np.isinf(psnr(true, true + 1e-7)).all()
     assert psnr(true, true + 1e-3) == pytest.approx([60] * 5)
+
+
+def test_correlation_is_pearsons_and_of_a_flat_image_none(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    true, images = pairs
+    expected = [pearsonr(one.ravel().astype(float), other.ravel())[0] for one, other in zip(true, images, strict=True)]
+    np.testing.assert_allclose(correlation(true, images), expected, atol=1e-12)
+    assert correlation(true, images)[0] == pytest.approx(1)
+    np.testing.assert_allclose(correlation(true, 0.3 + 0.1 * images), correlation(true, images), atol=1e-6)
+    np.testing.assert_allclose(correlation(true, 1 - images), -correlation(true, images), atol=1e-6)
+    flat = np.full_like(true, 0.5)
+    for one, other in ((true, flat), (flat, true), (flat, flat), (true, flat + 1e-7 * true)):
+        assert (correlation(one, other) == 0).all()
 
 
 @pytest.mark.parametrize(("height", "window"), [(16, 7), (7, 7), (6, 5), (5, 5), (4, 3)])
@@ -120,3 +145,33 @@ def test_the_table_counts_and_averages_over_clips() -> None:
     assert table["is_target"]
     outputs["arp_of_input"][2] *= 0.9
     assert not quality_table(outputs, qualities(outputs))["is_target"]
+
+
+def test_mid_grey_is_a_baseline_of_the_signed_scale_alone() -> None:
+    outputs = outputs_of()
+    assert "nothing_moved" not in qualities(outputs)
+    outputs["image_rms"] = np.array([0.1, np.nan])
+    assert "nothing_moved" not in qualities(outputs)
+    outputs["image_rms"] = np.array([0.1, 0.2])
+    values = qualities(outputs)["nothing_moved"]
+    assert (values["correlation"] == 0).all()
+    errors = ((outputs["true_dynamic_image"] - 0.5) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(values["psnr"], -10 * np.log10(errors))
+    rows = quality_table(outputs, qualities(outputs))["rows"]
+    assert [row["key"] for row in rows] == ["dynamic_image", "mean_training_image", "nothing_moved", "arp_of_input"]
+
+
+@pytest.mark.parametrize("rms", [None, 0.2])
+def test_scores_for_metrics_json_are_those_of_the_table(tmp_path: Path, rms: float | None) -> None:
+    run = make_run(tmp_path / "run", exact=True, image_rms=rms)
+    outputs, _ = read_outputs(run)
+    scores = image_scores(run)
+    assert scores is not None and scores["n_clips"] == 20 and scores["scale"] == ("signed" if rms else "min_max")
+    for row in quality_table(outputs, qualities(outputs))["rows"]:
+        found = scores["images"][row["key"]]
+        assert found["correlation"] == row["correlation"] and found["ci95"]["ssim"] == row["ssim_ci95"]
+        assert found["psnr"] == (None if np.isinf(row["psnr"]) else row["psnr"])
+    assert scores["images"]["arp_of_input"]["psnr"] is None
+    for path in run.glob("folds/*/outputs.npz"):
+        path.unlink()
+    assert image_scores(run) is None

@@ -45,6 +45,7 @@ def test_the_table_of_qualities_is_on_the_page_with_and_without_faces(run: Path)
             low, high = row["psnr_ci95"]
             assert f"<td>{row['psnr']:.1f}<small>{low:.1f}–{high:.1f}</small></td>" in text
             assert f"<td>{row['ssim']:.3f}<small>" in text
+            assert f"<td>{row['correlation']:.3f}<small>".replace("-", "−") in text
         assert f"For {table['nearer']} of 20 clips" in text
         assert "No feat of reconstruction" not in text and "∞" not in text
         assert ("<img" in text) == show_faces
@@ -68,9 +69,31 @@ def test_figures_tell_their_own_clips_numbers(run: Path) -> None:
     true, *others = face["images"]
     assert "psnr" not in true
     for image, key in zip(others, ("dynamic_image", "mean_training_image", "arp_of_input"), strict=True):
+        assert image["correlation"] == values[key]["correlation"][row]
         assert image["psnr"] == values[key]["psnr"][row] and image["ssim"] == values[key]["ssim"][row]
         picture = outputs[key][outputs["fold"][row] if key == "mean_training_image" else row]
         assert np.abs(decoded(image["uri"]) / 255 - picture).max() <= 0.5 / 255 + 1e-6
+
+
+def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", image_rms=0.2)
+    rewrite(run, lambda parts: parts | {"dynamic_image": np.full_like(parts["dynamic_image"], 0.5)})
+    outputs, _ = read_outputs(run)
+    images = dynamic_images(outputs, CLASSES, show_faces=True)
+    assert images["signed"] and len(images["faces"]) == 2 * len(CLASSES)
+    rms = outputs["image_rms"]
+    assert len(set(rms)) == 4
+    folds = []
+    for face in images["faces"]:
+        row = outputs["clip"].tolist().index(face["clip"].split()[2])
+        folds.append(int(outputs["fold"][row]))
+        true, constructed, *_ = (decoded(image["uri"]).astype(float) for image in face["images"])
+        assert np.abs(constructed - 127.5).max() <= 0.5, "nothing moved is mid grey in every fold"
+        motion = (outputs["true_dynamic_image"][row] - 0.5) * rms[folds[-1]] / rms.mean()
+        assert np.abs(true / 255 - (0.5 + motion).clip(0, 1)).max() <= 0.5 / 255 + 1e-6
+    assert len(set(folds)) == 2
+    text = section(run, "images")
+    assert "mid grey" in text and text.count("<tr>") == 1 + 4
 
 
 def test_clips_of_several_labels_are_shown_once() -> None:

@@ -1,13 +1,17 @@
 """What outputs.npz of each fold keeps for the report."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fdp_lightning.evaluation.folds import COMPARED, OUTPUTS, read_key_frames, read_outputs
+from fdp_lightning.evaluation.image_quality import image_scores
+from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.runs import read_run
 from tests.tasks.conftest import run_of
 
 
@@ -25,7 +29,7 @@ def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_w
 def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
     outputs, note = read_outputs(run)
-    assert {"dataset", "fold", *OUTPUTS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
+    assert {"dataset", "fold", "image_rms", *OUTPUTS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
     assert set(outputs["dataset"]) == {"synthetic"}
     size = outputs["true_dynamic_image"].shape[1:]
     table, _ = read_predictions(run / "predictions.csv")
@@ -35,6 +39,22 @@ def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finish
         frames, numbers, apex = kept
         assert frames.shape == (3, *size) and frames.dtype == np.uint8
         assert numbers[0] == clip.onset < numbers[1] < numbers[2] and abs(numbers[1] - apex) <= 1
+
+
+def test_folds_say_what_tells_whether_they_learned(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    metrics = json.loads((run / "metrics.json").read_text())
+    table, classes = read_predictions(run / "predictions.csv")
+    last = table[table["selection"] == "last"]
+    for training in read_trainings(run):
+        # every clip under test trains in the other folds, and the loss has no weights by default
+        assert training.class_counts == {
+            name: int(((last["target"] == name) & (last["fold"] != training.name)).sum()) for name in classes
+        }
+        assert training.uniform_loss is not None and abs(training.uniform_loss - math.log(len(classes))) < 1e-5
+        assert training.held_out_loss
+    assert metrics["learning"] == [sign.plain() for sign in read_run(run).signs]
+    assert metrics["dynamic_images"] == image_scores(run)
 
 
 def test_time_and_place_are_on_the_page(finished_workplace: Path) -> None:

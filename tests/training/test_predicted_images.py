@@ -17,9 +17,10 @@ def batch() -> dict[str, torch.Tensor]:
     return {"frames": frames, "target": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
 
 
-def predicted(batch: dict[str, torch.Tensor], **objective: str) -> dict[str, torch.Tensor]:
+def predicted(batch: dict[str, torch.Tensor], rms: float = 1.0, **objective: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     module = FDPModule(build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3))
+    module.objective.image_rms.fill_(rms)
     with torch.no_grad():
         return module.eval().predict_step(batch)
 
@@ -27,9 +28,18 @@ def predicted(batch: dict[str, torch.Tensor], **objective: str) -> dict[str, tor
 def test_it_is_the_weighted_sum_of_the_frames_between_its_own_extremes(batch: dict[str, torch.Tensor]) -> None:
     images = torch.einsum("t,bthw->bhw", arp_weights(8), batch["frames"][:, :, 0].double())
     low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
-    given = predicted(batch, image_kind="simple")["arp_of_input"]
+    given = predicted(batch, image_kind="simple", image_scale="min_max")["arp_of_input"]
     assert given.dtype == torch.float32
     torch.testing.assert_close(given.double(), (images - low) / (high - low), atol=1e-5, rtol=0)
+
+
+def test_on_the_signed_scale_it_is_measured_by_the_training_clips(batch: dict[str, torch.Tensor]) -> None:
+    images = torch.einsum("t,bthw->bhw", arp_weights(8), batch["frames"][:, :, 0].double())
+    given = predicted(batch, rms=2.0, image_kind="simple", image_scale="signed")["arp_of_input"]
+    torch.testing.assert_close(given.double(), (0.5 + images / 16).clamp(0, 1), atol=1e-5, rtol=0)
+    still = {**batch, "frames": batch["frames"][:, :1].expand(-1, 8, -1, -1, -1)}
+    still_given = predicted(still, rms=2.0, image_scale="signed")["arp_of_input"]
+    torch.testing.assert_close(still_given, torch.full_like(still_given, 0.5), atol=1e-5, rtol=0)
 
 
 def test_by_default_it_is_the_target_bit_for_bit_and_otherwise_not(batch: dict[str, torch.Tensor]) -> None:
@@ -37,6 +47,6 @@ def test_by_default_it_is_the_target_bit_for_bit_and_otherwise_not(batch: dict[s
         outputs = predicted(batch, **objective)
         return torch.equal(outputs["arp_of_input"], outputs["true_dynamic_image"])
 
-    assert is_target()
-    for other in ({"image_kind": "simple"}, {"image_kind": "onset_apex"}, {"image_scale": "signed"}):
+    assert is_target() and is_target(image_scale="signed")
+    for other in ({"image_kind": "simple"}, {"image_kind": "onset_apex", "image_scale": "signed"}):
         assert not is_target(**other), other

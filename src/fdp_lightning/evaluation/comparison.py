@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
+from fdp_lightning.evaluation.learning import has_learned
 from fdp_lightning.evaluation.paired import Difference, McNemar, clip_difference, compare_counts, mcnemar, mean_interval
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
@@ -19,6 +20,7 @@ from fdp_lightning.evaluation.trained import trained_facts
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
+    "unlearned": "Not learned ‡, not ranked: nothing says that the scores are more than knowing nothing gives",
     "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
     "floor": "Floors: what knowing nothing gets",
@@ -53,6 +55,10 @@ class Row:
     rank: int | None = None
     model: Mapping[str, str] = field(default_factory=dict)
     """Of a run `model`, `parameters` and `steps a fold`, where its metrics.json says them."""
+    signs: tuple[str, ...] = ()
+    """Of runs: the kinds of `learning.Sign` that any seed shows; its notes say them in words."""
+    learned: bool = True
+    """False where most seeds of a variant show a decisive sign; such a row has no rank."""
 
     @property
     def comparable(self) -> bool:
@@ -68,6 +74,8 @@ class Pair:
     differences: dict[str, Difference]
     mcnemar: tuple[tuple[int, int, McNemar], ...]
     """(seed of the baseline, seed of the variant, test): McNemar's test takes one run of each."""
+    meaningful: bool = True
+    """False where neither side learned: a difference of two such runs says nothing of what differs between them."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,8 @@ def in_order(rows: Iterable[Row], ranked_by: str) -> list[Row]:
 
 def _rows_of(variant: Variant, other_clips: str) -> list[Row]:
     runs = variant.runs
-    notes = tuple(dict.fromkeys(note for run in runs for note in _notes(run)))
+    learned = has_learned_mostly(runs)
+    notes = (*_learning_notes(runs), *dict.fromkeys(note for run in runs for note in _notes(run)))
     several = spread(runs) if len(runs) > 1 else {}
     alike = len({str(trained_facts(run.metrics)) for run in runs}) == 1
     rows = []
@@ -193,7 +202,8 @@ def _rows_of(variant: Variant, other_clips: str) -> list[Row]:
             continue
         each = [run.scores(selection) for run in runs]
         counts = np.stack([run.counts[selection] for run in runs], axis=1)
-        block = "oracle" if selection == "oracle" else "unranked" if other_clips else "comparable"
+        comparable = "comparable" if learned else "unlearned"
+        block = "oracle" if selection == "oracle" else "unranked" if other_clips else comparable
         rows.append(
             Row(
                 name=variant.name,
@@ -207,9 +217,24 @@ def _rows_of(variant: Variant, other_clips: str) -> list[Row]:
                 notes=(*([other_clips] if other_clips else []), *notes),
                 source="this program",
                 model=trained_facts(runs[0].metrics) if alike else {},
+                signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
+                learned=learned,
             )
         )
     return rows
+
+
+def has_learned_mostly(runs: Sequence[Run]) -> bool:
+    """Return True if at least half of the seeds of a variant show no decisive sign."""
+    return 2 * sum(has_learned(run.signs) for run in runs) >= len(runs)
+
+
+def _learning_notes(runs: Sequence[Run]) -> list[str]:
+    return [
+        f"{'not learned? ' if sign.decisive else ''}{f'seed {run.seed}: ' if len(runs) > 1 else ''}{sign.detail}"
+        for run in runs
+        for sign in run.signs
+    ]
 
 
 def _notes(run: Run) -> list[str]:
@@ -247,6 +272,7 @@ def _pair(base: Variant, variant: Variant) -> Pair:
             (one.seed, other.seed, mcnemar(one.parts["last"], other.parts["last"]))
             for one, other in _seed_pairs(base, variant)
         ),
+        meaningful=has_learned_mostly(base.runs) or has_learned_mostly(variant.runs),
     )
 
 

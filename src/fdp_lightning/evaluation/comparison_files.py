@@ -13,8 +13,8 @@ from fdp_lightning.files import write_atomic
 
 COLUMNS = [
     *("protocol", "split", "classes", "n_clips", "n_subjects", "system", "kind", "block", "selection", "metric"),
-    *("value", "ci_low", "ci_high", "seeds", "sd", "comparable", "rank", "baseline"),
-    *("difference", "difference_low", "difference_high", "p"),
+    *("value", "ci_low", "ci_high", "seeds", "sd", "comparable", "learned", "signs", "rank", "baseline"),
+    *("difference", "difference_low", "difference_high", "p", "difference_meaningful"),
     *("mcnemar_only_baseline", "mcnemar_only_this", "mcnemar_p", "source", "notes"),
     *("model", "parameters", "steps"),
 ]
@@ -50,6 +50,8 @@ def _about(table: Table, row: Row) -> dict[str, Any]:
         "block": row.block,
         "selection": row.selection,
         "comparable": str(row.comparable).lower(),
+        "learned": str(row.learned).lower() if row.kind == "run" else "",
+        "signs": " ".join(row.signs),
         "rank": "" if row.rank is None else row.rank,
         "seeds": " ".join(map(str, row.seeds)),
         "source": row.source,
@@ -90,6 +92,7 @@ def _tests(table: Table, pair: Pair | None, metric: str) -> dict[str, Any]:
         "difference_low": low,
         "difference_high": high,
         "p": "" if found.p is None else found.p,
+        "difference_meaningful": str(pair.meaningful).lower(),
     }
     if metric == "accuracy":
         each = [test for _, _, test in pair.mcnemar]
@@ -103,7 +106,8 @@ _LATEX = {
     "\\": r"\textbackslash{}", "_": r"\_\allowbreak{}", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "/": r"/\allowbreak{}", "-": "-\\allowbreak{}", "–": "--", "−": "$-$",
-    "±": r"$\pm$", "†": r"\textdagger{}", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "²": r"$^2$", "³": r"$^3$",
+    "±": r"$\pm$", "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
+    "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "²": r"$^2$", "³": r"$^3$",
 }  # fmt: skip
 
 
@@ -167,7 +171,7 @@ def _latex_row(table: Table, row: Row, notes: list[str]) -> list[str]:
             notes.append(note)
         places.append(notes.index(note) + 1)
     mark = r"\textsuperscript{" + ",".join(map(str, places)) + "}" if places else ""
-    dagger = r"\textdagger{}" if row.block == "oracle" else ""
+    dagger = escape(text.mark(row).replace(" ", ""))
     values = {score: escape(text.number(row, score)) for score in table.scores}
     name = _breakable(row.name)
     if row.rank == 1:  # its other scores need not be the highest
@@ -193,6 +197,7 @@ def _paired_table(table: Table) -> str:
         for small in (text.difference_bounds, lambda value: text.p_value(value.p)):
             lines.append(_row(["", *(rf"{{\scriptsize {escape(small(value))}}}" for value in values)]))
         tests = "; ".join(text.mcnemar_label(*test) for test in pair.mcnemar)
+        tests += f"; {text.meaning(False)}" if not pair.meaningful else ""
         lines.append(
             _row([rf"\multicolumn{{{len(names) + 1}}}{{@{{}}r@{{}}}}{{\scriptsize McNemar, {escape(tests)}}}"])
         )

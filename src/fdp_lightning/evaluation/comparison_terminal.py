@@ -45,7 +45,8 @@ def scores_grid(table: Table) -> Grid:
             style = "bold" if row.rank == 1 else "dim" if block in ("oracle", "floor") else ""
             marks = "".join(f" [{numbers[note]}]" for note in row.notes)
             place = f"{row.rank}. " if row.rank else ""
-            label = Text(place + _in_lines(row.name), style).append(marks, "not bold")
+            unlearned = "" if row.learned else " ‡"
+            label = Text(place + _in_lines(row.name), style).append(unlearned, "yellow").append(marks, "not bold")
             for about in filter(None, (text.model_label(row), _selection(row), text.seeds_label(row))):
                 label.append(f"\n  {about}", "dim not bold")
             cells = [
@@ -75,6 +76,8 @@ def paired_grid(table: Table) -> Grid:
             cells.append(Text(text.difference(value)).append(f"\n{low}\n{high}\n{text.p_value(value.p)}", "dim"))
         tests = "\n  ".join(text.mcnemar_label(*test) for test in pair.mcnemar)
         label = Text(_in_lines(pair.name)).append(f"\n  McNemar (clips)\n  {tests}", "dim")
+        if not pair.meaningful:
+            label.append(f"\n  {text.meaning(False)}", "yellow")
         grid.add_row(label, *cells, end_section=True)
     return grid
 
@@ -106,5 +109,7 @@ def _numbers_of_notes(table: Table) -> dict[str, int]:
 def _print_notes(screen: Console, table: Table) -> None:
     for note, place in _numbers_of_notes(table).items():
         screen.print(f" [{place}] {note}", markup=False, highlight=False, style="dim", soft_wrap=True)
+    if not all(row.learned for row in table.rows):
+        screen.print(f" {text.UNLEARNED}", highlight=False, style="yellow")
     if table.synthetic:
         screen.print(f" {text.SYNTHETIC}", highlight=False)

@@ -19,7 +19,12 @@ _PUBLISHED = (
     "Published numbers are as published, not measured here. The first rank is the highest score and no more: whether "
     "a difference between runs of ours is more than chance, the paired tests say."
 )
-LEGEND = (SCORES, _SELECTIONS, _PUBLISHED)
+UNLEARNED = (
+    "‡ Not learned: at least half of the folds answer one class each, or the interval does not lie above every "
+    "baseline. Such a run is shown and not ranked."
+)
+MEANINGLESS = "Neither of the two learned: this difference means nothing."
+LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 
 PAIRED_LEGEND = (
     f"Difference: this run − baseline, selection last, the same clips. Interval and p: {RESAMPLES:,} resamples of "
@@ -55,6 +60,16 @@ def seeds_label(row: Row) -> str:
 def model_label(row: Row) -> str:
     """`fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
     return trained_line(row.model)
+
+
+def mark(row: Row) -> str:
+    """` ‡` behind the name of a run that did not learn, ` †` behind oracle numbers."""
+    return ("" if row.learned else " ‡") + (" †" if row.block == "oracle" else "")
+
+
+def meaning(meaningful: bool) -> str:
+    """Nothing, or that a difference means nothing, in as few letters as a column has."""
+    return "" if meaningful else "no meaning ‡"
 
 
 def number(row: Row, score: str) -> str:

@@ -21,8 +21,8 @@ OUTPUTS = (
     "true_dynamic_image",
     "dynamic_image",
 )
-# Folds of before these were kept lack them. `mean_training_image` is one per fold, shape (F, h, w), and `fold` says
-# which is a clip's.
+# Folds of before these were kept lack them. `mean_training_image` is one per fold, shape (F, h, w), as is `image_rms`,
+# shape (F,), and `fold` says which is a clip's.
 COMPARED = ("arp_of_input", "mean_training_image")
 # What a file that is cut off, of another kind, pickled, or without an array raises.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
@@ -41,7 +41,7 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         sentence on what they are of, or on why there are none.
     """
     folds, bad = [], []
-    paths = _finished(run, "curves.csv")
+    paths = finished_files(run, "curves.csv")
     for path in paths:
         try:
             folds.append(pd.read_csv(path).select_dtypes("number").set_index("epoch"))
@@ -74,13 +74,14 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
     """Join folds/*/outputs.npz, clips sorted by (fold, dataset, subject, clip, onset).
 
     Returns:
-        The arrays of `OUTPUTS` and `dataset` ('' where the file does not say it), n clips long, with those of
-        `COMPARED` and `fold` if every fold has them; and a sentence on what they are of, or on why there are
-        none. Files that could not be read are named.
+        The arrays of `OUTPUTS` and `dataset` ('' where the file does not say it), n clips long, and `fold`, with those
+        of `COMPARED` if every fold has them, and `image_rms` (NaN where a fold's dynamic images are scaled clip by
+        clip, or nothing is said of it); and a sentence on what they are of, or on why there are none. Files that
+        could not be read are named.
     """
     parts: list[dict[str, np.ndarray]] = []
     bad: list[str] = []
-    paths = _finished(run, "outputs.npz")
+    paths = finished_files(run, "outputs.npz")
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -93,8 +94,8 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
         return {}, "The folds' outputs.npz differ in number of frames or in image size."
     if not parts:
         return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
-    folds = len(_finished(run, "predictions.csv"))
-    names = ["dataset", *OUTPUTS]
+    folds = len(finished_files(run, "predictions.csv"))
+    names = ["dataset", *OUTPUTS, "image_rms"]
     if all(name in part for part in parts for name in COMPARED):
         names += COMPARED
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -111,6 +112,7 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     part = {name: values[order] for name, values in part.items()}
     if "mean_training_image" in arrays:
         part["mean_training_image"] = arrays["mean_training_image"][None]
+    part["image_rms"] = np.array([arrays.get("image_rms", np.nan)], dtype=np.float64)
     return part
 
 
@@ -138,7 +140,8 @@ def read_key_frames(
         return None
 
 
-def _finished(run: Path, name: str) -> list[Path]:
+def finished_files(run: Path, name: str) -> list[Path]:
+    """The files of this name in the folders of finished folds, sorted."""
     return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
 
 

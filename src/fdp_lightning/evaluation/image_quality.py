@@ -1,9 +1,13 @@
-"""How near the constructed dynamic images come to the true ones, beside two baselines that need no model.
+"""How near the constructed dynamic images come to the true ones, beside baselines that need no model.
 
 A number of decibels says little alone: dynamic images of faces resemble one another, and a mean of them is near every
-one. So the constructed image stands beside
-    the mean training image, the same for all held-out clips of a fold, which has seen nothing of the clip, and
-    the exact approximate rank pooling (ARP) of the clip's own frames, which has learnt nothing at all.
+one. On the signed scale, where most of a face does not move, an even grey is near every one, too. So the constructed
+image stands beside
+    the mean training image, the same for all held-out clips of a fold, which has seen nothing of the clip,
+    on the signed scale the even mid grey, which says that nothing moved, and
+    the exact approximate rank pooling (ARP) of the clip's own frames, which has learnt nothing at all. It is the upper
+    end of the scale where it is itself the target (image_kind=exact), and the report then says so.
+Correlation asks for the pattern alone, whatever its strength: an image that says nothing of the clip has 0.
 
 References:
     [1] Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment: from error visibility to structural similarity",
@@ -11,19 +15,28 @@ References:
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval
+from fdp_lightning.evaluation.folds import COMPARED, read_outputs
 
 ROWS = {
     "dynamic_image": "constructed by the model",
     "mean_training_image": "mean training image",
+    "nothing_moved": "mid grey: nothing moved",
     "arp_of_input": "ARP of the input frames",
 }
+"""`nothing_moved` is there on the signed scale alone: where each image has its own, no grey stands for it."""
+
+QUALITIES = ("psnr", "ssim", "correlation")
+MID_GREY = 0.5
 # A mean squared error that float32 rounding can leave: such images are the same, their PSNR is infinite.
 SAME = 1e-12
+# Grey values that differ by less are float32 rounding of one value.
+FLAT = 1e-6
 
 
 def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -68,6 +81,28 @@ def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
     )
 
 
+def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Pearson correlation of the pixels of each image with those of the true one; 0 where one of the two is flat.
+
+    Args:
+        true: shape (n, h, w).
+        images: of the same shape.
+
+    Returns:
+        Shape (n,), from -1 to 1.
+    """
+    one, other = (part.reshape(len(part), -1).astype(np.float64) for part in (true, images))
+    flat = (np.ptp(one, axis=1) < FLAT) | (np.ptp(other, axis=1) < FLAT)
+    one, other = (part - part.mean(axis=1, keepdims=True) for part in (one, other))
+    norms = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    return np.divide((one * other).sum(axis=1), norms, out=np.zeros(len(one)), where=~flat).clip(-1, 1)
+
+
+def is_signed(outputs: Mapping[str, np.ndarray]) -> bool:
+    """Return True if the images of all folds are on the signed scale, where mid grey is no motion."""
+    return bool(np.isfinite(outputs.get("image_rms", np.array([np.nan]))).all())
+
+
 def qualities(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Compare every held-out clip's images with its true dynamic image.
 
@@ -75,13 +110,21 @@ def qualities(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarr
         outputs: of `folds.read_outputs`, with its arrays `folds.COMPARED`.
 
     Returns:
-        For each of `ROWS` its `psnr` and `ssim`, shape (n,).
+        For each of `ROWS` its `QUALITIES`, each of shape (n,).
     """
     true = outputs["true_dynamic_image"]
-    images = {name: outputs[name] for name in ROWS} | {
-        "mean_training_image": outputs["mean_training_image"][outputs["fold"]]
+    images = {
+        "dynamic_image": outputs["dynamic_image"],
+        "mean_training_image": outputs["mean_training_image"][outputs["fold"]],
+        "nothing_moved": np.full_like(true, MID_GREY),
+        "arp_of_input": outputs["arp_of_input"],
     }
-    return {name: {"psnr": psnr(true, image), "ssim": ssim(true, image)} for name, image in images.items()}
+    if not is_signed(outputs):
+        images.pop("nothing_moved")
+    return {
+        name: {"psnr": psnr(true, image), "ssim": ssim(true, image), "correlation": correlation(true, image)}
+        for name, image in images.items()
+    }
 
 
 def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
@@ -92,33 +135,57 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
         values: of `qualities`.
 
     Returns:
-        `rows`: for each of `ROWS` its name, `psnr` (the mean over the clips where it is finite, or infinite if there
-        is none) and `ssim`, each with `…_ci95` (a pair or None), and `same`, the number of clips whose image is the
-        true one. `n`: clips. `nearer`: clips whose constructed image has a higher PSNR than the mean training image.
-        `is_target`: whether the ARP of the input is the true image of every clip.
+        `rows`: for each of `ROWS` its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite
+        if there is none), `ssim` and `correlation`, each with `…_ci95` (a pair or None), and `same`, the number of
+        clips whose image is the true one. `n`: clips. `nearer`: clips whose constructed image has a higher PSNR than
+        the mean training image. `is_target`: whether the ARP of the input is the true image of every clip. `signed`:
+        see `is_signed`.
     """
     _, subjects = np.unique(np.stack([outputs["dataset"], outputs["subject"]]), axis=1, return_inverse=True)
     rows = []
-    for key, name in ROWS.items():
-        decibel, similarity = values[key]["psnr"], values[key]["ssim"]
+    for key, each in values.items():
+        decibel = each["psnr"]
         finite = np.isfinite(decibel)
-        rows.append(
-            {
-                "name": name,
-                "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
-                "psnr_ci95": mean_interval(decibel[finite], subjects[finite]),
-                "ssim": float(similarity.mean()),
-                "ssim_ci95": mean_interval(similarity, subjects),
-                "same": int((~finite).sum()),
-            }
-        )
+        row = {
+            "key": key,
+            "name": ROWS[key],
+            "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
+            "psnr_ci95": mean_interval(decibel[finite], subjects[finite]),
+            "same": int((~finite).sum()),
+        }
+        for score in ("ssim", "correlation"):
+            row |= {score: float(each[score].mean()), f"{score}_ci95": mean_interval(each[score], subjects)}
+        rows.append(row)
     n = len(subjects)
     return {
         "rows": rows,
         "n": n,
         "nearer": int((values["dynamic_image"]["psnr"] > values["mean_training_image"]["psnr"]).sum()),
         "is_target": rows[-1]["same"] == n,
+        "signed": is_signed(outputs),
     }
+
+
+def image_scores(run: Path) -> dict[str, Any] | None:
+    """The means of `quality_table` as metrics.json has them; None where the folds of a run lack what it needs.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        `scale`, 'signed' or 'min_max'; `n_clips`; and `images`, for each of `ROWS` its `QUALITIES` with their 95 %
+        intervals. A PSNR that is infinite, that of the true image itself, is None.
+    """
+    outputs, _ = read_outputs(run)
+    if not all(name in outputs for name in COMPARED):
+        return None
+    table = quality_table(outputs, qualities(outputs))
+    images = {
+        row["key"]: {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
+        | {"ci95": {score: row[f"{score}_ci95"] for score in QUALITIES}}
+        for row in table["rows"]
+    }
+    return {"scale": "signed" if table["signed"] else "min_max", "n_clips": table["n"], "images": images}
 
 
 def mean_interval(

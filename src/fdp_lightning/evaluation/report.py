@@ -19,6 +19,7 @@ from fdp_lightning.evaluation.folds import (
     rows_of,
     standardised,
 )
+from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
 from fdp_lightning.evaluation.predictions import SELECTIONS
@@ -101,6 +102,9 @@ def build_report(
         place="/".join(run.absolute().parts[-3:]),
         synthetic=synthetic,
         metrics=summary,
+        signs=finished.signs,
+        learned=has_learned(finished.signs),
+        what_to_try=WHAT_TO_TRY,
         multi_label=multi_label,
         score_names=score_names,
         floor_names=floor_names,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.folds import COMPARED, read_key_frames, rows_of
-from fdp_lightning.evaluation.image_quality import qualities, quality_table
+from fdp_lightning.evaluation.image_quality import MID_GREY, is_signed, qualities, quality_table
 from fdp_lightning.evaluation.mistakes import Mistake, mistakes_of
 from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.evaluation.predictions import KEY, PROBABILITY
@@ -35,8 +35,8 @@ def dynamic_images(
         multi_label: whether targets are sets of labels.
 
     Returns:
-        `quality`: of `image_quality.quality_table`, or None where the folds lack what it needs; `faces`: the gallery,
-        empty unless asked for.
+        `quality`: of `image_quality.quality_table`, or None where the folds lack what it needs; `signed`: whether all
+        pictures share a scale of which mid grey is no motion; `faces`: the gallery, empty unless asked for.
     """
     compared = bool(outputs) and all(name in outputs for name in COMPARED)
     values = qualities(outputs) if compared else {}
@@ -45,6 +45,7 @@ def dynamic_images(
         values.pop("arp_of_input")  # its pictures would be the true ones again
     return {
         "quality": quality,
+        "signed": is_signed(outputs),
         "faces": _gallery(outputs, classes, values, multi_label) if outputs and show_faces else [],
     }
 
@@ -84,6 +85,8 @@ def _images(
         pictures["mean_training_image"] = outputs["mean_training_image"][outputs["fold"][row]]
     if "arp_of_input" in values:
         pictures["arp_of_input"] = outputs["arp_of_input"][row]
+    if is_signed(outputs):
+        pictures = {key: _on_common_scale(picture, outputs, row) for key, picture in pictures.items()}
     return [
         {
             "name": NAMES[key],
@@ -92,6 +95,12 @@ def _images(
         }
         for key, picture in pictures.items()
     ]
+
+
+def _on_common_scale(image: np.ndarray, outputs: Mapping[str, np.ndarray], row: int) -> np.ndarray:
+    """A signed image, of whose own fold's root mean square ±4 span 0..1, by the mean of it over the folds instead."""
+    own, common = outputs["image_rms"][outputs["fold"][row]], outputs["image_rms"].mean()
+    return MID_GREY + (image - MID_GREY) * np.float32(own / common)
 
 
 def mistakes_shown(

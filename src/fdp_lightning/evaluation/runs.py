@@ -14,9 +14,10 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.bootstrap import subject_confusions
 from fdp_lightning.evaluation.counts import Scores, score_functions
+from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import support, unit_support
 from fdp_lightning.evaluation.multi_label import is_multi_label
-from fdp_lightning.evaluation.paired import clip_difference
+from fdp_lightning.evaluation.paired import clip_difference, mean_interval
 from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
 from fdp_lightning.evaluation.summary import floors, unit_floors
 from fdp_lightning.files import is_partial
@@ -81,6 +82,13 @@ class Run:
         if self.multi_label:
             return unit_floors(unit_support(table), len(self.parts["last"]), self.classes)
         return floors(support(table), self.classes)
+
+    @cached_property
+    def signs(self) -> list[Sign]:
+        """The signs that it did not learn, found anew in its files: metrics.json may be older than these rules."""
+        intervals = mean_interval(self.counts["last"][:, None], self.functions)
+        scores = self.scores("last") | {"ci95": intervals}
+        return learning_signs(self.parts["last"], self.classes, scores, self.floors, read_trainings(self.folder))
 
 
 def read_run(folder: Path) -> Run:

@@ -1,6 +1,6 @@
 """The pooled scores as one table for the terminal."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from rich.box import HORIZONTALS
 from rich.table import Table
 from rich.text import Text
 
+from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.trained import trained_label
@@ -57,6 +58,36 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         _add_units(table, metrics)
     table.caption = Text("\n".join(_lacking(metrics))) if _lacking(metrics) else None
     return table
+
+
+def learning_note(signs: Sequence[Sign]) -> Text:
+    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold.
+
+    Args:
+        signs: of `learning_signs`, one or more.
+    """
+    learned = has_learned(signs)
+    note = Text("To be read with these scores:" if learned else "Not learned?", "yellow" if learned else "bold yellow")
+    for sign in signs:
+        note.append(f"\n  {sign.detail}", "bold yellow" if sign.decisive else "not bold yellow")
+    return note if learned else note.append(f"\n  {WHAT_TO_TRY}", "not bold yellow")
+
+
+def images_note(images: Mapping[str, Any]) -> Text:
+    """Write one line on the constructed dynamic images, beside those that need no model.
+
+    Args:
+        images: `dynamic_images` of metrics.json.
+    """
+    scores = images["images"]
+    made = scores["dynamic_image"]
+    names = {"mean_training_image": "mean training image", "arp_of_input": "ARP of the input"}
+    others = [f"{name} {scores[key]['correlation']:.2f}" for key, name in names.items()]
+    decibel = "∞" if made["psnr"] is None else f"{made['psnr']:.1f}"
+    return Text(
+        f"dynamic images: correlation with the true ones {made['correlation']:.2f} ({', '.join(others)}), "
+        f"PSNR {decibel} dB, SSIM {made['ssim']:.2f}"
+    )
 
 
 def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:

@@ -18,6 +18,8 @@ class VariantRow:
     """inner and oracle, where there are some."""
     differences: Mapping[str, Difference] | None = None
     """Score → this variant − the baseline; None for the baseline itself, and where there is nothing to compare."""
+    meaningful: bool = True
+    """False where neither this variant nor the baseline learned: then the differences mean nothing."""
     missing: tuple[str, ...] = ()
     """Jobs of the variant that have no pooled scores, each with the reason."""
 
@@ -64,13 +66,15 @@ def variant_tables(variants: Sequence[Variant], missing: Mapping[str, Sequence[s
     places = [_rows_by_name(table) for table in tables]
     result = []
     for number, (table, found) in enumerate(zip(tables, places, strict=True)):
-        pairs = {pair.name: pair.differences for pair in table.pairs} if table.baseline == names[0] else {}
+        pairs = {pair.name: pair for pair in table.pairs} if table.baseline == names[0] else {}
         rows = []
         for name in names:
             own = [row_name for row_name in found if row_name == name or row_name.startswith(f"{name}/seed-")]
             for row_name in own:
                 last, others = found[row_name]
-                rows.append(VariantRow(row_name, last, others, pairs.get(row_name), tuple(missing[name])))
+                pair = pairs.get(row_name)
+                differences, meaningful = (pair.differences, pair.meaningful) if pair else (None, True)
+                rows.append(VariantRow(row_name, last, others, differences, meaningful, tuple(missing[name])))
             if not own and number == 0 and not any(variant.name == name for variant in variants):
                 rows.append(VariantRow(name, missing=tuple(missing[name])))
         result.append(VariantTable(table, names[0], tuple(rows)))

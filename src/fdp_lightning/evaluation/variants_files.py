@@ -15,7 +15,8 @@ from fdp_lightning.files import write_atomic
 
 LEGEND = (
     f"{text.SCORES} Difference: variant − baseline, the same clips, selection last, with its 95 % interval and p over "
-    "subjects, not corrected for the number of variants. oracle: the epoch best on the test subject; not comparable."
+    "subjects, not corrected for the number of variants. oracle: the epoch best on the test subject; not comparable. "
+    f"{text.UNLEARNED} A difference between two such variants means nothing."
 )
 
 
@@ -57,6 +58,9 @@ def _csv_rows(table: VariantTable) -> Iterator[dict[str, Any]]:
             "missing": "; ".join(row.missing),
             "notes": "; ".join(row.last.notes) if row.last else "",
             **(csv_of_model(row.last) if row.last else {}),
+            "learned": str(row.last.learned).lower() if row.last else "",
+            "signs": " ".join(row.last.signs) if row.last else "",
+            "difference_meaningful": str(row.meaningful).lower() if row.differences else "",
         }
         for score in table.scores if row.last else ():
             low, high = row.last.intervals.get(score) or ("", "")  # type: ignore[union-attr]
@@ -86,6 +90,11 @@ def markdown(tables: Sequence[VariantTable]) -> str:
             lines.append(_line([f"*{floor.name}*", *cells, *[""] * len(table.selections)]))
         parts.append("\n".join(lines) + "\n")
         parts += _trained(table)
+        unlearned = any(row.last and not row.last.learned for row in table.rows)
+        parts += [f"{text.UNLEARNED} A difference between two such variants means nothing.\n"] if unlearned else []
+        parts += [
+            f"Read with {row.name}: {'; '.join(row.last.notes)}\n" for row in table.rows if row.last and row.last.notes
+        ]
         parts += [f"{text.SYNTHETIC}\n"] if table.table.synthetic else []
         parts += [f"Missing: {row.name}: {'; '.join(row.missing)}\n" for row in table.rows if row.missing]
     return "\n".join(parts)
@@ -106,11 +115,16 @@ def _cells(table: VariantTable, row: VariantRow) -> list[str]:
     found = (row.differences or {}).get(first)
     cells = [f"{text.number(row.last, first)} ({text.bounds(row.last, first)})", text.deviation(row.last, first)]
     cells += (
-        [f"{text.difference(found)} ({text.difference_bounds(found)})", text.p_value(found.p)] if found else ["", ""]
+        [
+            f"{text.difference(found)} ({text.difference_bounds(found)})",
+            text.meaning(row.meaningful) or text.p_value(found.p),
+        ]
+        if found
+        else ["", ""]
     )
     cells += [text.number(row.last, name) for name in more]
     cells += [text.number(row.others[name], first) if name in row.others else "" for name in table.selections]
-    return [row.name, *cells]
+    return [row.name + text.mark(row.last), *cells]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ def print_variants(tables: Sequence[VariantTable], console: Console | None = Non
         notes = dict.fromkeys(note for row in table.rows if row.last for note in row.last.notes)
         for note in notes:
             screen.print(f" {note}", markup=False, highlight=False, style="dim", soft_wrap=True)
+        if any(row.last and not row.last.learned for row in table.rows):
+            screen.print(f" {text.UNLEARNED}", highlight=False, style="yellow")
         if table.table.synthetic:
             screen.print(f" {text.SYNTHETIC}", highlight=False)
         for row in table.rows:
@@ -66,15 +68,17 @@ def _cells(table: VariantTable, row: VariantRow) -> list[Text]:
     if row.last is None:
         return [Text(row.name), Text("missing", "bold")]
     about = filter(None, (text.model_label(row.last), text.seeds_label(row.last)))
-    name = Text(row.name, "bold" if row.name == table.baseline else "").append(
-        "".join(f"\n  {line}" for line in about), "dim not bold"
-    )
+    name = Text(row.name, "bold" if row.name == table.baseline else "").append(text.mark(row.last), "yellow")
+    name.append("".join(f"\n  {line}" for line in about), "dim not bold")
     score = Text(f"{text.number(row.last, first)} {text.deviation(row.last, first)}".strip())
     score.append(f"\n{text.bounds(row.last, first)}", "dim")
     difference = Text("baseline" if row.name == table.baseline else "–", "dim")
     if found := (row.differences or {}).get(first):
         low, high = (f"{bound:+.3f}".replace("-", "−") for bound in found.ci95) if found.ci95 else ("none", "")
-        difference = Text(text.difference(found)).append(f"\n{low} {high}\n{text.p_value(found.p)}", "dim")
+        difference = Text(text.difference(found)).append(f"\n{low} {high}\n", "dim")
+        difference.append(
+            text.meaning(row.meaningful) or text.p_value(found.p), "dim" if row.meaningful else "not dim yellow"
+        )
     others = [Text(text.number(row.last, name)) for name in more]
     chosen = [
         Text(text.number(row.others[name], first) if name in row.others else "", "dim") for name in table.selections

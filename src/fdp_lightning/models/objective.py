@@ -129,8 +129,11 @@ class Objective(nn.Module):
 
     def true_dynamic_image(self, clips: Clips) -> Float[Tensor, "b 1 h w"]:
         """The DIC target of the frames the model sees, in [0, 1]; of coloured frames, their mean over colours."""
-        image = self._dynamic_image(clips)
-        return min_max(image) if self.image_scale == "min_max" else signed(image, self.image_rms)
+        return self.scaled(self._dynamic_image(clips))
+
+    def scaled(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Dynamic images on the scale of the target, in [0, 1]."""
+        return min_max(images) if self.image_scale == "min_max" else signed(images, self.image_rms)
 
     def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
         """What the scorer of an order is to find, see rank/targets.py."""
@@ -143,8 +146,7 @@ class Objective(nn.Module):
 
     def forward(self, output: FDPOutput, clips: Clips) -> Losses:
         """All parts for one batch."""
-        weights = self.class_weights if self.weighted else None
-        emotion = self.labels.loss(output.logits, clips.target, weights, self.label_smoothing, self.focal)
+        emotion = self.emotion_loss(output.logits, clips.target)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
         for order, scores in output.scores.items():
@@ -152,6 +154,11 @@ class Objective(nn.Module):
         parts = (emotion, image, rank)
         total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
         return Losses(total, emotion, image, rank)
+
+    def emotion_loss(self, logits: Float[Tensor, "b k"], target: Tensor) -> Float[Tensor, ""]:
+        """The unweighted emotion part, with the weights of the classes."""
+        weights = self.class_weights if self.weighted else None
+        return self.labels.loss(logits, target, weights, self.label_smoothing, self.focal)
 
     def _dynamic_image(self, clips: Clips) -> Tensor:
         apex = None

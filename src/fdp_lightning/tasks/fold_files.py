@@ -30,6 +30,7 @@ def write_outputs(
     outputs: Mapping[str, np.ndarray],
     recorder: "Recorder",
     mean_training_image: np.ndarray,
+    image_rms: float,
 ) -> None:
     """Write what the held-out clips gave, and apart from it what those of the subjects set aside gave.
 
@@ -40,6 +41,8 @@ def write_outputs(
         outputs: of `FDPModule.predict_step`, one row per held-out clip, in the order of the clip table.
         recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
         mean_training_image: the mean of the true dynamic images of the training clips, shape (h, w).
+        image_rms: root mean square of these, of which ±4 span 0..1 on the signed scale; NaN where each image is scaled
+            by its own extremes.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -63,6 +66,7 @@ def write_outputs(
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_set.frame_numbers,
         "mean_training_image": mean_training_image,
+        "image_rms": np.float64(image_rms),
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
     }

@@ -16,12 +16,14 @@ from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.image_quality import image_scores
+from fdp_lightning.evaluation.learning import learning_signs, read_trainings
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
-from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.evaluation.terminal import images_note, learning_note, terminal_table
 from fdp_lightning.evaluation.trained import trained
 from fdp_lightning.files import is_partial, write_atomic
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of_run
@@ -157,10 +159,19 @@ def pool_frames(
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = {**model, **summarise(pooled, classes, config.protocol.name, **lacking)}
+    last = pooled[pooled["selection"] == "last"]
+    signs = learning_signs(last, classes, metrics["selections"]["last"], metrics["floors"], read_trainings(run))
+    if images := image_scores(run):
+        metrics["dynamic_images"] = images
+    metrics["learning"] = [sign.plain() for sign in signs]
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config))
     Console().print(terminal_table(metrics, first))
+    if images:
+        Console().print(images_note(images))
+    if signs:
+        Console().print(learning_note(signs))
     if seeds:
         Console().print(seeds_table(seeds))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")

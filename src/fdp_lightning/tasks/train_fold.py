@@ -1,6 +1,7 @@
 """What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -81,11 +82,11 @@ def train_fold(
             close_loggers(parts.trainer.loggers, success=False)
             raise
         seconds = time.monotonic() - start
-        predict_and_write(plan, folder, parts)
+        learnt = predict_and_write(plan, folder, parts)
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
     facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
     facts |= {"steps": parts.trainer.global_step, "parameters": parts.module.provenance["parameters"]}
-    return {**facts, "step": parts.step}
+    return {**facts, "step": parts.step, **learnt}
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,13 @@ def parts_of(
     return FoldParts(seed, data, module, statistics, recorder, trainer, step)
 
 
-def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> None:
+def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
     """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold.
 
     Where nobody is held out that is the checkpoint and the curves.
+
+    Returns:
+        Facts for fold.json by which `evaluation.learning` judges the training; none where nobody is held out.
     """
     trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
     # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
@@ -156,16 +160,25 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         if folder is not None:
             write_curves(folder, recorder)
             close_loggers(trainer.loggers)
-        return
+        return {}
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
     if folder is not None:
         outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
         recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
         training_clips = clips_of(data.train_set.all_clips())
-        mean_image = module.objective.cpu().true_dynamic_image(training_clips).mean(dim=0)[0]
-        write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
+        objective = module.objective.cpu()
+        mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0]
+        rms = float(objective.image_rms) if objective.image_scale == "signed" else math.nan
+        write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy(), rms)
         close_loggers(trainer.loggers)
+    classes = list(plan.config["protocol"]["classes"])
+    target = data.test_set.all_clips()["target"]
+    same_for_all = torch.zeros(len(target), len(classes))
+    return {
+        "class_counts": dict(zip(classes, data.class_counts, strict=True)),
+        "uniform_loss": float(module.objective.cpu().emotion_loss(same_for_all, target)),
+    }
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:

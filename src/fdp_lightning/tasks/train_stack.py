@@ -184,7 +184,7 @@ class _Training:
         loop: Any = trainer.fit_loop
         loop.epoch_progress.current.processed = loop.epoch_progress.current.completed = self._done
         loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = self._step
-        predict_and_write(fold.plan, fold.folder, fold.parts)
+        fold.facts.update(predict_and_write(fold.plan, fold.folder, fold.parts))
         fold.made.close()
 
     def _save(self, index: int, fold: _Fold) -> None:

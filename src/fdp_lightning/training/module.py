@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fdp_lightning.models.dynamic_image import dynamic_image, min_max
+from fdp_lightning.models.dynamic_image import dynamic_image
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.objective import Clips, Losses, Objective
 from fdp_lightning.models.rank.losses import pairwise_steps, ranked_pairs
@@ -114,13 +114,14 @@ class FDPModule(L.LightningModule):
         images (b, h, w).
 
         Without a scorer the rank scores are NaN. `arp_of_input` is the exact dynamic image of the frames themselves,
-        (b, h, w), scaled by its own extremes: what needs no model, to stand beside the constructed one.
+        (b, h, w), on the scale of the target: what needs no model, to stand beside the constructed one.
         """
         clips = clips_of(batch)
         output = self._output(clips)
         scores = output.rank_scores
         if scores is None:
             scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan)
+        arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
         return {
             "index": batch["index"],
             "probabilities": self.probabilities(output.logits),
@@ -128,9 +129,7 @@ class FDPModule(L.LightningModule):
             "rank_scores": scores.float(),
             "dynamic_image": output.dynamic_image[:, 0].float(),
             "true_dynamic_image": self.objective.true_dynamic_image(clips)[:, 0].float(),
-            "arp_of_input": min_max(dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask))[
-                :, 0
-            ].float(),
+            "arp_of_input": self.objective.scaled(arp)[:, 0].float(),
         }
 
     def configure_optimizers(self) -> Any:

@@ -69,7 +69,7 @@ def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
         **intervals,
         "f1": of_class,
         "floors": metrics["floors"],
-        "caveats": [*_caveats(metrics), *metrics["caveats"]],
+        "caveats": [*(f"{sign.detail}." for sign in run.signs), *_caveats(metrics), *metrics["caveats"]],
         "run": name,
     }
 

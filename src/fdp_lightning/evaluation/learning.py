@@ -1,0 +1,215 @@
+"""Did it learn? Signs, in the files of a finished run, that its scores are no more than knowing nothing gives.
+
+A training that died leaves a table of predictions like any other. Each sign below is a rule over that table, the folds'
+curves.csv and their fold.json; of a run none of whose rules holds nothing is said. All are of the selection `last`.
+
+    one_class             folds answer (nearly) always the same, whatever the clip
+    at_baseline           the interval of the score that ranks does not lie above every baseline
+    accuracy_at_baseline  nor does that of the accuracy: said, but a network that weighs rare classes up may have it so
+    flat_loss             the held-out emotion loss never fell below that of answering every class alike
+    missing_class         a fold trained without any clip of a class that it tests
+
+The first two are *decisive*: a run that has one of them is shown in tables and not ranked. The exact rules stand in the
+README of this room.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
+from fdp_lightning.evaluation.folds import finished_files
+from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+
+DECISIVE = ("one_class", "at_baseline")
+"""Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
+
+ONE_ANSWER = 0.95
+"""From this share of one answer on, a fold gives one answer."""
+ROOM = 0.75
+"""A fold is judged by its answers where no more than this share of its clips has one target."""
+LEAST_CLIPS = 4
+"""A fold of fewer clips is not judged by its answers: a good network may give them all one."""
+MANY_FOLDS = 0.5
+NEARLY_ALL = 0.9
+MARGIN = 0.02
+"""A loss has fallen when it is lower than the reference by this share of it."""
+
+WHAT_TO_TRY = (
+    "Train for more steps (model.optimizer.steps), look at the training curves in the report (does the "
+    "training loss fall?), and check the labels with task=check_data."
+)
+
+_NAMED_AT_MOST = 6
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One reason to doubt that a run learned."""
+
+    kind: str
+    detail: str
+    """A sentence for readers, without a full stop."""
+
+    @property
+    def decisive(self) -> bool:
+        """Whether a run with it is not ranked."""
+        return self.kind in DECISIVE
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in metrics.json."""
+        return {"kind": self.kind, "decisive": self.decisive, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class FoldTraining:
+    """What a finished fold tells of its training; a file that is missing or damaged tells nothing.
+
+    Attributes:
+        name: of the fold.
+        held_out_loss: emotion loss of the held-out clips after each epoch, finite values alone.
+        uniform_loss: that of answering every class alike, with the weights of this fold's loss; None: not written.
+        class_counts: training clips of each class (multi-label: that show it); empty: not written.
+    """
+
+    name: str
+    held_out_loss: tuple[float, ...] = ()
+    uniform_loss: float | None = None
+    class_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_trainings(run: Path) -> list[FoldTraining]:
+    """Read what the finished folds of a run tell of their training."""
+    return [_read_training(path.parent) for path in finished_files(run, "fold.json")]
+
+
+def _read_training(folder: Path) -> FoldTraining:
+    facts: dict[str, Any] = {}
+    losses: list[float] = []
+    try:
+        content = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
+        facts = content if isinstance(content, dict) else {}
+        curve = pd.read_csv(folder / "curves.csv")["test/emotion_loss"].to_numpy(dtype=float)
+        losses = curve[np.isfinite(curve)].tolist()
+    except (OSError, ValueError, KeyError):
+        pass  # the report names files that cannot be read
+    uniform, counts = facts.get("uniform_loss"), facts.get("class_counts")
+    return FoldTraining(
+        folder.name,
+        tuple(losses),
+        float(uniform) if isinstance(uniform, int | float) else None,
+        counts if isinstance(counts, dict) else {},
+    )
+
+
+def learning_signs(
+    last: pd.DataFrame,
+    classes: Sequence[str],
+    scores: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, Any]],
+    trainings: Sequence[FoldTraining] = (),
+) -> list[Sign]:
+    """Find the signs that a run did not learn.
+
+    Args:
+        last: the predictions of selection `last`.
+        classes: the protocol's classes, in order.
+        scores: the pooled scores of `last`, with their intervals in `ci95`, as metrics.json has them.
+        baselines: name → its scores, as `floors` of metrics.json.
+        trainings: of the folds, as far as they are known.
+
+    Returns:
+        One sign of a kind at most, decisive ones first; empty for a run that shows none.
+    """
+    ranked_by = next(name for name in RANKED_BY if name in scores)
+    found = [
+        _one_class(last),
+        _at_baseline("at_baseline", ranked_by, scores, baselines),
+        _at_baseline("accuracy_at_baseline", "accuracy", scores, baselines),
+        _flat_loss(trainings, None if is_multi_label(last) else len(classes)),
+        _missing_class(last, trainings),
+    ]
+    return [sign for sign in found if sign is not None]
+
+
+def has_learned(signs: Sequence[Sign]) -> bool:
+    """Return True if none of the signs is decisive."""
+    return not any(sign.decisive for sign in signs)
+
+
+def _one_class(last: pd.DataFrame) -> Sign | None:
+    folds = [part for _, part in last.groupby("fold", sort=True)]
+    judged = [part for part in folds if len(part) >= LEAST_CLIPS and _top_share(part["target"]) <= ROOM]
+    stuck = [part["fold"].iloc[0] for part in judged if _top_share(part["prediction"]) >= ONE_ANSWER]
+    what = "set of units" if is_multi_label(last) else "class"
+    if len(judged) >= min(2, len(folds)) and judged and len(stuck) >= MANY_FOLDS * len(judged):
+        return Sign("one_class", f"{len(stuck)} of {len(judged)} folds answer one {what} each ({_some(stuck)})")
+    # Folds too small to be judged one by one may be stuck all the same, and together show it.
+    if _top_share(last["target"]) <= ROOM and (share := _top_share(last["prediction"])) >= ONE_ANSWER:
+        answer = last["prediction"].mode().iloc[0] or "none"
+        return Sign("one_class", f"{share:.0%} of all clips are answered with one {what} ({answer})")
+    return None
+
+
+def _at_baseline(
+    kind: str, score: str, scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]
+) -> Sign | None:
+    value, bounds = float(scores[score]), scores["ci95"][score]
+    name, highest = max(((name, float(row[score])) for name, row in baselines.items()), key=lambda item: item[1])
+    if (bounds[0] if bounds else value) > highest:
+        return None
+    about = f"interval {bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else "no interval"
+    shown = f"{SCORE_NAMES[score]} {value:.3f} ({about})"
+    return Sign(kind, f"{shown} is not for certain above the baseline “{name}” ({highest:.3f})")
+
+
+def _flat_loss(trainings: Sequence[FoldTraining], classes: int | None) -> Sign | None:
+    """Of several labels per clip `classes` is None: each is shown or not."""
+    answers = classes or 2
+    known = [fold for fold in trainings if fold.held_out_loss]
+    flat = []
+    for fold in known:
+        reference = np.log(answers) if fold.uniform_loss is None else fold.uniform_loss
+        if min(fold.held_out_loss) > (1 - MARGIN) * reference:
+            flat.append(fold.name)
+    if not known or len(flat) < NEARLY_ALL * len(known):
+        return None
+    return Sign(
+        "flat_loss",
+        f"In {len(flat)} of {len(known)} folds the emotion loss of held-out clips never fell below that of answering "
+        f"every {'class alike' if classes else 'unit with probability 1/2'} (ln {answers} = {np.log(answers):.3f} "
+        "without weights)",
+    )
+
+
+def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sign | None:
+    counts = {fold.name: fold.class_counts for fold in trainings if fold.class_counts}
+    lacking = []
+    for name, part in last.groupby("fold", sort=True):
+        if name not in counts:
+            continue
+        targets = part["target"].str.split(JOIN, regex=False).explode() if is_multi_label(last) else part["target"]
+        tested = dict.fromkeys(target for target in targets if target)
+        if missing := [label for label in tested if not counts[name].get(label, 0)]:
+            lacking.append(f"{name}: {', '.join(missing)}")
+    if not lacking:
+        return None
+    return Sign(
+        "missing_class",
+        f"{len(lacking)} of {last['fold'].nunique()} folds trained without a clip of a class that they test "
+        f"({_some(lacking, '; ')})",
+    )
+
+
+def _top_share(values: pd.Series) -> float:
+    return float(values.value_counts(normalize=True).iloc[0])
+
+
+def _some(names: Sequence[str], join: str = ", ") -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return join.join([*names[:_NAMED_AT_MOST], *([f"and {more} more"] if more > 0 else [])])

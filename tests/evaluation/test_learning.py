@@ -1,0 +1,268 @@
+"""Whether a run learned: each sign on tables made by hand, no false alarm, and its mark in every table that ranks."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_run
+from random_units import UNITS, make_unit_predictions
+from rich.console import Console
+from scored_runs import table_of, write_run
+
+from fdp_lightning.evaluation.comparison import Variant, compare
+from fdp_lightning.evaluation.comparison_files import write_csv, write_latex
+from fdp_lightning.evaluation.comparison_page import write_page
+from fdp_lightning.evaluation.comparison_terminal import print_tables
+from fdp_lightning.evaluation.learning import (
+    DECISIVE,
+    FoldTraining,
+    Sign,
+    has_learned,
+    learning_signs,
+    read_trainings,
+)
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.summary import summarise
+from fdp_lightning.evaluation.terminal import learning_note
+from fdp_lightning.evaluation.variants import variant_tables
+from fdp_lightning.evaluation.variants_files import write_variants
+from fdp_lightning.evaluation.variants_terminal import print_variants
+
+
+def signs_of(
+    table: pd.DataFrame, trainings: Sequence[FoldTraining] = (), classes: Sequence[str] = tuple(CLASSES)
+) -> dict[str, Sign]:
+    last = table[table["selection"] == "last"].reset_index(drop=True)
+    metrics = summarise(table, classes, "p", [])
+    found = learning_signs(last, classes, metrics["selections"]["last"], metrics["floors"], trainings)
+    assert len({sign.kind for sign in found}) == len(found)
+    assert has_learned(found) == (not {sign.kind for sign in found} & set(DECISIVE))
+    return {sign.kind: sign for sign in found}
+
+
+def answering(table: pd.DataFrame, folds: Sequence[str], name: str) -> pd.DataFrame:
+    """The table with one answer for all clips of some folds."""
+    stuck = table["fold"].isin(folds)
+    changed = table.assign(prediction=table["prediction"].where(~stuck, name))
+    for label in CLASSES:
+        changed[f"prob_{label}"] = table[f"prob_{label}"].where(~stuck, 0.6 if label == name else 0.1)
+    return changed
+
+
+def guessing(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its answers dealt out anew over the clips."""
+    answers = ["prediction", *(f"prob_{name}" for name in CLASSES)]
+    order = np.random.default_rng(0).permutation(len(table))
+    return table.assign(**{name: table[name].to_numpy()[order] for name in answers})
+
+
+def test_a_good_run_shows_no_sign() -> None:
+    falling = [FoldTraining(f"{n:03d}", (1.7, 1.5, 2.2), math.log(5), dict.fromkeys(CLASSES, 9)) for n in range(1, 7)]
+    assert signs_of(table_of(skill=0.8), falling) == {}
+    assert signs_of(table_of(skill=0.8)) == {}
+
+
+@pytest.mark.parametrize("skill", [0.35, 0.5, 0.7])
+def test_a_run_above_its_baselines_is_ranked_however_skewed_its_subjects(skill: float) -> None:
+    for seed in range(3):
+        found = signs_of(table_of(seed, subjects=24, clips=9, skill=skill, balanced=False))
+        assert "one_class" not in found
+        assert "at_baseline" not in found
+
+
+def test_folds_that_answer_one_class_each_are_counted() -> None:
+    table = table_of(skill=0.9)
+    folds = sorted(set(table["fold"]))
+    each = table
+    for fold, name in zip(folds, [*CLASSES, CLASSES[0]], strict=True):
+        each = answering(each, [fold], name)
+    sign = signs_of(each)["one_class"]
+    assert sign.decisive and sign.detail.startswith("6 of 6")
+    assert signs_of(answering(table, folds[:3], "others"))["one_class"].detail.startswith("3 of 6")
+    assert "one_class" not in signs_of(answering(table, folds[:2], "others"))
+
+
+def test_folds_that_have_little_else_to_answer_are_not_judged() -> None:
+    # A subject all of whose clips are of one class, or who has three clips, is answered by one class rightly.
+    table = table_of(skill=0.9)
+    table["target"] = table["fold"].map(dict(zip(sorted(set(table["fold"])), [*CLASSES, "others"], strict=True)))
+    table["prediction"] = table["target"]
+    for label in CLASSES:
+        table[f"prob_{label}"] = np.where(table["prediction"] == label, 0.9, 0.025)
+    assert "one_class" not in signs_of(table)
+    assert "one_class" not in signs_of(table_of(subjects=40, clips=3, skill=0.9))
+
+
+def test_small_folds_that_all_answer_alike_are_seen_together() -> None:
+    table = table_of(subjects=12, clips=3)
+    sign = signs_of(answering(table, sorted(set(table["fold"])), "disgust"))["one_class"]
+    assert "100%" in sign.detail and "disgust" in sign.detail
+
+
+def test_an_interval_that_is_not_above_every_baseline() -> None:
+    found = signs_of(guessing(table_of(subjects=10)))
+    assert found["at_baseline"].decisive and not found["accuracy_at_baseline"].decisive
+    below = answering(table_of(), sorted(set(table_of()["fold"])), "others")
+    assert "at_baseline" in signs_of(below)
+
+
+def test_accuracy_at_the_majority_class_alone_does_not_unrank() -> None:
+    # Three quarters of the clips of one class; recall of .75 of each: UF1 far above the baselines, accuracy at them.
+    rows = []
+    for subject in range(12):
+        for clip in range(16):
+            target = "a" if clip < 12 else "b"
+            right = clip % 4 > 0
+            guess = target if right else "ab"["ba".index(target)]
+            name = f"s{subject}"
+            rows.append(
+                {"dataset": "d", "subject": name, "clip": f"{name}_{clip}", "onset": 1, "target": target}
+                | {"prediction": guess, "prob_a": float(guess == "a"), "prob_b": float(guess == "b")}
+                | {"selection": "last", "fold": name, "seed": 0}
+            )
+    found = signs_of(pd.DataFrame(rows), classes=["a", "b"])
+    assert list(found) == ["accuracy_at_baseline"] and has_learned(list(found.values()))
+
+
+def fold(name: int, *losses: float, uniform: float | None = None) -> FoldTraining:
+    return FoldTraining(f"{name:03d}", losses, uniform)
+
+
+def test_a_held_out_loss_that_never_falls() -> None:
+    table, chance = table_of(skill=0.8), math.log(5)
+    flat = [fold(n, chance + 0.1, chance - 0.02, chance + 1) for n in range(10)]
+    sign = signs_of(table, flat)["flat_loss"]
+    assert not sign.decisive and sign.detail.startswith("In 10 of 10")
+    assert "flat_loss" in signs_of(table, [*flat[:9], fold(9, chance - 0.3)])
+    assert "flat_loss" not in signs_of(table, [*flat[:8], fold(8, chance - 0.3), fold(9, chance - 0.3)])
+    assert "flat_loss" not in signs_of(table, [fold(0)])
+
+
+def test_the_loss_is_measured_by_what_the_folds_own_weights_make_of_knowing_nothing() -> None:
+    # Focal weighting makes every loss smaller, positive weights of rare units make every loss larger.
+    assert "flat_loss" in signs_of(table_of(skill=0.8), [fold(0, 1.0, 1.01, uniform=1.0)])
+    assert "flat_loss" not in signs_of(table_of(skill=0.8), [fold(0, 1.9, uniform=2.0)])
+
+
+def test_a_class_that_was_tested_and_never_trained() -> None:
+    counts = dict.fromkeys(CLASSES, 7)
+    trainings = [FoldTraining("001", class_counts=counts), FoldTraining("002", class_counts={**counts, "disgust": 0})]
+    sign = signs_of(table_of(skill=0.8), trainings)["missing_class"]
+    assert sign.detail.startswith("1 of 6") and "002: disgust" in sign.detail and not sign.decisive
+    untested = table_of(skill=0.8)
+    untested = untested[(untested["fold"] != "002") | (untested["target"] != "disgust")]
+    assert "missing_class" not in signs_of(untested, trainings)
+
+
+def test_signs_of_action_units() -> None:
+    good = make_unit_predictions(skill=3.0, subjects=10)
+    assert signs_of(good, classes=UNITS) == {}
+    flat = [FoldTraining("001", (0.69, 0.70), None, dict.fromkeys(UNITS, 4) | {UNITS[0]: 0})]
+    assert list(signs_of(good, flat, UNITS)) == ["flat_loss", "missing_class"]
+    silent = good.assign(prediction="", **{f"prob_{name}": 0.1 for name in UNITS})
+    assert {"one_class", "at_baseline"} <= set(signs_of(silent, classes=UNITS))
+
+
+def test_folds_tell_of_their_training_and_damaged_ones_tell_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for number, path in enumerate(sorted(run.glob("folds/*/fold.json"))):
+        curves = pd.read_csv(path.parent / "curves.csv").assign(**{"test/emotion_loss": 1.5})
+        curves.loc[0, "test/emotion_loss"] = np.nan
+        curves.to_csv(path.parent / "curves.csv", index=False)
+        facts = json.loads(path.read_text()) | {"uniform_loss": 1.25, "class_counts": {"others": 3}}
+        path.write_text(["{", "[]", json.dumps(facts), json.dumps(facts)][number])
+    damaged, other, *whole = read_trainings(run)
+    assert damaged == FoldTraining("001")
+    assert other == FoldTraining("002", (1.5,) * 5)
+    assert whole == [FoldTraining(name, (1.5,) * 5, 1.25, {"others": 3}) for name in ("003", "004")]
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> list[Variant]:
+    stuck = table_of(skill=0.9, subjects=12)
+    stuck = answering(stuck, sorted(set(stuck["fold"])), "others")
+
+    def variant(name: str, *tables: pd.DataFrame) -> Variant:
+        folders = [write_run(tmp_path / name / f"seed-{i}", table=t.assign(seed=i)) for i, t in enumerate(tables)]
+        return Variant(name, tuple(map(read_run, folders)))
+
+    good = [table_of(seed, subjects=12, skill=0.6) for seed in range(2)]
+    return [
+        variant("stuck", stuck),
+        variant("chance", guessing(table_of(subjects=12, skill=0.9))),
+        variant("good", *good),
+        variant("one of three", *good, stuck),
+    ]
+
+
+LEARNED = {"stuck": False, "chance": False, "good": True, "one of three": True}
+
+
+def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant], tmp_path: Path) -> None:
+    (table,) = compare(variants, [])
+    rows = {row.name: row for row in table.rows if row.kind == "run" and row.selection == "last"}
+    assert {name: row.learned for name, row in rows.items()} == LEARNED
+    assert {name: row.block for name, row in rows.items()} == {
+        name: "comparable" if learned else "unlearned" for name, learned in LEARNED.items()
+    }
+    assert {name for name, row in rows.items() if row.rank is not None} == {"good", "one of three"}
+    assert "one_class" in rows["stuck"].signs and "one_class" in rows["one of three"].signs
+    assert any("seed 2: " in note for note in rows["one of three"].notes)
+    assert {pair.name: pair.meaningful for pair in table.pairs} == {"chance": False, "good": True, "one of three": True}
+    found = list(csv.DictReader(write_csv(tmp_path / "t.csv", [table]).read_text().splitlines()))
+    assert {row["system"]: row["learned"] for row in found if row["kind"] == "run"} == {
+        name: str(learned).lower() for name, learned in LEARNED.items()
+    }
+    assert all(row["rank"] == "" and row["comparable"] == "false" for row in found if row["learned"] == "false")
+    meaningful = {row["system"]: row["difference_meaningful"] for row in found if row["difference"]}
+    assert meaningful == {"chance": "false", "good": "true", "one of three": "true"}
+    screen = Console(file=io.StringIO(), width=80)
+    print_tables([table], {}, screen)
+    printed = screen.file.getvalue()  # type: ignore[attr-defined]
+    page = write_page(tmp_path / "t.html", [table], {}).read_text()
+    tex = write_latex(tmp_path / "t.tex", [table]).read_text()
+    for text, mark in ((printed, "stuck ‡"), (page, "stuck ‡"), (tex, r"stuck\textdaggerdbl{}")):
+        assert mark in text and mark.replace("stuck", "good") not in text
+
+
+def test_a_sweep_marks_them_and_says_which_differences_mean_nothing(variants: list[Variant], tmp_path: Path) -> None:
+    (table,) = variant_tables(variants, {variant.name: () for variant in variants})
+    assert {row.name: row.meaningful for row in table.rows} == {name: name != "chance" for name in LEARNED}
+    paths = write_variants(tmp_path / "out", [table], "a · sweep", "x")
+    rows = {row["variant"]: row for row in csv.DictReader(paths[1].read_text().splitlines())}
+    assert {name: row["learned"] for name, row in rows.items()} == {k: str(v).lower() for k, v in LEARNED.items()}
+    assert [row["difference_meaningful"] for row in rows.values()] == ["", "false", "true", "true"]
+    assert "one_class" in rows["stuck"]["signs"].split() and "at_baseline" in rows["chance"]["signs"].split()
+    screen = Console(file=io.StringIO(), width=80)
+    print_variants([table], screen)
+    for text in (screen.file.getvalue(), paths[0].read_text(), paths[2].read_text()):  # type: ignore[attr-defined]
+        assert "chance ‡" in text and "good ‡" not in text
+
+
+def test_a_run_of_old_files_is_judged_by_what_it_has(variants: list[Variant]) -> None:
+    assert {sign.kind for sign in variants[0].runs[0].signs} >= {"one_class", "at_baseline"}
+    assert variants[2].runs[0].signs == []
+
+
+@pytest.mark.parametrize(("skill", "shown"), [(0.85, False), (0.0, True)])
+def test_the_report_says_so_near_its_headline(tmp_path: Path, skill: float, shown: bool) -> None:
+    run = make_run(tmp_path / "run", skill=skill)
+    head = build_report(run, "A title", False, False).read_text().split("</header>")[0]
+    assert ('id="learned-title"' in head) == shown
+    if shown:
+        details = [sign.detail for sign in read_run(run).signs]
+        assert details and all(detail.split(" (")[0] in head for detail in details)
+
+
+def test_the_terminals_note_has_every_sign() -> None:
+    signs = [Sign("at_baseline", "so and so"), Sign("flat_loss", "such and such")]
+    note = learning_note(signs)
+    assert all(sign.detail in note.plain for sign in signs)
+    assert not any(sign.detail not in learning_note([sign]).plain for sign in signs)
