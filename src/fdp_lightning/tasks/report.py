@@ -15,6 +15,7 @@ from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
@@ -29,7 +30,7 @@ EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
-"""What pooling writes, in this order."""
+"""What pooling writes, in this order; where the folds have baselines, their table too (baselines.FILE)."""
 
 HEADLINES = ("last", "inner", "oracle")
 
@@ -113,17 +114,24 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     headline(config)
     remove_pooled(run)  # if pooling fails now, no old score must stand for the run
     plan = json.loads((run / EXPECTED).read_text())
-    return pool_frames(run, config, [read_fold(folder) for folder in fold_folders(run)], plan)
+    folders = fold_folders(run)
+    frames = [read_fold(folder) for folder in folders]
+    of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
+    return pool_frames(run, config, frames, plan, [baselines.read_baselines(path) for path in of_baselines])
 
 
 def remove_pooled(run: Path) -> None:
     """Remove what pooling wrote."""
-    for stale in POOLED:
+    for stale in (*POOLED, baselines.FILE):
         (run / stale).unlink(missing_ok=True)
 
 
 def pool_frames(
-    run: Path, config: DictConfig, frames: Sequence[pd.DataFrame], plan: Mapping[str, Any]
+    run: Path,
+    config: DictConfig,
+    frames: Sequence[pd.DataFrame],
+    plan: Mapping[str, Any],
+    of_baselines: Sequence[pd.DataFrame] = (),
 ) -> dict[str, object]:
     """Pool predictions, wherever they come from, into the files and the table of a run.
 
@@ -132,6 +140,7 @@ def pool_frames(
         config: the configuration of the run.
         frames: the predictions of each fold.
         plan: of `expected_clips`.
+        of_baselines: the predictions of the baselines of each fold; none, or those of all folds.
 
     Returns:
         The content of metrics.json.
@@ -147,6 +156,11 @@ def pool_frames(
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = summarise(pooled, classes, config.protocol.name, **lacking)
+    if of_baselines:
+        table = baselines.pool_baselines(of_baselines, expected, classes, multi_label)
+        baselines.write_baselines(run / baselines.FILE, table, classes)
+        last = pooled[pooled["selection"] == "last"]
+        metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config))

@@ -27,7 +27,7 @@ from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.fold_files import write_curves, write_outputs
+from fdp_lightning.tasks.fold_files import write_baseline_predictions, write_curves, write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.compute import Compute
@@ -147,6 +147,8 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         training_clips = clips_of(data.train_set.all_clips())
         mean_image = module.objective.cpu().true_dynamic_image(training_clips).mean(dim=0)[0]
         write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy())
+        if plan.config["data"]["linear_baselines"]:
+            write_baseline_predictions(folder, plan, training_clips, clips_of(data.test_set.all_clips()))
         close_loggers(trainer.loggers)
 
 
