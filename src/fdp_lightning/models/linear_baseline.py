@@ -71,7 +71,7 @@ def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
     """The first principal components of both, scaled by the mean and the deviation of the first.
 
     By the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred pictures X, because there are
-    far fewer pictures than pixels: component i of a centred picture y is yXᵀu_i / √λ_i, with deviation √(λ_i / n) over X.
+    far fewer pictures than pixels: component i of a centred picture y is yXᵀu_i / √λ_i; its deviation is √(λ_i / n).
     """
     from scipy.linalg import eigh
 
