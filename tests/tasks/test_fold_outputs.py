@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
 from fdp_lightning.evaluation.folds import COMPARED, OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.image_quality import image_scores
 from fdp_lightning.evaluation.learning import read_trainings
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.predictions import KEY, read_predictions
 from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.summary import scored
 from tests.tasks.conftest import run_of
 
 
@@ -65,3 +67,17 @@ def test_time_and_place_are_on_the_page(finished_workplace: Path) -> None:
     for fact in (environment["git_revision"], environment["torch"], environment["processor"], "3 folds, ", "UTC in "):
         assert fact in page
     assert "No feat of reconstruction" in page
+
+
+def test_each_fold_has_its_baselines_and_the_run_has_them_pooled(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    predicted, classes = read_predictions(run / "predictions.csv")
+    last = predicted[predicted["selection"] == "last"]
+    pooled, scores = read_baselines(run / FILE), json.loads((run / "metrics.json").read_text())["baselines"]
+    for name in BASELINES:
+        part = pooled[pooled["selection"] == name]
+        assert part[[*KEY, "target", "fold"]].to_numpy().tolist() == last[[*KEY, "target", "fold"]].to_numpy().tolist()
+        assert scores[name]["confusion"] == scored(part, classes)["confusion"]
+    for fold in run.glob("folds/*/"):
+        assert FILE in json.loads((fold / "fold.json").read_text())["checksums"]
+        assert len(read_baselines(fold / FILE)) == len(BASELINES) * (last["fold"] == fold.name).sum()

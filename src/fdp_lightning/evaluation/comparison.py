@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.learning import has_learned
 from fdp_lightning.evaluation.paired import Difference, McNemar, clip_difference, compare_counts, mcnemar, mean_interval
@@ -23,6 +24,7 @@ BLOCKS = {
     "unlearned": "Not learned ‡, not ranked: nothing says that the scores are more than knowing nothing gives",
     "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
+    "baseline": "Linear classifiers on one picture of each clip, trained on the same folds; not ranked",
     "floor": "Floors: what knowing nothing gets",
 }
 """The blocks of a table in their order, each with its heading."""
@@ -42,7 +44,7 @@ class Row:
 
     name: str
     kind: str
-    """run, published or floor"""
+    """run, published or floor; trained baselines, which nobody ranks either, are floors too"""
     selection: str
     """last, inner, oracle; unknown for a published number that does not say; majority, chance, … for a floor"""
     block: str
@@ -152,6 +154,7 @@ def _table(variants: Sequence[Variant], published: Sequence[Published]) -> Table
         Row(_floor_name(name, values), "floor", name, "floor", {k: v for k, v in values.items() if k in SCORE_NAMES})
         for name, values in first.floors.items()
     ]
+    rows += _baseline_rows(first)
     subjects = first.parts["last"][["dataset", "subject"]].drop_duplicates()
     return Table(
         protocol=first.protocol,
@@ -257,6 +260,21 @@ def _published_row(row: Published, exact: bool, split: str) -> Row:
     ranked = row.selection == "last" and exact and split != "kfold"
     block = "oracle" if row.selection == "oracle" else "comparable" if ranked else "unranked"
     return Row(row.system, "published", row.selection, block, dict(row.scores), notes=tuple(notes), source=row.source)
+
+
+def _baseline_rows(run: Run) -> list[Row]:
+    """The trained baselines of a run, as its metrics.json has them; a seed changes nothing of them."""
+    return [
+        Row(
+            name=BASELINES.get(name, name),
+            kind="floor",
+            selection=name,
+            block="baseline",
+            scores={key: value for key, value in values.items() if key in SCORE_NAMES},
+            intervals={key: value for key, value in values["ci95"].items() if key in SCORE_NAMES},
+        )
+        for name, values in run.metrics.get("baselines", {}).items()
+    ]
 
 
 def _floor_name(name: str, values: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ INTEGERS = ["onset", "seed"]
 STRINGS = ["dataset", "subject", "clip", "target", "prediction", "selection", "fold"]
 # The order in which selections are listed wherever they meet: the headline first.
 SELECTIONS = ("last", "inner", "oracle")
+SELECTION = "selection"
 SUM_TOLERANCE = 1e-3
 NAMED_AT_MOST = 8
 REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
@@ -50,33 +51,46 @@ def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarr
     return place.get_indexer(frame["target"]), place.get_indexer(frame["prediction"])
 
 
-def write_predictions(path: Path | str, frame: pd.DataFrame, classes: Sequence[str]) -> None:
+def write_predictions(
+    path: Path | str,
+    frame: pd.DataFrame,
+    classes: Sequence[str],
+    names: Sequence[str] = SELECTIONS,
+    column: str = SELECTION,
+) -> None:
     """Write the table atomically, floats with as many digits as their exact value needs.
 
     Args:
         path: of the file.
         frame: the rows; with a column `multi_label` they are a multi-label table.
         classes: the protocol's classes, in order.
+        names: allowed in the column `selection`; of baselines their own (baselines.py).
+        column: the name of that column in the file.
 
     Raises:
         UserError: a row is not usable, for instance a probability of a diverged training.
         TypeError: a name is not a string or an onset not an integer (a bug of the caller).
     """
     table = _typed(frame, classes)
-    _check(table, classes, source=str(path))
+    _check(table, classes, str(path), names)
+    table = table.rename(columns={SELECTION: column})
     write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
+def read_predictions(
+    path: Path | str, names: Sequence[str] = SELECTIONS, column: str = SELECTION
+) -> tuple[pd.DataFrame, list[str]]:
     """Read a table strictly; return it with the classes its columns name, in protocol order.
 
-    A multi-label table has its column `multi_label` here too: `multi_label.is_multi_label` asks for it.
+    A multi-label table has its column `multi_label` here too: `multi_label.is_multi_label` asks for it. `names` and
+    `column` are those of `write_predictions`; the column is called `selection` in what is returned.
 
     Raises:
         UserError: the file is missing, empty, cut off, or holds a value that the table cannot have.
     """
     path = Path(path)
     header, *rows = _records(path)
+    header = [SELECTION if name == column else name for name in header]
     missing = [name for name in LEADING + TRAILING if name not in header]
     if missing:
         raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
@@ -100,12 +114,16 @@ def read_predictions(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     except ValueError as error:
         raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
     table = _typed(pd.DataFrame(data | numbers), classes)
-    _check(table, classes, source=str(path))
+    _check(table, classes, str(path), names)
     return table, classes
 
 
 def pool(
-    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], multi_label: bool = False
+    frames: Sequence[pd.DataFrame],
+    expected: pd.DataFrame,
+    classes: Sequence[str],
+    multi_label: bool = False,
+    names: Sequence[str] = SELECTIONS,
 ) -> pd.DataFrame:
     """Join the folds' tables into the one that is scored.
 
@@ -114,6 +132,7 @@ def pool(
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
         multi_label: whether the protocol gives a clip any number of them.
+        names: of the selections, in order; the first of them is required.
 
     Returns:
         The table sorted by selection (last, inner, oracle), then by key, whatever the order of the folds.
@@ -141,8 +160,8 @@ def pool(
     seeds = sorted(set(pooled["seed"]))
     if len(seeds) > 1:
         raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed.")
-    if "last" not in set(pooled["selection"]):
-        raise UserError("No prediction has selection 'last', the headline: run the folds again.")
+    if names[0] not in set(pooled["selection"]):
+        raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
     _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
     targets = expected.set_index(KEY)["target"]
     if not targets.index.is_unique:
@@ -151,7 +170,7 @@ def pool(
         _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
     return pooled.sort_values(
         ["selection", *KEY],
-        key=lambda column: column.map(SELECTIONS.index) if column.name == "selection" else column,
+        key=lambda column: column.map(list(names).index) if column.name == "selection" else column,
         ignore_index=True,
     )
 
@@ -234,7 +253,7 @@ def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
 
 
-def _check(frame: pd.DataFrame, classes: Sequence[str], source: str) -> None:
+def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequence[str]) -> None:
     if frame.empty:
         raise UserError(f"{source}: the predictions are empty. {REBUILD}")
     if is_multi_label(frame) and (unusable := unusable_names(classes)):
@@ -246,7 +265,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str) -> None:
     named = (frame[["dataset", "subject", "clip", "fold"]] != "").all(axis=1)
     rules = {
         "dataset, subject, clip and fold are not all given": named,
-        f"the selection is not one of {', '.join(SELECTIONS)}": frame["selection"].isin(list(SELECTIONS)),
+        f"the selection is not one of {', '.join(names)}": frame["selection"].isin(list(names)),
         "a probability is not a finite number (did the training diverge?)": np.isfinite(probabilities).all(axis=1),
     }
     rules |= (unit_rules if is_multi_label(frame) else _class_rules)(frame, classes, probabilities)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation import charts, metrics
+from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.folds import (
     Curves,
@@ -110,6 +110,8 @@ def build_report(
         floor_names=floor_names,
         floor_notes=UNIT_FLOOR_NOTES if multi_label else _floor_notes(summary),
         rules={name: RULES[name] for name in SELECTIONS} | UNIT_RULES if multi_label else RULES,
+        baseline_names=baselines.BASELINES,
+        baseline_rules=baselines.RULES,
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,

@@ -57,7 +57,7 @@ def summarise(
     if any(listed != clips["last"] for listed in clips.values()):
         raise ValueError("the selections do not cover the same clips: pool the folds first")
     multi_label = is_multi_label(predictions)
-    scored, scores = (_units_scored, UNIT_SCORES) if multi_label else (_scored, SCORES)
+    scores = UNIT_SCORES if multi_label else SCORES
     selections = {name: scored(part, classes) for name, part in parts.items()}
     last, oracle = selections["last"], selections.get("oracle")
     return {
@@ -176,7 +176,10 @@ def _scores(matrix: np.ndarray) -> dict[str, float]:
     return {name: float(score(matrix)) for name, score in SCORES.items()}
 
 
-def _scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+def scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Scores of one selection with their intervals and the counts they are of, as metrics.json has them."""
+    if is_multi_label(part):
+        return _units_scored(part, classes)
     matrix = counted(part, classes)
     return {**_scores(matrix), "ci95": subject_bootstrap(part, classes), "confusion": matrix.tolist()}
 

@@ -8,6 +8,8 @@ from rich.box import HORIZONTALS
 from rich.table import Table
 from rich.text import Text
 
+from fdp_lightning.evaluation.baselines import BASELINES
+from fdp_lightning.evaluation.counts import RANKED_BY
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
@@ -19,7 +21,7 @@ _NAMED_AT_MOST = 8
 
 
 def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
-    """Lay metrics.json out: the headline, the other selections, then the floors.
+    """Lay metrics.json out: the headline, the other selections, the trained baselines, then the floors.
 
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
     the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
@@ -51,6 +53,9 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
             *(Text(f"{row[score]:.3f}\n", style).append(below[score], "dim") for score in scores),
             end_section=True,
         )
+    for name, row in metrics.get("baselines", {}).items():
+        cells = [Text(f"{row[score]:.3f}").append(f"\n{interval(row['ci95'][score])}", "dim") for score in scores]
+        table.add_row(Text(BASELINES.get(name, name)).append("\n  95 % interval", "dim"), *cells, end_section=True)
     for name, row in floors.items():
         label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
@@ -109,8 +114,8 @@ def in_order(selections: Collection[str], headline: str) -> list[str]:
 
 
 def _lacking(metrics: Mapping[str, Any]) -> list[str]:
-    """A line on each kind of subject or clip that no score counts."""
-    lines = []
+    """A line on each trained baseline, and on each kind of subject or clip that no score counts."""
+    lines = [_beside(name, row) for name, row in metrics.get("baselines", {}).items()]
     if metrics["skipped_folds"]:
         lines.append("folds without clips, skipped: " + ", ".join(metrics["skipped_folds"]))
     if metrics["untested"]:
@@ -119,6 +124,15 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
         more = ["…"] if len(clips) > _NAMED_AT_MOST else []
         lines.append(f"clips left out ({why}): {len(clips)}, {', '.join([*clips[:_NAMED_AT_MOST], *more])}")
     return [*lines, *(f"caveat: {caveat}" for caveat in metrics["caveats"])]
+
+
+def _beside(name: str, row: Mapping[str, Any]) -> str:
+    """How much higher `last` is than a trained baseline, by the score that ranks."""
+    score = next(score for score in RANKED_BY if score in row["last_minus"])
+    found = row["last_minus"][score]
+    bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]) if found["ci95"] else "none"
+    p = "" if found["p"] is None else f", p {found['p']:.3f}"
+    return f"last − {name}, {score}: {found['value']:+.3f} (95 % interval {bounds}{p})"
 
 
 def interval(bounds: list[float] | None) -> str:

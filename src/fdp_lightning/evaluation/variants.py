@@ -40,8 +40,8 @@ class VariantTable:
 
     @property
     def floors(self) -> list[Row]:
-        """What knowing nothing gets."""
-        return self.table.block("floor")
+        """The trained baselines of the first variant, where it has some, and what knowing nothing gets."""
+        return [*self.table.block("baseline"), *self.table.block("floor")]
 
     @property
     def selections(self) -> list[str]:

@@ -33,13 +33,16 @@ from fdp_lightning.tasks.fold_process import Here
 from fdp_lightning.tasks.launch import check_launch, launch_of
 from fdp_lightning.tasks.loggers import WANDB_IMPORTS, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, check_devices, ranks_of
-from fdp_lightning.tasks.report import POOLED, headline, write_expected
+from fdp_lightning.tasks.report import POOLED, headline, remove_pooled, write_expected
 from fdp_lightning.tasks.run_folder import run_folder
 from fdp_lightning.tasks.stack_check import check_engine
 from fdp_lightning.tasks.stack_pool import StackPool, stacks_of
 from fdp_lightning.tasks.trainer_auto import settled
 
 log = logging.getLogger("fdp_lightning")
+
+_LINEAR_IMPORTS = ("sklearn.linear_model", "threadpoolctl")
+"""Of models/linear_baseline.py: they take longer to import than a fold's baselines take to fit."""
 
 
 class FoldsFailedError(Exception):
@@ -84,7 +87,8 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     folder = folder or run_folder(config)
     pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
     if not pooled:
-        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()))  # before anything is asked of a worker
+        linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before anything is asked of a worker
     # A fit goes on as the folds beside it, whose score is to be its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
     check_engine(config, launched=leader() is not None)
@@ -123,8 +127,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
-    for stale in POOLED:  # of fewer or of other folds; if one fails now, no old score must stand for the run
-        (run.folder / stale).unlink(missing_ok=True)
+    remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
         failed = _run(run.config, todo)

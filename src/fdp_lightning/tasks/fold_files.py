@@ -1,4 +1,7 @@
-"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz, with subjects set aside inner.csv too."""
+"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz.
+
+With subjects set aside inner.csv too, and where the configuration asks for them baselines.csv.
+"""
 
 import io
 from collections.abc import Mapping
@@ -8,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.data.apex import apex_numbers
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.files import write_atomic
+from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
 
 if TYPE_CHECKING:
     from fdp_lightning.data.datamodule import FoldDataModule
+    from fdp_lightning.models.objective import Clips
     from fdp_lightning.tasks.fold import FoldPlan
     from fdp_lightning.training.recorder import Recorder
 
@@ -74,6 +81,29 @@ def write_outputs(
     arrays |= {name: outputs[name] for name in of_model}
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
+
+
+def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips", held_out: "Clips") -> None:
+    """Write what the linear baselines predict; linear_apex only where the protocol's clips have an apex at all.
+
+    Args:
+        folder: of the fold.
+        plan: of the fold.
+        training: all training clips as the network gets them, without augmentation.
+        held_out: likewise, in the order of the clip table.
+    """
+    classes = list(plan.config["protocol"]["classes"])
+    clips = plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True)
+    told_nothing = bool(np.isnan(apex_numbers(plan.clips)).all())
+    tables = []
+    for name, picture in PICTURES.items():
+        if name == "linear_apex" and told_nothing:
+            continue
+        probabilities = linear_probabilities(
+            picture(training).numpy(), training.target.numpy(), picture(held_out).numpy(), len(classes)
+        )
+        tables.append(_table(plan, clips, classes, name, probabilities))
+    baselines.write_baselines(folder / baselines.FILE, pd.concat(tables, ignore_index=True), classes)
 
 
 def write_curves(folder: Path, recorder: "Recorder") -> None:

@@ -136,7 +136,8 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
 
     Returns:
         'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
-        units in 'selection/f1/unit', the floors in 'floors/floor/score', and 'optimism_gap/score'.
+        units in 'selection/f1/unit', the floors in 'floors/floor/score', trained baselines in
+        'baselines/baseline/score', and 'optimism_gap/score'.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():
@@ -146,8 +147,9 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
                 scores |= {
                     f"{selection}/{score}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
                 }
-    for floor, row in metrics["floors"].items():
-        scores |= _numbers(f"floors/{floor}", row)
+    for group in ("floors", "baselines"):
+        for name, row in metrics.get(group, {}).items():
+            scores |= _numbers(f"{group}/{name}", row)
     return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
 
 

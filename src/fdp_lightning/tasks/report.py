@@ -16,6 +16,7 @@ from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
 from fdp_lightning.data.targets import is_multi_label
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.image_quality import image_scores
 from fdp_lightning.evaluation.learning import learning_signs, read_trainings
 from fdp_lightning.evaluation.origin import read_json
@@ -34,7 +35,7 @@ EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
-"""What pooling writes, in this order."""
+"""What pooling writes, in this order; where the folds have baselines, their table too (baselines.FILE)."""
 
 HEADLINES = ("last", "inner", "oracle")
 
@@ -120,12 +121,15 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     plan = json.loads((run / EXPECTED).read_text())
     folders = fold_folders(run)
     facts = trained(read_json(folder / "fold.json") for folder in folders)  # read_fold below checks them
-    return pool_frames(run, config, [read_fold(folder) for folder in folders], plan, facts)
+    frames = [read_fold(folder) for folder in folders]
+    of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
+    read = [baselines.read_baselines(path) for path in of_baselines]
+    return pool_frames(run, config, frames, plan, facts, read)
 
 
 def remove_pooled(run: Path) -> None:
     """Remove what pooling wrote."""
-    for stale in POOLED:
+    for stale in (*POOLED, baselines.FILE):
         (run / stale).unlink(missing_ok=True)
 
 
@@ -135,6 +139,7 @@ def pool_frames(
     frames: Sequence[pd.DataFrame],
     plan: Mapping[str, Any],
     model: Mapping[str, Any] = MappingProxyType({}),
+    of_baselines: Sequence[pd.DataFrame] = (),
 ) -> dict[str, object]:
     """Pool predictions, wherever they come from, into the files and the table of a run.
 
@@ -144,6 +149,7 @@ def pool_frames(
         frames: the predictions of each fold.
         plan: of `expected_clips`.
         model: of `trained`.
+        of_baselines: the predictions of the baselines of each fold; none, or those of all folds.
 
     Returns:
         The content of metrics.json.
@@ -164,6 +170,10 @@ def pool_frames(
     if images := image_scores(run):
         metrics["dynamic_images"] = images
     metrics["learning"] = [sign.plain() for sign in signs]
+    if of_baselines:
+        table = baselines.pool_baselines(of_baselines, expected, classes, multi_label)
+        baselines.write_baselines(run / baselines.FILE, table, classes)
+        metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config))

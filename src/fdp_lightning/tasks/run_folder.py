@@ -29,6 +29,8 @@ _NOT_IN_NAME = re.compile(
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|engine|stack))$"
 )
+_DATA = ("sampling", "augmentation", "normalisation", "batch_size", "linear_baselines")
+"""The options of a dataset that decide what a fold writes and are not in the name of its store."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_NAME = 120
 
@@ -91,7 +93,7 @@ def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
         clips: the protocol's clip table, which a corrected or edited annotation changes.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    data = {k: v for k, v in plain["data"].items() if k in ("sampling", "augmentation", "normalisation", "batch_size")}
+    data = {k: v for k, v in plain["data"].items() if k in _DATA}
     decisive = {
         "seed": plain["seed"],
         "data": data,

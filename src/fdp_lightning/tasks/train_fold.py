@@ -30,7 +30,7 @@ from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.fold_files import write_curves, write_outputs
+from fdp_lightning.tasks.fold_files import write_baseline_predictions, write_curves, write_outputs
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.batch_statistics import BatchStatistics
@@ -171,6 +171,8 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0]
         rms = float(objective.image_rms) if objective.image_scale == "signed" else math.nan
         write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy(), rms)
+        if plan.config["data"]["linear_baselines"]:
+            write_baseline_predictions(folder, plan, training_clips, clips_of(data.test_set.all_clips()))
         close_loggers(trainer.loggers)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]

@@ -58,7 +58,7 @@ def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tenso
     """The weights of the frames that pool as `weights` pool the clip's running means.
 
     `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and
-    `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All weights are
+    `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All are
     scaled by the same factor, that which takes simple weights of unit scale to exact ones of unit scale.
 
     Args:

@@ -1,0 +1,71 @@
+"""baselines.csv: what trained baselines predict on the same folds, and what a run is worth beside them.
+
+A table of its own, never mixed into predictions.csv: the same columns, but `baseline` in place of `selection`. In
+memory the column is always called `selection`, so that every function that scores predictions scores these too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fdp_lightning.evaluation.paired import paired_bootstrap
+from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.summary import scored
+
+FILE = "baselines.csv"
+"""Of a fold, and of all folds pooled."""
+
+BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, told the apex"}
+"""The baselines a run can have, in the order of its tables, each with its printed name."""
+
+RULES = {
+    "linear_arp": "a linear classifier (60 principal components, logistic regression) on the dynamic image of each "
+    "clip by approximate rank pooling, trained on the same folds: fixed weights, no network.",
+    "linear_apex": "the same classifier on the frame nearest to the annotated apex minus the first frame: it is told "
+    "where the motion is largest.",
+}
+"""What a reader has to know of each."""
+
+_COLUMN = "baseline"
+
+
+def write_baselines(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Write the table atomically; see `predictions.write_predictions`."""
+    write_predictions(path, frame, classes, list(BASELINES), _COLUMN)
+
+
+def read_baselines(path: Path) -> pd.DataFrame:
+    """Read the table strictly; see `predictions.read_predictions`."""
+    return read_predictions(path, list(BASELINES), _COLUMN)[0]
+
+
+def pool_baselines(
+    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], multi_label: bool
+) -> pd.DataFrame:
+    """Join the folds' tables: every baseline has predicted every clip once; see `predictions.pool`."""
+    return pool(frames, expected, classes, multi_label, list(BASELINES))
+
+
+def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Score each baseline as the run itself is scored, and test the run against it.
+
+    Args:
+        pooled: of `pool_baselines`.
+        last: the run's own predictions of selection `last`, over the same clips.
+        classes: the protocol's, in order.
+
+    Returns:
+        For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how
+        much higher `last` is (`value`), with the `ci95` and the `p` of the paired bootstrap over subjects.
+    """
+    result = {}
+    for name in BASELINES:
+        part = pooled[pooled[SELECTION] == name]
+        if len(part):
+            differences = paired_bootstrap([part], [last], classes)
+            last_minus = {score: asdict(difference) for score, difference in differences.items()}
+            result[name] = {**scored(part, classes), "last_minus": last_minus}
+    return result

@@ -1,0 +1,99 @@
+"""Linear baselines: a linear classifier on one picture of each clip, the bar that a network has to clear (O).
+
+Two pictures are classified, both sums of the frames that the network gets, with weights that nobody learned:
+
+    linear_arp    the exact ARP dynamic image of the frames (dynamic_image.py, [1]); nobody is told anything.
+    linear_apex   the frame nearest to the annotated apex minus the first frame; the classifier is told the apex. Where
+                  a clip has none, the frame that differs most from the first takes its place.
+
+The classifier has three steps, all fitted on the training clips alone: the first 60 principal components, each scaled
+to unit variance, then logistic regression with L2 penalty, C = 0.1. For action units there is one regression per unit.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
+from fdp_lightning.models.objective import Clips
+
+COMPONENTS = 60
+C = 0.1
+_NOTHING = 1e-10
+"""Share of the largest variance below which a component holds rounding errors alone, and is left out."""
+
+
+def arp_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
+    """The exact ARP dynamic image of each clip."""
+    return dynamic_image(clips.frames, "exact", clips.mask)
+
+
+def apex_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
+    """The frame nearest to the apex minus the first one, of each clip."""
+    every = torch.arange(len(clips.frames))
+    apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
+    return clips.frames[every, apex] - clips.frames[:, 0]
+
+
+PICTURES: dict[str, Callable[[Clips], Tensor]] = {"linear_arp": arp_picture, "linear_apex": apex_picture}
+
+
+def linear_probabilities(
+    pictures: np.ndarray, targets: np.ndarray, others: np.ndarray, n_classes: int
+) -> Float[np.ndarray, "m k"]:
+    """Fit the classifier on training clips and apply it to others.
+
+    The same input gives the same bits, however many cores there are: sums are made by one thread.
+
+    Args:
+        pictures: of the training clips, shape (n, …).
+        targets: of the training clips: class numbers (n,), or multi-label (n, k), 1 for each unit that is shown.
+        others: pictures of the clips to predict, shape (m, …).
+        n_classes: k.
+
+    Returns:
+        Probabilities: of each class, 0 for one that no training clip has; multi-label: that each unit is shown.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        features, of_others = _standardised(pictures, others)
+        if targets.ndim == 1:
+            return _logistic(features, targets, of_others, n_classes)
+        units = [_logistic(features, unit.astype(np.int64), of_others, 2)[:, 1] for unit in targets.T]
+        return np.stack(units, axis=1)
+
+
+def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first principal components of both, scaled by the mean and the deviation of the first.
+
+    By the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred pictures X, because there are
+    far fewer pictures than pixels: component i of a centred picture y is yXᵀu_i / √λ_i; its deviation is √(λ_i / n).
+    """
+    from scipy.linalg import eigh
+
+    n = len(pictures)
+    rows = pictures.reshape(n, -1).astype(np.float64)
+    mean = rows.mean(axis=0)
+    rows -= mean
+    gram = rows @ rows.T
+    values, vectors = eigh(gram, subset_by_index=(max(0, n - COMPONENTS), n - 1))
+    kept = values > max(values[-1], 0) * _NOTHING
+    scale = np.divide(np.sqrt(n), values, out=np.zeros_like(values), where=kept)
+    projection = vectors * scale
+    return gram @ projection, (others.reshape(len(others), -1).astype(np.float64) - mean) @ rows.T @ projection
+
+
+def _logistic(features: np.ndarray, labels: np.ndarray, others: np.ndarray, n_classes: int) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+
+    probabilities = np.zeros((len(others), n_classes))
+    known = np.unique(labels)
+    if len(known) == 1:
+        probabilities[:, known[0]] = 1.0
+        return probabilities
+    probabilities[:, known] = LogisticRegression(C=C, max_iter=1000).fit(features, labels).predict_proba(others)
+    return probabilities

@@ -1,0 +1,113 @@
+"""Trained baselines: their table, their scores, and where they are shown."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_predictions
+from rich.console import Console
+from scored_runs import table_of, write_run
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.baselines import (
+    BASELINES,
+    FILE,
+    pool_baselines,
+    read_baselines,
+    score_baselines,
+    write_baselines,
+)
+from fdp_lightning.evaluation.comparison import Variant, compare
+from fdp_lightning.evaluation.paired import paired_bootstrap
+from fdp_lightning.evaluation.predictions import KEY, read_predictions, write_predictions
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.summary import scored, summarise
+from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.evaluation.variants import variant_tables
+from fdp_lightning.evaluation.variants_files import write_variants
+from fdp_lightning.evaluation.variants_terminal import variants_grid
+
+
+def last(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["selection"] == "last"].reset_index(drop=True)
+
+
+def of_baselines(**options: float) -> pd.DataFrame:
+    """Predictions of both baselines over the clips of `table_of`."""
+    parts = [last(table_of(number, skill=0.3, **options)) for number in (1, 2)]
+    return pd.concat(
+        [part.assign(selection=name, seed=0) for part, name in zip(parts, BASELINES, strict=True)], ignore_index=True
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    scores = score_baselines(of_baselines(), last(table_of(0)), CLASSES)
+    return write_run(tmp_path / "default" / "seed-0", more={"baselines": scores})
+
+
+def test_the_table_comes_back_and_is_no_table_of_predictions(tmp_path: Path) -> None:
+    table = of_baselines()
+    write_baselines(tmp_path / FILE, table, CLASSES)
+    pd.testing.assert_frame_equal(read_baselines(tmp_path / FILE), table, check_dtype=False)
+    header = (tmp_path / FILE).read_text().splitlines()[0].split(",")
+    assert "baseline" in header and "selection" not in header and header[:4] == KEY
+    with pytest.raises(UserError):
+        read_predictions(tmp_path / FILE)
+    write_predictions(tmp_path / "predictions.csv", make_predictions(), CLASSES)
+    with pytest.raises(UserError):
+        read_baselines(tmp_path / "predictions.csv")
+
+
+def test_a_fold_without_its_baselines_is_named() -> None:
+    table = of_baselines()
+    expected = last(table_of(0))[[*KEY, "target"]]
+    folds = [part for _, part in table.groupby("fold")]
+    assert len(pool_baselines(folds, expected, CLASSES, False)) == len(table)
+    with pytest.raises(UserError, match=r"linear_apex.*missing"):
+        pool_baselines([*folds[1:], folds[0][folds[0]["selection"] == "linear_arp"]], expected, CLASSES, False)
+    with pytest.raises(UserError, match="missing"):
+        pool_baselines(folds[1:], expected, CLASSES, False)
+
+
+def test_scores_are_those_of_any_table_and_the_difference_is_paired() -> None:
+    table, own = of_baselines(), last(table_of(0))
+    found = score_baselines(table, own, CLASSES)
+    assert list(found) == list(BASELINES)
+    for name, row in found.items():
+        part = table[table["selection"] == name]
+        assert row["uf1"] == summarise(part.assign(selection="last"), CLASSES, "p", [])["selections"]["last"]["uf1"]
+        assert {key: value for key, value in row.items() if key != "last_minus"} == scored(part, CLASSES)
+        difference = paired_bootstrap([part], [own], CLASSES)["uf1"]
+        assert row["last_minus"]["uf1"] == {"value": difference.value, "ci95": difference.ci95, "p": difference.p}
+    json.dumps(found, allow_nan=False)
+
+
+def test_terminal_report_and_tables_show_each_baseline(run: Path, tmp_path: Path) -> None:
+    finished = read_run(run)
+    page = build_report(run, "title", show_faces=False, synthetic=True).read_text()
+    console = Console(width=80, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(terminal_table(finished.metrics))
+    screen = console.export_text()
+    assert max(map(len, screen.splitlines())) <= 80
+    (table,) = compare([Variant("run", (finished,))], [])
+    (variants,) = variant_tables([Variant("run", (finished,))], {"run": ()})
+    write_variants(tmp_path, [variants], "title", "command")
+    grid = Console(width=80, record=True, file=(tmp_path / "grid").open("w"))
+    grid.print(variants_grid(variants))
+    shown = {"page": page, "screen": screen, "grid": grid.export_text()}
+    shown |= {kind: (tmp_path / f"variants.{kind}").read_text() for kind in ("html", "md", "tex")}
+    for (name, label), row in zip(BASELINES.items(), table.block("baseline"), strict=True):
+        assert row.name == label and row.scores["uf1"] == finished.metrics["baselines"][name]["uf1"]
+        for where, text in shown.items():
+            assert label in text and f"{row.scores['uf1']:.3f}" in text, where
+
+
+def test_a_run_without_baselines_shows_none(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "default" / "seed-0")
+    page = build_report(folder, "title", show_faces=False, synthetic=True).read_text()
+    assert not any(label in page for label in BASELINES.values())
+    (table,) = compare([Variant("run", (read_run(folder),))], [])
+    assert table.block("baseline") == []

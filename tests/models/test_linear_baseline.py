@@ -1,0 +1,111 @@
+"""The linear baselines against scikit-learn's own pipeline, and on clips whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from fdp_lightning.models.dynamic_image import arp_weights
+from fdp_lightning.models.linear_baseline import COMPONENTS, PICTURES, C, linear_probabilities
+from fdp_lightning.models.objective import Clips
+
+T, SIDE = 8, 16
+
+
+def moved_blobs(n: int, seed: int, motion: float = 1.0) -> Clips:
+    """Clips of a face of their own each, on which a blob brightens at the apex: where, is the class (three)."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.arange(n) % 3
+    faces = torch.rand(n, 1, 1, SIDE, SIDE, generator=generator)
+    frames = faces + 0.02 * torch.randn(n, T, 1, SIDE, SIDE, generator=generator)
+    course = torch.sin(torch.linspace(0, torch.pi, T))
+    for clip, place in enumerate(target.tolist()):
+        frames[clip, :, 0, 4 * place : 4 * place + 4, 6:10] += motion * 0.2 * course[:, None, None]
+    numbers = torch.arange(T).float().expand(n, T)
+    return Clips(frames, target, numbers, torch.full((n,), 4.2))
+
+
+def predicted(name: str, train: Clips, others: Clips) -> np.ndarray:
+    picture = PICTURES[name]
+    return linear_probabilities(picture(train).numpy(), train.target.numpy(), picture(others).numpy(), 3)
+
+
+def test_pictures_are_the_ones_that_are_named() -> None:
+    clips = moved_blobs(4, seed=0)
+    by_hand = sum(float(weight) * clips.frames[:, t] for t, weight in enumerate(arp_weights(T)))
+    torch.testing.assert_close(PICTURES["linear_arp"](clips), by_hand, atol=1e-4, rtol=0)
+    assert torch.equal(PICTURES["linear_apex"](clips), clips.frames[:, 4] - clips.frames[:, 0])
+
+
+@pytest.mark.parametrize("n", [40, 150])
+def test_it_is_scikit_learns_pipeline(n: int) -> None:
+    rng = np.random.default_rng(n)
+    pictures, others = rng.normal(size=(n, 1, SIDE, SIDE)).astype(np.float32), rng.normal(size=(9, 1, SIDE, SIDE))
+    targets = rng.integers(0, 4, n)
+    plain = make_pipeline(
+        PCA(min(COMPONENTS, n - 1), svd_solver="full"), StandardScaler(), LogisticRegression(C=C, max_iter=1000)
+    )
+    plain.fit(pictures.reshape(n, -1).astype(np.float64), targets)
+    found = linear_probabilities(pictures, targets, others, 4)
+    np.testing.assert_allclose(found, plain.predict_proba(others.reshape(9, -1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_moved_blobs_are_told_apart_and_still_clips_are_not(name: str) -> None:
+    def accuracy(motion: float) -> float:
+        others = moved_blobs(90, seed=2, motion=motion)
+        found = predicted(name, moved_blobs(90, seed=1, motion=motion), others)
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+        return float((found.argmax(axis=1) == others.target.numpy()).mean())
+
+    assert accuracy(1.0) >= 0.95
+    assert abs(accuracy(0.0) - 1 / 3) < 0.17  # 3.4 standard errors
+
+
+def test_frozen_clips_have_the_classes_shares() -> None:
+    """Nothing moves, not even noise: all pictures are zero and only the classes' frequencies are left."""
+    clips = moved_blobs(9, seed=0, motion=0.0)
+    still = Clips(clips.frames[:, :1].expand(-1, T, -1, -1, -1), clips.target, clips.frame_number, clips.apex)
+    np.testing.assert_allclose(predicted("linear_apex", still, still), 1 / 3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_fitted_does_not_depend_on_the_other_clips(name: str) -> None:
+    train, others = moved_blobs(60, seed=1), moved_blobs(6, seed=2)
+    changed = Clips(others.frames.clone(), others.target.flip(0), others.frame_number, others.apex)
+    changed.frames[1:] *= 100
+    first, again = predicted(name, train, others), predicted(name, train, changed)
+    np.testing.assert_allclose(first[0], again[0], rtol=1e-12)
+    assert np.abs(first[1:] - again[1:]).max() > 0.01
+
+
+def test_threads_change_no_bit_and_repetition_neither() -> None:
+    train, others = moved_blobs(90, seed=1), moved_blobs(6, seed=2)
+    first = predicted("linear_arp", train, others)
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            assert np.array_equal(first, predicted("linear_arp", train, others))
+
+
+def test_classes_without_training_clips_have_no_probability() -> None:
+    rng = np.random.default_rng(0)
+    pictures, others = rng.normal(size=(8, 1, 5, 5)), rng.normal(size=(3, 1, 5, 5))
+    two = linear_probabilities(pictures, np.array([0, 2] * 4), others, 4)
+    assert (two[:, [1, 3]] == 0).all() and (two[:, [0, 2]] > 0).all()
+    one = linear_probabilities(pictures, np.full(8, 1), others, 3)
+    assert one.tolist() == [[0, 1, 0]] * 3
+    single = linear_probabilities(pictures[:1], np.array([2]), others, 3)
+    assert single.tolist() == [[0, 0, 1]] * 3
+
+
+def test_units_are_regressions_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    pictures, others = rng.normal(size=(30, 1, 6, 6)), rng.normal(size=(5, 1, 6, 6))
+    shown = np.stack([rng.integers(0, 2, 30), np.zeros(30), np.ones(30)], axis=1).astype(np.float32)
+    found = linear_probabilities(pictures, shown, others, 3)
+    alone = linear_probabilities(pictures, shown[:, 0].astype(np.int64), others, 2)[:, 1]
+    assert np.array_equal(found, np.stack([alone, np.zeros(5), np.ones(5)], axis=1))
