@@ -82,7 +82,7 @@ def backbone(c: Canvas, numbers: dict[str, Any]) -> None:
     sides = [stage["side"] for stage in numbers["stages"]]
     c.text(8.3, 6.42, "feature maps of $I_t$", weight="bold")
     for i, (channels, of_map) in enumerate(numbers["maps"]):
-        left, length, y = 7.5, (0.4, 0.28, 0.16)[i], (6.1, 5.58, middle)[i]
+        left, length, y = 7.5, (0.4, 0.28, 0.16)[i], (5.98, 5.52, middle)[i]
         if i < len(numbers["maps"]) - 1:
             after = [k for k, one in enumerate(sides) if one == of_map]
             start = (2.35 + step * after[-1] + wide + 0.115, middle) if after else (2.0, middle + 0.55)
@@ -99,12 +99,12 @@ def backbone(c: Canvas, numbers: dict[str, Any]) -> None:
             "left",
         )
         c.path((8.98, y), (9.1, y), arrow=False)
-    c.path((9.1, 6.1), (9.1, middle), arrow=False)
+    c.path((9.1, 5.98), (9.1, middle), arrow=False)
 
 
 def ranking_and_heads(c: Canvas, numbers: dict[str, Any]) -> None:
     """The lower right: scorers, pooling, heads and losses, in columns: loss, output, part."""
-    down, row = 8.74, {"rank": 3.4, "pool": 2.5, "mer": 1.2, "dic": 0.47}
+    down, row = 8.74, {"rank": 3.4, "pool": 2.5, "mer": 1.2, "dic": 0.52}
     c.box(5.18, 0.1, 4.12, 3.82, "group")
     c.path((9.1, 5.1), (9.1, row["pool"] + 0.34))
     c.path((7.61, 5.0), (7.61, row["rank"] + 0.25))
@@ -112,8 +112,8 @@ def ranking_and_heads(c: Canvas, numbers: dict[str, Any]) -> None:
     c.path((7.1, row["rank"]), (6.95, row["rank"]))
     c.bars(6.05, row["rank"] - 0.17, (0.06, 0.12, 0.2, 0.29, 0.38), "rank", 0.06)
     c.bars(6.54, row["rank"] - 0.17, (0.04, 0.22, 0.38, 0.24, 0.08), "rank", 0.06)
-    c.text(6.24, row["rank"] + 0.33, "in time", 7)
-    c.text(6.73, row["rank"] + 0.33, "to the apex", 7)
+    c.text(6.24, row["rank"] + 0.33, "time", 7)
+    c.text(6.73, row["rank"] + 0.33, "intensity", 7)
     c.path((6.02, row["rank"]), (5.98, row["rank"]))
     c.text(6.48, row["rank"] - 0.32, "scores of each order", SMALL)
     c.box(5.28, row["rank"] - 0.22, 0.7, 0.44, "loss", "rank\nlosses", SMALL)
@@ -139,7 +139,7 @@ def ranking_and_heads(c: Canvas, numbers: dict[str, Any]) -> None:
     c.text(down + 0.08, row["dic"] + 0.02, "\n".join(f"{side}×{side}" for side in sides), 7, ha="left")
     c.bars(6.22, row["mer"] - 0.16, (0.1, 0.36, 0.06, 0.16, 0.12), "head", 0.085)
     c.text(6.48, row["mer"] - 0.3, "logits", SMALL)
-    c.motion(6.2, row["dic"] - 0.2, 0.5)
+    c.motion(6.2, row["dic"] - 0.19, 0.46)
     c.text(6.48, row["dic"] - 0.3, "dynamic image", SMALL)
 
 
