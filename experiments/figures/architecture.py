@@ -13,7 +13,6 @@ from canvas import PART, SMALL, Canvas
 from matplotlib.figure import Figure
 
 from fdp_lightning.config import configuration
-from fdp_lightning.models.head_block import Map64
 
 TARGET = Path(__file__).resolve().parents[2] / "src" / "fdp_lightning" / "models" / "architecture.svg"
 STYLE: dict[Any, Any] = {
@@ -25,33 +24,40 @@ STYLE: dict[Any, Any] = {
 
 
 def plan() -> dict[str, Any]:
-    """What the configuration says: sizes of frames, stem, and of each stage's parts."""
+    """What the configuration says: sizes of frames, stem, of each stage's parts, and of the maps D is pooled from."""
     config = configuration("model=fdp")
     backbone, size = config.model.backbone, int(config.data.faces.size)
-    side, stages = size // prod(backbone.stem_strides), []
+    stride, channels, stages = 1, {}, []  # channels of the last map of each stride
+    for width, factor in zip(backbone.stem_widths, backbone.stem_strides, strict=True):
+        stride *= factor
+        channels[stride] = width
     for stage in backbone.stages:
-        side //= stage.get("stride", 2)
-        stages.append({"stride": 2, "repeats": 1, **stage, "side": side})
+        stride *= stage.get("stride", 2)
+        channels[stride] = stage.global_width
+        stages.append({"stride": 2, "repeats": 1, **stage, "side": size // stride})
+    maps = [(channels[at], size // at) for at in (*sorted(config.model.finer_maps), stride)]
     return {
         "size": size,
         "stem": list(backbone.stem_widths),
         "strides": list(backbone.stem_strides),
         "stages": stages,
         "mix": float(backbone.mix_ratio),
+        "maps": maps,
+        "reads": int(config.model.mer_head.reads),
     }
 
 
 def backbone(c: Canvas, numbers: dict[str, Any]) -> None:
-    """The upper row: frames, stem, four stages, head block, frame features."""
+    """The upper row: frames, stem, four stages, feature maps at each resolution."""
     middle, size = 5.1, numbers["size"]
     for i in reversed(range(3)):
         c.face(0.12 + 0.11 * i, middle - 0.4 + 0.11 * i, 0.6, (0.0, 0.5, 1.0)[i], order=2.3 - 0.1 * i)
     c.text(0.53, 6.0, "frames", weight="bold")
     c.text(0.53, 5.77, "$I_1,\\ldots,I_T$")
     c.text(0.53, 4.45, f"$T$ × 1×{size}×{size}", SMALL)
-    c.box(1.2, 4.02, 5.92, 2.32, "group")
-    c.text(1.32, 6.19, "local-global feature-aware transformer", ha="left", weight="bold")
-    c.text(7.0, 6.19, "each frame by itself, one set of weights", SMALL, ha="right", style="italic")
+    c.box(1.2, 4.02, 5.92, 2.55, "group")
+    c.text(1.32, 6.42, "local-global feature-aware transformer", ha="left", weight="bold")
+    c.text(7.0, 6.42, "each frame by itself, one set of weights", SMALL, ha="right", style="italic")
     c.path((0.96, middle), (1.32, middle))
     side = size // prod(numbers["strides"])
     c.text(1.72, 5.87, "stem")
@@ -72,48 +78,69 @@ def backbone(c: Canvas, numbers: dict[str, Any]) -> None:
             c.path((x - step + wide, middle), (x, middle))
         x += step
     end = x - step + wide
-    c.text(7.75, 6.0, "head block", weight="bold")
-    c.text(7.75, 5.77, f"map{Map64.side}")
-    c.box(7.32, middle - 0.42, 0.86, 0.84, "embed", "mean over\nplaces,\nlinear", SMALL)
-    c.path((end, middle), (7.32, middle))
-    c.path((8.18, middle), (8.42, middle))
-    c.maps(8.42, middle - 0.36, 0.62)
-    c.text(8.8, 6.0, "features", weight="bold")
-    c.text(8.8, 5.77, "$F_1,\\ldots,F_T$")
-    c.text(8.66, 4.45, f"$T$ × 1×{Map64.side}×{Map64.side}", SMALL, ha="right")
+    # Where a finer map leaves: within the stem, or after the last stage of its size. The finest line is the highest.
+    sides = [stage["side"] for stage in numbers["stages"]]
+    c.text(8.3, 6.42, "feature maps of $I_t$", weight="bold")
+    for i, (channels, of_map) in enumerate(numbers["maps"]):
+        left, length, y = 7.5, (0.4, 0.28, 0.16)[i], (5.98, 5.52, middle)[i]
+        if i < len(numbers["maps"]) - 1:
+            after = [k for k, one in enumerate(sides) if one == of_map]
+            start = (2.35 + step * after[-1] + wide + 0.115, middle) if after else (2.0, middle + 0.55)
+            over = 6.22 - 0.14 * i
+            c.path(start, (start[0], over), (7.3, over), (7.3, y), (left, y))
+        else:
+            c.path((end, middle), (left, y))
+        c.maps(left, y - length / 2, length, step=0.05)
+        c.text(
+            8.08,
+            y,
+            ("$F_t$  " if i == len(numbers["maps"]) - 1 else "") + f"{channels}×{of_map}×{of_map}",
+            SMALL,
+            "left",
+        )
+        c.path((8.98, y), (9.1, y), arrow=False)
+    c.path((9.1, 5.98), (9.1, middle), arrow=False)
 
 
-def ranking_and_heads(c: Canvas) -> None:
-    """The lower right: scorer, pooling, heads and losses, in columns: loss, output, part."""
-    down, row = 8.74, {"rank": 3.4, "pool": 2.42, "mer": 1.42, "dic": 0.55}
+def ranking_and_heads(c: Canvas, numbers: dict[str, Any]) -> None:
+    """The lower right: scorers, pooling, heads and losses, in columns: loss, output, part."""
+    down, row = 8.74, {"rank": 3.4, "pool": 2.5, "mer": 1.2, "dic": 0.52}
     c.box(5.18, 0.1, 4.12, 3.82, "group")
-    c.path((down, 4.74), (down, row["pool"] + 0.3))
-    c.path((down, row["rank"]), (8.12, row["rank"]))
-    c.box(7.1, row["rank"] - 0.25, 1.02, 0.5, "rank", "rank scorer")
-    c.path((7.1, row["rank"]), (6.85, row["rank"]))
-    c.bars(6.17, row["rank"] - 0.17, (0.08, 0.13, 0.11, 0.2, 0.24, 0.3, 0.38), "rank")
-    c.text(6.48, row["rank"] - 0.32, "$s_1,\\ldots,s_T$", SMALL)
-    c.path((6.12, row["rank"]), (5.98, row["rank"]))
-    c.box(5.28, row["rank"] - 0.22, 0.7, 0.44, "loss", "rank\nloss", SMALL)
-    c.path((6.48, row["rank"] - 0.45), (6.48, row["pool"]), (7.9, row["pool"]))
-    c.text(7.17, row["pool"] + 0.13, "weights $w_t$", SMALL)
-    c.box(7.9, row["pool"] - 0.3, 1.3, 0.6, "rank")
-    c.text(8.55, row["pool"] + 0.12, "rank pooling")
-    c.text(8.55, row["pool"] - 0.14, "$D=\\Sigma_t\\,w_t F_t\\,/\\,T$", SMALL)
-    c.path((down, row["pool"] - 0.3), (down, row["mer"] + 0.29))
-    c.maps(8.45, row["mer"] - 0.29, 0.58, count=1)
-    c.text(9.14, row["mer"] - 0.02, "$D$")
+    c.path((9.1, 5.1), (9.1, row["pool"] + 0.34))
+    c.path((7.61, 5.0), (7.61, row["rank"] + 0.25))
+    c.box(7.1, row["rank"] - 0.25, 1.02, 0.5, "rank", "rank scorers")
+    c.path((7.1, row["rank"]), (6.95, row["rank"]))
+    c.bars(6.05, row["rank"] - 0.17, (0.06, 0.12, 0.2, 0.29, 0.38), "rank", 0.06)
+    c.bars(6.54, row["rank"] - 0.17, (0.04, 0.22, 0.38, 0.24, 0.08), "rank", 0.06)
+    c.text(6.24, row["rank"] + 0.33, "time", 7)
+    c.text(6.73, row["rank"] + 0.33, "intensity", 7)
+    c.path((6.02, row["rank"]), (5.98, row["rank"]))
+    c.text(6.48, row["rank"] - 0.32, "scores of each order", SMALL)
+    c.box(5.28, row["rank"] - 0.22, 0.7, 0.44, "loss", "rank\nlosses", SMALL)
+    c.path((6.48, row["rank"] - 0.45), (6.48, row["pool"]), (7.7, row["pool"]))
+    c.text(7.09, row["pool"] + 0.13, "weights $w_t$", SMALL)
+    c.box(7.7, row["pool"] - 0.34, 1.5, 0.68, "rank")
+    c.text(8.45, row["pool"] + 0.2, "rank pooling")
+    c.text(8.45, row["pool"] - 0.01, "$D=\\Sigma_t\\,w_t F_t\\,/\\,T$", SMALL)
+    c.text(8.45, row["pool"] - 0.22, "at each resolution", 7)
+    c.path((down, row["pool"] - 0.34), (down, 2.04))
+    sides = [side for _, side in numbers["maps"]]
+    for x, length in ((8.35, 0.4), (8.83, 0.22), (9.1, 0.1)):
+        c.maps(x, 1.6, length, count=1)
+    c.text(8.2, 1.8, "$D$")
     for name, label, column in (("mer", "MER head", "cross-\nentropy"), ("dic", "DIC head", "MSE to\nARP of $I_t$")):
         c.box(7.1, row[name] - 0.25, 1.02, 0.5, "head", label)
         c.path((7.1, row[name]), (6.85, row[name]))
         c.path((6.12, row[name]), (5.98, row[name]))
         c.box(5.28, row[name] - 0.22, 0.7, 0.44, "loss", column, SMALL)
-    c.path((8.45, row["mer"]), (8.12, row["mer"]))
-    c.path((down, row["mer"] - 0.29), (down, row["dic"]), (8.12, row["dic"]))
+    c.path((down, 1.54), (down, row["mer"]), (8.12, row["mer"]))
+    c.path((down, row["mer"]), (down, row["dic"]), (8.12, row["dic"]))
+    c.text(down + 0.08, row["mer"], "\n".join(f"{side}×{side}" for side in sides[-numbers["reads"] :]), 7, ha="left")
+    c.text(down + 0.08, row["dic"] + 0.02, "\n".join(f"{side}×{side}" for side in sides), 7, ha="left")
     c.bars(6.22, row["mer"] - 0.16, (0.1, 0.36, 0.06, 0.16, 0.12), "head", 0.085)
     c.text(6.48, row["mer"] - 0.3, "logits", SMALL)
-    c.motion(6.2, row["dic"] - 0.2, 0.56)
-    c.text(6.48, row["dic"] - 0.32, "dynamic image", SMALL)
+    c.motion(6.2, row["dic"] - 0.19, 0.46)
+    c.text(6.48, row["dic"] - 0.3, "dynamic image", SMALL)
 
 
 def local_block(c: Canvas) -> None:
@@ -179,11 +206,11 @@ def global_block(c: Canvas, numbers: dict[str, Any]) -> None:
 def draw() -> Figure:
     """The whole figure."""
     with mpl.rc_context(STYLE):
-        canvas = Canvas(9.4, 6.45)
+        canvas = Canvas(9.4, 6.67)
         backbone(canvas, plan())
         local_block(canvas)
         global_block(canvas, plan())
-        ranking_and_heads(canvas)
+        ranking_and_heads(canvas, plan())
     return canvas.figure
 
 

@@ -28,7 +28,7 @@ VARIANTS = {
 }
 PARTS = {
     "backbone + head block": ("backbone", "head_block"),
-    "scorer": ("scorer",),
+    "scorers": ("scorers",),
     "pooling": ("pooling",),
     "MER head": ("mer_head",),
     "DIC head": ("dic_head",),

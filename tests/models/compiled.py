@@ -26,7 +26,7 @@ frames, target = torch.rand(2, 8, 1, 64, 64), torch.tensor([0, 1])
 outputs = [model(frames) for model in (eager, compiled)]
 for output in outputs:
     objective(output, Clips(frames, target)).total.backward()
-for name in ("logits", "scores", "dynamic_image"):
+for name in ("logits", "dynamic_image", "representation", "scores"):
     one, other = (getattr(output, name) for output in outputs)
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 assert list(eager.state_dict()) == list(compiled.state_dict())

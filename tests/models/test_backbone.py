@@ -131,18 +131,63 @@ def test_frames_that_do_not_divide_are_refused() -> None:
     ],
 )
 def test_timm_models_take_the_backbones_place(make_model: MakeModel, name: str, channels: int, side: int) -> None:
-    model = make_model("model.head_block=spatial", "model/backbone=timm", f"model.backbone.name={name}").eval()
-    features = model.forward_features(torch.rand(2, 8, 1, 64, 64))
+    model = make_model("model/backbone=timm", f"model.backbone.name={name}", "model.finer_maps=[]").eval()
+    (features,) = model.forward_features(torch.rand(2, 8, 1, 64, 64))
     assert features.shape == (2, 8, channels, side, side)
-    assert model.forward_head(features).dynamic_image.shape == (2, 1, 64, 64)
+    assert model.forward_head([features]).dynamic_image.shape == (2, 1, 64, 64)
+
+
+@pytest.mark.parametrize("level", [-1, 3, -2])
+def test_timm_models_give_finer_maps(make_model: MakeModel, level: int) -> None:
+    shapes = {2: (64, 32), 4: (64, 16), 8: (128, 8), 16: (256, 4), 32: (512, 2)}
+    overrides = ("model/backbone=timm", f"model.backbone.level={level}")
+    strides = {-1: [2, 4, 8, 16], 3: [2, 4, 8], -2: []}[level]  # counted from the end, a level is made alone
+    model = make_model(*overrides, f"model.finer_maps={strides[::2]}").eval()
+    last = 32 if level == -1 else 16
+    assert model.backbone.map_shapes(64) == {stride: shapes[stride] for stride in (*strides, last)}
+    frames = torch.rand(2, 1, 64, 64)
+    maps = model.backbone.forward_maps(frames, strides)
+    assert [tuple(one.shape[1:]) for one in maps] == [(c, side, side) for c, side in map(shapes.get, (*strides, last))]
+    assert torch.equal(model.backbone(frames), maps[-1])
+    whole = model.backbone.net(frames)
+    assert all(any(torch.equal(one, other) for other in whole) for one in maps)
+    output = model(torch.rand(2, 8, 1, 64, 64))
+    assert [d.shape[-1] for d in output.representation] == [64 // stride for stride in (*strides[::2], last)]
+
+
+@pytest.mark.parametrize(
+    ("name", "finer", "there"),
+    [("resnet18", [3], "2, 4, 8, 16"), ("resnet18", [32], "2, 4, 8, 16"), ("convnext_atto", [2], "4, 8, 16")],
+)
+def test_strides_that_a_timm_model_lacks_are_answered_with_those_it_has(
+    make_model: MakeModel, name: str, finer: list[int], there: str
+) -> None:
+    with pytest.raises(UserError, match=rf"finer_maps=.*strides {there} .*32 is that of the feature maps"):
+        make_model("model/backbone=timm", f"model.backbone.name={name}", f"model.finer_maps={finer}")
+
+
+def test_the_maps_of_a_stride_are_the_last_of_that_size(make_model: MakeModel) -> None:
+    backbone = make_model("model=fdp").backbone.eval()
+    expected = {2: (64, 32), 4: (128, 16), 8: (256, 8), 16: (512, 4), 32: (1024, 2)}
+    assert backbone.map_shapes(64) == expected
+    assert list(backbone.map_shapes(64)) == sorted(expected)
+    frames, outputs = torch.rand(2, 1, 64, 64), []
+    for unit in (*backbone.stem, *backbone.blocks):
+        unit.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    found = backbone.forward_maps(frames, [2, 8])
+    last = {output.shape[-1]: output for output in outputs}
+    assert [tuple(one.shape[1:]) for one in found] == [(c, side, side) for c, side in map(expected.get, (2, 8, 32))]
+    assert torch.equal(found[0], last[32]) and torch.equal(found[1], last[8])
+    assert torch.equal(found[2], backbone.norm(last[2])) and torch.equal(found[2], backbone(frames))
 
 
 def test_timm_models_of_one_size_get_enlarged_frames(make_model: MakeModel) -> None:
     chosen = ("model/backbone=timm", "model.backbone.name=efficientformer_l1")
     with pytest.raises(UserError, match=r"does not take frames of 64 pixels.*input_size=224"):
         make_model(*chosen)
-    model = make_model(*chosen, "model.backbone.input_size=224").eval()
-    assert model.forward_features(torch.rand(1, 2, 1, 64, 64)).shape == (1, 2, 448, 7, 7)
+    model = make_model(*chosen, "model.backbone.input_size=224", "model.finer_maps=[]").eval()
+    (features,) = model.forward_features(torch.rand(1, 2, 1, 64, 64))
+    assert features.shape == (1, 2, 448, 7, 7)
 
 
 @pytest.mark.parametrize("option", ["level=9", "options={bogus: 1}"])
@@ -162,7 +207,7 @@ def test_the_global_blocks_alone_keep_maps_and_widths(make_model: MakeModel, var
     alone = make_model(f"model={variant}", "model.backbone.local=false").backbone.eval()
     assert {kind for _, kind, _ in alone.layout} == {"global"}
     assert {stage for stage, *_ in alone.layout} == {stage for stage, *_ in whole.layout}
-    assert (alone.stride, alone.out_channels) == (whole.stride, whole.out_channels)
+    assert alone.map_shapes(64)[alone.stride] == whole.map_shapes(64)[whole.stride]
     frames = torch.randn(2, alone.in_channels, 64, 64)
     assert alone(frames).shape == whole.eval()(frames).shape
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,7 @@ def settled(model: FDP, clips: torch.Tensor) -> FDP:
 def assert_same(found: FDPOutput, expected: FDPOutput, **tolerance: float) -> None:
     for name in ("logits", "scores", "representation", "dynamic_image"):
         one, other = getattr(found, name), getattr(expected, name)
-        if other is not None:
-            torch.testing.assert_close(one, other, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(one, other, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def without_gradient(model: FDP, clips: torch.Tensor, target: torch.Tensor) -> list[str]:
@@ -47,7 +47,10 @@ def test_shapes(make_model: MakeModel, variant: str) -> None:
     model = make_model(f"model={variant}", classes=7)
     output = model(torch.rand(2, 8, 1, 64, 64))
     assert output.logits.shape == (2, 7)
-    assert output.scores is None if variant == "fdp_released" else output.scores.shape == (2, 8)
+    orders = set() if variant == "fdp_released" else {"chronological", "intensity"}
+    assert {order: scores.shape for order, scores in output.scores.items()} == dict.fromkeys(orders, (2, 8))
+    assert output.rank_scores is output.scores.get("chronological")
+    assert [d.shape for d in output.representation] == [(2, c, side, side) for c, side in model.pooling.maps]
     assert output.dynamic_image.shape == (2, 1, 64, 64)
     assert 0 <= output.dynamic_image.min() <= output.dynamic_image.max() <= 1
 
@@ -66,6 +69,64 @@ def test_every_parameter_gets_a_gradient_under_every_pooling(
     torch.manual_seed(0)
     model = make_model(f"model.pooling={pooling}", f"model.head_block={head_block}")
     assert without_gradient(model, torch.rand(3, 8, 1, 64, 64), torch.tensor([0, 1, 2])) == []
+
+
+@pytest.mark.parametrize("pair", combinations(POOLINGS, 2), ids="+".join)
+def test_every_parameter_gets_a_gradient_under_every_pair_of_poolings(
+    make_model: MakeModel, pair: tuple[str, str]
+) -> None:
+    torch.manual_seed(0)
+    model = make_model(f"model.pooling=[{','.join(pair)}]", "data.faces.size=32")
+    assert without_gradient(model, torch.rand(3, 8, 1, 32, 32), torch.tensor([0, 1, 2])) == []
+
+
+@pytest.mark.parametrize(
+    ("pooling", "orders", "read"),
+    [
+        ("gated", {"chronological"}, "chronological"),
+        ("intensity", {"intensity"}, "intensity"),
+        ("[intensity,gated,arp]", {"chronological", "intensity"}, "chronological"),
+        ("[arp,max]", set(), None),
+    ],
+)
+def test_a_scorer_is_there_for_each_order_that_is_read(
+    make_model: MakeModel, pooling: str, orders: set[str], read: str | None
+) -> None:
+    model = make_model(f"model.pooling={pooling}")
+    output = model(torch.rand(2, 8, 1, 64, 64))
+    assert set(output.scores) == set(model.scorers) == orders
+    assert output.rank_scores is (output.scores[read] if read else None)
+    assert all(scorer.order == order for order, scorer in model.scorers.items())
+
+
+@pytest.mark.parametrize("finer", [[], [4], [2, 4], [4, 2]])
+def test_the_representation_has_the_resolutions_that_are_asked_for(make_model: MakeModel, finer: list[int]) -> None:
+    model = make_model(f"model.finer_maps={finer}")
+    output = model(torch.rand(2, 8, 1, 64, 64))
+    assert [d.shape[-1] for d in output.representation] == [64 // stride for stride in (*sorted(finer), 8)]
+    assert output.dynamic_image.shape == (2, 1, 64, 64)
+
+
+@pytest.mark.parametrize("reads", [1, 2, 3])
+def test_each_head_reaches_the_maps_of_the_resolutions_it_reads(make_model: MakeModel, reads: int) -> None:
+    torch.manual_seed(0)
+    model = make_model(f"model.mer_head.reads={reads}")
+    maps = [m.detach().requires_grad_() for m in model.forward_features(torch.rand(3, 8, 1, 64, 64))]
+    assert len(maps) == 3
+    output = model.forward_head(maps)
+
+    def reached(value: torch.Tensor) -> list[bool]:
+        gradients = torch.autograd.grad((value * torch.randn_like(value)).sum(), maps, None, True, allow_unused=True)
+        return [gradient is not None and bool(gradient.any()) for gradient in gradients]
+
+    assert reached(output.logits) == [False] * (3 - reads) + [True] * reads
+    assert reached(output.dynamic_image) == [True] * 3
+    # The weights are read from the coarsest maps; else each resolution is pooled from its own maps alone.
+    assert [reached(d) for d in output.representation] == [
+        [True, False, True],
+        [False, True, True],
+        [False, False, True],
+    ]
 
 
 @pytest.mark.parametrize("options", ["model/mer_head=pooled", "model/mer_head=released", "model/dic_head=segnet"])
@@ -94,12 +155,51 @@ def test_attention_reaches_every_place() -> None:
     assert (maps.grad.abs().sum(dim=1) > 0).all()
 
 
-@pytest.mark.parametrize("pooling", ["score", "arp", "arp_simple", "soft_rank_arp", "last_minus_first"])
+ZERO_SUM = sorted(set(POOLINGS) - {"mean", "max", "attention", "conv"})
+
+
+@pytest.mark.parametrize("pooling", ZERO_SUM)
 def test_a_still_clip_has_no_dynamic_representation(make_model: MakeModel, pooling: str) -> None:
     moving = torch.rand(4, 8, 1, 64, 64)
     model = settled(make_model(f"model.pooling={pooling}"), moving)
     still = torch.rand(2, 1, 1, 64, 64).expand(2, 8, 1, 64, 64)
-    assert model(still).representation.abs().max() < 1e-5 < 1e-3 < model(moving).representation.abs().max()
+    for still_d, moving_d in zip(model(still).representation, model(moving).representation, strict=True):
+        assert still_d.abs().max() < 1e-5 < 1e-3 < moving_d.abs().max()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("trained", [True, False])
+def test_of_a_still_clip_a_grey_image_is_constructed_whatever_the_weights(
+    make_model: MakeModel, trained: bool, training: bool
+) -> None:
+    torch.manual_seed(0)
+    model, clips = make_model(), torch.rand(4, 8, 1, 64, 64)
+    objective, target = Objective(image_scale="signed"), torch.tensor([0, 1, 2, 3])
+    objective.fit(Clips(clips, target))
+    settled(model, clips).train()
+    if trained:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(3):
+            optimizer.zero_grad()
+            objective(model(clips), Clips(clips, target)).total.backward()
+            optimizer.step()
+    else:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+    # Half of the batch is still.
+    clips = torch.cat([torch.rand(2, 1, 1, 64, 64).expand(2, 8, 1, 64, 64), torch.rand(2, 8, 1, 64, 64)])
+    with torch.no_grad():
+        output = model.train(training)(clips)
+    for d in output.representation:
+        assert d[:2].abs().max() < 1e-5
+        assert d[2:].abs().amax(dim=(1, 2, 3)).min() > 1e-3
+    assert (output.dynamic_image[:2] - 0.5).abs().max() < 1e-5
+    assert (output.dynamic_image[2:] - 0.5).abs().amax(dim=(1, 2, 3)).min() > 1e-2
+    for scores in output.scores.values():
+        assert (scores[:2] - scores[:2, :1]).abs().max() < 1e-4
+    true = objective.true_dynamic_image(Clips(clips, target))
+    assert (true[:2] - 0.5).abs().max() < 1e-5 < 1e-2 < (true[2:] - 0.5).abs().max()
 
 
 def test_a_clip_does_not_depend_on_its_batch_and_may_be_alone(make_model: MakeModel, variant: str) -> None:
@@ -144,7 +244,10 @@ def test_a_padded_clip_gives_what_the_clip_alone_gives(make_model: MakeModel, po
     for row, length in enumerate(lengths):
         alone = model(clips[row : row + 1, :length])
         torch.testing.assert_close(padded.logits[row], alone.logits[0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(padded.scores[row, :length], alone.scores[0], rtol=1e-4, atol=1e-5)
+        for order, scores in alone.scores.items():
+            torch.testing.assert_close(padded.scores[order][row, :length], scores[0], rtol=1e-4, atol=1e-5)
+        for one, other in zip(padded.representation, alone.representation, strict=True):
+            torch.testing.assert_close(one[row], other[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(padded.dynamic_image[row], alone.dynamic_image[0], rtol=1e-4, atol=1e-5)
 
 
@@ -156,7 +259,7 @@ def test_what_stands_in_the_padding_changes_nothing_even_in_training(make_model:
     model = make_model("model.mer_head.dropout=0.0").train()
     first = model(clips, mask)
     assert_same(model(garbage, mask), first, rtol=1e-4, atol=1e-5)
-    objective = Objective(rank_loss="listmle", rank_target="intensity", image_kind="intensity")
+    objective = Objective(rank_loss="listmle", image_kind="intensity")
     target = torch.tensor([0, 1, 2])
     losses = [objective(first, Clips(frames, target, mask=mask)).total for frames in (clips, garbage)]
     torch.testing.assert_close(*losses)
@@ -187,7 +290,7 @@ def test_frames_one_by_one_take_a_mask_even_where_no_clip_has_a_frame(make_model
 def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
     # bfloat16 keeps 8 bits: 0.4 % a rounding. Errors in the mean square, as shares of the outputs' own spread; the
     # dynamic image of an untrained network hardly spreads, so its share is the largest.
-    bounds = {"logits": 0.05, "scores": 0.05, "dynamic_image": 0.12}
+    bounds = {"logits": 0.05, "rank_scores": 0.05, "dynamic_image": 0.12}
     torch.manual_seed(0)
     clips = torch.rand(4, 8, 1, 64, 64)
     model = settled(make_model(), clips)
@@ -213,18 +316,25 @@ def test_statistics_are_applied_and_travel_with_the_state(make_model: MakeModel)
     clips = torch.rand(2, 8, 1, 64, 64)
     before = model.forward_features(clips)
     model.mean.fill_(0.1)
-    assert not torch.allclose(model.forward_features(clips), before)
+    for maps, earlier in zip(model.forward_features(clips), before, strict=True):
+        assert not torch.allclose(maps, earlier)
     assert {"mean", "std"} <= set(model.state_dict())
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.pooling=bogus", "'bogus'.*score, arp"),
+        ("model.pooling=bogus", "'bogus'.*gated, score"),
+        ("model.pooling=[arp,arp]", "'arp', 'arp'.*different ones of gated"),
+        ("model.pooling=[]", "one or more"),
+        ("model.finer_maps=[3]", r"finer_maps=\[3\].*2, 4.*8 is that of the feature maps"),
+        ("model.finer_maps=[8]", r"finer_maps=\[8\].*2, 4"),
+        ("model.finer_maps=[4,4]", "different ones of the backbone's strides 2, 4"),
+        ("model.gate_temperature=0", "gate_temperature=0"),
+        ("model.mer_head.reads=0", "reads=0"),
         ("model.head_block=bogus", "'bogus'.*spatial, map64"),
         ("model.frame_batches=bogus", "'bogus'.*folded, per_frame"),
         ("model.backbone.local_mixer=bogus", "'bogus'.*heads, dense"),
-        ("model.ranking=false", "pooling=score.*ranking=true"),
         ("data.faces.size=60", "60.*stride 8"),
         ("data.sampling.frames=0", "T = 0"),
         ("model.backbone.head_channels=5", "head_channels=5 must divide"),
@@ -251,7 +361,6 @@ def test_bad_options_fail_at_construction(make_model: MakeModel, override: str, 
     ("options", "message"),
     [
         ({"rank_loss": "bogus"}, "rank_loss 'bogus'.*ranknet, hinge, listmle, soft_spearman"),
-        ({"rank_target": "bogus"}, "rank_target 'bogus'.*chronological, intensity"),
         ({"image_kind": "bogus"}, "image_kind 'bogus'.*exact, simple, onset_apex"),
         ({"image_scale": "bogus"}, "image_scale 'bogus'.*min_max, signed"),
         ({"motion_measure": "bogus"}, "motion_measure 'bogus'.*difference, flow"),

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.frame_mask import frame_count, masked, mean_over_time, positions, real_frames
+from fdp_lightning.models.frame_mask import (
+    frame_count,
+    masked,
+    mean_over_time,
+    onset_frames,
+    positions,
+    real_frames,
+    running_means,
+)
 from tests.models.padding import GARBAGE, masks, normal, seeds, spoiled
 
 
@@ -47,3 +55,26 @@ def test_masked_values_are_zero_and_means_those_of_the_real_frames(
     (gradient,) = torch.autograd.grad((kept + mean).square().sum(), values)
     assert (gradient[~mask] == 0).all()
     assert gradient.isfinite().all()
+
+
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=20, deadline=None)
+def test_running_means_and_onset_frames_are_those_of_the_real_frames(mask: Tensor, seed: int, garbage: float) -> None:
+    values = spoiled(normal(seed, *mask.shape, 2, 3), mask, garbage).requires_grad_()
+    means, onsets = running_means(values, mask), onset_frames(values, mask)
+    assert onsets.shape == (len(mask), 1, 2, 3)
+    for i in range(len(mask)):
+        real = values[i][mask[i]].detach().numpy()
+        np.testing.assert_array_equal(onsets[i, 0].detach(), real[0])
+        for t, mean in enumerate(means[i][mask[i]].detach()):
+            np.testing.assert_allclose(mean, real[: t + 1].mean(axis=0), atol=1e-12)
+    (gradient,) = torch.autograd.grad(means.square().sum() + onsets.sum(), values)
+    assert (gradient[~mask] == 0).all() and gradient.isfinite().all()
+
+
+def test_without_a_mask_running_means_and_onset_are_of_all_frames() -> None:
+    features = normal(0, 2, 3, 4)
+    everything = torch.ones(2, 3, dtype=torch.bool)
+    torch.testing.assert_close(running_means(features, None), running_means(features, everything))
+    torch.testing.assert_close(running_means(features, None)[:, -1:], mean_over_time(features, None))
+    assert torch.equal(onset_frames(features, None), onset_frames(features, everything))

@@ -10,16 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.rank.pooling import WEIGHTS, attention, max_over_time, pool
+from fdp_lightning.models.frame_mask import Mask
+from fdp_lightning.models.rank.pooling import WEIGHTS, attention, max_over_time, over_running_means, pool
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
-ZERO_SUM = ("score", "arp", "arp_simple", "soft_rank_arp", "last_minus_first")
 FIXED = {
     "arp": double_sum,
     "arp_simple": lambda t: 2 * np.arange(1, t + 1) - t - 1.0,
     "last_minus_first": lambda t: np.array([-1.0] + [0.0] * (t - 2) + [1.0]) if t > 1 else np.zeros(1),
 }
-ALL: dict[str, Callable[..., Tensor]] = {**WEIGHTS, "attention": attention}
+
+
+def on_running_means(kind: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda scores, mask: over_running_means(kind(scores, mask), mask)
+
+
+ALL: dict[str, Callable[..., Tensor]] = {
+    **WEIGHTS,
+    "attention": attention,
+    **{f"{name} on running means": on_running_means(WEIGHTS[name]) for name in ("gated", "score", "soft_rank_arp")},
+}
+ZERO_SUM = sorted(set(ALL) - {"mean", "attention"})
+BY_SCORES = sorted(set(ALL) - {*FIXED, "mean"})
 every_weight = pytest.mark.parametrize("name", ALL)
 
 
@@ -31,6 +43,11 @@ def weights_of(name: str, scores: Tensor) -> Tensor:
     return ALL[name](scores, all_real(scores))
 
 
+def pool_by(features: Tensor, weights: Tensor, mask: Mask | None = None) -> Tensor:
+    """Pool by one weight vector a clip."""
+    return pool(features, weights.unsqueeze(1), mask).squeeze(1)
+
+
 @pytest.mark.parametrize("name", ZERO_SUM)
 @given(t=st.integers(1, 12), seed=seeds, spread=st.sampled_from([0.0, 1e-4, 1.0, 50.0]))
 @settings(max_examples=30, deadline=None)
@@ -39,7 +56,7 @@ def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, sp
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
     still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
     assert weights.sum(dim=1).abs().max() < 1e-4
-    assert pool(still, weights).abs().max() < 1e-4
+    assert pool_by(still, weights).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -55,7 +72,7 @@ def test_last_minus_first_is_the_change_of_the_last_frame_up_to_scale() -> None:
     features = normal(0, 2, 8, 3, 2, 2)
     # Two weights of ±w with a mean square of 1 over 8 frames: w = 2; and D has the factor 1/T.
     expected = 2 * (features[:, -1] - features[:, 0]) / 8
-    torch.testing.assert_close(pool(features, weights_of("last_minus_first", torch.zeros(2, 8).double())), expected)
+    torch.testing.assert_close(pool_by(features, weights_of("last_minus_first", torch.zeros(2, 8).double())), expected)
 
 
 @given(t=st.integers(2, 12), seed=seeds)
@@ -70,7 +87,7 @@ def test_score_weights_are_standardised_scores(t: int, seed: int) -> None:
     torch.testing.assert_close(weights_of("score", scores * 3), weights, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["score", "soft_rank_arp"])
+@pytest.mark.parametrize("name", ["score", "intensity", "soft_rank_arp"])
 def test_flat_scores_stay_flat(name: str) -> None:
     assert weights_of(name, 1e-4 * torch.randn(4, 8)).abs().max() < 0.02
 
@@ -101,7 +118,7 @@ def test_soft_rank_arp_reads_the_weights_between_whole_ranks() -> None:
 @settings(max_examples=20, deadline=None)
 def test_mean_and_max_are_those_of_numpy(t: int, seed: int) -> None:
     features = normal(seed, 2, t, 3, 2, 2)
-    mean = pool(features, weights_of("mean", normal(seed, 2, t)))
+    mean = pool_by(features, weights_of("mean", normal(seed, 2, t)))
     np.testing.assert_allclose(mean, features.numpy().mean(axis=1))
     np.testing.assert_array_equal(max_over_time(features), features.numpy().max(axis=1))
 
@@ -124,12 +141,12 @@ def test_padding_changes_no_weights_and_gets_no_gradient(name: str, mask: Tensor
     scores = spoiled(normal(seed, *mask.shape), mask, garbage).requires_grad_()
     features = spoiled(normal(seed + 1, *mask.shape, 2, 2, 2), mask, garbage).requires_grad_()
     weights = ALL[name](scores, mask)
-    pooled = pool(features, weights, mask)
+    pooled = pool_by(features, weights, mask)
     assert (weights[~mask] == 0).all()
     for i in range(len(mask)):
         short = weights_of(name, alone(scores, mask, i))
         torch.testing.assert_close(weights[i][mask[i]], short[0])
-        torch.testing.assert_close(pooled[i : i + 1], pool(alone(features, mask, i), short))
+        torch.testing.assert_close(pooled[i : i + 1], pool_by(alone(features, mask, i), short))
     for gradient in torch.autograd.grad(pooled.square().sum(), (features, scores), allow_unused=True):
         assert gradient is None or ((gradient[~mask] == 0).all() and gradient.isfinite().all())
 
@@ -146,7 +163,7 @@ def test_padding_changes_no_maximum_and_gets_no_gradient(mask: Tensor, seed: int
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["score", "soft_rank_arp", "attention"])
+@pytest.mark.parametrize("name", BY_SCORES)
 @pytest.mark.parametrize("t", [1, 2, 8])
 def test_flat_scores_have_a_gradient_of_ordinary_size(name: str, t: int) -> None:
     scores = torch.zeros(1, t, requires_grad=True)
@@ -156,7 +173,7 @@ def test_flat_scores_have_a_gradient_of_ordinary_size(name: str, t: int) -> None
     assert scores.grad.abs().max() < 1000
 
 
-@pytest.mark.parametrize("name", ["score", "soft_rank_arp", "attention"])
+@pytest.mark.parametrize("name", BY_SCORES)
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
     assert torch.autograd.gradcheck(lambda s: ALL[name](s, mask), (normal(1, 2, 5).requires_grad_(),))

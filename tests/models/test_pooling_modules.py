@@ -1,4 +1,6 @@
-"""The pooling modules and the rank scorer: shapes, gradients, padding, and the convolution by a loop."""
+"""Rank pooling as a module and the rank scorer: shapes, gradients, padding, and the convolution by a loop."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -7,82 +9,170 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.rank.pooling_modules import POOLINGS, ConvPooling, make_pooling
-from fdp_lightning.models.rank.scorer import RankScorer
+from fdp_lightning.models.frame_mask import running_means
+from fdp_lightning.models.rank.pooling import READS
+from fdp_lightning.models.rank.pooling_modules import POOLINGS, ConvPooling, RankPooling
+from fdp_lightning.models.rank.scorer import ORDERS, RankScorer
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
+MAPS = [(2, 4), (3, 2)]
+"""Channels and sides, fine to coarse."""
 
-def pooling_of(name: str, channels: int = 3, places: int = 4, frames: int = 5) -> torch.nn.Module:
+
+def pooling_of(*names: str, frames: int = 5, **options: object) -> RankPooling:
     torch.manual_seed(0)
-    return make_pooling(name, channels, places, frames).double()
+    return RankPooling(names, MAPS, frames, **options).double()
+
+
+def maps_of(seed: int, b: int = 2, t: int = 5) -> list[Tensor]:
+    return [normal(seed + i, b, t, channels, side, side) for i, (channels, side) in enumerate(MAPS)]
+
+
+def scores_of(seed: int, b: int = 2, t: int = 5) -> dict[str, Tensor]:
+    return {order: normal(seed + i, b, t) for i, order in enumerate(ORDERS)}
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_every_pooling_gives_the_promised_channels_and_trains_all_it_has(name: str) -> None:
+def test_every_pooling_gives_the_promised_maps_and_trains_all_it_has(name: str) -> None:
     module = pooling_of(name)
-    features, scores = normal(0, 2, 5, 3, 2, 2).requires_grad_(), normal(1, 2, 5).requires_grad_()
-    pooled = module(features, scores, None)
-    assert module.out_channels == (8 if name == "conv" else 3)
-    assert pooled.shape == (2, module.out_channels, 2, 2)
-    pooled.square().sum().backward()
-    assert features.grad is not None and features.grad.abs().sum() > 0
-    assert (scores.grad is not None and bool(scores.grad.any())) == (name in ("score", "soft_rank_arp"))
+    maps = [features.requires_grad_() for features in maps_of(0)]
+    scores = {order: values.requires_grad_() for order, values in scores_of(9).items()}
+    pooled = module(maps, scores, None)
+    assert module.maps == ([(8, 4), (8, 2)] if name == "conv" else MAPS)
+    assert [d.shape for d in pooled] == [(2, channels, side, side) for channels, side in module.maps]
+    sum(d.square().sum() for d in pooled).backward()
+    for features in maps:
+        assert features.grad is not None and features.grad.abs().sum() > 0
+    for order, values in scores.items():
+        assert (values.grad is not None and bool(values.grad.any())) == (READS.get(name) == order)
     for parameter in module.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
         assert parameter.grad.any()
 
 
-@pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"score", "soft_rank_arp"}))
+@pytest.mark.parametrize("name", POOLINGS)
+def test_the_representation_of_a_resolution_is_pooled_from_its_own_maps(name: str) -> None:
+    module = pooling_of(name)
+    for index in range(len(MAPS)):
+        maps = [features.requires_grad_() for features in maps_of(0)]
+        pooled = module(maps, scores_of(9), None)[index]
+        own, other = torch.autograd.grad(pooled.square().sum(), (maps[index], maps[1 - index]), allow_unused=True)
+        assert own.abs().sum() > 0
+        # The weights of attention are read from the coarsest maps, for all resolutions.
+        assert (other is not None) == (name == "attention" and index == 0)
+
+
+@pytest.mark.parametrize("name", sorted(set(POOLINGS) - set(READS)))
 def test_only_poolings_by_scores_need_scores(name: str) -> None:
-    module, features = pooling_of(name), normal(0, 2, 5, 3, 2, 2)
-    assert torch.equal(module(features, None, None), module(features, normal(1, 2, 5), None))
+    module, maps = pooling_of(name), maps_of(0)
+    for one, other in zip(module(maps, {}, None), module(maps, scores_of(9), None), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_names_lead_to_the_poolings_they_name() -> None:
-    features, scores = normal(0, 2, 5, 3, 2, 2), 50.0 * torch.arange(5).double().expand(2, 5)
-    clips = features.numpy()
+    maps, ordered = maps_of(0), 50.0 * torch.arange(5).double().expand(2, 5)
+    unordered = normal(3, 2, 5)
     alpha = double_sum(5) / np.sqrt(np.mean(double_sum(5) ** 2))
     line = np.arange(-2.0, 3.0) / np.sqrt(2)  # scores in even steps, standardised; and the simple weights
-    by_hand = {
-        "mean": clips.mean(axis=1),
-        "max": clips.max(axis=1),
-        "last_minus_first": np.sqrt(5 / 2) * (clips[:, -1] - clips[:, 0]) / 5,
-        "arp": np.einsum("t,bt...->b...", alpha, clips) / 5,
-        "soft_rank_arp": np.einsum("t,bt...->b...", alpha, clips) / 5,
-        "arp_simple": np.einsum("t,bt...->b...", line, clips) / 5,
-        "score": np.einsum("t,bt...->b...", line, clips) / 5,
+    ends = np.sqrt(5 / 2) * np.array([-1.0, 0, 0, 0, 1])
+    weights = {
+        "mean": np.ones(5),
+        "last_minus_first": ends,
+        "arp": alpha,
+        "soft_rank_arp": alpha,
+        "arp_simple": line,
+        "score": line,
+        "intensity": line,
     }
-    for name, expected in by_hand.items():
-        np.testing.assert_allclose(pooling_of(name)(features, scores, None), expected, rtol=5e-3, atol=1e-6)
+    for name, by_hand in weights.items():
+        read = READS.get(name)
+        scores = {order: ordered if order == read else unordered for order in ORDERS}
+        pooled = pooling_of(name, running_means=False)(maps, scores, None)
+        for features, d in zip(maps, pooled, strict=True):
+            expected = np.einsum("t,bt...->b...", by_hand, features.numpy()) / 5
+            np.testing.assert_allclose(d, expected, rtol=5e-3, atol=1e-6)
+    for features, d in zip(maps, pooling_of("max")(maps, {}, None), strict=True):
+        np.testing.assert_array_equal(d, features.numpy().max(axis=1))
+
+
+@pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"attention", "conv"}))
+def test_the_chronological_order_alone_is_pooled_from_running_means(name: str) -> None:
+    maps, scores = maps_of(0), scores_of(9)
+    found = pooling_of(name)(maps, scores, None)
+    given = [running_means(features, None) for features in maps] if READS.get(name) == "chronological" else maps
+    expected = pooling_of(name, running_means=False)(given, scores, None)
+    exact, simple = double_sum(5), np.arange(-4.0, 5.0, 2.0)
+    factor = np.sqrt(np.square(simple).sum() / np.square(exact).sum()) if given is not maps else 1.0
+    torch.testing.assert_close(found, [factor * d for d in expected])
+
+
+@pytest.mark.parametrize("pair", combinations(sorted(set(POOLINGS) - {"attention", "conv"}), 2), ids="+".join)
+def test_two_poolings_stand_side_by_side(pair: tuple[str, str]) -> None:
+    maps, scores = maps_of(0), scores_of(9)
+    for names in (pair, pair[::-1]):
+        module = pooling_of(*names)
+        found, parts = module(maps, scores, None), [pooling_of(name)(maps, scores, None) for name in names]
+        assert module.maps == [(4, 4), (6, 2)]
+        torch.testing.assert_close(found, [torch.cat(of_level, dim=1) for of_level in zip(*parts, strict=True)])
+
+
+def test_poolings_with_weights_of_their_own_stand_beside_others() -> None:
+    maps, scores = maps_of(0), scores_of(9)
+    module = pooling_of("attention", "gated", "conv", "max")
+    found = module(maps, scores, None)
+    assert module.maps == [(2 + 2 + 8 + 2, 4), (3 + 3 + 8 + 3, 2)]
+    for i, (features, d) in enumerate(zip(maps, found, strict=True)):
+        c = features.shape[2]
+        torch.testing.assert_close(d[:, c : 2 * c], pooling_of("gated")(maps, scores, None)[i])
+        torch.testing.assert_close(d[:, 2 * c : 2 * c + 8], module.conv[i](features))
+        torch.testing.assert_close(d[:, 2 * c + 8 :], features.amax(dim=1))
+
+
+def test_flat_scores_of_a_reversed_clip_give_what_arp_gives_of_it() -> None:
+    maps = [features.flip(1) for features in maps_of(0)]
+    flat = {order: torch.zeros(2, 5).double() for order in ORDERS}
+    torch.testing.assert_close(pooling_of("gated")(maps, flat, None), pooling_of("arp")(maps, {}, None))
+
+
+def test_a_high_gate_temperature_is_arp() -> None:
+    maps, scores = maps_of(0), scores_of(9)
+    found = pooling_of("gated", temperature=1e8)(maps, scores, None)
+    torch.testing.assert_close(found, pooling_of("arp")(maps, {}, None))
+    assert not torch.allclose(pooling_of("gated")(maps, scores, None)[0], found[0])
 
 
 def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
-    module, features = pooling_of("attention"), normal(2, 2, 5, 3, 2, 2)
-    logits = features.flatten(2).numpy() @ module.read.weight.detach().numpy()[0]
+    module, maps = pooling_of("attention"), maps_of(2)
+    logits = maps[-1].flatten(2).numpy() @ module.attention.read.weight.detach().numpy()[0]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    expected = np.einsum("bt,bt...->b...", shares, features.numpy())
-    np.testing.assert_allclose(module(features, None, None).detach(), expected)
+    for features, d in zip(maps, module(maps, {}, None), strict=True):
+        np.testing.assert_allclose(d.detach(), np.einsum("bt,bt...->b...", shares, features.numpy()))
+
+
+def conv_of(channels: int = 3, frames: int = 5) -> ConvPooling:
+    torch.manual_seed(0)
+    return ConvPooling(channels, frames).double()
 
 
 def test_conv_pooling_agrees_with_a_loop() -> None:
-    module, features = pooling_of("conv", channels=2, frames=3), normal(3, 1, 3, 2, 3, 4)
+    module, features = conv_of(channels=2, frames=3), normal(3, 1, 3, 2, 3, 4)
     kernel, bias = module.conv.weight.detach().numpy(), module.conv.bias.detach().numpy()
     padded = np.pad(features.numpy()[0], ((0, 0), (0, 0), (1, 1), (1, 1)))  # t c h w, zeros around each map
     expected = np.zeros((8, 3, 4))
     for d, y, x in np.ndindex(expected.shape):
         taps = (kernel[d, c, i, j, t] * padded[t, c, y + i, x + j] for c, i, j, t in np.ndindex(2, 3, 3, 3))
         expected[d, y, x] = bias[d] + sum(taps)
-    np.testing.assert_allclose(module(features, None, None)[0].detach(), expected)
+    np.testing.assert_allclose(module(features)[0].detach(), expected)
 
 
 def test_conv_pooling_takes_missing_frames_for_zero_and_refuses_another_number() -> None:
-    module, features = pooling_of("conv"), normal(4, 1, 5, 3, 2, 2)
+    module, features = conv_of(), normal(4, 1, 5, 3, 2, 2)
     mask = torch.tensor([[True, True, False, True, False]])
     zeroed = features * mask.view(1, 5, 1, 1, 1)
-    assert torch.equal(module(spoiled(features, mask, torch.nan), None, mask), module(zeroed, None, None))
+    assert torch.equal(module(spoiled(features, mask, torch.nan), mask), module(zeroed))
     with pytest.raises(ValueError, match=r"conv was made for T = 5 frames, got 4"):
-        module(features[:, :4], None, None)
+        module(features[:, :4])
     assert ConvPooling.out_channels == 8
 
 
@@ -93,48 +183,90 @@ def test_padding_changes_no_pooled_clip_and_gets_no_gradient(
     name: str, mask: Tensor, seed: int, garbage: float
 ) -> None:
     module = pooling_of(name)
-    features = spoiled(normal(seed, *mask.shape, 3, 2, 2), mask, garbage).requires_grad_()
-    scores = spoiled(normal(seed + 1, *mask.shape), mask, garbage)
-    pooled = module(features, scores, mask)
+    maps = [spoiled(features, mask, garbage).requires_grad_() for features in maps_of(seed, *mask.shape)]
+    scores = {order: spoiled(values, mask, garbage) for order, values in scores_of(seed + 9, *mask.shape).items()}
+    pooled = module(maps, scores, mask)
     for i in range(len(mask)):
-        torch.testing.assert_close(pooled[i : i + 1], module(alone(features, mask, i), alone(scores, mask, i), None))
-    (gradient,) = torch.autograd.grad(pooled.square().sum(), features)
-    assert (gradient[~mask] == 0).all()
-    assert gradient.isfinite().all()
+        short = {order: alone(values, mask, i) for order, values in scores.items()}
+        expected = module([alone(features, mask, i) for features in maps], short, None)
+        torch.testing.assert_close([d[i : i + 1] for d in pooled], expected)
+    for gradient in torch.autograd.grad(sum(d.square().sum() for d in pooled), maps):
+        assert (gradient[~mask] == 0).all()
+        assert gradient.isfinite().all()
 
 
-def test_an_unknown_pooling_is_answered_with_the_allowed_ones() -> None:
-    names = "score, arp, arp_simple, soft_rank_arp, mean, last_minus_first, max, attention, conv"
-    with pytest.raises(ValueError, match=rf"pooling 'bogus'.*{names}"):
-        make_pooling("bogus", 3, 4, 5)
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["bogus"], rf"'bogus'.*{', '.join(POOLINGS)}"), ([], "one or more"), (["arp", "max", "arp"], "arp.*different")],
+)
+def test_poolings_that_cannot_be_are_answered_with_the_allowed_ones(names: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pooling_of(*names)
 
 
-def scorer_of(centred: bool = True) -> RankScorer:
+def test_a_gate_without_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"gate_temperature=0.0.*above 0"):
+        pooling_of("gated", temperature=0.0)
+
+
+KINDS = {
+    "chronological, on running means": {},
+    "chronological": {"running_means": False},
+    "intensity": {"order": "intensity"},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def scorer_of(kind: str = "chronological", centred: bool = True) -> RankScorer:
     torch.manual_seed(0)
-    return RankScorer(in_channels=6, places=16, centred=centred).double()
+    return RankScorer(in_channels=6, places=16, centred=centred, **KINDS[kind]).double()
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_scorer_reverses_with_the_clip_and_is_flat_on_a_still_one(training: bool) -> None:
+def test_the_scorer_of_frames_reverses_with_the_clip(training: bool) -> None:
     scorer, features = scorer_of().train(training), normal(5, 3, 8, 6, 4, 4)
     torch.testing.assert_close(scorer(features.flip(1)), scorer(features).flip(1))
-    still = features[:, :1].expand(-1, 8, -1, -1, -1)
+
+
+@every_kind
+@pytest.mark.parametrize("training", [False, True])
+def test_a_still_clip_has_flat_scores(kind: str, training: bool) -> None:
+    scorer = scorer_of(kind).train(training)
+    still = normal(5, 3, 1, 6, 4, 4).expand(-1, 8, -1, -1, -1)
     torch.testing.assert_close(scorer(still), scorer(still)[:, :1].expand(-1, 8))
 
 
-def test_a_centred_scorer_does_not_see_the_identity_and_another_does() -> None:
+@every_kind
+def test_a_centred_scorer_does_not_see_the_identity(kind: str) -> None:
     features, face = normal(6, 2, 5, 6, 4, 4), 3 * normal(7, 2, 1, 6, 4, 4)
-    scorer = scorer_of().eval()
+    scorer = scorer_of(kind).eval()
     torch.testing.assert_close(scorer(features + face), scorer(features))
-    scorer = scorer_of(centred=False).eval()
-    assert (scorer(features + face) - scorer(features)).abs().max() > 0.1
+    difference = (scorer_of(kind, centred=False).eval()(features + face) - scorer(features)).abs().max()
+    assert difference < 1e-9 if kind == "intensity" else difference > 0.1  # a change has no identity to begin with
 
 
+def test_scores_are_of_the_frames_relative_to_their_clip() -> None:
+    features = normal(8, 2, 5, 6, 4, 4)
+    means = torch.stack([features[:, : t + 1].mean(dim=1) for t in range(5)], dim=1)
+    relative = {
+        "chronological, on running means": means - means.mean(dim=1, keepdim=True),
+        "chronological": features - features.mean(dim=1, keepdim=True),
+        "intensity": features - features[:, :1],
+    }
+    for kind, given_to_it in relative.items():
+        scorer = scorer_of(kind).eval()
+        expected = scorer.score(scorer.mix(given_to_it.flatten(0, 1))).reshape(2, 5)
+        torch.testing.assert_close(scorer(features), expected)
+
+
+@every_kind
 @pytest.mark.parametrize("centred", [True, False])
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=15, deadline=None)
-def test_padding_changes_no_score_in_evaluation(centred: bool, mask: Tensor, seed: int, garbage: float) -> None:
-    scorer = scorer_of(centred).eval()
+def test_padding_changes_no_score_in_evaluation(
+    kind: str, centred: bool, mask: Tensor, seed: int, garbage: float
+) -> None:
+    scorer = scorer_of(kind, centred).eval()
     features = spoiled(normal(seed, *mask.shape, 6, 4, 4), mask, garbage)
     scores = scorer(features, mask)
     assert (scores[~mask] == 0).all()
@@ -142,9 +274,10 @@ def test_padding_changes_no_score_in_evaluation(centred: bool, mask: Tensor, see
         torch.testing.assert_close(scores[i][mask[i]], scorer(alone(features, mask, i))[0])
 
 
+@every_kind
 @given(t=st.integers(2, 5), extra=st.integers(0, 3), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=15, deadline=None)
-def test_padding_changes_nothing_in_training(t: int, extra: int, seed: int, garbage: float) -> None:
+def test_padding_changes_nothing_in_training(kind: str, t: int, extra: int, seed: int, garbage: float) -> None:
     # The same number of real frames in each clip, scattered: without padding they are one batch, so that scores,
     # gradients and the running statistics of batch norm can all be compared.
     places = torch.stack([normal(seed + i, t + extra).argsort() for i in range(3)]) < t
@@ -153,7 +286,7 @@ def test_padding_changes_nothing_in_training(t: int, extra: int, seed: int, garb
     features[places] = clips.flatten(0, 1)
     features.requires_grad_()
     clips.requires_grad_()
-    padded, short = scorer_of().train(), scorer_of().train()
+    padded, short = scorer_of(kind).train(), scorer_of(kind).train()
     scores, expected = padded(features, places), short(clips)
     torch.testing.assert_close(scores[places].reshape(3, t), expected)
     for name, value in short.state_dict().items():
@@ -166,3 +299,8 @@ def test_padding_changes_nothing_in_training(t: int, extra: int, seed: int, garb
 def test_a_scorer_without_channels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hidden=0.*at least 1"):
         RankScorer(in_channels=6, places=16, hidden=0)
+
+
+def test_an_unknown_order_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"order 'bogus'.*chronological, intensity"):
+        RankScorer(in_channels=6, places=16, order="bogus")

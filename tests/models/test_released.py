@@ -52,7 +52,7 @@ def test_a_released_checkpoint_loads_key_for_key_and_gives_its_outputs(
     with torch.no_grad():
         logits, image = released(clips.unsqueeze(1))
         output = ours(clips)
-    assert output.scores is None
+    assert output.scores == {} and output.rank_scores is None
     torch.testing.assert_close(output.logits, logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(output.dynamic_image, image, rtol=1e-4, atol=1e-5)
 
@@ -83,8 +83,8 @@ def test_there_and_back_changes_nothing(make_model: MakeModel, released: Release
 def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
     with pytest.raises(ValueError, match=r"'bogus\.weight' is not of the layout.*frame_rep\.stem"):
         from_released({"bogus.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"'scorer.*' is not of the layout"):
-        to_released(make_model("model=fdp_released", "model.ranking=true").state_dict())
+    with pytest.raises(ValueError, match=r"'scorers.*' is not of the layout"):
+        to_released(make_model("model=fdp_released", "model.pooling=gated").state_dict())
 
 
 def test_scrambled_time_puts_eight_neighbours_of_one_frame_on_the_time_axis() -> None:
@@ -106,11 +106,11 @@ def test_drop_path_rises_evenly_over_the_twenty_blocks(make_model: MakeModel) ->
     "right",
     [
         ["model.backbone.attention=true"],
-        ["model.ranking=true"],
         ["model.scrambled_time=false"],
         ["model.backbone.local_mixer=heads"],
         ["model.pooling=arp"],
-        ["model.pooling=score", "model.ranking=true"],
+        ["model.pooling=gated"],
+        ["model.pooling=[score,intensity]"],
         ["model/dic_head=unet"],
         ["model.frame_batches=folded"],
     ],
@@ -126,7 +126,11 @@ def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right:
     clips = torch.rand(2, 8, 1, 64, 64)
     output = model(clips)
     assert output.logits.isfinite().all() and output.dynamic_image.isfinite().all()
-    assert (output.scores is not None) == ("model.ranking=true" in right)
+    orders = {
+        "model.pooling=gated": {"chronological"},
+        "model.pooling=[score,intensity]": {"chronological", "intensity"},
+    }
+    assert set(output.scores) == orders.get(right[0], set())
     same = [p.shape for p in model.parameters()] == [p.shape for p in wrong.parameters()]
     torch.manual_seed(0)
     first = wrong(clips)

@@ -5,8 +5,9 @@ import torch
 
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, dynamic_image
 from fdp_lightning.models.rank.pooling import WEIGHTS, pool
-from fdp_lightning.models.rank.pooling_modules import WeightedPooling
-from fdp_lightning.models.rank.scorer import RankScorer
+from fdp_lightning.models.rank.pooling_modules import RankPooling
+from fdp_lightning.models.rank.scorer import ORDERS, RankScorer
+from fdp_lightning.models.wide import weighted_sum
 
 BF16 = {"device_type": "cpu", "dtype": torch.bfloat16}
 
@@ -23,16 +24,35 @@ def test_a_dynamic_image_is_the_same_bit_for_bit(kind: str) -> None:
 def test_the_identity_cancels_out_of_features_in_bfloat16() -> None:
     still = torch.rand(3, 1, 4, 5, 5, generator=torch.Generator().manual_seed(0)).expand(3, 8, 4, 5, 5).bfloat16()
     for name in set(WEIGHTS) - {"mean"}:
-        scores = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+        scores = dict.fromkeys(ORDERS, torch.randn(3, 8, generator=torch.Generator().manual_seed(1)))
         with torch.autocast(**BF16):
-            pooled = WeightedPooling(name, 4)(still, scores)
-            alone = WeightedPooling("arp", 4)(still, None)
+            (pooled,) = RankPooling([name], [(4, 5)], 8)([still], scores)
         assert pooled.dtype == torch.bfloat16  # as the heads take it
-        assert pooled.abs().max() < 1e-6 and alone.abs().max() < 1e-6, name
+        assert pooled.abs().max() < 1e-6, name
     # What it is against: the weights themselves rounded.
     weights = WEIGHTS["arp"](torch.zeros(3, 8), torch.ones(3, 8, dtype=torch.bool))
     assert torch.einsum("bt,btchw->bchw", weights.bfloat16(), still).abs().max() > 1e-3
-    torch.testing.assert_close(pool(still, weights).float(), torch.zeros(3, 4, 5, 5), atol=1e-6, rtol=0)
+    pooled = pool(still, weights.unsqueeze(1)).float()
+    torch.testing.assert_close(pooled, torch.zeros(3, 1, 4, 5, 5), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("layout", ["channels first", "channels last", "every other channel"])
+def test_weighted_sums_are_those_of_einsum(n: int, layout: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights, frames = torch.randn(3, n, 8, generator=generator), torch.randn(3, 8, 6, 5, 4, generator=generator)
+    if layout == "channels last":
+        frames = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (3, 8))
+    elif layout == "every other channel":
+        frames = frames[:, :, ::2]
+    for kind in (torch.float64, torch.float32):
+        one, other = weights.to(kind), frames.to(kind)
+        found = weighted_sum(one, other)
+        assert found.dtype == kind
+        torch.testing.assert_close(found, torch.einsum("bnt,btchw->bnchw", one, other))
+    # bfloat16 frames: summed in float32 and rounded once.
+    exact = torch.einsum("bnt,btchw->bnchw", weights, frames.bfloat16().float()).bfloat16()
+    torch.testing.assert_close(weighted_sum(weights, frames.bfloat16()), exact, rtol=2**-7, atol=1e-6)
 
 
 @pytest.mark.parametrize("masked", [False, True])

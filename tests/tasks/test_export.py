@@ -36,8 +36,8 @@ def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None
             "probabilities": (output.logits.sigmoid() if model.facts["multi_label"] else output.logits.softmax(1)),
             "constructed_dynamic_image": output.dynamic_image,
         }
-        if output.scores is not None:
-            expected["rank_scores"] = output.scores
+        if output.rank_scores is not None:
+            expected["rank_scores"] = output.rank_scores
         assert list(given) == [name for name in OUTPUTS if name in expected]
         for name, value in expected.items():
             near = np.isclose(given[name], value, atol=1e-5, rtol=1e-4)
@@ -62,7 +62,7 @@ def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
     [
         ["model=fdp_tiny", "model.pooling=soft_rank_arp", "data.faces.colour=rgb", "protocol=synthetic_au"],
         ["model=fdp_released", "model/backbone=fdp_tiny", "data.sampling.frames=5"],
-        ["model/backbone=timm", "model.ranking=false", "model.pooling=attention", "model/dic_head=segnet"],
+        ["model/backbone=timm", "model.pooling=[attention,intensity]", "model/dic_head=segnet"],
     ],
 )
 def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[str]) -> None:

@@ -20,7 +20,6 @@ from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
 from fdp_lightning.models.objective import IMAGE_SCALES
 from fdp_lightning.models.rank.losses import RANK_LOSSES
 from fdp_lightning.models.rank.pooling_modules import POOLINGS
-from fdp_lightning.models.rank.targets import RANK_TARGETS
 
 Again = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,8 +35,9 @@ GROUPS = {
 }
 VALUES = {
     "head_block": list(HEAD_BLOCKS),
-    "ranking": [True],  # without a scorer: fdp_released
+    "finer_maps": [[2, 4], [], [4]],
     "pooling": list(POOLINGS),
+    "running_means": [True, False],
     "scrambled_time": [False, False, True],
     "frame_batches": list(FRAME_BATCHES),
     "scorer.centred": [True, True, False],
@@ -45,7 +45,6 @@ VALUES = {
     "backbone.local": [True, True, False, True, True],
     "backbone.local_mixer": list(LOCAL_MIXERS),
     "objective.rank_loss": list(RANK_LOSSES),
-    "objective.rank_target": list(RANK_TARGETS),
     "objective.image_kind": list(DYNAMIC_IMAGES),
     "objective.image_scale": list(IMAGE_SCALES),
     "objective.motion_measure": list(MOTION_MEASURES),
@@ -135,6 +134,7 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     # Numbers: no value of theirs takes another way through the code.
     numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
     numbers |= {
+        "gate_temperature",
         "objective.effective_beta",
         "optimizer.lr",
         "optimizer.weight_decay",

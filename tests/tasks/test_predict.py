@@ -67,7 +67,7 @@ def test_a_clip_is_predicted_as_the_training_path_does(finished_workplace: Path)
     [
         ["data.faces.per_frame=true", "data.faces.colour=rgb"],
         ["data.faces.method=box", "data.sampling.frames=14", "data.sampling.short=interpolate"],
-        ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=signed"],
+        ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=min_max"],
         ["data=synthetic", "protocol=synthetic_au", "data.faces.margin=0.1"],
     ],
 )

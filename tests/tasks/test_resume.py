@@ -66,7 +66,7 @@ def content(plan: FoldPlan) -> dict[str, bytes]:
     [
         ["selection.inner_subjects=1"],
         ["model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
-        ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=signed"],
+        ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
     ],
     ids=["inner", "ema", "steps"],
 )

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
                 *DOUBLE,
                 "data.augmentation=null",
                 "model.optimizer.steps=8",
-                "model.objective.image_scale=signed",
+                "model.objective.image_scale=min_max",
                 "model.optimizer.rules={backbone: {lr: 0.5}}",
             ],
             1e-9,
@@ -251,21 +251,21 @@ def test_what_cannot_be_stacked_is_refused(override: str, message: str) -> None:
 class Noisy(nn.Module):
     """A backbone whose noise no stack can draw for its networks."""
 
-    in_channels = out_channels = 1
+    in_channels = 1
 
     def __init__(self) -> None:
         super().__init__()
         self.dropout = nn.Dropout(0.5)
 
-    def map_side(self, image_size: int) -> int:
-        return image_size // 8
+    def map_shapes(self, image_size: int) -> dict[int, tuple[int, int]]:
+        return {8: (1, image_size // 8)}
 
-    def forward(self, frames: Tensor) -> Tensor:
-        return nn.functional.avg_pool2d(self.dropout(frames), 8)
+    def forward_maps(self, frames: Tensor, finer: Sequence[int]) -> list[Tensor]:
+        return [nn.functional.avg_pool2d(self.dropout(frames), 8)]
 
 
 def test_a_model_that_torch_cannot_map_is_refused() -> None:
-    config = configuration("+experiment=synthetic_loso")
+    config = configuration("+experiment=synthetic_loso", "model.finer_maps=[]")
     config.model.backbone = {"_target_": f"{__name__}.Noisy"}
     with pytest.raises(UserError, match=r"cannot train this model: .*random operation") as refused:
         try_stack(config)
@@ -276,12 +276,12 @@ def test_a_model_that_torch_cannot_map_is_refused() -> None:
     "overrides",
     [
         [
-            *["model/dic_head=segnet", "model/mer_head=released", "model.ranking=false", "model.pooling=conv"],
+            *["model/dic_head=segnet", "model/mer_head=released", "model.pooling=conv"],
             *["model.scrambled_time=true", "model.frame_batches=per_frame", "model.backbone.local_mixer=dense"],
         ],
         ["protocol=synthetic_au", "model.pooling=soft_rank_arp", "model.objective.class_weighting=inverse"],
         ["model.frame_batches=per_frame", "model.objective.image_kind=onset_apex", "data.faces.colour=rgb"],
-        ["model.objective.rank_loss=listmle", "model.objective.focal=2.0", "model.objective.rank_target=intensity"],
+        ["model.objective.rank_loss=listmle", "model.objective.focal=2.0", "model.pooling=intensity"],
     ],
 )
 @pytest.mark.slow  # SegNet and backbones twice each

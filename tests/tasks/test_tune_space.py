@@ -18,7 +18,7 @@ SPACE: dict[str, dict[str, Any]] = {
     "model.optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},
     "data.sampling.frames": {"low": 6, "high": 12, "step": 2},
     "model.pooling": {"choices": ["score", "arp"]},
-    "model.ranking": {"choices": [True, False]},
+    "model.running_means": {"choices": [True, False]},
     "model.optimizer.ema": {"choices": [None, 0.99]},
 }
 
@@ -53,7 +53,7 @@ def test_a_log_range_is_drawn_evenly_in_its_exponent() -> None:
 
 
 def test_a_grid_is_each_combination_once() -> None:
-    space = Space({key: SPACE[key] for key in ("model.pooling", "model.ranking", "model.optimizer.ema")})
+    space = Space({key: SPACE[key] for key in ("model.pooling", "model.running_means", "model.optimizer.ema")})
     drawn = points(space, 8, sampler="grid")
     assert space.size == 8 == len({tuple(point.values()) for point in drawn})
     assert points(space, 3, sampler="grid") == drawn[:3] != points(space, 3, seed=1, sampler="grid")
@@ -66,7 +66,7 @@ def test_a_point_is_what_the_configuration_then_holds() -> None:
     for value in awkward["choices"]:
         (override,) = Space({"model.pooling": awkward}).overrides({"model.pooling": value})
         assert configuration(override).model.pooling == value
-    point = points(Space(SPACE), 1)[0] | {"model.optimizer.ema": None, "model.ranking": True}
+    point = points(Space(SPACE), 1)[0] | {"model.optimizer.ema": None, "model.running_means": True}
     config = configuration(*Space(SPACE).overrides(point))
     for key, value in point.items():
         found = OmegaConf.select(config, key)

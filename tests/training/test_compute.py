@@ -89,7 +89,7 @@ def test_features_are_those_of_a_pass_per_frame(at_once: int | None) -> None:
     passes = [
         by_hand.head_block(by_hand.backbone((frame - by_hand.mean) / by_hand.std)) for frame in frames.unbind(dim=1)
     ]
-    torch.testing.assert_close(found, torch.stack(passes, dim=1))
+    torch.testing.assert_close(found, [torch.stack(passes, dim=1)])
     torch.testing.assert_close(network.backbone.state_dict(), by_hand.backbone.state_dict())
 
 
@@ -100,6 +100,26 @@ def test_what_is_computed_once_more_draws_the_same_masks() -> None:
     assert train(network, replace(PLAIN, checkpointing="blocks"))[0] == pytest.approx(once, rel=1e-9)
     assert train(network, replace(PLAIN, checkpointing="stages"))[0] == pytest.approx(once, rel=1e-9)
     assert train(released(light), PLAIN)[0] != pytest.approx(once, rel=1e-3)  # the masks do something
+
+
+@pytest.mark.parametrize("parts", ["blocks", "stages"])
+@pytest.mark.parametrize("frame_batches", ["folded", "per_frame"])
+def test_what_is_computed_once_more_gives_the_same_finer_maps(parts: str, frame_batches: str) -> None:
+    narrow = ["model=fdp_tiny", "data.faces.size=32", f"model.frame_batches={frame_batches}", "model.mer_head.reads=3"]
+    results = []
+    for checkpointing in (None, parts):
+        torch.manual_seed(0)
+        network = build_model(configuration(*narrow, "model.backbone.drop_path=0.3"), 5).double().train()
+        replace(PLAIN, checkpointing=checkpointing).prepare(network)
+        torch.manual_seed(1)
+        frames = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64)
+        output = network(frames)
+        assert [d.shape[-1] for d in output.representation] == [16, 8, 4]
+        Objective().double()(output, Clips(frames, torch.tensor([0, 3]))).total.backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        results.append((output.representation, output.logits, gradients, network.state_dict()))
+    for found, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_checkpointing_keeps_less() -> None:
@@ -127,7 +147,7 @@ def test_other_batch_norms_keep_the_loop_over_frames() -> None:
     network = released()
     Compute().prepare(network)
     passes: list[int] = []
-    network.backbone.stem.register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
+    network.backbone.stem[0].register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
     frames = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64)
     network(frames)
     assert passes == [16]

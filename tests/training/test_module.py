@@ -89,12 +89,12 @@ def test_after_training_reversed_clips_reverse_the_order_and_static_ones_are_fla
     module, data, _ = learnt
     frames = next(iter(data.test_dataloader()))["frames"]
     time = torch.arange(8.0).expand(len(frames), 8)
-    moving = module(frames).scores
+    moving = module(frames).rank_scores
     assert kendall_tau(moving, time).mean() > 0.8
-    assert kendall_tau(module(frames.flip(1)).scores, time).mean() < -0.8
+    assert kendall_tau(module(frames.flip(1)).rank_scores, time).mean() < -0.8
     # As much noise as aligned frames of the synthetic set have over time when nothing moves (control=static).
     noise = 0.0024 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
-    static = module((frames[:, :1] + noise).clamp(0, 1)).scores
+    static = module((frames[:, :1] + noise).clamp(0, 1)).rank_scores
     assert static.std(dim=1).mean() < 0.2 * moving.std(dim=1).mean()
     assert kendall_tau(static, time).mean().abs() < 0.3
 

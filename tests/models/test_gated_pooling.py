@@ -1,0 +1,150 @@
+"""Pairs gated by scores, and pooling by way of running means: by loops, and at the limits where both are ARP."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fdp_lightning.models.frame_mask import running_means
+from fdp_lightning.models.rank.pooling import WEIGHTS, arp, arp_simple, gated, over_running_means, pool
+from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
+
+SPREADS = st.sampled_from([0.0, 1e-4, 1.0, 50.0])
+
+
+def all_real(values: Tensor) -> Tensor:
+    return torch.ones(values.shape[:2], dtype=torch.bool)
+
+
+def rms(values: np.ndarray) -> float:
+    return math.sqrt(np.mean(np.square(values)))
+
+
+def gates(scores: np.ndarray, temperature: float) -> dict[tuple[int, int], float]:
+    """The gate of each pair t < u of one clip."""
+    z = (scores - scores.mean()) / math.sqrt(scores.var() + 1e-2)
+    return {(t, u): 1 / (1 + math.exp(-(z[u] - z[t]) / temperature)) for t, u in combinations(range(len(z)), 2)}
+
+
+@given(t=st.integers(1, 16), level=st.floats(-100, 100))
+@settings(max_examples=40, deadline=None)
+def test_flat_scores_are_approximate_rank_pooling_to_rounding(t: int, level: float) -> None:
+    scores = torch.full((2, t), level)  # in single precision, as networks run
+    real = all_real(scores)
+    torch.testing.assert_close(gated(scores, real), arp_simple(scores, real), rtol=1e-5, atol=1e-6)
+    found = over_running_means(gated(scores, real), real)
+    torch.testing.assert_close(found, arp(scores, real), rtol=1e-5, atol=1e-6)
+    by_hand = double_sum(t) / max(rms(double_sum(t)), 1e-9)
+    np.testing.assert_allclose(found, np.stack([by_hand] * 2), rtol=1e-5, atol=2e-6)
+
+
+@given(mask=masks(max_frames=16), garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=30, deadline=None)
+def test_flat_scores_are_approximate_rank_pooling_of_the_real_frames(mask: Tensor, garbage: float) -> None:
+    scores = spoiled(torch.zeros(mask.shape, dtype=torch.float64), mask, garbage)
+    found = over_running_means(gated(scores, mask), mask)
+    torch.testing.assert_close(found, arp(scores, mask))
+    for weights, row in zip(found, mask, strict=True):
+        by_hand = double_sum(int(row.sum()))
+        np.testing.assert_allclose(weights[row], by_hand / max(rms(by_hand), 1e-9), atol=1e-9)
+
+
+@given(t=st.integers(1, 12), seed=seeds, spread=SPREADS)
+@settings(max_examples=20, deadline=None)
+def test_a_high_temperature_is_approximate_rank_pooling(t: int, seed: int, spread: float) -> None:
+    scores = spread * normal(seed, 2, t)
+    real = all_real(scores)
+    weights = gated(scores, real, temperature=1e8)
+    torch.testing.assert_close(weights, arp_simple(scores, real), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(over_running_means(weights, real), arp(scores, real), rtol=1e-6, atol=1e-7)
+
+
+@given(t=st.integers(2, 9), seed=seeds, spread=SPREADS, temperature=st.sampled_from([0.3, 1.0, 5.0]))
+@settings(max_examples=30, deadline=None)
+def test_each_pair_votes_for_its_later_frame_by_an_open_share(
+    t: int, seed: int, spread: float, temperature: float
+) -> None:
+    scores, features = spread * normal(seed, 2, t), normal(seed + 1, 2, t, 3, 2, 2)
+    found = pool(features, gated(scores, all_real(scores), temperature).unsqueeze(1)).squeeze(1)
+    for clip in range(2):
+        frames, votes, weights = features[clip].numpy(), np.zeros((3, 2, 2)), np.zeros(t)
+        for (earlier, later), gate in gates(scores[clip].numpy(), temperature).items():
+            assert 0 < gate < 1  # no score turns a pair round
+            votes += gate * (frames[later] - frames[earlier])
+            weights[later] += gate
+            weights[earlier] -= gate
+        # The constant under the root of the unit scale shows where all gates are nearly closed.
+        np.testing.assert_allclose(found[clip], votes / rms(weights) / t, rtol=1e-5, atol=1e-9)
+
+
+@given(t=st.integers(2, 16), seed=seeds, spread=SPREADS)
+@settings(max_examples=30, deadline=None)
+def test_whatever_the_scores_the_first_frame_weighs_against_and_the_last_one_for(
+    t: int, seed: int, spread: float
+) -> None:
+    """Every pair of theirs is one with a later frame, or an earlier one: standardised scores promise nothing."""
+    scores = spread * normal(seed, 3, t)
+    weights = gated(scores, all_real(scores))
+    for found in (weights, over_running_means(weights, all_real(scores))):
+        assert (found[:, 0] < 0).all() and (found[:, -1] > 0).all()
+    falling = -50.0 * torch.arange(t, dtype=torch.float64).unsqueeze(0)
+    assert WEIGHTS["score"](falling, all_real(falling))[0, -1] < 0 < gated(falling, all_real(falling))[0, -1]
+
+
+def test_a_pair_in_the_wrong_order_is_muted() -> None:
+    # Frame 2 of four has the score of a frame after all others: its pairs with later frames hardly count.
+    scores = torch.tensor([[0.0, 300.0, 100.0, 200.0]], dtype=torch.float64)
+    flat, found = (gated(values, all_real(values)) for values in (0 * scores, scores))
+    of_pairs = gates(scores[0].numpy(), 1.0)
+    assert of_pairs[1, 2] < 0.2 < 0.5 < of_pairs[0, 1]
+    assert found[0, 1] > 0 > flat[0, 1]
+
+
+@pytest.mark.parametrize("name", ["gated", "score", "soft_rank_arp", "arp_simple", "mean"])
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=20, deadline=None)
+def test_weights_of_the_frames_pool_as_weights_of_the_running_means(
+    name: str, mask: Tensor, seed: int, garbage: float
+) -> None:
+    scores = spoiled(normal(seed, *mask.shape), mask, garbage)
+    features = spoiled(normal(seed + 1, *mask.shape, 2, 2, 2), mask, garbage)
+    weights = WEIGHTS[name](scores, mask)
+    found = pool(features, over_running_means(weights, mask).unsqueeze(1), mask).squeeze(1)
+    for clip in range(len(mask)):
+        frames, of_means = alone(features, mask, clip)[0].numpy(), alone(weights, mask, clip)[0].numpy()
+        n, expected = len(frames), np.zeros((2, 2, 2))
+        for t in range(n):
+            expected += of_means[t] * sum(frames[: t + 1]) / (t + 1)
+        # One factor for all weights, which takes simple ones of unit scale to exact ones of unit scale.
+        simple, exact = 2 * np.arange(1, n + 1) - n - 1.0, double_sum(n)
+        factor = math.sqrt(np.square(simple).sum() / max(np.square(exact).sum(), 1e-6))
+        np.testing.assert_allclose(found[clip], factor * expected / n, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(set(WEIGHTS) - {"mean"}))
+@given(mask=masks(), seed=seeds, spread=SPREADS)
+@settings(max_examples=20, deadline=None)
+def test_weights_that_sum_to_zero_do_so_over_running_means(name: str, mask: Tensor, seed: int, spread: float) -> None:
+    weights = WEIGHTS[name]((spread * normal(seed, *mask.shape)).float(), mask)
+    for found in (weights, over_running_means(weights, mask)):
+        assert found.sum(dim=1).abs().max() < 1e-4
+        assert (found[~mask] == 0).all()
+
+
+def test_a_still_clip_is_its_own_running_mean() -> None:
+    still = normal(0, 2, 1, 3, 2, 2).expand(2, 7, 3, 2, 2)
+    torch.testing.assert_close(running_means(still, None), still)
+
+
+def test_gradients_of_gates_and_running_means_are_those_of_finite_differences() -> None:
+    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
+    scores, weights = normal(1, 2, 5).requires_grad_(), normal(2, 2, 5).requires_grad_()
+    for temperature in (0.5, 1.0):
+        assert torch.autograd.gradcheck(lambda s, tau=temperature: gated(s, mask, tau), (scores,))
+    assert torch.autograd.gradcheck(lambda w: over_running_means(w, mask), (weights,))
+    assert torch.autograd.gradcheck(lambda s: over_running_means(gated(s, mask), mask), (scores,))
