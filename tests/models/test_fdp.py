@@ -360,7 +360,7 @@ def test_bad_options_fail_at_construction(make_model: MakeModel, override: str, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rank_loss": "bogus"}, "rank_loss 'bogus'.*ranknet, hinge, listmle, soft_spearman"),
+        ({"rank_loss": "bogus"}, "rank_loss 'bogus'.*ranknet, hinge, listmle, listnet, soft_spearman"),
         ({"image_kind": "bogus"}, "image_kind 'bogus'.*exact, simple, onset_apex"),
         ({"image_scale": "bogus"}, "image_scale 'bogus'.*min_max, signed"),
         ({"motion_measure": "bogus"}, "motion_measure 'bogus'.*difference, flow"),

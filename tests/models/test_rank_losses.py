@@ -9,16 +9,18 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.special import rel_entr, softmax
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from fdp_lightning.models.rank.losses import RANK_LOSSES, RankLoss, hinge, listmle, ranknet, soft_spearman
+from fdp_lightning.models.rank.losses import RANK_LOSSES, RankLoss, hinge, listmle, listnet, ranknet, soft_spearman
 from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "ranknet": ranknet,
     "hinge": hinge,
     "listmle": listmle,
+    "listnet": listnet,
     "soft_spearman": soft_spearman,
 }
 every_loss = pytest.mark.parametrize("name", RANK_LOSSES)
@@ -157,6 +159,20 @@ def test_the_gradient_of_flat_scores_pushes_late_frames_up(name: str, t: int) ->
     assert scores.grad.isfinite().all()
 
 
+@given(t=st.integers(2, 12), seed=seeds, sharpness=st.floats(0.5, 20))
+@settings(max_examples=20, deadline=None)
+def test_listnet_is_the_divergence_of_the_chances_to_be_first(t: int, seed: int, sharpness: float) -> None:
+    scores, relevance = normal(seed, 2, t).numpy(), normal(seed + 1, 2, t).numpy()
+    least, most = relevance.min(axis=1, keepdims=True), relevance.max(axis=1, keepdims=True)
+    wanted = softmax(sharpness * (relevance - least) / (most - least), axis=1)
+    expected = rel_entr(wanted, softmax(scores, axis=1)).sum(axis=1)
+    found = listnet(torch.tensor(scores), torch.tensor(relevance), None, sharpness)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    # It is zero for the wanted chances themselves, and blind to the order of what has no chance to be first.
+    best = torch.tensor(sharpness * (relevance - least) / (most - least) + 3)
+    assert listnet(best, torch.tensor(relevance), None, sharpness).abs().max() < 1e-12
+
+
 @every_loss
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("t", [1, 2, 6])
@@ -172,15 +188,15 @@ def test_where_nothing_is_to_be_ranked_loss_and_gradient_are_zero(name: str, fla
 @every_loss
 def test_rank_loss_averages_the_clips_and_passes_its_options_on(name: str) -> None:
     scores, relevance, mask = normal(4, 3, 5), in_time(3, 5), torch.ones(3, 5, dtype=torch.bool).tril(2)
-    option = {"ranknet": (0.5,), "hinge": (2.0,), "listmle": (), "soft_spearman": (0.5,)}[name]
+    option = {"ranknet": (0.5,), "hinge": (2.0,), "listmle": (), "listnet": (3.0,), "soft_spearman": (0.5,)}[name]
     expected = sum(LOSSES[name](scores[i : i + 1], relevance[:1], mask[i : i + 1], *option) for i in range(3)) / 3
-    module = RankLoss(name, temperature=0.5, margin=2.0)
+    module = RankLoss(name, temperature=0.5, margin=2.0, sharpness=3.0)
     torch.testing.assert_close(module(scores, relevance, mask), expected[0])
 
 
 def test_bad_options_are_named() -> None:
-    with pytest.raises(ValueError, match=r"rank_loss 'bogus'.*ranknet, hinge, listmle, soft_spearman"):
+    with pytest.raises(ValueError, match=r"rank_loss 'bogus'.*ranknet, hinge, listmle, listnet, soft_spearman"):
         RankLoss("bogus")
-    for temperature in (0.0, -1.0):
+    for option in ({"temperature": 0.0}, {"temperature": -1.0}, {"sharpness": 0.0}):
         with pytest.raises(ValueError, match=r"rank_temperature=.*above 0"):
-            RankLoss("ranknet", temperature=temperature)
+            RankLoss("ranknet", **option)

@@ -63,9 +63,11 @@ class Objective(nn.Module):
         emotion: weight of the cross-entropy.
         dynamic_image: weight of the mean squared error to the clip's dynamic image.
         rank: weight of the rank losses, one of each order that is scored, summed.
-        rank_loss: one of `rank.losses.RANK_LOSSES`.
+        rank_loss: of the chronological order, one of `rank.losses.RANK_LOSSES`.
+        intensity_loss: of the intensity order, one of them.
         rank_temperature: of ranknet and soft_spearman.
         rank_margin: of hinge.
+        rank_sharpness: of listnet.
         image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
         image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
         motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
@@ -88,8 +90,10 @@ class Objective(nn.Module):
         dynamic_image: float = 100.0,
         rank: float = 1.0,
         rank_loss: str = "ranknet",
+        intensity_loss: str = "listnet",
         rank_temperature: float = 1.0,
         rank_margin: float = 1.0,
+        rank_sharpness: float = 8.0,
         image_kind: str = "exact",
         image_scale: str = "min_max",
         motion_measure: str = "difference",
@@ -108,7 +112,12 @@ class Objective(nn.Module):
         if min(emotion, dynamic_image, rank, focal) < 0 or not 0 <= label_smoothing < 1:
             raise ValueError("weights and focal must not be below 0, label_smoothing within 0 and 1 (1 not included)")
         self.weights = (emotion, dynamic_image, rank)
-        self.rank_loss = RankLoss(rank_loss, rank_temperature, rank_margin)
+        self.rank_losses = nn.ModuleDict(
+            {
+                order: RankLoss(name, rank_temperature, rank_margin, rank_sharpness)
+                for order, name in (("chronological", rank_loss), ("intensity", intensity_loss))
+            }
+        )
         self.label_smoothing, self.focal = label_smoothing, focal
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
         self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
@@ -150,7 +159,8 @@ class Objective(nn.Module):
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
         for order, scores in output.scores.items():
-            rank = rank + self.rank_loss(scores.to(clips.frames.dtype), self.relevance(order, clips), clips.mask)
+            loss = self.rank_losses[order]
+            rank = rank + loss(scores.to(clips.frames.dtype), self.relevance(order, clips), clips.mask)
         parts = (emotion, image, rank)
         total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
         return Losses(total, emotion, image, rank)

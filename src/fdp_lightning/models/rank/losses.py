@@ -1,7 +1,7 @@
 """Rank losses: how far the scores of a clip are from the wanted order. Pure functions, a loss for each clip.
 
 Adding a constant to all scores of a clip changes none of them. With the chronological target the loss of the reversed
-clip is that of the negated scores; only `listmle` does not keep that: no Plackett-Luce model but the uniform one does.
+clip is that of the negated scores; only the losses of lists do not keep that, which look at the top of the order first.
 
 All take scores (b, t), the relevance of the frames (b, t; see targets.py) and the mask of the real ones, and give (b,).
 A clip whose frames are all equally relevant, one of a single frame above all, has nothing to rank and a loss of 0.
@@ -10,6 +10,7 @@ References:
     [1] Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005.
     [2] Herbrich et al., "Large margin rank boundaries for ordinal regression", 2000.
     [3] Xia et al., "Listwise approach to learning to rank" (ListMLE), ICML 2008.
+    [4] Cao et al., "Learning to rank: from pairwise approach to listwise approach" (ListNet), ICML 2007.
 """
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from fdp_lightning.models.frame_mask import Mask, frame_count, masked, real_frames
 from fdp_lightning.models.rank.soft_rank import ranks, soft_ranks
 
-RANK_LOSSES = ("ranknet", "hinge", "listmle", "soft_spearman")
+RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
 
 
 def ranknet(
@@ -53,6 +54,32 @@ def listmle(
     loss = masked(remaining - scores, real).sum(dim=1)
     least = relevance.masked_fill(~mask, torch.inf).amin(dim=1)
     return torch.where(relevance.masked_fill(~mask, -torch.inf).amax(dim=1) > least, loss, 0 * loss)
+
+
+def listnet(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, sharpness: float = 8.0
+) -> Float[Tensor, " b"]:
+    """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the chances of being ranked first.
+
+    `p = softmax(sharpness · r)`, r the clip's relevance from 0 to 1 (ours: of [4] is `softmax(r)`). Only the most
+    relevant frames have to stand out. How the others are ordered, which nobody can tell before a motion begins and
+    after it has ended, costs next to nothing, where a loss of pairs asks for it as much as for the apex.
+
+    Args:
+        scores: of the frames.
+        relevance: of the frames.
+        mask: of the real frames.
+        sharpness: logarithm of the ratio between the chances of the most and the least relevant frame.
+    """
+    mask = real_frames(scores, mask)
+    least = relevance.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
+    most = relevance.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
+    from_0_to_1 = masked((relevance - least) / (most - least).clamp_min(1e-6), mask)
+    # Frames that are not real have a chance of exp(-1e4) = 0.
+    wanted = (sharpness * from_0_to_1).masked_fill(~mask, -1e4).log_softmax(dim=1)
+    found = scores.masked_fill(~mask, -1e4).log_softmax(dim=1)
+    loss = masked(wanted.exp() * (wanted - found), mask).sum(dim=1)
+    return torch.where((most > least).squeeze(1), loss, 0 * loss)
 
 
 def soft_spearman(
@@ -98,15 +125,18 @@ class RankLoss(nn.Module):
         name: one of `RANK_LOSSES`.
         temperature: of ranknet and soft_spearman, above 0.
         margin: of hinge.
+        sharpness: of listnet, above 0.
     """
 
-    def __init__(self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0) -> None:
+    def __init__(
+        self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0, sharpness: float = 8.0
+    ) -> None:
         super().__init__()
         if name not in RANK_LOSSES:
             raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
-        if temperature <= 0:
-            raise ValueError(f"rank_temperature={temperature}; it must be above 0")
-        self.name, self.temperature, self.margin = name, temperature, margin
+        if temperature <= 0 or sharpness <= 0:
+            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; both must be above 0")
+        self.name, self.temperature, self.margin, self.sharpness = name, temperature, margin, sharpness
 
     def forward(
         self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
@@ -118,6 +148,8 @@ class RankLoss(nn.Module):
             loss = hinge(scores, relevance, mask, self.margin)
         elif self.name == "listmle":
             loss = listmle(scores, relevance, mask)
+        elif self.name == "listnet":
+            loss = listnet(scores, relevance, mask, self.sharpness)
         else:
             loss = soft_spearman(scores, relevance, mask, self.temperature)
         return loss.mean()
