@@ -209,7 +209,7 @@ def test_folds_are_shared_out_to_stacks_of_equal_batches(plans: Plans) -> None:
 
     assert names(1, None) == [["0", "2", "3", "8"], ["1", "4", "5"], ["6", "7"]]
     assert names(1, 3) == [["0", "2"], ["3", "8"], ["1", "4", "5"], ["6", "7"]]
-    assert names(9, None) == [[str(i)] for i in range(9)]
+    assert sorted(names(9, None)) == [[str(i)] for i in range(9)]
 
 
 @pytest.mark.parametrize("budget", [["trainer.max_epochs=1"], ["+trainer.limit_train_batches=1"]])

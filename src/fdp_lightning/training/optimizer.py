@@ -50,7 +50,7 @@ class OptimizerSettings:
     warmup: float = 0.0
     ema: float | None = None
     batch_norm: str = "recomputed"
-    batch_norm_clips: int = 144
+    batch_norm_clips: int = 72
     steps: int | None = None
 
     def __post_init__(self) -> None:
