@@ -70,8 +70,7 @@ def published(built: Protocol) -> pd.DataFrame:
     return clip_table(rows.assign(dataset=built.dataset, onset=range(len(rows)), offset=9999))
 
 
-UNPUBLISHED = ("cd6me", "fourdme_5c", "synthetic_5c", "synthetic_5c_2fold", "synthetic_au", "synthetic_samm_5c")
-PUBLISHED = [path for path in FILES if path.stem not in UNPUBLISHED]
+PUBLISHED = [path for path in FILES if not path.stem.startswith(("cd6me", "fourdme_5c", "synthetic"))]
 COUNTS = {
     "casme": (189, 18), "casme2_3c": (150, 24), "casme2_3c_156": (156, 25), "casme2_3c_156_2014": (156, 25),
     "casme2_3c_2014": (147, 24), "casme2_5c_246": (246, 26), "casme2_5c_247": (247, 26), "casme2_5c_249": (249, 26),

@@ -134,6 +134,7 @@ def test_bytes_depend_on_settings_alone(written, tmp_path):
 def test_digest_follows_every_setting():
     changed = {"subjects": 3, "clips_per_emotion": 2, "min_frames": 9, "max_frames": 11, "layout": "samm"}
     changed |= {"height": 241, "width": 321, "amplitude": 0.5, "noise": 0.5, "control": "static", "seed": 1}
+    changed |= {"course": "wild"}
     digests = {replace(SMALL, **{name: value}).digest() for name, value in changed.items()}
     assert len(digests | {SMALL.digest()}) == len(changed) + 1
     assert replace(SMALL, amplitude=1).digest() == SMALL.digest()
@@ -189,7 +190,14 @@ def test_reversed_control_is_the_same_clips_backwards(written):
     assert now[same].equals(then[same])
 
 
-WRONG = [("control", "revers"), ("layout", "smic"), ("subjects", 0), ("subjects", 100), ("seed", -1)]
+WRONG = [
+    ("control", "revers"),
+    ("course", "wilder"),
+    ("layout", "smic"),
+    ("subjects", 0),
+    ("subjects", 100),
+    ("seed", -1),
+]
 WRONG += [("min_frames", 7), ("max_frames", 7), ("amplitude", -0.1), ("noise", float("nan")), ("height", 20)]
 WRONG += [("clips_per_emotion", 0), ("portraits", "/no/such/folder")]
 

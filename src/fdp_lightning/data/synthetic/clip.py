@@ -18,12 +18,13 @@ from fdp_lightning.data.synthetic.action_units import (
     shade_field,
     warp_field,
 )
+from fdp_lightning.data.synthetic.course import COURSES
 from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
+from fdp_lightning.data.synthetic.nuisance import Nuisance, draw_nuisance
 
 # Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
 # to a few pixels, as micro-expressions look at this size).
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
-APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)  # fractions of the clip and of its peak (ours)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
 # A clip starts from a resting face that is never quite the same: small standing amounts of the very units
@@ -54,6 +55,7 @@ class ClipPlan:
         course: (parts, frames), activation 0..1 of each part over time.
         peak: the clip's largest displacement at amplitude 1, in pixels on a face 110 px wide.
         residual: what is left of the motion at the offset, as a fraction of its peak.
+        nuisance: what happens besides and means nothing, in some wild clips.
     """
 
     emotion: str
@@ -65,33 +67,50 @@ class ClipPlan:
     course: np.ndarray
     peak: float
     residual: float
+    nuisance: Nuisance | None = None
+
+    @property
+    def moving(self) -> tuple[int, int]:
+        """Index of the first and the last frame in which a unit is not at rest."""
+        frames = np.flatnonzero(self.course.max(axis=0))
+        return int(frames[0]), int(frames[-1])
 
 
 def plan_clip(
-    emotion: Emotion, frames: tuple[int, int], usual: Framing, zoom: float, rng: np.random.Generator
+    emotion: Emotion,
+    frames: tuple[int, int],
+    usual: Framing,
+    zoom: float,
+    rng: np.random.Generator,
+    course: str = "plain",
 ) -> ClipPlan:
-    """Draw a clip of `frames` (least, most) length; the order of draws is part of the data set's version."""
+    """Draw a clip of `frames` (least, most) length; the order of draws is part of the data set's version.
+
+    Args:
+        emotion: the class.
+        frames: least and most.
+        usual: where the subject's head is by default.
+        zoom: size of a frame relative to the reference.
+        rng: where the randomness comes from.
+        course: one of COURSES; a wild clip may have a nuisance besides.
+    """
     length = int(rng.integers(frames[0], frames[1] + 1))
     actions = emotion.draw(rng)
     framing = draw_framing(usual, zoom, rng)
     rest = np.array([*REST.values()]) * np.clip(rng.standard_normal(len(REST)), -REST_LIMIT, REST_LIMIT)
     peak = float(np.clip(PEAK_MEDIAN * np.exp(PEAK_SIGMA * rng.standard_normal()), *PEAK_RANGE))
-    # The coded offset is rarely a neutral face: where an expression fades slowly, CASME's coders took the
-    # last frame that changes visibly (Yan et al., "CASME database", FG 2013). What is left of the motion
-    # tells the end of a clip from its beginning: all the signal there is in chronological order.
-    residual = float(rng.uniform(*RESIDUAL_RANGE))
-    apex = rng.uniform(*APEX_RANGE) * (length - 1)
-    parts, gains, course = [], [], []
+    when = COURSES[course](length, rng)
+    parts, gains, courses = [], [], []
     for action in actions:
-        own_apex = apex + 0.04 * length * rng.uniform(-1, 1)
-        own_course = time_course(length, own_apex, residual, rng.uniform(0.9, 1.4))
+        own_course = when.part(rng)
         gain = rng.uniform(0.75, 1.0)
         for part in _sides(action):
             parts.append(part)
             gains.append(gain * rng.uniform(0.85, 1.0))
-            course.append(own_course)
-    strength = np.array(gains)[:, None] * np.stack(course)
-    return ClipPlan(emotion.name, actions, length, framing, rest, tuple(parts), strength, peak, residual)
+            courses.append(own_course)
+    strength = np.array(gains)[:, None] * np.stack(courses)
+    nuisance = draw_nuisance(length, rng) if course == "wild" else None
+    return ClipPlan(emotion.name, actions, length, framing, rest, tuple(parts), strength, peak, when.residual, nuisance)
 
 
 def _sides(action: Action) -> tuple[Action, ...]:
@@ -99,15 +118,6 @@ def _sides(action: Action) -> tuple[Action, ...]:
     if action.side or is_midline(action.unit):
         return (action,)
     return Action(action.unit, "L"), Action(action.unit, "R")
-
-
-def time_course(frames: int, apex: float, residual: float, sharpness: float) -> np.ndarray:
-    """Activation over time, (frames,): smoothly from 0 up to 1 at `apex`, then down to `residual`."""
-    apex = float(np.clip(round(apex), 2, frames - 3))
-    time = np.arange(frames)
-    rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(time / apex, 0, 1) ** sharpness)
-    fall = 0.5 - 0.5 * np.cos(np.pi * np.clip((time - apex) / (frames - 1 - apex), 0, 1))
-    return np.where(time <= apex, rise, 1 - (1 - residual) * fall)
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,9 @@ class Scene:
         points: (h, w, 2) float32, the neutral frame's pixels in the photograph's face units.
         motion: (parts, h, w, 2) float32, displacement of each part at full activation, face units.
         shade: (parts, h, w) float32, relative change of brightness at full activation.
-        displacement: (frames,), the largest displacement in each frame, in pixels.
+        displacement: (frames,), the largest displacement by a unit in each frame, in pixels.
+        nuisance: displacement and change of brightness by the plan's nuisance at full strength, as `motion` and
+            `shade` have them of a part; None where the plan has none.
     """
 
     identity: Identity
@@ -127,6 +139,7 @@ class Scene:
     motion: np.ndarray
     shade: np.ndarray
     displacement: np.ndarray
+    nuisance: tuple[np.ndarray, np.ndarray] | None
 
     @property
     def apex(self) -> int:
@@ -153,7 +166,8 @@ def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude
     motion *= np.float32(amplitude * peak / largest.max())
     shade *= np.float32(amplitude * plan.peak / PEAK_MEDIAN)
     displacement = largest / largest.max() * peak * plan.framing.unit
-    return Scene(identity, plan, resting, motion, shade, displacement)
+    nuisance = None if plan.nuisance is None else plan.nuisance.fields(points)
+    return Scene(identity, plan, resting, motion, shade, displacement, nuisance)
 
 
 def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -171,7 +185,13 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
         if not static:
             points = points - _blend(plan.course[:, frame], scene.motion)
             head = _head(drift[:, frame])
-            gain = np.float32(flicker[frame]) * (1 + _blend(plan.course[:, frame], scene.shade))[..., None]
+            shade = _blend(plan.course[:, frame], scene.shade)
+            if plan.nuisance is not None and scene.nuisance is not None:
+                # No more than at noise 1: eyes can close no further.
+                strength = np.float32(min(noise, 1.0) * plan.nuisance.course[frame])
+                points = points - strength * scene.nuisance[0]
+                shade = shade + strength * scene.nuisance[1]
+            gain = np.float32(flicker[frame]) * (1 + shade)[..., None]
         where = cv2.transform(points, identity.from_face @ head)
         picture = _look_up(identity.pixels, where)
         if gain is not None:

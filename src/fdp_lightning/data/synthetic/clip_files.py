@@ -29,12 +29,23 @@ SUBJECT_STREAM = 0xFACE
 
 @dataclass(frozen=True)
 class ClipTruth:
-    """What was really drawn: peak displacement in pixels of the frame, fraction of it left at the end."""
+    """What was really drawn.
+
+    Attributes:
+        row: what the annotations say.
+        peak: largest displacement, in pixels of the frame.
+        residual: fraction of it left at the end.
+        seed: of the clip.
+        moving: numbers of the first and the last frame in which a unit is not at rest; None if none ever moves.
+        nuisance: what happens besides and means nothing: none, blink or turn.
+    """
 
     row: ClipRow
     peak: float
     residual: float
     seed: int
+    moving: tuple[int, int] | None
+    nuisance: str
 
 
 @lru_cache(maxsize=2)
@@ -66,7 +77,7 @@ def write_clip(
     plan_rng, name_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
     lengths = (settings.min_frames, settings.max_frames)
     zoom = zoom_of(settings.height, settings.width)
-    plan = plan_clip(layout.emotions[labels[clip]], lengths, identity.framing, zoom, plan_rng)
+    plan = plan_clip(layout.emotions[labels[clip]], lengths, identity.framing, zoom, plan_rng, settings.course)
     scene = stage(identity, plan, settings.height, settings.width, settings.amplitude)
 
     static, backwards = settings.control == "static", settings.control == "reversed"
@@ -81,17 +92,24 @@ def write_clip(
         pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if layout.grey else picture
         path.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
     if static:  # nothing moves in it, whatever its label says
-        return ClipTruth(row, 0.0, 0.0, seed)
-    return ClipTruth(row, settings.amplitude * float(scene.displacement.max()), plan.residual, seed)
+        return ClipTruth(row, 0.0, 0.0, seed, None, "none")
+    first, last = plan.moving
+    moving = (offset - last, offset - first) if backwards else (onset + first, onset + last)
+    peak = settings.amplitude * float(scene.displacement.max())
+    nuisance = "none" if plan.nuisance is None else plan.nuisance.kind
+    return ClipTruth(row, peak, plan.residual, seed, moving, nuisance)
 
 
-def write_ground_truth(path: Path, truths: Iterable[ClipTruth]) -> None:
+def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> None:
     """Write what the annotations do not say: peak displacement, residual and seed of every clip.
 
-    The residual of a reversed clip is what it shows at its first frame.
+    Of a wild clip also when its motion is, and its nuisance; a plain one moves throughout and has none. The residual of
+    a reversed clip is what it shows at its first frame.
     """
     labels = ["subject", "clip", "emotion", "action_units"]
     figures = ["onset", "apex", "offset", "peak_px", "residual", "clip_seed"]
+    if course == "wild":
+        figures += ["motion_start", "motion_end", "nuisance"]
     with path.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(labels + figures)
@@ -106,4 +124,6 @@ def write_ground_truth(path: Path, truths: Iterable[ClipTruth]) -> None:
                 f"{truth.residual:.4f}",
                 truth.seed,
             ]
+            if course == "wild":
+                line += [*(truth.moving or ("", "")), truth.nuisance]
             table.writerow(line)

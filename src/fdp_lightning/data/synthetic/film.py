@@ -71,7 +71,7 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     Args:
         emotion: its name, or its index among those of `settings.layout`.
         seed: of subject and clip.
-        settings: size, length, amplitude, noise, control and portraits are used; None: the usual ones.
+        settings: size, length, amplitude, noise, control, course and portraits are used; None: the usual ones.
 
     Raises:
         UserError: there is no such emotion.
@@ -90,7 +90,7 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     sequence = np.random.SeedSequence([seed, FILM_STREAM, names.index(emotion)])
     plan_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
     lengths = (settings.min_frames, settings.max_frames)
-    plan = plan_clip(emotions[emotion], lengths, identity.framing, zoom_of(height, width), plan_rng)
+    plan = plan_clip(emotions[emotion], lengths, identity.framing, zoom_of(height, width), plan_rng, settings.course)
     scene = stage(identity, plan, height, width, settings.amplitude)
     pictures = list(render(scene, settings.noise, settings.control == "static", frame_rng))
     if settings.control == "reversed":

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from fdp_lightning.data.synthetic.clip_files import ClipTruth, write_clip, write_ground_truth
+from fdp_lightning.data.synthetic.course import COURSES
 from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE
 from fdp_lightning.data.synthetic.photograph import (
     ASTRONAUT_CREDIT,
@@ -45,8 +46,11 @@ class SyntheticFaces:
         height: frame height in pixels.
         width: frame width in pixels; the face takes about a third of it.
         amplitude: factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide.
-        noise: factor on head drift, flicker and sensor noise together.
+        noise: factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
         control: "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards.
+        course: when the motion happens. "plain": from the first frame to the last, most of it still there at the end.
+            "wild": in 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the
+            clip, at uneven speed; and in some clips a blink or a slow turn of the head that means nothing.
         layout: "casme2" or "samm".
         portraits: a folder of pictures to use in place of the astronaut.
         seed: everything random follows from it.
@@ -61,12 +65,14 @@ class SyntheticFaces:
     amplitude: float = 1.0
     noise: float = 1.0
     control: str = "none"
+    course: str = "plain"
     layout: str = "casme2"
     portraits: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         _require(self.control in CONTROLS, "control", self.control, f"one of {', '.join(CONTROLS)}")
+        _require(self.course in COURSES, "course", self.course, f"one of {', '.join(COURSES)}")
         _require(self.layout in LAYOUTS, "layout", self.layout, f"one of {', '.join(LAYOUTS)}")
         layout = LAYOUTS[self.layout]
         bounds = {
@@ -117,7 +123,7 @@ class SyntheticFaces:
             truths = self._write_clips(folder, workers, progress)
             truths.sort(key=lambda truth: (truth.row.subject, truth.row.clip))
             LAYOUTS[self.layout].write_annotations(folder, [truth.row for truth in truths])
-            write_ground_truth(folder / "ground_truth.csv", truths)
+            write_ground_truth(folder / "ground_truth.csv", truths, self.course)
             manifest = {
                 "synthetic": True,
                 "notice": NOTICE,
@@ -147,6 +153,8 @@ class SyntheticFaces:
     def _settings(self) -> dict[str, Any]:
         """The settings with 1 and 1.0 alike, and portraits by name and size wherever their folder lies."""
         settings = asdict(self) | {"amplitude": float(self.amplitude), "noise": float(self.noise)}
+        if self.course == "plain":  # as before there was another: equal files keep their name
+            del settings["course"]
         if self.portraits is not None:
             files = portrait_files(Path(self.portraits))
             settings["portraits"] = [[file.name, file.stat().st_size] for file in files]
