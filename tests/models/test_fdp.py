@@ -330,7 +330,7 @@ def test_statistics_are_applied_and_travel_with_the_state(make_model: MakeModel)
         ("model.finer_maps=[3]", r"finer_maps=\[3\].*2, 4.*8 is that of the feature maps"),
         ("model.finer_maps=[8]", r"finer_maps=\[8\].*2, 4"),
         ("model.finer_maps=[4,4]", "different ones of the backbone's strides 2, 4"),
-        ("model.gate_temperature=0", "gate_temperature=0"),
+        ("model.gate_temperature=0.0", "gate_temperature=0"),
         ("model.mer_head.reads=0", "reads=0"),
         ("model.head_block=bogus", "'bogus'.*spatial, map64"),
         ("model.frame_batches=bogus", "'bogus'.*folded, per_frame"),

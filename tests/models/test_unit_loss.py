@@ -141,7 +141,7 @@ def test_probabilities_and_right_decisions_of_both_kinds() -> None:
 
 def _output(logits: Tensor) -> FDPOutput:
     b = len(logits)
-    return FDPOutput(logits, None, torch.zeros(b, 2, 1, 1), torch.zeros(b, 1, 4, 4))
+    return FDPOutput(logits, {}, [torch.zeros(b, 2, 1, 1)], torch.zeros(b, 1, 4, 4))
 
 
 @pytest.mark.parametrize(("weighting", "smoothing", "focal"), [("none", 0.0, 0.0), ("inverse", 0.1, 2.0)])

@@ -93,7 +93,7 @@ class Objective(nn.Module):
         intensity_loss: str = "listnet",
         rank_temperature: float = 1.0,
         rank_margin: float = 1.0,
-        rank_sharpness: float = 8.0,
+        rank_sharpness: float = 4.0,
         image_kind: str = "exact",
         image_scale: str = "min_max",
         motion_measure: str = "difference",

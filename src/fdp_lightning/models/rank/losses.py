@@ -57,7 +57,7 @@ def listmle(
 
 
 def listnet(
-    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, sharpness: float = 8.0
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, sharpness: float = 4.0
 ) -> Float[Tensor, " b"]:
     """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the chances of being ranked first.
 
@@ -129,7 +129,7 @@ class RankLoss(nn.Module):
     """
 
     def __init__(
-        self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0, sharpness: float = 8.0
+        self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0, sharpness: float = 4.0
     ) -> None:
         super().__init__()
         if name not in RANK_LOSSES:

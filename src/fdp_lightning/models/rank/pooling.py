@@ -54,6 +54,25 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
     return _unit_scale(gates.sum(dim=1) - gates.sum(dim=2), mask)
 
 
+def intensity(
+    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 1e-3
+) -> Float[Tensor, "b t"]:
+    """The frames that stand out by intensity against those that stand out least (ours).
+
+    `w = softmax(sharpness · z) - softmax(-sharpness · z)`, z the clip's standardised scores: between the standardised
+    scores themselves (sharpness → 0) and the apex frame less the most neutral one (sharpness → ∞). Σ w = 0.
+
+    Args:
+        scores: of the intensity scorer.
+        mask: of the real frames.
+        sharpness: above 0.
+        eps: added to the variance, so that the flat scores of a still clip stay flat.
+    """
+    z = sharpness * score(scores, mask)
+    high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
+    return _unit_scale(high - low, mask, eps)
+
+
 def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
     """The weights of the frames that pool as `weights` pool the clip's running means.
 
@@ -126,7 +145,7 @@ def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, 
 WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gated": gated,
     "score": score,
-    "intensity": score,
+    "intensity": intensity,
     "arp": arp,
     "arp_simple": arp_simple,
     "soft_rank_arp": soft_rank_arp,
