@@ -192,6 +192,6 @@ def test_runs_that_cannot_be_paired_name_the_clips() -> None:
 def test_ten_thousand_resamples_of_a_large_study_are_quick() -> None:
     """500 clips of 68 subjects, the size of the composite protocol."""
     a, b = (last(seed, subjects=68, clips=8).iloc[:500] for seed in (0, 1))
-    start = time.perf_counter()
+    start = time.process_time()
     paired_bootstrap([a], [b], CLASSES)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -103,6 +103,6 @@ def test_selections_are_not_mixed() -> None:
 
 def test_ten_thousand_resamples_are_quick() -> None:
     table = _last(subjects=26, clips=20)
-    start = time.perf_counter()
+    start = time.process_time()
     subject_bootstrap(table, CLASSES, 10_000)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
