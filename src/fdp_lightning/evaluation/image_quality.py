@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval
+from fdp_lightning.evaluation.intervals import clip_mean_interval
 
 ROWS = {
     "dynamic_image": "constructed by the model",
@@ -85,7 +85,7 @@ def qualities(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarr
 
 
 def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """Average over all held-out clips, with intervals that resample subjects.
+    """Average over all held-out clips, with intervals over subjects.
 
     Args:
         outputs: as in `qualities`.
@@ -106,9 +106,9 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
             {
                 "name": name,
                 "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
-                "psnr_ci95": mean_interval(decibel[finite], subjects[finite]),
+                "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
                 "ssim": float(similarity.mean()),
-                "ssim_ci95": mean_interval(similarity, subjects),
+                "ssim_ci95": clip_mean_interval(similarity, subjects),
                 "same": int((~finite).sum()),
             }
         )
@@ -119,28 +119,3 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
         "nearer": int((values["dynamic_image"]["psnr"] > values["mean_training_image"]["psnr"]).sum()),
         "is_target": rows[-1]["same"] == n,
     }
-
-
-def mean_interval(
-    values: np.ndarray, subjects: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float] | None:
-    """Compute the 95 % percentile interval of a mean over clips, resampling subjects with replacement.
-
-    Args:
-        values: one per clip, shape (n,), finite.
-        subjects: the subject's number of each clip, shape (n,).
-        resamples: R.
-        seed: of the resampling.
-
-    Returns:
-        The two bounds; None for fewer than two subjects.
-    """
-    _, own = np.unique(subjects, return_inverse=True)
-    clips = np.bincount(own)
-    if len(clips) < 2:
-        return None
-    totals = np.bincount(own, weights=values)
-    n = len(clips)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    low, high = percentile_interval((counts @ totals) / (counts @ clips))
-    return low, high
