@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.bootstrap import RESAMPLES, subject_bootstrap
-from fdp_lightning.evaluation.paired import mcnemar, paired_bootstrap
+from fdp_lightning.evaluation.intervals import subject_intervals
+from fdp_lightning.evaluation.paired import mcnemar, paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.tasks.measuring import Measurement, Row, alternate, finish, options_of
@@ -54,12 +54,12 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
         runs = [study(clips, subjects, count, seed) for seed in range(6)]
         a, b = runs[0], runs[3]
         # Everything is bound in a default: a closure would see the last study.
-        yield name, f"subject bootstrap, {RESAMPLES:,}", lambda a=a, c=classes: subject_bootstrap(a, c)
-        yield name, f"paired bootstrap, {RESAMPLES:,}", lambda a=a, b=b, c=classes: paired_bootstrap([a], [b], c)
+        yield name, "intervals over subjects", lambda a=a, c=classes: subject_intervals(a, c)
+        yield name, "paired differences", lambda a=a, b=b, c=classes: paired_differences([a], [b], c)
         yield (
             name,
-            f"paired bootstrap, {RESAMPLES:,}, 3 seeds each",
-            lambda r=runs, c=classes: paired_bootstrap(r[:3], r[3:], c),
+            "paired differences, 3 seeds each",
+            lambda r=runs, c=classes: paired_differences(r[:3], r[3:], c),
         )
         yield name, "McNemar's test", lambda a=a, b=b: mcnemar(a, b)
         both = pd.concat([a, a.assign(selection="oracle")], ignore_index=True)

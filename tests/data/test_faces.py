@@ -9,10 +9,11 @@ import torch
 from facenet_pytorch import MTCNN
 from skimage import data
 
-from fdp_lightning.data.faces import TEMPLATE, _mtcnn, _one_thread, align, alignment, find_face, find_faces
+from fdp_lightning.data.faces import TEMPLATE, _mtcnn, align, alignment, find_face, find_faces
 from fdp_lightning.data.frames import FrameFile, read_image
 from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.sources import list_sources
+from fdp_lightning.processes import one_thread
 
 SIZE = 64
 NOISE = np.random.default_rng(0).integers(0, 256, (180, 240, 3), dtype=np.uint8)
@@ -76,7 +77,7 @@ def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture, mon
     scene = np.full((300, 500, 3), 90, np.uint8)
     scene[:256, 230:486], scene[140 : 140 + len(small), 20 : 20 + small.shape[1]] = picture, small
     counts = []
-    with _one_thread():
+    with one_thread():
         for image in (picture, small, scene, np.ascontiguousarray(data.astronaut()), NOISE):
             expected, found = (detector.detect(image, landmarks=True) for detector in (plain, _mtcnn()))
             for one, other in zip(expected, found, strict=True):
@@ -98,13 +99,20 @@ def test_faces_found_together_are_those_found_one_by_one(picture):
     images = [warp(picture, degrees, 1, shift)[0] for degrees, shift in ((0, (0, 0)), (9, (12, -7)), (-15, (3, 9)))]
     images[1:1] = [scene, np.zeros((12, 300, 3), np.uint8), np.full_like(picture, 128), scene[:, ::-1].copy()]
     expected, found = [find_face(image) for image in images], find_faces(images)
-    for one, other in zip(expected, found, strict=True):
+    for image, one, other in zip(images, expected, found, strict=True):
         if one is None or other is None:
             assert one is other
             continue
-        np.testing.assert_allclose(other.box, one.box, atol=1e-3)
-        np.testing.assert_allclose(other.landmarks, one.landmarks, atol=1e-3)
-        assert (other.count, other.confidence) == (one.count, pytest.approx(one.confidence, abs=1e-5))
+        # Each kind of CPU adds up in its own order, and a last bit can move a landmark by a hundredth of a pixel (see
+        # `find_faces`). What counts is the aligned picture: it must move by less than makes a grey value another one.
+        np.testing.assert_allclose(other.box, one.box, atol=0.05)
+        assert (other.count, other.confidence) == (one.count, pytest.approx(one.confidence, abs=1e-3))
+        alone, together = (alignment(face.landmarks, SIZE) for face in (one, other))
+        corners = np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]])
+        there = through(cv2.invertAffineTransform(alone), corners)
+        assert np.abs(through(together, there) - corners).max() < 0.05
+        pictures = [align(image, matrix, SIZE).astype(float) for matrix in (alone, together)]
+        assert np.abs(pictures[1] - pictures[0]).mean() < 0.5
     assert [face and face.count for face in found] == [1, 2, None, None, 2, 1, 1]
     assert find_faces([]) == []
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from random_runs import make_run
 from scipy.ndimage import uniform_filter
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, sem, t
 
 from fdp_lightning.evaluation.folds import read_outputs
 from fdp_lightning.evaluation.image_quality import (
     correlation,
     image_scores,
-    mean_interval,
     psnr,
     qualities,
     quality_table,
     ssim,
 )
+from fdp_lightning.evaluation.intervals import clip_mean_interval
 
 
 @pytest.fixture
@@ -78,28 +78,24 @@ def test_ssim_is_that_of_the_paper(pairs: tuple[np.ndarray, np.ndarray], height:
     np.testing.assert_allclose(values, [wang_ssim(x, y, window) for x, y in zip(true, images, strict=True)], atol=1e-9)
 
 
-def test_the_interval_resamples_subjects_and_not_clips() -> None:
+def test_the_interval_is_over_subjects_and_not_over_clips() -> None:
     random = np.random.default_rng(0)
     subjects = np.repeat(np.arange(12), [1, 9, 3, 5] * 3)
     values = random.normal(0, 1, 12)[subjects] + random.normal(0, 0.1, len(subjects))
-    given = mean_interval(values, subjects)
-    assert given is not None
-    draws = []
-    for _ in range(4000):
-        drawn = [values[subjects == subject] for subject in random.integers(0, 12, 12)]
-        draws.append(np.concatenate(drawn).mean())
-    assert given == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.06)
-    by_clip = mean_interval(values, np.arange(len(values)))
-    assert by_clip is not None
+    given = clip_mean_interval(values, subjects)
+    by_clip = clip_mean_interval(values, np.arange(len(values)))
+    assert given is not None and by_clip is not None
     assert given[1] - given[0] > 1.5 * (by_clip[1] - by_clip[0])
-    assert mean_interval(values, subjects) == given
-    assert mean_interval(values, subjects + 100) == given
+    assert clip_mean_interval(values, subjects + 100) == given
+    # One clip a subject: the textbook's t interval.
+    few = random.normal(0, 1, 9)
+    assert clip_mean_interval(few, np.arange(9)) == pytest.approx(t.interval(0.95, 8, few.mean(), sem(few)))
 
 
 def test_no_interval_of_one_subject_and_none_of_width_where_all_are_equal() -> None:
-    assert mean_interval(np.array([1.0, 2.0]), np.array([3, 3])) is None
-    assert mean_interval(np.array([]), np.array([], int)) is None
-    assert mean_interval(np.full(6, 7.0), np.array([0, 0, 1, 2, 2, 2])) == pytest.approx((7, 7))
+    assert clip_mean_interval(np.array([1.0, 2.0]), np.array([3, 3])) is None
+    assert clip_mean_interval(np.array([]), np.array([], int)) is None
+    assert clip_mean_interval(np.full(6, 7.0), np.array([0, 0, 1, 2, 2, 2])) == pytest.approx((7, 7))
 
 
 def outputs_of(n: int = 6) -> dict[str, np.ndarray]:

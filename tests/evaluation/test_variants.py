@@ -9,7 +9,7 @@ from random_runs import CLASSES
 from scored_runs import table_of, write_run
 
 from fdp_lightning.evaluation.comparison import Variant
-from fdp_lightning.evaluation.paired import paired_bootstrap
+from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.variants import VariantTable, variant_tables
 from fdp_lightning.evaluation.variants_files import markdown, write_variants
@@ -44,14 +44,14 @@ def test_rows_stand_in_the_order_of_the_sweep_whatever_their_scores(table: Varia
     assert table.scores[0] == "uf1" and table.selections == ["oracle"]
 
 
-def test_differences_are_those_of_the_paired_bootstrap(table: VariantTable) -> None:
+def test_differences_are_those_of_the_paired_differences(table: VariantTable) -> None:
     def tables(skill: float, *seeds: int) -> list[pd.DataFrame]:
         return [last(table_of(seed, subjects=12, skill=skill)) for seed in seeds]
 
     whole, worse, _, better = table.rows
     assert whole.differences is None
-    assert better.differences == paired_bootstrap(tables(0.5, 0, 1), tables(0.8, 0, 1), CLASSES)
-    assert worse.differences == paired_bootstrap(tables(0.5, 0, 1), tables(0.2, 0), CLASSES)
+    assert better.differences == paired_differences(tables(0.5, 0, 1), tables(0.8, 0, 1), CLASSES)
+    assert worse.differences == paired_differences(tables(0.5, 0, 1), tables(0.2, 0), CLASSES)
     assert better.differences["uf1"].value > 0 > worse.differences["uf1"].value
 
 

@@ -29,7 +29,7 @@ def test_each_statistic_is_measured(tmp_path: Path, run_cli: Callable[..., Any])
     facts = quick(run_cli, tmp_path / "out", "evaluation_statistics")
     names = [one["name"].split(";")[0] for one in facts["measurements"]]
     assert names == [
-        "subject bootstrap, 10,000", "paired bootstrap, 10,000", "paired bootstrap, 10,000, 3 seeds each",
+        "intervals over subjects", "paired differences", "paired differences, 3 seeds each",
         "McNemar's test", "metrics.json, last and oracle", "read predictions.csv",
     ]  # fmt: skip
     assert all(one["values"] and min(one["values"]) > 0 for one in facts["measurements"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fdp_lightning.evaluation.paired import paired_bootstrap
+from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions
 from tests.tasks.conftest import start
 
@@ -29,7 +29,7 @@ def test_bf16_on_the_cpu_learns_as_float32_does(tmp_path: Path) -> None:
         assert scores["ci95"]["uf1"][0] > 0.4  # chance is 0.2: there was something to learn
     names = [f"prob_{name}" for name in classes]
     assert not tables[0][names].equals(tables[1][names])  # it was another precision
-    differences = paired_bootstrap([tables[0]], [tables[1]], classes)
+    differences = paired_differences([tables[0]], [tables[1]], classes)
     for name in ("accuracy", "uf1", "uar"):
         interval = differences[name].ci95
         assert interval is not None and interval[0] <= 0 <= interval[1], differences

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 from scipy.stats import kendalltau
 
@@ -162,7 +163,7 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     assert cv2.imread(str(output / "my clip" / "overview.png")).shape[1] > 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.mp4", "predictions"]
     python = load_model().predict(tmp_path / "my clip.mp4")
-    assert clip["probabilities"] == pytest.approx(python.probabilities, abs=1e-6)
+    assert clip["probabilities"] == python.probabilities
     # Given again it takes the place of what it left; what somebody else left it does not touch.
     monkeypatch.chdir(tmp_path)
     predict(configuration("predict.input='my clip.mp4'"))
@@ -172,6 +173,24 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     with pytest.raises(UserError, match="holds no results"):
         predict(configuration("predict.input='my clip.mp4'", "predict.output=mine"))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_prediction_does_not_depend_on_the_number_of_threads(model: Model, tmp_path: Path) -> None:
+    draw_film(tmp_path / "clip.mp4", "surprise")
+    before, seen, found = torch.get_num_threads(), set(), []
+    watched = model.network.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(model.predict(tmp_path / "clip.mp4"))
+            assert torch.get_num_threads() == threads
+    finally:
+        watched.remove()
+        torch.set_num_threads(before)
+    assert seen == {1}  # some CPUs show no difference
+    for other in found[1:]:
+        assert other.probabilities == found[0].probabilities
+        assert np.array_equal(other.rank_scores, found[0].rank_scores)
 
 
 def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> None:

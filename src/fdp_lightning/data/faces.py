@@ -5,8 +5,7 @@ Aligning each frame by its own landmarks adds jitter of the size of a micro-expr
 (`data.faces.per_frame=true` does the other, to reproduce the released code).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from skimage.transform import SimilarityTransform
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.processes import one_thread
 
 TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
 """Where both eyes, the nose and the corners of the mouth come to lie, (x, y) as fractions of the picture's side.
@@ -80,19 +80,6 @@ def _pool_channels_last(network: Any) -> None:
             layer.forward = pool  # type: ignore[method-assign, assignment]
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in another order differ in the last bit: a face must not depend on how many cores its process may use."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = True) -> Face | None:
     """The largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
 
@@ -125,7 +112,7 @@ def find_faces(
         if min(image.shape[:2]) >= _LEAST_SIDE:
             alike.setdefault(image.shape, []).append(place)
     for places in alike.values():
-        with _one_thread():
+        with one_thread():
             detected = _mtcnn(device).detect(np.stack([images[place] for place in places]), landmarks=True)
         for place, boxes, confidences, landmarks in zip(places, *detected, strict=True):
             largest = _largest(boxes, confidences, landmarks, least_confidence)
@@ -184,7 +171,7 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
         matrix = np.asarray(SimilarityTransform.from_estimate(points, _READER_TEMPLATE).params[:2])
         face = align(image, matrix, _READER_SIDE, "rgb")
         both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
-        with _one_thread(), torch.no_grad():
+        with one_thread(), torch.no_grad():
             # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
             read = _mtcnn(device).onet((torch.from_numpy(both).to(device) - 127.5) / 128)[1].cpu().numpy()
         straight, mirrored = read.astype(np.float64).reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.evaluation.paired import paired_bootstrap
+from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
@@ -59,13 +59,13 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
 
     Returns:
         For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how
-        much higher `last` is (`value`), with the `ci95` and the `p` of the paired bootstrap over subjects.
+        much higher `last` is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
     """
     result = {}
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
-            differences = paired_bootstrap([part], [last], classes)
+            differences = paired_differences([part], [last], classes)
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
             result[name] = {**scored(part, classes), "last_minus": last_minus}
     return result

@@ -63,7 +63,7 @@ def scores_grid(table: Table) -> Grid:
 
 def paired_grid(table: Table) -> Grid:
     """Lay out the tests against the baseline."""
-    grid = _grid(f"minus {table.baseline}, the same clips; intervals and p resample subjects")
+    grid = _grid(f"minus {table.baseline}, the same clips; intervals and p over subjects")
     grid.add_column("system", overflow="fold", ratio=1)
     names = [name for name in table.scores if name in table.pairs[0].differences]
     for name in names:

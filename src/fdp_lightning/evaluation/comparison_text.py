@@ -1,6 +1,5 @@
 """What the four forms of a comparison say alike: labels, numbers and the explanation of both."""
 
-from fdp_lightning.evaluation.bootstrap import RESAMPLES
 from fdp_lightning.evaluation.comparison import Row, Table
 from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.paired import Difference, McNemar
@@ -9,7 +8,7 @@ from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
     "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
-    "interval of a bootstrap over subjects. Of several seeds: the mean over seeds ± standard deviation (n − 1)."
+    "interval over subjects (jackknife). Of several seeds: the mean over seeds ± standard deviation (n − 1)."
 )
 _SELECTIONS = (
     "last: a fixed budget, the last epoch. inner: the epoch best on subjects set aside from the training subjects. "
@@ -27,10 +26,10 @@ MEANINGLESS = "Neither of the two learned: this difference means nothing."
 LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 
 PAIRED_LEGEND = (
-    f"Difference: this run − baseline, selection last, the same clips. Interval and p: {RESAMPLES:,} resamples of "
-    "subjects, the same for both runs; p is two-sided and not corrected for the number of tests. McNemar: clips that "
-    "only the baseline : only this run has right, exact two-sided p. It counts clips as independent, which clips of "
-    "one subject are not: trust the subjects."
+    "Difference: this run − baseline, selection last, the same clips. Interval and p: a t statistic whose error leaves "
+    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests. "
+    "McNemar: clips that only the baseline : only this run has right, exact two-sided p. It counts clips as "
+    "independent, which clips of one subject are not, and finds differences where there are none: trust the subjects."
 )
 
 SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."

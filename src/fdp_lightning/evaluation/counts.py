@@ -6,7 +6,8 @@ import numpy as np
 
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES
 
-Scores = Mapping[str, Callable[[np.ndarray], np.ndarray]]
+Score = Callable[[np.ndarray], np.ndarray]
+Scores = Mapping[str, Score]
 
 SCORE_NAMES = {
     "accuracy": "Accuracy",

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval
 from fdp_lightning.evaluation.folds import COMPARED, read_outputs
+from fdp_lightning.evaluation.intervals import clip_mean_interval
 
 ROWS = {
     "dynamic_image": "constructed by the model",
@@ -128,7 +128,7 @@ def qualities(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarr
 
 
 def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """Average over all held-out clips, with intervals that resample subjects.
+    """Average over all held-out clips, with intervals over subjects.
 
     Args:
         outputs: as in `qualities`.
@@ -150,11 +150,11 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
             "key": key,
             "name": ROWS[key],
             "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
-            "psnr_ci95": mean_interval(decibel[finite], subjects[finite]),
+            "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
             "same": int((~finite).sum()),
         }
         for score in ("ssim", "correlation"):
-            row |= {score: float(each[score].mean()), f"{score}_ci95": mean_interval(each[score], subjects)}
+            row |= {score: float(each[score].mean()), f"{score}_ci95": clip_mean_interval(each[score], subjects)}
         rows.append(row)
     n = len(subjects)
     return {
@@ -186,28 +186,3 @@ def image_scores(run: Path) -> dict[str, Any] | None:
         for row in table["rows"]
     }
     return {"scale": "signed" if table["signed"] else "min_max", "n_clips": table["n"], "images": images}
-
-
-def mean_interval(
-    values: np.ndarray, subjects: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float] | None:
-    """Compute the 95 % percentile interval of a mean over clips, resampling subjects with replacement.
-
-    Args:
-        values: one per clip, shape (n,), finite.
-        subjects: the subject's number of each clip, shape (n,).
-        resamples: R.
-        seed: of the resampling.
-
-    Returns:
-        The two bounds; None for fewer than two subjects.
-    """
-    _, own = np.unique(subjects, return_inverse=True)
-    clips = np.bincount(own)
-    if len(clips) < 2:
-        return None
-    totals = np.bincount(own, weights=values)
-    n = len(clips)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    low, high = percentile_interval((counts @ totals) / (counts @ clips))
-    return low, high

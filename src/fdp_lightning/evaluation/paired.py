@@ -1,8 +1,8 @@
 """Whether two runs over the same clips differ by more than chance.
 
-The paired bootstrap over subjects is the test to trust. McNemar's test is the field's habit and counts clips as
-independent, which clips of one subject, who share a face and a fold's model, are not: its p-value is too small when a
-run is better on whole subjects.
+The test over subjects is the one to trust. McNemar's test is the field's habit and counts clips as independent, which
+clips of one subject, who share a face and a fold's model, are not: its p-value is too small when a run is better on
+whole subjects.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.special import bdtr  # scipy.stats takes a second to import for the same sum
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.bootstrap import RESAMPLES, percentile_interval, resample, subject_confusions
-from fdp_lightning.evaluation.counts import Scores, score_functions
+from fdp_lightning.evaluation.counts import Score, Scores, score_functions
+from fdp_lightning.evaluation.intervals import jackknife, share_interval, subject_confusions
 from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
 from fdp_lightning.evaluation.predictions import KEY, name_keys
 
@@ -25,7 +25,7 @@ class Difference:
 
     value: float
     ci95: list[float] | None
-    """None where the table is too small for an interval (see `bootstrap.resample`)."""
+    """None where the table is too small for an interval (see `intervals.jackknife`)."""
     p: float | None
 
 
@@ -38,12 +38,8 @@ class McNemar:
     p: float
 
 
-def paired_bootstrap(
-    a: Sequence[pd.DataFrame],
-    b: Sequence[pd.DataFrame],
-    classes: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+def paired_differences(
+    a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> dict[str, Difference]:
     """Compare every score of two variants, b − a; see `compare_counts` for the statistics.
 
@@ -51,8 +47,6 @@ def paired_bootstrap(
         a: the predictions of one selection of each seed of the first; one table for a single run.
         b: those of the second; it may have another number of seeds.
         classes: the protocol's classes, in order.
-        resamples: number of resampled tables.
-        seed: of the resampling.
 
     Raises:
         UserError: the tables are not over the same clips with the same targets, or have other classes.
@@ -63,71 +57,59 @@ def paired_bootstrap(
     tables = [*a, *b]
     for place, table in enumerate(tables):
         if table["selection"].nunique() != 1:
-            raise ValueError("the paired bootstrap takes the predictions of exactly one selection of each run")
+            raise ValueError("a paired test takes the predictions of exactly one selection of each run")
         require_same_clips(tables[0], table, classes, "the first run", f"run {place + 1}")
     counts = np.stack([subject_confusions(table, classes) for table in tables], axis=1)
-    scores = score_functions(is_multi_label(tables[0]))
-    return compare_counts(counts[:, : len(a)], counts[:, len(a) :], scores, resamples, seed)
+    return compare_counts(counts[:, : len(a)], counts[:, len(a) :], score_functions(is_multi_label(tables[0])))
 
 
-def compare_counts(
-    a: np.ndarray, b: np.ndarray, scores: Scores, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Difference]:
-    """Compare scores of two variants by resampling subjects, the same ones for every seed of both.
+def compare_counts(a: np.ndarray, b: np.ndarray, scores: Scores) -> dict[str, Difference]:
+    """Compare scores of two variants by leaving out one subject after the other, from every seed of both.
 
-    A variant's score is the mean over its seeds of each seed's own pooled score. The interval is the percentile
-    interval of the resampled differences d (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13).
-    The p-value inverts that interval (ibid., sec. 15.4): twice the smaller share of resamples on one side of zero,
-    p = min(1, 2 min(1 + #{d ≤ 0}, 1 + #{d ≥ 0}) / (1 + R)). Counting the observed table itself as one resample keeps
-    it above 0 (Davison & Hinkley, "Bootstrap Methods and their Application", 1997, sec. 4.2). Spread between seeds
-    is not in it, only that between subjects.
+    A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
+    t statistic, the difference over its jackknife error (see `intervals.jackknife`): p < 0.05 where the interval is
+    without 0. What subjects share in both variants cancels, which is what makes the comparison paired. Spread between
+    seeds is not in it, only that between subjects.
 
     Args:
         a: counts of the first variant, shape (S, seeds, …).
         b: counts of the second, shape (S, seeds, …), the same subjects in the same order.
         scores: functions of counts of shape (…).
-        resamples: R.
-        seed: of the resampling; the same seed and counts give the same numbers.
 
     Returns:
         Per score the difference b − a.
     """
-    both = np.concatenate([a, b], axis=1)
-    drawn = resample(both, resamples, seed)
-    first = a.shape[1]
-    whole = both.sum(axis=0)
+    both, first = np.concatenate([a, b], axis=1), a.shape[1]
     result = {}
     for name, score in scores.items():
-        values = score(whole)
-        value = float(values[first:].mean() - values[:first].mean())
-        if drawn is None:
-            result[name] = Difference(value, None, None)
-            continue
-        resampled = score(drawn)
-        differences = resampled[:, first:].mean(axis=1) - resampled[:, :first].mean(axis=1)
-        # Equal scores reach this line by other sums; a last digit must not count as a difference.
-        differences[np.abs(differences) < 1e-12] = 0.0
-        result[name] = Difference(value, percentile_interval(differences), two_sided_p(differences))
+
+        def difference(counts: np.ndarray, score: Score = score) -> np.ndarray:
+            values = score(counts)
+            return np.asarray(values[:, first:].mean(axis=1) - values[:, :first].mean(axis=1))
+
+        found = jackknife(both, difference)
+        if found is None:
+            result[name] = Difference(float(difference(both.sum(axis=0)[None])[0]), None, None)
+        else:
+            result[name] = Difference(found.value, found.interval, found.p)
     return result
-
-
-def two_sided_p(differences: np.ndarray) -> float:
-    """Return the p-value of resampled differences, shape (R,); never 0 (formula: `compare_counts`)."""
-    below, above = np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)
-    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(differences)))
 
 
 def mean_interval(counts: np.ndarray, scores: Scores) -> dict[str, list[float] | None]:
     """Compute the 95 % interval over subjects of each score's mean over seeds.
 
     Args:
-        counts: shape (S, seeds, …); with one seed the result is that of `subject_bootstrap`.
+        counts: shape (S, seeds, …); with one seed the result is that of `subject_intervals`.
         scores: functions of counts of shape (…).
     """
-    drawn = resample(counts, RESAMPLES, seed=0)
-    if drawn is None:
-        return dict.fromkeys(scores)
-    return {name: percentile_interval(score(drawn).mean(axis=1)) for name, score in scores.items()}
+    result = {}
+    for name, score in scores.items():
+
+        def mean(tables: np.ndarray, score: Score = score) -> np.ndarray:
+            return np.asarray(score(tables).mean(axis=1))
+
+        result[name] = share_interval(jackknife(counts, mean))
+    return result
 
 
 def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> McNemar:
@@ -135,7 +117,7 @@ def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> McNemar:
 
     Of n discordant clips, those only b has right are Binomial(n, 1/2) if neither run is better; the p-value is the
     exact two-sided one (McNemar, Psychometrika 12, 1947, in its exact form), 1 for n = 0. It takes clips as
-    independent draws, which those of one subject are not: read it beside the subjects' bootstrap. A clip with several
+    independent draws, which those of one subject are not: read it beside the test over subjects. A clip with several
     labels is right if all of them are.
 
     Args:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.bootstrap import subject_confusions
 from fdp_lightning.evaluation.counts import Scores, score_functions
+from fdp_lightning.evaluation.intervals import subject_confusions
 from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import support, unit_support
 from fdp_lightning.evaluation.multi_label import is_multi_label
@@ -67,7 +67,7 @@ class Run:
 
     @cached_property
     def counts(self) -> dict[str, np.ndarray]:
-        """Selection → counts per subject, shape (S, …); see `bootstrap.subject_confusions`."""
+        """Selection → counts per subject, shape (S, …); see `intervals.subject_confusions`."""
         return {name: subject_confusions(part, self.classes) for name, part in self.parts.items()}
 
     def scores(self, selection: str) -> dict[str, float]:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.bootstrap import RESAMPLES, counted, percentile_interval, subject_bootstrap
 from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.intervals import clip_mean_interval, counted, subject_intervals
 from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
 from fdp_lightning.evaluation.predictions import PROBABILITY
 
@@ -69,21 +69,16 @@ def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> floa
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
-    """The 95 % interval of `inner_score` by a bootstrap over subjects, None where none can be given.
+    """The 95 % interval of `inner_score` over subjects, None where none can be given.
 
     It holds for these trained networks and new subjects; of the choice of the best among trials it knows nothing.
     """
     last = _last(inner)
     if score != LOG_LOSS:
-        found: list[float] | None = subject_bootstrap(last, classes)[score]
+        found: list[float] | None = subject_intervals(last, classes)[score]
         return found
-    owner = [last["dataset"], last["subject"]]
-    by_subject = pd.Series(_losses(last, classes)).groupby([part.to_numpy() for part in owner]).agg(["sum", "size"])
-    n = len(by_subject)
-    if n < 2:
-        return None
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return percentile_interval((draws @ by_subject["sum"].to_numpy()) / (draws @ by_subject["size"].to_numpy()))
+    owners = last.groupby(["dataset", "subject"]).ngroup().to_numpy()
+    return clip_mean_interval(_losses(last, classes), owners)
 
 
 def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats would take a second to import
 
-from fdp_lightning.evaluation.bootstrap import counted, subject_bootstrap
+from fdp_lightning.evaluation.intervals import counted, subject_intervals
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, support, unit_f1, unit_support
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.predictions import KEY, SELECTIONS
@@ -181,7 +181,7 @@ def scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     if is_multi_label(part):
         return _units_scored(part, classes)
     matrix = counted(part, classes)
-    return {**_scores(matrix), "ci95": subject_bootstrap(part, classes), "confusion": matrix.tolist()}
+    return {**_scores(matrix), "ci95": subject_intervals(part, classes), "confusion": matrix.tolist()}
 
 
 def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -193,6 +193,6 @@ def _units_scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     matrices = counted(part, classes)
     return {
         **_unit_scores(matrices, classes),
-        "ci95": subject_bootstrap(part, classes),
+        "ci95": subject_intervals(part, classes),
         "confusion": dict(zip(classes, matrices.tolist(), strict=True)),
     }

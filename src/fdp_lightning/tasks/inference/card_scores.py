@@ -86,7 +86,7 @@ def _scores(scores: Facts, multi_label: bool) -> str:
     ]
     return (
         table(("", "score", "95 % interval", *(words[name] for name in floors)), rows)
-        + "\n\nIntervals resample subjects. The columns to the right know nothing of the clips: a score that does not "
+        + "\n\nIntervals are over subjects. The columns to the right know nothing of the clips: a score that does not "
         "clear them is none."
     )
 

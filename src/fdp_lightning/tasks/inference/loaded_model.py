@@ -19,6 +19,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
 from fdp_lightning.models.dynamic_image import motion_intensity
 from fdp_lightning.models.objective import Clips, Objective
+from fdp_lightning.processes import one_thread
 from fdp_lightning.tasks.build import build, build_model, settings
 from fdp_lightning.tasks.inference.clip import Preparation, ReadClip, first_look, read_clip
 from fdp_lightning.tasks.inference.prediction import Prediction
@@ -119,11 +120,12 @@ class Model:
         """What the model says of clips that have been read, in one batch."""
         start = time.perf_counter()
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
-        output = self.network(frames)
-        probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
-        true = self._objective.true_dynamic_image(Clips(frames, target))[:, 0].cpu().numpy()
-        motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
+        with one_thread():
+            output = self.network(frames)
+            probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
+            true = self._objective.true_dynamic_image(Clips(frames, target))[:, 0].cpu().numpy()
+            motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
         constructed = output.dynamic_image[:, 0].cpu().numpy()
         scores = None if output.rank_scores is None else output.rank_scores.cpu().numpy()
         seconds = (time.perf_counter() - start) / len(clips)

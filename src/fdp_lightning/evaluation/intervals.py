@@ -1,0 +1,173 @@
+"""Uncertainty: a jackknife over subjects.
+
+Clips of one subject share a face, a recording session and a fold's model, so they are not independent draws; the
+subject is. Treating clips as draws would give intervals that are too narrow.
+
+What these intervals cover, beside what others do, is measured by benchmarks/interval_coverage.py (table in README.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
+
+from fdp_lightning.evaluation.counts import Score, score_functions
+from fdp_lightning.evaluation.metrics import confusion, unit_confusions, unit_f1
+from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.predictions import class_indices
+
+LEVEL = 0.95
+_NOTHING = 1e-12
+"""Equal scores come by other sums: a last digit must not count as a difference."""
+
+
+def counted(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return the confusion matrix of all rows, shape (C, C); of a multi-label table one per unit, (K, 2, 2)."""
+    if is_multi_label(predictions):
+        return unit_confusions(*label_arrays(predictions, classes))
+    return confusion(*class_indices(predictions, classes), len(classes))
+
+
+def subject_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return `counted` of each subject, shape (S, C, C) or (S, K, 2, 2), sorted by (dataset, subject).
+
+    Subjects of different datasets are different people, whatever their ids.
+    """
+    groups = predictions.groupby(["dataset", "subject"], sort=True).indices
+    return np.stack([counted(predictions.iloc[rows], classes) for rows in groups.values()])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score, or a difference of scores, of all clips, and how far it would vary with other subjects.
+
+    Attributes:
+        value: of all clips.
+        error: its standard error.
+        freedom: degrees of freedom of the error.
+        subjects: S.
+    """
+
+    value: float
+    error: float
+    freedom: float
+    subjects: int
+
+    @property
+    def interval(self) -> list[float]:
+        """The 95 % interval of any value: value ± t · error."""
+        half = self._quantile * self.error
+        return [self.value - half, self.value + half]
+
+    @property
+    def interval_of_share(self) -> list[float]:
+        """The 95 % interval of a value within 0 and 1, laid out on the scale of its log odds."""
+        if self.error == 0 or not 0 < self.value < 1:
+            return [self.value, self.value]
+        half = self._quantile * self.error / (self.value * (1 - self.value))
+        return [float(bound) for bound in expit(logit(self.value) + np.array([-half, half]))]
+
+    @property
+    def p(self) -> float:
+        """The two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
+
+        Not below 2 / 2^S, the least that the signs of S subjects can say; with fewer than six that is above 0.05.
+        """
+        if self.value == 0:
+            return 1.0
+        tails = 2 * float(stdtr(self.freedom, -abs(self.value) / self.error)) if self.error else 0.0
+        return max(tails, 2.0 ** (1 - self.subjects))
+
+    @property
+    def _quantile(self) -> float:
+        return float(stdtrit(self.freedom, (1 + LEVEL) / 2))
+
+
+def jackknife(matrices: np.ndarray, score: Score) -> Estimate | None:
+    """Estimate the standard error of a score by leaving out one subject after the other.
+
+    With θ(i) the score without subject i: error² = (S − 1) / S · Σ (θ(i) − mean of θ(i))² (Efron & Tibshirani, "An
+    Introduction to the Bootstrap", 1993, ch. 11). Its degrees of freedom are those of S − 1 subjects if all have
+    equally many clips; where few have most of the clips, these few decide both score and error, so that S is replaced
+    by the effective number of subjects (Σ n)² / Σ n², n the clips of each (Kish, "Survey Sampling", 1965); that it is
+    put to this use is ours, chosen by simulation.
+
+    A subject without whom a class (of a unit: shown, or not shown) has no clips cannot be left out: the score would
+    lose that class for no error of the model's. The mean and the sum are then over the others.
+
+    Args:
+        matrices: counts per subject, shape (S, …, C, C); further axes are several runs over the same clips, or units.
+        score: function of summed counts, shape (L, …, C, C) → (L,).
+
+    Returns:
+        None for a single subject, or where fewer than two can be left out.
+    """
+    subjects, whole = len(matrices), matrices.sum(axis=0)
+    left = whole - matrices
+    possible = (left.sum(axis=-1)[:, whole.sum(axis=-1) > 0] > 0).all(axis=1)
+    if possible.sum() < 2:
+        return None
+    clips = matrices.reshape(subjects, -1).sum(axis=1)
+    return _estimate(float(score(whole[None])[0]), score(left[possible]), clips)
+
+
+def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
+    """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`.
+
+    Args:
+        values: one per clip, shape (n,), finite.
+        owners: the subject's number of each clip, shape (n,).
+
+    Returns:
+        The two bounds; None for fewer than two subjects.
+    """
+    _, own = np.unique(owners, return_inverse=True)
+    clips = np.bincount(own)
+    if len(clips) < 2:
+        return None
+    totals = np.bincount(own, weights=values)
+    without = (totals.sum() - totals) / (clips.sum() - clips)
+    return _estimate(float(totals.sum() / clips.sum()), without, clips).interval
+
+
+def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
+    """See `jackknife`: the value of all, those without one of the subjects each, and the subjects' numbers of clips."""
+    subjects, clips = len(clips), clips.astype(np.float64)
+    error = float(np.sqrt((subjects - 1) * np.square(without - without.mean()).mean()))
+    freedom = max(1.0, float(clips.sum() ** 2 / np.square(clips).sum() - 1))
+    value, error = (0.0 if abs(one) < _NOTHING else one for one in (value, error))
+    return Estimate(value, error, freedom, subjects)
+
+
+def subject_intervals(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Compute the 95 % interval of every score over subjects, see `jackknife`.
+
+    Args:
+        predictions: the rows of one selection.
+        classes: the protocol's classes, in order.
+
+    Returns:
+        `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`). Of a
+        multi-label table `{"accuracy": …, "mean_f1": …, "f1": {unit: [low, high], …}}`.
+
+    Raises:
+        ValueError: rows of several selections, in which every clip would count more than once.
+    """
+    if predictions["selection"].nunique() != 1:
+        raise ValueError("intervals are of the predictions of exactly one selection")
+    matrices, units = subject_confusions(predictions, classes), is_multi_label(predictions)
+    intervals: dict[str, Any] = {
+        name: share_interval(jackknife(matrices, score)) for name, score in score_functions(units).items()
+    }
+    if units:
+        of_unit = [jackknife(matrices[:, [k]], lambda counts: unit_f1(counts)[..., 0]) for k in range(len(classes))]
+        intervals["f1"] = dict(zip(classes, map(share_interval, of_unit), strict=True))
+    return intervals
+
+
+def share_interval(estimate: Estimate | None) -> list[float] | None:
+    """The interval of a score, which lies within 0 and 1; None where there is no estimate."""
+    return None if estimate is None else estimate.interval_of_share

@@ -1,0 +1,132 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_predictions
+from scipy.stats import t
+from sklearn.metrics import f1_score
+
+from fdp_lightning.evaluation.intervals import jackknife, subject_confusions, subject_intervals
+from fdp_lightning.evaluation.metrics import SCORES
+
+
+def _last(**options: object) -> pd.DataFrame:
+    table = make_predictions(selections=("last",), **options)  # type: ignore[arg-type]
+    return table.reset_index(drop=True)
+
+
+def test_equal_to_leaving_out_rows_and_scoring_them_with_scikit_learn() -> None:
+    """Subjects of unequal size; the formulas once more, by other functions."""
+    table = _last(subjects=6)
+    table = table[(table["subject"] != "002") | (table.index % 3 == 0)]
+    names = sorted(set(table["subject"]))
+    assert all(set(table.loc[table["subject"] != name, "target"]) == set(CLASSES) for name in names)
+
+    def score(rows: pd.DataFrame) -> float:
+        return f1_score(rows["target"], rows["prediction"], labels=CLASSES, average="macro", zero_division=0)
+
+    value, without = score(table), np.array([score(table[table["subject"] != name]) for name in names])
+    error = np.sqrt(5 / 6 * ((without - without.mean()) ** 2).sum())
+    clips = table["subject"].value_counts()
+    freedom = clips.sum() ** 2 / (clips**2).sum() - 1
+    found = jackknife(subject_confusions(table, CLASSES), SCORES["uf1"])
+    assert found is not None
+    assert (found.value, found.error, found.freedom) == pytest.approx((value, error, freedom))
+    assert freedom < 5
+    assert found.interval == pytest.approx(t.interval(0.95, freedom, value, error))
+    assert found.p == pytest.approx(max(2 * t.sf(value / error, freedom), 1 / 32))
+    odds = t.interval(0.95, freedom, np.log(value / (1 - value)), error / (value * (1 - value)))
+    expected = [1 / (1 + np.exp(-bound)) for bound in odds]
+    assert subject_intervals(table.sample(frac=1, random_state=0), CLASSES)["uf1"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_interval_contains_the_score(seed: int) -> None:
+    table = _last(subjects=20, seed=seed)
+    matrix = subject_confusions(table, CLASSES).sum(0)
+    intervals = subject_intervals(table, CLASSES)
+    for name, score in SCORES.items():
+        low, high = intervals[name]  # type: ignore[misc]
+        assert 0 <= low < score(matrix) < high <= 1
+
+
+def test_subjects_and_not_clips_are_independent() -> None:
+    """Twenty subjects, each right or wrong throughout: the spread is that of 20 coins, not of 200."""
+    table = _last(subjects=20)
+    right = table["subject"].astype(int) % 2 == 0
+    wrong = table["target"].map(dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True)))
+    table["prediction"] = table["target"].where(right, wrong)
+    low, high = subject_intervals(table, CLASSES)["accuracy"]  # type: ignore[misc]
+    clip_low, clip_high = subject_intervals(table.assign(subject=[str(row) for row in range(len(table))]), CLASSES)[
+        "accuracy"
+    ]  # type: ignore[misc]
+    assert high - low > 2.5 * (clip_high - clip_low)
+    assert high - low == pytest.approx(2 * t.ppf(0.975, 19) * np.sqrt(0.25 / 19), rel=0.1)
+
+
+def test_perfect_predictions_even_with_a_class_of_one_subject() -> None:
+    table = _last(subjects=4)
+    rare = (table["subject"] != "001") & (table["target"] == "disgust")
+    table.loc[rare, "target"] = "others"
+    table["prediction"] = table["target"]
+    assert subject_intervals(table, CLASSES) == {name: [1.0, 1.0] for name in SCORES}
+
+
+def test_a_class_of_one_subject_takes_nothing_from_the_lower_bound() -> None:
+    """Without that subject the class would be gone, and with it a fifth of the score."""
+    table = _last(subjects=8)
+    table.loc[(table["subject"] != "001") & (table["target"] == "disgust"), "target"] = "others"
+    table["prediction"] = table["target"]
+    table.loc[table.index % 16 == 0, "prediction"] = "surprise"
+    low, high = subject_intervals(table, CLASSES)["uar"]
+    assert 0.75 < low < high < 1
+
+
+def test_same_id_in_two_datasets_is_two_subjects() -> None:
+    table = _last(subjects=1)
+    both = pd.concat([table, table.assign(dataset="other")])
+    assert len(subject_confusions(both, CLASSES)) == 2
+
+
+def test_no_interval_from_one_subject() -> None:
+    assert subject_intervals(_last(subjects=1), CLASSES) == dict.fromkeys(SCORES)
+
+
+def test_no_interval_where_no_subject_can_be_left_out() -> None:
+    classes = [f"c{place}" for place in range(8)]
+    table = _last(subjects=8, clips=1, classes=classes)
+    table["target"] = table["prediction"] = classes  # each class hangs on one subject
+    assert subject_intervals(table, classes) == dict.fromkeys(SCORES)
+
+
+def test_selections_are_not_mixed() -> None:
+    with pytest.raises(ValueError, match="one selection"):
+        subject_intervals(make_predictions(), CLASSES)
+
+
+def test_five_hundred_clips_are_quick() -> None:
+    table = _last(subjects=26, clips=20)
+    start = time.process_time()
+    subject_intervals(table, CLASSES)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_intervals_cover_what_they_say(skewed: bool) -> None:
+    """Accuracy of 2,000 tables of 12 subjects; other scores, and more of it, in benchmarks/interval_coverage.py.
+
+    At a coverage of 95 % a count of 2,000 is off by more than 1.5 % once in 500.
+    """
+    random = np.random.default_rng(0)
+    clips = np.clip(np.exp(random.normal(np.log(6), 1, (2000, 12))).round(), 1, 30).astype(int) if skewed else 10
+    share = random.beta(4, 2, (2000, 12))  # 2/3 on average
+    right = random.binomial(clips, share)
+    tables = np.stack([right, clips - right, np.zeros_like(right), np.zeros_like(right)], axis=-1).reshape(
+        2000, 12, 2, 2
+    )
+    covered = 0
+    for table in tables:
+        low, high = jackknife(table, SCORES["accuracy"]).interval_of_share  # type: ignore[union-attr]
+        covered += low <= 2 / 3 <= high
+    assert 0.935 <= covered / 2000 <= 0.975
