@@ -58,9 +58,11 @@ class TimmBackbone(nn.Module):
                 "model.backbone.input_size=224 enlarges them"
             ) from error
         self.train()
+        info: Any = self.net.feature_info
+        reductions = info.reduction()
         # Some models have several maps of a stride, of which the last one counts.
         shapes = [(maps.shape[1], maps.shape[2]) for maps in probe]
-        self._index = {stride: i for i, stride in enumerate(self.net.feature_info.reduction())}
+        self._index = {stride: i for i, stride in enumerate(reductions)}
         self._shapes = {stride: shapes[i] for stride, i in self._index.items()}
         if any(maps.shape[2] != maps.shape[3] for maps in probe):
             raise ValueError(f"timm model '{name}' gives maps of {tuple(probe[-1].shape[2:])}; square ones are needed")

@@ -1,6 +1,6 @@
 """Rank pooling as a module: maps of all frames at one or more resolutions, and the rank scores, to D at each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -96,7 +96,10 @@ class RankPooling(nn.Module):
         if temperature <= 0:
             raise ValueError(f"gate_temperature={temperature}; it must be above 0")
         self.names, self.running_means = tuple(names), running_means
-        self._weights = {**pooling.WEIGHTS, "gated": partial(pooling.gated, temperature=temperature)}
+        self._weights: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            **pooling.WEIGHTS,
+            "gated": partial(pooling.gated, temperature=temperature),
+        }
         channels, side = maps[-1]
         self.attention = FrameAttention(channels, side**2) if "attention" in names else None
         self.conv = nn.ModuleList(ConvPooling(c, frames) for c, _ in maps) if "conv" in names else None
