@@ -39,7 +39,9 @@ class Nuisance:
         """Displacement (h, w, 2) and relative change of brightness (h, w) at full strength, at points (h, w, 2)."""
         if self.kind == "blink":
             return warp_field(points, LIDS), shade_field(points, LASHES)
-        return gaussian(points, *HEAD)[..., None] * np.float32(self.shift), np.zeros(points.shape[:2], np.float32)
+        return gaussian(points, *HEAD)[..., None] * np.array(self.shift, np.float32), np.zeros(
+            points.shape[:2], np.float32
+        )
 
 
 def draw_nuisance(frames: int, rng: np.random.Generator) -> Nuisance | None:
