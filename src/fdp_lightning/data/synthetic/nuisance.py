@@ -39,7 +39,7 @@ class Nuisance:
         """Displacement (h, w, 2) and relative change of brightness (h, w) at full strength, at points (h, w, 2)."""
         if self.kind == "blink":
             return warp_field(points, LIDS), shade_field(points, LASHES)
-        return gaussian(points, *HEAD)[..., None] * np.asarray(self.shift, np.float32), np.zeros(
+        return gaussian(points, *HEAD)[..., None] * np.array(self.shift, np.float32), np.zeros(
             points.shape[:2], np.float32
         )
 
