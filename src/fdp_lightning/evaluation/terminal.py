@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
+from fdp_lightning.evaluation.comparison_text import p_value
 from fdp_lightning.evaluation.counts import RANKED_BY
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
@@ -131,7 +132,7 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
     score = next(score for score in RANKED_BY if score in row["last_minus"])
     found = row["last_minus"][score]
     bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]) if found["ci95"] else "none"
-    p = "" if found["p"] is None else f", p {found['p']:.3f}"
+    p = f", {p_value(found['p'])}" if found["p"] is not None else ""
     return f"last − {name}, {score}: {found['value']:+.3f} (95 % interval {bounds}{p})"
 
 
