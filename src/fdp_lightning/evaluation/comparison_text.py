@@ -3,7 +3,7 @@
 from fdp_lightning.evaluation.comparison import Row, Table
 from fdp_lightning.evaluation.counts import SCORE_NAMES
 from fdp_lightning.evaluation.paired import Difference, McNemar
-from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.terminal import interval, p_value
 from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
@@ -96,11 +96,6 @@ def difference_bounds(value: Difference) -> str:
     if value.ci95 is None:
         return "none"
     return " to ".join(f"{bound:+.3f}" for bound in value.ci95).replace("-", "−")
-
-
-def p_value(p: float | None) -> str:
-    """`p 0.034`, `p < 0.001`, or nothing."""
-    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def mcnemar_label(first: int, second: int, test: McNemar) -> str:

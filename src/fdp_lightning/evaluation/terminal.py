@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.comparison_text import p_value
 from fdp_lightning.evaluation.counts import RANKED_BY
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
@@ -139,3 +138,8 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
 def interval(bounds: list[float] | None) -> str:
     """Return `0.412–0.538`, or `none` where the table is too small to give one."""
     return "none" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+def p_value(p: float | None) -> str:
+    """`p 0.034`, `p < 0.001`, or nothing."""
+    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
