@@ -37,7 +37,7 @@ def outputs(model: Model) -> dict[str, np.ndarray]:
     torch.manual_seed(0)
     with torch.no_grad():
         output = model.network(torch.rand(2, 8, 1, 64, 64))
-    return {name: getattr(output, name).numpy() for name in ("logits", "scores", "dynamic_image")}
+    return {name: getattr(output, name).numpy() for name in ("logits", "rank_scores", "dynamic_image")}
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -141,6 +141,54 @@ def test_nothing_is_fetched_read_or_looked_up(model: Path) -> None:
     backbone = {**whole["backbone"], "pretrained": "/no/such/weights"}
     rewrite(model, lambda facts: facts["configuration"]["model"].update({**whole, "backbone": backbone}))
     load_model(model)  # the start weights are in the model, and are asked for no more
+
+
+def evil(place: Path) -> dict[str, object]:
+    """What `hydra.utils.instantiate` would run wherever it stands."""
+    return {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(place)]}}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("normalisation", "mean"),
+        ("normalisation", "std"),
+        ("sampling", "frames"),
+        ("alignment", "size"),
+        ("configuration", "model", "mer_head", "hidden"),
+        ("configuration", "model", "backbone", "stages"),
+        ("configuration", "model", "objective", "rank"),
+        ("configuration", "model", "pooling"),
+    ],
+)
+def test_no_value_of_a_file_is_built_as_an_object(model: Path, tmp_path: Path, path: tuple[str, ...]) -> None:
+    place = tmp_path / "ran"
+
+    def plant(facts: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            facts = facts[key]
+        facts[path[-1]] = evil(place)
+
+    rewrite(model, plant)
+    with pytest.raises(UserError):
+        load_model(model)
+    assert not place.exists()
+
+
+def test_a_class_of_ours_in_another_place_is_not_built(model: Path) -> None:
+    # As a part of a head it would be asked for pretrained weights.
+    timm = {"_target_": "fdp_lightning.models.timm_backbone.TimmBackbone", "name": "resnet18", "image_size": 64}
+    hidden = {**timm, "pretrained": True}
+    rewrite(model, lambda facts: facts["configuration"]["model"]["mer_head"].update(hidden=hidden))
+    with pytest.raises(UserError, match=r"mer_head\.hidden"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, [0.5]])
+def test_mean_and_deviation_are_numbers(model: Path, value: object) -> None:
+    rewrite(model, lambda facts: facts["normalisation"].update(mean=value))
+    with pytest.raises(UserError, match=r"normalisation\.mean"):
+        load_model(model)
 
 
 def test_what_does_not_fit_together_is_no_model(model: Path) -> None:

@@ -25,7 +25,7 @@ from fdp_lightning.tasks.inference.clip import Preparation, ReadClip, first_look
 from fdp_lightning.tasks.inference.prediction import Prediction
 from fdp_lightning.tasks.inference.scan import Scan, ScanSettings, scan
 from fdp_lightning.tasks.inference.sources import read_source
-from fdp_lightning.tasks.inference.trust import trusted
+from fdp_lightning.tasks.inference.trust import plain, trusted
 from fdp_lightning.training.compute import Compute
 
 Source = Path | str | BinaryIO | Footage
@@ -54,6 +54,7 @@ class Model:
         self.facts, self.classes = facts, list(facts["classes"])
         self._device = device
         try:
+            plain(facts, source)
             alignment = dict(facts["alignment"])
             template = np.array(alignment.pop("template"), np.float64).reshape(5, 2)
             faces: FaceSettings = settings(FaceSettings, OmegaConf.create({**alignment, "batch": 1, "device": device}))

@@ -1,5 +1,6 @@
-"""What of a model file's configuration may be built: it comes from elsewhere, and names classes and arguments."""
+"""What of a model file may be built: it comes from elsewhere, and names classes and arguments."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -26,6 +27,12 @@ def trusted(model: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         UserError: it names something else than a class of `fdp_lightning.models`, or asks for files.
     """
+    for where, node in _parts(model):
+        if "_target_" in node and where not in _BUILT:
+            raise UserError(
+                f"{source} names a class at configuration.model.{where}; expected one in the place of a part alone: "
+                f"{', '.join(part for part in _BUILT if part)}"
+            )
     for key, value in _entries(model):
         if key == "_target_" and not _is_ours(value):
             raise UserError(
@@ -40,6 +47,41 @@ def trusted(model: Mapping[str, Any], source: str) -> dict[str, Any]:
     if "pretrained" in backbone:
         backbone["pretrained"] = False
     return {**model, "backbone": backbone}
+
+
+_BUILT = ("", "backbone", "scorer", "mer_head", "dic_head", "objective")
+"""Where a configuration of a network names classes: `instantiate` would build any other place too."""
+
+
+def plain(facts: Mapping[str, Any], source: str) -> None:
+    """Refuse facts that are handed on to the network, unless they are plain values.
+
+    Args:
+        facts: of a model file or checkpoint.
+        source: its name, for messages.
+
+    Raises:
+        UserError: mean or deviation is no finite number, or a fact about frames is a mapping or an interpolation.
+    """
+    for name in ("mean", "std"):
+        value = facts["normalisation"][name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{source}: normalisation.{name} is {value!r}; expected a finite number")
+    for part in ("alignment", "sampling"):
+        for key, value in facts[part].items():
+            if key == "template":  # read as an array of numbers
+                continue
+            if isinstance(value, Mapping | list | tuple) or (isinstance(value, str) and "${" in value):
+                raise UserError(f"{source}: {part}.{key} is {value!r}; expected a number, a word, true, false or null")
+
+
+def _parts(node: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All mappings within a configuration, each with its path."""
+    if isinstance(node, Mapping):
+        yield where, node
+    entries = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in entries:
+        yield from _parts(value, f"{where}.{key}" if where else str(key))
 
 
 def _entries(node: Any) -> Iterator[tuple[str, Any]]:
