@@ -89,6 +89,15 @@ def test_folds_that_answer_one_class_each_are_counted() -> None:
     assert "one_class" not in signs_of(answering(table, folds[:2], "others"))
 
 
+def test_a_budget_of_a_few_steps_is_said_and_takes_no_rank_away() -> None:
+    def trained(*steps: int | None) -> dict[str, Sign]:
+        return signs_of(table_of(skill=0.8), [FoldTraining(str(n), steps=each) for n, each in enumerate(steps)])
+
+    sign = trained(8, 8, None)["few_steps"]
+    assert not sign.decisive and "8" in sign.detail
+    assert trained(8, 40) == trained(None) == {}
+
+
 def test_folds_that_have_little_else_to_answer_are_not_judged() -> None:
     # A subject all of whose clips are of one class, or who has three clips, is answered by one class rightly.
     table = table_of(skill=0.9)

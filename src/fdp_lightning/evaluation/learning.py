@@ -8,6 +8,7 @@ curves.csv and their fold.json; of a run none of whose rules holds nothing is sa
     accuracy_at_baseline  nor does that of the accuracy: said, but a network that weighs rare classes up may have it so
     flat_loss             the held-out emotion loss never fell below that of answering every class alike
     missing_class         a fold trained without any clip of a class that it tests
+    few_steps             folds trained for so few optimizer steps that the score says little about the model
 
 The first two are *decisive*: a run that has one of them is shown in tables and not ranked. The exact rules stand in the
 README of this room.
@@ -37,6 +38,8 @@ LEAST_CLIPS = 4
 """A fold of fewer clips is not judged by its answers: a good network may give them all one."""
 MANY_FOLDS = 0.5
 NEARLY_ALL = 0.9
+FEW_STEPS = 40
+"""Trainings of fewer optimizer steps are cut short: 32 to 48 steps left every model of ours at chance once."""
 MARGIN = 0.02
 """A loss has fallen when it is lower than the reference by this share of it."""
 
@@ -75,12 +78,14 @@ class FoldTraining:
         held_out_loss: emotion loss of the held-out clips after each epoch, finite values alone.
         uniform_loss: that of answering every class alike, with the weights of this fold's loss; None: not written.
         class_counts: training clips of each class (multi-label: that show it); empty: not written.
+        steps: of the optimizer; None: not written.
     """
 
     name: str
     held_out_loss: tuple[float, ...] = ()
     uniform_loss: float | None = None
     class_counts: Mapping[str, int] = field(default_factory=dict)
+    steps: int | None = None
 
 
 def read_trainings(run: Path) -> list[FoldTraining]:
@@ -98,12 +103,13 @@ def _read_training(folder: Path) -> FoldTraining:
         losses = curve[np.isfinite(curve)].tolist()
     except (OSError, ValueError, KeyError):
         pass  # the report names files that cannot be read
-    uniform, counts = facts.get("uniform_loss"), facts.get("class_counts")
+    uniform, counts, steps = facts.get("uniform_loss"), facts.get("class_counts"), facts.get("steps")
     return FoldTraining(
         folder.name,
         tuple(losses),
         float(uniform) if isinstance(uniform, int | float) else None,
         counts if isinstance(counts, dict) else {},
+        steps if isinstance(steps, int) else None,
     )
 
 
@@ -133,6 +139,7 @@ def learning_signs(
         _at_baseline("accuracy_at_baseline", "accuracy", scores, baselines),
         _flat_loss(trainings, None if is_multi_label(last) else len(classes)),
         _missing_class(last, trainings),
+        _few_steps(trainings),
     ]
     return [sign for sign in found if sign is not None]
 
@@ -204,6 +211,13 @@ def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sig
         f"{len(lacking)} of {last['fold'].nunique()} folds trained without a clip of a class that they test "
         f"({_some(lacking, '; ')})",
     )
+
+
+def _few_steps(trainings: Sequence[FoldTraining]) -> Sign | None:
+    steps = [fold.steps for fold in trainings if fold.steps is not None]
+    if not steps or max(steps) >= FEW_STEPS:
+        return None
+    return Sign("few_steps", f"folds were trained for {max(steps)} optimizer steps at most, fewer than {FEW_STEPS}")
 
 
 def _top_share(values: pd.Series) -> float:
