@@ -96,7 +96,7 @@ def test_a_wheel_installed_elsewhere_answers(tmp_path: Path) -> None:
     assert yaml.safe_load(done.stdout)["task"] == "loso"
     study = [str(site / "bin" / "fdp-lightning"), "+study=components", "--cfg", "hydra"]
     shown = subprocess.run(study, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-    assert "no rank loss" in yaml.safe_load(shown)["hydra"]["sweeper"]["variants"]
+    assert "no rank losses" in yaml.safe_load(shown)["hydra"]["sweeper"]["variants"]
     where = "import fdp_lightning.config as c; print(c.CONF_DIR); print(c.EXPERIMENTS / 'published.csv')"
     python = [sys.executable, "-c", where]
     found = subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

@@ -122,9 +122,8 @@ def test_a_command_composes(command: str) -> None:
     if "task=convert" in command and "convert" not in {field.name for field in fields(Root)}:
         pytest.skip("there is no task convert yet")
     words = [word for word in shlex.split(command) if word != "-m"]
-    configuration(
-        *(word if "{" in word or "[" in word else word.split(",")[0] for word in words)
-    )  # a sweep's first job
+    # Of a sweep its first job.
+    configuration(*(word if "{" in word or "[" in word else word.split(",")[0] for word in words))
 
 
 def test_links_lead_somewhere() -> None:

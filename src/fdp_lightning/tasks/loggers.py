@@ -16,8 +16,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.data.leak_guard import subjects_of
 from fdp_lightning.files import write_atomic
 from fdp_lightning.tasks.build import build
+from fdp_lightning.tasks.environment import environment
+from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.run_folder import experiment_name
 
 # What a W&B run's configuration leaves out: where things lie on this machine, and tasks that are not this one.
@@ -57,6 +60,25 @@ def is_wandb(node: DictConfig) -> bool:
 def uses_wandb(config: DictConfig) -> bool:
     """Whether W&B is among the chosen loggers."""
     return any(is_wandb(node) for node in config.logger.values())
+
+
+def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
+    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
+    if not uses_wandb(config):
+        return LogOf(name, job_type, "", {})
+    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
+    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
+    made_with = environment()
+    made_with.pop("command")  # it says where things lie on this machine
+    facts = {
+        "fold": plan.fold.name,
+        "fingerprint": plan.fingerprint,
+        "subjects": subjects,
+        "clips": {side: len(of_side) for side, of_side in rows.items()},
+        "made_with": made_with,
+    }
+    return LogOf(name, job_type, kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
 def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> list[Any]:

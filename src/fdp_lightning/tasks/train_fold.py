@@ -31,7 +31,7 @@ from fdp_lightning.tasks.effective_batch import effective_batch
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan
 from fdp_lightning.tasks.fold_files import write_baseline_predictions, write_curves, write_outputs
-from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
+from fdp_lightning.tasks.loggers import build_loggers, close_loggers, fold_log
 from fdp_lightning.tasks.ranks import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.compute import Compute
@@ -238,7 +238,7 @@ def _trainer(
 ) -> L.Trainer:
     budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).max_steps) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
-    loggers = folder and build_loggers(config, plan.home, folder / "log", _log_of(plan, config))
+    loggers = folder and build_loggers(config, plan.home, folder / "log", fold_log(plan, config))
     place = folder or plan.unfinished
     return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
 
@@ -270,25 +270,6 @@ def check_trainer(config: DictConfig) -> None:
             _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise UserError(f"Lightning refuses the options of trainer: {error}") from error
-
-
-def _log_of(plan: FoldPlan, config: DictConfig) -> LogOf:
-    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
-    name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
-    if not uses_wandb(config):
-        return LogOf(name, job_type, "", {})
-    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
-    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
-    made_with = environment()
-    made_with.pop("command")  # it says where things lie on this machine
-    facts = {
-        "fold": plan.fold.name,
-        "fingerprint": plan.fingerprint,
-        "subjects": subjects,
-        "clips": {side: len(of_side) for side, of_side in rows.items()},
-        "made_with": made_with,
-    }
-    return LogOf(name, job_type, kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:

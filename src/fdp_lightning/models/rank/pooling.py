@@ -55,7 +55,7 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
 
 
 def intensity(
-    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 1e-4
+    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 6.4e-3
 ) -> Float[Tensor, "b t"]:
     """The frames that stand out by intensity against those that stand out least (ours).
 
@@ -66,11 +66,12 @@ def intensity(
         scores: of the intensity scorer.
         mask: of the real frames.
         sharpness: above 0.
-        eps: added to the variance, so that the flat scores of a still clip stay flat.
+        eps: T² times what is added to the variance, so that the flat scores of a still clip stay flat; a softmax over T
+            frames is of size 1/T.
     """
     z = sharpness * score(scores, mask)
     high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
-    return _unit_scale(high - low, mask, eps)
+    return _unit_scale(high - low, mask, eps / frame_count(mask).to(scores.dtype).square())
 
 
 def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
@@ -181,7 +182,7 @@ def _centred(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
     return masked(weights - weights.sum(dim=1, keepdim=True) / frame_count(mask), mask)
 
 
-def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-12) -> Float[Tensor, "b t"]:
+def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float | Tensor = 1e-12) -> Float[Tensor, "b t"]:
     """To a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
     weights = masked(weights, mask)
     return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()
