@@ -25,12 +25,13 @@ def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: 
 @pytest.mark.parametrize(
     ("trainer", "epochs", "steps"),
     [
-        ({"max_epochs": 16}, 16, 32),
-        ({"max_epochs": -1, "max_steps": 500}, 250, 500),
-        ({"max_epochs": -1, "max_steps": 501}, 251, 501),
-        ({"max_epochs": 3, "max_steps": 500}, 3, 6),
+        ({"max_epochs": 16}, 16, 48),  # 100 clips in batches of 36: 3 of them
+        ({"max_epochs": -1, "max_steps": 500}, 167, 500),
+        ({"max_epochs": -1, "max_steps": 501}, 167, 501),
+        ({"max_epochs": -1, "max_steps": 502}, 168, 502),
+        ({"max_epochs": 3, "max_steps": 500}, 3, 9),
         ({"max_epochs": 1, "max_steps": -1, "limit_train_batches": 1}, 1, 1),
-        ({"max_epochs": 4, "accumulate_grad_batches": 2}, 4, 4),
+        ({"max_epochs": 4, "accumulate_grad_batches": 2}, 4, 8),
     ],
 )
 def test_the_budget_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) -> None:

@@ -114,9 +114,9 @@ def test_options_that_lightning_refuses_are_the_users_mistake(option: str, said:
 
 def test_every_trainer_says_how_many_processes_it_takes() -> None:
     names = sorted(path.stem for path in (CONF_DIR / "trainer").glob("*.yaml"))
-    assert names == ["cpu", "ddp", "ddp_cpu", "deterministic", "gpu", "gpu_fp16"]
+    assert names == ["auto", "cpu", "ddp", "ddp_cpu", "deterministic", "gpu", "gpu_fp16"]
     ranks = {name: ranks_of(configuration(f"trainer={name}").trainer) for name in names}
-    assert ranks == {"cpu": 1, "ddp": 2, "ddp_cpu": 2, "deterministic": 1, "gpu": 1, "gpu_fp16": 1}
+    assert ranks == {"auto": 1, "cpu": 1, "ddp": 2, "ddp_cpu": 2, "deterministic": 1, "gpu": 1, "gpu_fp16": 1}
     assert configuration("trainer=deterministic").trainer.deterministic is True
 
 
