@@ -2,7 +2,7 @@
 
 from fdp_lightning.evaluation.comparison import Row, Table
 from fdp_lightning.evaluation.counts import SCORE_NAMES
-from fdp_lightning.evaluation.paired import Difference, McNemar
+from fdp_lightning.evaluation.paired import Difference
 from fdp_lightning.evaluation.terminal import interval
 from fdp_lightning.evaluation.trained import trained_line
 
@@ -27,9 +27,7 @@ LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 
 PAIRED_LEGEND = (
     "Difference: this run − baseline, selection last, the same clips. Interval and p: a t statistic whose error leaves "
-    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests. "
-    "McNemar: clips that only the baseline : only this run has right, exact two-sided p. It counts clips as "
-    "independent, which clips of one subject are not, and finds differences where there are none: trust the subjects."
+    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests."
 )
 
 SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."
@@ -101,12 +99,6 @@ def difference_bounds(value: Difference) -> str:
 def p_value(p: float | None) -> str:
     """`p 0.034`, `p < 0.001`, or nothing."""
     return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
-
-
-def mcnemar_label(first: int, second: int, test: McNemar) -> str:
-    """`12 : 30, p 0.008`, with the seeds where they differ."""
-    seeds = f"seed {first}" if first == second else f"seed {first} and {second}"
-    return f"{seeds}: {test.only_a} : {test.only_b}, {p_value(test.p)}"
 
 
 def headings(table: Table) -> list[str]:
