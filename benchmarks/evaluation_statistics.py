@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.intervals import subject_intervals
-from fdp_lightning.evaluation.paired import mcnemar, paired_differences
+from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.tasks.measuring import Measurement, Row, alternate, finish, options_of
@@ -61,7 +61,6 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
             "paired differences, 3 seeds each",
             lambda r=runs, c=classes: paired_differences(r[:3], r[3:], c),
         )
-        yield name, "McNemar's test", lambda a=a, b=b: mcnemar(a, b)
         both = pd.concat([a, a.assign(selection="oracle")], ignore_index=True)
         yield name, "metrics.json, last and oracle", lambda t=both, c=classes: summarise(t, c, "random", [])
         with tempfile.TemporaryDirectory() as folder:

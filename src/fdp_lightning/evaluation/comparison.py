@@ -13,7 +13,7 @@ import numpy as np
 from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.learning import has_learned
-from fdp_lightning.evaluation.paired import Difference, McNemar, clip_difference, compare_counts, mcnemar, mean_interval
+from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_counts, mean_interval
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
 from fdp_lightning.evaluation.seeds import seeds_differ, spread
@@ -74,8 +74,6 @@ class Pair:
 
     name: str
     differences: dict[str, Difference]
-    mcnemar: tuple[tuple[int, int, McNemar], ...]
-    """(seed of the baseline, seed of the variant, test): McNemar's test takes one run of each."""
     meaningful: bool = True
     """False where neither side learned: a difference of two such runs says nothing of what differs between them."""
 
@@ -286,16 +284,5 @@ def _pair(base: Variant, variant: Variant) -> Pair:
     return Pair(
         variant.name,
         compare_counts(a, b, base.runs[0].functions),
-        tuple(
-            (one.seed, other.seed, mcnemar(one.parts["last"], other.parts["last"]))
-            for one, other in _seed_pairs(base, variant)
-        ),
         meaningful=has_learned_mostly(base.runs) or has_learned_mostly(variant.runs),
     )
-
-
-def _seed_pairs(base: Variant, variant: Variant) -> list[tuple[Run, Run]]:
-    """Runs of equal seeds; where the sides share none, in the order of their seeds."""
-    of_seed = {run.seed: run for run in variant.runs}
-    shared = [(run, of_seed[run.seed]) for run in base.runs if run.seed in of_seed]
-    return shared or list(zip(base.runs, variant.runs, strict=False))

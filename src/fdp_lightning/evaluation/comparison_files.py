@@ -15,15 +15,14 @@ COLUMNS = [
     *("protocol", "split", "classes", "n_clips", "n_subjects", "system", "kind", "block", "selection", "metric"),
     *("value", "ci_low", "ci_high", "seeds", "sd", "comparable", "learned", "signs", "rank", "baseline"),
     *("difference", "difference_low", "difference_high", "p", "difference_meaningful"),
-    *("mcnemar_only_baseline", "mcnemar_only_this", "mcnemar_p", "source", "notes"),
-    *("model", "parameters", "steps"),
+    *("source", "notes", "model", "parameters", "steps"),
 ]
 
 
 def write_csv(path: Path, tables: Iterable[Table]) -> Path:
     """Write one row per protocol, system, selection and metric; unrounded fractions of 1, empty where there is none.
 
-    Several seeds are joined by blanks, and so are the values of McNemar's test, which are in the rows of accuracy.
+    Several seeds are joined by blanks.
     """
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
@@ -86,7 +85,7 @@ def _tests(table: Table, pair: Pair | None, metric: str) -> dict[str, Any]:
         return {}
     found = pair.differences[metric]
     low, high = found.ci95 or ("", "")
-    tests = {
+    return {
         "baseline": table.baseline,
         "difference": found.value,
         "difference_low": low,
@@ -94,12 +93,6 @@ def _tests(table: Table, pair: Pair | None, metric: str) -> dict[str, Any]:
         "p": "" if found.p is None else found.p,
         "difference_meaningful": str(pair.meaningful).lower(),
     }
-    if metric == "accuracy":
-        each = [test for _, _, test in pair.mcnemar]
-        tests["mcnemar_only_baseline"] = " ".join(str(test.only_a) for test in each)
-        tests["mcnemar_only_this"] = " ".join(str(test.only_b) for test in each)
-        tests["mcnemar_p"] = " ".join(str(test.p) for test in each)
-    return tests
 
 
 _LATEX = {
@@ -196,11 +189,9 @@ def _paired_table(table: Table) -> str:
         lines.append(_row([rf"\raggedright {_breakable(pair.name)}", *(escape(text.difference(v)) for v in values)]))
         for small in (text.difference_bounds, lambda value: text.p_value(value.p)):
             lines.append(_row(["", *(rf"{{\scriptsize {escape(small(value))}}}" for value in values)]))
-        tests = "; ".join(text.mcnemar_label(*test) for test in pair.mcnemar)
-        tests += f"; {text.meaning(False)}" if not pair.meaningful else ""
-        lines.append(
-            _row([rf"\multicolumn{{{len(names) + 1}}}{{@{{}}r@{{}}}}{{\scriptsize McNemar, {escape(tests)}}}"])
-        )
+        if not pair.meaningful:
+            words = escape(text.meaning(False))
+            lines.append(_row([rf"\multicolumn{{{len(names) + 1}}}{{@{{}}r@{{}}}}{{\scriptsize {words}}}"]))
     columns = f"@{{}}p{{0.19\\linewidth}}*{{{len(names)}}}{{r}}@{{}}"
     return _float(f"{text.title(table)}: paired tests.", columns, lines, escape(text.PAIRED_LEGEND))
 

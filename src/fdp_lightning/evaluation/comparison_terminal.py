@@ -74,8 +74,7 @@ def paired_grid(table: Table) -> Grid:
             value = pair.differences[name]
             low, high = (f"{bound:+.3f}" for bound in value.ci95) if value.ci95 else ("no interval", "")
             cells.append(Text(text.difference(value)).append(f"\n{low}\n{high}\n{text.p_value(value.p)}", "dim"))
-        tests = "\n  ".join(text.mcnemar_label(*test) for test in pair.mcnemar)
-        label = Text(_in_lines(pair.name)).append(f"\n  McNemar (clips)\n  {tests}", "dim")
+        label = Text(_in_lines(pair.name))
         if not pair.meaningful:
             label.append(f"\n  {text.meaning(False)}", "yellow")
         grid.add_row(label, *cells, end_section=True)

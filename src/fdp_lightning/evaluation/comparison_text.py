@@ -2,8 +2,9 @@
 
 from fdp_lightning.evaluation.comparison import Row, Table
 from fdp_lightning.evaluation.counts import SCORE_NAMES
-from fdp_lightning.evaluation.paired import Difference, McNemar
-from fdp_lightning.evaluation.terminal import interval, p_value
+from fdp_lightning.evaluation.paired import Difference
+from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.terminal import p_value as p_value  # for templates, beside the other texts
 from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
@@ -27,9 +28,7 @@ LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 
 PAIRED_LEGEND = (
     "Difference: this run − baseline, selection last, the same clips. Interval and p: a t statistic whose error leaves "
-    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests. "
-    "McNemar: clips that only the baseline : only this run has right, exact two-sided p. It counts clips as "
-    "independent, which clips of one subject are not, and finds differences where there are none: trust the subjects."
+    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests."
 )
 
 SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."
@@ -96,12 +95,6 @@ def difference_bounds(value: Difference) -> str:
     if value.ci95 is None:
         return "none"
     return " to ".join(f"{bound:+.3f}" for bound in value.ci95).replace("-", "−")
-
-
-def mcnemar_label(first: int, second: int, test: McNemar) -> str:
-    """`12 : 30, p 0.008`, with the seeds where they differ."""
-    seeds = f"seed {first}" if first == second else f"seed {first} and {second}"
-    return f"{seeds}: {test.only_a} : {test.only_b}, {p_value(test.p)}"
 
 
 def headings(table: Table) -> list[str]:

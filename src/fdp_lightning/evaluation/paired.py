@@ -1,8 +1,7 @@
 """Whether two runs over the same clips differ by more than chance.
 
-The test over subjects is the one to trust. McNemar's test is the field's habit and counts clips as independent, which
-clips of one subject, who share a face and a fold's model, are not: its p-value is too small when a run is better on
-whole subjects.
+The test is over subjects. McNemar's, the field's habit, is not here: it counts clips as independent, which clips of one
+subject, who share a face and a fold's model, are not, and finds differences where there are none (README.md).
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr  # scipy.stats takes a second to import for the same sum
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import Score, Scores, score_functions
@@ -27,15 +25,6 @@ class Difference:
     ci95: list[float] | None
     """None where the table is too small for an interval (see `intervals.jackknife`)."""
     p: float | None
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Clips by which of two runs has them right, and the exact two-sided p-value."""
-
-    only_a: int
-    only_b: int
-    p: float
 
 
 def paired_differences(
@@ -112,46 +101,13 @@ def mean_interval(counts: np.ndarray, scores: Scores) -> dict[str, list[float] |
     return result
 
 
-def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> McNemar:
-    """Test whether two runs are right on equally many clips, by the clips that only one of them has right.
-
-    Of n discordant clips, those only b has right are Binomial(n, 1/2) if neither run is better; the p-value is the
-    exact two-sided one (McNemar, Psychometrika 12, 1947, in its exact form), 1 for n = 0. It takes clips as
-    independent draws, which those of one subject are not: read it beside the test over subjects. A clip with several
-    labels is right if all of them are.
-
-    Args:
-        a: predictions of one selection of the first run.
-        b: those of the second, over the same clips in any order.
-
-    Raises:
-        UserError: the clips or their targets differ.
-    """
-    require_same_clips(a, b, None, "the first run", "the second run")
-    right_a, right_b = (
-        (table["target"] == table["prediction"]).set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index().to_numpy()
-        for table in (a, b)
-    )
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    return McNemar(only_a, only_b, exact_p(only_a, only_b))
-
-
-def exact_p(only_a: int, only_b: int) -> float:
-    """Return the exact two-sided p-value of McNemar's test from its discordant counts."""
-    if only_a + only_b == 0:
-        return 1.0
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
-
-
-def require_same_clips(
-    a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str] | None, name_a: str, name_b: str
-) -> None:
+def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
     """Refuse two tables that cannot be paired.
 
     Args:
         a: predictions of one selection.
         b: those of the other run.
-        classes: every target must be one of them; None: not asked.
+        classes: every target and prediction must be one of them.
         name_a: of the first run in the message.
         name_b: of the second.
 
@@ -164,8 +120,6 @@ def require_same_clips(
             f"{name_a} and {name_b} cannot be compared pairwise: {why}. Compare runs of the same protocol, labels and "
             "options that leave clips out (data.policy, protocol.untested)."
         )
-    if classes is None:
-        return
     names = {*b["target"], *b["prediction"]}
     if is_multi_label(b):
         names = {name for text in names if text for name in text.split(JOIN)}
