@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.rank.pooling_modules import MapShape
+from fdp_lightning.models.wide import wide
 
 LEAST_MOTION = 1e-6
 """Mean square of D at which a construction is half faded to "nothing moved"; that of moving clips is 100 times as large
@@ -76,7 +77,7 @@ class UNet(nn.Module):
             x = up(torch.cat([F.interpolate(x, scale_factor=2.0), levels.pop()], dim=1))
         for side, skip, join, d in zip(self.sides, self.skips, self.join, reversed(finer), strict=True):
             x = join(torch.cat([F.interpolate(x, size=(side, side)), skip(d)], dim=1))
-        motion = torch.stack([d.float().square().mean(dim=(1, 2, 3)) for d in representation]).mean(dim=0)
+        motion = torch.stack([wide(d).square().mean(dim=(1, 2, 3)) for d in representation]).mean(dim=0)
         gain = (motion / (motion + LEAST_MOTION)).to(x.dtype)
         return torch.sigmoid(self.beyond(x) * gain.view(-1, 1, 1, 1))
 
