@@ -151,7 +151,7 @@ def test_they_are_computed_in_the_precision_of_the_training(data: Data) -> None:
     for precision in (Precision(), MixedPrecision("bf16-mixed", "cpu")):
         module = make_module()
         BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, precision)
-        found.append(norms(module)["model.mer_head.norm"].running_var)
+        found.append(norms(module)["model.mer_head.readings.0.0"].running_var)
     assert not torch.equal(*found)
     torch.testing.assert_close(*found, rtol=0.1, atol=1e-2)
 

@@ -160,7 +160,7 @@ def test_other_batch_norms_keep_the_loop_over_frames() -> None:
     mask[0, 5:] = False
     released_again = released()
     Compute().prepare(released_again)
-    released_again.backbone.stem.register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
+    released_again.backbone.stem[0].register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
     released_again(frames, mask)
     assert passes == [2] * 5 + [1] * 3
     assert all(norm.num_batches_tracked == 8 for norm in released_again.backbone.modules() if is_norm(norm))
