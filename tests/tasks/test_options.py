@@ -45,6 +45,7 @@ VALUES = {
     "backbone.local": [True, True, False, True, True],
     "backbone.local_mixer": list(LOCAL_MIXERS),
     "objective.rank_loss": list(RANK_LOSSES),
+    "objective.intensity_loss": list(reversed(RANK_LOSSES)),
     "objective.image_kind": list(DYNAMIC_IMAGES),
     "objective.image_scale": list(IMAGE_SCALES),
     "objective.motion_measure": list(MOTION_MEASURES),
@@ -58,6 +59,7 @@ VALUES = {
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
     "optimizer.schedule": ["constant", "cosine"],
     "optimizer.ema": [None, 0.9],
+    "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
 }
 DATA = {
     "faces.method": ["mtcnn", "box", "none"],  # official_crops come with a dataset, the synthetic one has none
@@ -136,11 +138,14 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     numbers |= {
         "gate_temperature",
         "objective.effective_beta",
+        "objective.rank_sharpness",
+        "optimizer.steps",
+        "optimizer.batch_norm_clips",
         "optimizer.lr",
         "optimizer.weight_decay",
         "optimizer.warmup",
     }
-    assert there - set(VALUES) - numbers == {"_target_", "objective._target_"}
+    assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}
 
 
 def test_no_option_of_compute_is_forgotten() -> None:
