@@ -181,5 +181,5 @@ def test_all_parts_of_a_published_split_are_trained_on_and_said(plan: Plan, capl
     fixed = replace(data, clips=data.clips.assign(split=parts), protocol=replace(data.protocol, split="fixed"))
     assert len(plan_fit(config, fixed, fit.run).fold.train_rows) == len(data.clips)
     with caplog.at_level("INFO", "fdp_lightning"):
-        _say_parts(Run(fit.run, fixed, [fit]))
+        _say_parts(Run(config, fit.run, fixed, [fit]))
     assert f"all parts are trained on (clips: train {len(data.clips) - 2}, test 2)" in caplog.text

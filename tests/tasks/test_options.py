@@ -42,7 +42,7 @@ VALUES = {
     "frame_batches": list(FRAME_BATCHES),
     "scorer.centred": [True, True, False],
     "backbone.attention": [True, False, True],
-    "backbone.local": [True, True, False, True, True],
+    "backbone.local": [True, True, False],
     "backbone.local_mixer": list(LOCAL_MIXERS),
     "objective.rank_loss": list(RANK_LOSSES),
     "objective.intensity_loss": list(reversed(RANK_LOSSES)),

@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from scipy.stats import kendalltau
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.footage import Frame, FrameFolder, VideoFile
+from fdp_lightning.data.footage import Frame, FrameFolder
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.clip import places_in_time, read_clip
+from fdp_lightning.tasks.inference.clip import places_in_time
 from fdp_lightning.tasks.inference.loaded_model import Model
 from fdp_lightning.tasks.inference.prediction import Prediction
 from fdp_lightning.tasks.inference.sources import SHIPPED
@@ -108,19 +107,18 @@ def test_a_video_and_its_frames_give_the_same_within_the_codec(tmp_path: Path, m
     assert np.abs(film.frames.astype(float) - frames.frames).mean() < 2
 
 
-def test_a_reversed_video_has_reversed_rank_scores(tmp_path: Path, model: Model) -> None:
-    clip = draw_clip("surprise")
-    write_film(tmp_path / "forth.mp4", clip.pictures)
-    write_film(tmp_path / "back.mp4", clip.pictures[::-1])
-    read = read_clip(VideoFile(tmp_path / "forth.mp4"), model.preparation)
-    forth, back = model.of_clips([read, replace(read, frames=read.frames[::-1].copy())], ["forth", "back"])
-    np.testing.assert_allclose(back.rank_scores, forth.rank_scores[::-1], atol=1e-5)
-    # From the file the face is that of another first frame, so that scores are near, and their order is what counts.
-    forth, back = model.predict(tmp_path / "forth.mp4"), model.predict(tmp_path / "back.mp4")
-    time = np.arange(len(forth.rank_scores))
-    assert kendalltau(time, forth.rank_scores).statistic > 0.4
-    assert kendalltau(time, back.rank_scores).statistic < -0.4
-    assert kendalltau(forth.rank_scores[::-1], back.rank_scores).statistic > 0.7
+def test_frames_of_a_reversed_video_are_ranked_less_well(tmp_path: Path, model: Model) -> None:
+    # Scores on running means know in part how many frames were averaged: they do not reverse with the clip, as those of
+    # model.running_means=false do one by one, and are only less in order.
+    orders: dict[str, list[float]] = {"forth": [], "back": []}
+    for emotion in range(5):
+        clip = draw_clip(emotion)
+        for name, pictures in (("forth", clip.pictures), ("back", clip.pictures[::-1])):
+            write_film(tmp_path / f"{emotion}-{name}.mp4", pictures)
+            scores = model.predict(tmp_path / f"{emotion}-{name}.mp4").rank_scores
+            orders[name].append(kendalltau(np.arange(len(scores)), scores).statistic)
+    assert np.mean(orders["forth"]) > 0.3
+    assert np.mean(orders["back"]) < np.mean(orders["forth"]), orders
 
 
 def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:

@@ -48,7 +48,7 @@ def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" failed: ") == 2
     # Only the nested score is shown, with how it came about; no table of a trial's own test scores.
-    assert done.stdout.count("majority") == 1
+    assert done.stdout.count("\n majority") == 1
     assert "nested score of a search over 4 trials" in " ".join(done.stdout.split())
     return folder
 
