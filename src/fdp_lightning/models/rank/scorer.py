@@ -18,7 +18,7 @@ class RankScorer(nn.Module):
                         reversed scores, trained or not)
         intensity       `F_t - F_1`, the change since the onset frame
 
-    On running means a score also tells, in part, how many frames were averaged, for their noise falls with t: Kendall's τ of
+    On running means a score also tells, in part, how many frames were averaged, for their noise falls with t: the τ of
     reversed clips is lower than that of clips forth, and not its negative. `running_means=False` has no such help.
 
     Place matters here as in the MER head: averaged over the face, the rise of a brow drowns in everything that stays.
