@@ -43,7 +43,7 @@ def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None
             near = np.isclose(given[name], value, atol=1e-5, rtol=1e-4)
             # SegNet remembers where each maximum was: rounding that moves one moves pixels. Its deep stack of random
             # layers magnifies rounding, so that the plain network is compared with, not the faster one of `Model`.
-            assert near.all() or (name == "constructed_dynamic_image" and near.mean() > 0.99), name
+            assert near.all() or (name == "constructed_dynamic_image" and near.mean() > 0.95), name
 
 
 def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
