@@ -127,6 +127,24 @@ def test_the_recorder_keeps_the_first_best_epoch_and_changes_no_weight(
     assert (final.argmax(axis=1) == targets).mean() == accuracies[-1]
 
 
+def test_fewer_looks_at_the_held_out_clips_change_nothing_and_leave_no_oracle(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    last = []
+    for every in (1, 3):
+        L.seed_everything(0, verbose=False)
+        data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
+        recorder = Recorder(data.test_dataloader, lambda done: None)
+        trainer = make_trainer(4, tmp_path, recorder)
+        trainer.check_val_every_n_epoch = every
+        trainer.fit(make_module(OptimizerSettings("adam", lr=1e-3)), datamodule=data)
+        last.append(recorder.curves[-1])
+    assert last[0] == last[1]
+    assert [row["epoch"] for row in recorder.curves if "test/accuracy" in row] == [3, 4]
+    recorder.finish(np.array([[0.8, 0.2]]), 1.0)
+    assert recorder.oracle is None
+
+
 def test_inner_is_the_epoch_best_on_the_subjects_set_aside_and_sees_nothing_of_the_test(
     store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -117,10 +117,9 @@ class _Training:
         """Train to the end and write all folds that come there."""
         start = time.monotonic()
         together, saved_at = len(self._folds), start
-        while self._folds and self._done < self._epochs and self._step < self._steps:
+        while self._folds and not self._ended:
             self._train_epoch()
-            ended = self._done >= self._epochs or self._step >= self._steps
-            if not ended and time.monotonic() - saved_at >= self._config.loso.checkpoint_seconds:
+            if not self._ended and time.monotonic() - saved_at >= self._config.loso.checkpoint_seconds:
                 for index, fold in enumerate(self._folds):
                     self._save(index, fold)
                 saved_at = time.monotonic()
@@ -130,6 +129,10 @@ class _Training:
             facts |= {"steps": self._step, "parameters": fold.parts.module.provenance["parameters"]}
             fold.facts.update(facts, step=fold.parts.step, trained_together=together)
             self._write(index, fold)
+
+    @property
+    def _ended(self) -> bool:
+        return self._done >= self._epochs or self._step >= self._steps
 
     def _train_epoch(self) -> None:
         generators = [
@@ -166,7 +169,9 @@ class _Training:
             return False
         module, recorder = fold.parts.module, fold.parts.recorder
         module.load_state_dict(self._stack.weights(index))
-        row = recorder.record(module, self._done, self._step, train, self._precision)
+        every = self._config.trainer.get("check_val_every_n_epoch") or 1
+        evaluate = self._ended or self._done % every == 0
+        row = recorder.record(module, self._done, self._step, train, self._precision, evaluate)
         for logger in fold.parts.trainer.loggers:
             logger.log_metrics(row, step=self._step)
             # As Lightning does: the means of an epoch at its last step, not behind it.

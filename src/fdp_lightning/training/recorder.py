@@ -43,7 +43,7 @@ class Recorder(L.Callback):
     Attributes:
         curves: one dictionary per epoch.
         oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k);
-            None without such clips.
+            None without such clips, and where not every epoch was evaluated.
         inner: those of the epoch most accurate on the clips set aside (of equals the one of the lowest emotion loss
             there, then the first); None without such clips.
         aside: probabilities of the clips set aside themselves, by selection: of the newest epoch (`last`) and of
@@ -62,6 +62,7 @@ class Recorder(L.Callback):
         self._on_epoch = on_epoch
         self._best: dict[str, list[float]] = {}
         self._steps: list[int] = []
+        self._all_evaluated = True
         self.curves: list[dict[str, float]] = []
         self.oracle: np.ndarray | None = None
         self.inner: np.ndarray | None = None
@@ -84,7 +85,7 @@ class Recorder(L.Callback):
                 logger.log_metrics({**_part(row, "train/"), "epoch": int(row["epoch"]) - 1}, step=step - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate with the weights of this epoch.
+        """Evaluate with the weights of this epoch, or of each `trainer.check_val_every_n_epoch`-th and of the last.
 
         Raises:
             DivergedError: the training loss is not finite.
@@ -95,8 +96,10 @@ class Recorder(L.Callback):
         check_finite(train, epoch)
         if trainer.global_rank != 0:
             return
+        ended = trainer.should_stop or epoch == trainer.max_epochs
+        evaluate = ended or epoch % (trainer.check_val_every_n_epoch or 1) == 0
         with self._predicting_weights(trainer, pl_module):
-            row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin)
+            row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin, evaluate)
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
         self.announce(epoch)
@@ -106,7 +109,13 @@ class Recorder(L.Callback):
         self._on_epoch(epoch)
 
     def record(
-        self, module: FDPModule, epoch: int, step: int, train: Mapping[str, float], precision: Precision
+        self,
+        module: FDPModule,
+        epoch: int,
+        step: int,
+        train: Mapping[str, float],
+        precision: Precision,
+        evaluate: bool = True,
     ) -> dict[str, float]:
         """Evaluate an epoch and take it into curves and choice.
 
@@ -116,13 +125,17 @@ class Recorder(L.Callback):
             step: how many are done.
             train: the means of the epoch over the training clips.
             precision: of the training.
+            evaluate: false: take the training's means alone. The best epoch of all is then not known, so there is no
+                `oracle`.
 
         Returns:
             What the evaluation gave.
         """
+        self._all_evaluated &= evaluate
         row: dict[str, float] = {}
         probabilities = {}
-        sides = {side: batches for side, loader in self._loaders.items() if (batches := loader()) is not None}
+        loaders = self._loaders if evaluate else {}
+        sides = {side: batches for side, loader in loaders.items() if (batches := loader()) is not None}
         with self._statistics.computed(module, precision) if self._statistics and sides else nullcontext():
             for side, batches in sides.items():
                 probabilities[side], values = _evaluate(module, batches, precision)
@@ -132,8 +145,7 @@ class Recorder(L.Callback):
         self._steps.append(step)
         if "test" not in probabilities:  # a model of all subjects: there is nothing to choose an epoch for
             return row
-        if self._is_better("oracle", [row["test/accuracy"]]):
-            self.oracle = probabilities["test"]
+        self._offer_to_oracle(probabilities["test"], row["test/accuracy"])
         if "inner" in probabilities:
             self.aside["last"] = probabilities["inner"]
             if self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
@@ -147,23 +159,28 @@ class Recorder(L.Callback):
             last: the final probabilities of the held-out clips, (n, k).
             accuracy: of them.
         """
-        if self._is_better("oracle", [accuracy]):
-            self.oracle = last
+        self._offer_to_oracle(last, accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded, as tensors and plain values, for a checkpoint to resume from."""
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
         aside = {selection: torch.from_numpy(p) for selection, p in self.aside.items()}
-        steps = {"curves": self.curves, "steps": self._steps}
+        steps = {"curves": self.curves, "steps": self._steps, "all_evaluated": self._all_evaluated}
         return {**steps, "best": self._best, "probabilities": kept, "aside": aside}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What a training before this one had recorded up to its checkpoint."""
         self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
-        self._steps = list(state_dict["steps"])
+        self._steps, self._all_evaluated = list(state_dict["steps"]), bool(state_dict["all_evaluated"])
         for name, probabilities in state_dict["probabilities"].items():
             setattr(self, name, probabilities.cpu().numpy())
         self.aside = {selection: p.cpu().numpy() for selection, p in state_dict["aside"].items()}
+
+    def _offer_to_oracle(self, probabilities: np.ndarray, accuracy: float) -> None:
+        if not self._all_evaluated:
+            self.oracle = None
+        elif self._is_better("oracle", [accuracy]):
+            self.oracle = probabilities
 
     def _is_better(self, selection: str, score: list[float]) -> bool:
         if selection in self._best and score <= self._best[selection]:
