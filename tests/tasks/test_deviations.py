@@ -8,14 +8,13 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.clips import clip_table
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.fold import plan_fold, run_fold
 from fdp_lightning.tasks.loso import loso
 from fdp_lightning.tasks.report import pool_run, write_expected
-from fdp_lightning.tasks.run_folder import fingerprint, run_folder
+from fdp_lightning.tasks.run_folder import run_folder
 from tests.tasks.conftest import run_of, start
 
 SHORT = "data.sampling.rule=floor, fewer than 12 frames"
@@ -100,19 +99,6 @@ def test_a_misspelt_deviation_is_refused_by_key_before_anything_is_done(
         loso(config)
     assert setting.split("=")[0] in str(caught.value)
     assert not (tmp_path / "run").exists()
-
-
-def test_what_changes_predictions_changes_the_fingerprint_and_the_headline_does_not() -> None:
-    row = {"dataset": "d", "subject": "01", "clip": "c", "onset": 1, "apex": 2, "offset": 3}
-    clips = clip_table(pd.DataFrame([row])).assign(target="disgust")
-
-    def of(*overrides: str, clips: pd.DataFrame = clips) -> str:
-        return fingerprint(configuration(*overrides), Path("store"), clips)
-
-    changed = ["data.sampling.rule=floor", "data.normalisation=each_set", "protocol.untested=['02']"]
-    assert len({of(), *(of(override) for override in changed)}) == 4
-    assert of("report.headline=oracle") == of()
-    assert len({of(), of(clips=clips.assign(target="surprise")), of(clips=clips.assign(apex=3))}) == 3
 
 
 def test_the_headline_is_no_part_of_the_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:

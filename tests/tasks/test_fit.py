@@ -23,7 +23,7 @@ from fdp_lightning.tasks.dataset import ready_data
 from fdp_lightning.tasks.fit import _check, _say_parts
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, run_fold
 from fdp_lightning.tasks.report import pool_run
-from fdp_lightning.tasks.run_folder import sealed
+from fdp_lightning.tasks.seal import sealed
 from tests.tasks.conftest import SMALL, run_of, start
 from tests.tasks.test_interruptions import begin, end_group, wait_for
 from tests.tasks.test_resume import CutError, cut_at, four_epochs

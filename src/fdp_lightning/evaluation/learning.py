@@ -14,7 +14,6 @@ The first two are *decisive*: a run that has one of them is shown in tables and 
 README of this room.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.folds import finished_files
 from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.foreign import read_json
 
 DECISIVE = ("one_class", "at_baseline")
 """Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
@@ -97,11 +98,11 @@ def _read_training(folder: Path) -> FoldTraining:
     facts: dict[str, Any] = {}
     losses: list[float] = []
     try:
-        content = json.loads((folder / "fold.json").read_text(encoding="utf-8"))
+        content = read_json(folder / "fold.json")
         facts = content if isinstance(content, dict) else {}
         curve = pd.read_csv(folder / "curves.csv")["test/emotion_loss"].to_numpy(dtype=float)
         losses = curve[np.isfinite(curve)].tolist()
-    except (OSError, ValueError, KeyError):
+    except (UserError, OSError, ValueError, KeyError):
         pass  # the report names files that cannot be read
     uniform, counts, steps = facts.get("uniform_loss"), facts.get("class_counts"), facts.get("steps")
     return FoldTraining(

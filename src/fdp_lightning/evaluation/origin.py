@@ -1,12 +1,12 @@
 """What a run was made with, read from its folder: when, how long, on what, from which source."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fdp_lightning import foreign
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import is_partial
 
@@ -17,13 +17,12 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is something else.
     """
-    text = read_text(path)
-    if not text:
-        return {}
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: expected JSON ({error}). Make it again: task=report run={path.parent}") from error
+        content = foreign.read_json(path)
+    except FileNotFoundError:
+        return {}
+    except UserError as error:
+        raise UserError(f"{error}. Make it again: task=report run={path.parent}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
     return content
@@ -31,18 +30,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     """Read a file of a run; '' if it is not there."""
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return foreign.read_plain(path).decode("utf-8", errors="replace") if path.exists() else ""
 
 
 def command_of(path: Path) -> str:
     """Return the entry `command` of the configuration, or nothing."""
-    import yaml
-
     try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError:  # the page shows the text either way
+        return str(foreign.read_yaml(path).get("command") or "")
+    except (UserError, FileNotFoundError):  # the page shows the text either way
         return ""
-    return str(content.get("command") or "") if isinstance(content, dict) else ""
 
 
 def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
@@ -109,7 +105,12 @@ def _fold_seconds(run: Path) -> list[float]:
     seconds = []
     for path in sorted(path for path in run.glob("folds/*/fold.json") if not is_partial(path.parent)):
         try:
-            seconds.append(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
-        except (ValueError, KeyError, TypeError):  # the fold is not whole: the next run says so and makes it anew
+            seconds.append(float(foreign.read_json(path)["seconds"]))
+        except (
+            UserError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # the fold is not whole: the next run says so and makes it anew
             continue
     return seconds

@@ -25,6 +25,7 @@ from fdp_lightning.evaluation.multi_label import (
     unusable_names,
 )
 from fdp_lightning.files import write_atomic
+from fdp_lightning.foreign import read_plain
 
 KEY = ["dataset", "subject", "clip", "onset"]
 LEADING = [*KEY, "target", "prediction"]
@@ -211,7 +212,7 @@ def _classes_in(frame: pd.DataFrame) -> list[str]:
 
 def _records(path: Path) -> list[list[str]]:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_plain(path).decode("utf-8")
     except OSError as error:
         raise UserError(f"{path}: expected a predictions table here ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -1,8 +1,7 @@
 """A finished run as its folder holds it: predictions.csv is the truth, metrics.json has to agree with it."""
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.counts import Scores, score_functions
 from fdp_lightning.evaluation.intervals import subject_confusions
 from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
@@ -19,8 +19,9 @@ from fdp_lightning.evaluation.metrics import support, unit_support
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.paired import clip_difference, mean_interval
 from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
-from fdp_lightning.evaluation.summary import floors, unit_floors
+from fdp_lightning.evaluation.summary import floors, summarise, unit_floors
 from fdp_lightning.files import is_partial
+from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 
 TOLERANCE = 1e-9
 """Between a score of metrics.json and the same score of predictions.csv: rounding of sums, nothing else."""
@@ -101,6 +102,7 @@ def read_run(folder: Path) -> Run:
         UserError: the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
             metrics.json has other scores than predictions.csv gives.
     """
+    require_plain_run(folder)
     metrics = _read_metrics(folder)
     table, classes = read_predictions(folder / "predictions.csv")
     again = f"Pool the folds again: task=report run={folder}"
@@ -116,8 +118,22 @@ def read_run(folder: Path) -> Run:
                 f"{folder / 'predictions.csv'}: selections last (the first) and {name} (the second): {why}. {again}"
             )
     run = Run(folder, metrics, tuple(classes), parts, _is_synthetic(folder, str(metrics["protocol"])))
-    _require_match(run, again)
+    _require_match(run, table, again)
     return run
+
+
+def require_plain_run(folder: Path) -> None:
+    """Refuse a run folder in which a file that is read is a link, a pipe or a device.
+
+    Raises:
+        UserError: naming it.
+    """
+    for path in folder.iterdir():
+        if path.suffix in (".json", ".yaml", ".csv"):
+            require_plain(path)
+    if (folder / "folds").is_symlink():
+        raise UserError(f"{folder / 'folds'} is a link; expected a plain folder")
+    require_plain_tree(folder / "folds", but=("log", "wandb"))
 
 
 def find_runs(place: Path) -> Iterator[Path]:
@@ -127,7 +143,7 @@ def find_runs(place: Path) -> Iterator[Path]:
     if (place / "metrics.json").is_file() or (place / "expected.json").is_file() or (place / "folds").is_dir():
         yield place
         return
-    for folder in sorted(path for path in place.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in place.iterdir() if path.is_dir() and not path.is_symlink()):
         if not is_partial(folder) and not folder.name.startswith("."):
             yield from find_runs(folder)
 
@@ -135,6 +151,13 @@ def find_runs(place: Path) -> Iterator[Path]:
 def is_finished(folder: Path) -> bool:
     """Whether a run folder has pooled scores."""
     return (folder / "metrics.json").is_file()
+
+
+_KINDS: Mapping[str, Any] = {
+    "protocol": str, "classes": list, "selections": dict, "caveats": list | None, "untested": list | None,
+    "left_out": dict | None, "model": str | None, "parameters": int | None, "steps": int | list | None,
+}  # fmt: skip
+"""Entries of metrics.json that are read, and what they are."""
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -146,55 +169,58 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
             f"it; if all its folds are there: task=report run={folder}"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: expected JSON ({error}). {again}") from error
-    kinds = {"protocol": str, "classes": list, "selections": dict}
+        content = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}. {again}") from error
     known = content if isinstance(content, dict) else {}
-    wrong = [name for name, kind in kinds.items() if not isinstance(known.get(name), kind)]
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(known.get(name), kind)]
     if wrong or not all(isinstance(row, dict) for row in known["selections"].values()):
         raise UserError(f"{path}: expected the scores of a run, with {', '.join(wrong or ['selections'])}. {again}")
     return known
 
 
-def _require_match(run: Run, again: str) -> None:
-    """Refuse scores that are not of the predictions: a table half of whose numbers are older would look sound."""
-    path = run.folder / "metrics.json"
-    written = run.metrics["selections"]
-    differences = []
-    if list(run.classes) != run.metrics["classes"]:
-        differences.append("classes")
-    if run.metrics.get("multi_label", False) != run.multi_label:
-        differences.append("one class per clip, or several")
-    if set(written) != set(run.parts):
-        differences.append("selections")
-    clips = len(run.parts["last"])
-    if run.metrics.get("n_clips") != clips:
-        differences.append(f"n_clips is {run.metrics.get('n_clips')}, the predictions have {clips}")
-    for selection in run.parts:
-        for name, value in run.scores(selection).items():
-            found = written.get(selection, {}).get(name)
-            if not isinstance(found, int | float) or not math.isclose(found, value, abs_tol=TOLERANCE, rel_tol=0):
-                differences.append(f"{selection} {name} is {found}, the predictions give {value:.6f}")
-        if _matrices(written.get(selection, {}).get("confusion"), run.classes) != run.counts[selection].sum(0).tolist():
-            differences.append(f"the confusion matrix of {selection}")
-    if differences:
-        raise UserError(f"{path} is not of predictions.csv ({differences[0]}). {again}")
+def _require_match(run: Run, table: pd.DataFrame, again: str) -> None:
+    """Refuse numbers that are not those of the predictions: a table half of whose numbers are older would look sound.
+
+    What only the run's plan knows (clips left out, caveats) is taken as it stands.
+    """
+    path, written = run.folder / "metrics.json", run.metrics
+    plan = {name: written[name] for name in ("untested", "left_out", "split", "caveats") if name in written}
+    try:
+        computed = summarise(table, run.classes, run.protocol, written.get("skipped_folds", ()), **plan)
+        if "baselines" in written or (run.folder / baselines.FILE).is_file():
+            of_baselines = baselines.read_baselines(run.folder / baselines.FILE)
+            computed["baselines"] = baselines.score_baselines(of_baselines, run.parts["last"], run.classes)
+    except (TypeError, AttributeError, FileNotFoundError) as error:
+        raise UserError(f"{path} is not as it was written ({error!r}). {again}") from error
+    for where, found, expected in differences(written, computed):
+        raise UserError(f"{path} is not of predictions.csv ({where} is {found}, they give {expected}). {again}")
 
 
-def _matrices(confusion: object, classes: Sequence[str]) -> object:
-    """As nested lists; those of action units stand under their names in metrics.json."""
-    return [confusion.get(name) for name in classes] if isinstance(confusion, dict) else confusion
+def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the place and the two values of all that differs from what was computed, but for rounding of sums.
+
+    Args:
+        written: plain data; entries that were not computed are not looked at.
+        computed: plain data.
+        where: the place of both.
+    """
+    if isinstance(computed, Mapping) and isinstance(written, Mapping):
+        for name, value in computed.items():
+            yield from differences(written.get(name), value, f"{where} {name}".strip())
+    elif isinstance(computed, list | tuple) and isinstance(written, list | tuple) and len(written) == len(computed):
+        for found, value in zip(written, computed, strict=True):
+            yield from differences(found, value, where)
+    elif isinstance(computed, float) and isinstance(written, int | float) and not isinstance(written, bool):
+        if not math.isclose(written, computed, abs_tol=TOLERANCE, rel_tol=0):
+            yield where, f"{written:.6f}", f"{computed:.6f}"
+    elif isinstance(written, bool) != isinstance(computed, bool) or written != computed:
+        yield where, f"{written!s:.60}", f"{computed!s:.60}"
 
 
 def _is_synthetic(folder: Path, protocol: str) -> bool:
     """Whether a program drew the run's clips, as its configuration says; without one, as the protocol's name says."""
-    import yaml
-
     path = folder / "config.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected YAML ({error}). The run's command writes it anew.") from error
-    data = content.get("data") if isinstance(content, dict) else None
+    content = read_yaml(path) if path.exists() else {}
+    data = content.get("data")
     return protocol.startswith("synthetic") or (isinstance(data, dict) and data.get("generate") is not None)

@@ -22,6 +22,20 @@ def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**facts[0], "steps": steps[0] if len(steps) == 1 else [steps[0], steps[-1]]}
 
 
+def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence where folds were trained with different versions of torch or on different kinds of device."""
+    found: dict[str, int] = {}
+    for fold in folds:
+        made = ", ".join(str(fold[key]) for key in ("torch", "device") if fold.get(key))
+        found[made] = found.get(made, 0) + 1
+    if len(found) < 2:
+        return []
+    parts = "; ".join(
+        f"{folds} with torch {made or 'of a version that was not noted'}" for made, folds in found.items()
+    )
+    return [f"The folds were not all trained alike: {parts}."]
+
+
 def trained_label(metrics: Mapping[str, Any]) -> str:
     """`fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json does not say it."""
     return trained_line(trained_facts(metrics))

@@ -96,7 +96,7 @@ class Backbone(nn.Module):
         plan = [(number, *block) for number, stage in enumerate(pattern) for block in _blocks(stage, attention)]
         if not plan or {number for number, *_ in plan} != set(range(len(pattern))):
             raise ValueError("a stage has no block, or there is no stage: each needs local=true or attention=true")
-        rates = torch.linspace(0, drop_path, len(plan)).tolist()
+        rates = torch.linspace(0, drop_path, len(plan), device="cpu").tolist()
         self.stem = Stem(in_channels, stem_widths, stem_strides)
         width = stem_widths[-1]
         blocks: list[nn.Module] = []

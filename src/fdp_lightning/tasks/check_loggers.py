@@ -12,6 +12,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import in_worker
 from fdp_lightning.tasks.build import build
 from fdp_lightning.tasks.loggers import is_wandb
+from fdp_lightning.tasks.run_folder import recorded_config
 
 _OFFLINE = ("offline", "dryrun", "disabled")
 
@@ -48,10 +49,10 @@ def tags_of(config: DictConfig) -> list[str]:
 
 def tags_of_run(run: Path) -> list[str]:
     """The same of a run that lies there, by its config.yaml; which option its model was, only W&B's tags have kept."""
-    of_run = OmegaConf.load(run / "config.yaml")
-    assert isinstance(of_run, DictConfig)
-    kept = [node.get("tags") or [] for node in of_run.logger.values() if is_wandb(node)]
-    return [*dict.fromkeys([*_tags(of_run), *(tag for tags in kept for tag in tags)])]
+    of_run = recorded_config(run)
+    nodes = [node for node in (of_run.logger or {}).values() if isinstance(node, DictConfig) and "_target_" in node]
+    kept = [node.get("tags") or [] for node in nodes if is_wandb(node)]
+    return [*dict.fromkeys([*_tags(of_run), *(str(tag) for tags in kept for tag in tags)])]
 
 
 def _tags(config: DictConfig, model: str | None = None) -> list[str]:

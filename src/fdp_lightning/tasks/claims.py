@@ -1,16 +1,21 @@
-"""What only one process may have at a time: a fold in training, a GPU. File locks, so that runs do not know each other.
+"""What only one process, or one kind of command, may have at a time: a fold in training, a GPU, a run folder.
+
+They are file locks, so that runs need not know each other.
 
 The system frees a lock when its holder is gone, however it ended.
 """
 
 import os
 import re
+import secrets
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from fdp_lightning.errors import UserError
 
 
 def claim(path: Path) -> FileLock | None:
@@ -22,6 +27,37 @@ def claim(path: Path) -> FileLock | None:
     except Timeout:
         return None
     return lock
+
+
+@contextmanager
+def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
+    """Keep a run folder to commands of one fingerprint for as long as one of them works in it.
+
+    Commands of the same settings share it: each trains other folds. What killed commands left is cleared.
+
+    Raises:
+        UserError: a command of other settings works there.
+    """
+    place = run / ".working"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "mutex", mode=0o666):
+        for path in place.glob("*.lock"):
+            if (held := claim(path)) is not None:
+                path.unlink(missing_ok=True)
+                held.release()
+            elif (other := path.name.partition("-")[0]) != fingerprint:
+                raise UserError(
+                    f"another command works in {run}, with other settings, clips or source code (fingerprint {other}, "
+                    f"this one has {fingerprint}). Wait until it has ended, or give this one a folder of its own: run=…"
+                )
+        own = place / f"{fingerprint}-{os.getpid()}-{secrets.token_hex(4)}.lock"
+        lock = claim(own)
+        assert lock is not None
+    try:
+        yield
+    finally:
+        own.unlink(missing_ok=True)
+        lock.release()
 
 
 class Gpus:

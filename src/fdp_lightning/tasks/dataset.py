@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fdp_lightning.data.store.clip_store import ClipStore, read_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build, build_protocol, settings
+from fdp_lightning.tasks.fingerprint import content_of
 from fdp_lightning.tasks.progress import meter
 from fdp_lightning.tasks.ready_store import ready_store
 
@@ -61,6 +63,11 @@ class ReadyData:
     def n_subjects(self) -> int:
         """Subjects with a clip in the run."""
         return int(owners(self.clips).nunique())
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the clips and of their aligned frames, for the fingerprint."""
+        return content_of(self.store, self.clips)
 
     def folds(self) -> list[Fold]:
         """The folds of the protocol's split."""

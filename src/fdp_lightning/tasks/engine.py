@@ -5,8 +5,10 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +17,7 @@ from fdp_lightning.data.leak_guard import check_clips
 from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.evaluation.trained import span, thousands
 from fdp_lightning.files import write_atomic
@@ -23,7 +26,7 @@ from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.budget import steps_of
 from fdp_lightning.tasks.build import Checked, check_options
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
-from fdp_lightning.tasks.claims import Gpus, visible_gpus
+from fdp_lightning.tasks.claims import Gpus, run_claim, visible_gpus
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, plan_fold
@@ -63,6 +66,10 @@ class Run:
     def is_complete(self) -> bool:
         """Whether every fold is finished."""
         return all(plan.is_done for plan in self.plans)
+
+    def claim(self) -> AbstractContextManager[None]:
+        """Keep the run folder to commands of these settings, see `claims.run_claim`."""
+        return run_claim(self.folder, self.plans[0].fingerprint)
 
     @property
     def is_fit(self) -> bool:
@@ -127,6 +134,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
+    _say_other_versions(run)
     remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
@@ -156,6 +164,17 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     return (
         f"{plans[0].model}: {thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}; on {where}"
     )
+
+
+def _say_other_versions(run: Run) -> None:
+    """Log that finished folds were trained with another version of torch, whose last digits may differ."""
+    here = version("torch")
+    made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
+    if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
+        log.warning(
+            "torch %s is installed; %d finished folds were trained with %s: the run will hold both, and say so",
+            here, len(others), ", ".join(sorted(set(others.values()))),
+        )  # fmt: skip
 
 
 def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:

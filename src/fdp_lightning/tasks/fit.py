@@ -43,7 +43,8 @@ def fit(config: DictConfig) -> None:
     run = open_run(config, home / PLACE, fit=True)
     (plan,) = run.plans
     _say_parts(run)
-    trained = train(run, [plan])
+    with run.claim():
+        trained = train(run, [plan])
     print(f"fit{'' if trained else ' is finished'}  {plan.folder}")
     shutil.rmtree(run.folder / "unfinished", ignore_errors=True)  # it is done: what is left is its lock
     if trained:

@@ -17,9 +17,10 @@ from fdp_lightning.data.splits import Fold, everybody, set_aside
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.dataset import ReadyData
+from fdp_lightning.tasks.fingerprint import fingerprint
 from fdp_lightning.tasks.model_name import model_name
 from fdp_lightning.tasks.ranks import ALONE, Rank
-from fdp_lightning.tasks.run_folder import fingerprint, finished, move_aside, seal
+from fdp_lightning.tasks.seal import finished, move_aside, seal
 
 log = logging.getLogger("fdp_lightning")
 
@@ -83,7 +84,7 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> Fo
     seed = derived_seed(config.seed, split.name)
     fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
     check_fold(fold, data.clips)
-    mark = fingerprint(config, data.store, data.clips)
+    mark = fingerprint(config, data.content)
     return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
 
 
@@ -98,7 +99,7 @@ def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
         run: the folder of the fit, in the run folder.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    mark = fingerprint(config, data.store, data.clips)
+    mark = fingerprint(config, data.content)
     return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark, model_name(config))
 
 

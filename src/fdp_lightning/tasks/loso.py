@@ -41,8 +41,9 @@ def complete(run: Run) -> None:
     Raises:
         FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
     """
-    trained = train(run, run.plans)
-    pool_in_turn(run.config, run.folder, trained=trained > 0)
+    with run.claim():
+        trained = train(run, run.plans)
+        pool_in_turn(run.config, run.folder, trained=trained > 0)
 
 
 def fold(config: DictConfig) -> Path:
@@ -59,10 +60,11 @@ def fold(config: DictConfig) -> Path:
     run = open_run(config)
     name = choose_fold([plan.fold for plan in run.plans], config.fold).name
     (plan,) = (plan for plan in run.plans if plan.fold.name == name)
-    trained = train(run, [plan])
-    print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
-    if run.is_complete:
-        pool_in_turn(run.config, run.folder, trained=trained > 0)
+    with run.claim():
+        trained = train(run, [plan])
+        print(f"fold {name}{'' if trained else ' is finished'}: {plan.folder}")
+        if run.is_complete:
+            pool_in_turn(run.config, run.folder, trained=trained > 0)
     return run.folder
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
+from fdp_lightning import foreign
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.leak_guard import LeakError, check_subjects
 from fdp_lightning.data.splits import Fold, owners, rows_under_test
@@ -22,14 +23,16 @@ from fdp_lightning.evaluation.learning import learning_signs, read_trainings
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import require_plain_run
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import images_note, learning_note, terminal_table
-from fdp_lightning.evaluation.trained import trained
+from fdp_lightning.evaluation.trained import mixed_versions, trained
 from fdp_lightning.files import is_partial, write_atomic
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of_run
 from fdp_lightning.tasks.dataset import ReadyData
-from fdp_lightning.tasks.run_folder import sealed
+from fdp_lightning.tasks.run_folder import recorded_config
+from fdp_lightning.tasks.seal import sealed
 
 EXPECTED = "expected.json"
 """Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
@@ -80,6 +83,7 @@ def report(config: DictConfig) -> None:
     run = Path(config.run)
     if not (run / EXPECTED).is_file():
         raise UserError(f"{run} is no run folder (no {EXPECTED} in it). Runs lie under {config.runs}/")
+    require_plain_run(run)
     of_run = config_of(run, config)
     check_loggers(of_run, tags_of_run(run))
     from fdp_lightning.tasks.pooled_log import log_pooled  # it needs this module
@@ -89,17 +93,16 @@ def report(config: DictConfig) -> None:
 
 def config_of(run: Path, config: DictConfig) -> DictConfig:
     """The configuration of a run that lies there, as far as this command does not say otherwise."""
-    of_run = OmegaConf.load(run / "config.yaml")
-    assert isinstance(of_run, DictConfig)
+    of_run = recorded_config(run)
     if config.report.show_faces is not None:
         of_run.report.show_faces = config.report.show_faces
     of_run.report.title = config.report.title or of_run.report.title
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     if any(override.startswith("report.headline=") for override in overrides):
         of_run.report.headline = config.report.headline
-    if config.report.upload_faces is not None:
-        of_run.report.upload_faces = config.report.upload_faces
-    of_run.logger = config.logger  # of this command: where the run was logged once does not say where it may go now
+    # Of this command: where the run was logged once does not say where it, and faces, may go now.
+    of_run.report.upload_faces = config.report.upload_faces
+    of_run.logger = config.logger
     return of_run
 
 
@@ -114,17 +117,65 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
         The content of metrics.json.
 
     Raises:
-        UserError: a clip is missing or doubled.
+        UserError: a clip is missing or doubled, or folds differ in their settings, clips or source code.
     """
     headline(config)
     remove_pooled(run)  # if pooling fails now, no old score must stand for the run
-    plan = json.loads((run / EXPECTED).read_text())
+    plan = read_expected(run)
     folders = fold_folders(run)
-    facts = trained(read_json(folder / "fold.json") for folder in folders)  # read_fold below checks them
+    refuse_mixture(run, folders)
+    made = [read_json(folder / "fold.json") for folder in folders]  # read_fold below checks them
+    facts = trained(made)
+    plan["caveats"] = [*plan["caveats"], *mixed_versions(made)]
     frames = [read_fold(folder) for folder in folders]
     of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
     read = [baselines.read_baselines(path) for path in of_baselines]
     return pool_frames(run, config, frames, plan, facts, read)
+
+
+def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
+    """Refuse to pool folds that were made with different settings, clips or source code.
+
+    Raises:
+        UserError: naming the folds of each fingerprint, and the command that makes them one run again.
+    """
+    by_fingerprint: dict[str, list[str]] = {}
+    for folder in folders:
+        facts = read_json(folder / "fold.json")
+        by_fingerprint.setdefault(str(facts.get("fingerprint")), []).append(folder.name)
+    if len(by_fingerprint) < 2:
+        return
+    rarest_last = sorted(by_fingerprint.items(), key=lambda one: -len(one[1]))
+    parts = "\n  ".join(f"{mark}: {', '.join(names)}" for mark, names in rarest_last)
+    command = read_json(run / "environment.json").get("command") or "the command of the run, with task=loso"
+    raise UserError(
+        f"the folds in {run} are of {len(by_fingerprint)} different settings, clips or source codes, so they have no "
+        f"score together (fingerprint: folds):\n  {parts}\n  This keeps those of its settings and runs the others "
+        f"again: {command}"
+    )
+
+
+def read_expected(run: Path) -> dict[str, Any]:
+    """Read what `write_expected` left.
+
+    Raises:
+        UserError: it is not as it was written.
+    """
+    plan = foreign.read_json(run / EXPECTED)
+    kinds: Mapping[str, Any] = {
+        "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
+    }  # fmt: skip
+    known = plan if isinstance(plan, dict) else {}
+    columns = {*KEY, "target"}
+    if (
+        any(not isinstance(known.get(name, kind()), kind) for name, kind in kinds.items())
+        or not known.get("clips")
+        or any(not isinstance(clip, dict) or set(clip) != columns for clip in known["clips"])
+        or any(not isinstance(text, str) for name in ("skipped_folds", "caveats", "untested") for text in known[name])
+        or any(not isinstance(clips, list) for clips in known["left_out"].values())
+    ):
+        raise UserError(f"{run / EXPECTED} is not as it was written. The run's command writes it anew (task=loso)")
+    return known
 
 
 def remove_pooled(run: Path) -> None:

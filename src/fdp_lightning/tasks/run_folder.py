@@ -1,37 +1,28 @@
-"""Where a run lives, and how its own finished folds are known again.
+"""Where a run lives, and the configuration that it has left there.
 
 `runs/<experiment>/<variant>/seed-<s>/` follows from the command alone, so the same command finds its own folds. What
-changes a result but not the path (a YAML file or the source was edited) shows in the fingerprint; folds of another
-fingerprint are moved aside, never mixed in and never deleted.
+changes a result but not the path (a YAML file or the source was edited) shows in the fingerprint; folds
+of another fingerprint are moved aside (seal.py), never mixed in and never deleted.
 """
 
-import ast
 import hashlib
-import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.clips import KEY
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import sha256, write_atomic
+from fdp_lightning.foreign import read_yaml
 
 _NOT_IN_NAME = re.compile(
     r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|engine|stack))$"
 )
-_DATA = ("sampling", "augmentation", "normalisation", "batch_size", "linear_baselines")
-"""The options of a dataset that decide what a fold writes and are not in the name of its store."""
-_PACKAGE = Path(__file__).resolve().parents[1]
 _LONGEST_NAME = 120
 
 
@@ -84,92 +75,35 @@ def variant_name(overrides: Iterable[str]) -> str:
     return name
 
 
-def fingerprint(config: DictConfig, store: Path, clips: pd.DataFrame) -> str:
-    """Twelve hexadecimal digits over all that decides the predictions: settings, clips, source code.
-
-    Args:
-        config: the configuration.
-        store: the clip store; its name stands for its frames.
-        clips: the protocol's clip table, which a corrected or edited annotation changes.
-    """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    data = {k: v for k, v in plain["data"].items() if k in _DATA}
-    decisive = {
-        "seed": plain["seed"],
-        "data": data,
-        "protocol": {k: v for k, v in plain["protocol"].items() if k not in ("expected", "source", "strict")},
-        "model": {k: v for k, v in plain["model"].items() if k != "name"},
-        "trainer": plain["trainer"],
-        "compute": plain["compute"],
-        "cpu_threads": plain["loso"]["cpu_threads"],
-        "selection": plain["selection"],
-        "store": store.name,
-        "clips": clips[[*KEY, "apex", "split", "target"]].to_csv(index=False),
-        "weights": _start_weights(plain["model"]["backbone"].get("pretrained")),
-    }
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    digest.update(_source().encode())
-    return digest.hexdigest()[:12]
-
-
-def _start_weights(pretrained: object) -> str:
-    """The checksum of a file of weights to start from; another file may come to lie under its name."""
-    return sha256(Path(pretrained)) if isinstance(pretrained, str) and Path(pretrained).is_file() else ""
-
-
-@cache
-def _source() -> str:
-    """The program of the rooms that make predictions, as a checksum; comments and formatting do not count."""
-    digest = hashlib.sha256()
-    for room in ("models", "training", "data"):
-        for source in sorted((_PACKAGE / room).rglob("*.py")):
-            if "synthetic" not in source.parts:
-                digest.update(ast.dump(ast.parse(source.read_text())).encode())
-    return digest.hexdigest()
-
-
-def seal(fold: Path, facts: dict[str, Any]) -> None:
-    """Write fold.json, the mark of a finished fold, with the checksums of its files."""
-    files = sorted(p for p in fold.rglob("*") if p.is_file() and p.name not in ("fold.json", "log.txt"))
-    checksums = {str(p.relative_to(fold)): sha256(p) for p in files if "log" not in p.relative_to(fold).parts[:-1]}
-    write_atomic(fold / "fold.json", json.dumps({**facts, "checksums": checksums}, indent=1))
-
-
-def finished(fold: Path, expected_fingerprint: str) -> tuple[bool, str]:
-    """Whether a fold can be used as it is, and if not, why ('' when there is none yet)."""
-    if not fold.exists():
-        return False, ""
-    try:
-        facts = sealed(fold)
-    except UserError as error:
-        return False, str(error).split("\n")[0]
-    if facts["fingerprint"] != expected_fingerprint:
-        return False, "it was made with other settings, clips or source code"
-    return True, ""
-
-
-def sealed(fold: Path) -> dict[str, Any]:
-    """The facts of a finished fold, if all its files are as they were written.
+def recorded_config(run: Path) -> DictConfig:
+    """Read the configuration that a run has left, as data: nothing in it is resolved or built.
 
     Raises:
-        UserError: naming what is missing or changed.
+        UserError: it is missing, no mapping of plain values, or lacks what a report needs.
     """
-    cure = "Give the command of the run again (task=loso): finished folds are kept, this one is made anew."
+    path = run / "config.yaml"
     try:
-        facts: dict[str, Any] = json.loads((fold / "fold.json").read_text())
-        for name, checksum in facts["checksums"].items():
-            if sha256(fold / name) != checksum:
-                raise UserError(f"{fold / name} is not what was written (checksum differs)\n  {cure}")
-        if not {"fingerprint", "subjects"} <= set(facts):
-            raise KeyError("subjects")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{fold} is not whole ({error!r})\n  {cure}") from error
-    return facts
+        content = read_yaml(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: the run's command writes it") from error
+    for key, kinds in _READ.items():
+        value: Any = content
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, kinds):
+            raise UserError(
+                f"{path}: {key} is {value!r:.80}; it is not as it was written. The run's command writes it anew"
+            )
+    if not all(isinstance(name, str) for name in content["protocol"]["classes"]):
+        raise UserError(f"{path}: names of protocol.classes are not text. The run's command writes it anew")
+    return OmegaConf.create(content)
 
 
-def move_aside(run: Path, fold: Path) -> Path:
-    """Move a fold that cannot be used out of the way, keeping it."""
-    place = run / "superseded"
-    place.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in place.glob(f"{fold.name}-*")) + 1
-    return Path(shutil.move(fold, place / f"{fold.name}-{number}"))
+_READ: Mapping[str, Any] = {
+    "seed": int, "data": dict, "data.name": str, "data.generate": dict | None, "data.show_faces": bool,
+    "data.normalisation": str, "protocol": dict, "protocol.name": str, "protocol.column": str,
+    "protocol.classes": dict | list, "model": dict, "trainer": dict, "logger": dict | None, "report": dict,
+    "report.title": str | None, "report.headline": str | None, "report.show_faces": bool | None,
+    "report.upload_faces": bool | None, "selection": dict, "selection.inner_subjects": int,
+}  # fmt: skip
+"""Entries of a run's configuration that reports read, and what they are."""

@@ -86,7 +86,14 @@ def train_fold(
     resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
     facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
     facts |= {"steps": parts.trainer.global_step, "parameters": parts.module.provenance["parameters"]}
-    return {**facts, "step": parts.step, **learnt}
+    return {**facts, "step": parts.step, **made_on(parts.trainer), **learnt}
+
+
+def made_on(trainer: L.Trainer) -> dict[str, str]:
+    """Return the version of torch and the kind of device, which decide the last digits of a training."""
+    device = trainer.strategy.root_device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"torch": torch.__version__, "device": kind}
 
 
 @dataclass(frozen=True)

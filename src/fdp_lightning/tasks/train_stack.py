@@ -21,7 +21,7 @@ from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tasks.budget import Budget
 from fdp_lightning.tasks.fold import FoldPlan, being_made
 from fdp_lightning.tasks.ranks import Rank
-from fdp_lightning.tasks.train_fold import FoldParts, parts_of, predict_and_write, quiet, set_up
+from fdp_lightning.tasks.train_fold import FoldParts, made_on, parts_of, predict_and_write, quiet, set_up
 from fdp_lightning.training.recorder import DivergedError, check_finite
 from fdp_lightning.training.resume import keep, newest
 from fdp_lightning.training.stack import Clipping, Stack
@@ -127,7 +127,7 @@ class _Training:
         for index, fold in enumerate(self._folds):
             facts = {"training_seconds": seconds, "epochs": self._done, "resumed_from_epoch": fold.epoch}
             facts |= {"steps": self._step, "parameters": fold.parts.module.provenance["parameters"]}
-            fold.facts.update(facts, step=fold.parts.step, trained_together=together)
+            fold.facts.update(facts, step=fold.parts.step, trained_together=together, **made_on(fold.parts.trainer))
             self._write(index, fold)
 
     @property

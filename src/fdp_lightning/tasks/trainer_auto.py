@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.foreign import read_yaml
 from fdp_lightning.processes import in_worker
 from fdp_lightning.tasks.ranks import GPUS
 
@@ -69,7 +70,7 @@ def _begun(config: DictConfig, folder: Path) -> dict[str, Any] | None:
     path = folder / "config.yaml"
     if not path.is_file() or not any(folder.glob("folds/*/fold.json")):
         return None
-    then: Any = OmegaConf.to_container(OmegaConf.load(path))
+    then: Any = read_yaml(path)
     now: Any = OmegaConf.to_container(config, resolve=True)
     trainer = then.get("trainer") if isinstance(then, dict) else None
     if not isinstance(trainer, dict) or not set(_DECIDED) <= set(trainer) or then.get("model") != now["model"]:

@@ -22,7 +22,8 @@ from fdp_lightning.tasks.engine import FoldsFailedError, open_run
 from fdp_lightning.tasks.fold_files import INNER
 from fdp_lightning.tasks.loso import complete
 from fdp_lightning.tasks.report import POOLED, read_fold
-from fdp_lightning.tasks.run_folder import folder_of, sealed
+from fdp_lightning.tasks.run_folder import folder_of
+from fdp_lightning.tasks.seal import sealed
 from fdp_lightning.tasks.tune_space import Value
 
 log = logging.getLogger("fdp_lightning")

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from fdp_lightning.data.batches import as_values
@@ -18,14 +17,14 @@ from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
 from fdp_lightning.models.dynamic_image import motion_intensity
-from fdp_lightning.models.objective import Clips, Objective
+from fdp_lightning.models.objective import Clips
 from fdp_lightning.processes import one_thread
-from fdp_lightning.tasks.build import build, build_model, settings
+from fdp_lightning.tasks.inference.building import build_network, build_objective
 from fdp_lightning.tasks.inference.clip import Preparation, ReadClip, first_look, read_clip
 from fdp_lightning.tasks.inference.prediction import Prediction
 from fdp_lightning.tasks.inference.scan import Scan, ScanSettings, scan
+from fdp_lightning.tasks.inference.schema import check_facts
 from fdp_lightning.tasks.inference.sources import read_source
-from fdp_lightning.tasks.inference.trust import plain, trusted
 from fdp_lightning.training.compute import Compute
 
 Source = Path | str | BinaryIO | Footage
@@ -53,20 +52,18 @@ class Model:
     def __init__(self, facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str, device: str = "cpu") -> None:
         self.facts, self.classes = facts, list(facts["classes"])
         self._device = device
+        check_facts(facts, source)
         try:
-            plain(facts, source)
             alignment = dict(facts["alignment"])
-            template = np.array(alignment.pop("template"), np.float64).reshape(5, 2)
-            faces: FaceSettings = settings(FaceSettings, OmegaConf.create({**alignment, "batch": 1, "device": device}))
-            sampling: Sampling = settings(Sampling, OmegaConf.create(facts["sampling"]))
-            self.preparation = Preparation(faces, template, sampling)
-            self.network = _network(facts, source)
-            self.network.load_state_dict(dict(state))
-            self._objective = _objective(facts)
+            template = np.array(alignment.pop("template"), np.float64)
+            faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
+            self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
+            self.network = build_network(facts, state, source)
+            self._objective = build_objective(facts, source)
         except UserError:
             raise
-        except Exception as error:  # a file of another version or another hand may hold anything
-            reason = str(error).split("\n\t")[0]
+        except Exception as error:  # whatever a network raises of options that do not go together
+            reason = str(error).split("\n")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
         self._objective.to(device)
@@ -164,17 +161,3 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu") -> Model:
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
     facts, state = read_source(path)
     return Model(facts, state, str(path), device)
-
-
-def _network(facts: Mapping[str, Any], source: str) -> Any:
-    model = trusted(facts["configuration"]["model"], source)
-    config = OmegaConf.create({"model": model, "data": {"faces": facts["alignment"], "sampling": facts["sampling"]}})
-    return build_model(config, len(facts["classes"]), **facts["normalisation"])
-
-
-def _objective(facts: Mapping[str, Any]) -> Objective:
-    """Without any training, for the true dynamic image and the probabilities."""
-    node = OmegaConf.create(facts["configuration"]["model"]["objective"])
-    objective: Objective = build(node, multi_label=facts["multi_label"])
-    objective.image_rms.fill_(float(facts["dynamic_image"]["rms"]))
-    return objective

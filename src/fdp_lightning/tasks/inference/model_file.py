@@ -6,6 +6,7 @@ Nothing in it is ever executed: weights are safetensors, and of the configuratio
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,17 @@ from torch import Tensor
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import checksummed, write_atomic
+from fdp_lightning.foreign import read_plain
 from fdp_lightning.tasks.inference.card import model_card
+from fdp_lightning.tasks.inference.schema import check_facts
+from fdp_lightning.tasks.inference.scores import check_scores
 
-FORMAT = 1
+log = logging.getLogger("fdp_lightning")
+
+FORMAT = 2
 """Raised when a model file is written in another way; an older version of this package then refuses it by name."""
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
-
-_SECTIONS = {
-    "name": str, "synthetic": bool, "licence": str, "classes": list, "multi_label": bool, "input": dict,
-    "normalisation": dict, "alignment": dict, "sampling": dict, "dynamic_image": dict, "configuration": dict,
-    "training": dict, "weights": dict, "scores": dict | None,
-}  # fmt: skip
 
 
 def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
@@ -46,9 +46,12 @@ def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tens
         "numbers": sum(value.numel() for value in state.values()),
     }
     whole = {"format": FORMAT, **facts, "weights": weights}
+    card = model_card(whole).encode()
+    whole["card"] = hashlib.sha256(card).hexdigest()
+    check_facts(whole, str(folder / FACTS))  # nothing is written that would not be read
     (folder / FACTS).unlink(missing_ok=True)
     write_atomic(folder / WEIGHTS, data)
-    write_atomic(folder / CARD, model_card(whole))
+    write_atomic(folder / CARD, card)
     write_atomic(folder / FACTS, checksummed(whole))
 
 
@@ -59,9 +62,11 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         UserError: a file is missing, damaged, edited, or of another version.
     """
     facts = read_facts(folder)
-    path = folder / WEIGHTS
+    card, path = folder / CARD, folder / WEIGHTS
+    if card.exists() and hashlib.sha256(read_plain(card)).hexdigest() != facts["card"]:
+        log.warning("%s is not the card that was written with the model: only %s is checked", card, FACTS)
     try:
-        data = path.read_bytes()
+        data = read_plain(path, MOST_WEIGHTS)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); a model is {FACTS} and {WEIGHTS}") from error
     if hashlib.sha256(data).hexdigest() != facts["weights"].get("sha256"):
@@ -69,9 +74,13 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is not what was written (checksum differs). Copy the model anew from where it is from."
         )
     try:
-        return facts, load(data)
-    except SafetensorError as error:
+        state = load(data)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{path} is no safetensors file: {error}") from error
+    numbers = len(state), sum(value.numel() for value in state.values())
+    if numbers != (facts["weights"]["tensors"], facts["weights"]["numbers"]):
+        raise UserError(f"{path} holds {numbers[0]} tensors of {numbers[1]} numbers; {FACTS} says otherwise")
+    return facts, state
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     path = folder / FACTS
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path).decode("utf-8")
         facts: dict[str, Any] = json.loads(text)
         form = facts["format"]
     except FileNotFoundError as error:
@@ -95,13 +104,20 @@ def read_facts(folder: Path) -> dict[str, Any]:
             "wrote it, or write it anew from its checkpoint with this one: task=export"
         )
     facts.pop("checksum", None)
-    if checksummed(facts) != text:
+    try:
+        written = checksummed(facts)
+    except ValueError as error:  # NaN, which is no JSON
+        raise UserError(f"{path} cannot be read as the description of a model ({error}). {EXPECTED}") from error
+    if written != text:
         raise UserError(
             f"{path} is not what was written (checksum differs). Copy the model anew from where it is from."
         )
-    if wrong := [name for name, kind in _SECTIONS.items() if name not in facts or not isinstance(facts[name], kind)]:
-        raise UserError(f"{path} lacks or misstates: {', '.join(wrong)}. {EXPECTED}")
+    check_facts(facts, str(path))
+    check_scores(facts, str(path))
     return facts
 
+
+MOST_WEIGHTS = 1 << 33
+"""Bytes of a file of weights."""
 
 EXPECTED = "Expected a folder that task=fit or task=export wrote, or a finished fold of a run"

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import FIT
-from fdp_lightning.tasks.inference.model_file import EXPECTED, FACTS, WEIGHTS, read_model
+from fdp_lightning.foreign import require_plain
+from fdp_lightning.tasks.inference.model_file import EXPECTED, FACTS, MOST_WEIGHTS, WEIGHTS, read_model
 from fdp_lightning.tasks.inference.provenance import facts_of, network_of
 from fdp_lightning.tasks.inference.scores import loso_scores
-from fdp_lightning.tasks.run_folder import sealed
+from fdp_lightning.tasks.seal import sealed
 
 SHIPPED = Path(__file__).with_name("synthetic")
 """The model that comes with this package, trained by `+experiment=synthetic_loso task=fit`."""
@@ -44,7 +45,13 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     if not place.exists():
         raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
     checkpoint = read_checkpoint(place)
-    return facts_of(checkpoint, licence, *scores_beside(place, checkpoint)), network_of(checkpoint["state_dict"])
+    try:
+        facts = facts_of(checkpoint, licence, *scores_beside(place, checkpoint))
+        return facts, network_of(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{place} is no checkpoint of this version of fdp_lightning ({error!r:.200}). {EXPECTED}"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -56,13 +63,14 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     fold = path.parents[1] if len(path.parents) > 1 else path.parent
     if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
         sealed(fold)
+    require_plain(path, MOST_WEIGHTS)
     try:
         checkpoint: Any = torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch raises what pickle, zip and its own reader raise
         reason = str(error).split("\n")[0]
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
-    if not isinstance(made, dict) or "state_dict" not in checkpoint:
+    if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not say how it was made. {EXPECTED}")
     if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
         raise UserError(

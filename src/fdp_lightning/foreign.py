@@ -1,0 +1,172 @@
+"""Files and values that may come from elsewhere: a model file, a run folder. They are data, and nothing else.
+
+No link, pipe or device is opened, no path leads out of the folder, no interpolation is resolved, and no size is taken
+on trust.
+"""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fdp_lightning.errors import UserError
+
+MOST_BYTES = 1 << 28
+"""Of a description, a table or a page; files of weights have a limit of their own."""
+
+_LONGEST_TEXT = 4000
+_MOST_VALUES = 1_000_000
+_DEEPEST = 12
+_LARGEST = 10**12
+
+
+def require_plain(path: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Refuse what is no plain file: a link leads elsewhere, a device never ends, a pipe waits for its other end.
+
+    Raises:
+        UserError: it is a link, a device, a pipe or a folder, or larger than `most_bytes`.
+        FileNotFoundError: there is none.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for name, is_kind in _KINDS.items() if is_kind(found.st_mode)), "no file")
+        raise UserError(f"{path} is {kind}; expected a plain file")
+    if found.st_size > most_bytes:
+        raise UserError(f"{path} has {found.st_size} bytes; expected at most {most_bytes}")
+
+
+_KINDS = {
+    "a link": stat.S_ISLNK, "a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a device": stat.S_ISCHR,
+    "a block device": stat.S_ISBLK, "a socket": stat.S_ISSOCK,
+}  # fmt: skip
+
+
+def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Read a file of a folder that may come from elsewhere, see `require_plain`.
+
+    Raises:
+        UserError: it is no plain file, or too large.
+        OSError: it cannot be read.
+    """
+    require_plain(path, most_bytes)
+    return path.read_bytes()
+
+
+def inside(folder: Path, name: object) -> Path:
+    """Return the path of a file that a list in a folder names.
+
+    Raises:
+        UserError: the name leads out of the folder, or through a link.
+    """
+    parts = Path(name).parts if isinstance(name, str) else ()
+    if not parts or Path(str(name)).is_absolute() or ".." in parts or "\0" in str(name):
+        raise UserError(f"{folder} names the file {name!r}; expected one in this folder")
+    place = folder
+    for part in parts[:-1]:
+        place = place / part
+        if place.is_symlink():
+            raise UserError(f"{place} is a link; expected a plain folder")
+    return folder / str(name)
+
+
+def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
+    """Refuse a folder in which anything is neither a plain file nor a folder of such.
+
+    Args:
+        folder: itself a folder, or a link to one that the user named.
+        but: names of folders that are not looked into, for nothing of them is read.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in but)
+        for name in folders:
+            if (Path(place) / name).is_symlink():
+                raise UserError(f"{Path(place) / name} is a link; expected a plain folder")
+        for name in sorted(files):
+            require_plain(Path(place) / name, _MOST_BYTES_OF_ANY)
+
+
+_MOST_BYTES_OF_ANY = 1 << 40
+
+
+def read_json(path: Path) -> Any:
+    """Read plain JSON.
+
+    Raises:
+        UserError: it is no plain file, no JSON, or not plain (see `require_values`).
+        FileNotFoundError: there is none.
+    """
+    data = read_plain(path)
+    try:
+        content = json.loads(data)
+        require_values(content, longest_text=MOST_BYTES, interpolations=True)  # nobody resolves them in JSON
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected JSON ({error})") from error
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping of plain values as Hydra and OmegaConf write it, resolving nothing.
+
+    Raises:
+        UserError: it is no plain file, no YAML mapping, or holds aliases, interpolations or other objects.
+        FileNotFoundError: there is none.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    data = read_plain(path)
+    try:
+        text = data.decode("utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it holds aliases")
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
+        require_values(content)
+        if not isinstance(content, dict):
+            raise ValueError("it is no mapping")
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"{path}: expected YAML of plain values ({reason}). The run's command writes it anew"
+        ) from error
+    return content  # type: ignore[return-value]
+
+
+def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolations: bool = False) -> None:
+    """Require finite numbers, text, and bounded lists and mappings of them.
+
+    Args:
+        content: values from a file.
+        longest_text: in characters.
+        interpolations: allow text that OmegaConf would resolve.
+
+    Raises:
+        ValueError: saying what else was found.
+    """
+    left = _MOST_VALUES
+    todo = [(content, 0)]
+    while todo:
+        value, depth = todo.pop()
+        left -= 1
+        if depth > _DEEPEST or left < 0:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep, or holds more than {_MOST_VALUES} values")
+        if isinstance(value, str):
+            if ("${" in value and not interpolations) or len(value) > longest_text:
+                raise ValueError(f"an interpolation or a text of more than {longest_text} characters: {value[:60]!r}")
+        elif isinstance(value, int | float):  # a bool is an int
+            if not math.isfinite(value) or abs(value) > _LARGEST:
+                raise ValueError(f"{value!r} is no finite number of at most {_LARGEST:.0e}")
+        elif isinstance(value, Mapping):
+            if odd := [key for key in value if not isinstance(key, str | int)]:
+                raise ValueError(f"the key {odd[0]!r} is no text")
+            todo += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list | tuple):
+            todo += [(inner, depth + 1) for inner in value]
+        elif value is not None:
+            raise ValueError(f"{value!r} is a {type(value).__name__}; expected numbers, text, lists and mappings")

@@ -1,0 +1,161 @@
+"""The network of a model file, built from a registry of classes: nothing that a file names is imported or looked up."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.models.backbone import Backbone
+from fdp_lightning.models.dic.segnet import SegNet
+from fdp_lightning.models.dic.unet import UNet
+from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.mer_head import MERHead, PooledMERHead
+from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.rank.scorer import RankScorer
+from fdp_lightning.models.timm_backbone import TimmBackbone
+
+_REGISTRY: Mapping[str, Mapping[str, Any]] = {
+    place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds}
+    for place, kinds in {
+        "": (FDP,), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+        "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective,),
+    }.items()
+}  # fmt: skip
+"""Part of the configuration of a network → the classes it may be of, by the names that configurations call them."""
+
+_PARTS = ("backbone", "scorer", "mer_head", "dic_head")
+_NOT_OF_THE_NETWORK = ("name", "objective", "optimizer")
+
+_TIMM_OPTIONS = (
+    "act_layer", "drop_rate", "drop_path_rate", "features_only", "feature_cls", "global_pool", "head_init_scale",
+    "img_size", "in_chans", "norm_layer", "num_classes", "out_indices", "output_stride", "patch_size",
+    "strict_img_size",
+)  # fmt: skip
+"""Arguments of `timm.create_model` that a file may give; others read files or ask the network."""
+
+_MOST = {"n_local": 32, "n_global": 8, "repeats": 8}
+"""The largest number by option, of all others `_LARGEST`; sizes are bounded by the tensors of the file besides."""
+
+_LARGEST = 100_000
+
+_MOST_OF_A_LIST = 16
+
+
+def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> FDP:
+    """Build the network of a model file with its weights.
+
+    It is built without memory first and compared with the tensors of the file, so that no size that a file claims is
+    taken without the bytes that go with it.
+
+    Args:
+        facts: content of model.json, checked by `schema.check_facts`.
+        state: tensors of the network.
+        source: name of the file, for messages.
+
+    Raises:
+        UserError: a class or option that is not in the registry, or tensors of another network.
+    """
+    model = facts["configuration"]["model"]
+    _require_small(model, source)
+    options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
+    colours = facts["input"]["channels"]
+
+    def made() -> FDP:
+        parts = {name: _part(name, model.get(name), source, colours) for name in _PARTS}
+        network: FDP = _call(
+            source, "", {**options, **parts}, classes=len(facts["classes"]), image_size=facts["input"]["size"],
+            frames=facts["input"]["frames"], **facts["normalisation"],
+        )  # fmt: skip
+        return network
+
+    with torch.device("meta"):
+        _require_same(made(), state, source)
+    network = made()
+    network.load_state_dict(dict(state))
+    return network
+
+
+def build_objective(facts: Mapping[str, Any], source: str) -> Objective:
+    """Build the objective of a model file, for the true dynamic image and the probabilities; nothing is trained."""
+    options = facts["configuration"]["model"].get("objective")
+    if not isinstance(options, Mapping):
+        raise UserError(f"{source}: configuration.model.objective is {options!r}; expected a mapping")
+    _require_small(options, source)
+    objective: Objective = _call(source, "objective", options, multi_label=facts["multi_label"])
+    objective.image_rms.fill_(facts["dynamic_image"]["rms"])
+    return objective
+
+
+def _part(name: str, options: object, source: str, colours: int) -> nn.Module | Callable[..., nn.Module]:
+    if not isinstance(options, Mapping):
+        raise UserError(f"{source}: configuration.model.{name} is {options!r}; expected a mapping")
+    options = dict(options)
+    later = options.pop("_partial_", False)
+    if name == "backbone":
+        options["in_channels"] = colours if colours == 3 else options.get("in_channels", 1)
+        if "pretrained" in options:
+            options["pretrained"] = False  # the weights lie in the file
+        extra = options.get("options") or {}
+        if not isinstance(extra, Mapping) or set(extra) - set(_TIMM_OPTIONS):
+            raise UserError(
+                f"{source}: configuration.model.backbone.options is {extra!r}; expected some of "
+                f"{', '.join(_TIMM_OPTIONS)}"
+            )
+    return _call(source, name, options, later=bool(later))  # type: ignore[no-any-return]
+
+
+def _call(source: str, place: str, options: Mapping[str, Any], later: bool = False, **given: Any) -> Any:
+    """Call the class that the options name, or leave that to the network (`later`)."""
+    target = options.get("_target_")
+    kind = _REGISTRY[place].get(target) if isinstance(target, str) else None
+    if kind is None:
+        where = "configuration.model" + (f".{place}" if place else "")
+        raise UserError(
+            f"{source}: {where} names {target!r}; expected one of {', '.join(_REGISTRY[place])}. A model of one's own "
+            "class is used from Python, by its own code"
+        )
+    arguments = {key: value for key, value in options.items() if key != "_target_"}
+    known = inspect.signature(kind).parameters
+    if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):
+        raise UserError(f"{source}: {target} has no option {', '.join(wrong)} in this version")
+    for name, value in arguments.items():
+        expected = known[name].annotation
+        kinds = _KINDS.get(expected)
+        if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and expected is not bool)):
+            raise UserError(f"{source}: {name} of {target} is {value!r}; expected {expected.__name__}")
+    return partial(kind, **arguments) if later else kind(**arguments, **given)
+
+
+_KINDS: Mapping[Any, Any] = {bool: bool, int: int, float: (int, float), str: str}
+"""Annotation of an option → what it may be."""
+
+
+def _require_small(node: Any, source: str, key: str = "") -> None:
+    """Refuse classes in other places than parts, and more or larger numbers than any network has."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if isinstance(value, Mapping) and "_target_" in value and (key or name not in _REGISTRY):
+                raise UserError(f"{source} names a class at {name}, which is no part of a network")
+            _require_small(value, source, name)
+    elif isinstance(node, list | tuple):
+        if len(node) > _MOST_OF_A_LIST:
+            raise UserError(f"{source}: {key} has {len(node)} entries; expected at most {_MOST_OF_A_LIST}")
+        for value in node:
+            _require_small(value, source, key)
+    elif isinstance(node, int | float) and abs(node) > _MOST.get(key, _LARGEST):
+        raise UserError(f"{source}: {key} is {node}; expected at most {_MOST.get(key, _LARGEST)}")
+
+
+def _require_same(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) if isinstance(value, Tensor) else () for name, value in state.items()}
+    if differing := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+        first = differing[0]
+        raise UserError(
+            f"{source} is no model that this version of fdp_lightning can build: {len(differing)} tensors differ from "
+            f"its configuration; {first} is {found.get(first, 'missing')}, expected {expected.get(first, 'none')}"
+        )

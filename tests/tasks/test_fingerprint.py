@@ -1,0 +1,100 @@
+"""The fingerprint: everything counts, unless the tables say that it does not; content counts, places do not."""
+
+import copy
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from fdp_lightning.config import configuration
+from fdp_lightning.tasks.fingerprint import (
+    FILES_LEFT_OUT,
+    KEYS_LEFT_OUT,
+    PACKAGE,
+    content_of,
+    decisive_files,
+    fingerprint,
+    program,
+)
+from tests.tasks.conftest import run_of, start
+
+COMMANDS = (["data=synthetic"], ["data=casme2", "data.root=x", "model=fdp_tiny", "model/backbone=timm"])
+
+
+def leaves(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if not entries:
+        yield where
+    for key, value in entries:
+        yield from leaves(value, (*where, key))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_of_the_configuration_counts_or_is_in_the_table(command: list[str]) -> None:
+    plain: Any = OmegaConf.to_container(configuration(*command), resolve=True)
+    before = fingerprint(OmegaConf.create(plain), "content")
+    for path in leaves(plain):
+        changed = copy.deepcopy(plain)
+        node = changed
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = "another value"
+        after = fingerprint(OmegaConf.create(changed), "content")
+        places = {".".join(map(str, path[:depth])) for depth in range(1, len(path) + 1)}
+        assert (after == before) == bool(places & set(KEYS_LEFT_OUT) - {"model.backbone.pretrained"}), path
+
+
+def test_the_tables_name_only_what_there_is() -> None:
+    found: set[str] = set()
+    for command in COMMANDS:
+        plain: Any = OmegaConf.to_container(configuration(*command), resolve=True)
+        for path in leaves(plain):
+            found |= {".".join(map(str, path[:depth])) for depth in range(1, len(path) + 1)}
+    assert set(KEYS_LEFT_OUT) <= found
+    names = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
+    assert not [left for left in FILES_LEFT_OUT if not any(fnmatch(name, left) for name in names)]
+
+
+def test_the_program_that_trains_and_predicts_counts() -> None:
+    counted = {path.relative_to(PACKAGE).as_posix() for path in decisive_files()}
+    for room in ("models", "training"):
+        assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / room).rglob("*.py")} <= counted
+    tasks = {"build", "effective_batch", "fold", "fold_files", "train_fold", "train_stack", "budget", "ranks"}
+    assert {f"tasks/{name}.py" for name in tasks} | {"seeds.py", "processes.py", "data/datamodule.py"} <= counted
+
+
+def test_words_about_a_program_are_no_program() -> None:
+    source = "def f(x):\n    return x + 1\n"
+    assert program(source) == program('"""A."""\n\n\ndef f(x):  # why\n    """B."""\n    return (x +\n        1)\n')
+    assert program(source) != program(source.replace("1", "2"))
+
+
+def test_clips_and_frames_count_and_the_place_of_their_store_does_not(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    clips = casme2_clips.assign(target=casme2_clips["emotion"], split="")
+    before = content_of(store_folder_path, clips)
+    assert content_of(Path(shutil.copytree(store_folder_path, tmp_path / "elsewhere-000000000000")), clips) == before
+    others = [clips.assign(target="surprise"), clips.assign(apex=3), clips.iloc[1:], clips.iloc[::-1]]
+    assert len({before, *(content_of(store_folder_path, other) for other in others)}) == 5
+    index = tmp_path / "elsewhere-000000000000/index.parquet"
+    table = pd.read_parquet(index)
+    table.loc[0, "checksum"] = "0" * 64
+    table.to_parquet(index)
+    assert content_of(index.parent, clips) != before
+
+
+def test_a_copied_dataset_finds_its_finished_folds(finished_workplace: Path, tmp_path: Path) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(finished_workplace, place, copy_function=shutil.copy)  # with times of its own
+    shutil.rmtree(place / "stores")
+    before = {path: path.stat().st_ino for path in run_of(place).glob("folds/*")}
+    done = start(place)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_ino for path in run_of(place).glob("folds/*")} == before
+    assert not (run_of(place) / "superseded").exists()

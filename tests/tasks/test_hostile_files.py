@@ -1,0 +1,308 @@
+"""Model folders, checkpoints and run folders with every entry changed: refused with words, and nothing else happens.
+
+An audit hook watches: nothing is imported, opened outside of the folder, written, started or sent.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fdp_lightning import load_model
+from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.files import checksummed
+from fdp_lightning.tasks.compare import read_variants
+from fdp_lightning.tasks.export import export
+from fdp_lightning.tasks.inference.model_file import FACTS
+from fdp_lightning.tasks.inference.sources import SHIPPED
+from fdp_lightning.tasks.report import read_expected, read_fold, report
+from fdp_lightning.tasks.run_folder import recorded_config
+from fdp_lightning.tasks.seal import sealed
+from tests.tasks.conftest import run_of
+
+WATCHED = ("open", "import", "exec", "os.", "subprocess.", "shutil.", "socket.", "urllib.", "ctypes.dlopen", "pickle.")
+QUIET = ("os.listdir", "os.scandir", "os.walk", "os.fwalk")
+CHECKERS = ("beartype", "jaxtyping", "equinox", "wadler_lindig")
+"""Of types in tests; they import what words an error when it comes."""
+
+ALL = pytest.param(None, marks=pytest.mark.slow, id="all")
+
+_seen: list[tuple[str, str]] = []
+_folder: list[Path] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _folder or not event.startswith(WATCHED) or event in QUIET:
+        return
+    first = str(arguments[0]) if arguments else ""
+    if event == "open":
+        writes = isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        inside = os.path.abspath(first).startswith(str(_folder[0]) + os.sep)  # noqa: PTH100 — no file is asked here
+        if (inside or first.startswith((sys.prefix, sys.base_prefix))) and not writes:  # of imports, which are watched
+            return
+    if event == "import" and first.partition(".")[0] in CHECKERS:
+        return
+    if event == "exec" and "<module>" in first:  # of an import, likewise
+        return
+    _seen.append((event, first))
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Fail if anything happens but files of this folder being read."""
+    _seen.clear()
+    _folder.append(folder)
+    try:
+        yield
+    finally:
+        _folder.clear()
+    assert not _seen
+
+
+def hostile(place: Path) -> list[Any]:
+    """Values that stand nowhere in a file of ours: `place` is made if one of them runs."""
+    runs = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(place)]}}
+    timm = {"_target_": "fdp_lightning.models.timm_backbone.TimmBackbone", "name": "resnet18", "image_size": 64}
+    return [
+        runs, [runs], {**timm, "pretrained": True}, "${oc.env:HOME}", "/etc/passwd", "../../../../etc/passwd", None,
+        True, -1, 10**9, 10**30, 1e308, 0.5, "", "x" * 10_000, "hf-hub:a/b", [], {}, ["a"] * 6000,
+        [[[[[[[[[[[[[[]]]]]]]]]]]]]],
+    ]  # fmt: skip
+
+
+def paths(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every entry of nested lists and mappings, inner ones too."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node[:3]) if isinstance(node, list) else ()
+    for key, value in entries:
+        yield (*where, key)
+        yield from paths(value, (*where, key))
+
+
+def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    content = copy.deepcopy(content)
+    node = content
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return content
+
+
+def fuzz(
+    content: Any,
+    write: Callable[[Any], object],
+    read: Callable[[], object],
+    folder: Path,
+    sample: int | None,
+) -> tuple[Counter[str], set[tuple[Any, ...]]]:
+    """Put a hostile value in the place of each entry, and read; `sample` values for each, or all.
+
+    Returns:
+        How many were refused and accepted, and the places where something was accepted.
+    """
+    draw, counts, accepted = random.Random(0), Counter[str](), set()
+    for path in paths(content):
+        values = hostile(folder.parent / "ran")
+        for value in values if sample is None else draw.sample(values, sample):
+            write(changed(content, path, value))
+            with watched(folder):
+                try:
+                    read()
+                except UserError as error:
+                    assert str(error)
+                    counts["refused"] += 1
+                else:
+                    counts["accepted"] += 1
+                    accepted.add(path)
+    assert not (folder.parent / "ran").exists()
+    return counts, accepted
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "model"))
+    load_model(folder)  # what is imported late is imported now
+    return folder
+
+
+@pytest.fixture
+def run(finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = Path(shutil.copytree(run_of(finished_workplace), tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+DESCRIBES = {
+    "name", "licence", "training", "synthetic", "input", "scores", "configuration", "alignment", "normalisation",
+    "dynamic_image", "sampling",
+}  # fmt: skip
+"""Entries of model.json in which some other names and numbers are as good."""
+
+
+@pytest.mark.parametrize("sample", [2, ALL])
+def test_a_model_folder(model: Path, sample: int | None) -> None:
+    facts = json.loads((model / FACTS).read_text())
+    facts.pop("checksum")
+    counts, accepted = fuzz(
+        facts, lambda new: (model / FACTS).write_text(checksummed(new)), lambda: load_model(model), model, sample
+    )
+    assert counts["refused"] > 0.6 * counts.total()
+    for path in accepted:
+        built = path[:2] == ("configuration", "model") and path[2:3] != ("optimizer",)
+        assert path[0] in DESCRIBES | {"configuration", "no_scores", "alignment", "dynamic_image", "normalisation"}, (
+            path
+        )
+        assert not built or len(path) > 2, path
+    print(counts)
+
+
+@pytest.mark.parametrize("sample", [1, ALL])
+def test_a_checkpoint(finished_workplace: Path, tmp_path: Path, sample: int | None) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    place = folder / "x.ckpt"
+    whole = torch.load(run_of(finished_workplace) / "folds/02/checkpoints/last.ckpt", weights_only=True)
+    torch.save(whole, place)
+    load_model(place)
+    counts, accepted = fuzz(
+        whole["fdp_lightning"],
+        lambda made: torch.save({**whole, "fdp_lightning": made}, place),
+        lambda: load_model(place),
+        folder,
+        sample,
+    )
+    assert counts["refused"] > 50
+    assert not {
+        path for path in accepted if path[-1] == "_target_" and path[:2] == ("config", "model") and len(path) < 5
+    }
+    print(counts)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "-0.0"])
+def test_numbers_that_are_none(model: Path, text: str) -> None:
+    whole = json.loads((model / FACTS).read_text())
+    whole.pop("checksum")
+    whole["normalisation"]["std"] = 0.123456789
+    body = json.dumps(whole, indent=1).replace("0.123456789", text)
+    closed = json.dumps({**json.loads(body), "checksum": hashlib.sha256(body.encode()).hexdigest()}, indent=1) + "\n"
+    (model / FACTS).write_text(closed)
+    with pytest.raises(UserError):
+        load_model(model)
+
+
+READERS = {
+    "metrics.json": lambda run: read_run(run),
+    "expected.json": lambda run: read_expected(run),
+    "folds/01/fold.json": lambda run: read_fold(run / "folds/01"),
+}
+
+
+@pytest.mark.parametrize("sample", [1, ALL])
+@pytest.mark.parametrize("name", list(READERS))
+def test_the_json_of_a_run(run: Path, name: str, sample: int | None) -> None:
+    content = json.loads((run / name).read_text())
+    READERS[name](run)
+    counts, _ = fuzz(
+        content, lambda new: (run / name).write_text(json.dumps(new)), lambda: READERS[name](run), run, sample
+    )
+    assert counts["refused"] > 0.3 * counts.total()
+
+
+@pytest.mark.parametrize("sample", [1, ALL])
+def test_the_configuration_of_a_run(run: Path, sample: int | None) -> None:
+    path = run / "config.yaml"
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    recorded_config(run)
+    parts = ("seed", "data", "protocol", "report", "selection", "logger")
+    content = {name: content[name] for name in parts} | {"model": {}, "trainer": {}}
+    content["data"] = {name: content["data"][name] for name in ("name", "generate", "show_faces", "normalisation")}
+
+    def write(new: Any) -> None:
+        path.write_text(OmegaConf.to_yaml(OmegaConf.create({"top": new})["top"]))
+
+    counts, _ = fuzz(content, write, lambda: recorded_config(run), run, sample)
+    assert counts["refused"] > 10
+    for text in ("a: &a [x, x]\nb: [*a, *a]\n", "a: !!python/object/apply:os.system [ls]\n", "[1]", "a: {", "\x00", ""):
+        path.write_text(text)
+        with pytest.raises(UserError), watched(run):
+            recorded_config(run)
+
+
+def test_interpolations_of_a_run_are_not_resolved(run: Path) -> None:
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("title: null", "title: ${oc.env:HOME}"))
+    assert "${" in path.read_text()
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        report(configuration(f"run={run}", "task=report"))
+    for page in (run / "report.html",):
+        assert not page.exists() or os.environ["HOME"] not in page.read_text()
+
+
+PIPES = [
+    "config.yaml",
+    "expected.json",
+    "metrics.json",
+    "folds/01/fold.json",
+    "folds/01/predictions.csv",
+    "folds/01/new.csv",
+]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to a device"])
+@pytest.mark.parametrize("name", PIPES)
+def test_what_is_no_plain_file_is_refused_at_once(run: Path, name: str, kind: str) -> None:
+    path = run / name
+    kept = path.with_name("kept") if path.exists() else path.parent / "fold.json"
+    if path.exists():
+        path.rename(kept)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "link to a device" else kept)
+    if name != "metrics.json":  # a report writes it anew
+        with pytest.raises(UserError):
+            report(configuration(f"run={run}", "task=report"))
+    if name != "expected.json":
+        with pytest.raises(UserError):
+            read_variants([run])
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "README.md"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_model_of_no_plain_files_is_refused_at_once(model: Path, name: str, kind: str) -> None:
+    path = model / name
+    path.rename(model.parent / "kept")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(model.parent / "kept")
+    with pytest.raises(UserError):
+        load_model(model)
+    with pytest.raises(UserError):
+        export(configuration(f"export.checkpoint={model}", f"export.output={model.parent / 'out'}"))
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../../../config.yaml", "", "a\0b", "no_such"])
+def test_a_fold_names_its_own_files_alone(run: Path, name: str) -> None:
+    path = run / "folds/01/fold.json"
+    facts = json.loads(path.read_text())
+    facts["checksums"][name] = "0" * 64
+    path.write_text(json.dumps(facts))
+    with pytest.raises(UserError):
+        sealed(run / "folds/01")
