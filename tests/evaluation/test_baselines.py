@@ -45,7 +45,16 @@ def of_baselines(**options: float) -> pd.DataFrame:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     scores = score_baselines(of_baselines(), last(table_of(0)), CLASSES)
-    return write_run(tmp_path / "default" / "seed-0", more={"baselines": scores})
+    folder = write_run(tmp_path / "default" / "seed-0", more={"baselines": scores})
+    write_baselines(folder / FILE, of_baselines(), CLASSES)
+    return folder
+
+
+def test_scores_of_baselines_are_those_of_their_table(run: Path) -> None:
+    path = run / "metrics.json"
+    path.write_text(path.read_text().replace(str(read_run(run).metrics["baselines"]["linear_arp"]["uf1"]), "0.01"))
+    with pytest.raises(UserError, match="baselines linear_arp uf1"):
+        read_run(run)
 
 
 def test_the_table_comes_back_and_is_no_table_of_predictions(tmp_path: Path) -> None:

@@ -69,15 +69,27 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing oracle row": (_rows(lambda table: table.iloc[:-1]), r"oracle \(the second\): 1 clips only in the first"),
     "no last": (_rows(lambda table: table[table["selection"] == "oracle"]), "no rows of selection 'last'"),
     "two seeds": (_rows(lambda table: table.assign(seed=[0, 1] * (len(table) // 2))), "rows of 2 seeds"),
-    "another table": (_rows(lambda _: table_of(9)), r"is not of predictions\.csv \(last accuracy is .* give 0\."),
+    "another table": (
+        _rows(lambda _: table_of(9)),
+        r"predictions\.csv \(selections last accuracy",
+    ),
     "a polished score": (
         _metrics(lambda content: content["selections"]["last"].update(uf1=0.9)),
-        r"\(last uf1 is 0\.9, the predictions give 0\.",
+        r"last uf1 is 0\.9",
     ),
     "no score": (_metrics(lambda content: content["selections"]["last"].pop("uar")), "last uar is None"),
-    "another count": (_metrics(lambda content: content.update(n_clips=61)), "n_clips is 61, the predictions have 60"),
-    "other classes": (_metrics(lambda content: content.update(classes=CLASSES[::-1])), r"csv \(classes\)"),
-    "a selection more": (_metrics(lambda c: c["selections"].update(inner=c["selections"]["last"])), r"\(selections\)"),
+    "another count": (_metrics(lambda content: content.update(n_clips=61)), "n_clips is 61"),
+    "other classes": (_metrics(lambda content: content.update(classes=CLASSES[::-1])), r"csv \(classes "),
+    "a selection more": (
+        _metrics(lambda c: c["selections"].update(inner=c["selections"]["last"])),
+        r"\(selections inner",
+    ),
+    "a polished interval": (
+        _metrics(lambda content: content["selections"]["last"]["ci95"].update(uf1=[0.89, 0.91])),
+        "last ci95 uf1",
+    ),
+    "more subjects": (_metrics(lambda content: content.update(n_subjects=26)), "n_subjects is 26"),
+    "a lower floor": (_metrics(lambda content: content["floors"]["majority"].update(uf1=0.01)), "floors majority uf1"),
     "no yaml": (lambda run: (run / "config.yaml").write_text("a: [1"), r"config\.yaml: expected YAML"),
 }
 

@@ -191,8 +191,10 @@ def _require_match(run: Run, table: pd.DataFrame, again: str) -> None:
         if "baselines" in written or (run.folder / baselines.FILE).is_file():
             of_baselines = baselines.read_baselines(run.folder / baselines.FILE)
             computed["baselines"] = baselines.score_baselines(of_baselines, run.parts["last"], run.classes)
-    except (TypeError, AttributeError, FileNotFoundError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not as it was written ({error!r}). {again}") from error
+    if more := sorted(set(written["selections"]) - set(computed["selections"])):
+        raise UserError(f"{path} is not of predictions.csv (selections {', '.join(more)} are not there). {again}")
     for where, found, expected in differences(written, computed):
         raise UserError(f"{path} is not of predictions.csv ({where} is {found}, they give {expected}). {again}")
 

@@ -126,7 +126,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     refuse_mixture(run, folders)
     made = [read_json(folder / "fold.json") for folder in folders]  # read_fold below checks them
     facts = trained(made)
-    plan["caveats"] = [*plan["caveats"], *mixed_versions(made)]
+    plan["caveats"] = [*plan.get("caveats", ()), *mixed_versions(made)]
     frames = [read_fold(folder) for folder in folders]
     of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
     read = [baselines.read_baselines(path) for path in of_baselines]
@@ -166,13 +166,13 @@ def read_expected(run: Path) -> dict[str, Any]:
         "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
     }  # fmt: skip
     known = plan if isinstance(plan, dict) else {}
-    columns = {*KEY, "target"}
+    columns, texts = {*KEY, "target"}, [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
     if (
         any(not isinstance(known.get(name, kind()), kind) for name, kind in kinds.items())
         or not known.get("clips")
         or any(not isinstance(clip, dict) or set(clip) != columns for clip in known["clips"])
-        or any(not isinstance(text, str) for name in ("skipped_folds", "caveats", "untested") for text in known[name])
-        or any(not isinstance(clips, list) for clips in known["left_out"].values())
+        or not all(isinstance(text, str) for listed in texts for text in listed)
+        or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
     ):
         raise UserError(f"{run / EXPECTED} is not as it was written. The run's command writes it anew (task=loso)")
     return known
