@@ -101,7 +101,8 @@ def _read_training(folder: Path) -> FoldTraining:
         content = read_json(folder / "fold.json")
         facts = content if isinstance(content, dict) else {}
         curve = pd.read_csv(folder / "curves.csv")["test/emotion_loss"].to_numpy(dtype=float)
-        losses = curve[np.isfinite(curve)].tolist()
+        if np.isfinite(curve).all():  # with fewer looks than epochs (check_val_every_n_epoch) nobody knows the others
+            losses = curve.tolist()
     except (UserError, OSError, ValueError, KeyError):
         pass  # the report names files that cannot be read
     uniform, counts, steps = facts.get("uniform_loss"), facts.get("class_counts"), facts.get("steps")
