@@ -140,7 +140,9 @@ def find_faces(
             if face is not None:
                 if upright:
                     face = replace(face, landmarks=read_landmarks(picture, face.landmarks, device))
-                score = uprightness(picture, face.landmarks, device)
+                # As MTCNN does, once it is known which way is up: the released code asks no second time.
+                known = not upright and len(turns) == 1
+                score = 1.0 if known else uprightness(picture, face.landmarks, device)
                 if score >= _UPRIGHT and face.confidence * score > scores[place]:
                     scores[place] = face.confidence * score
                     found[place] = _turned_back(face, turn, images[place].shape)
