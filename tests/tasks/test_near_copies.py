@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import configuration
+from fdp_lightning.data.check_copies import copy_problems
 from fdp_lightning.data.clips import clip_id
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.leak_guard import check_near_copies
-from fdp_lightning.data.near_copies import SIDE, near_copies
+from fdp_lightning.data.near_copies import SIDE, WHOLE, near_copies, thumbnail
 from fdp_lightning.data.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.data.synthetic.film import draw_clip
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.check_data import check_data
 from fdp_lightning.tasks.engine import open_run
@@ -133,6 +135,23 @@ def test_clips_that_stand_still_raise_no_alarm() -> None:
     assert near_copies(["a", "b", "c", "d"], [[one] * 4 for one in noise]) == []
     assert near_copies(["a", "b"], [[ramp], [ramp.T.copy()]]) == []
     assert near_copies([], []) == []
+
+
+def test_two_people_in_front_of_one_wall_raise_no_alarm(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (720, 960, 3)).astype(np.float32)
+    wall = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 12), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    clips, pictures = [], []
+    for seed in (1, 2):
+        person = cv2.resize(draw_clip(0, seed=seed).pictures[0], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+        picture = wall.copy()
+        picture[300 : 300 + person.shape[0], 400 : 400 + person.shape[1]] = person
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)
+        clips.append((f"data/{seed}/clip@1", [tmp_path / f"{seed}.png"]))
+        pictures.append([thumbnail(picture)])
+    assert len(near_copies(["1", "2"], pictures, WHOLE)) == 1  # as they are, the wall decides
+    assert copy_problems(clips, 1, lambda *_: None) == []
+    planted = [clips[0], ("data/2/clip@1", clips[0][1])]
+    assert [problem.clip for problem in copy_problems(planted, 1, lambda *_: None)] == ["data/2/clip@1"]
 
 
 def test_hundreds_of_clips_take_seconds() -> None:
