@@ -81,7 +81,7 @@ class CheckDataOptions:
     """How `task=check_data` looks at a copy."""
 
     deep: bool = False
-    """Decode every image too; without it the listing and one picture's header per clip are read."""
+    """Decode every image too; without it the listing and a few pictures of each clip are read."""
     output: str | None = None
     """Where check.json goes; null: checks/<protocol>/check.json."""
 
@@ -147,7 +147,8 @@ class PredictOptions:
     checkpoint: str = "synthetic"
     """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
     output: str | None = None
-    """The folder of predict.json and the pictures; null: predictions/<name of the input>."""
+    """The folder of predict.json and the pictures; null: predictions/<name of the input>. Results of another model or
+    input are not replaced."""
     mode: str = "auto"
     """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
     what is longer than `longest_clip`."""
@@ -158,7 +159,8 @@ class PredictOptions:
     step: float = 0.25
     """From window to window, seconds."""
     fps: float | None = None
-    """Frames per second of folders of frames, which do not say it; a scan needs it."""
+    """Frames per second: of folders of frames, which do not say it (a scan needs it), and of videos whose files say
+    another one than they were recorded at; null: as a video says."""
     device: str = "cpu"
     """Of the network and of the face detector: cpu or cuda."""
 

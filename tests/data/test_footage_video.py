@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from tests.data.films import pictures, repeat, write_video
 
-from fdp_lightning.data.footage import VideoFile
+from fdp_lightning.data.footage import VideoFile, as_footage, footages
 from fdp_lightning.data.footage_picture import Clock
+from fdp_lightning.errors import UserError
 
 NO_B_FRAMES = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0"}
 VP = {"crf": "4", "b": "4M", "deadline": "realtime", "cpu-used": "8"}
@@ -98,6 +99,49 @@ def test_a_stream_without_time_stamps_runs_at_its_average_rate_with_a_warning(tm
     video = VideoFile(write_video(tmp_path / "a.h264", pictures(6)))
     assert [frame.seconds for frame in video.frames()] == pytest.approx([n / 25 for n in range(6)])
     assert video.warnings == ["6 of 6 frames have no usable time stamp: the average rate is used"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}),
+        ("a.mp4", "libx264", None),
+        ("a.mkv", "libx264", None),
+        ("a.webm", "libvpx", VP),
+        ("a.ts", "libx264", None),
+        ("a.h264", "libx264", None),
+        ("a.mpg", "mpeg2video", {"qmin": "2", "qmax": "2"}),
+    ],
+)
+def test_a_frame_rate_that_is_given_holds_in_place_of_the_files(tmp_path, name, codec, options):
+    path = write_video(tmp_path / name, pictures(8), codec, options=options)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        footage = as_footage(source, fps=200)
+        frames = list(footage.frames())
+        assert [frame.seconds for frame in frames] == pytest.approx([n / 200 for n in range(len(frames))])
+        assert len(frames) >= 7
+        assert [w for w in footage.warnings if "predict.fps=200" in w and "25" in w]
+        assert not [w for w in footage.warnings if "time stamp" in w]
+    (listed,) = footages(path, 200)
+    assert next(listed.frames()).seconds == 0 and listed.fps == 200
+    agreed = as_footage(path, fps=25)
+    list(agreed.frames())
+    assert not [w for w in agreed.warnings if "predict.fps" in w]
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), True, "60"])
+def test_a_frame_rate_is_a_positive_number(tmp_path, fps):
+    with pytest.raises(UserError, match=r"predict\.fps="):
+        VideoFile(tmp_path / "a.mp4", fps=fps)
+
+
+def test_a_file_that_is_closed_ends_the_loop(tmp_path):
+    file = io.BytesIO(write_video(tmp_path / "a.mp4", pictures(30)).read_bytes())
+    frames = VideoFile(file).frames()
+    next(frames)
+    file.close()  # all of it has long been read into buffers
+    with pytest.raises(ValueError, match="closed"):
+        list(frames)
 
 
 def test_the_clock_mends_time_stamps_that_are_missing_or_run_back():

@@ -155,7 +155,7 @@ if __name__ == "__main__":
     from fdp_lightning.tasks.inference.demo_app import demo_app
 
     with listening(0) as place:
-        application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]))
+        application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]), most_seconds=float(sys.argv[2]))
         frames_of(film())  # what is imported and compiled at first use is by now
         sys.addaudithook(_watch)
         serve(application, place, FACTS["name"])

@@ -31,12 +31,12 @@ CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 class Server:
     """A demo in a process of its own, whose working folder and temporary folder are `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_seconds: float = 60) -> None:
         self.folder, self.errors = folder, folder.parent / f"{folder.name}.stderr"
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.tasks.demo_model", str(MOST)],
+                [sys.executable, "-m", "tests.tasks.demo_model", str(MOST), str(most_seconds)],
                 cwd=folder,
                 # Python would keep what it compiles of libraries, the first time it does.
                 env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -66,9 +66,9 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
+def running(folder: Path, most_seconds: float = 60) -> Iterator[Server]:
     folder.mkdir()
-    server = Server(folder)
+    server = Server(folder, most_seconds)
     try:
         yield server
     finally:
@@ -342,6 +342,25 @@ def test_a_prediction_that_nobody_waits_for_ends(server: Server) -> None:
         connection.sendall(b"abcd")
         time.sleep(0.5)
     assert server.ask("POST", "/predict", film())[0] == 200  # its turn comes
+
+
+def test_whoever_sends_slowly_keeps_nobody_waiting(server: Server) -> None:
+    video = film()
+    with server.send_half(f"Content-Length: {len(video)}\r\n") as slow:
+        slow.sendall(video[:1000])
+        time.sleep(0.3)
+        begin = time.monotonic()
+        assert server.ask("POST", "/predict", video)[0] == 200
+        assert time.monotonic() - begin < 20  # the patience with a video that does not come is 30 s
+        slow.sendall(video[1000:])
+        assert b" 200 " in slow.recv(4096)
+
+
+def test_the_work_on_one_video_is_bounded(tmp_path: Path) -> None:
+    with running(tmp_path / "place", most_seconds=1) as server:
+        status, words, _ = server.ask("POST", "/predict", b"abcd", X_Name="endless")
+        assert status == 422 and "1 s" in words["error"]
+        assert server.ask("POST", "/predict", film())[0] == 200  # its turn came
 
 
 def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:

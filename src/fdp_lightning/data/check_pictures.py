@@ -7,11 +7,10 @@ from pathlib import Path
 
 import cv2
 import pandas as pd
-from PIL import Image
 
 from fdp_lightning.data.check import Listing
 from fdp_lightning.data.clips import clip_id, has_interval
-from fdp_lightning.data.frames import UnreadableImageError, read_image, unreadable
+from fdp_lightning.data.frames import UnreadableImageError, image_size, read_image, require_size, unreadable
 from fdp_lightning.data.problems import Problem
 
 Progress = Callable[[int, int], None]
@@ -78,12 +77,13 @@ def _header_size(path: Path) -> tuple[int, int] | str:
     try:
         if trouble := unreadable(path.stat(), path):
             return trouble
-        with Image.open(path) as image:
-            return image.size
+        size = image_size(path.read_bytes(), path)
+        require_size(size, path)
+        return size
+    except UnreadableImageError as error:
+        return str(error)
     except OSError as error:
-        if error.strerror:
-            return f"{path} cannot be read ({error.strerror})"
-        return f"{path} cannot be decoded as an image"
+        return f"{path} cannot be read ({error.strerror})"
 
 
 def _decoded_size(path: Path) -> tuple[int, int] | str:

@@ -31,19 +31,33 @@ class Face:
 
     Attributes:
         box: left, top, right, bottom.
-        landmarks: shape (5, 2), (x, y): eyes, nose, mouth corners; left in the picture first.
+        landmarks: shape (5, 2), (x, y): eyes, nose, mouth corners; left in the upright picture first.
         confidence: MTCNN's probability.
         count: faces found in the picture; this one is the largest.
+        turn: quarter turns, counter-clockwise, after which the picture is upright.
     """
 
     box: tuple[float, float, float, float]
     landmarks: np.ndarray
     confidence: float
     count: int
+    turn: int = 0
 
+
+QUARTER_TURNS = (0, 1, 3, 2)
+"""The turns in which a face is looked for; the first is the usual one."""
 
 _LEAST_SIDE = 20
 """The smallest face MTCNN looks for, in pixels; it fails on pictures that are smaller still."""
+
+_MOST_SEARCHED = 1920 * 1080
+"""Pixels of the picture that MTCNN searches; a larger one is made smaller for it: it searches all scales, in time and
+memory that grow with the pixels (8K: 16 times as much), and a face that is 20 pixels wide there helps nobody."""
+
+_SURE, _SURELY_UPRIGHT, _MOST_TILT, _UPRIGHT = 0.99, 0.95, 45, 0.5
+"""Confidence, `uprightness` and tilt (degrees) of a face up to which no other turn is tried, and the uprightness below
+which a detection is none (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones keep to
+the first three, none of the 53 detections in the same pictures lying on their side or upside down does."""
 
 
 @cache
@@ -92,9 +106,17 @@ def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = 
 
 
 def find_faces(
-    images: Sequence[np.ndarray], least_confidence: float = 0.9, upright: bool = True, device: str = "cpu"
+    images: Sequence[np.ndarray],
+    least_confidence: float = 0.9,
+    upright: bool = True,
+    device: str = "cpu",
+    turns: Sequence[int] = QUARTER_TURNS,
 ) -> list[Face | None]:
-    """The largest face of each picture; those of one size go through MTCNN's networks together.
+    """The largest upright face of each picture; those of one size go through MTCNN's networks together.
+
+    Of a face that lies on its side MTCNN may be as sure as of an upright one, with landmarks of an upright face beside
+    the true ones. So each detection is looked at once more (`uprightness`), and where it is not surely upright, the
+    other turns are tried, and the best of all is taken: by confidence times uprightness.
 
     Sums over a batch are taken in another order than over a picture alone, and on another device in yet another: what
     is found differs from `find_face` in the last bits, and now and then by a hundredth of a pixel, where one of these
@@ -105,21 +127,85 @@ def find_faces(
         least_confidence: as in `find_face`.
         upright: likewise.
         device: 'cpu' or 'cuda'.
+        turns: quarter turns to try; those behind the first only where it shows no face surely upright.
     """
+    found: list[Face | None] = [None] * len(images)
+    scores = [0.0] * len(images)
+    open_ = list(range(len(images)))
+    for turn in turns:
+        turned = [np.ascontiguousarray(np.rot90(images[place], turn)) for place in open_]
+        unsure = []
+        for place, picture, face in zip(open_, turned, _detect(turned, least_confidence, device), strict=True):
+            score = 0.0
+            if face is not None:
+                if upright:
+                    face = replace(face, landmarks=read_landmarks(picture, face.landmarks, device))
+                # As MTCNN does, once it is known which way is up: the released code asks no second time.
+                known = not upright and len(turns) == 1
+                score = 1.0 if known else uprightness(picture, face.landmarks, device)
+                if score >= _UPRIGHT and face.confidence * score > scores[place]:
+                    scores[place] = face.confidence * score
+                    found[place] = _turned_back(face, turn, images[place].shape)
+            if face is None or not _surely_upright(face, score):
+                unsure.append(place)
+        open_ = unsure
+    return found
+
+
+def _surely_upright(face: Face, score: float) -> bool:
+    across, down = face.landmarks[1] - face.landmarks[0]
+    tilt = abs(np.degrees(np.arctan2(down, across)))
+    return bool(face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT)
+
+
+def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
+    """The turns to try on a frame of a clip.
+
+    Frames without a face are searched in all turns at ever longer intervals: trying takes four times as long.
+
+    Args:
+        place: of the frame, from 0.
+        turn: in which an earlier frame showed its face; None: none did.
+    """
+    if turn is not None:
+        return (turn,)
+    return QUARTER_TURNS if place & (place + 1) == 0 else QUARTER_TURNS[:1]
+
+
+def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) -> list[Face | None]:
+    """The largest face of each picture as MTCNN detects it, upright or not."""
     found: list[Face | None] = [None] * len(images)
     alike: dict[tuple[int, ...], list[int]] = {}
     for place, image in enumerate(images):
         if min(image.shape[:2]) >= _LEAST_SIDE:
             alike.setdefault(image.shape, []).append(place)
-    for places in alike.values():
+    for (height, width, _), places in alike.items():
+        factor = min(1.0, (_MOST_SEARCHED / (height * width)) ** 0.5)
+        searched = [images[place] for place in places]
+        if factor < 1:
+            size = max(_LEAST_SIDE, round(width * factor)), max(_LEAST_SIDE, round(height * factor))
+            searched = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in searched]
         with one_thread():
-            detected = _mtcnn(device).detect(np.stack([images[place] for place in places]), landmarks=True)
+            detected = _mtcnn(device).detect(np.stack(searched), landmarks=True)
         for place, boxes, confidences, landmarks in zip(places, *detected, strict=True):
-            largest = _largest(boxes, confidences, landmarks, least_confidence)
-            if largest is not None and upright:
-                largest = replace(largest, landmarks=read_landmarks(images[place], largest.landmarks, device))
-            found[place] = largest
+            face = _largest(boxes, confidences, landmarks, least_confidence)
+            if face is not None and factor < 1:
+                across, down = width / size[0], height / size[1]
+                left, top, right, bottom = face.box
+                box = (left * across, top * down, right * across, bottom * down)
+                face = replace(face, box=box, landmarks=(face.landmarks + 0.5) * (across, down) - 0.5)
+            found[place] = face
     return found
+
+
+def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
+    """A face found in a picture turned by np.rot90, in pixels of the picture as it was, of that shape."""
+    (left, top, right, bottom), landmarks = face.box, face.landmarks
+    for step in reversed(range(turn)):
+        width = shape[1 - step % 2]
+        left, top, right, bottom = width - bottom, left, width - top, right
+        landmarks = np.stack([width - 1 - landmarks[:, 1], landmarks[:, 0]], axis=1)
+    return replace(face, box=(left, top, right, bottom), landmarks=landmarks, turn=turn)
 
 
 def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
@@ -164,22 +250,42 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
     Returns:
         Shape (5, 2), (x, y); the detected ones where a face is so odd that the two disagree.
     """
-    import torch
-
     points = landmarks
     for _ in range(2):
-        matrix = np.asarray(SimilarityTransform.from_estimate(points, _READER_TEMPLATE).params[:2])
-        face = align(image, matrix, _READER_SIDE, "rgb")
-        both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
-        with one_thread(), torch.no_grad():
-            # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
-            read = _mtcnn(device).onet((torch.from_numpy(both).to(device) - 127.5) / 128)[1].cpu().numpy()
-        straight, mirrored = read.astype(np.float64).reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
-        mirrored = np.stack([_READER_SIDE - 1 - mirrored[:, 0], mirrored[:, 1]], axis=1)[_MIRRORED]
-        back = cv2.invertAffineTransform(matrix)
-        points = (straight + mirrored) / 2 @ back[:, :2].T + back[:, 2]
+        points, _ = _read_upright(image, points, device)
     moved = np.linalg.norm(points - landmarks, axis=1).max()
     return points if moved < _MOST_MOVED * np.linalg.norm(landmarks[1] - landmarks[0]) else landmarks
+
+
+def uprightness(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> float:
+    """The probability of a face that MTCNN's last network gives to what its landmarks turn upright (ours).
+
+    MTCNN itself asks that of a box, in which a face that lies on its side may pass. Brought to the template by
+    landmarks that are not its own, or upside down, it is none: mean of both mirror images, in 0..1.
+
+    Args:
+        image: RGB, uint8, shape (h, w, 3).
+        landmarks: shape (5, 2).
+        device: 'cpu' or 'cuda'.
+    """
+    return _read_upright(image, landmarks, device)[1]
+
+
+def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tuple[np.ndarray, float]:
+    """Landmarks and the probability of a face, by MTCNN's last network on the face aligned by given landmarks."""
+    import torch
+
+    matrix = np.asarray(SimilarityTransform.from_estimate(landmarks, _READER_TEMPLATE).params[:2])
+    face = align(image, matrix, _READER_SIDE, "rgb")
+    both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
+    with one_thread(), torch.no_grad():
+        # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
+        _, points, probabilities = _mtcnn(device).onet((torch.from_numpy(both).to(device) - 127.5) / 128)
+    read = points.cpu().numpy().astype(np.float64)
+    straight, mirrored = read.reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
+    mirrored = np.stack([_READER_SIDE - 1 - mirrored[:, 0], mirrored[:, 1]], axis=1)[_MIRRORED]
+    back = cv2.invertAffineTransform(matrix)
+    return (straight + mirrored) / 2 @ back[:, :2].T + back[:, 2], float(probabilities[:, 1].mean())
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
@@ -213,6 +319,19 @@ def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray
     half = max(right - left, bottom - top) * (1 + 2 * margin) / 2
     x, y = (left + right) / 2, (top + bottom) / 2
     return stretch((x - half, y - half, x + half, y + half), size)
+
+
+def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
+    """A transform whose aligned picture is turned by quarter turns, counter-clockwise.
+
+    Args:
+        matrix: from `square` or `stretch`, shape (2, 3).
+        turn: see `Face`.
+        size: side of the aligned picture, pixels.
+    """
+    for _ in range(turn):
+        matrix = np.array([matrix[1], [-matrix[0, 0], -matrix[0, 1], size - 1 - matrix[0, 2]]])
+    return matrix
 
 
 def stretch(box: tuple[float, ...], size: int) -> np.ndarray:

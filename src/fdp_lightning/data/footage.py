@@ -32,7 +32,7 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
 
     Args:
         source: a video file, a folder of frames, or a folder of such.
-        fps: frames per second of folders of frames; None: unknown. A video knows its times.
+        fps: frames per second; None: of folders of frames unknown, of videos as their files say.
 
     Raises:
         UserError: there is nothing there, or what is there can be read in more than one way.
@@ -40,7 +40,7 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
             raise UserError(f"{source} is one picture, and a clip is many; {_WANTED}.")
-        return [VideoFile(source)]
+        return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
     if list_frames(source):
         _refuse_both(source, videos)
@@ -48,7 +48,7 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
             clip.remarks.append(f"{source} has frames of its own: those in {some(hidden)} below it are left out")
         return [clip]
-    found: list[tuple[Path, Footage]] = [(video, VideoFile(video)) for video in videos]
+    found: list[tuple[Path, Footage]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
         _, inner_videos, _ = _listing(folder)
         if list_frames(folder):
@@ -86,7 +86,7 @@ def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: flo
             raise UserError(f"{source} holds {len(clips)} clips ({names}), expected one; task=predict takes them all")
         (footage,) = clips
     else:
-        footage = cast(Footage, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name)
+        footage = cast(Footage, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name, fps)
     footage.name = folder_name(name) if name else footage.name
     return footage
 

@@ -1,15 +1,27 @@
 """Footage that lies as one picture per frame in a folder."""
 
 import math
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from fdp_lightning.data.footage_frame import Frame, folder_name
-from fdp_lightning.data.frames import FrameFile, UnreadableImageError, frames_between, list_frames, read_image
+from fdp_lightning.data.footage_frame import Frame, folder_name, frame_rate
+from fdp_lightning.data.frames import (
+    FrameFile,
+    UnreadableImageError,
+    bits_of,
+    eight_bits,
+    frames_between,
+    list_frames,
+    range_remark,
+    read_samples,
+)
 from fdp_lightning.errors import UserError
+
+_MOST_RANGED = 100
+"""Frames of 16 bits that are decoded to find the range of all."""
 
 
 class FrameFolder:
@@ -29,10 +41,7 @@ class FrameFolder:
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
-        is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
-        if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
-            raise UserError(f"predict.fps={fps!r}: expected the frames per second of {folder}, a number above 0.")
-        self.folder, self.fps = folder, fps
+        self.folder, self.fps = folder, frame_rate(fps, folder)
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
         self.warnings: list[str] = []
@@ -52,18 +61,24 @@ class FrameFolder:
         files, trouble = frames_between(files, first, last)
         if trouble:
             self.warnings.append(f"{self.folder}: {trouble}; of a number that occurs twice the first file is used")
-        pictures = _Pictures(files[0])
+        pictures = _Pictures(files, self.warnings)
         for file in files:
             seconds = None if self.fps is None else (file.number - first) / self.fps
             yield Frame(file.number, seconds, partial(pictures.read, file))
 
 
 class _Pictures:
-    """The frames of one folder, which are all of the first one's size."""
+    """The frames of one folder, which are all of the first one's size, and of one range.
 
-    def __init__(self, first: FrameFile) -> None:
-        self.first = first
+    Args:
+        files: the frames.
+        warnings: to be added to.
+    """
+
+    def __init__(self, files: Sequence[FrameFile], warnings: list[str]) -> None:
+        self.files, self.first, self._warnings = files, files[0], warnings
         self.shape: tuple[int, ...] | None = None
+        self._clipped = False
 
     def read(self, file: FrameFile) -> np.ndarray:
         picture = _read(file)
@@ -75,12 +90,26 @@ class _Pictures:
                 f"{file.path} is {width}x{height} and {self.first.path.name} {first_width}x{first_height}; expected "
                 "frames of one size. Remove what does not belong to the clip."
             )
-        return picture
+        if picture.dtype == np.uint8:
+            return picture
+        if not self._clipped and bits_of([picture]) > self._bits:
+            self._clipped = True
+            self._warnings.append(f"{file.path} and perhaps others have values above that range: they become white")
+        return eight_bits(picture, self._bits)
+
+    @cached_property
+    def _bits(self) -> int:
+        """Found on frames from all over the folder: one range for all, or the light would flicker."""
+        step = math.ceil(len(self.files) / _MOST_RANGED)
+        bits = bits_of(_read(file) for file in self.files[::step])
+        if bits < 16:
+            self._warnings.append(range_remark(bits))
+        return bits
 
 
 def _read(file: FrameFile) -> np.ndarray:
     try:
-        return read_image(file.path)
+        return read_samples(file.path)
     except UnreadableImageError as error:
         raise UserError(
             f"{error}; expected a picture. Replace it, or remove it to go on without that frame."

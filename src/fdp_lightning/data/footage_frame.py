@@ -1,11 +1,14 @@
 """Somebody's own footage, as frames in time: what a video file and a folder of frames have in common."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
+from fdp_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,18 @@ class Footage(Protocol):
         Raises:
             UserError: it cannot be read, holds no frame, or a frame cannot be decoded.
         """
+
+
+def frame_rate(fps: float | None, source: object) -> float | None:
+    """Frames per second as somebody gives them, checked.
+
+    Raises:
+        UserError: it is no positive number.
+    """
+    is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
+    if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
+        raise UserError(f"predict.fps={fps!r}: expected the frames per second of {source}, a number above 0.")
+    return fps
 
 
 LONGEST_NAME = 100

@@ -9,6 +9,8 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 
+from fdp_lightning.data.footage_hdr import HDR, to_sdr
+
 MOST_STRETCH = 4
 """Pixels longer than that, in either direction, are taken for an error of the file (ours; anamorphic film is 2)."""
 
@@ -55,6 +57,7 @@ class Upright:
 
     Attributes:
         size: width and height of the picture.
+        transfer: the curve of its grey levels, see `av.video.reformatter.ColorTrc`.
 
     Args:
         frame: as decoded. It holds its own pixels, in the format of its codec, as long as this lives.
@@ -70,15 +73,21 @@ class Upright:
             height = round(height / pixel)
         self._frame, self._way, self._scaled = frame, way, (width, height)
         self.size = (height, width) if way.turned else (width, height)
+        self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
         """RGB, uint8, (h, w, 3); colours by the matrix and range that the stream names, BT.601 where it names none.
+
+        High dynamic range becomes that of other videos, see `footage_hdr`.
 
         Raises:
             av.FFmpegError: its pixels are of a kind that cannot be converted.
         """
         width, height = self._scaled
-        rgb = self._frame.reformat(width, height, "rgb24", interpolation=UNBIASED, threads=1).to_ndarray()
+        if self._frame.color_trc in HDR:
+            rgb = to_sdr(self._frame, width, height, UNBIASED)
+        else:
+            rgb = self._frame.reformat(width, height, "rgb24", interpolation=UNBIASED, threads=1).to_ndarray()
         if self._way.turned:
             rgb = rgb.transpose(1, 0, 2)
         across, down = (-1 if flipped else 1 for flipped in self._way.flipped)

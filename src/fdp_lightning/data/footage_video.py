@@ -12,8 +12,10 @@ import numpy as np
 from av.stream import Disposition
 
 from fdp_lightning.data.footage_damage import Decoding
-from fdp_lightning.data.footage_frame import Frame, folder_name
+from fdp_lightning.data.footage_frame import Frame, folder_name, frame_rate
+from fdp_lightning.data.footage_hdr import HDR, UNUSUAL
 from fdp_lightning.data.footage_picture import Clock, Orientation, Upright, orientation
+from fdp_lightning.data.frames import MOST_PIXELS
 from fdp_lightning.data.problems import some
 from fdp_lightning.errors import UserError
 
@@ -23,8 +25,6 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,ivf,flv,asf,ogg,mxf,dv,gif,nut,rm,wtv,"
     "yuv4mpegpipe,vc1"
 )
-MOST_PIXELS = 48_000_000
-"""Of a frame, against files that ask for more memory than there is (ours; 8K is 33 million)."""
 THREADS = 2
 """Of the decoder: each holds a frame."""
 CUT_SECONDS, CUT_FRAMES = 0.5, 3
@@ -41,14 +41,21 @@ class VideoFile:
     included that cannot be used.
 
     Args:
-        source: a path, or a file open for reading that can be rewound; no two loops over that at once.
+        source: a path, or a file open for reading that can be rewound; no two loops over that at once. Closing it ends
+            a loop.
         name: for messages where the source is no path.
+        fps: frames per second, in place of the times in the file: a camera's software may write others than it records
+            at (slow motion, an AVI of 25 frames per second); None: as the file says.
+
+    Raises:
+        UserError: `fps` is no positive number.
     """
 
-    def __init__(self, source: Path | BinaryIO, name: str = "") -> None:
+    def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:
         self._source = source
         self._label = str(source) if isinstance(source, Path) else name or "the video"
         self.name = folder_name(name or (source.stem if isinstance(source, Path) else "video"))
+        self.fps = frame_rate(fps, self._label)
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
@@ -63,7 +70,8 @@ class VideoFile:
         size = (0, 0)
         way: Orientation | None = None
         odd: list[int] = []
-        crooked, used, last = False, 0, None
+        transfers: set[int] = set()
+        crooked, used, last, first = False, 0, None, 0
         for number, decoded in decoding.frames():
             if way is None or decoded.rotation != way.angle:
                 way = orientation(decoded)
@@ -73,9 +81,14 @@ class VideoFile:
                 odd.append(number)
                 continue
             crooked |= way.crooked
+            transfers.add(upright.transfer)
+            first = first if used else number
             used += 1
             last = clock.seconds(decoded.pts)
-            yield Frame(number, last, self._reader(number, upright))
+            seconds = last if self.fps is None else (number - first) / self.fps
+            yield Frame(number, seconds, self._reader(number, upright))
+            if not isinstance(self._source, Path) and self._source.closed:
+                raise ValueError(f"{self._label} was closed")
         if not used:
             raise UserError(
                 f"{self._label} has a video track ({stream.codec_context.name}), but not one frame of it can be "
@@ -84,14 +97,27 @@ class VideoFile:
         self.warnings += decoding.warnings(used)
         if odd:
             self.warnings.append(f"frames {some(odd)} are not of the first one's size, {size[0]}x{size[1]}: left out")
+        if hdr := [name for transfer, name in HDR.items() if transfer in transfers]:
+            self.warnings.append(
+                f"the video is of high dynamic range ({', '.join(hdr)}): its grey levels are converted to those of "
+                "other videos by ITU-R BT.2408; record in the standard range where you can"
+            )
+        if strange := [name for transfer, name in UNUSUAL.items() if transfer in transfers]:
+            self.warnings.append(
+                f"the video's grey levels follow a curve ({', '.join(strange)}) that is not converted: convert it to "
+                "BT.709, or expect wrong contrast"
+            )
         if crooked:
             self.warnings.append("the video is to be shown turned by an angle; the nearest multiple of 90° is used")
-        if clock.guessed:
+        if self.fps is None and clock.guessed:
             self.warnings.append(
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
             )
         lasts = (container.duration or 0) / av.time_base
         rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if self.fps is not None and abs(rate - self.fps) > 0.01 * self.fps:
+            said = f"{rate:g} frames per second" if rate else "no frame rate"
+            self.warnings.append(f"predict.fps={self.fps:g} holds; the file itself says {said}")
         alone = len(container.streams) == 1 and rate
         if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
             self.warnings.append(f"the file says that it lasts {lasts:.2f} s, its frames {last:.2f} s: is it cut off?")
@@ -159,4 +185,5 @@ class VideoFile:
                 f"{self._label} is {context.width}x{context.height}; expected {MOST_PIXELS} pixels at most."
             )
         stream.thread_type, context.thread_count = "AUTO", THREADS
+        context.options = {"max_pixels": str(MOST_PIXELS)}  # a stream may change its size on its way
         return stream

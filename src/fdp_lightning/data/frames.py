@@ -3,19 +3,26 @@
 import os
 import re
 import stat
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import simplejpeg
+from PIL import Image
 
 from fdp_lightning.data.problems import some
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-_LAST_DIGITS = re.compile(r"(\d+)\D*$")
+MOST_PIXELS = 48_000_000
+"""Of a picture or a frame of a video, against files that ask for more memory than there is (ours; 8K is 33 million)."""
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras give."""
 _START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
@@ -25,7 +32,7 @@ class FrameFile:
     """One image of a clip.
 
     Attributes:
-        number: of the frame, the last group of digits in its name.
+        number: of the frame, see `list_frames`.
         path: of the file.
         state: size and time of change when the folder was listed: they stand for the content. 'gone' for a link that
             leads nowhere.
@@ -43,25 +50,70 @@ class UnreadableImageError(Exception):
 def list_frames(folder: Path) -> list[FrameFile]:
     """All image files of a folder in the order of their frame numbers; other files are passed over.
 
+    Of several groups of digits in the names that one is the number which varies over the folder (`frame_numbers`).
+
     Raises:
         FileNotFoundError, NotADirectoryError, PermissionError: of the folder.
     """
-    files = []
+    found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
-            match = _LAST_DIGITS.search(stem)
             # A leading dot hides a file; macOS puts a shadow ('._img46.jpg') beside every file it copies.
-            if not match or suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith("."):
+            if suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith(".") or not re.search(r"\d", stem):
                 continue
             try:
                 state = entry.stat()
             except OSError:  # a link to nowhere or to itself: reading it will say so under the clip's name
-                files.append(FrameFile(int(match[1]), folder / entry.name, "gone"))
+                found.append((stem, folder / entry.name, "gone"))
                 continue
             if not stat.S_ISDIR(state.st_mode):
-                files.append(FrameFile(int(match[1]), folder / entry.name, f"{state.st_size}:{state.st_mtime_ns}"))
+                found.append((stem, folder / entry.name, f"{state.st_size}:{state.st_mtime_ns}"))
+    numbers = frame_numbers([stem for stem, _, _ in found])
+    files = [FrameFile(number, path, state) for number, (_, path, state) in zip(numbers, found, strict=True)]
     return sorted(files, key=lambda file: (file.number, file.path.name))
+
+
+def frame_numbers(stems: Sequence[str]) -> list[int]:
+    """The number of the frame in each name, all of one folder.
+
+    Names that are alike but for their digits are looked at together. Of their groups of digits that one counts which
+    takes most values, of several the last, unless only an earlier one numbers the frames without a gap and orders them
+    otherwise: the sizes or places of crops differ from frame to frame, too.
+
+    Args:
+        stems: names without suffix, each with a digit.
+    """
+    alike: dict[tuple[str, ...], list[int]] = {}
+    digits = []
+    for place, stem in enumerate(stems):
+        parts = re.split(r"(\d+)", stem)
+        digits.append([int(part) for part in parts[1::2]])
+        alike.setdefault(tuple(parts[::2]), []).append(place)
+    numbers = [0] * len(stems)
+    for places in alike.values():
+        group = _counting(list(zip(*(digits[place] for place in places), strict=True)))
+        for place in places:
+            numbers[place] = digits[place][group]
+    return numbers
+
+
+def _counting(groups: list[tuple[int, ...]]) -> int:
+    """Which group of digits numbers the frames; each is given by its values in all names."""
+    values = [len(set(group)) for group in groups]
+    *earlier, last = (place for place, count in enumerate(values) if count == max(values))
+    if values[last] < len(groups[last]):
+        return last
+    order = sorted(groups[last])
+    for place in earlier:
+        in_order = [value for _, value in sorted(zip(groups[place], groups[last], strict=True))]
+        if _is_gapless(groups[place]) and in_order != order:
+            return place
+    return last
+
+
+def _is_gapless(numbers: tuple[int, ...]) -> bool:
+    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
@@ -83,10 +135,20 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode an image to RGB, uint8, shape (height, width, 3).
+    """Decode an image to RGB, uint8, shape (height, width, 3); one of 16 bits by the range that it takes itself.
 
     Raises:
-        UnreadableImageError: empty, truncated, damaged or not an image.
+        UnreadableImageError: see `read_samples`.
+    """
+    samples = read_samples(path)
+    return eight_bits(samples, bits_of([samples]))
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
+
+    Raises:
+        UnreadableImageError: empty, truncated, damaged, too large, or not an image of such samples.
     """
     try:
         if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
@@ -97,14 +159,76 @@ def read_image(path: Path) -> np.ndarray:
     # OpenCV fills what is missing or damaged in a JPEG with grey, or shifts what follows, and returns it as a picture.
     if _is_truncated_jpeg(data):
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
+    require_size(image_size(data, path), path)
     if (picture := _flawless_jpeg(data)) is not None:
         return picture
     if damage := _jpeg_damage(data):
         raise UnreadableImageError(f"{path} is damaged ({damage})")
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        # Not IMREAD_COLOR_RGB: it mixes up the channels of a colour TIFF of 16 bits (OpenCV 5.0.0).
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:
+        image = None
     if image is None:
         raise UnreadableImageError(f"{path} cannot be decoded as an image")
-    return image
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(f"{path} holds samples of type {image.dtype}; expected 8 or 16 bits")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def bits_of(pictures: Iterable[np.ndarray]) -> int:
+    """The bits that pictures use of the 16 that they have: the fewest that cameras give and their values fit in."""
+    peak = max((int(picture.max()) for picture in pictures if picture.dtype == np.uint16), default=0)
+    return next(bits for bits in _DEPTHS if peak < 2**bits)
+
+
+def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
+    """A picture as uint8, of 16-bit samples by the `bits` that they use; what lies above is white."""
+    if picture.dtype == np.uint8:
+        return picture
+    return np.asarray(np.minimum(picture >> (bits - 8), 255).astype(np.uint8))
+
+
+def range_remark(bits: int) -> str:
+    """How 16-bit samples that use fewer bits were taken."""
+    return f"16-bit pictures that hold values of {bits} bits: 0..{2**bits - 1} are taken for black..white"
+
+
+def image_size(data: bytes, path: Path) -> tuple[int, int]:
+    """Width and height by the header of an image, of which no pixel is decoded.
+
+    Args:
+        data: its file; the header will do.
+        path: for messages.
+
+    Raises:
+        UnreadableImageError: it is of no kind that is known.
+    """
+    if data.startswith(_START_OF_IMAGE):
+        with suppress(ValueError):  # rare kinds; of others it is eight times as fast
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            return width, height
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data)) as image:
+                return image.size
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
+    except Exception as error:  # what its plugins raise of files that are none of theirs
+        raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
+
+
+def require_size(size: tuple[int, int], path: Path) -> None:
+    """Refuse an image that would need more memory than there may be.
+
+    Raises:
+        UnreadableImageError: naming it.
+    """
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:

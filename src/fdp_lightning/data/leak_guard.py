@@ -10,9 +10,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.clips import KEY, name_clips
+from fdp_lightning.data.clips import KEY, clip_id, name_clips
+from fdp_lightning.data.near_copies import ALIGNED, LEAST_SIDE, WHOLE, near_copies, places, thumbnail
 from fdp_lightning.data.normalisation import Statistics
+from fdp_lightning.data.problems import some
 from fdp_lightning.data.splits import Fold, owners
+from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.errors import UserError
 
 SIDES = ("train", "inner", "test")
@@ -76,6 +79,33 @@ def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> N
         raise LeakError(
             f"fold {fold}: normalised by mean {statistics.mean:.6f} and deviation {statistics.std:.6f}, but its "
             f"training clips have {expected.mean:.6f} and {expected.std:.6f}: fitted on other clips too"
+        )
+
+
+def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> None:
+    """Refuse a clip table in which clips of different subjects are near copies of one another, see `near_copies`.
+
+    Args:
+        clips: the clip table.
+        store: that holds them.
+        aligned: whether its frames are faces brought to one place, not whole pictures.
+
+    Raises:
+        UserError: naming the clips.
+    """
+    if min(store.frame_shape[:2]) < LEAST_SIDE:
+        return
+    pictures = []
+    for row in store.rows(clips):
+        frames = store.read(int(row), places(store.length(int(row))))
+        pictures.append([thumbnail(frame) for frame in frames])
+    pairs = near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE)
+    if pairs:
+        names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
+        raise UserError(
+            f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
+            "  Whoever trains on one has seen the other. Expected each recording once: task=check_data lists them; "
+            "leave copies out by protocol.exclude."
         )
 
 

@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fdp_lightning.data import faces
-from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
+from fdp_lightning.data.frames import (
+    FrameFile,
+    UnreadableImageError,
+    bits_of,
+    eight_bits,
+    range_remark,
+    read_image,
+    read_samples,
+)
 from fdp_lightning.data.problems import Problem
 from fdp_lightning.errors import UserError
 
@@ -153,7 +160,8 @@ def prepare_clip(
         found = _find(images, settings, prepared, first)
         if not found:
             where = Path(used[0].path).parent
-            prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face in any frame of {where}"))
+            detail = f"MTCNN finds no face in any frame of {where}, upright or turned by quarters"
+            prepared.problems.append(Problem(clip, "no_face", detail))
             return prepared
         prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
         boxes = {place: face.box for place, face in found.items()}
@@ -175,34 +183,44 @@ def _find(
 ) -> dict[int, faces.Face]:
     """Place of the frame → its face: of the first frame that has one, or of all; counts the pictures searched."""
     found: dict[int, faces.Face] = {}
-    later = images[len(first) :]
     # One by one where the first face ends the search: a batch would look at frames for nothing.
-    size = settings.batch if settings.per_frame else 1
-    searched = (face for at in range(0, len(later), size) for face in _find_faces(later[at : at + size], settings))
-    for place, face in enumerate(chain(first, searched)):
-        prepared.detections += 1
-        if face is not None:
-            found[place] = face
-            if not settings.per_frame:
-                break
+    size, turn = settings.batch if settings.per_frame else 1, None
+    for begin in range(0, len(images), size):
+        if begin < len(first):
+            seen = list(first[begin : begin + size])
+        else:
+            seen = _find_faces(images[begin : begin + size], settings, faces.turns_at(begin // size, turn))
+        for place, face in enumerate(seen, start=begin):
+            prepared.detections += 1
+            if face is not None:
+                found[place] = face
+                turn = face.turn if turn is None else turn
+                if not settings.per_frame:
+                    return found
     return found
 
 
-def _find_faces(images: list[np.ndarray], settings: FaceSettings) -> list[faces.Face | None]:
+def _find_faces(
+    images: list[np.ndarray], settings: FaceSettings, turns: Sequence[int] = faces.QUARTER_TURNS
+) -> list[faces.Face | None]:
     # Frame by frame as the released code does it, with the landmarks as they are detected.
-    return faces.find_faces(images, settings.least_confidence, upright=not settings.per_frame, device=settings.device)
+    upright = not settings.per_frame
+    return faces.find_faces(images, settings.least_confidence, upright, settings.device, turns)
 
 
 def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray = faces.TEMPLATE) -> np.ndarray:
     """The transform by which the settings align a face, see `faces.square` and `faces.alignment`, shape (2, 3)."""
     if settings.method == "box":
-        return faces.square(face.box, settings.size, settings.margin)
+        return faces.turn_aligned(faces.square(face.box, settings.size, settings.margin), face.turn, settings.size)
     return faces.alignment(face.landmarks, settings.size, settings.margin, template)
 
 
 def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
     """What is unusual about the faces found (place of the frame → face), without being in the way."""
     total, remarks = len(numbers), []
+    if turned := sorted({face.turn for face in found.values()} - {0}):
+        detail = f"the face lies on its side or upside down; {turned[0] * 90}° counter-clockwise make it upright"
+        remarks.append(Problem(clip, "turned_face", detail, fatal=False))
     several = [face.count for face in found.values() if face.count > 1]
     if per_frame and len(found) < total:
         detail = f"no face on {total - len(found)} of {total} frames; each is aligned by the nearest frame with one"
@@ -223,7 +241,7 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
     used = []
     for file in files:
         try:
-            image = read_image(file.path)
+            image = read_samples(file.path)
         except UnreadableImageError as error:
             prepared.problems.append(Problem(clip, "unreadable_frame", str(error)))
             continue
@@ -234,6 +252,11 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
             continue
         images.append(image)
         used.append(file)
+    if any(image.dtype == np.uint16 for image in images):
+        # By one range, or the light would flicker.
+        if (bits := bits_of(images)) < 16:
+            prepared.problems.append(Problem(clip, "sample_range", range_remark(bits), fatal=False))
+        images = [eight_bits(image, bits) for image in images]
     return images, used
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.check_copies import copy_problems
 from fdp_lightning.data.check_pictures import decode_problems, pictures, size_problems
 from fdp_lightning.data.clips import KEY, clip_id
 from fdp_lightning.data.corrections import VERSION, correct
@@ -44,13 +45,18 @@ def check_data(config: DictConfig) -> None:
     tables |= {name: _count_other(other, releases, config.corrections) for name, other in others.items()}
     chosen = tables[protocol.name]
     problems: list[Problem] = []
+    shown: list[tuple[str, list[Path]]] = []
     for member in members(dataset):
         own = clips[clips["dataset"] == member.table_name]
         # What another release of the labels holds is no folder without a label, and its errors are worth knowing too.
         every = [own, *releases.every_release(member, others.values())]
         problems += [problem for table in every for problem in annotation_remarks(table)]
         corrected = pd.concat([correct(table, config.corrections) for table in every]).drop_duplicates(KEY)
-        problems += _looked_at(member, corrected.sort_values(KEY, ignore_index=True), config.check_data.deep)
+        looked, pictured = _looked_at(member, corrected.sort_values(KEY, ignore_index=True), config.check_data.deep)
+        problems += looked
+        shown += pictured
+    with meter("Comparing subjects", "clips") as progress:
+        problems += copy_problems(shown, cpu_count(), progress)
     problems = list(dict.fromkeys(problems))
     if chosen["n_clips"] == 0:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
@@ -72,7 +78,7 @@ def check_data(config: DictConfig) -> None:
     fatal = sum(problem.fatal for problem in problems)
     print(f"\n{len(clips)} clips looked at in {took}: {len(problems)} problems, {fatal} not as published")
     if not config.check_data.deep:
-        print("Of each clip one picture's header was read; check_data.deep=true decodes every picture.")
+        print("Of each clip a few pictures were decoded; check_data.deep=true decodes every picture.")
     if config.data.generate is not None:
         print("This is the set that is drawn here, not your copy of a dataset: for that add data=casme2 or the like.")
     _write(output, result)
@@ -97,8 +103,10 @@ def _write(output: Path, result: dict[str, Any]) -> None:
         ) from error
 
 
-def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Problem]:
-    """The problems of one dataset's folders and pictures."""
+def _looked_at(
+    member: FaceDataset, clips: pd.DataFrame, deep: bool
+) -> tuple[list[Problem], list[tuple[str, list[Path]]]]:
+    """The problems of one dataset's folders and pictures, and the pictures of each clip."""
     listings = list_folders(clips["folder"])
     found = folder_problems(member, clips, listings)
     shown = pictures(clips, listings)
@@ -108,7 +116,7 @@ def _looked_at(member: FaceDataset, clips: pd.DataFrame, deep: bool) -> list[Pro
         found = [problem for problem in found if problem.kind not in ("unreadable_frame", "small_file")]
         with meter(f"Decoding {member.table_name}", "pictures") as progress:
             found += decode_problems(shown, cpu_count(), progress)
-    return found
+    return found, shown
 
 
 def _protocols_of(dataset: str) -> dict[str, Protocol]:

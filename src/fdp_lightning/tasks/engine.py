@@ -13,7 +13,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.leak_guard import check_clips
+from fdp_lightning.data.leak_guard import check_clips, check_near_copies
+from fdp_lightning.data.prepare_clip import DETECTED
 from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
@@ -107,6 +108,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     data = ready_data(config)
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
+    check_near_copies(data.clips, store, aligned=config.data.faces.method in DETECTED)
     if fit:
         return Run(config, folder, data, [plan_fit(config, data, folder)])
     return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])

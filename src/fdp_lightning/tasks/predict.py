@@ -1,8 +1,8 @@
 """`task=predict`: what a trained model says of somebody's own footage."""
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def predict(config: DictConfig) -> None:
     if options.mode not in MODES:
         raise UserError(f"predict.mode is '{options.mode}'; expected one of {', '.join(MODES)}")
     if options.fps is not None and not options.fps > 0:
-        raise UserError(f"predict.fps is {options.fps}; expected the frames per second of a folder, a number above 0")
+        raise UserError(f"predict.fps is {options.fps}; expected the frames per second, a number above 0")
     if options.device not in DEVICES:
         raise UserError(f"predict.device is '{options.device}'; expected one of {', '.join(DEVICES)}")
     # torch and FFmpeg: only now that there is something to do.
@@ -52,9 +52,10 @@ def predict(config: DictConfig) -> None:
     drawn = options.input == EXAMPLE
     source = Path(options.input)
     output = Path(options.output or Path("predictions") / (source.stem if source.is_file() else source.resolve().name))
+    named, about = EXAMPLE if drawn else str(source.resolve()), _about(model)
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    with result_folder(output) as folder, meter(f"Predicting {source.name}", "clips") as progress:
+    with result_folder(output, named, about) as folder, meter(f"Predicting {source.name}", "clips") as progress:
         clips = footages(draw_example(folder) if drawn else source, options.fps)
         for done, footage in enumerate(clips, start=1):
             try:
@@ -67,7 +68,8 @@ def predict(config: DictConfig) -> None:
         if not results:
             raise UserError(f"none of the {len(clips)} clips can be predicted:\n  " + _list(failed))
         facts = {
-            "model": _about(model.facts),
+            "input": named,
+            "model": about,
             "notice": FALLIBLE + (f" {SYNTHETIC}" if model.facts["synthetic"] else ""),
             "clips": results,
             "failed": failed,
@@ -97,12 +99,17 @@ def _one(model: Any, footage: Any, mode: str, windows: Any, folder: Path) -> dic
     return result.facts()
 
 
-def _about(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What predict.json says of the model."""
+def _about(model: Any) -> dict[str, Any]:
+    """What predict.json says of the model; the checksum is of a model's file, or of a checkpoint's tensors."""
+    facts = model.facts
     about = {name: facts[name] for name in ("name", "synthetic", "classes", "multi_label", "training", "scores")}
-    if "weights" in facts:  # of a model file; a checkpoint has none
-        about["sha256"] = facts["weights"]["sha256"]
-    return about
+    if "weights" in facts:
+        return {**about, "sha256": facts["weights"]["sha256"]}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return {**about, "sha256": digest.hexdigest()}
 
 
 def _list(failed: list[dict[str, str]]) -> str:

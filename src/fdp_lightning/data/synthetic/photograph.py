@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fdp_lightning.data.frames import UnreadableImageError, read_image
 from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -117,7 +118,7 @@ def find_portraits(folder: Path) -> tuple[Photograph, ...]:
 
 
 def _read(path: Path) -> np.ndarray:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise UserError(f"portraits: {path.name} is not a picture that can be read.")
-    return picture
+    try:
+        return np.ascontiguousarray(read_image(path)[..., ::-1])
+    except UnreadableImageError as error:
+        raise UserError(f"portraits: {error}; expected a picture. Replace or remove it.") from error

@@ -5,12 +5,13 @@ sampling rule asks for, and nothing else. Memory holds these, however long the f
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fdp_lightning.data import faces
+from fdp_lightning.data.faces import QUARTER_TURNS
 from fdp_lightning.data.footage import Footage, Frame
 from fdp_lightning.data.frames import blended
 from fdp_lightning.data.prepare_clip import DETECTED, FaceSettings, transform_of
@@ -36,10 +37,14 @@ class Preparation:
     template: np.ndarray
     sampling: Sampling
 
-    def face(self, image: np.ndarray) -> tuple[FaceUsed, np.ndarray] | None:
+    def face(self, image: np.ndarray, turns: Sequence[int] = QUARTER_TURNS) -> tuple[FaceUsed, np.ndarray] | None:
         """The face of a picture and the transform that aligns it; None where there is none.
 
         Without a method that looks for faces it is the whole picture.
+
+        Args:
+            image: RGB.
+            turns: see `faces.find_faces`.
         """
         settings = self.faces
         if settings.method not in DETECTED:
@@ -47,10 +52,10 @@ class Preparation:
             whole = (0.0, 0.0, float(width), float(height))
             return FaceUsed(whole, None, 0, 1), faces.stretch(whole, settings.size)
         upright = not settings.per_frame
-        (found,) = faces.find_faces([image], settings.least_confidence, upright=upright, device=settings.device)
+        (found,) = faces.find_faces([image], settings.least_confidence, upright, settings.device, turns)
         if found is None:
             return None
-        face = FaceUsed(found.box, found.confidence, 0, found.count)
+        face = FaceUsed(found.box, found.confidence, 0, found.count, found.turn)
         return face, transform_of(found, settings, self.template)
 
     def align(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -120,7 +125,8 @@ def first_look(
         if look.face is None:
             image = frame.read()
             start = time.perf_counter()
-            if (found := preparation.face(image)) is not None:
+            turns = faces.turns_at(len(look.numbers) - 1, None)
+            if (found := preparation.face(image, turns)) is not None:
                 look.face = replace(found[0], frame=frame.number), found[1]
             look.face_timing += time.perf_counter() - start
     look.warnings, look.timing = list(footage.warnings), time.perf_counter() - begin
@@ -142,8 +148,8 @@ def read_clip(footage: Footage, preparation: Preparation, look: FirstLook | None
     start = time.perf_counter()
     if look.face is None:
         raise UserError(
-            f"{footage.name}: no face in any of its {len(look.numbers)} frames. Expected one seen from the front, at "
-            "least 20 pixels wide, better 100"
+            f"{footage.name}: no face in any of its {len(look.numbers)} frames: no upright face, and none after the "
+            "picture is turned by quarters. Expected one seen from the front, at least 20 pixels wide, better 100"
         )
     numbers, seconds = np.array(look.numbers), look.times
     places = places_of(footage.name, preparation.sampling, numbers, seconds)
@@ -219,7 +225,7 @@ def _aligned(
     images, found = {}, {}
     for place, frame in _some(footage, needed):
         images[place] = frame.read()
-        if (face := preparation.face(images[place])) is not None:
+        if (face := preparation.face(images[place], (look.face[0].turned,))) is not None:
             found[place] = replace(face[0], frame=frame.number), face[1]
     found = found or {int(needed[0]): look.face}
     nearest = {place: found[min(found, key=lambda other: abs(other - place))] for place in images}
@@ -247,6 +253,8 @@ def _remarks(preparation: Preparation, look: FirstLook, face: FaceUsed) -> list[
     remarks, sampling, settings = [], preparation.sampling, preparation.faces
     if face.count > 1:
         remarks.append(f"There are {face.count} faces on frame {face.frame}; the largest is used.")
+    if face.turned:
+        remarks.append(turned_remark(face.turned))
     if settings.method in DETECTED and not settings.per_frame and face.frame != look.numbers[0]:
         remarks.append(f"There is no face on the first frame; the clip is aligned by frame {face.frame}.")
     if settings.method == "official_crops":
@@ -269,6 +277,14 @@ def _remarks(preparation: Preparation, look: FirstLook, face: FaceUsed) -> list[
             "knows clips from onset to offset alone; predict.mode=scan looks at windows of that length."
         )
     return remarks
+
+
+def turned_remark(turned: int) -> str:
+    """The warning of footage that lies on its side, or upside down, and whose file does not say so."""
+    return (
+        f"The face is upright only after the picture is turned by {turned * 90}° counter-clockwise, which its file "
+        "does not say: it is aligned so. Turn the video if that is wrong."
+    )
 
 
 LONGEST = 2.0

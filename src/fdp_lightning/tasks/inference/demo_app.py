@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
@@ -33,11 +34,14 @@ log = logging.getLogger("fdp_lightning")
 MOST_BYTES = 200 * 10**6
 """Of a video, which is held in memory."""
 
-_MOST_WAITING = 3
-"""Predictions that wait for the one being made; they have not been read yet."""
+MOST_SECONDS = 120
+"""Of work on one video: a short one in 8K without a face would keep everybody else waiting for an hour."""
 
-_PATIENCE_S = 30
-"""For the next piece of a video that is being sent, seconds."""
+_MOST_WAITING = 3
+"""Videos that are being sent, or wait for the one that is being looked at; each is held in memory."""
+
+_PATIENCE_S, _PATIENCE_IN_ALL_S = 30, 300
+"""For the next piece of a video that is being sent, and for all of it, seconds."""
 
 _LOOK_S = 0.25
 """How often it is asked whether somebody still waits for the answer, seconds."""
@@ -51,13 +55,19 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def demo_app(model: "Model", example: Callable[[], bytes] | None = None, most_bytes: int = MOST_BYTES) -> Starlette:
+def demo_app(
+    model: "Model",
+    example: Callable[[], bytes] | None = None,
+    most_bytes: int = MOST_BYTES,
+    most_seconds: float = MOST_SECONDS,
+) -> Starlette:
     """The demo of a model.
 
     Args:
         model: of `load_model`.
         example: makes the video that is offered to try it with; None: a synthetic clip, drawn at the first call.
         most_bytes: of a video.
+        most_seconds: of work on a video.
     """
     page, policy = page_of(model.facts, most_bytes)
     queue = _Queue()
@@ -71,8 +81,10 @@ def demo_app(model: "Model", example: Callable[[], bytes] | None = None, most_by
 
     async def predict(request: Request) -> Response:
         try:
-            async with queue.turn():
-                return JSONResponse(await _answered(request, model, most_bytes))
+            # Its turn comes when all of it is here: whoever sends slowly keeps nobody waiting.
+            with queue.place(), await _received(request, most_bytes) as video:
+                async with queue.turn:
+                    return JSONResponse(await _answered(request, model, video, most_seconds))
         except _RefusedError as refused:
             # Of a video that is too large the rest is not read, so the connection cannot be used again.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
@@ -96,36 +108,48 @@ def demo_app(model: "Model", example: Callable[[], bytes] | None = None, most_by
 
 
 class _Queue:
-    """One prediction at a time: a second one at once would make both slower and need twice the memory."""
+    """Few requests at a time, of which one has its turn: two predictions at once would make both slower.
+
+    Attributes:
+        turn: held by the request whose video is being looked at.
+    """
 
     def __init__(self) -> None:
-        self._one, self._inside = asyncio.Lock(), 0
+        self.turn, self._inside = asyncio.Lock(), 0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those that are being sent or wait; refused where all are taken, before anything is read."""
         if self._inside > _MOST_WAITING:
             raise _RefusedError(503, f"{self._inside - 1} videos are waiting already. Try again when they are done.")
         self._inside += 1
         try:
-            async with self._one:
-                yield
+            yield
         finally:
             self._inside -= 1
 
 
-async def _answered(request: Request, model: "Model", most_bytes: int) -> dict[str, Any]:
-    """Read the video, look at it, and forget it."""
-    with await _received(request, most_bytes) as video:
-        name = unquote(request.headers.get("x-name", "")) or "video"
-        task = asyncio.ensure_future(run_sync(partial(_look, model, video, name), abandon_on_cancel=True))
-        # Closing the video is what ends a long scan for which nobody waits any more: its next read fails.
-        while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
-            if await request.is_disconnected():
-                video.close()
-                with suppress(Exception):
-                    await task
+async def _answered(request: Request, model: "Model", video: BytesIO, most_seconds: float) -> dict[str, Any]:
+    """Look at a video, for so long as somebody waits for it and the time that it has is not over."""
+    if await request.is_disconnected():  # while it waited for its turn
+        raise ClientDisconnect
+    name = unquote(request.headers.get("x-name", "")) or "video"
+    task = asyncio.ensure_future(run_sync(partial(_look, model, video, name), abandon_on_cancel=True))
+    end = time.monotonic() + most_seconds
+    while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+        is_late = time.monotonic() > end
+        if is_late or await request.is_disconnected():
+            video.close()  # which ends the work on it at its next frame
+            with suppress(Exception):
+                await task
+            if not is_late:
                 raise ClientDisconnect
-        return task.result()
+            raise _RefusedError(
+                422,
+                f"The video takes longer than the {most_seconds:g} s that one has here. Cut out the part that matters, "
+                "or make its picture smaller; task=predict has no such limit.",
+            )
+    return task.result()
 
 
 def _look(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
@@ -137,14 +161,14 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
     too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the part that matters.")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise too_large
-    video = BytesIO()
+    video, end = BytesIO(), time.monotonic() + _PATIENCE_IN_ALL_S
     pieces = aiter(request.stream())
     while True:
         try:
-            with anyio.fail_after(_PATIENCE_S):
+            with anyio.fail_after(min(_PATIENCE_S, end - time.monotonic())):
                 piece = await anext(pieces, None)
         except TimeoutError:
-            raise _RefusedError(408, f"Nothing more of the video has come for {_PATIENCE_S} s.") from None
+            raise _RefusedError(408, "The video is sent too slowly; nothing of it was looked at.") from None
         if piece is None:
             video.seek(0)
             return video

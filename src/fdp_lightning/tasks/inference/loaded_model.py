@@ -76,7 +76,7 @@ class Model:
         Args:
             source: a video file, a folder of frames, an opened file, or footage.
             name: of the clip; '': that of the file or folder.
-            fps: frames per second of a folder of frames.
+            fps: frames per second of a folder of frames, or in place of those a video says.
 
         Raises:
             UserError: it cannot be read, shows no face, or has too few frames.

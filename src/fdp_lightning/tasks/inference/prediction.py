@@ -15,12 +15,14 @@ class FaceUsed:
         confidence: MTCNN's probability; None where no face was looked for and the box is the whole picture.
         frame: number of the frame it was found on.
         count: faces on that frame; this one is the largest.
+        turned: quarter turns, counter-clockwise, after which the picture is upright.
     """
 
     box: tuple[float, float, float, float]
     confidence: float | None
     frame: int
     count: int
+    turned: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Prediction:
                 "confidence": self.face.confidence,
                 "found_on_frame": self.face.frame,
                 "faces_there": self.face.count,
+                "turned": self.face.turned * 90,
             },
             "transform": self.transform.tolist(),
             "timing": self.timing,

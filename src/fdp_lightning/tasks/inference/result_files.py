@@ -3,10 +3,12 @@
 import contextlib
 import csv
 import io
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
@@ -21,16 +23,23 @@ RESULT = "predict.json"
 
 
 @contextmanager
-def result_folder(output: Path) -> Iterator[Path]:
+def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to write results into; it takes the place of `output` when all went well, and else vanishes.
 
     Args:
-        output: a new or empty folder, or one with results of an earlier command, which are replaced.
+        output: a new or empty folder, or one with results of the same model on the same input, which are replaced.
+        source: the input, as `RESULT` names it.
+        model: likewise.
 
     Raises:
         UserError: `output` holds something else.
     """
     earlier = (output / RESULT).is_file()
+    if earlier and (other := _what_differs(output / RESULT, source, model)):
+        raise UserError(
+            f"{output} holds results of {other}, which are not replaced. Choose another folder, as in "
+            f"predict.output={output}-2, or remove that one"
+        )
     if output.exists() and not earlier and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
     missing = [parent for parent in output.parents if not parent.exists()]
@@ -44,6 +53,18 @@ def result_folder(output: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
+
+
+def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
+    """What else the results at a path are of; '' if they are of this model and input."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return f"an unknown model ({path.name} cannot be read)"
+    if earlier != source:
+        return f"another input, {earlier}"
+    return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdp_lightning.data.faces import turns_at
 from fdp_lightning.data.footage import Footage
 from fdp_lightning.data.frames import blended
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.clip import LONGEST, Preparation, ReadClip, at, places_of
+from fdp_lightning.tasks.inference.clip import LONGEST, Preparation, ReadClip, at, places_of, turned_remark
 from fdp_lightning.tasks.inference.prediction import FaceUsed, Prediction
 
 if TYPE_CHECKING:
@@ -189,6 +190,8 @@ class _Reader:
     def __init__(self, footage: Footage, preparation: Preparation, settings: ScanSettings) -> None:
         self._footage, self._preparation, self._settings = footage, preparation, settings
         self.face_seconds, self.seconds, self.frames, self.blinks, self._several = 0.0, 0.0, 0, 0, 0
+        self._searched = 0
+        self._turn: int | None = None
 
     def windows(self) -> Iterator[tuple[Window, ReadClip | None]]:
         """Each window with its frames; None instead of them where its first frame shows no face."""
@@ -227,6 +230,8 @@ class _Reader:
             remarks.append(
                 f"There are several faces on the first frame of {self._several} windows; the largest is used."
             )
+        if self._turn:
+            remarks.append(turned_remark(self._turn))
         if self._preparation.faces.per_frame:
             remarks.append(
                 "The model was trained on frames aligned one by one; a window is aligned by its first frame."
@@ -235,10 +240,12 @@ class _Reader:
 
     def _face(self, image: np.ndarray, number: int) -> tuple[FaceUsed, np.ndarray] | None:
         start = time.perf_counter()
-        found = self._preparation.face(image)
+        found = self._preparation.face(image, turns_at(self._searched, self._turn))
         self.face_seconds += time.perf_counter() - start
+        self._searched += 1
         if found is None:
             return None
+        self._turn = found[0].turned
         self._several += found[0].count > 1
         return replace(found[0], frame=number), found[1]
 

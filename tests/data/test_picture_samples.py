@@ -1,0 +1,134 @@
+"""Pictures whose samples are not 8 bits deep, and pictures too large to be decoded."""
+
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from tests.data.films import pictures
+
+from fdp_lightning.data.check_pictures import size_problems
+from fdp_lightning.data.footage import FrameFolder
+from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
+from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+
+GREY = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures(4)]
+
+
+def deep(picture: np.ndarray, bits: int) -> np.ndarray:
+    """Samples of so many bits in 16, the brightest of all the pictures at the end of their range."""
+    return (picture.astype(np.float64) / 255 * (2**bits - 1)).round().astype(np.uint16)
+
+
+def write(folder: Path, images: list[np.ndarray], suffix: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(images, start=1):
+        cv2.imwrite(str(folder / f"img{number}{suffix}"), image)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_range_of_grey_samples_is_found_and_said(tmp_path, bits, suffix):
+    folder = FrameFolder(write(tmp_path / "clip", [deep(image, bits) for image in GREY], suffix))
+    got = [frame.read() for frame in folder.frames()]
+    for image, wanted in zip(got, GREY, strict=True):
+        assert np.abs(image.astype(int) - wanted[..., None]).max() <= 1
+    assert len(folder.warnings) == (bits < 16) and all(f"{bits} bits" in warning for warning in folder.warnings)
+    alone = read_image(tmp_path / "clip" / f"img1{suffix}")
+    assert np.abs(alone.astype(int) - GREY[0][..., None]).max() <= 1
+
+
+def test_colour_samples_keep_their_channels(tmp_path):
+    wanted = pictures(1)[0]
+    for suffix in (".png", ".tif"):
+        cv2.imwrite(str(tmp_path / f"1{suffix}"), deep(wanted, 12)[..., ::-1])
+        assert np.abs(read_image(tmp_path / f"1{suffix}").astype(int) - wanted).max() <= 1
+
+
+def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path):
+    images = [deep(image, 12) for image in GREY]
+    images[0] //= 8  # by itself of 9 bits
+    folder = FrameFolder(write(tmp_path / "clip", images, ".png"))
+    first, second, *_ = [frame.read().astype(int) for frame in folder.frames()]
+    assert np.abs(first - GREY[0][..., None] // 8).max() <= 1
+    assert np.abs(second - GREY[1][..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path, bits):
+    grey = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[:256, 96:352]), cv2.COLOR_RGB2GRAY)
+    prepared = []
+    for name, image in (("8", grey), ("deep", deep(grey, bits))):
+        folder = write(tmp_path / name, [image] * 2, ".tif")
+        files = [FrameFile(number, folder / f"img{number}.tif") for number in (1, 2)]
+        prepared.append(prepare_clip("a", files, FaceSettings()))
+    assert np.abs(prepared[1].frames.astype(int) - prepared[0].frames).mean() < 1
+    said = [(problem.kind, problem.fatal) for problem in prepared[1].problems]
+    assert said == [("sample_range", False)] * (bits < 16)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16])
+def test_other_samples_are_refused_by_name(tmp_path, kind):
+    cv2.imwrite(str(tmp_path / "1.tif"), GREY[0].astype(kind))
+    with pytest.raises(UnreadableImageError, match=r"1\.tif"):
+        read_image(tmp_path / "1.tif")
+
+
+def bomb(path: Path, side: int) -> Path:
+    """A picture of this many pixels in width and height, of a few kB, or with a header that says so."""
+    kind = path.suffix
+    if kind == ".png":  # by hand: Pillow would hold all of it
+
+        def chunk(name: bytes, content: bytes) -> bytes:
+            return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+        head = side.to_bytes(4) * 2 + b"\1\0\0\0\0"
+        rows = zlib.compress(bytes(side // 8 + 1) * 1000)
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+        return path
+    Image.new("L", (40, 30)).save(path)
+    content = bytearray(path.read_bytes())
+    if kind == ".bmp":
+        content[18:26] = side.to_bytes(4, "little") * 2
+    elif kind == ".gif":
+        content[6:10] = side.to_bytes(2, "little") * 2
+    elif kind == ".jpg":
+        at = content.index(b"\xff\xc0")
+        content[at + 5 : at + 9] = side.to_bytes(2) * 2
+    elif kind == ".tif":
+        Image.new("1", (side, side)).save(path, compression="group4")
+        return path
+    elif kind == ".webp":  # lossy: 14 bits each
+        content[26:30] = side.to_bytes(2, "little") * 2
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "side"),
+    [
+        (".png", 30_000),
+        (".png", 60_000),
+        (".bmp", 30_000),
+        (".bmp", 60_000),
+        (".gif", 30_000),
+        (".gif", 60_000),
+        (".jpg", 60_000),
+        (".tif", 12_000),
+        (".webp", 16_383),
+    ],
+)
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch, suffix, side):
+    path = bomb(tmp_path / f"1{suffix}", side)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UnreadableImageError, match="pixels"):
+        read_image(path)
+    path = path.rename(tmp_path / "2.png")  # whatever it is called
+    with pytest.raises(UnreadableImageError, match="pixels"):
+        read_image(path)
+    (problem,) = size_problems([("a clip", [path])])
+    assert problem.fatal and "pixels" in problem.detail

@@ -1,0 +1,169 @@
+"""Clips filed under another subject that are not byte for byte, but in what they show, those of somebody else."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.check_copies import copy_problems
+from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.leak_guard import check_near_copies
+from fdp_lightning.data.near_copies import SIDE, WHOLE, near_copies, thumbnail
+from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.data.synthetic.film import draw_clip
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.check_data import check_data
+from fdp_lightning.tasks.engine import open_run
+
+Pictures = list[np.ndarray]
+
+
+def encoded(picture: np.ndarray, quality: int) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+
+
+COPIES: dict[str, Callable[[Pictures], Pictures]] = {
+    "all but the first": lambda all_: all_[1:],
+    "the end alone": lambda all_: all_[len(all_) // 2 :],
+    "every second": lambda all_: all_[1::2],
+    "backwards": lambda all_: all_[::-1],
+    "encoded anew": lambda all_: [encoded(one, 40) for one in all_[2:]],
+    "half the size": lambda all_: [cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in all_],
+    "mirrored": lambda all_: [one[:, ::-1] for one in all_[1:]],
+    "small, mirrored, badly encoded": lambda all_: [
+        encoded(cv2.resize(one[:, ::-1], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), 40) for one in all_[3:]
+    ],
+    "grey": lambda all_: [cv2.cvtColor(one, cv2.COLOR_BGR2GRAY) for one in all_],
+    "brighter": lambda all_: [cv2.convertScaleAbs(one, alpha=1.25, beta=10) for one in all_],
+}
+
+
+TRAINED = ("all but the first", "half the size", "small, mirrored, badly encoded")
+"""Those that a run is started on, too: aligning takes longer than looking."""
+
+
+def plant(root: Path, change: Callable[[Pictures], Pictures], owner: str = "02") -> tuple[str, str]:
+    """Put the frames of subject 01's clip, changed, in the place of another's; the names of both."""
+    table = CASME2(root).clips()
+    (_, one), (_, other) = (next(table[table["subject"] == name].iterrows()) for name in ("01", owner))
+    files = sorted(Path(one["folder"]).iterdir(), key=lambda path: int(path.stem[3:]))
+    pictures = change([cv2.imread(str(path)) for path in files])
+    for path in Path(other["folder"]).iterdir():
+        path.unlink()
+    for number in range(int(other["onset"]), int(other["offset"]) + 1):
+        picture = pictures[min(number - int(other["onset"]), len(pictures) - 1)]
+        cv2.imwrite(str(Path(other["folder"]) / f"img{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return clip_id(one), clip_id(other)
+
+
+def stored(root: Path, place: Path, settings: FaceSettings) -> tuple[pd.DataFrame, ClipStore]:
+    clips = CASME2(root).clips()
+    sources = list_sources(clips)
+    folder = store_folder(place, "casme2", settings, "strict", sources)
+    build_store(folder, clips, sources, settings)
+    return clips, open_store(folder)
+
+
+def checked(root: Path) -> tuple[list[dict], str]:
+    """The problems of a copy, and how it was refused."""
+    arguments = ("data=casme2", "data.name=synthetic", "protocol=synthetic_5c", f"data.root={root}")
+    output, words = root.parent / "check.json", ""
+    try:
+        check_data(configuration("task=check_data", *arguments, f"check_data.output={output}"))
+    except UserError as error:
+        words = str(error)
+    return json.loads(output.read_text())["problems"], words
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_near_copy_is_named_by_the_check_and_stops_a_run(small_copy: Path, tmp_path: Path, how: str) -> None:
+    one, other = plant(small_copy, COPIES[how])
+    problems, words = checked(small_copy)
+    (found,) = [problem for problem in problems if problem["kind"] == "near_copy"]
+    assert found["clip"].endswith(other.split("/", 1)[1]) and one.split("/", 1)[1] in found["detail"]
+    assert found["fatal"] and "not as published" in words
+    if how not in TRAINED:
+        return
+    clips, store = stored(small_copy, tmp_path / "stores", FaceSettings())
+    with pytest.raises(UserError) as caught:
+        check_near_copies(clips, store, aligned=True)
+    assert one in str(caught.value) and other in str(caught.value)
+
+
+def test_a_run_is_refused_before_anything_is_trained(
+    small_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plant(small_copy, COPIES["all but the first"])
+    arguments = ("data=casme2", "protocol=synthetic_5c", "protocol.strict=false", f"data.root={small_copy}")
+    with pytest.raises(UserError, match="near copies"):
+        open_run(configuration(*arguments, "data.name=synthetic", "model=fdp_tiny", "trainer=cpu"), tmp_path / "run")
+
+
+def test_whole_pictures_are_compared_as_well(small_copy: Path, tmp_path: Path) -> None:
+    settings = FaceSettings(method="none", colour="rgb", size=96)
+    check_near_copies(*stored(small_copy, tmp_path / "before", settings), aligned=False)
+    _, other = plant(small_copy, COPIES["encoded anew"])
+    with pytest.raises(UserError, match=other):
+        check_near_copies(*stored(small_copy, tmp_path / "after", settings), aligned=False)
+
+
+def test_different_subjects_and_clips_of_one_subject_raise_no_alarm(
+    casme2_clips: pd.DataFrame, store: ClipStore, small_copy: Path
+) -> None:
+    check_near_copies(casme2_clips, store, aligned=True)  # five clips of each subject, alike among themselves
+    same = casme2_clips.assign(subject="01")
+    assert near_copies(same["subject"].tolist(), [[np.full((SIDE, SIDE), 9, np.uint8)]] * len(same)) == []
+    assert checked(small_copy) == ([], "")
+
+
+def test_clips_that_stand_still_raise_no_alarm() -> None:
+    ramp = np.repeat(np.arange(0, 4 * SIDE, 4, dtype=np.uint8)[None], SIDE, 0)
+    still = [[np.full((SIDE, SIDE), grey, np.uint8)] * 4 for grey in (0, 127, 127, 255)]
+    assert near_copies(["a", "b", "c", "d"], still) == []
+    noise = [np.random.default_rng(seed).integers(120, 136, (SIDE, SIDE)).astype(np.uint8) for seed in range(4)]
+    assert near_copies(["a", "b", "c", "d"], [[one] * 4 for one in noise]) == []
+    assert near_copies(["a", "b"], [[ramp], [ramp.T.copy()]]) == []
+    assert near_copies([], []) == []
+
+
+def test_two_people_in_front_of_one_wall_raise_no_alarm(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (720, 960, 3)).astype(np.float32)
+    wall = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 12), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    clips, pictures = [], []
+    for seed in (1, 2):
+        person = cv2.resize(draw_clip(0, seed=seed).pictures[0], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+        picture = wall.copy()
+        picture[300 : 300 + person.shape[0], 400 : 400 + person.shape[1]] = person
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)
+        clips.append((f"data/{seed}/clip@1", [tmp_path / f"{seed}.png"]))
+        pictures.append([thumbnail(picture)])
+    assert len(near_copies(["1", "2"], pictures, WHOLE)) == 1  # as they are, the wall decides
+    assert copy_problems(clips, 1, lambda *_: None) == []
+    planted = [clips[0], ("data/2/clip@1", clips[0][1])]
+    assert [problem.clip for problem in copy_problems(planted, 1, lambda *_: None)] == ["data/2/clip@1"]
+
+
+def test_hundreds_of_clips_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    clips = []
+    for _ in range(500):
+        smooth = cv2.GaussianBlur(rng.integers(0, 255, (SIDE, SIDE)).astype(np.float32), (0, 0), 3)
+        picture = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+        clips.append([picture] * 4)
+    clips[400] = [np.ascontiguousarray(clips[7][0][:, ::-1])] * 4
+    owners = [f"{place // 10}" for place in range(500)]
+    begin = time.process_time()
+    (pair,) = near_copies(owners, clips)
+    assert time.process_time() - begin < 20  # 1 on a quiet machine
+    assert (pair.one, pair.other, pair.mirrored) == (7, 400, True)
