@@ -33,9 +33,11 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)  # noqa: PTH105 — the call the promise rests on, by its own name
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):  # of a full disk the system does not say which file it was
+            error.filename, error.filename2 = str(path), None
         raise
     _sync_folder(path.parent)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +24,7 @@ from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.budget import steps_of
 from fdp_lightning.tasks.build import Checked, check_options
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
-from fdp_lightning.tasks.claims import Gpus, visible_gpus
+from fdp_lightning.tasks.claims import Gpus, gpu_names
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, plan_fold
@@ -97,7 +98,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
         if config.trainer.accelerator in GPUS:
             _gpus(config)
     check_loggers(config, tags_of(config))
-    data = ready_data(config)
+    data = ready_data(config, before_work=lambda: _checked(config))
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
     if fit:
@@ -116,7 +117,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
         UserError: impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
-    checked = in_worker(check_options, run.config) if todo else None  # torch is imported there, and not needed here
+    checked = _checked(run.config) if todo else None
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(run)
     log.info(
@@ -140,6 +141,16 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     facts = {**environment(), "step": checked.step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
+
+
+def _checked(config: DictConfig) -> Checked:
+    """What `check_options` says of a configuration, in a worker: torch is imported there, and not needed here."""
+    return _checked_once(OmegaConf.to_yaml(config, resolve=True))
+
+
+@cache
+def _checked_once(config: str) -> Checked:
+    return in_worker(check_options, OmegaConf.create(config))
 
 
 def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
@@ -203,7 +214,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
 
 def _gpus(config: DictConfig) -> list[str]:
     """The GPUs of this machine, as many as the configuration asks of it."""
-    names, devices = in_worker(visible_gpus), config.trainer.devices
+    names, devices = gpu_names(), config.trainer.devices
     own = leader() is not None and len(names) == 1  # srun may show each process its own alone
     if len(names) < devices and not own:
         raise UserError(

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -111,7 +110,6 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
     end_with_parent()
     if news is not None:
         log.addHandler(Tell(news))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; the processes of a fold meet by themselves
     path = log_file(plan, rank.number)
     path.parent.mkdir(parents=True, exist_ok=True)

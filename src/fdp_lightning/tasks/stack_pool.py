@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -173,7 +172,6 @@ def _run(plans: list[FoldPlan], device: int | None, news: Connection) -> None:
 
     end_with_parent()
     log.addHandler(Tell(news))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its stacks
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)
     path = log_file(plans[0]).with_name(f"stack-{plans[0].fold.name}.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
