@@ -50,11 +50,12 @@ def run() -> None:
     try:
         sys.argv[1:] = meant(sys.argv[1:])
         _application()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         interrupts.end()
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
     except Exception as error:
         if interrupts.was_interrupted():  # something in between has made another exception of it
@@ -66,6 +67,15 @@ def run() -> None:
         if "debug='true'" in sys.argv:
             traceback.print_exc()
         print(f"\nfdp_lightning: {words}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # standard output is what lies on the full disk
+            _drop_output()
         sys.exit(USER_MISTAKE)
     else:
         interrupts.is_dealt_with()
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere, so that the interpreter's end has no trouble with it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -195,6 +195,7 @@ def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def guess(word: str, known: Sequence[str]) -> str:
+    known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if not close:
         # `max_epochs` for `trainer.max_epochs`: the last part is right, the path is missing.

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning import interrupts
 from fdp_lightning.config import let_debug_speak_last
 from fdp_lightning.disk import disk_trouble
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.mistakes import check_task
 from fdp_lightning.option_values import check_values
 
@@ -49,7 +49,7 @@ def run_task(config: DictConfig) -> str | None:
     except Exception as error:  # here and not for the command as a whole: one job of a sweep may have met a full disk
         if (words := disk_trouble(error)) is None:
             raise
-        raise UserError(words) from error
+        raise DiskError(f"task={config.task}: {words}") from error
     return str(run) if isinstance(run, Path) else None
 
 

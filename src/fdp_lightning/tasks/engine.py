@@ -18,7 +18,7 @@ from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.evaluation.trained import span, thousands
-from fdp_lightning.files import write_atomic
+from fdp_lightning.files import remove_leftovers, write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.budget import steps_of
@@ -128,6 +128,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
+    remove_leftovers(run.folder)
     remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:

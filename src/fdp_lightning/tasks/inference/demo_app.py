@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -21,6 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import scratch_folder
 from fdp_lightning.tasks.inference.demo_guard import Guard
 from fdp_lightning.tasks.inference.demo_page import answer_of, page_of
 from fdp_lightning.tasks.inference.example import draw_example
@@ -155,5 +154,5 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 
 def _drawn() -> bytes:
     """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
-    with tempfile.TemporaryDirectory() as folder:
-        return draw_example(Path(folder)).read_bytes()
+    with scratch_folder("fdp_lightning-demo-") as folder:
+        return draw_example(folder).read_bytes()
