@@ -104,12 +104,17 @@ def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str
     return subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
 
 
-@pytest.mark.parametrize("task", ["check_data", "prepare", "benchmark"])
+@pytest.mark.parametrize("task", ["loso", "fit", "check_data", "prepare", "benchmark"])
 def test_a_place_that_is_no_folder_is_said_without_a_traceback(task: str, casme2_root: Path, tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.touch()
-    outputs = {"check_data": f"check_data.output={place}/x.json", "prepare": f"data.store={place}/x",
-               "benchmark": f"benchmark.output={place}/x"}  # fmt: skip
+    outputs = {
+        "loso": f"runs={place}",
+        "fit": f"run={place}/x",
+        "check_data": f"check_data.output={place}/x.json",
+        "prepare": f"data.store={place}/x",
+        "benchmark": f"benchmark.output={place}/x",
+    }
     data = ["data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
     answer = command(f"task={task}", outputs[task], *(data if task != "benchmark" else ["benchmark.rows=[start_up]"]))
     assert answer.returncode == 2, answer.stderr
@@ -133,12 +138,13 @@ def test_what_killed_processes_left_is_removed_and_what_others_hold_stays(
     )
     subprocess.run([sys.executable, "-c", leave, str(tmp_path)], check=False)
     (left,) = tmp_path.iterdir()
-    other = tmp_path / left.name.replace(left.name.split(".")[-2].partition("-")[0], str(os.getppid()))
+    dead = left.name.split(".")[-2].partition("-")[0]
+    other = tmp_path / left.name.replace(f".{dead}-", f".{os.getppid()}-")
     other.touch()
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == [other]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for pid in (left.name.split(".")[-2].partition("-")[0], str(os.getppid())):
+    for pid in (dead, str(os.getppid())):
         (tmp_path / f"fdp_lightning-x-{pid}-abc").mkdir()
     with scratch_folder("fdp_lightning-x-") as folder:
         assert {path.name.split("-")[2] for path in tmp_path.glob("fdp_*")} == {str(os.getppid()), str(os.getpid())}

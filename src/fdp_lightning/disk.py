@@ -1,6 +1,8 @@
 """A full disk, a quota, a limit or a forbidden place: errors of the system that are no bug, in words."""
 
 import errno
+import os
+from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _UNUSABLE = {
@@ -40,3 +42,14 @@ def disk_trouble(error: BaseException | None) -> str | None:
             )
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
+
+
+def require_writable(folder: Path) -> None:
+    """Raise an OSError, as writing would later, if a folder that is to be made or filled visibly cannot be."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))

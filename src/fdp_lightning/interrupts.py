@@ -54,7 +54,7 @@ def end() -> NoReturn:
 
 def is_dealt_with() -> None:
     """Let the process go on: what ran has taken the interrupt as its usual end, and is at its end."""
-    if hasattr(signal, "setitimer"):
+    if was_interrupted() and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -80,7 +80,10 @@ def in_fresh_process(function: Callable[[], Result]) -> Result:
     Args:
         function: of a module, not of `__main__`; it returns what JSON can say.
     """
-    code = f"import json, {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
+    code = (
+        "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
+        f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.leak_guard import check_clips
 from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.disk import require_writable
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.evaluation.trained import span, thousands
@@ -88,6 +89,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     folder = folder or run_folder(config)
     pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
     if not pooled:
+        require_writable(folder)  # not after minutes of data work
         linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before anything is asked of a worker
     # A fit goes on as the folds beside it, whose score is to be its own.
