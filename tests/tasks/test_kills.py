@@ -15,7 +15,7 @@ import pytest
 from tests.tasks.conftest import SMALL, start
 from tests.tasks.test_interruptions import end_group
 
-KILLS = 3
+KILLS = 8
 """Of each command."""
 
 LONGER = ["trainer.max_epochs=6", "loso.checkpoint_seconds=0", "loso.workers=2"]

@@ -93,6 +93,7 @@ def tune(config: DictConfig) -> Path:
 
 def _checked(config: DictConfig) -> tuple[str, Space]:
     """The inner score and the space of a search whose options are possible."""
+    check_config(config)
     options = config.tune
     score = check_objective(str(options.objective), is_multi_label(config.protocol.column))
     space = Space.of(config)
