@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from openpyxl import load_workbook
 
+from fdp_lightning.tasks.claims import visible_gpus
+
 WORKBOOK = "CASME2-coding-20190701.xlsx"
 CASME2 = ("data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", "data.workers=1")
 
@@ -110,6 +112,21 @@ def test_a_protocol_of_another_dataset(mistake, casme2_root):
         (["data.facess.size=32"], ["'data.facess.size'", "Did you mean", "data.faces.size"]),
         (["max_epochs=3"], ["'max_epochs'", "trainer.max_epochs"]),
         (["task=lose"], ["'lose'", "loso", "prepare"]),
+        (["task=trian"], ["'trian'", "Did you mean loso or fit?"]),
+        (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'", "a whole number"]),
+        (["task=fit", "model.pooling=men"], ["model.pooling is 'men'", "Did you mean mean?"]),
+        (["task=prepare", "data.batch_size=x"], ["data.batch_size is 'x'"]),
+        (["selection=lst"], ["selection", "selection.inner_subjects"]),
+        (["loso.workers=abc"], ["loso.workers is 'abc'", "a whole number of at least 1"]),
+        (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]),
+        (["experiment=synthetic_losso"], ["+experiment=", "Did you mean synthetic_loso"]),
+        (["study=component"], ["+study=component", "Did you mean components?"]),
+        (["+trainer=cpu"], ["trainer=cpu, without +"]),
+        (["--experiment=synthetic_loso"], ["--experiment", "+experiment=synthetic_loso"]),
+        (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]),
+        (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]),
+        (["trainer=gpu"], ["trainer.accelerator is gpu", "0 GPUs"]),
+        (["task=prepare", "data.faces.device=cuda"], ["data.faces.device is cuda", "no GPU"]),
         (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]),
         (["+experiment=nonsense"], ["nonsense", "casme2_loso", "synthetic_loso"]),
         (["logger=[csv,wand]"], ["there is no 'logger/wand'", "Did you mean wandb?", "csv, tensorboard, wandb"]),
@@ -121,8 +138,11 @@ def test_a_protocol_of_another_dataset(mistake, casme2_root):
     ],
     ids=lambda value: " ".join(value) if value and isinstance(value, list) and "=" in value[0] else "",
 )
-def test_a_mistyped_command(mistake, arguments, parts):
+def test_a_mistyped_command(mistake, tmp_path, arguments, parts):
+    if any("gpu" in argument or "cuda" in argument for argument in arguments) and visible_gpus():
+        pytest.skip("there is a GPU here")
     message = mistake(*arguments)
+    assert not (tmp_path / "data").exists()  # refused before any data work
     for part in parts:
         assert part in message
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import in_worker
+from fdp_lightning.processes import cpu_count, in_fresh_process, in_worker
 
 KILLED = """
 import multiprocessing, os, signal
@@ -22,6 +22,19 @@ if __name__ == "__main__":
         workers = {process for _ in range(2) for process in (pool.submit(os.getpid), pool.submit(os.getppid))}
         print(*{worker.result() for worker in workers}, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+ABANDONED = """
+import os, signal, time
+from multiprocessing.forkserver import _forkserver
+from fdp_lightning.processes import warm_up
+
+if __name__ == "__main__":
+    warm_up()
+    print(_forkserver._forkserver_pid, flush=True)
+    time.sleep(1)  # of the seconds that it imports for
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -45,6 +58,27 @@ def test_workers_of_a_killed_parent_end_too(tmp_path):
     while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by a service of Linux")
+def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path):
+    script = tmp_path / "abandoned.py"
+    script.write_text(ABANDONED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script)]
+    start = time.monotonic()
+    # Its standard output is the pipe too, which would stay open as long as it has it.
+    pid = int(subprocess.run(command, stdout=subprocess.PIPE, env=environment, timeout=60, check=False).stdout)
+    took = time.monotonic() - start
+    deadline = time.monotonic() + 2
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+    assert took < 20
+
+
+def test_a_fresh_process_answers_without_the_imports_of_workers():
+    assert in_fresh_process(cpu_count) == cpu_count()
 
 
 def _twice(value: int) -> int:

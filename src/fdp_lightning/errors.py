@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The message names the file or key, what was expected, and what to do.
     """
+
+
+class DiskError(UserError):
+    """A full disk or a forbidden place: what goes on after a mistake, such as a search, need not try again."""

@@ -1,12 +1,14 @@
 """Files and folders that are either whole or absent: atomic writes and checksums."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # O_EXCL with mode 666 leaves the permissions to the umask; tempfile would make the file private
         # (600).
@@ -33,9 +35,11 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)  # noqa: PTH105 — the call the promise rests on, by its own name
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):  # of a full disk the system does not say which file it was
+            error.filename, error.filename2 = str(path), None
         raise
     _sync_folder(path.parent)
 
@@ -96,6 +100,29 @@ def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `write_atomic` that processes of this machine left in a folder when killed."""
+    for path in folder.glob(f".*.{glob.escape(socket.gethostname())}.*.tmp"):
+        pid = path.name.split(".")[-2].partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """Give a folder among the system's temporary ones, and remove it at the end, with those of killed processes.
+
+    Args:
+        prefix: of its name and of theirs.
+    """
+    for place in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
+        pid = place.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def is_partial(folder: Path) -> bool:
     """Whether a folder is one that `atomic_folder` is still writing, or was when it was killed."""
     return folder.name.endswith(_PARTIAL)
@@ -108,12 +135,13 @@ def _remove_leftovers(parent: Path, prefix: str) -> None:
     for folder in parent.iterdir():
         pid = folder.name.removeprefix(prefix).removesuffix(_PARTIAL)
         # In a container a killed run and the next one often have the same process id: what bears ours is not ours yet.
-        dead = pid.isdigit() and (int(pid) == os.getpid() or not _is_alive(int(pid)))
+        dead = pid.isdigit() and (int(pid) == os.getpid() or not is_alive(int(pid)))
         if folder.name == f"{prefix}{pid}{_PARTIAL}" and dead:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return True if a process of this machine has this id."""
     if os.name == "nt":  # there os.kill has no harmless signal to ask with
         return True
     try:

@@ -1,7 +1,10 @@
 """Worker processes that start at once: a forkserver that has done the slow imports before it forks."""
 
+import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +18,7 @@ from fdp_lightning.errors import UserError
 
 Result = TypeVar("Result")
 
-_PRELOAD = ["__main__", "fdp_lightning.preloaded"]
+_PRELOAD = ["fdp_lightning.with_parent", "__main__", "fdp_lightning.preloaded"]
 
 CORES = "FDP_LIGHTNING_CORES"
 """The environment variable that says how many cores are the share of a job, where jobs run side by side."""
@@ -38,7 +41,7 @@ def warm_up(*more: str) -> None:
     Args:
         more: modules to import there too, because this run's workers need them.
     """
-    forkserver().set_forkserver_preload([*more, *_PRELOAD])
+    forkserver().set_forkserver_preload([_PRELOAD[0], *more, *_PRELOAD[1:]])
     ensure_running()
 
 
@@ -62,10 +65,29 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     except EOFError:
         process.join()
         raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
+    except KeyboardInterrupt:
+        process.terminate()  # else the end of this process would wait for it
+        raise
     process.join()
     if error is not None:
         raise error
     return result  # type: ignore[no-any-return]
+
+
+def in_fresh_process(function: Callable[[], Result]) -> Result:
+    """Call a function in a new interpreter, which imports no more than it needs: for a quick answer.
+
+    Args:
+        function: of a module, not of `__main__`; it returns what JSON can say.
+    """
+    code = (
+        "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
+        f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def _answer(function: Callable[..., object], arguments: Sequence[object], send: Connection) -> None:

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
+from fdp_lightning import interrupts
 from fdp_lightning.errors import UserError
 
 
@@ -38,17 +39,20 @@ class VariantSweeper(BasicSweeper):
             UserError: mistakes of the user's are all that kept jobs from being finished.
             SweepError: jobs failed.
         """
+        from fdp_lightning.tasks import check_config
         from fdp_lightning.tasks.sweep import finish_sweep, sweep_folder, variant_runs
 
         assert self.config is not None and self.hydra_context is not None
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
         given = parse([*self._parse_config(), *arguments])
         jobs = variant_runs(given, self.split_arguments(given, None)[0], self.variants)
+        overrides = [list(job.overrides) for job in jobs]
+        for job in overrides:  # what no job could mean must not wait for the jobs before it
+            check_config(self.hydra_context.config_loader.load_sweep_config(self.config, job))
         folder = sweep_folder(self.config, parse(arguments))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        overrides = [list(job.overrides) for job in jobs]
-        self.validate_batch_is_legal(overrides)  # a value that does not fit must not wait for the jobs before it
+        interrupts.tidy_up_first()
         returns: list[JobReturn | Exception] = []
         for batch in self.split_overrides_to_chunks(overrides, self.max_batch_size):
             returns += self._launch(batch, len(returns))

@@ -69,10 +69,26 @@ def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -
     clock.now = 33.0  # the face detector is loaded, and the first clip aligned
     first = left(1, 300)
     assert "left" in first and ":" not in first  # at the first clip's pace it would be 2:44:27
-    clock.now = 37.0
-    assert left(11, 300) == "1:56 left"  # 289 × 0.4 s
+    clock.now = 66.0  # another worker is ready
+    assert ":" not in left(2, 300)  # at the pace from the first clip to the second it would be 2:43:54
+    for done in range(3, 40):
+        clock.now += 0.4
+        said = left(done, 300)
+        assert ":" not in said or int(said.partition(":")[0]) < 2
+    assert said == "1:44 left"  # 261 × 0.4 s
     clock.now = 150.0
     assert left(300, 300) == "in 2:30"
+
+
+def test_a_few_long_steps_are_reckoned_with_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    left = TimeLeft()
+    said = []
+    for done in range(7, 13):  # a run that goes on: five of twelve are left
+        said.append(left(done, 12))
+        clock.now += 60.0
+    assert said == ["time left unknown", "time left unknown", "3:00 left", "2:00 left", "1:00 left", "in 5:00"]
 
 
 def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: 
     assert results(returned)[1] == "01 1"
     with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
         launched(RayJobs(ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
-    assert not list(Path("/tmp").glob("fdp-ray-*"))
+    assert not list(Path("/tmp").glob("fdp[0-9]*-*"))
 
 
 def waits_once(config: DictConfig) -> str:

@@ -143,7 +143,7 @@ def test_a_trial_is_the_run_of_the_same_command_with_its_overrides(command: Any)
         (["tune.objective=inner/f2"], "expected one of inner/accuracy"),
         (["selection.inner_subjects=0"], "selection.inner_subjects=3"),
         (["tune.sampler=cmaes"], "random, grid, tpe"),
-        (["tune.trials=0"], "expected at least 1"),
+        (["tune.trials=0"], "at least 1"),
         (["run=somewhere"], "tune.folder"),
         (["tune.space=null"], "tune.space is not set"),
         (["tune.space={seed: {choices: [1, 2]}}"], "no setting of the training"),

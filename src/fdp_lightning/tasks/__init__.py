@@ -6,10 +6,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning import interrupts
 from fdp_lightning.config import let_debug_speak_last
-from fdp_lightning.errors import UserError
+from fdp_lightning.disk import disk_trouble
+from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.mistakes import check_task
+from fdp_lightning.option_values import check_values
 
-_TASKS = {
+TASKS = {
     "loso": "loso.loso",
     "fold": "loso.fold",
     "tune": "tune.tune",
@@ -33,13 +37,31 @@ def run_task(config: DictConfig) -> str | None:
     Returns:
         The run folder, of a task that trains: a sweep makes its table of them.
     """
-    if config.task not in _TASKS:
-        raise UserError(f"there is no task '{config.task}'. Tasks: {', '.join(_TASKS)}")
-    _check_runs(config)
+    check_config(config)
     let_debug_speak_last(config, HydraConfig.get().runtime.choices.get("debug"))
-    module, function = _TASKS[config.task].split(".")
-    run = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)(config)
+    module, function = TASKS[config.task].split(".")
+    task = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)
+    interrupts.tidy_up_first()
+    try:
+        run = task(config)
+    except UserError:
+        raise
+    except Exception as error:  # here and not for the command as a whole: one job of a sweep may have met a full disk
+        if (words := disk_trouble(error)) is None:
+            raise
+        raise DiskError(f"task={config.task}: {words}") from error
     return str(run) if isinstance(run, Path) else None
+
+
+def check_config(config: DictConfig) -> None:
+    """Refuse what no command can mean, before anything is imported for it.
+
+    Raises:
+        UserError: of the task or of the values of options.
+    """
+    check_task(config.task, list(TASKS))
+    _check_runs(config)
+    check_values(config)
 
 
 def _check_runs(config: DictConfig) -> None:

@@ -44,6 +44,7 @@ def benchmark(config: DictConfig) -> None:
         raise UserError(f"benchmark.rows: there is no {', '.join(map(str, unknown))}. Rows: {', '.join(known)}")
     folder = Path(config.benchmark.output)
     folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "benchmark.json", "[]\n")  # a folder that cannot be written to is no matter of a row
     results, failed = [], {}
     for row in rows:
         log.info("benchmark %s", row)

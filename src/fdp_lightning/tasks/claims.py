@@ -5,17 +5,21 @@ They are file locks, so that runs need not know each other.
 The system frees a lock when its holder is gone, however it ended.
 """
 
+import ctypes
 import os
 import re
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.processes import in_fresh_process
 
 
 def claim(path: Path) -> FileLock | None:
@@ -95,13 +99,32 @@ class Gpus:
         return None
 
 
+@cache
+def gpu_names() -> list[str]:
+    """`visible_gpus`, of a process of its own: what is missing must not wait for all that workers import."""
+    return in_fresh_process(visible_gpus)
+
+
 def visible_gpus() -> list[str]:
     """A name for each GPU this process sees, in torch's order: what CUDA_VISIBLE_DEVICES calls it, or its number."""
+    if not _has_driver():
+        return []
     import torch
 
     count = torch.cuda.device_count()
     listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return listed[:count] if len(listed) >= count else [str(index) for index in range(count)]
+
+
+def _has_driver() -> bool:
+    """Return False if PyTorch can see no GPU here, which is known sooner than it is imported."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():  # AMD's
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _shared_folder() -> Path:

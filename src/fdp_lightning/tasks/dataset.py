@@ -1,7 +1,7 @@
 """The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build, build_protocol, settings
 from fdp_lightning.tasks.fingerprint import content_of
 from fdp_lightning.tasks.progress import meter
-from fdp_lightning.tasks.ready_store import ready_store
+from fdp_lightning.tasks.ready_store import check_device, ready_store
 
 log = logging.getLogger("fdp_lightning")
 
@@ -75,8 +75,12 @@ class ReadyData:
         return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
 
 
-def ready_data(config: DictConfig) -> ReadyData:
+def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
     """Bring the dataset to where folds can read it; each step that was done before is found and skipped.
+
+    Args:
+        config: the configuration.
+        before_work: called before clips are drawn or aligned, which takes minutes: the last moment to refuse options.
 
     Raises:
         UserError: of the folder, the workbook, the protocol's counts or the clips' frames.
@@ -84,7 +88,11 @@ def ready_data(config: DictConfig) -> ReadyData:
     sampling: Sampling = settings(Sampling, config.data.sampling)
     check_normalisation(config.data.normalisation)
     protocol = build_protocol(config)
-    dataset = open_dataset(config)
+    faces: FaceSettings = settings(FaceSettings, config.data.faces)
+    place, workers = Path(config.data.store), config.data.workers or cpu_count()
+    if not any(place.glob(f"{config.data.name}-*")):  # else a store that is there may do without
+        check_device(faces)
+    dataset = open_dataset(config, before_work)
     annotated = read_clips(dataset, protocol, config.corrections)
     chosen = protocol.apply(annotated)
     differences = protocol.differences(chosen, annotated)
@@ -92,9 +100,7 @@ def ready_data(config: DictConfig) -> ReadyData:
         log.warning("protocol.strict=false, counts are not as published: %s", difference)
     for member in members(dataset):
         member.require_frames()
-    faces: FaceSettings = settings(FaceSettings, config.data.faces)
-    place, workers = Path(config.data.store), config.data.workers or cpu_count()
-    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers)
+    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
     why = _why_left_out(chosen, ready.store, sampling)
     left_out = chosen.assign(why=why)[why != ""]
     for reason, part in left_out.groupby("why"):
@@ -139,9 +145,9 @@ def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str])
     return found
 
 
-def open_dataset(config: DictConfig) -> FaceDataset | Composite:
+def open_dataset(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> FaceDataset | Composite:
     """The dataset of `data.root`; a synthetic one is written first, unless it is there."""
-    root = _synthetic_root(config) if config.data.generate is not None else Path(config.data.root)
+    root = _synthetic_root(config, before_work) if config.data.generate is not None else Path(config.data.root)
     dataset: FaceDataset | Composite = build(config.data.adapter, root=root, name=config.data.name)
     if config.data.faces.method == "official_crops":
         for member in members(dataset):
@@ -159,10 +165,12 @@ def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> 
     return why
 
 
-def _synthetic_root(config: DictConfig) -> Path:
+def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Path:
     """Write the synthetic dataset of these settings, unless it is there; settings that differ lie side by side."""
     generator = build(config.data.generate)
     root = Path(config.data.root) / generator.digest()
+    if not root.exists():
+        before_work()
     with meter("Drawing synthetic faces", "clips") as progress:
         generator.write(root, workers=config.data.workers or cpu_count(), progress=progress)
     return root

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from fdp_lightning.data.leak_guard import check_clips, check_near_copies
 from fdp_lightning.data.prepare_clip import DETECTED
 from fdp_lightning.data.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.disk import require_writable
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.evaluation.trained import span, thousands
-from fdp_lightning.files import write_atomic
+from fdp_lightning.files import remove_leftovers, write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.tasks.agents import leader
 from fdp_lightning.tasks.budget import steps_of
 from fdp_lightning.tasks.build import Checked, check_options
 from fdp_lightning.tasks.check_loggers import check_loggers, tags_of
-from fdp_lightning.tasks.claims import Gpus, run_claim, visible_gpus
+from fdp_lightning.tasks.claims import Gpus, gpu_names, run_claim
 from fdp_lightning.tasks.dataset import ReadyData, ready_data
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, plan_fold
@@ -95,6 +97,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     folder = folder or run_folder(config)
     pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
     if not pooled:
+        require_writable(folder)  # not after minutes of data work
         linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before anything is asked of a worker
     # A fit goes on as the folds beside it, whose score is to be its own.
@@ -105,7 +108,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
         if config.trainer.accelerator in GPUS:
             _gpus(config)
     check_loggers(config, tags_of(config))
-    data = ready_data(config)
+    data = ready_data(config, before_work=lambda: _checked(config))
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
     check_near_copies(data.clips, store, aligned=config.data.faces.method in DETECTED)
@@ -125,7 +128,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
         UserError: impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
-    checked = in_worker(check_options, run.config) if todo else None  # torch is imported there, and not needed here
+    checked = _checked(run.config) if todo else None
     todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
     _write_what_it_is(run)
     log.info(
@@ -137,6 +140,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
     _say_other_versions(run)
+    remove_leftovers(run.folder)
     remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
@@ -150,6 +154,16 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     facts = {**environment(), "step": checked.step, "started": began, "seconds": round(time.monotonic() - start, 1)}
     write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
     return len(todo)
+
+
+def _checked(config: DictConfig) -> Checked:
+    """What `check_options` says of a configuration, in a worker: torch is imported there, and not needed here."""
+    return _checked_once(OmegaConf.to_yaml(config, resolve=True))
+
+
+@cache
+def _checked_once(config: str) -> Checked:
+    return in_worker(check_options, OmegaConf.create(config))
 
 
 def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
@@ -224,7 +238,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
 
 def _gpus(config: DictConfig) -> list[str]:
     """The GPUs of this machine, as many as the configuration asks of it."""
-    names, devices = in_worker(visible_gpus), config.trainer.devices
+    names, devices = gpu_names(), config.trainer.devices
     own = leader() is not None and len(names) == 1  # srun may show each process its own alone
     if len(names) < devices and not own:
         raise UserError(

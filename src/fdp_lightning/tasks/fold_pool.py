@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.tasks.budget import StepTime
 from fdp_lightning.tasks.claims import Gpus, claim
@@ -84,6 +85,9 @@ class FoldPool:
 
         Returns:
             The failed folds and the log file of each.
+
+        Raises:
+            DiskError: the disk is full, or a place forbidden; the other folds are ended too.
         """
         waiting, failed = list(plans), dict[str, Path]()
         try:
@@ -145,7 +149,9 @@ class FoldPool:
     def _hear(self, one: _Running) -> None:
         try:
             while one.news is not None and one.news.poll():
-                heard: int | StepTime | str = one.news.recv()
+                heard: int | StepTime | str | DiskError = one.news.recv()
+                if isinstance(heard, DiskError):  # the other folds would meet the same
+                    raise DiskError(f"fold {one.plan.fold.name} could not be written: {heard}")
                 if isinstance(heard, str):
                     log.warning("%s", heard)
                 elif isinstance(heard, StepTime):

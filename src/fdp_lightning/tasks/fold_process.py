@@ -3,16 +3,17 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
+from fdp_lightning.disk import disk_trouble
+from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import end_with_parent, forkserver
 from fdp_lightning.tasks.budget import StepTime
 from fdp_lightning.tasks.fold import FoldPlan, run_fold
@@ -106,25 +107,44 @@ class Tell(logging.Handler):
         self._news.send(record.getMessage())
 
 
+@contextlib.contextmanager
+def logged(path: Path, news: Connection | None) -> Iterator[None]:
+    """Write what this process prints to a log file; an exception is written there too, and ends the process.
+
+    A disk that is full has no room for that: the parent is told.
+
+    Args:
+        path: of the log.
+        news: to the parent; None: another process has it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
+                raise
+    except BaseException as error:
+        if news is not None and (words := disk_trouble(error)):
+            news.send(DiskError(words))
+        sys.exit(1)
+
+
 def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
     """What the process runs: its output goes to a log file, its epochs and warnings to the parent."""
     end_with_parent()
     if news is not None:
         log.addHandler(Tell(news))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its folds
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; the processes of a fold meet by themselves
     path = log_file(plan, rank.number)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        try:
-            if news is None:
-                run_fold(plan, rank=rank)
-            else:
-                run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
-            if rank.first:
-                path.replace(plan.folder / "log.txt")
-            else:
-                path.unlink()
-        except BaseException:
-            traceback.print_exc()
-            sys.exit(1)
+    with logged(path, news):
+        if news is None:
+            run_fold(plan, rank=rank)
+        else:
+            run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
+        if rank.first:
+            path.replace(plan.folder / "log.txt")
+        else:
+            path.unlink()

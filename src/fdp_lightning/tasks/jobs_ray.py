@@ -2,10 +2,9 @@
 
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from hydra.core.utils import JobReturn, configure_log
 from omegaconf import DictConfig, open_dict
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import scratch_folder
 from fdp_lightning.tasks.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost
 
 log = logging.getLogger(__name__)
 
 _HERE = (None, "local")
 _WIND_UP_S = 15.0  # for interrupted jobs to end their folds in good order
-_LONGEST_FOLDER = 30  # of Ray's sockets: the system allows 107 characters, and Ray adds seventy
+_LONGEST_FOLDER = 27  # of Ray's sockets: the system allows 107 characters, and Ray adds seventy
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
     "RAY_DEDUP_LOGS": "0",  # jobs say alike things; each says them of itself
@@ -113,9 +113,9 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
     import ray
 
     here = options.get("address") in _HERE and "RAY_ADDRESS" not in os.environ
-    folder = None
+    held = ExitStack()
     if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
-        folder = options["_temp_dir"] = tempfile.mkdtemp(prefix="fdp-ray-")
+        options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
     elif not here:  # that is the business of whoever started it
         options = {
             k: v
@@ -132,8 +132,7 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
         yield here
     finally:
         ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        held.close()
 
 
 def _check_needs(needs: dict[str, Any], here: bool) -> None:

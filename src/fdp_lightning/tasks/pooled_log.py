@@ -5,7 +5,6 @@ confusion matrix, all predictions, dynamic images (where faces may leave) and th
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import KEY, class_indices, read_predictions
 from fdp_lightning.evaluation.report_images import clip_name, clips_shown
-from fdp_lightning.files import sha256, write_atomic
+from fdp_lightning.files import scratch_folder, sha256, write_atomic
 from fdp_lightning.processes import in_worker
 from fdp_lightning.tasks.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
 from fdp_lightning.tasks.report import POOLED, shows_faces, write_page
@@ -105,10 +104,10 @@ def _log_to_wandb(
     artifact = wandb.Artifact(
         f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("fdp_lightning-page-") as folder:
         page = run / POOLED[2]
         if shows_faces(config) != with_faces:
-            page = write_page(run, config, with_faces, Path(folder) / POOLED[2])
+            page = write_page(run, config, with_faces, folder / POOLED[2])
         for path in (run / POOLED[0], run / POOLED[1], page):
             artifact.add_file(str(path))  # copied there and then
         wandb_run.log_artifact(artifact)

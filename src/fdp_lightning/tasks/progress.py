@@ -10,15 +10,18 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 log = logging.getLogger("fdp_lightning")
 
 _LINE_EVERY_S = 15.0
+_MOST_START_UP = 20
 
 
 def console() -> Console:
@@ -34,10 +37,22 @@ def new_progress(screen: Console) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
-        TextColumn("· left"),
-        TimeRemainingColumn(),
+        _LeftColumn(),
         console=screen,
     )
+
+
+class _LeftColumn(ProgressColumn):
+    """The time left of each bar, reckoned as lines of the log do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: dict[TaskID, TimeLeft] = {}
+
+    def render(self, task: Task) -> Text:
+        """Draw it; nothing of a bar that is full."""
+        left = self._of.setdefault(task.id, TimeLeft())
+        return Text("" if task.finished or task.total is None else f"· {left(task.completed, task.total)}")
 
 
 class Meter:
@@ -73,25 +88,30 @@ def meter(what: str, unit: str) -> Iterator[Meter]:
 
 
 class TimeLeft:
-    """'1:05 left' if the rest goes as fast as what was done since the first call; the time taken when all is done.
+    """'1:05 left' if the rest goes as fast as what was done since the start-up; the time taken when all is done.
 
-    What comes before the first call is start-up: processes that import torch or load a face detector, once.
+    Start-up is what comes before the first call and the first twentieth of the work: processes import torch or load a
+    face detector one after the other, and what they do first is slow. As much again is waited for before a guess.
     """
 
     def __init__(self) -> None:
         self._start = time.monotonic()
-        self._first: tuple[float, float] | None = None
+        self._before: float | None = None
+        self._since: tuple[float, float] | None = None
 
     def __call__(self, done: float, total: float) -> str:
         """Say it of `done` of `total`; call at every step of the progress, whether or not it is shown."""
         now = time.monotonic()
         if done >= total:
             return f"in {clock(now - self._start)}"
-        if self._first is None and done > 0:
-            self._first = (now, done)
-        if self._first is None or done <= self._first[1]:
+        if self._before is None:
+            self._before = done  # of an earlier command, perhaps
+        enough = min(_MOST_START_UP, max(1.0, (total - self._before) / 20))
+        if self._since is None and done >= self._before + enough:
+            self._since = (now, done)
+        if self._since is None or done < self._since[1] + enough:
             return "time left unknown"
-        since, before = self._first
+        since, before = self._since
         return f"{clock((now - since) / (done - before) * (total - done))} left"
 
 

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
 from fdp_lightning.data.store.donors import other_stores, why_another
 from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.claims import gpu_names
 from fdp_lightning.tasks.progress import meter
 
 log = logging.getLogger("fdp_lightning")
@@ -35,7 +38,13 @@ class ReadyStore:
 
 
 def ready_store(
-    stores: Path, dataset: str, clips: pd.DataFrame, faces: FaceSettings, policy: str, workers: int
+    stores: Path,
+    dataset: str,
+    clips: pd.DataFrame,
+    faces: FaceSettings,
+    policy: str,
+    workers: int,
+    before_work: Callable[[], object] = lambda: None,
 ) -> ReadyStore:
     """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
 
@@ -46,6 +55,7 @@ def ready_store(
         faces: settings of the faces.
         policy: see `build_store`.
         workers: processes.
+        before_work: called before a store is built.
 
     Raises:
         UserError: of the clips' frames, or a full disk.
@@ -55,6 +65,8 @@ def ready_store(
     damage = _set_aside_if_damaged(folder)
     reused, reason = folder.exists(), damage
     if not reused:
+        check_device(faces)
+        before_work()
         # A rebuild that was killed has left its damaged store aside.
         aside, others = _set_aside(folder), other_stores(folder)
         if damage:
@@ -67,6 +79,14 @@ def ready_store(
         for place in aside:
             shutil.rmtree(place, ignore_errors=True)
     return ReadyStore(open_store(folder, verify=not reused), reused, reason)
+
+
+def check_device(faces: FaceSettings) -> None:
+    """Raise UserError if faces are to be found on a GPU and there is none."""
+    if faces.device != "cpu" and not gpu_names():
+        raise UserError(
+            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
+        )
 
 
 def _set_aside_if_damaged(folder: Path) -> str | None:

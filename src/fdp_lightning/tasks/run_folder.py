@@ -63,11 +63,8 @@ def experiment_name(config: DictConfig, choices: Mapping[str, str | None] = Mapp
 
 def variant_name(overrides: Iterable[str]) -> str:
     """The overrides that make this run differ from its experiment, as one folder name."""
-    parts = []
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if not _NOT_IN_NAME.match(key):
-            parts.append(f"{key}-{value}")
+    given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # of a key given twice the last
+    parts = [f"{key}-{value}" for key, value in given.items() if not _NOT_IN_NAME.match(key)]
     # No character that Hydra's command line would want quoted: the path is an argument of task=report.
     name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
     if len(name) > _LONGEST_NAME:

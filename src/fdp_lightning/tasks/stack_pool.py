@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +11,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from fdp_lightning.disk import disk_trouble
+from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import end_with_parent, forkserver
 from fdp_lightning.tasks.budget import steps_of_epoch
 from fdp_lightning.tasks.claims import Gpus, claim
@@ -147,7 +148,9 @@ class StackPool:
     def _hear(self, one: _Running) -> None:
         try:
             while one.news is not None and one.news.poll():
-                heard: tuple[str, int] | str = one.news.recv()
+                heard: tuple[str, int] | str | DiskError = one.news.recv()
+                if isinstance(heard, DiskError):
+                    raise heard
                 if isinstance(heard, str):
                     log.warning("%s", heard)
                 else:
@@ -169,19 +172,29 @@ class StackPool:
 
 def _run(plans: list[FoldPlan], device: int | None, news: Connection) -> None:
     """What the process of a stack runs; what it says becomes the log of each of its folds."""
-    from fdp_lightning.tasks.train_stack import train_stack  # torch, which the process that starts this one never needs
-
     end_with_parent()
     log.addHandler(Tell(news))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to everyone; the parent ends its stacks
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)
     path = log_file(plans[0]).with_name(f"stack-{plans[0].fold.name}.txt")
+    try:
+        _train_logged(plans, device, news, path)
+    except Exception as error:
+        if (words := disk_trouble(error)) is None:
+            raise
+        news.send(DiskError(words))
+
+
+def _train_logged(plans: list[FoldPlan], device: int | None, news: Connection, path: Path) -> None:
+    from fdp_lightning.tasks.train_stack import train_stack  # torch, which the process that starts this one never needs
+
     path.parent.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
             failed = train_stack(plans, device, lambda fold, done: news.send((fold, done)))
-        except BaseException:
+        except BaseException as error:
+            if disk_trouble(error):  # which leaves no room for logs
+                raise
             trace = traceback.format_exc()
             failed = {plan.fold.name: trace for plan in plans if not plan.folder.is_dir()}
     said = path.read_text()

@@ -30,8 +30,7 @@ from fdp_lightning.evaluation.search import (
     nested_frames,
 )
 from fdp_lightning.files import write_atomic
-from fdp_lightning.processes import in_worker
-from fdp_lightning.tasks.build import check_options
+from fdp_lightning.tasks import check_config
 from fdp_lightning.tasks.engine import Run, open_run
 from fdp_lightning.tasks.environment import environment
 from fdp_lightning.tasks.progress import clock
@@ -73,7 +72,6 @@ def tune(config: DictConfig) -> Path:
     folder = _folder(config, overrides)
     base = open_run(config, folder)
     config = base.config
-    in_worker(check_options, config)
     remove_pooled(folder)  # of fewer trials, perhaps
     for stale in (BEST, NESTED):
         (folder / stale).unlink(missing_ok=True)
@@ -95,12 +93,11 @@ def tune(config: DictConfig) -> Path:
 
 def _checked(config: DictConfig) -> tuple[str, Space]:
     """The inner score and the space of a search whose options are possible."""
+    check_config(config)
     options = config.tune
     score = check_objective(str(options.objective), is_multi_label(config.protocol.column))
     space = Space.of(config)
     space.check_sampler(options.sampler)
-    if options.trials < 1:
-        raise UserError(f"tune.trials is {options.trials}; expected at least 1")
     if config.selection.inner_subjects < 1:
         raise UserError(
             "task=tune scores its trials on subjects that each fold sets aside from its training subjects, never on "
@@ -112,7 +109,7 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
         raise UserError("task=tune needs Optuna: pip install 'fdp-lightning[tune]'")
     space.distributions()
     for corner in space.corners():  # a key or an option that there is not shall not cost a training
-        compose_trial([*own_overrides(), *corner, "task=loso"])
+        check_config(compose_trial([*own_overrides(), *corner, "task=loso"])[0])
     return score, space
 
 

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning.config import configuration, let_debug_speak_last
 from fdp_lightning.data.leak_guard import LeakError, check_subjects
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.search import inner_interval, inner_score
 from fdp_lightning.tasks.engine import FoldsFailedError, open_run
@@ -111,6 +111,8 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
         run = open_run(config, folder)
         if not (run.is_complete and all((folder / name).is_file() for name in POOLED)):
             complete(run)
+    except DiskError:
+        raise
     except (UserError, FoldsFailedError, HydraException, OmegaConfBaseException) as error:
         failure = _reason(error)
         log.warning("trial %d failed: %s", number, failure)

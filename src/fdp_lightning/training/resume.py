@@ -76,7 +76,7 @@ def keep(temporary: Path, name: str) -> None:
     place = temporary.with_name(f"{name}-{checksum}.ckpt")
     temporary.rename(place)
     for path in _files(place.parent):
-        if path.suffix == ".ckpt" and path != place:
+        if path.suffix in (".ckpt", ".partial") and path != place:  # partial: a killed process was writing it
             path.unlink(missing_ok=True)
 
 

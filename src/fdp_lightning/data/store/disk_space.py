@@ -1,6 +1,5 @@
 """What a user reads when the disk is full while a store is built."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +7,8 @@ from pathlib import Path
 
 from fdp_lightning.data.store.parts import Parts
 from fdp_lightning.data.store.sources import ClipSource
+from fdp_lightning.disk import is_full
 from fdp_lightning.errors import UserError
-
-# A full disk, a user's quota, and a limit on the size of a file (ulimit -f).
-_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -46,11 +43,6 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
         ) from error
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error means that the disk, a quota or a limit is full."""
-    return error.errno in _NO_SPACE
 
 
 def _size(n_bytes: float) -> str:

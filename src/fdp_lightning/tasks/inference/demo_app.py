@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -22,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import scratch_folder
 from fdp_lightning.tasks.inference.demo_guard import Guard
 from fdp_lightning.tasks.inference.demo_page import answer_of, page_of
 from fdp_lightning.tasks.inference.example import draw_example
@@ -179,5 +178,5 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 
 def _drawn() -> bytes:
     """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
-    with tempfile.TemporaryDirectory() as folder:
-        return draw_example(Path(folder)).read_bytes()
+    with scratch_folder("fdp_lightning-demo-") as folder:
+        return draw_example(folder).read_bytes()

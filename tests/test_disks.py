@@ -1,0 +1,151 @@
+"""A full or forbidden disk is said in words by every task, with exit code 2, and so are other places of no use."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from fdp_lightning import tasks
+from fdp_lightning.config import configuration
+from fdp_lightning.disk import disk_trouble
+from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
+from fdp_lightning.tasks.fold_process import logged
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+OF_TORCH = RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0")
+
+
+def caused(error: Exception) -> Exception:
+    """What a library makes of an error of the disk."""
+    try:
+        try:
+            raise error
+        except Exception:
+            raise RuntimeError("the file cannot be written")  # noqa: B904 — its context tells
+    except RuntimeError as raised:
+        return raised
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x.csv"), "runs/x.csv"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
+        (OSError(errno.EFBIG, "File too large"), "ulimit"),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), "/mnt/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "Permission denied"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a/b"),
+        (OF_TORCH, "no space left"),
+        (caused(FULL), "no space left"),
+    ],
+)
+def test_errors_of_the_disk_are_told_by_place_and_reason(error: Exception, named: str) -> None:
+    assert named in (disk_trouble(error) or "")
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "No such file", "x"), None])
+def test_other_errors_are_not(error: Exception | None) -> None:
+    assert disk_trouble(error) is None
+
+
+@pytest.mark.parametrize("task", list(tasks.TASKS))
+@pytest.mark.parametrize("error", [FULL, PermissionError(errno.EACCES, "Permission denied", "/x"), OF_TORCH])
+def test_every_task_says_it_in_words(task: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: object) -> None:
+        raise error
+
+    class Module:
+        def __getattr__(self, name: str) -> object:
+            return fail
+
+    config = configuration(f"task={task}", hydra=True)
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config.hydra))
+    monkeypatch.setattr(tasks, "import_module", lambda name: Module())
+    with pytest.raises(UserError, match=f"task={task}"):
+        tasks.run_task(config)
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_an_atomic_write_names_its_file(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            write_atomic(tmp_path / "large.bin", bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert str(tmp_path / "large.bin") in (disk_trouble(raised.value) or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_fold_tells_of_a_full_disk_even_where_there_is_no_room_for_its_log() -> None:
+    receive, send = Pipe(duplex=False)
+    with pytest.raises(SystemExit) as ended, logged(Path("/dev/full"), send):
+        print("something to log", flush=True)
+    assert ended.value.code == 1
+    told = receive.recv()
+    assert isinstance(told, DiskError)
+    assert "no space left" in str(told)
+
+
+def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str]:
+    """The command; `limit` is what a shell does before it."""
+    line = [sys.executable, "-m", "fdp_lightning", *arguments]
+    shell = ["sh", "-c", f'{limit or ":"}; exec "$@"', "sh", *line]
+    return subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.mark.parametrize("task", ["loso", "fit", "check_data", "prepare", "benchmark"])
+def test_a_place_that_is_no_folder_is_said_without_a_traceback(task: str, casme2_root: Path, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    outputs = {
+        "loso": f"runs={place}",
+        "fit": f"run={place}/x",
+        "check_data": f"check_data.output={place}/x.json",
+        "prepare": f"data.store={place}/x",
+        "benchmark": f"benchmark.output={place}/x",
+    }
+    data = ["data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
+    answer = command(f"task={task}", outputs[task], *(data if task != "benchmark" else ["benchmark.rows=[start_up]"]))
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert str(place) in answer.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_standard_output_on_a_full_disk() -> None:
+    answer = command("task=compare", "runs=nowhere", "--cfg", "job", limit="exec >/dev/full")
+    assert answer.returncode in (1, 2)
+    assert "Traceback" not in answer.stderr
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_hold_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = (
+        "import sys, os; from pathlib import Path; from unittest import mock; from fdp_lightning import files\n"
+        "with mock.patch('os.fsync', lambda number: os._exit(9)): files.write_atomic(Path(sys.argv[1]) / 'a.json', 'x')"
+    )
+    subprocess.run([sys.executable, "-c", leave, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    dead = left.name.split(".")[-2].partition("-")[0]
+    other = tmp_path / left.name.replace(f".{dead}-", f".{os.getppid()}-")
+    other.touch()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [other]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for pid in (dead, str(os.getppid())):
+        (tmp_path / f"fdp_lightning-x-{pid}-abc").mkdir()
+    with scratch_folder("fdp_lightning-x-") as folder:
+        assert {path.name.split("-")[2] for path in tmp_path.glob("fdp_*")} == {str(os.getppid()), str(os.getpid())}
+    assert not folder.exists()

@@ -1,0 +1,169 @@
+"""Values that no command could use are refused before anything is imported or read for them."""
+
+from collections.abc import Iterator
+
+import pytest
+from omegaconf import OmegaConf
+
+from fdp_lightning.config import CONF_DIR, Root, configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.option_values import ALLOWED, POOLINGS, PRECISIONS, RANK_LOSSES, check_values
+from fdp_lightning.value_kinds import Allowed, number, one_of, whole
+
+OPEN = ("protocol.classes.", "protocol.expected.", "protocol.parts.", "protocol.include.", "data.adapter.members.")
+"""Mappings whose keys are names, of classes, clips or datasets."""
+
+WRONG = [
+    "trainer.max_epochs=abc", "trainer.max_epochs=-3", "trainer.max_epochs=1.5", "trainer.max_epochs=[1,2]",
+    "data.batch_size=x", "data.batch_size=0", "data.batch_size=-4", "data.batch_size=[4]", "data.batch_size=true",
+    "data.workers=0", "data.loader_workers=-1", "data.root=2024", "data.store=null", "data.policy=lenient",
+    "data.faces=mtcnn", "data.faces.size=big", "data.sampling.frames=eight", "data.sampling.rule=unifrm",
+    "data.augmentation.flip=2", "data.augmentation.rotate=left", "data.generate.subjects=many",
+    "model.optimizer.lr=fast", "model.optimizer.lr=-1", "model.optimizer.lr=nan", "model.optimizer.lr=[1e-3]",
+    "model.optimizer=adamw", "model.optimizer.steps=ten", "model.optimizer.ema=1", "model.optimizer.warmup=2",
+    "model.pooling=men", "model.pooling=[]", "model.pooling=[score,score]", "model.pooling=[score,men]",
+    "model.pooling=3", "model.finer_maps=2", "model.finer_maps=[two]", "model.running_means=maybe",
+    "model.objective.rank_loss=hing", "model.objective.emotion=heavy", "model.objective.focal=-1",
+    "model.backbone.stages=3", "model.backbone.drop_path=1", "model.mer_head.hidden=0", "model.scorer.hidden=x",
+    "trainer.precision=bf15", "trainer.accelerator=gpuu", "trainer.devices=auto", "trainer.devices=-1",
+    "trainer.gradient_clip_val=none", "trainer.deterministic=perhaps", "+trainer.max_time=5",
+    "+trainer.limit_train_batches=some", "compute.checkpointing=block", "compute.frames_at_once=0",
+    "protocol.split=looso", "protocol.folds=1", "protocol.untested=[1]", "protocol.strict=perhaps", "seed=-1",
+    "corrections=all", "loso.workers=-1", "loso.cpu_threads=0", "loso.checkpoint_seconds=-1", "loso.engine=process",
+    "selection.inner_subjects=-1", "report.headline=lst", "tune.trials=0", "tune.sampler=randm", "export.to=onx",
+    "predict.mode=scn", "predict.fps=0", "predict.window=-1", "predict.device=gpu", "demo.port=70000", "convert.to=us",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_value_of_another_type_range_or_name_is_refused_by_its_key(override: str) -> None:
+    key = override.lstrip("+").partition("=")[0]
+    with pytest.raises(UserError) as refused:
+        check_values(configuration(override))
+    assert f"{key} is " in str(refused.value)
+    assert ALLOWED[key].words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("model.pooling=men", "mean"), ("model.pooling=[score,atention]", "attention"),
+        ("model.objective.rank_loss=hing", "hinge"), ("trainer.precision=bf15", "bf16"),
+        ("report.headline=lst", "last"), ("data.normalisation=trainning", "training"),
+        ("+data.btach_size=4", "data.batch_size"), ("+loso.worker=2", "loso.workers"),
+        ("+experimant=synthetic_loso", "experiment"), ("+model.optimizer.lrr=1", "model.optimizer.lr"),
+    ],
+)  # fmt: skip
+def test_what_was_probably_meant_is_said(override: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"Did you mean .*\b{meant}\b"):
+        check_values(configuration(override))
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(UserError) as refused:
+        check_values(configuration("data.batch_size=x", "model.optimizer.steps=y"))
+    lines = str(refused.value).splitlines()
+    assert [line.split()[0] for line in lines] == ["data.batch_size", "model.optimizer.steps"]  # not trainer.max_steps
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.pooling=mean", "model.pooling=[mean,max]", "trainer.precision=16", "trainer.deterministic=warn",
+        "trainer.max_steps=null", "model.optimizer.lr=1", "model.optimizer.steps=null", "data.augmentation=null",
+        "trainer.limit_train_batches=0.5", "trainer.limit_train_batches=3", "+trainer.profiler=simple",
+        "model.backbone.pretrained=weights.safetensors", "model.mer_head={_target_: mine.Head, hidden: several}",
+        "data.adapter={_target_: mine.Dataset, frames: [1]}", "predict.fps=29.97", "+data.generate.seeds=3",
+    ],
+)  # fmt: skip
+def test_what_is_possible_passes(override: str) -> None:
+    added = "" if override.startswith("+") or not override.startswith("trainer.limit") else "+"
+    check_values(configuration(added + override))
+
+
+def leaves(node: object, prefix: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if not name.startswith("_"):
+            yield key
+            if isinstance(value, dict) and str(value.get("_target_", "fdp_lightning.")).startswith("fdp_lightning."):
+                yield from leaves(value, f"{key}.")
+
+
+def test_every_key_of_the_configuration_is_known_and_every_file_of_it_passes() -> None:
+    groups = ("+experiment", "model", "compute", "trainer", "model/backbone", "model/mer_head", "model/dic_head")
+    choices = [
+        f"{group}={path.stem}" for group in groups for path in sorted((CONF_DIR / group.strip("+")).glob("[!_]*.yaml"))
+    ]
+    keys: set[str] = set()
+    for choice in choices:
+        config = configuration(choice)
+        check_values(config)
+        keys |= set(leaves(OmegaConf.to_container(config)))
+    unknown = {key for key in keys - set(ALLOWED) - set(Root.__dataclass_fields__) if not key.startswith(OPEN)}
+    assert {key for key in unknown if key.split(".")[0] != "logger"} == {"data.adapter.members"}
+
+
+def test_the_choices_are_those_of_what_takes_them() -> None:
+    from fdp_lightning.data.corrections import LEVELS
+    from fdp_lightning.data.normalisation import NORMALISATIONS
+    from fdp_lightning.data.prepare_clip import COLOURS, DEVICES, METHODS
+    from fdp_lightning.data.protocol import COLUMNS
+    from fdp_lightning.data.sampling import RULES, SHORT
+    from fdp_lightning.data.splits import SPLITS
+    from fdp_lightning.data.store.build import POLICIES
+    from fdp_lightning.data.synthetic.generator import CONTROLS, COURSES, LAYOUTS
+    from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
+    from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
+    from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
+    from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
+    from fdp_lightning.models.objective import IMAGE_SCALES
+    from fdp_lightning.models.rank.losses import RANK_LOSSES as LOSSES
+    from fdp_lightning.models.rank.pooling_modules import POOLINGS as MODULES
+    from fdp_lightning.tasks.export import FORMS
+    from fdp_lightning.tasks.predict import MODES
+    from fdp_lightning.tasks.report import HEADLINES
+    from fdp_lightning.tasks.tune_space import SAMPLERS
+
+    assert set(POOLINGS) == set(MODULES)
+    assert set(RANK_LOSSES) == set(LOSSES)
+    same = {
+        "corrections": LEVELS, "data.normalisation": NORMALISATIONS, "data.faces.colour": COLOURS,
+        "data.faces.device": DEVICES, "data.faces.method": METHODS, "protocol.column": COLUMNS,
+        "data.sampling.rule": RULES, "data.sampling.short": SHORT, "protocol.split": SPLITS, "data.policy": POLICIES,
+        "data.generate.control": CONTROLS, "data.generate.course": COURSES, "data.generate.layout": LAYOUTS,
+        "model.objective.image_kind": DYNAMIC_IMAGES, "model.objective.motion_measure": MOTION_MEASURES,
+        "model.objective.class_weighting": CLASS_WEIGHTINGS, "model.frame_batches": FRAME_BATCHES,
+        "model.head_block": HEAD_BLOCKS, "model.backbone.local_mixer": LOCAL_MIXERS,
+        "model.objective.image_scale": IMAGE_SCALES, "export.to": FORMS, "predict.mode": MODES,
+        "report.headline": HEADLINES, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
+    }  # fmt: skip
+    assert {key: set(ALLOWED[key].choices) for key in same} == {key: set(known) for key, known in same.items()}
+
+
+def test_the_optimizer_s_and_lightning_s_choices_are_taken() -> None:
+    import lightning as L
+
+    from fdp_lightning.training.optimizer import OptimizerSettings
+
+    for option in ("name", "lr_scaling", "schedule", "batch_norm"):
+        for choice in ALLOWED[f"model.optimizer.{option}"].choices:
+            OptimizerSettings(**{option: choice, "lr_reference_batch": 8})
+    for precision in ("32-true", "64", "bf16-mixed"):
+        assert precision in PRECISIONS
+        L.Trainer(accelerator="cpu", precision=precision, logger=False, enable_checkpointing=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "outside"),
+    [
+        (whole(1), [1, 2], [0, 1.0, True, "1", None, [1]]),
+        (whole(1).or_null(), [1, None], [0, "null"]),
+        (number(0, below=1), [0, 0.5], [1, -0.1, float("nan"), float("inf"), False, "0"]),
+        (one_of("16", "none"), ["16", 16, "none"], ["15", None, True, ["16"]]),
+        (one_of("a", "b").or_list(), ["a", ["a"], ["b", "a"]], [[], ["a", "a"], ["c"], {"a": 1}, None]),
+    ],
+)
+def test_kinds_of_values(kind: Allowed, inside: list, outside: list) -> None:
+    assert all(map(kind.accepts, inside))
+    assert not any(map(kind.accepts, outside))
