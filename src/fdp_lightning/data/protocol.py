@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.action_units import parse
-from fdp_lightning.data.clips import KEY
+from fdp_lightning.data.action_units import ActionUnits, parse
+from fdp_lightning.data.clips import KEY, name_clips
 from fdp_lightning.data.counts import Expected
 from fdp_lightning.data.splits import SPLITS, owners
 from fdp_lightning.data.targets import JOIN, is_multi_label
@@ -29,7 +29,9 @@ class Protocol:
             be of several classes or none (multi-label); its target is their names joined by '+'. Units with a
             question mark ('4?') count as shown, those of which one is meant ('4or7') do not, as neither is known;
             sides and intensities make no difference. A clip without a unit of the protocol stays, as one that shows
-            none, also where its cell is blank.
+            none, also where its cell is blank. A notation that `action_units.parse` does not know is a difference.
+        read_as: by action units: clips ('subject/clip') → what their cell means ('R12+R15'). It is read where the
+            clip's own cell is in doubt or cannot be read, never in place of one that is plain.
         classes: class → the labels merged into it, in the order of the predictions' columns.
         include: clips on disk without a label ('subject/clip') → the label they are given.
         exclude: clips ('subject/clip') left out by name.
@@ -53,6 +55,7 @@ class Protocol:
     column: str = "emotion"
     include: Mapping[str, str] = field(default_factory=dict)
     exclude: Sequence[str] = ()
+    read_as: Mapping[str, str] = field(default_factory=dict)
     untested: Sequence[str] = ()
     split: str = "loso"
     folds: int = 5
@@ -84,6 +87,8 @@ class Protocol:
             )
         if self.multi_label:
             self._check_units()
+        elif self.read_as:
+            raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
         for part in self.part_protocols().values():
             if self.class_names != part.class_names:
                 raise UserError(
@@ -106,7 +111,8 @@ class Protocol:
         """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
         if not self.parts:
             return {}
-        shared = replace(self, parts={}, expected={}, source="", include={}, exclude=(), untested=(), labels=None)
+        shared = replace(self, parts={}, expected={}, source="", labels=None)
+        shared = replace(shared, include={}, exclude=(), read_as={}, untested=())
         try:
             return {
                 dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
@@ -136,7 +142,7 @@ class Protocol:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
         if self.multi_label:
-            target = clips["action_units"].map(self._units)
+            target = self._cells(clips).map(self._units)
         else:
             class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
             target = clips[self.column].str.lower().map(class_of)
@@ -162,10 +168,10 @@ class Protocol:
         differences = self.differences(chosen, clips)
         if differences and self.strict:
             raise UserError(
-                f"protocol {self.name} expects other counts than your copy of {self.dataset} has:\n  "
+                f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
                 + "\n  ".join(differences)
                 + f"\n  Published counts: {self.source or 'conf/protocol'}."
-                + "\n  Mend the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
+                + "\n  Correct the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
             )
         return chosen
 
@@ -190,7 +196,7 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Each count that is not as published, with the clips it concerns; of the parts first.
+        """Each count that is not as published and each cell nobody can read, with its clips; of the parts first.
 
         Args:
             chosen: from `choose`.
@@ -200,7 +206,25 @@ class Protocol:
         for name, part in self.part_protocols().items():
             own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
+        if self.multi_label and not self.parts:
+            lines += self._unread(chosen)
         return lines + Expected(self.expected).differences(chosen, clips, self.column)
+
+    def _cells(self, clips: pd.DataFrame) -> pd.Series:
+        """The cells of action units, those in doubt as `read_as` has them."""
+        meant = (clips["subject"] + "/" + clips["clip"]).map(dict(self.read_as))
+        plain = clips["action_units"].map(lambda cell: _is_plain(parse(cell)))
+        return clips["action_units"].where(meant.isna() | plain, meant)
+
+    def _unread(self, clips: pd.DataFrame) -> list[str]:
+        """The cells with a notation nobody knows: what it says is unknown, which is not the same as not shown."""
+        words = self._cells(clips).map(lambda cell: ", ".join(parse(cell).unreadable))
+        found = clips.assign(words=words)[words != ""]
+        return [
+            f"no action unit, '{word}' in {', '.join(map(repr, part['action_units'].unique()))}: {len(part)} "
+            f"({name_clips(part, most=400)}); say what is meant: protocol.read_as"
+            for word, part in found.groupby("words")
+        ]
 
     def _units(self, cell: str) -> str:
         """The classes of a cell of action units, joined by '+'; '' where it has none of them."""
@@ -214,6 +238,14 @@ class Protocol:
                 f"protocol.classes of {self.name}: '{joined[0]}' cannot be the name of an action unit, because clips "
                 f"with several are written with a {JOIN} between them. Expected a name such as AU12"
             )
+        if not isinstance(self.read_as, Mapping):
+            raise UserError(f"protocol.read_as of {self.name}: expected subject/clip: units, found {self.read_as!r}")
+        for clip, cell in self.read_as.items():
+            if not isinstance(cell, str) or not _is_plain(parse(cell)):
+                raise UserError(
+                    f"protocol.read_as of {self.name} reads {clip} as {cell!r}; expected action units in quotes, with "
+                    'no doubt and no "or", as in "R12+R15"'
+                )
         labels = [str(label) for labels in self.classes.values() for label in labels]
         if unread := [label for label in labels if not (label.isascii() and label.isdigit() and 0 < int(label) < 100)]:
             raise UserError(
@@ -238,3 +270,8 @@ class Protocol:
                 f"  Annotated: {', '.join(sorted(annotated))}. "
                 "Mend protocol.untested, or set protocol.strict=false."
             )
+
+
+def _is_plain(units: ActionUnits) -> bool:
+    """Return True if a cell leaves no doubt about what it says."""
+    return not (units.uncertain or units.unreadable)

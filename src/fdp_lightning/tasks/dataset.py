@@ -82,7 +82,7 @@ def ready_data(config: DictConfig) -> ReadyData:
     chosen = protocol.apply(annotated)
     differences = protocol.differences(chosen, annotated)
     for difference in differences:
-        log.warning("protocol.strict=false, counts are not as published: %s", difference)
+        log.warning("protocol.strict=false, accepted though not as published: %s", difference)
     for member in members(dataset):
         member.require_frames()
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
@@ -121,7 +121,7 @@ def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str])
     found = []
     if differences:
         counts = "; ".join(difference.split(" (")[0] for difference in differences)  # the log names the clips
-        found.append(f"The counts are not as published (protocol.strict=false): {counts}.")
+        found.append(f"The annotation is not as published (protocol.strict=false): {counts}.")
     if config.data.normalisation == "each_set":
         found.append(
             "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "
