@@ -57,7 +57,6 @@ class CASME3A(FaceDataset):
             "cas(me)3_part_A_ME_label_JpgIndex_v1.xlsx",
             "cas(me)3_part_A_ME_label_JpgIndex.xlsx",
             "CAS(ME)3_part_A_v1.xlsx",
-            "cas(me)3_part_A_ME_label_JpgIndex_v1.xls",  # as released; the message on opening it says what to do
         ),
     }
     frame_folders: ClassVar = {"colour": _PARTS, "depth": _PARTS, "clips": tuple(f"{folder}/frame" for folder in _CUT)}

@@ -8,7 +8,8 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import read_sheet, require_folder
+from fdp_lightning.data.datasets.sheets import READABLE, tables_in
+from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -56,7 +57,7 @@ class DFME(FaceDataset):
         require_folder(self.root, self.request_page)
         workbooks = self._workbooks()
         if "train" not in workbooks:
-            there = sorted(path.name for path in self.root.glob("*.[xX][lL][sS]*")) or ["none"]
+            there = [path.name for path in tables_in(self.root)] or ["none"]
             raise UserError(
                 f"the annotation workbook of the training part is missing in {self.root}.\n"
                 f"  Expected 'train' in its name; workbooks in that folder: {', '.join(there)}\n"
@@ -66,7 +67,7 @@ class DFME(FaceDataset):
         parts = [train.assign(split="train")]
         for split in sorted(workbooks.keys() - {"train"}):
             # A list of test clips without their intervals is no annotation; the protocol's count says what is missing.
-            with suppress(UserError):
+            with suppress(MissingColumnError):
                 parts.append(_read(workbooks[split], _COLUMNS, _EMOTION | _UNITS)[1].assign(split=split))
         rows = pd.concat(parts, ignore_index=True)
         return path, rows.assign(
@@ -78,14 +79,14 @@ class DFME(FaceDataset):
     def _workbooks(self) -> dict[str, list[Path]]:
         """The workbooks of each part that has some."""
         found: dict[str, list[Path]] = {}
-        for pattern in ("*", "*/*", "*/*/*"):
-            if pattern == "*/*/*" and "train" in found:
+        for levels in ("*", "*/*", "*/*/*"):
+            if levels == "*/*/*" and "train" in found:
                 break  # so deep lie the clips' folders, thousands of them
-            for path in sorted(self.root.glob(f"{pattern}.[xX][lL][sS]*")):
-                split = _split_of(path.stem)
-                if split and path.is_file() and not path.name.startswith(("~", ".")):  # '~$x.xlsx': open in Excel
+            for path in tables_in(self.root, levels):
+                if split := _split_of(path.stem):
                     found.setdefault(split, []).append(path)
-        return found
+        # What has to be saved as another kind is in the way only where nothing else is there.
+        return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
     def _folder_of(self, rows: pd.DataFrame) -> list[str]:
         folders = self.folders()
@@ -113,13 +114,14 @@ def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) 
     """The workbook with the most action units, and its rows; those that lack a column are passed over.
 
     Raises:
-        UserError: none has the columns; what the first lacks is said.
+        MissingColumnError: none has the columns; names what the first lacks.
+        UserError: one cannot be read.
     """
     tables, errors = [], []
     for path in paths:
         try:
             tables.append((path, read_sheet(path, columns, optional=optional)))
-        except UserError as error:
+        except MissingColumnError as error:
             errors.append(error)
     if not tables:
         raise errors[0]
