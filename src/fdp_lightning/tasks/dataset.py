@@ -85,6 +85,8 @@ def ready_data(config: DictConfig) -> ReadyData:
         log.warning("protocol.strict=false, accepted though not as published: %s", difference)
     for member in members(dataset):
         member.require_frames()
+        if deeper := member.found_deeper():
+            log.warning("the frames of %s are read from %s, deeper in %s", member.table_name, deeper, member.root_key)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()
     ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers)

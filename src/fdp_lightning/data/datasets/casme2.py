@@ -53,6 +53,7 @@ class CASME2(FaceDataset):
     request_page = "casme.psych.ac.cn"
     label_versions = ("2019", "2014")
     workbooks: ClassVar = {"2019": "CASME2-coding-20190701.xlsx", "2014": "CASME2-coding-20140508.xlsx"}
+    subject_folders = r"sub\d+"
     frame_folders: ClassVar = {
         "selected": ("CASME2_RAW_selected",),
         "raw": ("CASME2_RAW/CASME2-RAW", "CASME2-RAW"),

@@ -1,13 +1,12 @@
 """CAS(ME)³, part A."""
 
-import re
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, read_sheet, roman, sheet_or_first
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman, sheet_or_first
 
 _COLUMNS = {
     "subject": "Subject",
@@ -59,6 +58,7 @@ class CASME3A(FaceDataset):
             "CAS(ME)3_part_A_v1.xlsx",
         ),
     }
+    subject_folders = r"spno\.\d+.*"
     frame_folders: ClassVar = {"colour": _PARTS, "depth": _PARTS, "clips": tuple(f"{folder}/frame" for folder in _CUT)}
     recordings = frozenset({"colour", "depth"})
     gaps_are_normal = True
@@ -68,7 +68,8 @@ class CASME3A(FaceDataset):
         first, *others = self.workbooks[version]
         path = find_workbook(self.root, first, self.request_page, *others)
         rows = read_sheet(path, _COLUMNS, sheet=sheet_or_first(path, "label"))
-        rows["subject"] = rows["subject"].map(_subject)
+        # 'spNO.149' of 'spno. 149', 'SPNO149' or 149; anything else stays.
+        rows["subject"] = padded(rows["subject"], 1).str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
         return path, rows.assign(
             emotion=rows["emotion"].str.lower(), objective=roman(rows["objective"]), folder=self._folder_of(rows)
         )
@@ -79,9 +80,3 @@ class CASME3A(FaceDataset):
             return [folders.find(f"{row.subject}_{row.clip}_{row.onset}") for row in rows.itertuples()]
         kind = "color" if self.frames == "colour" else self.frames
         return [folders.find(str(row.subject), str(row.clip), kind) for row in rows.itertuples()]
-
-
-def _subject(cell: str) -> str:
-    """'spNO.149' of 'spno.149' or 'spNO. 149'; anything else as it is."""
-    number = re.fullmatch(r"spno\s*\.?\s*(\d+)", cell, flags=re.IGNORECASE)
-    return f"spNO.{number[1]}" if number else cell

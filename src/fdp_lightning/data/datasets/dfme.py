@@ -51,6 +51,7 @@ class DFME(FaceDataset):
     fps = 500.0  # of most clips; the table has that of each
     request_page = "mea-lab-421.github.io"
     label_versions = ("released",)
+    subject_folders = r"sub\d+.*|.*train.*|.*test.*"
     frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
@@ -80,11 +81,10 @@ class DFME(FaceDataset):
         """The workbooks of each part that has some."""
         found: dict[str, list[Path]] = {}
         for levels in ("*", "*/*", "*/*/*"):
-            if levels == "*/*/*" and "train" in found:
-                break  # so deep lie the clips' folders, thousands of them
-            for path in tables_in(self.root, levels):
-                if split := _split_of(path.stem):
-                    found.setdefault(split, []).append(path)
+            _add(found, tables_in(self.root, levels))
+            if "train" in found:  # the others lie near it; everywhere else deeper are thousands of clips' folders
+                _add(found, tables_in(found["train"][0].parent, "*/*"))
+                break
         # What has to be saved as another kind is in the way only where nothing else is there.
         return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
@@ -93,6 +93,14 @@ class DFME(FaceDataset):
         parents = {split: _parents(folders.root, split) for split in _SPLITS}
         places = [[folders.find(*parent, row.clip) for parent in parents[row.split]] for row in rows.itertuples()]
         return [next((place for place in those if Path(place).is_dir()), those[0]) for those in places]
+
+
+def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
+    """Sort tables in by their part."""
+    for path in tables:
+        split = _split_of(path.stem)
+        if split and path not in found.setdefault(split, []):
+            found[split].append(path)
 
 
 def _split_of(name: str) -> str | None:

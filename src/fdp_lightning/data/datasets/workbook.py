@@ -1,6 +1,7 @@
 """Finding annotation tables and reading their columns, with messages that name the file, the sheet and the column."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from fdp_lightning.files import sha256
 
 _HEADER_WITHIN = 40
 """Excel rows in which a header is looked for."""
+
+_NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
+"""A subject's number, and the word before it."""
 
 
 class MissingTableError(UserError):
@@ -183,10 +187,24 @@ def sheet_or_first(path: Path, name: str) -> str | int:
     return next((sheet for sheet in read_tables(path) if sheet.strip().lower() == name.lower()), 0)
 
 
-def padded(numbers: pd.Series, width: int) -> pd.Series:
-    """Numbers as text with leading zeros, as the dataset writes them ('06' of '6.0'); a blank cell stays blank."""
-    whole = numbers.str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    return whole.where(whole == "", whole.str.zfill(width))
+def padded(cells: pd.Series, width: int) -> pd.Series:
+    """Numbers as text with leading zeros, as the dataset writes them: '06' of '6.0', 'sub06' or 'Subject 6'.
+
+    The word before a number is cut off if it is the same throughout: 'A1' and 'B1' are two subjects. Other cells are
+    filled up with zeros, blank ones stay blank.
+    """
+    plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
+    found = plain.map(_NUMBERED.fullmatch)
+    words = {_plain(match["word"] or "") for match in found if match} - {""}
+    numbers = [
+        match["number"].zfill(width)
+        if match and (len(words) < 2 or not match["word"])
+        else cell.zfill(width)
+        if cell
+        else ""
+        for cell, match in zip(plain, found, strict=True)
+    ]
+    return pd.Series(numbers, index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:
