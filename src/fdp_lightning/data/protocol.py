@@ -103,6 +103,15 @@ class Protocol:
         return list(self.classes)
 
     @property
+    def published(self) -> Mapping[str, object]:
+        """What `expected` says of the labels that are read: nothing, if another release was counted."""
+        parts = self.part_protocols().values()
+        counted = self.expected.get("labels", self.labels)
+        if counted != self.labels or any(part.expected and not part.published for part in parts):
+            return {}
+        return self.expected
+
+    @property
     def multi_label(self) -> bool:
         """Whether a clip may be of several classes at once."""
         return is_multi_label(self.column)
@@ -146,7 +155,7 @@ class Protocol:
         else:
             class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
             target = clips[self.column].str.lower().map(class_of)
-        named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
+        named = _names(clips).isin(list(self.exclude))
         return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
@@ -208,11 +217,35 @@ class Protocol:
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
         if self.multi_label and not self.parts:
             lines += self._unread(chosen)
-        return lines + Expected(self.expected).differences(chosen, clips, self.column)
+        counts = Expected(self.published).differences(chosen, clips, self.column)
+        absent = sorted(set(self.include) - set(_names(clips)))
+        if absent and (counts or not self.published):
+            lines.append(f"to be included and not in this copy: {', '.join(absent)}")
+        return lines + counts
+
+    def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips that are of no class, with the reason in a new column `why`.
+
+        None where the counts are as published: such a protocol leaves them out on purpose.
+
+        Args:
+            clips: of all its datasets.
+        """
+        if self.parts:
+            own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            return pd.concat(own, ignore_index=True)
+        chosen = self.choose(clips)
+        rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
+        if self.published and not self.differences(chosen, clips):
+            rest = rest.iloc[:0]
+        named = _names(rest).isin(list(self.exclude))
+        label = rest[self.column].map(lambda cell: f"'{cell}' is no label of protocol {self.name}" if cell else "")
+        why = label.mask(label == "", f"no label: '{self.column}' is blank").mask(named, "protocol.exclude")
+        return rest.assign(why=why).reset_index(drop=True)
 
     def _cells(self, clips: pd.DataFrame) -> pd.Series:
         """The cells of action units, those in doubt as `read_as` has them."""
-        meant = (clips["subject"] + "/" + clips["clip"]).map(dict(self.read_as))
+        meant = _names(clips).map(dict(self.read_as))
         plain = clips["action_units"].map(lambda cell: _is_plain(parse(cell)))
         return clips["action_units"].where(meant.isna() | plain, meant)
 
@@ -256,7 +289,7 @@ class Protocol:
         """Raise UserError if `exclude` or `untested` names what is not annotated."""
         for part in self.part_protocols().values():
             part._require_named(clips[clips["dataset"] == part.dataset])
-        absent = sorted(set(self.exclude) - set(clips["subject"] + "/" + clips["clip"]))
+        absent = sorted(set(self.exclude) - set(_names(clips)))
         if absent:
             raise UserError(
                 f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
@@ -270,6 +303,11 @@ class Protocol:
                 f"  Annotated: {', '.join(sorted(annotated))}. "
                 "Mend protocol.untested, or set protocol.strict=false."
             )
+
+
+def _names(clips: pd.DataFrame) -> pd.Series:
+    """Each clip as 'subject/clip'."""
+    return clips["subject"] + "/" + clips["clip"]
 
 
 def _is_plain(units: ActionUnits) -> bool:

@@ -98,7 +98,7 @@ class CASME2(FaceDataset):
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
         """A clip that lies on disk without a label, as a table of one row; its interval is that of its files.
 
-        Without the frames the interval is 0..0: the clip counts, and that its folder is missing is said as of any.
+        Without the frames the interval is 0..0.
         """
         row = pd.DataFrame([{"subject": subject, "clip": clip}])
         folder = self._folder_of(row)[0]
