@@ -181,13 +181,15 @@ def test_a_notation_nobody_knows_stops_a_protocol_of_units_and_names_cell_and_cl
     assert "007/007_3_1" not in str(caught.value)
 
 
-def test_a_user_can_say_what_a_cell_means_or_accept_what_can_be_read():
+def test_a_user_can_say_what_a_cell_means_or_do_without_the_clip():
     clips = samm({"006/006_1_2": "4+x9", "007/007_3_1": "4"})
     part = cd6me().of("samm")
     named = Protocol(**{**vars(part), "read_as": {"006/006_1_2": "4+9"}})
     assert named.apply(clips)["target"].tolist() == ["AU4+AU9", "AU4"]
     accepted = Protocol(**{**vars(part), "strict": False})
-    assert accepted.apply(clips)["target"].tolist() == ["AU4", "AU4"]
+    assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]  # what is unknown is not "not shown"
+    left_out = accepted.left_out(clips)
+    assert left_out["clip"].tolist() == ["006_1_2"] and "x9" in left_out["why"][0]
     assert accepted.differences(accepted.choose(clips), clips)
 
 
@@ -202,3 +204,6 @@ def test_a_composite_names_the_cells_of_its_members():
     everything = cd6me()
     lines = everything.differences(everything.choose(clips), clips)
     assert any(line.startswith("samm: ") and "006/006_1_2" in line for line in lines)
+    accepted = Protocol(**{**vars(everything), "strict": False})
+    assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]
+    assert accepted.left_out(clips)["clip"].tolist() == ["006_1_2"]

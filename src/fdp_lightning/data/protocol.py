@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.action_units import ActionUnits, parse
-from fdp_lightning.data.clips import KEY, name_clips
+from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.counts import Expected
 from fdp_lightning.data.splits import SPLITS, owners
-from fdp_lightning.data.targets import JOIN, is_multi_label
+from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.data.unit_cells import as_meant, check_units, classes_shown, unreadable_lines, unreadable_words
 from fdp_lightning.errors import UserError
 
 COLUMNS = ("emotion", "objective", "action_units")
@@ -86,7 +86,7 @@ class Protocol:
                 f"found {self.untested!r}"
             )
         if self.multi_label:
-            self._check_units()
+            check_units(self.classes, self.read_as, self.name)
         elif self.read_as:
             raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
         for part in self.part_protocols().values():
@@ -151,7 +151,7 @@ class Protocol:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
         if self.multi_label:
-            target = self._cells(clips).map(self._units)
+            target = as_meant(clips, self.read_as).map(lambda cell: classes_shown(cell, self.classes))
         else:
             class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
             target = clips[self.column].str.lower().map(class_of)
@@ -160,6 +160,8 @@ class Protocol:
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The clips of this protocol, with their class in a new column `target`.
+
+        Unless `strict`, clips whose action units nobody can read are left out: what is unknown is not "not shown".
 
         Raises:
             UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
@@ -182,7 +184,7 @@ class Protocol:
                 + f"\n  Published counts: {self.source or 'conf/protocol'}."
                 + "\n  Correct the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
             )
-        return chosen
+        return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
         """The classes dealt out anew among each subject's clips; as they are unless `shuffled` is set.
@@ -216,7 +218,7 @@ class Protocol:
             own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
         if self.multi_label and not self.parts:
-            lines += self._unread(chosen)
+            lines += unreadable_lines(chosen, self._unreadable(chosen))
         counts = Expected(self.published).differences(chosen, clips, self.column)
         absent = sorted(set(self.include) - set(_names(clips)))
         if absent and (counts or not self.published):
@@ -224,7 +226,7 @@ class Protocol:
         return lines + counts
 
     def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """The clips that are of no class, with the reason in a new column `why`.
+        """The clips that are of no class, or whose action units nobody can read, with the reason in a new column `why`.
 
         None where the counts are as published: such a protocol leaves them out on purpose.
 
@@ -235,55 +237,25 @@ class Protocol:
             own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(own, ignore_index=True)
         chosen = self.choose(clips)
-        rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
+        words = self._unreadable(clips)
+        rest = clips[(words != "") | ~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
         if self.published and not self.differences(chosen, clips):
             rest = rest.iloc[:0]
         named = _names(rest).isin(list(self.exclude))
         label = rest[self.column].map(lambda cell: f"'{cell}' is no label of protocol {self.name}" if cell else "")
         why = label.mask(label == "", f"no label: '{self.column}' is blank").mask(named, "protocol.exclude")
+        unread = words[rest.index]
+        why = why.mask(unread != "", "no action unit: " + unread + " (protocol.read_as)")
         return rest.assign(why=why).reset_index(drop=True)
 
-    def _cells(self, clips: pd.DataFrame) -> pd.Series:
-        """The cells of action units, those in doubt as `read_as` has them."""
-        meant = _names(clips).map(dict(self.read_as))
-        plain = clips["action_units"].map(lambda cell: _is_plain(parse(cell)))
-        return clips["action_units"].where(meant.isna() | plain, meant)
-
-    def _unread(self, clips: pd.DataFrame) -> list[str]:
-        """The cells with a notation nobody knows: what it says is unknown, which is not the same as not shown."""
-        words = self._cells(clips).map(lambda cell: ", ".join(parse(cell).unreadable))
-        found = clips.assign(words=words)[words != ""]
-        return [
-            f"no action unit, '{word}' in {', '.join(map(repr, part['action_units'].unique()))}: {len(part)} "
-            f"({name_clips(part, most=400)}); say what is meant: protocol.read_as"
-            for word, part in found.groupby("words")
-        ]
-
-    def _units(self, cell: str) -> str:
-        """The classes of a cell of action units, joined by '+'; '' where it has none of them."""
-        shown = {str(number) for number in parse(cell).numbers}
-        return JOIN.join(name for name, labels in self.classes.items() if shown & {str(label) for label in labels})
-
-    def _check_units(self) -> None:
-        """Raise UserError if a name could not be told from two joined ones, or a label is no action unit."""
-        if joined := [name for name in self.class_names if JOIN in name or not name]:
-            raise UserError(
-                f"protocol.classes of {self.name}: '{joined[0]}' cannot be the name of an action unit, because clips "
-                f"with several are written with a {JOIN} between them. Expected a name such as AU12"
-            )
-        if not isinstance(self.read_as, Mapping):
-            raise UserError(f"protocol.read_as of {self.name}: expected subject/clip: units, found {self.read_as!r}")
-        for clip, cell in self.read_as.items():
-            if not isinstance(cell, str) or not _is_plain(parse(cell)):
-                raise UserError(
-                    f"protocol.read_as of {self.name} reads {clip} as {cell!r}; expected action units in quotes, with "
-                    'no doubt and no "or", as in "R12+R15"'
-                )
-        labels = [str(label) for labels in self.classes.values() for label in labels]
-        if unread := [label for label in labels if not (label.isascii() and label.isdigit() and 0 < int(label) < 100)]:
-            raise UserError(
-                f"protocol.classes of {self.name}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
-            )
+    def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
+        """The words of each clip's cell of action units that nobody knows; '' for none, and under other columns."""
+        if self.multi_label and not self.parts:
+            return unreadable_words(as_meant(clips, self.read_as))
+        if not self.parts:
+            return pd.Series("", index=clips.index, dtype=object)
+        of_parts = [part._unreadable(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+        return pd.concat(of_parts).reindex(clips.index, fill_value="")
 
     def _require_named(self, clips: pd.DataFrame) -> None:
         """Raise UserError if `exclude` or `untested` names what is not annotated."""
@@ -308,8 +280,3 @@ class Protocol:
 def _names(clips: pd.DataFrame) -> pd.Series:
     """Each clip as 'subject/clip'."""
     return clips["subject"] + "/" + clips["clip"]
-
-
-def _is_plain(units: ActionUnits) -> bool:
-    """Return True if a cell leaves no doubt about what it says."""
-    return not (units.uncertain or units.unreadable)

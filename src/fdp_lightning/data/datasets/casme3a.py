@@ -38,7 +38,8 @@ class CASME3A(FaceDataset):
     Quirks: 191 recordings hold several clips; their letters occur in the other case on disk; 'others' is also written
     'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one in ten misses
     frames, which the owners call normal; six rows have frame numbers that cannot be (see corrections.csv). Version 1 of
-    the labels (921 rows) is an .xls and has to be saved as .xlsx.
+    the labels (921 rows; protocol.labels=v1, no counts of its classes are published) is an .xls and has to be saved as
+    .xlsx.
 
     Args:
         root: the folder of the layout above.
@@ -69,7 +70,8 @@ class CASME3A(FaceDataset):
         path = find_workbook(self.root, first, self.request_page, *others)
         rows = read_sheet(path, _COLUMNS, sheet=sheet_or_first(path, "label"))
         # 'spNO.149' of 'spno. 149', 'SPNO149' or 149; anything else stays.
-        rows["subject"] = padded(rows["subject"], 1).str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
+        numbers = padded(rows["subject"].str.replace(r"(?i)^spno[\s.]*", "", regex=True), 1)
+        rows["subject"] = numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
         return path, rows.assign(
             emotion=rows["emotion"].str.lower(), objective=roman(rows["objective"]), folder=self._folder_of(rows)
         )

@@ -119,17 +119,17 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """The workbook with the most action units, and its rows; those that lack a column are passed over.
+    """The workbook with the most action units, and its rows; those lacking a column or unreadable are passed over.
 
     Raises:
-        MissingColumnError: none has the columns; names what the first lacks.
-        UserError: one cannot be read.
+        MissingColumnError: none is left; names what the first lacks.
+        UserError: none is left, and the first cannot be read.
     """
     tables, errors = [], []
     for path in paths:
         try:
             tables.append((path, read_sheet(path, columns, optional=optional)))
-        except MissingColumnError as error:
+        except UserError as error:
             errors.append(error)
     if not tables:
         raise errors[0]
