@@ -1,5 +1,7 @@
 """FACS notation in the cells of real tables: read to the unit, or named; a cell never loses a unit in silence."""
 
+from functools import cache
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -131,6 +133,7 @@ ODD_CELLS = [
 ]  # fmt: skip
 
 
+@cache
 def cd6me() -> Protocol:
     return settings(Protocol, configuration("protocol=cd6me").protocol)
 
