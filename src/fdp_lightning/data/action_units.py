@@ -1,4 +1,4 @@
-"""Action units (FACS) as the datasets write them: '4+R10', '12L', '14or23', 'R14A', '4(k)', '?'."""
+"""Action units (FACS) as the datasets write them: '4+R10', '12L', '14or23', 'A9E+ref(10)', '4(k)', '?'."""
 
 import re
 import unicodedata
@@ -7,21 +7,38 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 Side = Literal["", "left", "right"]
-Prefix = Literal["", "D", "M"]
 Intensity = Literal["", "A", "B", "C", "D", "E"]
 
 _LARGEST = 99  # FACS has no code of three digits
-_SEPARATORS = re.compile(r"[+,、;/&]")
+_FLAGS = re.IGNORECASE | re.ASCII
+_SEPARATORS = re.compile(r"[+,、;/&|]|\band\b|和|与", re.IGNORECASE)
 _OR = re.compile(r" ?(?:or|或) ?", re.IGNORECASE)
-_ALTERNATIVE = "\0"  # what a written "or" is while a cell is taken apart
+# What stands for a written "or", "ref" and "(k)" while a cell is taken apart.
+_ALTERNATIVE, _REFERENCE, _STATIC = "\0", "\1", "\2"
+_LETTERS = "[LRATBU]"
 _UNIT = re.compile(
-    r"(?P<doubt_before>\?*)(?:AUS?)?(?P<prefix>[DM]?)(?P<before>[LR]?)(?:AU)?(?P<number>[0-9]{1,3})(?:\.0*)?"
-    r"(?P<first>[A-ELR]?)(?P<second>[A-ELR]?)(?P<marks>(?:\?|\(K\))*)",
-    re.IGNORECASE | re.ASCII,
+    rf"(?P<doubt_before>\?*)(?P<reference>{_REFERENCE}?)(?:(?:AUS?|AD)[.:#_-]?)?(?P<family>[DM]?)(?P<before>{_LETTERS}{{0,3}}?)"
+    r"(?:AU|AD)?(?P<number>[0-9]{1,3})(?:\.0*)?"
+    rf"(?P<first>[A-ELR]?)(?P<second>[A-ELR]?)(?P<marks>[?{_STATIC}]*)",
+    _FLAGS,
 )
-# Blanks that part nothing: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. A letter between two numbers is the second's.
-_BLANK_BEHIND_PREFIX = re.compile(r"(?<![0-9A-Z])(AUS?|[LRDM]) (?=[LRDM]? ?(?:AU ?)?[0-9])", re.IGNORECASE | re.ASCII)
-_BLANK_BEFORE_SUFFIX = re.compile(r"(?<=[0-9A-ELR)?.]) (?=(?:[A-ELR]|\?+|\(K\))(?:[ \0]|$))", re.IGNORECASE | re.ASCII)
+_EXCLUSIVE = ("LR", "AU", "TB")  # of each pair of letters a unit has one at most
+# Blanks that part nothing: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. Of letters between two numbers D, M, L and R are
+# the second's, the others the first's: they may be its intensity.
+_BLANK_BEHIND_PREFIX = re.compile(
+    rf"(?<![0-9A-Z])(AUS?|AD|[LRDM]|(?<![0-9A-Z)?.] ){_LETTERS}{{1,3}}) (?=[DM]?{_LETTERS}{{0,3}} ?(?:AU ?)?[0-9])",
+    _FLAGS,
+)
+_BLANK_BEFORE_SUFFIX = re.compile(
+    rf"(?<=[0-9A-ELR{_STATIC}?.]) (?=(?:[A-ELR]|\?+|{_STATIC})(?:[ {_ALTERNATIVE}]|$))", _FLAGS
+)
+# Parentheses: of a letter or a mark ('12(B)'), of 'ref(…)', of one unit behind its letters ('A(12)'), and about units.
+# A number behind a number ('12(3)') is none of these: it may be a degree.
+_MARK = re.compile(r"\( ?(\?+|[A-Z]) ?\)", _FLAGS)
+_REFERENCES = re.compile(rf"(?<![0-9A-Z])REF\.? ?(?:\(([^()]*)\)|(?={_LETTERS}{{0,3}}[0-9]))", _FLAGS)
+_BEHIND_LETTERS = re.compile(rf"(?<![0-9A-Z])({_LETTERS}{{1,3}})\( ?([0-9]+[A-E]?) ?\)", _FLAGS)
+_GROUP = re.compile(rf"(?:(?<![0-9A-Z{_STATIC}?])|(?=\( ?{_ALTERNATIVE}))\(([^()]*)\)(?![0-9A-Z])", _FLAGS)
+_ITEM = re.compile(rf"(^|[+{_ALTERNATIVE}]) *(?=[^ +{_ALTERNATIVE}])")
 _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 
 
@@ -35,7 +52,9 @@ class ActionUnit:
         intensity: a letter A (trace) to E (maximum) after the number.
         uncertain: it has a question mark, or is one of several alternatives.
         static: 4DME's "(k)": the unit is there throughout and does not move.
-        prefix: D or M before the number, in DFME. What they mean is not documented; the letter is kept.
+        prefix: letters before the number other than the side. In FACS A is asymmetric, U unilateral, T the top and B
+            the bottom of the lips. What the D and M of DFME mean is not documented.
+        reference: it stands in SAMM's 'ref(…)', whose meaning is not documented either.
     """
 
     number: int
@@ -43,7 +62,8 @@ class ActionUnit:
     intensity: Intensity = ""
     uncertain: bool = False
     static: bool = False
-    prefix: Prefix = ""
+    prefix: str = ""
+    reference: bool = False
 
     def __str__(self) -> str:
         return self._code() + ("?" if self.uncertain else "")
@@ -51,7 +71,8 @@ class ActionUnit:
     def _code(self) -> str:
         """The unit without its question mark."""
         static = "(k)" if self.static else ""
-        return f"{self.prefix}{self.side[:1].upper()}{self.number}{self.intensity}{static}"
+        code = f"{self.prefix}{self.side[:1].upper()}{self.number}{self.intensity}{static}"
+        return f"ref({code})" if self.reference else code
 
 
 @dataclass(frozen=True)
@@ -97,31 +118,33 @@ class ActionUnits:
 def parse(cell: str) -> ActionUnits:
     """Read a cell of action units; any text is read, and what is not understood is in `unreadable`.
 
-    Units are parted by + , 、 ; / & or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12') with a
-    side L or R before or after it, a D or M before it, an intensity A to E after it, and '?' or '(k)', in either case
-    of letters. 'or' (also 或) between units makes them alternatives; with nothing on its other side it is a doubt.
+    Units are parted by + , 、 ; / & |, 'and' or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12',
+    'AD19') with letters of FACS before it (A, U, T, B; D and M of DFME), a side L or R before or after it, an intensity
+    A to E after it, and '?' or '(k)', in either case of letters. 'ref(…)' and parentheses may stand about units. 'or'
+    (also 或) between units makes them alternatives; with nothing on its other side it is a doubt.
 
     >>> parse("4+R10").numbers
     (4, 10)
     """
-    text = _OR.sub(_ALTERNATIVE, " ".join(unicodedata.normalize("NFKC", cell).replace(_ALTERNATIVE, " ").split()))
+    text = _without_parentheses(cell)
     units: list[ActionUnit] = []
     alternatives: list[tuple[ActionUnit, ...]] = []
     unreadable: list[str] = []
     unknown = neutral = False
-    for chunk in _SEPARATORS.split(text):
+    for chunk in text.split("+"):
         tight = _BLANK_BEFORE_SUFFIX.sub("", _BLANK_BEHIND_PREFIX.sub(r"\1", chunk))
         for word in tight.split():
             parts = word.split(_ALTERNATIVE)
             found = [_read(part) for part in parts]
             if len(parts) > 1 and not any(found):
-                # No unit on either side: the letters 'or' belong to a word. Joining can compose its accents anew.
-                unreadable.append(unicodedata.normalize("NFKC", word.replace(_ALTERNATIVE, "or")))
+                unreadable.append(_as_written(word))  # no unit on either side: the letters 'or' belong to a word
                 continue
             readings = [reading for reading in found if isinstance(reading, ActionUnit)]
             unknown |= "?" in found
             neutral |= "0" in found
-            unreadable += [part for part, reading in zip(parts, found, strict=True) if part and not reading]
+            unreadable += [
+                _as_written(part) for part, reading in zip(parts, found, strict=True) if part and not reading
+            ]
             if len(parts) > 1:
                 readings = [replace(unit, uncertain=True) for unit in readings]
             if len(readings) > 1:
@@ -131,6 +154,28 @@ def parse(cell: str) -> ActionUnits:
     return ActionUnits(tuple(units), tuple(alternatives), unknown, neutral, tuple(unreadable))
 
 
+def _without_parentheses(cell: str) -> str:
+    """A cell in one line without the parentheses that can be understood, its 'or', 'ref' and '(k)' as one sign each."""
+    text = unicodedata.normalize("NFKC", cell).translate(
+        {0: " ", 1: " ", 2: " ", **dict(zip(b"[]{}", "()()", strict=True))}
+    )
+    text = _OR.sub(_ALTERNATIVE, _SEPARATORS.sub("+", " ".join(text.split())))
+    before = ""
+    while text != before:
+        before = text
+        text = _MARK.sub(lambda mark: _STATIC if mark[1] in "kK" else mark[1], text)
+        text = _REFERENCES.sub(lambda found: _ITEM.sub(rf"\g<1>{_REFERENCE}", found[1] or "") or _REFERENCE, text)
+        text = _GROUP.sub(r" \1 ", _BEHIND_LETTERS.sub(r"\1\2", text))
+        text = re.sub(rf" *{_ALTERNATIVE} *", _ALTERNATIVE, " ".join(text.split()))
+    return text
+
+
+def _as_written(word: str) -> str:
+    """A word nobody understands, its signs as text again; joining can compose its accents anew."""
+    text = word.replace(_ALTERNATIVE, "or").replace(_REFERENCE, "ref").replace(_STATIC, "(k)")
+    return unicodedata.normalize("NFKC", text)
+
+
 def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
     """One word without blanks: a unit, '?' for a lone question mark, '0' for the neutral face, or '' for neither."""
     if word and not word.strip("?"):
@@ -138,22 +183,24 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
     match = _UNIT.fullmatch(word)
     if match is None or int(match["number"]) > _LARGEST:
         return ""
-    prefix, before, first, second = (match[name].upper() for name in ("prefix", "before", "first", "second"))
-    marks = match["doubt_before"] + match["marks"].upper()
+    family, before, first, second = (match[name].upper() for name in ("family", "before", "first", "second"))
+    marks = match["doubt_before"] + match["marks"]
     number = int(match["number"])
     if number == 0:
-        return "0" if not (prefix or before or first or second or marks) else ""
-    sides = [letter for letter in (before, first, second) if letter in _SIDES]
+        return "0" if not (family or before or first or second or marks or match["reference"]) else ""
+    sides = [letter for letter in (*before, first, second) if letter in _SIDES]
     intensities = [letter for letter in (first, second) if letter and letter in "ABCDE"]
-    if len(sides) > 1 or len(intensities) > 1:  # two of a kind contradict each other
+    contradicts = any(sum(letter in pair for letter in before) > 1 for pair in _EXCLUSIVE)
+    if len(sides) > 1 or len(intensities) > 1 or contradicts:
         return ""
     return ActionUnit(
         number,
         side=_SIDES[sides[0]] if sides else "",
         intensity=cast(Intensity, intensities[0] if intensities else ""),
         uncertain="?" in marks,
-        static="K" in marks,
-        prefix=cast(Prefix, prefix),
+        static=_STATIC in marks,
+        prefix=family + "".join(letter for letter in before if letter not in _SIDES),
+        reference=bool(match["reference"]),
     )
 
 

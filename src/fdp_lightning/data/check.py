@@ -62,11 +62,16 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         clips: its clip table, with the corrections that a run would use.
         listings: of the clips' folders.
     """
-    if not is_folder(dataset.frame_root()):
-        state = "is a file, not a folder" if dataset.frame_root().is_file() else "is missing"
-        detail = f"{dataset.frame_root()} {state}: no frame could be looked for"
+    root = dataset.frame_root()
+    if not dataset.has_frames():
+        state = "holds no folder of a subject" if is_folder(root) else "is missing"
+        state = "is a file, not a folder" if root.is_file() else state
+        detail = f"{root} {state}: no frame could be looked for"
         return [Problem(dataset.table_name, "missing_folder", detail)]
     found: list[Problem] = []
+    if deeper := dataset.found_deeper():
+        detail = f"the frames are read from {deeper}"
+        found.append(Problem(dataset.table_name, "found_deeper", detail, fatal=False))
     used: dict[str, list[tuple[int, int]]] = {}
     usable = has_interval(clips).tolist()
     published = as_published(clips, "frames")

@@ -33,7 +33,7 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
     """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
-        table[column] = table[column].fillna("").astype(str).astype(object)
+        table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
     for column in _FRAME_NUMBERS:
         numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
         whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)

@@ -10,7 +10,14 @@ from fdp_lightning.data.clips import KEY, name_clips
 from fdp_lightning.data.targets import is_multi_label, names_of
 from fdp_lightning.errors import UserError
 
-_COUNTS = {"clips", "subjects", "classes", "splits", "datasets"}
+_COUNTS = {"clips", "subjects", "classes", "splits", "datasets", "labels"}
+
+_SUBJECTS = {
+    "casme2": [f"{n:02d}" for n in range(1, 27)],
+    "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
+    "smic": [f"{n:02d}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))],
+}
+"""The subjects of the datasets whose annotation is known to name them all."""
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], multi_label: bool = False) -> dict[str, Any]:
@@ -31,8 +38,9 @@ class Expected:
     """The published counts.
 
     Args:
-        counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips) and 'splits'
-            (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it).
+        counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits' (the
+            owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation
+            release that was counted.
     """
 
     counts: Mapping[str, Any]
@@ -53,7 +61,7 @@ class Expected:
             Expected.check(part, class_names, f"{protocol}, {name}")
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
-        """Each count that is not as published, with the clips it concerns.
+        """Each count that is not as published, with the clips that are there or with what is known of the missing ones.
 
         Args:
             chosen: clips of the protocol, with their class in `target`.
@@ -70,12 +78,13 @@ class Expected:
         ]
         short = False
         for name, expected in classes.items():
-            if found["classes"][name] != expected:
-                short = short or found["classes"][name] < expected
+            missing = expected - found["classes"][name]
+            if missing:
+                short = short or missing > 0
                 names = names_of(chosen["target"], multi_label)
-                members = chosen.loc[names.index[names == name]]
-                named = f" ({name_clips(members, most=400)})" if len(members) else ""
-                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found{named}")
+                there = name_clips(chosen.loc[names.index[names == name]], most=400)
+                named = f"{missing} missing" if missing > 0 else there
+                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
         by_dataset = chosen["dataset"].value_counts()
         for name, expected in self.counts.get("datasets", {}).items():
             if by_dataset.get(name, 0) != expected:
@@ -87,8 +96,17 @@ class Expected:
                 for line in Expected(part).differences(chosen[own], clips[clips["split"] == name], column)
             ]
         if short or ("clips" in self.counts and len(chosen) < self.counts["clips"]):
-            lines += _left_out(chosen, clips, column)
+            lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
         return lines
+
+
+def _absent_subjects(clips: pd.DataFrame) -> list[str]:
+    """The subjects of whom the annotation should have clips and has none."""
+    lines = []
+    for dataset, part in clips.groupby("dataset"):
+        if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:
+            lines.append(f"not annotated at all: subjects {', '.join(absent)} of {dataset} ({len(absent)})")
+    return lines
 
 
 def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame, column: str) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.action_units import parse
 from fdp_lightning.data.clips import KEY
 from fdp_lightning.data.counts import Expected
 from fdp_lightning.data.splits import SPLITS, owners
-from fdp_lightning.data.targets import JOIN, is_multi_label
+from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.data.unit_cells import as_meant, check_units, classes_shown, unreadable_lines, unreadable_words
 from fdp_lightning.errors import UserError
 
 COLUMNS = ("emotion", "objective", "action_units")
@@ -29,7 +29,9 @@ class Protocol:
             be of several classes or none (multi-label); its target is their names joined by '+'. Units with a
             question mark ('4?') count as shown, those of which one is meant ('4or7') do not, as neither is known;
             sides and intensities make no difference. A clip without a unit of the protocol stays, as one that shows
-            none, also where its cell is blank.
+            none, also where its cell is blank. A notation that `action_units.parse` does not know is a difference.
+        read_as: by action units: clips ('subject/clip') → what their cell means ('R12+R15'). It is read where the
+            clip's own cell is in doubt or cannot be read, never in place of one that is plain.
         classes: class → the labels merged into it, in the order of the predictions' columns.
         include: clips on disk without a label ('subject/clip') → the label they are given.
         exclude: clips ('subject/clip') left out by name.
@@ -53,6 +55,7 @@ class Protocol:
     column: str = "emotion"
     include: Mapping[str, str] = field(default_factory=dict)
     exclude: Sequence[str] = ()
+    read_as: Mapping[str, str] = field(default_factory=dict)
     untested: Sequence[str] = ()
     split: str = "loso"
     folds: int = 5
@@ -83,7 +86,9 @@ class Protocol:
                 f"found {self.untested!r}"
             )
         if self.multi_label:
-            self._check_units()
+            check_units(self.classes, self.read_as, self.name)
+        elif self.read_as:
+            raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
         for part in self.part_protocols().values():
             if self.class_names != part.class_names:
                 raise UserError(
@@ -98,6 +103,15 @@ class Protocol:
         return list(self.classes)
 
     @property
+    def published(self) -> Mapping[str, object]:
+        """What `expected` says of the labels that are read: nothing, if another release was counted."""
+        parts = self.part_protocols().values()
+        counted = self.expected.get("labels", self.labels)
+        if counted != self.labels or any(part.expected and not part.published for part in parts):
+            return {}
+        return self.expected
+
+    @property
     def multi_label(self) -> bool:
         """Whether a clip may be of several classes at once."""
         return is_multi_label(self.column)
@@ -106,7 +120,8 @@ class Protocol:
         """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
         if not self.parts:
             return {}
-        shared = replace(self, parts={}, expected={}, source="", include={}, exclude=(), untested=(), labels=None)
+        shared = replace(self, parts={}, expected={}, source="", labels=None)
+        shared = replace(shared, include={}, exclude=(), read_as={}, untested=())
         try:
             return {
                 dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
@@ -136,15 +151,17 @@ class Protocol:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
         if self.multi_label:
-            target = clips["action_units"].map(self._units)
+            target = as_meant(clips, self.read_as).map(lambda cell: classes_shown(cell, self.classes))
         else:
             class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
             target = clips[self.column].str.lower().map(class_of)
-        named = (clips["subject"] + "/" + clips["clip"]).isin(list(self.exclude))
+        named = _names(clips).isin(list(self.exclude))
         return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The clips of this protocol, with their class in a new column `target`.
+
+        Unless `strict`, clips whose action units nobody can read are left out: what is unknown is not "not shown".
 
         Raises:
             UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
@@ -162,12 +179,12 @@ class Protocol:
         differences = self.differences(chosen, clips)
         if differences and self.strict:
             raise UserError(
-                f"protocol {self.name} expects other counts than your copy of {self.dataset} has:\n  "
+                f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
                 + "\n  ".join(differences)
                 + f"\n  Published counts: {self.source or 'conf/protocol'}."
-                + "\n  Mend the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
+                + "\n  Correct the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
             )
-        return chosen
+        return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
         """The classes dealt out anew among each subject's clips; as they are unless `shuffled` is set.
@@ -190,7 +207,7 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Each count that is not as published, with the clips it concerns; of the parts first.
+        """Each count that is not as published and each cell nobody can read, with its clips; of the parts first.
 
         Args:
             chosen: from `choose`.
@@ -200,31 +217,51 @@ class Protocol:
         for name, part in self.part_protocols().items():
             own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
-        return lines + Expected(self.expected).differences(chosen, clips, self.column)
+        if self.multi_label and not self.parts:
+            lines += unreadable_lines(chosen, self._unreadable(chosen))
+        counts = Expected(self.published).differences(chosen, clips, self.column)
+        absent = sorted(set(self.include) - set(_names(clips)))
+        if absent and (counts or not self.published):
+            lines.append(f"to be included and not in this copy: {', '.join(absent)}")
+        return lines + counts
 
-    def _units(self, cell: str) -> str:
-        """The classes of a cell of action units, joined by '+'; '' where it has none of them."""
-        shown = {str(number) for number in parse(cell).numbers}
-        return JOIN.join(name for name, labels in self.classes.items() if shown & {str(label) for label in labels})
+    def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips that are of no class, or whose action units nobody can read, with the reason in a new column `why`.
 
-    def _check_units(self) -> None:
-        """Raise UserError if a name could not be told from two joined ones, or a label is no action unit."""
-        if joined := [name for name in self.class_names if JOIN in name or not name]:
-            raise UserError(
-                f"protocol.classes of {self.name}: '{joined[0]}' cannot be the name of an action unit, because clips "
-                f"with several are written with a {JOIN} between them. Expected a name such as AU12"
-            )
-        labels = [str(label) for labels in self.classes.values() for label in labels]
-        if unread := [label for label in labels if not (label.isascii() and label.isdigit() and 0 < int(label) < 100)]:
-            raise UserError(
-                f"protocol.classes of {self.name}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
-            )
+        None where the counts are as published: such a protocol leaves them out on purpose.
+
+        Args:
+            clips: of all its datasets.
+        """
+        if self.parts:
+            own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            return pd.concat(own, ignore_index=True)
+        chosen = self.choose(clips)
+        words = self._unreadable(clips)
+        rest = clips[(words != "") | ~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
+        if self.published and not self.differences(chosen, clips):
+            rest = rest.iloc[:0]
+        named = _names(rest).isin(list(self.exclude))
+        label = rest[self.column].map(lambda cell: f"'{cell}' is no label of protocol {self.name}" if cell else "")
+        why = label.mask(label == "", f"no label: '{self.column}' is blank").mask(named, "protocol.exclude")
+        unread = words[rest.index]
+        why = why.mask(unread != "", "no action unit: " + unread + " (protocol.read_as)")
+        return rest.assign(why=why).reset_index(drop=True)
+
+    def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
+        """The words of each clip's cell of action units that nobody knows; '' for none, and under other columns."""
+        if self.multi_label and not self.parts:
+            return unreadable_words(as_meant(clips, self.read_as))
+        if not self.parts:
+            return pd.Series("", index=clips.index, dtype=object)
+        of_parts = [part._unreadable(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+        return pd.concat(of_parts).reindex(clips.index, fill_value="")
 
     def _require_named(self, clips: pd.DataFrame) -> None:
         """Raise UserError if `exclude` or `untested` names what is not annotated."""
         for part in self.part_protocols().values():
             part._require_named(clips[clips["dataset"] == part.dataset])
-        absent = sorted(set(self.exclude) - set(clips["subject"] + "/" + clips["clip"]))
+        absent = sorted(set(self.exclude) - set(_names(clips)))
         if absent:
             raise UserError(
                 f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
@@ -238,3 +275,8 @@ class Protocol:
                 f"  Annotated: {', '.join(sorted(annotated))}. "
                 "Mend protocol.untested, or set protocol.strict=false."
             )
+
+
+def _names(clips: pd.DataFrame) -> pd.Series:
+    """Each clip as 'subject/clip'."""
+    return clips["subject"] + "/" + clips["clip"]

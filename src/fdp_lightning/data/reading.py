@@ -1,10 +1,13 @@
 """From datasets and a protocol to the table of all annotated clips."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from fdp_lightning.data.clips import KEY, clip_table
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
+from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.errors import UserError
 
@@ -35,7 +38,8 @@ def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """A clip table with the clips that a protocol includes without a label, under the label it gives them.
 
-    Such a clip lies on disk alone, or has a row whose label is blank.
+    Such a clip lies on disk alone, or has a row whose label is blank. Where no frames are there to be looked at, it
+    counts if its subject is annotated; a copy that has frames but not this clip, or no such subject, does without.
 
     Raises:
         UserError: a clip to include has a label of its own.
@@ -53,5 +57,7 @@ def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protoc
             tables[0].loc[rows, list(about)] = list(about.values())
         else:
             row = member.unlabelled(subject, clip).assign(dataset=member.table_name, fps=member.fps)
-            tables.append(clip_table(row.assign(**about)))
+            unseen = not member.has_frames() and subject in set(annotated["subject"])
+            if unseen or is_folder(Path(row["folder"].iloc[0])):
+                tables.append(clip_table(row.assign(**about)))
     return pd.concat(tables, ignore_index=True)

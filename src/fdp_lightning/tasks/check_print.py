@@ -18,13 +18,19 @@ _LONGEST = 400
 """Characters of a line that may name hundreds of clips; all are in check.json."""
 
 
-def print_protocols(dataset: str, tables: Mapping[str, Mapping[str, Any]], differences: Iterable[str]) -> None:
+def print_protocols(
+    dataset: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    differences: Iterable[str],
+    left_out: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """The counts of every protocol, and where those of the chosen one differ from the published ones.
 
     Args:
         dataset: its name.
         tables: protocol → its part of check.json.
         differences: of the chosen protocol.
+        left_out: reason → clips that are of none of its classes.
     """
     screen = _screen()
     table = Table(title=f"{dataset}: protocols", title_justify="left")
@@ -40,6 +46,8 @@ def print_protocols(dataset: str, tables: Mapping[str, Mapping[str, Any]], diffe
     screen.print(table)
     for line in differences:
         _print_line(screen, "", f"differs: {_cut(line)}")
+    for why, clips in (left_out or {}).items():
+        _print_line(screen, "", _cut(f"left out, {why}: {len(clips)} ({', '.join(clips)})"))
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:

@@ -22,6 +22,7 @@ from fdp_lightning.data.reading import members, read_clips
 from fdp_lightning.data.sampling import Sampling
 from fdp_lightning.data.splits import Fold, make_folds, owners
 from fdp_lightning.data.store.clip_store import ClipStore, read_manifest
+from fdp_lightning.data.targets import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.tasks.build import build, build_protocol, settings
@@ -39,8 +40,9 @@ class ReadyData:
     Attributes:
         protocol: the classes.
         clips: the protocol's clips that are in the store, with their class in `target`.
-        left_out: clips of the protocol that are neither trained on nor tested, with the setting that leaves them out
-            in `why`: the store does not hold them (policy `skip`), or the sampling rule has no frames of them.
+        left_out: annotated clips that are neither trained on nor tested, with the reason in `why`: they are of no class
+            (see `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule has no frames
+            of them.
         without_clips: annotated subjects that have no clip under the protocol: a fold each that does not exist.
         store: the folder of the verified store.
         manifest: its manifest.
@@ -74,6 +76,23 @@ class ReadyData:
         protocol = self.protocol
         return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
 
+    def unlearnable(self, folds: Sequence[Fold]) -> str:
+        """A sentence on the clips of a class that no training clip of their fold has, '' if there are none."""
+        names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.multi_label)
+        names = names[names != ""]
+        found: dict[str, list[int]] = {}
+        for fold in folds:
+            learnt = set(names[names.index.isin(fold.train_rows)])
+            tested = names[names.index.isin(fold.test_rows)]
+            for row, name in tested[~tested.isin(learnt)].items():
+                found.setdefault(name, []).append(int(row))
+        if not found:
+            return ""
+        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
+        return (
+            f"No training clip of their fold has the class of these clips, which cannot be answered rightly: {named}."
+        )
+
 
 def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
     """Bring the dataset to where folds can read it; each step that was done before is found and skipped.
@@ -97,12 +116,14 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     chosen = protocol.apply(annotated)
     differences = protocol.differences(chosen, annotated)
     for difference in differences:
-        log.warning("protocol.strict=false, counts are not as published: %s", difference)
+        log.warning("protocol.strict=false, accepted though not as published: %s", difference)
     for member in members(dataset):
         member.require_frames()
+        if deeper := member.found_deeper():
+            log.warning("the frames of %s are read from %s, deeper in %s", member.table_name, deeper, member.root_key)
     ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
     why = _why_left_out(chosen, ready.store, sampling)
-    left_out = chosen.assign(why=why)[why != ""]
+    left_out = pd.concat([protocol.left_out(annotated), chosen.assign(why=why)[why != ""]], ignore_index=True)
     for reason, part in left_out.groupby("why"):
         log.warning("%d clips are left out (%s): %s", len(part), reason, name_clips(part))
     clips = chosen[why == ""].reset_index(drop=True)
@@ -134,11 +155,16 @@ def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str])
     found = []
     if differences:
         counts = "; ".join(difference.split(" (")[0] for difference in differences)  # the log names the clips
-        found.append(f"The counts are not as published (protocol.strict=false): {counts}.")
+        found.append(f"The annotation is not as published (protocol.strict=false): {counts}.")
     if config.data.normalisation == "each_set":
         found.append(
             "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "
             "released code does: something is fitted on the subject under test."
+        )
+    if protocol.expected and not protocol.published:
+        found.append(
+            f"The counts of protocol {protocol.name} are published for other labels than it reads here "
+            "(protocol.labels): nobody knows whether this copy is whole."
         )
     if protocol.shuffled is not None:
         found.append("The labels are shuffled (protocol.shuffled): a control, in which nothing can be learnt.")

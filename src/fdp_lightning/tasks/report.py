@@ -1,6 +1,7 @@
 """Pooling the folds of a run, and `task=report run=…`, which does it again without training."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +45,8 @@ HEADLINES = ("last", "inner", "oracle")
 
 _FACTS = ("split", "skipped_folds", "untested", "left_out", "caveats")
 
+log = logging.getLogger("fdp_lightning")
+
 
 def headline(config: DictConfig) -> str:
     """The selection that stands first in table and report; no prediction and no score depends on it."""
@@ -63,10 +66,13 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
 def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
     """Which clips the pooled predictions of a run must hold, and what of the dataset they lack; plain data."""
     clips = data.clips.iloc[rows_under_test(folds)]
+    unlearnable = data.unlearnable(folds)
+    if unlearnable:
+        log.warning(unlearnable)
     return {
         "split": data.protocol.split,
         "skipped_folds": data.without_clips,
-        "caveats": data.caveats,
+        "caveats": [*data.caveats, *([unlearnable] if unlearnable else [])],
         "untested": sorted(set(owners(data.clips)) & set(data.protocol.untested)),
         "left_out": {
             str(why): [f"{subject}/{clip}" for subject, clip in zip(part["subject"], part["clip"], strict=True)]

@@ -1,5 +1,6 @@
 """The base of all datasets: a user's folder → the tidy clip table. A new dataset is one file and one YAML."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,12 @@ import pandas as pd
 
 from fdp_lightning.data.clips import clip_table, require_keys
 from fdp_lightning.data.corrections import correct
-from fdp_lightning.data.datasets.folders import Folders, existing, is_folder
+from fdp_lightning.data.datasets.folders import Folders, existing, is_folder, subfolders
 from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.errors import UserError
+
+_LEVELS_DEEPER = 3
+"""Levels of folders below a user's copy in which its frames are looked for where a release does not have them."""
 
 
 class FaceDataset(ABC):
@@ -33,6 +37,8 @@ class FaceDataset(ABC):
     """The annotation releases a protocol may ask for; the first is the default."""
     frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
     """Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself)."""
+    subject_folders: ClassVar[str]
+    """A regular expression of the folders' names in a folder of frames, which is known by them; in whatever case."""
     crops: ClassVar[str | None] = None
     """The kind of frames that are the owners' own face crops, if they are published."""
     recordings: ClassVar[frozenset[str]] = frozenset()
@@ -98,8 +104,54 @@ class FaceDataset(ABC):
         raise UserError(f"{self.name} cannot read a clip without a label ({subject}/{clip}, protocol.include)")
 
     def frame_root(self) -> Path:
-        """The folder of the chosen frames: the first of its candidates that exists, or else the first."""
-        return existing(self.root, self.frame_folders[self.frames])
+        """The folder of the chosen frames: that of its candidates that holds subjects, in `root` or some levels deeper.
+
+        Where none does it is the first candidate that exists, or else the first.
+
+        Raises:
+            UserError: several folders deeper in `root` hold subjects.
+        """
+        candidates = self.frame_folders[self.frames]
+        if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):
+            return place
+        tops = {kind: {name.split("/")[0].lower() for name in names} for kind, names in self.frame_folders.items()}
+        passed_over = self.other_folders.union(*tops.values()) - tops[self.frames]
+        level = [self.root]
+        for _ in range(_LEVELS_DEEPER):
+            below = [folder for above in level for folder in subfolders(above)]
+            level = [f for f in below if f.name.lower() not in passed_over and not self._is_subject(f.name)]
+            found = {place: None for folder in level for place in self._places(folder) if self.holds_subjects(place)}
+            if len(found) > 1:
+                raise UserError(
+                    f"several folders in {self.root} may hold the frames of {self.name}: "
+                    f"{', '.join(map(str, found))}.\n"
+                    f"  Expected one; set {self.root_key} to the folder of the right one."
+                )
+            if found:
+                return next(iter(found))
+        return existing(self.root, candidates)
+
+    def found_deeper(self) -> str:
+        """Where the frames are read from if that is not where the release has them below `root`, else ''."""
+        place = self.frame_root()
+        return "" if place in self._places(self.root) or place == self.root else str(place)
+
+    def has_frames(self) -> bool:
+        """Return True if there is a folder of the chosen frames; `root` itself is one if a subject lies in it."""
+        place = self.frame_root()
+        return is_folder(place) and (place != self.root or self.holds_subjects(place))
+
+    def holds_subjects(self, place: Path) -> bool:
+        """Return True if a folder of this dataset's subjects lies in `place`."""
+        return any(self._is_subject(folder.name) for folder in subfolders(place))
+
+    def _is_subject(self, name: str) -> bool:
+        return re.fullmatch(self.subject_folders, name, re.IGNORECASE) is not None
+
+    def _places(self, folder: Path) -> list[Path]:
+        """The candidates of the chosen frames in a folder that exist, in their order."""
+        found = (existing(folder, [candidate]) for candidate in self.frame_folders[self.frames])
+        return [place for place in found if is_folder(place)]
 
     def use_crops(self) -> None:
         """Read the owners' own face crops instead of the chosen frames; raises UserError if there are none."""
@@ -115,11 +167,11 @@ class FaceDataset(ABC):
         return Folders(self.frame_root())
 
     def require_frames(self) -> None:
-        """Raise UserError unless the folder of the chosen frames is there."""
-        if not is_folder(self.frame_root()):
-            candidates = " or ".join(self.frame_folders[self.frames])
+        """Raise UserError unless there is a folder of the chosen frames."""
+        if not self.has_frames():
+            candidates = " or ".join(name for name in self.frame_folders[self.frames] if name != ".")
             raise UserError(
-                f"{self.root} holds no folder {candidates}.\n"
+                f"{self.root} holds no folder {candidates or 'of a subject'}.\n"
                 f"  Expected the frames of {self.name} there; unpack them, or correct {self.root_key} or "
                 "data.adapter.frames."
             )

@@ -46,6 +46,7 @@ class CASME(FaceDataset):
     request_page = "casme.psych.ac.cn"
     label_versions = ("v1",)
     workbook = "casme.xlsx"
+    subject_folders = r"sub\d+"
     frame_folders: ClassVar = {
         "selected": ("Selected", "CASME_selected", "."),
         "cropped": ("Cropped", "CASME_cropped"),

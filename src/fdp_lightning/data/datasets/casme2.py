@@ -7,9 +7,8 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman
+from fdp_lightning.data.datasets.workbook import MissingTableError, find_workbook, padded, read_sheet, roman
 from fdp_lightning.data.frames import list_frames
-from fdp_lightning.errors import UserError
 
 _COLUMNS = {
     "subject": "Subject",
@@ -21,20 +20,21 @@ _COLUMNS = {
     "emotion": "Estimated Emotion",
 }
 _OBJECTIVE_FILE = "CASME2-ObjectiveClasses.xlsx"
-_OBJECTIVE_COLUMNS = {"subject": "Subject", "clip": "Filename", "objective": "Objective Class|Objective Classes"}
+_CLASS = {"objective": "Objective Class|Objective Classes"}
 
 
 class CASME2(FaceDataset):
     """CASME II: 255 micro-expressions of 26 subjects at 200 fps, 640×480 colour.
 
     Paper: Yan et al., "CASME II: An improved spontaneous micro-expression database and the baseline evaluation", PLoS
-    ONE 9(1), 2014. Two releases of the labels differ in three clips of subject 24 (sadness in 2014, surprise in 2019).
+    ONE 9(1), 2014. Two releases of the labels differ in the emotion of three clips of subject 24 (sadness in 2014,
+    surprise in 2019) and in the action units of 56 clips.
     Objective classes: Davison, Merghani & Yap, J. Imaging 4(10), 2018.
 
     Layout under `root`::
 
         CASME2-coding-20140508.xlsx, CASME2-coding-20190701.xlsx
-        CASME2-ObjectiveClasses.xlsx                     only for protocols of objective classes
+        CASME2-ObjectiveClasses.xlsx                     or the column 'Objective Classes' of the sheet of 2019
         CASME2_RAW_selected/sub01/EP02_01f/img46.jpg     onset..offset; frame numbers are not padded
         CASME2_RAW/CASME2-RAW/sub01/EP02_01f/img1.jpg    whole recordings
         Cropped/sub01/EP02_01f/reg_img46.jpg             the owners' crops
@@ -53,6 +53,7 @@ class CASME2(FaceDataset):
     request_page = "casme.psych.ac.cn"
     label_versions = ("2019", "2014")
     workbooks: ClassVar = {"2019": "CASME2-coding-20190701.xlsx", "2014": "CASME2-coding-20140508.xlsx"}
+    subject_folders = r"sub\d+"
     frame_folders: ClassVar = {
         "selected": ("CASME2_RAW_selected",),
         "raw": ("CASME2_RAW/CASME2-RAW", "CASME2-RAW"),
@@ -62,16 +63,16 @@ class CASME2(FaceDataset):
     recordings = frozenset({"raw"})
 
     def default_labels(self) -> str:
-        """The newest labels of which the workbook is there: both releases agree on all but three emotions."""
+        """The newest labels of which the workbook is there."""
         for version in self.label_versions:
-            with suppress(UserError):
+            with suppress(MissingTableError):
                 find_workbook(self.root, self.workbooks[version], self.request_page)
                 return version
         return super().default_labels()
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbooks[version], self.request_page)
-        rows = read_sheet(path, _COLUMNS)
+        rows = read_sheet(path, _COLUMNS, optional=_CLASS)
         rows["subject"] = padded(rows["subject"], 2)
         return path, rows.assign(
             emotion=rows["emotion"].str.lower(), objective=self._objective(rows), folder=self._folder_of(rows)
@@ -82,20 +83,22 @@ class CASME2(FaceDataset):
         return [folders.find(f"sub{row.subject}", str(row.clip)) for row in rows.itertuples()]
 
     def _objective(self, rows: pd.DataFrame) -> list[str]:
-        """The objective class of each row, '' where its workbook is missing or silent."""
+        """The objective class of each row: of their own workbook, or else of the sheet; '' where both are silent."""
+        of_sheet = roman(rows["objective"]).tolist()
         try:
             path = find_workbook(self.root, _OBJECTIVE_FILE, self.request_page)
-        except UserError:  # most protocols do well without; one that needs it finds no clip and says so
-            return [""] * len(rows)
-        sheet = read_sheet(path, _OBJECTIVE_COLUMNS)
+        except MissingTableError:  # most protocols do well without; one that needs it finds no clip and says so
+            return of_sheet
+        sheet = read_sheet(path, {"subject": "Subject", "clip": "Filename", **_CLASS})
         keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
         class_of = dict(zip(keys, roman(sheet["objective"]), strict=True))
-        return [class_of.get((row.subject, str(row.clip).lower()), "") for row in rows.itertuples()]
+        keys_here = zip(rows["subject"], rows["clip"].str.lower(), of_sheet, strict=True)
+        return [class_of.get((subject, clip)) or own for subject, clip, own in keys_here]
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
         """A clip that lies on disk without a label, as a table of one row; its interval is that of its files.
 
-        Without the frames the interval is 0..0: the clip counts, and that its folder is missing is said as of any.
+        Without the frames the interval is 0..0.
         """
         row = pd.DataFrame([{"subject": subject, "clip": clip}])
         folder = self._folder_of(row)[0]

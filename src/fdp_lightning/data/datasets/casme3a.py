@@ -1,13 +1,12 @@
 """CAS(ME)³, part A."""
 
-import re
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, read_sheet, roman, sheet_or_first
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman, sheet_or_first
 
 _COLUMNS = {
     "subject": "Subject",
@@ -39,7 +38,8 @@ class CASME3A(FaceDataset):
     Quirks: 191 recordings hold several clips; their letters occur in the other case on disk; 'others' is also written
     'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one in ten misses
     frames, which the owners call normal; six rows have frame numbers that cannot be (see corrections.csv). Version 1 of
-    the labels (921 rows) is an .xls and has to be saved as .xlsx.
+    the labels (921 rows; protocol.labels=v1, no counts of its classes are published) is an .xls and has to be saved as
+    .xlsx.
 
     Args:
         root: the folder of the layout above.
@@ -57,9 +57,9 @@ class CASME3A(FaceDataset):
             "cas(me)3_part_A_ME_label_JpgIndex_v1.xlsx",
             "cas(me)3_part_A_ME_label_JpgIndex.xlsx",
             "CAS(ME)3_part_A_v1.xlsx",
-            "cas(me)3_part_A_ME_label_JpgIndex_v1.xls",  # as released; the message on opening it says what to do
         ),
     }
+    subject_folders = r"spno\.\d+.*"
     frame_folders: ClassVar = {"colour": _PARTS, "depth": _PARTS, "clips": tuple(f"{folder}/frame" for folder in _CUT)}
     recordings = frozenset({"colour", "depth"})
     gaps_are_normal = True
@@ -69,7 +69,9 @@ class CASME3A(FaceDataset):
         first, *others = self.workbooks[version]
         path = find_workbook(self.root, first, self.request_page, *others)
         rows = read_sheet(path, _COLUMNS, sheet=sheet_or_first(path, "label"))
-        rows["subject"] = rows["subject"].map(_subject)
+        # 'spNO.149' of 'spno. 149', 'SPNO149' or 149; anything else stays.
+        numbers = padded(rows["subject"].str.replace(r"(?i)^spno[\s.]*", "", regex=True), 1)
+        rows["subject"] = numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
         return path, rows.assign(
             emotion=rows["emotion"].str.lower(), objective=roman(rows["objective"]), folder=self._folder_of(rows)
         )
@@ -80,9 +82,3 @@ class CASME3A(FaceDataset):
             return [folders.find(f"{row.subject}_{row.clip}_{row.onset}") for row in rows.itertuples()]
         kind = "color" if self.frames == "colour" else self.frames
         return [folders.find(str(row.subject), str(row.clip), kind) for row in rows.itertuples()]
-
-
-def _subject(cell: str) -> str:
-    """'spNO.149' of 'spno.149' or 'spNO. 149'; anything else as it is."""
-    number = re.fullmatch(r"spno\s*\.?\s*(\d+)", cell, flags=re.IGNORECASE)
-    return f"spNO.{number[1]}" if number else cell

@@ -47,6 +47,7 @@ class CASME3C(FaceDataset):
     request_page = "github.com/jingtingEmmaLi/CAS-ME-3"
     label_versions = ("released",)
     workbook = "CAS(ME)3_part_C_ME.xlsx"
+    subject_folders = r"\d{2}"
     frame_folders: ClassVar = {"colour": _PARTS, "depth": _PARTS}
     recordings = frozenset({"colour", "depth"})
     gaps_are_normal = True

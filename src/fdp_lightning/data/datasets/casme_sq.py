@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import all_rows, find_workbook, read_headerless_sheet
+from fdp_lightning.data.datasets.workbook import all_rows, find_workbook, padded, read_headerless_sheet
 from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
@@ -53,6 +53,7 @@ class CASMESquared(FaceDataset):
     request_page = "casme.psych.ac.cn"
     label_versions = ("micro", "all")
     workbooks: ClassVar = ("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final(Updated).xlsx", "CAS(ME)2code_final.xlsx")
+    subject_folders = r"s?\d+"
     frame_folders: ClassVar = {"selected": ("selectedpic",), "cropped": ("cropped",), "raw": ("rawpic",)}
     crops = "cropped"
     recordings = frozenset({"raw"})
@@ -60,6 +61,7 @@ class CASMESquared(FaceDataset):
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         path = find_workbook(self.root, self.workbooks[0], self.request_page, *self.workbooks[1:])
         rows = read_headerless_sheet(path, _COLUMNS)
+        rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
         # Prose has none of the three; a clip that lacks one of them stays, so that it is reported.
         rows = rows[pd.concat(marks, axis=1).sum(axis=1) >= 2].reset_index(drop=True)

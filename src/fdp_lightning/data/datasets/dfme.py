@@ -8,7 +8,8 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import read_sheet, require_folder
+from fdp_lightning.data.datasets.sheets import READABLE, tables_in
+from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -50,13 +51,14 @@ class DFME(FaceDataset):
     fps = 500.0  # of most clips; the table has that of each
     request_page = "mea-lab-421.github.io"
     label_versions = ("released",)
+    subject_folders = r"sub\d+.*|.*train.*|.*test.*"
     frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         require_folder(self.root, self.request_page)
         workbooks = self._workbooks()
         if "train" not in workbooks:
-            there = sorted(path.name for path in self.root.glob("*.[xX][lL][sS]*")) or ["none"]
+            there = [path.name for path in tables_in(self.root)] or ["none"]
             raise UserError(
                 f"the annotation workbook of the training part is missing in {self.root}.\n"
                 f"  Expected 'train' in its name; workbooks in that folder: {', '.join(there)}\n"
@@ -66,7 +68,7 @@ class DFME(FaceDataset):
         parts = [train.assign(split="train")]
         for split in sorted(workbooks.keys() - {"train"}):
             # A list of test clips without their intervals is no annotation; the protocol's count says what is missing.
-            with suppress(UserError):
+            with suppress(MissingColumnError):
                 parts.append(_read(workbooks[split], _COLUMNS, _EMOTION | _UNITS)[1].assign(split=split))
         rows = pd.concat(parts, ignore_index=True)
         return path, rows.assign(
@@ -78,20 +80,27 @@ class DFME(FaceDataset):
     def _workbooks(self) -> dict[str, list[Path]]:
         """The workbooks of each part that has some."""
         found: dict[str, list[Path]] = {}
-        for pattern in ("*", "*/*", "*/*/*"):
-            if pattern == "*/*/*" and "train" in found:
-                break  # so deep lie the clips' folders, thousands of them
-            for path in sorted(self.root.glob(f"{pattern}.[xX][lL][sS]*")):
-                split = _split_of(path.stem)
-                if split and path.is_file() and not path.name.startswith(("~", ".")):  # '~$x.xlsx': open in Excel
-                    found.setdefault(split, []).append(path)
-        return found
+        for levels in ("*", "*/*", "*/*/*"):
+            _add(found, tables_in(self.root, levels))
+            if "train" in found:  # the others lie near it; everywhere else deeper are thousands of clips' folders
+                _add(found, tables_in(found["train"][0].parent, "*/*"))
+                break
+        # What has to be saved as another kind is in the way only where nothing else is there.
+        return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
     def _folder_of(self, rows: pd.DataFrame) -> list[str]:
         folders = self.folders()
         parents = {split: _parents(folders.root, split) for split in _SPLITS}
         places = [[folders.find(*parent, row.clip) for parent in parents[row.split]] for row in rows.itertuples()]
         return [next((place for place in those if Path(place).is_dir()), those[0]) for those in places]
+
+
+def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
+    """Sort tables in by their part."""
+    for path in tables:
+        split = _split_of(path.stem)
+        if split and path not in found.setdefault(split, []):
+            found[split].append(path)
 
 
 def _split_of(name: str) -> str | None:
@@ -110,10 +119,11 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """The workbook with the most action units, and its rows; those that lack a column are passed over.
+    """The workbook with the most action units, and its rows; those lacking a column or unreadable are passed over.
 
     Raises:
-        UserError: none has the columns; what the first lacks is said.
+        MissingColumnError: none is left; names what the first lacks.
+        UserError: none is left, and the first cannot be read.
     """
     tables, errors = [], []
     for path in paths:

@@ -43,6 +43,15 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, without hidden ones and those of macOS; [] where there is none to look into."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in inside if not path.name.startswith((".", "__MACOSX")) and is_folder(path)]
+
+
 def _names_in(folder: str) -> dict[str, str]:
     """The name of each entry by the same name in small letters."""
     try:

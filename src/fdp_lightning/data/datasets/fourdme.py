@@ -47,6 +47,7 @@ class FourDME(FaceDataset):
     request_page = "oulu.fi (Center for Machine Vision)"
     label_versions = ("v1",)
     workbook = "4DME_Labelling_Micro_release v1.xlsx"
+    subject_folders = r"(?:sub(?:ject)?|s|p)?[ _-]?\d+"
     frame_folders: ClassVar = {"gray": ("gray_micro", "4DME/gray_micro")}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:

@@ -57,6 +57,7 @@ class MMEW(FaceDataset):
     request_page = "dpailab.com/database.html"
     label_versions = ("v1",)
     workbook = "MMEW_Micro_Exp.xlsx"
+    subject_folders = "|".join([*_EMOTIONS.values(), _NAME.pattern])  # above the clips are emotions
     frame_folders: ClassVar = {"cropped": ("Micro_Expression", "MMEW/Micro_Expression", "MMEW_Final/Micro_Expression")}
     crops = "cropped"
 
@@ -68,7 +69,7 @@ class MMEW(FaceDataset):
         folders = self.folders()
         triples = list(zip(rows["clip"], emotions, named, strict=True))
         return path, rows.assign(
-            subject=padded(rows["subject"].str.replace(r"^[sS]", "", regex=True), 2),
+            subject=padded(rows["subject"], 2),
             emotion=emotions,
             folder=[_folder(folders, clip, [emotion, code]) for clip, emotion, code in triples],
             remark=[

@@ -43,6 +43,7 @@ class SAMM(FaceDataset):
     request_page = "personalpages.manchester.ac.uk/staff/adrian.davison/SAMM.html"
     label_versions = ("v2",)
     workbook = "SAMM_Micro_FACS_Codes_v2.xlsx"
+    subject_folders = r"\d{3}"
     frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:

@@ -48,6 +48,7 @@ class SMIC(FaceDataset):
     fps = 100.0
     request_page = "oulu.fi (Center for Machine Vision)"
     label_versions = ("v1",)
+    subject_folders = _SUBJECT.pattern
     frame_folders: ClassVar = {"raw": (".",), "cropped": (".",)}
     crops = "cropped"
     other_folders = frozenset({"non_micro", "non-micro", "nonmicro"})
@@ -55,6 +56,14 @@ class SMIC(FaceDataset):
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         clips = [clip for tree in self._trees_of_the_kind.values() for clip in tree.items()]
         return self.frame_root(), pd.DataFrame([_row(*clip) for clip in clips]).drop_duplicates("clip")
+
+    def holds_subjects(self, place: Path) -> bool:
+        """Return True: a tree is known by its clips, wherever it lies."""
+        return True
+
+    def found_deeper(self) -> str:
+        """Return '': a tree may lie at any depth."""
+        return ""
 
     def frame_root(self) -> Path:
         """The tree of the chosen frames, which holds the subjects; raises UserError if there is none below `root`."""

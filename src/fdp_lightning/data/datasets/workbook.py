@@ -1,23 +1,37 @@
-"""Reading annotation workbooks as text, with messages that name the file, the sheet and the column."""
+"""Finding annotation tables and reading their columns, with messages that name the file, the sheet and the column."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from openpyxl import load_workbook
 
 from fdp_lightning.data.datasets.folders import is_folder
+from fdp_lightning.data.datasets.sheets import READABLE, merged_cells, read_tables, tables_in
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 
 _HEADER_WITHIN = 40
 """Excel rows in which a header is looked for."""
 
+_NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
+"""A subject's number, and the word before it."""
+
+
+class MissingTableError(UserError):
+    """There is no annotation file of the name."""
+
+
+class MissingColumnError(UserError):
+    """An annotation file lacks a column."""
+
 
 def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Path:
     """An annotation file in a dataset's folder, or in one of the two levels of folders below it.
+
+    The owners' .xlsx counts, or else a .csv of its name.
 
     Args:
         root: the user's copy.
@@ -26,25 +40,30 @@ def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Pat
         others: names that other copies in circulation have.
 
     Raises:
-        UserError: it is missing; says what is there instead. Or there are two that differ.
+        MissingTableError: it is missing; says what is there instead.
+        UserError: there are two that differ, or it is of a kind that has to be saved as another.
     """
     require_folder(root, request_page)
-    names = [known.lower() for known in (name, *others)]
-    for pattern in ("*", "*/*", "*/*/*"):
-        found = [p for p in sorted(root.glob(f"{pattern}.[xX][lL][sS]*")) if p.name.lower() in names and p.is_file()]
-        if found:
-            return _only_one(found, names)
-    there = sorted(p.name for p in root.glob("[!~.]*.[xX][lL][sS]*")) or ["none"]  # ~$x.xlsx: x is open in Excel
-    raise UserError(
+    stems = [Path(known).stem.lower() for known in (name, *others)]
+    convertible: list[Path] = []
+    for levels in ("*", "*/*", "*/*/*"):
+        named = [path for path in tables_in(root, levels) if path.stem.lower() in stems]
+        if found := [path for path in named if path.suffix.lower() in READABLE]:
+            return _only_one(found, stems)
+        convertible += named
+    if convertible:
+        return convertible[0]  # who reads it says what to do
+    there = [path.name for path in tables_in(root)] or ["none"]
+    raise MissingTableError(
         f"the annotation workbook {root / name} is missing.\n"
-        f"  Expected it under this very name; workbooks in that folder: {', '.join(there)}\n"
+        f"  Expected it under this very name (.xlsx or .csv); workbooks in that folder: {', '.join(there)}\n"
         "  Copy it there from the dataset's release, or choose the protocol whose labels you have."
     )
 
 
-def _only_one(found: list[Path], names: list[str]) -> Path:
-    """The file whose name comes first in `names`; raises UserError if two of that name differ."""
-    first = min(found, key=lambda path: names.index(path.name.lower()))
+def _only_one(found: list[Path], stems: list[str]) -> Path:
+    """The file whose name comes first in `stems`; raises UserError if two of that name differ."""
+    first = min(found, key=lambda path: (stems.index(path.stem.lower()), READABLE.index(path.suffix.lower())))
     for other in found:
         if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
             raise UserError(
@@ -103,26 +122,29 @@ def read_sheet(
         UserError: not a workbook, no such sheet, or columns missing.
     """
     wanted = {**columns, **(optional or {})}
-    raw, header_row, place = _headed(_cells(path, sheet), wanted.values())
+    sheets = read_tables(path)
+    chosen = _chosen(path, sheets, sheet)
+    header_row, place = _headed(sheets[chosen], wanted.values())
     if not place.keys() >= {*columns.values()} and sheet == 0:  # somebody put a sheet before it
-        for number in range(1, len(_sheet_names(path))):
-            other = _headed(_cells(path, number), wanted.values())
-            if other[2].keys() >= {*columns.values()}:
-                sheet, (raw, header_row, place) = number, other
+        for other, cells in sheets.items():
+            row, found = _headed(cells, wanted.values())
+            if found.keys() >= {*columns.values()}:
+                chosen, header_row, place = other, row, found
                 break
+    raw = sheets[chosen]
     missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
-        found = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
-        raise UserError(
+        there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
+        raise MissingColumnError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
-            f"  Found: {found or 'no header'}.\n"
+            f"  Found: {there or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
     numbers = {ours: place[header] for ours, header in wanted.items() if header in place}
     rows = raw.iloc[header_row:]
     first, *others = numbers.values()
     if ((rows[first] == "") & (rows[others] != "").any(axis=1)).any():
-        rows = _unmerged(path, sheet, raw, first).iloc[header_row:]
+        rows = _unmerged(path, chosen, raw, first).iloc[header_row:]
     return _table(rows, numbers).reindex(columns=[*wanted], fill_value="")
 
 
@@ -136,7 +158,7 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
     Raises:
         UserError: not a workbook, or too few columns.
     """
-    sheets = [_cells(path, number) for number in range(len(_sheet_names(path)))]
+    sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
     if raw.shape[1] <= max(columns.values()):
         raise UserError(
@@ -152,8 +174,7 @@ def all_rows(path: Path) -> list[list[str]]:
     Raises:
         UserError: not a workbook.
     """
-    sheets = range(len(_sheet_names(path)))
-    rows = [row for sheet in sheets for row in _cells(path, sheet).itertuples(index=False)]
+    rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
 
 
@@ -163,13 +184,27 @@ def sheet_or_first(path: Path, name: str) -> str | int:
     Raises:
         UserError: not a workbook.
     """
-    return next((sheet for sheet in _sheet_names(path) if sheet.strip().lower() == name.lower()), 0)
+    return next((sheet for sheet in read_tables(path) if sheet.strip().lower() == name.lower()), 0)
 
 
-def padded(numbers: pd.Series, width: int) -> pd.Series:
-    """Numbers as text with leading zeros, as the dataset writes them ('06' of '6.0'); a blank cell stays blank."""
-    whole = numbers.str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    return whole.where(whole == "", whole.str.zfill(width))
+def padded(cells: pd.Series, width: int) -> pd.Series:
+    """Numbers as text with leading zeros, as the dataset writes them: '06' of '6.0', 'sub06' or 'Subject 6'.
+
+    The word before a number is cut off if it is the same throughout: 'A1' and 'B1' are two subjects. Other cells are
+    filled up with zeros, blank ones stay blank.
+    """
+    plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
+    found = plain.map(_NUMBERED.fullmatch)
+    words = {_plain(match["word"] or "") for match in found if match} - {""}
+    numbers = [
+        match["number"].zfill(width)
+        if match and (len(words) < 2 or not match["word"])
+        else cell.zfill(width)
+        if cell
+        else ""
+        for cell, match in zip(plain, found, strict=True)
+    ]
+    return pd.Series(numbers, index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:
@@ -182,26 +217,22 @@ def roman(cells: pd.Series) -> pd.Series:
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
 
 
-def _sheet_names(path: Path) -> list[str]:
-    with _open(path) as book:
-        return [str(name) for name in book.sheet_names]
+def _chosen(path: Path, sheets: Mapping[str, pd.DataFrame], sheet: str | int) -> str:
+    """The name of a sheet; raises UserError if there is none of this name or number."""
+    names = [*sheets]
+    if sheet in sheets:
+        return str(sheet)
+    if isinstance(sheet, int) and sheet < len(names):
+        return names[sheet]
+    which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"{len(names)} sheets, not {sheet + 1}"
+    raise UserError(
+        f"{path} has {which}; its sheets: {', '.join(names)}.\n"
+        "  Expected the workbook as released; rename the sheet back or copy the file again."
+    )
 
 
-def _cells(path: Path, sheet: str | int) -> pd.DataFrame:
-    """All cells of a sheet as text."""
-    with _open(path) as book:
-        there = book.sheet_names
-        if (isinstance(sheet, str) and sheet not in there) or (isinstance(sheet, int) and sheet >= len(there)):
-            which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"{len(there)} sheets, not {sheet + 1}"
-            raise UserError(
-                f"{path} has {which}; its sheets: {', '.join(map(str, there))}.\n"
-                "  Expected the workbook as released; rename the sheet back or copy the file again."
-            )
-        return book.parse(sheet, header=None, dtype=str, keep_default_na=False).fillna("").astype(str)
-
-
-def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[pd.DataFrame, int, dict[str, int]]:
-    """The cells, the Excel row (from 1) that holds most of `headers`, and those it holds with their columns."""
+def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:
+    """The Excel row (from 1) that holds most of `headers`, and those it holds with their columns."""
     names = {header: [_plain(name) for name in header.split("|")] for header in headers}
     best: dict[str, int] = {}
     row = 1
@@ -211,20 +242,15 @@ def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[pd.DataFrame, in
         place = {header: columns[0] for header, columns in known.items() if columns}
         if len(place) > len(best):
             best, row = place, number
-    return raw, row, best
+    return row, best
 
 
-def _unmerged(path: Path, sheet: str | int, raw: pd.DataFrame, column: int) -> pd.DataFrame:
+def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.DataFrame:
     """The cells with those of one column that are merged over several rows repeated in each of them."""
-    try:
-        book = load_workbook(path, data_only=True)
-    except Exception:  # pictures and styles that openpyxl cannot read, which are not looked at otherwise
-        return raw
-    worksheet = book[sheet] if isinstance(sheet, str) else book.worksheets[sheet]
     filled = raw.copy()
-    for area in worksheet.merged_cells.ranges:
-        if area.min_col == area.max_col == column + 1:
-            filled.iloc[area.min_row - 1 : area.max_row, column] = raw.iloc[area.min_row - 1, column]
+    for top, bottom, left, right in merged_cells(path, sheet):
+        if left == right == column:
+            filled.iloc[top : bottom + 1, column] = raw.iloc[top, column]
     return filled
 
 
@@ -234,20 +260,6 @@ def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
     # Blanks of other kinds (U+00A0, U+3000) come with copy and paste; str.strip knows them.
     table = table.apply(lambda column: column.str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
-
-
-def _open(path: Path) -> pd.ExcelFile:
-    try:
-        return pd.ExcelFile(path, engine="openpyxl")
-    except PermissionError as error:
-        raise UserError(
-            f"{path} cannot be read (Permission denied).\n  Mend its permissions, or copy it again."
-        ) from error
-    except Exception as error:  # whatever a zip, an XML parser and openpyxl may find wrong with a foreign file
-        remedy = "Expected the .xlsx of the release, neither encrypted nor converted; copy it again."
-        if path.suffix.lower() == ".xls":
-            remedy = "Expected an .xlsx: open the file in a spreadsheet program and save it as .xlsx beside this one."
-        raise UserError(f"{path} cannot be read as an Excel workbook ({error}).\n  {remedy}") from error
 
 
 def _plain(header: str) -> str:

@@ -1,0 +1,164 @@
+"""Copies unpacked one level off, and subjects with a word before the number: found, said, and never mixed up."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from openpyxl import load_workbook
+from tests.data import layouts, layouts_composite, layouts_other
+from tests.data.layouts import missing_frames
+
+from fdp_lightning.config import configuration
+from fdp_lightning.data.check import folder_problems, list_folders
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.casme import CASME
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.datasets.casme3c import CASME3C
+from fdp_lightning.data.datasets.casme_sq import CASMESquared
+from fdp_lightning.data.datasets.dfme import DFME
+from fdp_lightning.data.datasets.fourdme import FourDME
+from fdp_lightning.data.datasets.mmew import MMEW
+from fdp_lightning.data.datasets.samm import SAMM
+from fdp_lightning.data.datasets.workbook import padded
+from fdp_lightning.errors import UserError
+from fdp_lightning.tasks.dataset import ready_data
+
+WRITERS = {
+    CASME: layouts_other.casme,
+    CASME2: layouts_composite.casme2,
+    SAMM: layouts_composite.samm,
+    CASMESquared: layouts.casme_sq,
+    CASME3A: layouts.casme3a,
+    CASME3C: layouts.casme3c,
+    MMEW: layouts_other.mmew,
+    FourDME: layouts_other.fourdme,
+    DFME: layouts.dfme,
+}
+every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
+
+
+@every_dataset
+@pytest.mark.parametrize("above", ["copy", "a/b"])
+def test_a_root_above_the_copy_finds_every_frame_and_says_where(dataset, above, tmp_path):
+    WRITERS[dataset](tmp_path / above)
+    found = dataset(tmp_path)
+    clips = found.clips()
+    assert missing_frames(clips) == []
+    assert found.found_deeper().startswith(str(tmp_path / above))
+    problems = folder_problems(found, clips, list_folders(clips["folder"]))
+    assert "found_deeper" in {problem.kind for problem in problems}
+    found.require_frames()
+    at_home = dataset(tmp_path / above)
+    assert at_home.found_deeper() == ""
+    pd.testing.assert_frame_equal(at_home.clips(), clips)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [(CASME2, "CASME2_RAW_selected"), (FourDME, "gray_micro"), (MMEW, "Micro_Expression")]
+)
+def test_an_archive_unpacked_into_a_folder_of_its_own_name_is_entered(dataset, folder, tmp_path):
+    WRITERS[dataset](tmp_path)
+    (tmp_path / folder).rename(tmp_path / "inner")
+    (tmp_path / folder).mkdir()
+    (tmp_path / "inner").rename(tmp_path / folder / folder)
+    found = dataset(tmp_path)
+    assert missing_frames(found.clips()) == []
+    assert found.found_deeper() == str(tmp_path / folder / folder)
+
+
+def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path):
+    layouts_composite.samm(tmp_path / "SAMM")
+    shutil.copytree(tmp_path / "SAMM" / "006", tmp_path / "SAMM_CROP" / "006")
+    with pytest.raises(UserError) as caught:
+        SAMM(tmp_path).clips()
+    for part in (str(tmp_path / "SAMM"), str(tmp_path / "SAMM_CROP"), "data.root"):
+        assert part in str(caught.value)
+
+
+def test_crops_are_not_taken_for_recordings_that_are_missing(tmp_path):
+    layouts_other.casme(tmp_path, "Cropped", "reg_")
+    assert CASME(tmp_path).frame_root() == tmp_path
+    with pytest.raises(UserError, match="holds no folder"):
+        CASME(tmp_path).require_frames()
+    assert CASME(tmp_path, frames="cropped").frame_root() == tmp_path / "Cropped"
+
+
+def test_a_copy_without_a_frame_is_one_message_and_not_one_a_clip(tmp_path):
+    layouts_composite.samm(tmp_path)
+    for folder in ("006", "011"):
+        shutil.rmtree(tmp_path / folder)
+    with pytest.raises(UserError, match="holds no folder of a subject"):
+        SAMM(tmp_path).require_frames()
+    clips = SAMM(tmp_path).clips()
+    (problem,) = folder_problems(SAMM(tmp_path), clips, list_folders(clips["folder"]))
+    assert (problem.clip, problem.kind, problem.fatal) == ("samm", "missing_folder", True)
+
+
+def test_a_run_says_that_the_frames_were_found_deeper(samm_root, tmp_path, caplog):
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "SAMM").symlink_to(samm_root)
+    config = configuration(
+        "data=samm", f"data.root={tmp_path / 'above'}", f"data.store={tmp_path / 'stores'}", "protocol.strict=false",
+        "data.faces.method=none", "data.workers=1",
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        assert len(ready_data(config).clips)
+    assert str(tmp_path / "above" / "SAMM") in caplog.text
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["sub01", "sub02"],
+        ["Sub 1", "SUB 02"],
+        ["Subject_1", "subject-2"],
+        ["S1", "2"],
+        ["p01", "p02.0"],
+        ["No. 1", "No.2"],
+        ["#1", "#2"],
+        ["被试1", "被试2"],
+        ["１", "0002"],
+        ["1号", "2号"],
+    ],
+)
+def test_a_word_before_a_subjects_number_is_cut_off(cells):
+    assert [*padded(pd.Series(cells), 2)] == ["01", "02"]
+
+
+def test_subjects_that_only_a_letter_tells_apart_stay_two():
+    assert len({*padded(pd.Series(["A1", "B1"]), 2)}) == 2
+    assert [*padded(pd.Series(["6", "6.0", "", "x", "6.5"]), 3)] == ["006", "006", "", "00x", "6.5"]
+
+
+def prefixed(book: Path, sheet: str | None, header: int, word: str) -> None:
+    """Write a word before each number in the first column."""
+    workbook = load_workbook(book)
+    cells = workbook[sheet] if sheet else workbook.worksheets[0]
+    for (cell,) in cells.iter_rows(min_row=header + 1, max_col=1):
+        digits = "".join(filter(str.isdigit, str(cell.value or "")))
+        if digits:
+            cell.value = f"{word}{digits}"
+    workbook.save(book)
+
+
+@pytest.mark.parametrize("word", ["sub", "Subject ", "s"])
+@pytest.mark.parametrize(
+    ("dataset", "sheet", "header"),
+    [
+        (CASME, None, 1), (CASME2, None, 1), (SAMM, None, 14), (CASMESquared, None, 0), (CASME3A, "label", 1),
+        (CASME3C, None, 1), (MMEW, None, 1),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)  # fmt: skip
+def test_subjects_with_a_word_before_the_number_have_their_frames(
+    dataset: type[FaceDataset], sheet, header, word, tmp_path
+):
+    WRITERS[dataset](tmp_path)
+    expected = dataset(tmp_path).clips()
+    for book in tmp_path.glob("*.xlsx"):
+        prefixed(book, sheet, header, word)
+    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
+    assert missing_frames(dataset(tmp_path).clips()) == []

@@ -1,0 +1,252 @@
+"""Annotation files of other kinds and with other defects than the owners': read to the same table, or told apart."""
+
+import csv
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from openpyxl import load_workbook
+from tests.data import layouts, layouts_composite, layouts_other
+
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.casme import CASME
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.datasets.casme3c import CASME3C
+from fdp_lightning.data.datasets.casme_sq import CASMESquared
+from fdp_lightning.data.datasets.dfme import DFME
+from fdp_lightning.data.datasets.fourdme import FourDME
+from fdp_lightning.data.datasets.mmew import MMEW
+from fdp_lightning.data.datasets.samm import SAMM
+from fdp_lightning.errors import UserError
+
+WRITERS: dict[type[FaceDataset], Callable] = {
+    CASME: layouts_other.casme,
+    CASME2: layouts_composite.casme2,
+    SAMM: layouts_composite.samm,
+    CASMESquared: layouts.casme_sq,
+    CASME3A: layouts.casme3a,
+    CASME3C: layouts.casme3c,
+    MMEW: layouts_other.mmew,
+    FourDME: layouts_other.fourdme,
+    DFME: layouts.dfme,
+}
+every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
+SHEET = {CASME3A: "label"}
+"""The sheet with the clips where it is not the first."""
+
+
+def books(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*.xlsx") if not path.name.startswith("~")]
+
+
+def to_csv(book: Path, sheet: str | None, delimiter: str = ",", encoding: str = "utf-8") -> None:
+    """The sheet of a workbook as a .csv of its name, in its place."""
+    sheets = load_workbook(book, data_only=True)
+    rows = (sheets[sheet] if sheet else sheets.worksheets[0]).iter_rows(values_only=True)
+    with book.with_suffix(".csv").open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    book.unlink()
+
+
+def rewritten(book: Path, change: Callable[[str, str], str | None]) -> None:
+    """Change the parts of a workbook, given name and text; None leaves one out."""
+    with zipfile.ZipFile(book) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(book, "w") as archive:
+        for name, text in parts.items():
+            if (changed := change(name, text)) is not None:
+                archive.writestr(name, changed)
+
+
+@every_dataset
+@pytest.mark.parametrize(
+    ("delimiter", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), (",", "gbk")]
+)
+def test_a_csv_of_the_owners_name_is_the_same_table(dataset, delimiter, encoding, tmp_path):
+    WRITERS[dataset](tmp_path)
+    expected = dataset(tmp_path).clips()
+    for book in books(tmp_path):
+        try:
+            to_csv(book, SHEET.get(dataset), delimiter, encoding)
+        except UnicodeEncodeError:
+            pytest.skip("the sheet holds what the encoding lacks")
+    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
+
+
+@every_dataset
+@pytest.mark.parametrize("suffix", [".xls", ".ODS"])
+def test_another_kind_of_table_is_named_with_what_to_do(dataset, suffix, tmp_path):
+    WRITERS[dataset](tmp_path)
+    for book in books(tmp_path):
+        book.rename(book.with_suffix(suffix))
+    with pytest.raises(UserError) as caught:
+        dataset(tmp_path).clips()
+    assert suffix in str(caught.value)
+    assert "save it as .xlsx" in str(caught.value)
+
+
+def test_an_objective_workbook_and_a_test_part_of_another_kind_are_not_passed_over(tmp_path):
+    layouts_composite.casme2(tmp_path / "casme2")
+    classes = tmp_path / "casme2" / "CASME2-ObjectiveClasses.xlsx"
+    classes.rename(classes.with_suffix(".ods"))
+    layouts.dfme(tmp_path / "dfme")
+    part = tmp_path / "dfme" / layouts.DFME_FILES["test_b"]
+    part.rename(part.with_suffix(".xls"))
+    for dataset in (CASME2(tmp_path / "casme2"), DFME(tmp_path / "dfme")):
+        with pytest.raises(UserError, match=r"save it as \.xlsx"):
+            dataset.clips()
+
+
+def test_the_owners_workbook_goes_before_a_csv_beside_it(tmp_path):
+    layouts_composite.samm(tmp_path)
+    (tmp_path / "SAMM_Micro_FACS_Codes_v2.csv").write_text("Subject,Filename\n1,x\n")
+    (tmp_path / "SAMM_Micro_FACS_Codes_v2.ods").write_bytes(b"PK")
+    assert len(SAMM(tmp_path).clips()) == 2
+
+
+def test_what_is_there_is_listed_whatever_its_kind(tmp_path):
+    for name in ("a.csv", "b.ods", "c.XLS", "d.txt", "~$e.xlsx"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"workbooks in that folder: a\.csv, b\.ods, c\.XLS\n"):
+        SAMM(tmp_path).clips()
+
+
+def _invalid_fill(name: str, text: str) -> str:
+    return re.sub(r"<fills.*?</fills>", '<fills count="1"><fill/></fills>', text) if name == "xl/styles.xml" else text
+
+
+def _broken(part: str) -> Callable[[str, str], str]:
+    return lambda name, text: "<broken" if name == part else text
+
+
+_BAD_NAME = '<definedNames><definedName name="x" localSheetId="nowhere">#REF!</definedName></definedNames>'
+_STRICT = {
+    "http://schemas.openxmlformats.org/spreadsheetml/2006/main": "http://purl.oclc.org/ooxml/spreadsheetml/main",
+    "http://schemas.openxmlformats.org/officeDocument/2006/": "http://purl.oclc.org/ooxml/officeDocument/",
+}
+
+
+def _strict(name: str, text: str) -> str:
+    for transitional, strict in _STRICT.items():
+        text = text.replace(transitional, strict)
+    return text
+
+
+@pytest.mark.parametrize("dataset", [SAMM, CASME3A])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _invalid_fill,
+        _broken("xl/styles.xml"),
+        _broken("xl/theme/theme1.xml"),
+        _broken("docProps/core.xml"),
+        lambda name, text: None if name == "xl/styles.xml" else text,
+        lambda name, text: text.replace("<calcPr", f"{_BAD_NAME}<calcPr") if name == "xl/workbook.xml" else text,
+        _strict,
+        lambda name, text: _strict(name, _invalid_fill(name, text)),
+    ],
+    ids=["fill", "styles", "theme", "core", "no styles", "defined name", "strict", "strict and fill"],
+)
+def test_parts_without_cells_and_strict_names_do_not_decide(dataset, change, tmp_path, recwarn):
+    WRITERS[dataset](tmp_path)
+    expected = dataset(tmp_path).clips()
+    for book in books(tmp_path):
+        rewritten(book, change)
+    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_merged_subject_is_that_of_each_row_though_the_styles_are_broken(tmp_path):
+    layouts_composite.casme2(tmp_path)
+    path = tmp_path / "CASME2-coding-20190701.xlsx"
+    book = load_workbook(path)
+    book.active.merge_cells("A2:A3")
+    book.save(path)
+    rewritten(path, _invalid_fill)
+    assert CASME2(tmp_path).clips()["subject"].tolist() == ["01", "01", "17"]
+
+
+def test_texts_numbers_and_marks_of_a_cell_are_the_same_to_both_readers(tmp_path):
+    layouts_composite.samm(tmp_path)
+    path = tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx"
+    book = load_workbook(path)
+    for row, value in enumerate([12.0, 1.5, True, "a\nb", "#N/A", "", "4<7&"], start=20):
+        for column, cell in enumerate(["006", f"c{row}", 1, 1, 2, 3, 4, "x", value, "Anger", 3, None], start=1):
+            book.active.cell(row, column, cell)
+    book.save(path)
+    expected = SAMM(tmp_path).clips()["action_units"].tolist()
+    rewritten(path, _broken("xl/styles.xml"))
+    assert SAMM(tmp_path).clips()["action_units"].tolist() == expected
+    assert "12" in expected and "1.5" in expected and "4<7&" in expected
+
+
+def samm_csv(root: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
+    (root / "SAMM_Micro_FACS_Codes_v2.csv").write_bytes(text.encode(encoding))
+    return SAMM(root).clips()
+
+
+HEADER = "Subject;Filename;Onset Frame;Apex Frame;Offset Frame;Action Units;Estimated Emotion;Objective Classes;Notes\n"
+
+
+@pytest.mark.parametrize(
+    ("note", "encoding"),
+    [
+        ("José, Übung – naïve", "cp1252"),
+        ("微表情，很短", "gbk"),
+        ("微表情，很短", "gb18030"),
+        ("é", "cp1252"),
+        ("é", "utf-8"),
+    ],
+)
+def test_words_beside_the_clips_are_read_in_the_encoding_of_the_file(note, encoding, tmp_path):
+    row = f"006;006_1_2;5562.0;5588;5632;4+7;Anger;3;{note}\n"
+    table = samm_csv(tmp_path, f"Micro, of SAMM, {note}\n\n{HEADER}{row * 1}", encoding)
+    assert table[["subject", "onset", "action_units", "emotion"]].values.tolist() == [["006", 5562, "4+7", "anger"]]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8", "utf-16"])
+def test_chinese_signs_between_units_are_read(encoding, tmp_path):
+    row = "006;006_1_2;5562;5588;5632;4，7或12;Anger;3;\n"
+    assert samm_csv(tmp_path, HEADER + row, encoding)["action_units"].tolist() == ["4，7或12"]
+
+
+def test_commas_in_cells_do_not_part_a_table_with_semicolons_and_a_row_may_be_short(tmp_path):
+    rows = '006;006_1_2;1;2;3;"4,7";Anger;3\n007;007_1_2;1;2;3;1,2;Anger;3;"a;b\nc"\n'
+    assert samm_csv(tmp_path, HEADER + rows)["action_units"].tolist() == ["4,7", "1,2"]
+
+
+def test_the_delimiter_that_excel_writes_above_a_table_is_taken(tmp_path):
+    text = "sep=|\n" + HEADER.replace(";", "|") + "006|006_1_2|1|2|3|4|Anger|3|x\n"
+    assert samm_csv(tmp_path, text)["clip"].tolist() == ["006_1_2"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", bytes(range(128, 256)) * 9, b"no table"])
+def test_a_csv_without_a_table_is_refused_by_its_path(content, tmp_path):
+    path = tmp_path / "SAMM_Micro_FACS_Codes_v2.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        SAMM(tmp_path).clips()
+
+
+def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path):
+    layouts_composite.samm(tmp_path)
+    (book,) = books(tmp_path)
+    book.rename(book.with_suffix(".csv"))
+    assert len(SAMM(tmp_path).clips()) == 2
+
+
+@pytest.mark.parametrize("header", ["Objective Classes", "objective class"])
+def test_the_objective_classes_of_the_sheet_are_read_where_their_own_workbook_is_absent(header, tmp_path):
+    layouts_composite.casme2(tmp_path)
+    path = tmp_path / "CASME2-coding-20190701.xlsx"
+    book = load_workbook(path)
+    for row, value in enumerate([header, "VII", 4, 5.0], start=1):
+        book.active.cell(row, 11, value)
+    book.save(path)
+    assert CASME2(tmp_path).clips()["objective"].tolist() == ["1", "3", "2"]
+    (tmp_path / "CASME2-ObjectiveClasses.xlsx").unlink()
+    assert CASME2(tmp_path).clips()["objective"].tolist() == ["7", "4", "5"]
