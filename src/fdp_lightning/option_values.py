@@ -98,6 +98,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "protocol.include": MAPPING,
     "protocol.exclude": _NAMES,
     "protocol.untested": _NAMES,
+    "protocol.read_as": MAPPING,
     "protocol.split": one_of("loso", "kfold", "lodo", "fixed"),
     "protocol.folds": whole(2),
     "protocol.parts": MAPPING,
