@@ -5,7 +5,6 @@ on trust.
 """
 
 import json
-import math
 import os
 import stat
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ MOST_BYTES = 1 << 28
 _LONGEST_TEXT = 4000
 _MOST_VALUES = 1_000_000
 _DEEPEST = 12
-_LARGEST = 10**12
+_LARGEST = 1e300
 
 
 def require_plain(path: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -160,8 +159,8 @@ def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolatio
             if ("${" in value and not interpolations) or len(value) > longest_text:
                 raise ValueError(f"an interpolation or a text of more than {longest_text} characters: {value[:60]!r}")
         elif isinstance(value, int | float):  # a bool is an int
-            if not math.isfinite(value) or abs(value) > _LARGEST:
-                raise ValueError(f"{value!r} is no finite number of at most {_LARGEST:.0e}")
+            if not abs(value) <= _LARGEST:  # NaN is no smaller than anything; isfinite fails for large integers
+                raise ValueError(f"{value!s:.40} is no finite number of at most {_LARGEST:.0e}")
         elif isinstance(value, Mapping):
             if odd := [key for key in value if not isinstance(key, str | int)]:
                 raise ValueError(f"the key {odd[0]!r} is no text")

@@ -49,5 +49,5 @@ def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
 def test_an_impossible_way_is_the_users_mistake(workplace: Path, again: Again) -> None:
     done = again(workplace, "compute.compile=fast", "seed=5")
     assert done.returncode == 2
-    assert "compile is 'fast'; allowed are null, default, reduce-overhead, max-autotune (in compute)" in done.stderr
+    assert "compute.compile is 'fast'" in done.stderr
     assert "Traceback" not in done.stderr

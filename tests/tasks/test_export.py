@@ -82,7 +82,8 @@ def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[s
         "input": {**shipped.facts["input"], "frames": config.data.sampling.frames, "channels": colours},
         "alignment": {**shipped.facts["alignment"], "colour": str(config.data.faces.colour)},
         "sampling": {**shipped.facts["sampling"], "frames": config.data.sampling.frames},
-        "configuration": {"model": configuration_of(config)},
+        "training": {**shipped.facts["training"], "class_counts": dict.fromkeys(config.protocol.classes, 1)},
+        "configuration": {**shipped.facts["configuration"], "model": configuration_of(config)},
         "normalisation": {"mean": 0.5, "std": 0.25},
     }
     model = Model(facts, network.state_dict(), "test")

@@ -1,5 +1,6 @@
 """Leave-one-subject-out through the command line: complete, repeatable, and nothing lost."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -110,8 +111,11 @@ def test_a_crashing_fold_leaves_the_others_and_no_pooled_score(workplace: Path) 
     for path in ("folds/01", "folds/02"):
         shutil.rmtree(run / path)
     assert (run / "metrics.json").is_file()  # of the whole run; it must not stand for what is left of it
-    # A folder where the process of fold 01 wants to write its log: it fails before it has begun.
-    (run / "logs/01.txt").mkdir()
+    # A checkpoint to resume fold 01 from that is whole and none: reading it is an error that nobody expects.
+    fingerprint = json.loads((run / "folds/03/fold.json").read_text())["fingerprint"]
+    content, place = b"no checkpoint", run / "unfinished/01"
+    place.mkdir(parents=True)
+    (place / f"{fingerprint}-epoch000001-{hashlib.sha256(content).hexdigest()[:16]}.ckpt").write_bytes(content)
     done = start(workplace)
     assert done.returncode == 1
     assert "1 of 3 folds failed" in done.stderr

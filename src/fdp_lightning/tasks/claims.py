@@ -1,8 +1,7 @@
 """What only one process, or one kind of command, may have at a time: a fold in training, a GPU, a run folder.
 
-They are file locks, so that runs need not know each other.
-
-The system frees a lock when its holder is gone, however it ended.
+They are file locks, so that runs need not know each other; the system frees a lock when its holder is gone, however it
+ended.
 """
 
 import ctypes

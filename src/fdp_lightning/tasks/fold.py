@@ -70,7 +70,7 @@ class FoldPlan:
     @property
     def is_done(self) -> bool:
         """Whether the fold is finished, whole, and of these settings, clips and source."""
-        return finished(self.folder, self.fingerprint)[0]
+        return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
 
 
 def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
@@ -105,7 +105,7 @@ def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
 
 def clear_the_way(plan: FoldPlan) -> bool:
     """Whether the fold is finished; one that cannot be used is moved aside and said so."""
-    done, reason = finished(plan.folder, plan.fingerprint)
+    done, reason = finished(plan.folder, plan.fingerprint, checkpoints=plan.is_fit)
     if reason:
         kept = move_aside(plan.run, plan.folder)
         what = "the fit" if plan.is_fit else f"fold {plan.fold.name}"

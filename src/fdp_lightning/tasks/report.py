@@ -147,8 +147,8 @@ def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
     """
     by_fingerprint: dict[str, list[str]] = {}
     for folder in folders:
-        facts = read_json(folder / "fold.json")
-        by_fingerprint.setdefault(str(facts.get("fingerprint")), []).append(folder.name)
+        if mark := read_json(folder / "fold.json").get("fingerprint"):  # reading the fold names one without
+            by_fingerprint.setdefault(str(mark), []).append(folder.name)
     if len(by_fingerprint) < 2:
         return
     rarest_last = sorted(by_fingerprint.items(), key=lambda one: -len(one[1]))

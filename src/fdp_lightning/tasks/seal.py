@@ -22,15 +22,19 @@ def seal(fold: Path, facts: dict[str, Any]) -> None:
     write_atomic(fold / "fold.json", json.dumps({**facts, "checksums": checksums}, indent=1))
 
 
-def finished(fold: Path, fingerprint: str) -> tuple[bool, str]:
+def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[bool, str]:
     """Return whether a fold can be used as it is, and if not, why ('' when there is none yet).
 
-    Its checkpoint is not hashed for that: it is large, and who reads it verifies it (`verified`).
+    Args:
+        fold: its folder.
+        fingerprint: of the settings that are asked for.
+        checkpoints: compare their checksums too, which takes long: of a fit, of which nothing else is used. Who reads
+            the checkpoint of a fold verifies it then.
     """
     if not fold.exists():
         return False, ""
     try:
-        facts = sealed(fold, checkpoints=False)
+        facts = sealed(fold, checkpoints)
     except UserError as error:
         return False, str(error).split("\n")[0]
     if facts["fingerprint"] != fingerprint:
@@ -63,7 +67,8 @@ def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
             raise UserError(f"{fold / added[0]} was not written with this fold\n  {_CURE}")
         for name, place in places.items():
             if (checkpoints or not name.startswith("checkpoints/")) and sha256(place) != checksums[name]:
-                raise UserError(f"{place} is not what was written (checksum differs)\n  {_CURE}")
+                cure = f"Remove {fold}. {_CURE}" if name.startswith("checkpoints/") else _CURE
+                raise UserError(f"{place} is not what was written (checksum differs)\n  {cure}")
             if not place.is_file():
                 raise FileNotFoundError(place.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

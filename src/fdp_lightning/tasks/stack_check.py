@@ -18,6 +18,7 @@ _INSTEAD = "loso.engine=processes trains each fold by itself and takes it"
 _FOLLOWED = {
     "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "precision", "deterministic", "benchmark",
     "max_epochs", "max_steps", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
+    "check_val_every_n_epoch",
 }  # fmt: skip
 
 
