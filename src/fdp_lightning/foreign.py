@@ -16,6 +16,8 @@ from fdp_lightning.errors import UserError
 MOST_BYTES = 1 << 28
 """Of a description, a table or a page; files of weights have a limit of their own."""
 
+MOST_BYTES_OF_ANY = 1 << 40
+
 _LONGEST_TEXT = 4000
 _MOST_VALUES = 1_000_000
 _DEEPEST = 12
@@ -87,10 +89,7 @@ def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
             if (Path(place) / name).is_symlink():
                 raise UserError(f"{Path(place) / name} is a link; expected a plain folder")
         for name in sorted(files):
-            require_plain(Path(place) / name, _MOST_BYTES_OF_ANY)
-
-
-_MOST_BYTES_OF_ANY = 1 << 40
+            require_plain(Path(place) / name, MOST_BYTES_OF_ANY)
 
 
 def read_json(path: Path) -> Any:

@@ -161,7 +161,8 @@ _UNITS = st.builds(
     intensity=st.sampled_from(["", *"ABCDE"]),
     uncertain=st.booleans(),
     static=st.booleans(),
-    prefix=st.sampled_from(["", "D", "M"]),
+    prefix=st.sampled_from(["", "A", "U", "T", "B", "AT", "BA", "D", "M", "DT", "MA"]),
+    reference=st.booleans(),
 )
 _CELLS = st.builds(
     ActionUnits,

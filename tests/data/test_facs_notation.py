@@ -4,11 +4,9 @@ from functools import cache
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.action_units import ActionUnit, parse
+from fdp_lightning.data.action_units import parse
 from fdp_lightning.data.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.build import settings
@@ -85,28 +83,6 @@ def test_alternatives_are_alternatives_within_parentheses_too(cell):
 def test_what_nobody_knows_is_kept_and_not_guessed_at(cell):
     assert parse(f"4+{cell}").unreadable
     assert 4 in parse(f"4+{cell}").numbers
-
-
-_LETTERS = ["", "A", "U", "T", "B", "AT", "BA", "D", "M", "DT", "MA"]
-
-
-@given(
-    st.lists(
-        st.builds(
-            ActionUnit,
-            number=st.integers(1, 99),
-            side=st.sampled_from(["", "left", "right"]),
-            intensity=st.sampled_from(["", *"ABCDE"]),
-            uncertain=st.booleans(),
-            static=st.booleans(),
-            prefix=st.sampled_from(_LETTERS),
-            reference=st.booleans(),
-        ),
-        max_size=4,
-    )
-)
-def test_what_a_unit_is_written_as_is_read_as_the_same_unit(units):
-    assert parse("+".join(map(str, units))).units == tuple(units)
 
 
 def test_the_letters_are_kept():

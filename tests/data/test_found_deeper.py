@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
-from tests.data import layouts, layouts_composite, layouts_other
+from tests.data import layouts_composite, layouts_other
 from tests.data.layouts import missing_frames
+from tests.data.layouts_every import WRITERS
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.check import folder_problems, list_folders
@@ -18,7 +19,6 @@ from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
 from fdp_lightning.data.datasets.casme3c import CASME3C
 from fdp_lightning.data.datasets.casme_sq import CASMESquared
-from fdp_lightning.data.datasets.dfme import DFME
 from fdp_lightning.data.datasets.fourdme import FourDME
 from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.samm import SAMM
@@ -26,17 +26,6 @@ from fdp_lightning.data.datasets.workbook import padded
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.dataset import ready_data
 
-WRITERS = {
-    CASME: layouts_other.casme,
-    CASME2: layouts_composite.casme2,
-    SAMM: layouts_composite.samm,
-    CASMESquared: layouts.casme_sq,
-    CASME3A: layouts.casme3a,
-    CASME3C: layouts.casme3c,
-    MMEW: layouts_other.mmew,
-    FourDME: layouts_other.fourdme,
-    DFME: layouts.dfme,
-}
 every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
 
 

@@ -250,8 +250,6 @@ def test_interpolations_of_a_run_are_not_resolved(run: Path) -> None:
     assert "${" in path.read_text()
     with pytest.raises(UserError, match=r"config\.yaml"):
         report(configuration(f"run={run}", "task=report"))
-    for page in (run / "report.html",):
-        assert not page.exists() or os.environ["HOME"] not in page.read_text()
 
 
 PIPES = [
@@ -298,8 +296,10 @@ def test_a_model_of_no_plain_files_is_refused_at_once(model: Path, name: str, ki
         export(configuration(f"export.checkpoint={model}", f"export.output={model.parent / 'out'}"))
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "../../../config.yaml", "", "a\0b", "no_such"])
+@pytest.mark.parametrize("name", ["/dev/zero", "../../../config.yaml", "", "a\0b", "no_such", "log/pipe"])
 def test_a_fold_names_its_own_files_alone(run: Path, name: str) -> None:
+    (run / "folds/01/log").mkdir(exist_ok=True)
+    os.mkfifo(run / "folds/01/log/pipe")
     path = run / "folds/01/fold.json"
     facts = json.loads(path.read_text())
     facts["checksums"][name] = "0" * 64

@@ -1,7 +1,7 @@
 """A finished run as its folder holds it: predictions.csv is the truth, metrics.json has to agree with it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -136,16 +136,23 @@ def require_plain_run(folder: Path) -> None:
     require_plain_tree(folder / "folds", but=("log", "wandb"))
 
 
-def find_runs(place: Path) -> Iterator[Path]:
-    """Yield the run folders at or below a folder, finished or not, sorted; nothing is looked for inside a run."""
+def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
+    """Yield the run folders at or below a folder, finished or not, sorted; nothing is looked for inside a run.
+
+    Args:
+        place: the folder; links below it are followed.
+        above: folders that this one lies in, which a link may lead back to.
+    """
+    if (resolved := place.resolve()) in above:
+        return
     if (place / FIT).is_file():
         return
     if (place / "metrics.json").is_file() or (place / "expected.json").is_file() or (place / "folds").is_dir():
         yield place
         return
-    for folder in sorted(path for path in place.iterdir() if path.is_dir() and not path.is_symlink()):
+    for folder in sorted(path for path in place.iterdir() if path.is_dir()):
         if not is_partial(folder) and not folder.name.startswith("."):
-            yield from find_runs(folder)
+            yield from find_runs(folder, [*above, resolved])
 
 
 def is_finished(folder: Path) -> bool:

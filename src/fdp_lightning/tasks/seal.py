@@ -8,7 +8,7 @@ from typing import Any
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
-from fdp_lightning.foreign import inside, read_json, require_plain_tree
+from fdp_lightning.foreign import MOST_BYTES_OF_ANY, inside, read_json, require_plain, require_plain_tree
 
 _UNSEALED = ("log", "wandb")
 """Folders of loggers, which go on writing; nothing of them is read."""
@@ -66,11 +66,10 @@ def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
         if added := sorted(set(_files(fold)) - set(places)):
             raise UserError(f"{fold / added[0]} was not written with this fold\n  {_CURE}")
         for name, place in places.items():
+            require_plain(place, MOST_BYTES_OF_ANY)  # also what is not sealed: a pipe among logs
             if (checkpoints or not name.startswith("checkpoints/")) and sha256(place) != checksums[name]:
                 cure = f"Remove {fold}. {_CURE}" if name.startswith("checkpoints/") else _CURE
                 raise UserError(f"{place} is not what was written (checksum differs)\n  {cure}")
-            if not place.is_file():
-                raise FileNotFoundError(place.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{fold} is not whole ({error!r})\n  {_CURE}") from error
     return dict(facts)
