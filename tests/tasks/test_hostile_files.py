@@ -68,11 +68,13 @@ sys.addaudithook(_hook)
 def watched(folder: Path) -> Iterator[None]:
     """Fail if anything happens but files of this folder being read."""
     _seen.clear()
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the checkers', when they are imported
     _folder.append(folder)
     try:
         yield
     finally:
         _folder.clear()
+        sys.dont_write_bytecode = written
     assert not _seen
 
 
