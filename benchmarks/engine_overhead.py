@@ -23,7 +23,7 @@ from openpyxl import Workbook
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic import SyntheticFaces
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, finish, options_of
+from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
 SUBJECTS = {"casme2": 40, "samm": 28}
 QUICK_SUBJECTS = {"casme2": 2, "samm": 2}
@@ -52,11 +52,11 @@ def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float
     """Seconds of training of the folds at these places, by a loop with nothing around it, after a fold of warm-up."""
     import torch
 
+    from fdp_lightning.engine.dataset import ready_data
+    from fdp_lightning.engine.plan import plan_fold
+    from fdp_lightning.engine.train_fold import data_of, module_of
+    from fdp_lightning.instantiate import settings
     from fdp_lightning.seeds import derived_seed
-    from fdp_lightning.tasks.build import settings
-    from fdp_lightning.tasks.dataset import ready_data
-    from fdp_lightning.tasks.fold import plan_fold
-    from fdp_lightning.tasks.train_fold import data_of, module_of
     from fdp_lightning.training.compute import Compute
     from fdp_lightning.training.module import clips_of
 

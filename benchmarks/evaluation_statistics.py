@@ -14,7 +14,7 @@ from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
-from fdp_lightning.tasks.measuring import Measurement, Row, alternate, finish, options_of
+from fdp_lightning.measuring import Measurement, Row, alternate, finish, options_of
 
 STUDIES = {
     "CASME II, 5 classes": (249, 26, 5),

@@ -17,7 +17,7 @@ from scipy.special import bdtr, ndtr, ndtri, stdtrit
 from fdp_lightning.evaluation.intervals import jackknife
 from fdp_lightning.evaluation.metrics import SCORES
 from fdp_lightning.evaluation.paired import compare_counts
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, finish, options_of
+from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
 NAMES = ("accuracy", "uf1", "uar")
 CELLS = [(subjects, skewed) for skewed in (False, True) for subjects in (12, 26)]

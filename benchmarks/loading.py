@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.batches import EpochBatches
-from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule, read_frames
+from fdp_lightning.data.loading.batches import EpochBatches
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule, read_frames
 from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from fdp_lightning.engine.train_fold import data_of, module_of
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import FoldPlan, plan_fold
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
-from fdp_lightning.tasks.train_fold import data_of, module_of
 from fdp_lightning.training.module import FDPModule, clips_of
 
 GOAL = 3.0

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, options_of
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 
 GOAL = 3.0
 NAIVE = "naive: a process with its imports per fold"

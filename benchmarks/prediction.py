@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from fdp_lightning import load_model
-from fdp_lightning.data.footage import as_footage
+from fdp_lightning.data.input_video.source import as_footage
 from fdp_lightning.data.synthetic.film import draw_clip, write_film, write_frames
-from fdp_lightning.tasks.inference.clip import read_clip
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
+from fdp_lightning.inference.clip import read_clip
+from fdp_lightning.inference.model import Model
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 
 CLIPS, LONG = 20, 10_000
 FACES, WHOLE, PLAIN = "with face detection", "without", "plain: a face on every frame"

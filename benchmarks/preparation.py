@@ -20,18 +20,17 @@ import pandas as pd
 import torch
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.faces import find_face
-from fdp_lightning.data.frames import read_image
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.reading import read_clips
-from fdp_lightning.data.splits import owners
+from fdp_lightning.data.annotations.reading import read_clips
+from fdp_lightning.data.faces.alignment import find_face
+from fdp_lightning.data.faces.frames import read_image
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.protocols.splits import owners
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import open_store, read_manifest
 from fdp_lightning.data.store.sources import ClipSource, list_sources
+from fdp_lightning.engine.dataset import build_protocol, open_dataset
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.processes import cpu_count, forkserver
-from fdp_lightning.tasks.build import build_protocol
-from fdp_lightning.tasks.dataset import open_dataset
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 
 FEWER, FASTER = 25.0, 8.0
 SAMPLE = 12

@@ -18,8 +18,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import Tensor
 
 from fdp_lightning.config import configuration
-from fdp_lightning.tasks.build import build, build_model, settings
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, options_of
+from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings

@@ -7,7 +7,7 @@ that training takes and that these answers must not wait for. What each has impo
 import subprocess
 import sys
 
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, finish, options_of
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 
 GOAL_S = 1.5
 

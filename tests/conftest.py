@@ -15,7 +15,7 @@ import pytest
 from openpyxl import load_workbook
 
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from openpyxl import load_workbook
 
-from fdp_lightning.tasks.claims import visible_gpus
+from fdp_lightning.runs.claims import visible_gpus
 
 WORKBOOK = "CASME2-coding-20190701.xlsx"
 CASME2 = ("data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", "data.workers=1")

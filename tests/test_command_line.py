@@ -5,8 +5,8 @@ from importlib.metadata import version
 import pytest
 
 from fdp_lightning import __version__
+from fdp_lightning.console.mistakes import asks_for_version, check_task, meant, multirun_first, normalise_debug
 from fdp_lightning.errors import UserError
-from fdp_lightning.mistakes import asks_for_version, check_task, meant, multirun_first, normalise_debug
 from fdp_lightning.tasks import TASKS
 
 

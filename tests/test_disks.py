@@ -15,9 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from fdp_lightning import tasks
 from fdp_lightning.config import configuration
 from fdp_lightning.disk import disk_trouble
+from fdp_lightning.engine.process import logged
 from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
-from fdp_lightning.tasks.fold_process import logged
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 OF_TORCH = RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0")

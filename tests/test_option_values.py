@@ -6,9 +6,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, Root, configuration
+from fdp_lightning.console.option_values import ALLOWED, POOLINGS, PRECISIONS, RANK_LOSSES, check_values
+from fdp_lightning.console.value_kinds import Allowed, number, one_of, whole
 from fdp_lightning.errors import UserError
-from fdp_lightning.option_values import ALLOWED, POOLINGS, PRECISIONS, RANK_LOSSES, check_values
-from fdp_lightning.value_kinds import Allowed, number, one_of, whole
 
 OPEN = ("protocol.classes.", "protocol.expected.", "protocol.parts.", "protocol.include.", "data.adapter.members.")
 """Mappings whose keys are names, of classes, clips or datasets."""
@@ -105,12 +105,12 @@ def test_every_key_of_the_configuration_is_known_and_every_file_of_it_passes() -
 
 
 def test_the_choices_are_those_of_what_takes_them() -> None:
-    from fdp_lightning.data.corrections import LEVELS
-    from fdp_lightning.data.normalisation import NORMALISATIONS
-    from fdp_lightning.data.prepare_clip import COLOURS, DEVICES, METHODS
-    from fdp_lightning.data.protocol import COLUMNS
-    from fdp_lightning.data.sampling import RULES, SHORT
-    from fdp_lightning.data.splits import SPLITS
+    from fdp_lightning.data.annotations.corrections import LEVELS
+    from fdp_lightning.data.faces.prepare_clip import COLOURS, DEVICES, METHODS
+    from fdp_lightning.data.loading.normalisation import NORMALISATIONS
+    from fdp_lightning.data.loading.sampling import RULES, SHORT
+    from fdp_lightning.data.protocols.protocol import COLUMNS
+    from fdp_lightning.data.protocols.splits import SPLITS
     from fdp_lightning.data.store.build import POLICIES
     from fdp_lightning.data.synthetic.generator import CONTROLS, COURSES, LAYOUTS
     from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
@@ -120,10 +120,10 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.models.objective import IMAGE_SCALES
     from fdp_lightning.models.rank.losses import RANK_LOSSES as LOSSES
     from fdp_lightning.models.rank.pooling_modules import POOLINGS as MODULES
+    from fdp_lightning.runs.pooling import HEADLINES
+    from fdp_lightning.search.space import SAMPLERS
     from fdp_lightning.tasks.export import FORMS
     from fdp_lightning.tasks.predict import MODES
-    from fdp_lightning.tasks.report import HEADLINES
-    from fdp_lightning.tasks.tune_space import SAMPLERS
 
     assert set(POOLINGS) == set(MODULES)
     assert set(RANK_LOSSES) == set(LOSSES)

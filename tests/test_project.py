@@ -104,8 +104,8 @@ def test_a_wheel_installed_elsewhere_answers(tmp_path: Path) -> None:
     assert conf.is_relative_to(site)
     assert published.is_relative_to(site)
     assert (site / "hydra_plugins/fdp_launchers.py").is_file()
-    inference = Path("fdp_lightning/tasks/inference")
-    parts = [f"demo.{kind}" for kind in ("html", "css", "js")]
-    for name in (*parts, "synthetic/model.json", "synthetic/model.safetensors", "synthetic/README.md"):
+    inference = Path("fdp_lightning/inference")
+    parts = [f"demo/demo.{kind}" for kind in ("html", "css", "js")]
+    for name in (*parts, *(f"packaging/synthetic/{name}" for name in ("model.json", "model.safetensors", "README.md"))):
         assert (site / inference / name).read_bytes() == (ROOT / "src" / inference / name).read_bytes()
     assert published.read_bytes() == (ROOT / "experiments" / "published.csv").read_bytes()

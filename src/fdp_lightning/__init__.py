@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fdp_lightning.tasks.inference.loaded_model import Model
+    from fdp_lightning.inference.model import Model
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_model"]
@@ -20,6 +20,6 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu") -> "Model":
     Raises:
         UserError: there is none, or it is damaged, edited, or of another version.
     """
-    from fdp_lightning.tasks.inference.loaded_model import load_model  # torch: not before it is asked for
+    from fdp_lightning.inference.model import load_model  # torch: not before it is asked for
 
     return load_model(path, device)

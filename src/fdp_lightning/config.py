@@ -24,6 +24,27 @@ BENCHMARKS = CONF_DIR.parent / "benchmarks"
 """Scripts that measure; they travel as conf/ does."""
 
 
+TASKS = {
+    "loso": "loso.loso",
+    "fold": "loso.fold",
+    "tune": "tune.tune",
+    "fit": "fit.fit",
+    "prepare": "prepare.prepare",
+    "check_data": "check_data.check_data",
+    "report": "report.report",
+    "compare": "compare.compare_runs",
+    "predict": "predict.predict",
+    "demo": "demo.demo",
+    "export": "export.export",
+    "convert": "convert.convert",
+    "benchmark": "benchmark.benchmark",
+}
+"""Task → its module in tasks/, and the function there."""
+
+ADDED_GROUPS = ("experiment", "study", "space")
+"""Groups without a default: an option of theirs is added with `+`."""
+
+
 @dataclass
 class LosoOptions:
     """How the folds of a leave-one-subject-out run share the machine; nothing here changes a prediction by more than
@@ -133,7 +154,7 @@ class ExportOptions:
     output: str | None = None
     """null: model, or model.onnx, beside the checkpoint."""
     to: str = "model"
-    """model: safetensors and JSON, see src/fdp_lightning/tasks/inference/README.md; onnx: the network as ONNX."""
+    """model: safetensors and JSON, see src/fdp_lightning/inference/README.md; onnx: the network as ONNX."""
     licence: str | None = None
     """As of `fit`."""
 
@@ -198,7 +219,7 @@ class Root:
     """The folder above all run folders; `task=compare` also takes a list of run folders or of folders above them."""
     run: str | None = None
     corrections: str = "official"
-    """Known errors of the annotations: official, corrected or none (src/fdp_lightning/data/corrections.py)."""
+    """Known errors of the annotations: official, corrected or none; see data/annotations/corrections.py."""
     data: Any = MISSING
     protocol: Any = MISSING
     model: Any = MISSING

@@ -14,9 +14,9 @@ import pyarrow.parquet  # noqa: F401
 import timm.layers  # noqa: F401
 import torchmetrics  # noqa: F401
 
-import fdp_lightning.data.prepare_clip
-import fdp_lightning.tasks.fold_pool
-import fdp_lightning.tasks.train_fold  # noqa: F401
+import fdp_lightning.data.faces.prepare_clip
+import fdp_lightning.engine.pool
+import fdp_lightning.engine.train_fold  # noqa: F401
 
 # What is here stays for good. Without this the first garbage collection of each worker writes to, and so copies, all of
 # the memory it shares.

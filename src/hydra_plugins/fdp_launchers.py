@@ -41,7 +41,7 @@ class _SideBySide(Launcher):
         Raises:
             UserError: the extra is not installed, or the options cannot be.
         """
-        from fdp_lightning.tasks.jobs import Sweep
+        from fdp_lightning.sweeps.launchers.jobs import Sweep
 
         if any(find_spec(package) is None for package in self.packages):
             chosen = config.hydra.runtime.choices["hydra/launcher"]
@@ -66,13 +66,13 @@ class JoblibJobs(_SideBySide):
 
     def check(self) -> None:
         """Refuse what is no number of jobs."""
-        from fdp_lightning.tasks.jobs_joblib import jobs_at_once
+        from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
 
         jobs_at_once(self.options["n_jobs"], 1)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; the result of each, in their order."""
-        from fdp_lightning.tasks.jobs_joblib import launch
+        from fdp_lightning.sweeps.launchers.joblib_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, **self.options)
 
@@ -93,13 +93,13 @@ class SubmititJobs(_SideBySide):
 
     def check(self) -> None:
         """Refuse Slurm where there is none."""
-        from fdp_lightning.tasks.jobs_submitit import check
+        from fdp_lightning.sweeps.launchers.submitit_jobs import check
 
         check(self.cluster)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; the result of each, in their order."""
-        from fdp_lightning.tasks.jobs_submitit import launch
+        from fdp_lightning.sweeps.launchers.submitit_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, self.cluster, self.options)
 
@@ -111,6 +111,6 @@ class RayJobs(_SideBySide):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; the result of each, in their order."""
-        from fdp_lightning.tasks.jobs_ray import launch
+        from fdp_lightning.sweeps.launchers.ray_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, **self.options)

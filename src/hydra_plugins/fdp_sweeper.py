@@ -39,8 +39,9 @@ class VariantSweeper(BasicSweeper):
             UserError: mistakes of the user's are all that kept jobs from being finished.
             SweepError: jobs failed.
         """
+        from fdp_lightning.sweeps.finish import finish_sweep
+        from fdp_lightning.sweeps.variants import sweep_folder, variant_runs
         from fdp_lightning.tasks import check_config
-        from fdp_lightning.tasks.sweep import finish_sweep, sweep_folder, variant_runs
 
         assert self.config is not None and self.hydra_context is not None
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 
-from fdp_lightning.data.frames import frames_between, list_frames, read_image
+from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 
 _PICTURE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 _BYTES = {kind: cv2.imencode(kind, _PICTURE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}

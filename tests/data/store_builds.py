@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.data import prepare_clip
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.faces import prepare_clip
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import MANIFEST
 from fdp_lightning.data.store.parts import parts_of

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.action_units import ActionUnit, ActionUnits, parse
+from fdp_lightning.data.annotations.action_units import ActionUnit, ActionUnits, parse
 
 
 def unit(number: int, **more: object) -> ActionUnit:

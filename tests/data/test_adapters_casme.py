@@ -9,7 +9,7 @@ from tests.data import layouts
 from tests.data.layouts import missing_frames, write_frames, write_workbook
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.clips import COLUMNS, annotation_problems
+from fdp_lightning.data.annotations.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme3a import CASME3A
 from fdp_lightning.data.datasets.casme3c import CASME3C

@@ -8,15 +8,15 @@ import layouts_other as layouts
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.clips import COLUMNS, annotation_problems
+from fdp_lightning.data.annotations.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme import CASME
 from fdp_lightning.data.datasets.fourdme import FourDME
 from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.smic import SMIC
-from fdp_lightning.data.frames import frames_between, list_frames, read_image
+from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import build
+from fdp_lightning.instantiate import build
 
 WITH_WORKBOOK = [
     pytest.param(CASME, layouts.casme, layouts.CASME_HEADER, id="casme"),

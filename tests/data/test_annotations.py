@@ -8,7 +8,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 from tests.data.replicas import CASME2_HEADER, SAMM_HEADER, save
 
-from fdp_lightning.data.clips import COLUMNS, annotation_problems
+from fdp_lightning.data.annotations.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.datasets.workbook import read_sheet

@@ -8,8 +8,8 @@ import torch
 from store_builds import build, image, manifest
 
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.frames import list_frames
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip, prepare_clips
+from fdp_lightning.data.faces.frames import list_frames
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip, prepare_clips
 from fdp_lightning.data.store.clip_store import FRAMES, open_store
 from fdp_lightning.errors import UserError
 

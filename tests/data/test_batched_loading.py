@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule
-from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import leave_one_subject_out
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 STRONG = {"flip": 0.3, "shift": 0.3, "scale": 0.4, "rotate": 40.0, "brightness": 0.5, "contrast": 0.6}

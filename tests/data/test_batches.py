@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.normalisation import Statistics
-from fdp_lightning.data.sampling import Sampling, floor, uniform
-from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.normalisation import Statistics
+from fdp_lightning.data.loading.sampling import Sampling, floor, uniform
+from fdp_lightning.data.protocols.splits import leave_one_subject_out
 from fdp_lightning.errors import UserError
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]

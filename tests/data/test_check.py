@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from tests.data import layouts
 
-from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
-from fdp_lightning.data.clips import clip_table
+from fdp_lightning.data.annotations.clips import clip_table
+from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
-from fdp_lightning.data.problems import Problem
 
 
 def table(*intervals: tuple, folder: str = "f", units: str = "4") -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from fdp_lightning.data.check_pictures import size_problems
+from fdp_lightning.data.checks.pictures import size_problems
 
 
 def test_a_clip_whose_pictures_are_of_another_size_than_most_is_named(tmp_path):

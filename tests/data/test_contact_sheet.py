@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from store_builds import lay_out, source_of
 
-from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.contact_sheet import contact_sheet, write_contact_sheet

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from tests.data import replicas
 
-from fdp_lightning.data.clips import clip_table
-from fdp_lightning.data.corrections import LEVELS, correct, correction_problems, known_errors
+from fdp_lightning.data.annotations.clips import clip_table
+from fdp_lightning.data.annotations.corrections import LEVELS, correct, correction_problems, known_errors
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.errors import UserError
 

@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import ClipDataset, FoldDataModule, read_frames
-from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule, read_frames
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import leave_one_subject_out
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
-from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.engine.dataset import ready_data
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")

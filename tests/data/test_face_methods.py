@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from fdp_lightning.data.faces import TEMPLATE, align, alignment, find_face, read_landmarks, square, stretch
-from fdp_lightning.data.frames import FrameFile
-from fdp_lightning.data.prepare_clip import COLOURS, METHODS, FaceSettings, prepare_clip
+from fdp_lightning.data.faces.alignment import TEMPLATE, align, alignment, find_face, read_landmarks, square, stretch
+from fdp_lightning.data.faces.frames import FrameFile
+from fdp_lightning.data.faces.prepare_clip import COLOURS, METHODS, FaceSettings, prepare_clip
 from fdp_lightning.errors import UserError
 
 SIZE = 64

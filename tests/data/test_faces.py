@@ -9,9 +9,9 @@ import torch
 from facenet_pytorch import MTCNN
 from skimage import data
 
-from fdp_lightning.data.faces import TEMPLATE, _mtcnn, align, alignment, find_face, find_faces
-from fdp_lightning.data.frames import FrameFile, read_image
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.faces.alignment import TEMPLATE, _mtcnn, align, alignment, find_face, find_faces
+from fdp_lightning.data.faces.frames import FrameFile, read_image
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.sources import list_sources
 from fdp_lightning.processes import one_thread
 
@@ -85,7 +85,7 @@ def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture, mon
             counts.append(0 if found[0] is None else len(found[0]))
     assert max(counts) >= 2 and min(counts) == 0
     ours = [find_face(image) for image in (picture, scene)]
-    monkeypatch.setattr("fdp_lightning.data.faces._mtcnn", lambda device="cpu": plain)
+    monkeypatch.setattr("fdp_lightning.data.faces.alignment._mtcnn", lambda device="cpu": plain)
     for image, face in zip((picture, scene), ours, strict=True):
         assert np.array_equal(find_face(image).landmarks, face.landmarks)
 

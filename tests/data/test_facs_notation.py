@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.action_units import parse
-from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.annotations.action_units import parse
+from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import settings
+from fdp_lightning.instantiate import settings
 
 
 @pytest.mark.parametrize(

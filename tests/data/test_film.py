@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fdp_lightning.data.footage import FrameFolder, VideoFile
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.film import CODINGS, FILM_STREAM, draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.data.synthetic.layouts import LAYOUTS

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.films import add_cover, pictures, write_sound, write_video
 
-from fdp_lightning.data.footage import VideoFile
+from fdp_lightning.data.input_video.source import VideoFile
 from fdp_lightning.errors import UserError
 
 FAST_START = {"movflags": "faststart"}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests.data.films import pictures, write_video
 
-from fdp_lightning.data.footage import FrameFolder, VideoFile, footages
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, footages
 from fdp_lightning.errors import UserError
 
 

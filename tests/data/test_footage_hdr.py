@@ -10,7 +10,7 @@ import pytest
 from skimage import data
 from tests.data.films import pictures, write_video
 
-from fdp_lightning.data.footage import VideoFile
+from fdp_lightning.data.input_video.source import VideoFile
 
 PQ, HLG, BT2020 = 16, 18, 9
 NITS_OF_WHITE = 203  # BT.2408

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tests.data.films import pictures, repeat, write_video
 
-from fdp_lightning.data.footage import VideoFile, as_footage, footages
-from fdp_lightning.data.footage_picture import Clock
+from fdp_lightning.data.input_video.picture import Clock
+from fdp_lightning.data.input_video.source import VideoFile, as_footage, footages
 from fdp_lightning.errors import UserError
 
 NO_B_FRAMES = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0"}
@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from fdp_lightning.data.footage import VideoFile
+from fdp_lightning.data.input_video.source import VideoFile
 def peak():  # of this process alone; getrusage begins with what its parent had
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 for path in sys.argv[1:]:

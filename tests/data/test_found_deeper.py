@@ -12,7 +12,7 @@ from tests.data.layouts import missing_frames
 from tests.data.layouts_every import WRITERS
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.check import folder_problems, list_folders
+from fdp_lightning.data.checks.clips import folder_problems, list_folders
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme import CASME
 from fdp_lightning.data.datasets.casme2 import CASME2
@@ -23,8 +23,8 @@ from fdp_lightning.data.datasets.fourdme import FourDME
 from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.datasets.workbook import padded
+from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.dataset import ready_data
 
 every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdp_lightning.data.frames import frame_numbers, list_frames
+from fdp_lightning.data.faces.frames import frame_numbers, list_frames
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from fdp_lightning.data.frames import UnreadableImageError, frames_between, list_frames, read_image
+from fdp_lightning.data.faces.frames import UnreadableImageError, frames_between, list_frames, read_image
 
 PICTURE = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.batches import EpochBatches
-from fdp_lightning.data.splits import leave_one_subject_out, set_aside
+from fdp_lightning.data.loading.batches import EpochBatches
+from fdp_lightning.data.protocols.splits import leave_one_subject_out, set_aside
+from fdp_lightning.engine.budget import steps_of_epoch
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.budget import steps_of_epoch
 
 
 def table(subjects: int = 12) -> pd.DataFrame:

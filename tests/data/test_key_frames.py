@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.splits import Fold
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import Fold
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 

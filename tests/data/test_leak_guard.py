@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.leak_guard import LeakError, check_clips, check_fold, check_statistics, subjects_of
-from fdp_lightning.data.normalisation import Statistics
-from fdp_lightning.data.splits import Fold, leave_one_subject_out, set_aside
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.normalisation import Statistics
+from fdp_lightning.data.protocols.leak_guard import LeakError, check_clips, check_fold, check_statistics, subjects_of
+from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out, set_aside
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.errors import UserError
 

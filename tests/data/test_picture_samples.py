@@ -10,10 +10,10 @@ from PIL import Image
 from skimage import data
 from tests.data.films import pictures
 
-from fdp_lightning.data.check_pictures import size_problems
-from fdp_lightning.data.footage import FrameFolder
-from fdp_lightning.data.frames import FrameFile, UnreadableImageError, read_image
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.checks.pictures import size_problems
+from fdp_lightning.data.faces.frames import FrameFile, UnreadableImageError, read_image
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.input_video.source import FrameFolder
 
 GREY = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures(4)]
 

@@ -8,11 +8,11 @@ import pytest
 from hydra.utils import get_class
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.clips import KEY, clip_table
-from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.annotations.clips import KEY, clip_table
+from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.synthetic.action_units import CASME2_EMOTIONS
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import settings
+from fdp_lightning.instantiate import settings
 
 FILES = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
 

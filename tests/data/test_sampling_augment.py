@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.sampling import uniform
-from fdp_lightning.data.splits import leave_one_subject_out
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import uniform
+from fdp_lightning.data.protocols.splits import leave_one_subject_out
 from fdp_lightning.data.store.clip_store import FRAMES
 from fdp_lightning.errors import UserError
 

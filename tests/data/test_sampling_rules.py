@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.apex import apex_numbers, apex_position
-from fdp_lightning.data.sampling import (
+from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
+from fdp_lightning.data.loading.sampling import (
     BY_APEX,
     RULES,
     SHORT,

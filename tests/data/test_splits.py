@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdp_lightning.data.splits import choose_fold, leave_one_subject_out, make_folds, rows_under_test
+from fdp_lightning.data.protocols.splits import choose_fold, leave_one_subject_out, make_folds, rows_under_test
 from fdp_lightning.errors import UserError
 
 SUBJECTS = st.lists(st.sampled_from(["01", "1", "010", "10", "006", "6", "spNO.1"]), min_size=2, max_size=40)

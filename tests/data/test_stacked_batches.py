@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.sampling import Sampling
-from fdp_lightning.data.splits import Fold
-from fdp_lightning.data.stacked_batches import StackedBatches
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.loading.stacked_batches import StackedBatches
+from fdp_lightning.data.protocols.splits import Fold
 
 CLASSES = ["disgust", "happiness", "others", "repression", "surprise"]
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import pytest
 from store_builds import SETTINGS, build, image, manifest, place_of
 
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from store_builds import SETTINGS, build, content, count_prepared, image, manifest, place_of
 
-from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, MANIFEST, DamagedStoreError, open_store
-from fdp_lightning.tasks.ready_store import ReadyStore, ready_store
+from fdp_lightning.engine.ready_store import ReadyStore, ready_store
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_repair_that_is_killed_goes_on_from_the_damaged_store(clips, tmp_path,
     flip(folder / FRAMES, 0)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "fdp_lightning.tasks.ready_store.build_store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "fdp_lightning.engine.ready_store.build_store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             ready(tmp_path, clips)

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from store_builds import SETTINGS, build, content, count_prepared, image, manifest, refused
 
-from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, MANIFEST, open_store
 from fdp_lightning.data.store.sources import list_sources
+from fdp_lightning.engine.ready_store import ready_store
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.ready_store import ready_store
 
 
 @pytest.fixture

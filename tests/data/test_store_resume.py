@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from store_builds import build, content, count_prepared, lay_out, manifest, place_of, source_of
 
-from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import FRAMES, open_store
 from fdp_lightning.data.store.parts import parts_of

@@ -6,7 +6,7 @@ import pytest
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, Emotion, warp_field
 from fdp_lightning.data.synthetic.clip import Scene, _drift, plan_clip, stage
-from fdp_lightning.data.synthetic.clip_files import subject_of
+from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.photograph import Photograph
 
 

@@ -14,7 +14,7 @@ from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import CASME2_EMOTIONS, Emotion, code
 from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, plan_clip, render, stage
-from fdp_lightning.data.synthetic.clip_files import subject_of
+from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.identity import Framing
 from fdp_lightning.data.synthetic.nuisance import KINDS
 from fdp_lightning.data.synthetic.photograph import Photograph

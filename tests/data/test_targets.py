@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.counts import Expected, count
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.splits import Fold, make_folds, rows_under_test
-from fdp_lightning.data.targets import class_counts, names_of, target_numbers
+from fdp_lightning.data.annotations.targets import class_counts, names_of, target_numbers
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.protocols.counts import Expected, count
+from fdp_lightning.data.protocols.splits import Fold, make_folds, rows_under_test
 
 UNITS = ["AU1", "AU12", "AU2"]
 

@@ -4,7 +4,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from fdp_lightning.data.augment import ClipAugmentation, check_transform
+from fdp_lightning.data.loading.augment import ClipAugmentation, check_transform
 from fdp_lightning.errors import UserError
 
 NONE = {"flip": 0, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0}

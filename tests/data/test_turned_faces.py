@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from fdp_lightning.data.faces import find_face, turns_at
-from fdp_lightning.data.frames import FrameFile
-from fdp_lightning.data.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.faces.alignment import find_face, turns_at
+from fdp_lightning.data.faces.frames import FrameFile
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 
 
 @pytest.fixture(scope="module")

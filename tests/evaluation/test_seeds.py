@@ -12,7 +12,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table, spread
-from fdp_lightning.tasks.report import pool_run
+from fdp_lightning.runs.pooling import pool_run
 
 
 def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:

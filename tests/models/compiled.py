@@ -7,8 +7,8 @@ import copy
 import torch
 
 from fdp_lightning.config import configuration
+from fdp_lightning.instantiate import build, build_model
 from fdp_lightning.models.objective import Clips
-from fdp_lightning.tasks.build import build, build_model
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

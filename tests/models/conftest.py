@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp import FDP
-from fdp_lightning.tasks.build import build_model
 
 VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("[!_]*.yaml"))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.splits import choose_fold
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
+from fdp_lightning.data.protocols.splits import choose_fold
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import FoldPlan, plan_fold
 
 SMALL = [
     "+experiment=synthetic_loso",

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.prediction import FaceUsed, Prediction
+from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 FACTS = {
@@ -151,8 +151,8 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 if __name__ == "__main__":
+    from fdp_lightning.inference.demo.app import demo_app
     from fdp_lightning.tasks.demo import listening, serve
-    from fdp_lightning.tasks.inference.demo_app import demo_app
 
     with listening(0) as place:
         application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]), most_seconds=float(sys.argv[2]))

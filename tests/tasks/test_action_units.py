@@ -15,9 +15,10 @@ from sklearn.metrics import f1_score, multilabel_confusion_matrix
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.instantiate import build
 from fdp_lightning.models.labels import SINGLE_LABEL
-from fdp_lightning.tasks.build import build, check_options
-from fdp_lightning.tasks.pooled_log import pooled_scalars
+from fdp_lightning.tracking.aggregate import pooled_scalars
 from tests.tasks.conftest import SMALL
 
 OPTIONS = [option for option in SMALL if not option.startswith("+experiment")]

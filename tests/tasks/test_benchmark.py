@@ -9,11 +9,11 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.measuring import Goal, Measurement, Row, alternate, in_child
 from fdp_lightning.tasks import benchmark
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, alternate, in_child
 
 GOOD = """
-from fdp_lightning.tasks.measuring import Goal, Measurement, Row, finish, options_of
+from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 options = options_of("a row", 1)
 quick = 1.0 if options.quick else 3.0
 finish(Row("{name}", "a row", [Measurement("plain", [2.0, quick])], [Goal("faster", quick, 2.0)], {{"a": 1}}), options)

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fdp_lightning.data.splits import Fold
-from fdp_lightning.tasks import progress
-from fdp_lightning.tasks.budget import epochs_of, steps_of, time_needed
-from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.progress import TimeLeft
+from fdp_lightning.console import progress
+from fdp_lightning.console.progress import TimeLeft
+from fdp_lightning.data.protocols.splits import Fold
+from fdp_lightning.engine.budget import epochs_of, steps_of, time_needed
+from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.training import step_timer
 from fdp_lightning.training.step_timer import StepTimer
 

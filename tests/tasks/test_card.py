@@ -12,8 +12,8 @@ from sklearn.metrics import f1_score
 
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.summary import summarise
-from fdp_lightning.tasks.inference.card import model_card
-from fdp_lightning.tasks.inference.scores import loso_scores
+from fdp_lightning.inference.packaging.card import model_card
+from fdp_lightning.inference.packaging.scores import loso_scores
 from tests.evaluation.random_units import UNITS, make_unit_predictions
 from tests.tasks.conftest import run_of
 

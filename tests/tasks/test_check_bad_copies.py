@@ -11,10 +11,10 @@ import pytest
 from openpyxl import load_workbook
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.problems import Problem
+from fdp_lightning.console import check_tables as check_print
+from fdp_lightning.console.mistakes import explain
+from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
-from fdp_lightning.mistakes import explain
-from fdp_lightning.tasks import check_print
 from fdp_lightning.tasks.check_data import check_data
 from tests.tasks.test_check_data import MADE_UP, checked
 

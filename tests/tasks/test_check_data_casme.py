@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.tasks.dataset import open_dataset
+from fdp_lightning.engine.dataset import open_dataset
 from tests.data import layouts, replicas, replicas_casme
 from tests.tasks.test_check_data import checked, named, problems
 

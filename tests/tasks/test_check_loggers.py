@@ -10,8 +10,8 @@ from omegaconf import DictConfig, open_dict
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.check_loggers import check_loggers, tags_of, try_logger
-from fdp_lightning.tasks.loggers import names_of, shortened
+from fdp_lightning.tracking.check import check_loggers, tags_of, try_logger
+from fdp_lightning.tracking.loggers import names_of, shortened
 
 KEY = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
 
@@ -61,7 +61,7 @@ def test_unknown_options_of_the_others_are_refused() -> None:
 
 
 def test_tensorboard_without_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdp_lightning.tasks.check_loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("fdp_lightning.tracking.check.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"logger=tensorboard needs .* pip install fdp-lightning\[tensorboard\]"):
         check_loggers(configuration("logger=tensorboard"), [])
 

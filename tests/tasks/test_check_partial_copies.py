@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.config import configuration
+from fdp_lightning.data.annotations.reading import read_clips
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.protocol import Protocol
-from fdp_lightning.data.reading import read_clips
+from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import settings
+from fdp_lightning.instantiate import settings
 from fdp_lightning.tasks.check_data import check_data
 from tests.data import layouts, replicas
 from tests.data.layouts import write_frames

@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.store.clip_store import open_store
-from fdp_lightning.tasks.build import build_model
+from fdp_lightning.instantiate import build_model
 from tests.tasks.conftest import fold_here
 
 

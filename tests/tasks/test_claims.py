@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.engine.ddp_processes import check_devices, ranks_of
+from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import check_options
-from fdp_lightning.tasks.claims import Gpus, claim
-from fdp_lightning.tasks.ranks import check_devices, ranks_of
+from fdp_lightning.runs.claims import Gpus, claim
 
 
 def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:

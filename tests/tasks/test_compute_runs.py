@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import check_options
 from tests.tasks.conftest import SMALL, fold_here
 
 Again = Callable[..., subprocess.CompletedProcess[str]]

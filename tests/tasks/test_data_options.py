@@ -7,10 +7,11 @@ import torch
 from openpyxl import load_workbook
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build, build_model
 from fdp_lightning.models.objective import Clips
-from fdp_lightning.tasks.build import build, build_model, check_options
-from fdp_lightning.tasks.dataset import ready_data
 
 SYNTHETIC = ("data=synthetic", "protocol=synthetic_5c", "model=fdp_tiny")
 

@@ -8,13 +8,14 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.dataset import ready_data, write_expected
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import plan_fold
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import plan_fold, run_fold
+from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.runs.pooling import pool_run
 from fdp_lightning.tasks.loso import loso
-from fdp_lightning.tasks.report import pool_run, write_expected
-from fdp_lightning.tasks.run_folder import run_folder
 from tests.tasks.conftest import run_of, start
 
 SHORT = "data.sampling.rule=floor, fewer than 12 frames"

@@ -8,7 +8,7 @@ import pytest
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.store.clip_store import open_store
-from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.engine.dataset import ready_data
 from tests.data import layouts, layouts_composite, layouts_other
 from tests.tasks.test_experiments import ON_SYNTHETIC, run_fold_of
 

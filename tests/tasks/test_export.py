@@ -12,10 +12,10 @@ import torch
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
-from fdp_lightning.tasks.build import build_model
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging.onnx_file import INPUT, OUTPUTS, write_onnx
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.tasks.export import export
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.inference.onnx_file import INPUT, OUTPUTS, write_onnx
 from tests.tasks.conftest import run_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
-from fdp_lightning.tasks.fingerprint import (
+from fdp_lightning.runs.fingerprint import (
     FILES_LEFT_OUT,
     KEYS_LEFT_OUT,
     PACKAGE,
@@ -64,8 +64,9 @@ def test_the_program_that_trains_and_predicts_counts() -> None:
     counted = {path.relative_to(PACKAGE).as_posix() for path in decisive_files()}
     for room in ("models", "training"):
         assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / room).rglob("*.py")} <= counted
-    tasks = {"build", "effective_batch", "fold", "fold_files", "train_fold", "train_stack", "budget", "ranks"}
-    assert {f"tasks/{name}.py" for name in tasks} | {"seeds.py", "processes.py", "data/datamodule.py"} <= counted
+    engine = ("plan", "fold", "train_fold", "outputs", "budget", "ddp_processes", "effective_batch", "stacked/train")
+    others = {"instantiate.py", "seeds.py", "processes.py", "data/loading/datamodule.py"}
+    assert {f"engine/{name}.py" for name in engine} | others <= counted
 
 
 def test_words_about_a_program_are_no_program() -> None:

@@ -16,14 +16,15 @@ from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration, let_debug_speak_last
-from fdp_lightning.data.leak_guard import LeakError, check_fold
+from fdp_lightning.data.protocols.leak_guard import LeakError, check_fold
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import find_runs
-from fdp_lightning.tasks.dataset import ready_data
+from fdp_lightning.runs.pooling import pool_run
+from fdp_lightning.runs.seal import sealed
 from fdp_lightning.tasks.fit import _check, _say_parts
-from fdp_lightning.tasks.fold import FoldPlan, clear_the_way, plan_fit, run_fold
-from fdp_lightning.tasks.report import pool_run
-from fdp_lightning.tasks.seal import sealed
 from tests.tasks.conftest import SMALL, run_of, start
 from tests.tasks.test_interruptions import begin, end_group, wait_for
 from tests.tasks.test_resume import CutError, cut_at, four_epochs
@@ -172,7 +173,7 @@ def test_a_fold_of_a_protocol_without_test_clips_is_still_refused(plan: Plan) ->
 
 
 def test_all_parts_of_a_published_split_are_trained_on_and_said(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    from fdp_lightning.tasks.engine import Run
+    from fdp_lightning.engine.run import Run
 
     fit = plan("run")
     config = OmegaConf.create(fit.config)

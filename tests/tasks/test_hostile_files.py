@@ -25,13 +25,14 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.files import checksummed
+from fdp_lightning.inference.packaging.model_file import FACTS
+from fdp_lightning.inference.packaging.sources import SHIPPED
+from fdp_lightning.runs.folder import recorded_config
+from fdp_lightning.runs.pooling import read_expected, read_fold
+from fdp_lightning.runs.seal import sealed
 from fdp_lightning.tasks.compare import read_variants
 from fdp_lightning.tasks.export import export
-from fdp_lightning.tasks.inference.model_file import FACTS
-from fdp_lightning.tasks.inference.sources import SHIPPED
-from fdp_lightning.tasks.report import read_expected, read_fold, report
-from fdp_lightning.tasks.run_folder import recorded_config
-from fdp_lightning.tasks.seal import sealed
+from fdp_lightning.tasks.report import report
 from tests.tasks.conftest import run_of
 
 WATCHED = ("open", "import", "exec", "os.", "subprocess.", "shutil.", "socket.", "urllib.", "ctypes.dlopen", "pickle.")

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.ddp_processes import free_port
+from fdp_lightning.engine.multinode.launch import Launch, check_launch, first_host, launch_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import KEY, read_predictions
-from fdp_lightning.tasks.launch import Launch, check_launch, first_host, launch_of
-from fdp_lightning.tasks.ranks import free_port
 from tests.tasks.conftest import SMALL
 
 SWEEP = ["-m", "task=fold", "fold=01,03", "trainer=ddp_cpu"]

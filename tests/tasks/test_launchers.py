@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fdp_lightning.tasks.report import POOLED
+from fdp_lightning.runs.pooling import POOLED
 from tests.tasks.conftest import SMALL, run_of, start
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

@@ -21,10 +21,10 @@ from omegaconf import DictConfig
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES, cpu_count
-from fdp_lightning.tasks.claims import Gpus
-from fdp_lightning.tasks.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
-from fdp_lightning.tasks.jobs_joblib import jobs_at_once
-from fdp_lightning.tasks.jobs_submitit import Submitted, new_executor
+from fdp_lightning.runs.claims import Gpus
+from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
+from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
+from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
 from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
 
 

@@ -8,10 +8,9 @@ import pandas as pd
 from openpyxl import load_workbook
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.protocol import Protocol
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.engine.dataset import ReadyData, expected_clips, ready_data
 from fdp_lightning.tasks.check_data import check_data
-from fdp_lightning.tasks.dataset import ReadyData, ready_data
-from fdp_lightning.tasks.report import expected_clips
 
 WORKBOOK = "CASME2-coding-20190701.xlsx"
 

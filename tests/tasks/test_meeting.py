@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from fdp_lightning.tasks import meeting
-from fdp_lightning.tasks.launch import Launch
-from fdp_lightning.tasks.ranks import free_port
+from fdp_lightning.engine.ddp_processes import free_port
+from fdp_lightning.engine.multinode import rendezvous as meeting
+from fdp_lightning.engine.multinode.launch import Launch
 
 
 def launch(number: int, port: int) -> Launch:

@@ -16,9 +16,9 @@ import torch
 from fdp_lightning import load_model
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import checksummed
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.inference.model_file import FACTS, WEIGHTS, read_model, write_model
-from fdp_lightning.tasks.inference.sources import SHIPPED, read_source
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging.model_file import FACTS, WEIGHTS, read_model, write_model
+from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
 from tests.tasks.conftest import run_of
 
 
@@ -115,7 +115,7 @@ def test_another_version_is_refused_by_name(model: Path, form: object) -> None:
         "fdp_lightning.models.fdp.torch.load",
         "fdp_lightning.models.fdp.Any",
         "fdp_lightning.models.fdp.nn.Linear",
-        "fdp_lightning.tasks.build.build",
+        "fdp_lightning.instantiate.build",
         "fdp_lightning.models.no_such.Thing",
         "fdp_lightning.models.fdp.no.Such",
         "fdp_lightning.models.timm_backbone._create",

@@ -11,19 +11,19 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.check_copies import copy_problems
-from fdp_lightning.data.clips import clip_id
+from fdp_lightning.data.annotations.clips import clip_id
+from fdp_lightning.data.checks.copies import copy_problems
+from fdp_lightning.data.checks.near_copies import SIDE, WHOLE, near_copies, thumbnail
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.leak_guard import check_near_copies
-from fdp_lightning.data.near_copies import SIDE, WHOLE, near_copies, thumbnail
-from fdp_lightning.data.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.protocols.leak_guard import check_near_copies
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.data.synthetic.film import draw_clip
+from fdp_lightning.engine.run import open_run
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.check_data import check_data
-from fdp_lightning.tasks.engine import open_run
 
 Pictures = list[np.ndarray]
 

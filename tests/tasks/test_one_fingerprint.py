@@ -10,9 +10,10 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.claims import run_claim
-from fdp_lightning.tasks.report import POOLED, pool_run, report
-from fdp_lightning.tasks.run_folder import recorded_config
+from fdp_lightning.runs.claims import run_claim
+from fdp_lightning.runs.folder import recorded_config
+from fdp_lightning.runs.pooling import POOLED, pool_run
+from fdp_lightning.tasks.report import report
 from tests.tasks.conftest import run_of, start
 
 ONE, OTHER = "0" * 12, "f" * 12
@@ -55,7 +56,7 @@ def test_a_folder_in_use_is_refused_to_other_settings_alone(tmp_path: Path) -> N
 
 def test_what_a_killed_command_left_is_cleared(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from fdp_lightning.tasks.claims import run_claim\n"
+        "import sys, time; from pathlib import Path; from fdp_lightning.runs.claims import run_claim\n"
         "with run_claim(Path(sys.argv[1]), sys.argv[2]): print('in', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program, tmp_path, ONE], stdout=subprocess.PIPE) as holder:

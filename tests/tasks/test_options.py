@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.prepare_clip import COLOURS
-from fdp_lightning.data.sampling import RULES, SHORT
+from fdp_lightning.data.faces.prepare_clip import COLOURS
+from fdp_lightning.data.loading.sampling import RULES, SHORT
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
 from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS

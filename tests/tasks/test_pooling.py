@@ -11,13 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.leak_guard import LeakError
+from fdp_lightning.data.protocols.leak_guard import LeakError
+from fdp_lightning.engine.complete import pool_in_turn
+from fdp_lightning.engine.dataset import ready_data, write_expected
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import plan_fold
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import plan_fold, run_fold
-from fdp_lightning.tasks.loso import pool_in_turn
-from fdp_lightning.tasks.report import POOLED, pool_run, write_expected
+from fdp_lightning.runs.pooling import POOLED, pool_run
 from tests.tasks.conftest import run_of
 
 

@@ -17,14 +17,14 @@ from scipy.stats import kendalltau
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.footage import Frame, FrameFolder
-from fdp_lightning.data.sampling import Sampling
+from fdp_lightning.data.input_video.source import Frame, FrameFolder
+from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.clip import places_in_time
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.inference.prediction import Prediction
-from fdp_lightning.tasks.inference.sources import SHIPPED
+from fdp_lightning.inference.clip import places_in_time
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging.sources import SHIPPED
+from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.tasks.predict import predict
 from tests.tasks.conftest import fold_here, run_of
 

@@ -106,7 +106,7 @@ def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
 LOOK = r"""
 import json, pathlib, re, sys
 from fdp_lightning import load_model
-from fdp_lightning.tasks.inference.scan import Scan, ScanSettings
+from fdp_lightning.inference.scan import Scan, ScanSettings
 model = load_model()
 peaks = []
 for path in sys.argv[1:]:

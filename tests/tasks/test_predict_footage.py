@@ -11,8 +11,8 @@ from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.inference.scan import ScanSettings
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.scan import ScanSettings
 from fdp_lightning.tasks.predict import predict
 
 Pictures = list[np.ndarray]

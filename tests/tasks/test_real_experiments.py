@@ -8,11 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.engine import trainer_auto
+from fdp_lightning.engine.trainer_auto import gpu_precision, settled
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import in_worker
-from fdp_lightning.tasks import trainer_auto
-from fdp_lightning.tasks.model_name import model_name
-from fdp_lightning.tasks.trainer_auto import gpu_precision, settled
+from fdp_lightning.runs.model_name import model_name
 
 ALL = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml"))
 REAL = [name for name in ALL if not name.startswith("synthetic") and not name.endswith("_released")]

@@ -11,9 +11,10 @@ import torch
 from omegaconf import DictConfig
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
 from fdp_lightning.training.resume import newest
 
 Plan = Callable[..., FoldPlan]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.tasks.run_folder import experiment_name, variant_name
+from fdp_lightning.runs.folder import experiment_name, variant_name
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONF_DIR / "data").glob("[!_]*.yaml")))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from fdp_lightning import load_model
-from fdp_lightning.data.footage import Frame
+from fdp_lightning.data.input_video.source import Frame
 from fdp_lightning.data.synthetic.film import draw_clip, write_film
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.inference.loaded_model import Model
-from fdp_lightning.tasks.inference.prediction import Prediction
-from fdp_lightning.tasks.inference.scan import NOTICE, Scan, ScanSettings
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from fdp_lightning.engine.stacked.check import check_engine
+from fdp_lightning.engine.stacked.pool import stacks_of
+from fdp_lightning.engine.stacked.train import KEPT, train_stack
+from fdp_lightning.engine.stacked.trial import try_stack
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.tasks.dataset import ready_data
-from fdp_lightning.tasks.fold import FoldPlan, plan_fold, run_fold
-from fdp_lightning.tasks.stack_check import check_engine, try_stack
-from fdp_lightning.tasks.stack_pool import stacks_of
-from fdp_lightning.tasks.train_stack import KEPT, train_stack
 from fdp_lightning.training.resume import keep, newest
 from tests.tasks.conftest import run_of
 

@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.sweep import SweepError, finish_sweep, variant_runs
+from fdp_lightning.sweeps.finish import SweepError, finish_sweep
+from fdp_lightning.sweeps.variants import variant_runs
 from hydra_plugins.fdp_sweeper import VariantSweeper
 from tests.tasks.conftest import SMALL, start
 
@@ -119,6 +120,6 @@ def test_a_worker_killed_in_a_sweep_costs_its_variant_alone_and_the_same_command
 
 
 def _variant(pooling: str) -> str:
-    from fdp_lightning.tasks.run_folder import variant_name
+    from fdp_lightning.runs.folder import variant_name
 
     return variant_name([*SMALL, f"model.pooling={pooling}"])

@@ -17,7 +17,7 @@ import yaml
 from sklearn.metrics import f1_score, log_loss
 
 from fdp_lightning.files import sha256
-from fdp_lightning.tasks.tune_trials import compose_trial, read_inner
+from fdp_lightning.search.trials import compose_trial, read_inner
 from tests.tasks.conftest import SMALL, start
 
 SEARCH = [

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.run_folder import run_folder
+from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.search.space import Space
+from fdp_lightning.search.trials import compose_trial, own_overrides
 from fdp_lightning.tasks.tune import tune
-from fdp_lightning.tasks.tune_space import Space
-from fdp_lightning.tasks.tune_trials import compose_trial, own_overrides
 
 SPACE: dict[str, dict[str, Any]] = {
     "model.optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -10,9 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fdp_lightning.config import configuration
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.tasks.loggers import shortened
-from fdp_lightning.tasks.pooled_log import log_pooled
 from fdp_lightning.tasks.report import config_of
+from fdp_lightning.tracking.aggregate import log_pooled
+from fdp_lightning.tracking.loggers import shortened
 from tests.tasks.logged_runs import LOGGERS, go_on, run_in
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.augment import ClipAugmentation
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.splits import Fold
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.protocols.splits import Fold
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.tasks.build import build_model
 from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings

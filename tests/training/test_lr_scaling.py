@@ -3,9 +3,9 @@
 import pytest
 
 from fdp_lightning.config import configuration
+from fdp_lightning.engine.effective_batch import effective_batch
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.build import settings
-from fdp_lightning.tasks.effective_batch import effective_batch
+from fdp_lightning.instantiate import settings
 from fdp_lightning.training.optimizer import OptimizerSettings
 
 DDP = ["trainer=ddp_cpu", "trainer.devices=4", "data.batch_size=64"]

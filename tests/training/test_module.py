@@ -11,11 +11,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from scipy.stats import kendalltau
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.datamodule import FoldDataModule
-from fdp_lightning.data.splits import Fold
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.protocols.splits import Fold
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.tasks.build import build_model
 from fdp_lightning.training.module import FDPModule, clips_of, kendall_tau
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fdp_lightning.config import configuration
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import arp_weights
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.tasks.build import build_model
 from fdp_lightning.training.module import FDPModule
 from fdp_lightning.training.optimizer import OptimizerSettings
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from fdp_lightning.config import configuration
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.tasks.build import build_model
 from fdp_lightning.training.module import FDPModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from fdp_lightning.tasks.ranks import free_port
+from fdp_lightning.engine.ddp_processes import free_port
 from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
 
 CASES = [(nn.BatchNorm2d(3), (6, 3, 4, 5)), (nn.BatchNorm2d(3, momentum=None, affine=False), (6, 3, 1, 2)),

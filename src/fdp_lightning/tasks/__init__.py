@@ -7,28 +7,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning import interrupts
-from fdp_lightning.config import let_debug_speak_last
+from fdp_lightning.config import TASKS, let_debug_speak_last
+from fdp_lightning.console.mistakes import check_task
+from fdp_lightning.console.option_values import check_values
 from fdp_lightning.disk import disk_trouble
 from fdp_lightning.errors import DiskError, UserError
-from fdp_lightning.mistakes import check_task
-from fdp_lightning.option_values import check_values
-
-TASKS = {
-    "loso": "loso.loso",
-    "fold": "loso.fold",
-    "tune": "tune.tune",
-    "fit": "fit.fit",
-    "prepare": "prepare.prepare",
-    "check_data": "check_data.check_data",
-    "report": "report.report",
-    "compare": "compare.compare_runs",
-    "predict": "predict.predict",
-    "demo": "demo.demo",
-    "export": "export.export",
-    "convert": "convert.convert",
-    "benchmark": "benchmark.benchmark",
-}
-"""Task → its module in this room, and the function there."""
 
 
 def run_task(config: DictConfig) -> str | None:

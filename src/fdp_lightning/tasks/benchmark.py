@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from fdp_lightning.config import BENCHMARKS
+from fdp_lightning.console.progress import console
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.tasks.measuring import Goal
-from fdp_lightning.tasks.progress import console
+from fdp_lightning.measuring import Goal
 
 log = logging.getLogger("fdp_lightning")
 

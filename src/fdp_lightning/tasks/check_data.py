@@ -9,25 +9,25 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.check import annotation_remarks, folder_problems, list_folders
-from fdp_lightning.data.check_copies import copy_problems
-from fdp_lightning.data.check_pictures import decode_problems, pictures, size_problems
-from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.data.corrections import VERSION, correct
-from fdp_lightning.data.counts import count
+from fdp_lightning.console.progress import clock, meter
+from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.annotations.corrections import VERSION, correct
+from fdp_lightning.data.annotations.reading import members
+from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.checks.copies import copy_problems
+from fdp_lightning.data.checks.pictures import decode_problems, pictures, size_problems
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.tables import print_problems, print_protocols
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import MissingTableError
-from fdp_lightning.data.problems import Problem
-from fdp_lightning.data.protocol import Protocol
-from fdp_lightning.data.reading import members
-from fdp_lightning.data.releases import Releases
+from fdp_lightning.data.protocols.counts import count
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.data.protocols.releases import Releases
+from fdp_lightning.engine.dataset import build_protocol, open_dataset
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
+from fdp_lightning.instantiate import settings
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.tasks.build import build_protocol, settings
-from fdp_lightning.tasks.check_print import print_problems, print_protocols
-from fdp_lightning.tasks.dataset import open_dataset
-from fdp_lightning.tasks.progress import clock, meter
 
 
 def check_data(config: DictConfig) -> None:

@@ -31,8 +31,8 @@ def demo(config: DictConfig) -> None:
             f"task=demo needs {' and '.join(missing)}, which the extra `demo` brings: pip install 'fdp-lightning[demo]'"
         )
     with listening(config.demo.port) as place:  # first of all: it fails at once, and the model takes seconds
-        from fdp_lightning.tasks.inference.demo_app import demo_app
-        from fdp_lightning.tasks.inference.loaded_model import load_model
+        from fdp_lightning.inference.demo.app import demo_app
+        from fdp_lightning.inference.model import load_model
 
         model = load_model(config.demo.checkpoint)
         serve(demo_app(model), place, model.facts["name"])

@@ -20,16 +20,16 @@ def export(config: DictConfig) -> None:
         raise UserError("export.checkpoint is missing: runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model")
     if options.to not in FORMS:
         raise UserError(f"export.to is '{options.to}'; expected one of {', '.join(FORMS)}")
-    from fdp_lightning.tasks.inference.loaded_model import Model
-    from fdp_lightning.tasks.inference.model_file import write_model
-    from fdp_lightning.tasks.inference.sources import SYNTHETIC, read_source
+    from fdp_lightning.inference.model import Model
+    from fdp_lightning.inference.packaging.model_file import write_model
+    from fdp_lightning.inference.packaging.sources import SYNTHETIC, read_source
 
     facts, state = read_source(options.checkpoint, options.licence)
     model = Model(facts, state, str(options.checkpoint))  # what cannot be built is no model to give away
     source = Path("." if options.checkpoint == SYNTHETIC else options.checkpoint)
     beside = source.parents[1] if source.suffix == ".ckpt" and len(source.parents) > 1 else source
     if options.to == "onnx":
-        from fdp_lightning.tasks.inference.onnx_file import write_onnx
+        from fdp_lightning.inference.packaging.onnx_file import write_onnx
 
         place = Path(options.output or beside / "model.onnx")
         write_onnx(place, model)

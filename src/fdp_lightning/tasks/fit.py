@@ -8,12 +8,12 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig
 
+from fdp_lightning.console.progress import clock
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.run import Run, open_run, train
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks.engine import Run, open_run, train
-from fdp_lightning.tasks.fold import FoldPlan
-from fdp_lightning.tasks.loggers import is_wandb
-from fdp_lightning.tasks.progress import clock
-from fdp_lightning.tasks.run_folder import run_folder
+from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.tracking.loggers import is_wandb
 
 log = logging.getLogger("fdp_lightning")
 
@@ -56,8 +56,8 @@ def fit(config: DictConfig) -> None:
 
 def _write_model(plan: FoldPlan, licence: str | None) -> None:
     """The model folder, from the checkpoint: with the scores of the folds, if they have been run by now."""
-    from fdp_lightning.tasks.inference.model_file import write_model
-    from fdp_lightning.tasks.inference.sources import read_source
+    from fdp_lightning.inference.packaging.model_file import write_model
+    from fdp_lightning.inference.packaging.sources import read_source
 
     folder = plan.home / MODEL
     facts, state = read_source(plan.folder, licence)

@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from fdp_lightning.data.prepare_clip import DEVICES
+from fdp_lightning.console.progress import meter
+from fdp_lightning.data.faces.prepare_clip import DEVICES
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.tasks.environment import environment
-from fdp_lightning.tasks.progress import meter
+from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
 
@@ -40,12 +40,12 @@ def predict(config: DictConfig) -> None:
     if options.device not in DEVICES:
         raise UserError(f"predict.device is '{options.device}'; expected one of {', '.join(DEVICES)}")
     # torch and FFmpeg: only now that there is something to do.
-    from fdp_lightning.data.footage import footages
-    from fdp_lightning.tasks.inference.example import draw_example
-    from fdp_lightning.tasks.inference.figures import FALLIBLE, SYNTHETIC
-    from fdp_lightning.tasks.inference.loaded_model import load_model
-    from fdp_lightning.tasks.inference.result_files import RESULT, result_folder
-    from fdp_lightning.tasks.inference.scan import ScanSettings
+    from fdp_lightning.data.input_video.source import footages
+    from fdp_lightning.inference.example import draw_example
+    from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
+    from fdp_lightning.inference.model import load_model
+    from fdp_lightning.inference.result_files import RESULT, result_folder
+    from fdp_lightning.inference.scan import ScanSettings
 
     windows = ScanSettings(options.window, options.step, options.longest_clip)
     model = load_model(options.checkpoint, options.device)
@@ -83,8 +83,8 @@ def predict(config: DictConfig) -> None:
 
 
 def _one(model: Any, footage: Any, mode: str, windows: Any, folder: Path) -> dict[str, Any]:
-    from fdp_lightning.tasks.inference.result_files import write_prediction, write_scan
-    from fdp_lightning.tasks.inference.scan import Scan
+    from fdp_lightning.inference.result_files import write_prediction, write_scan
+    from fdp_lightning.inference.scan import Scan
 
     if mode == "clip":
         result = model.predict(footage)

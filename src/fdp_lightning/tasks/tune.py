@@ -21,7 +21,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.targets import is_multi_label
+from fdp_lightning.console.progress import clock
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.engine.dataset import expected_clips
+from fdp_lightning.engine.run import Run, open_run
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.search import (
     check_objective,
@@ -30,15 +33,13 @@ from fdp_lightning.evaluation.search import (
     nested_frames,
 )
 from fdp_lightning.files import write_atomic
+from fdp_lightning.runs.environment import environment
+from fdp_lightning.runs.folder import folder_of
+from fdp_lightning.runs.pooling import pool_frames, remove_pooled
+from fdp_lightning.search.files import BEST, NESTED, print_trials, write_best, write_nested, write_trials
+from fdp_lightning.search.space import Space
+from fdp_lightning.search.trials import Scored, Trial, compose_trial, own_overrides, run_trial
 from fdp_lightning.tasks import check_config
-from fdp_lightning.tasks.engine import Run, open_run
-from fdp_lightning.tasks.environment import environment
-from fdp_lightning.tasks.progress import clock
-from fdp_lightning.tasks.report import expected_clips, pool_frames, remove_pooled
-from fdp_lightning.tasks.run_folder import folder_of
-from fdp_lightning.tasks.tune_files import BEST, NESTED, print_trials, write_best, write_nested, write_trials
-from fdp_lightning.tasks.tune_space import Space
-from fdp_lightning.tasks.tune_trials import Scored, Trial, compose_trial, own_overrides, run_trial
 
 log = logging.getLogger("fdp_lightning")
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from fdp_lightning.data.clips import clip_table, require_keys
-from fdp_lightning.data.corrections import correct
+from fdp_lightning.data.annotations.clips import clip_table, require_keys
+from fdp_lightning.data.annotations.corrections import correct
 from fdp_lightning.data.datasets.folders import Folders, existing, is_folder, subfolders
 from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.errors import UserError

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import MissingTableError, find_workbook, padded, read_sheet, roman
-from fdp_lightning.data.frames import list_frames
+from fdp_lightning.data.faces.frames import list_frames
 
 _COLUMNS = {
     "subject": "Subject",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import require_folder
-from fdp_lightning.data.frames import FrameFile, list_frames
+from fdp_lightning.data.faces.frames import FrameFile, list_frames
 from fdp_lightning.errors import UserError
 
 _CLIP = re.compile(r"s(\d{1,2})_(ne|po|su)[a-z]*_(\d{1,3})", re.IGNORECASE | re.ASCII)

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import pandas as pd
 
-from fdp_lightning.data.clips import KEY, clip_id
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
-from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
 from fdp_lightning.data.store.disk_space import full_disk_explained
 from fdp_lightning.data.store.donors import Donors

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.clips import KEY, clip_id
+from fdp_lightning.data.annotations.clips import KEY, clip_id
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fdp_lightning.data.clips import clip_id
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.annotations.clips import clip_id
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import (
     FORMAT,
     MANIFEST,

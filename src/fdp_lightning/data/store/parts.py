@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.prepare_clip import FaceSettings, PreparedClip, prepare_clips
-from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip, prepare_clips
 from fdp_lightning.data.store.clip_store import FORMAT
 from fdp_lightning.data.store.sources import ClipSource
 from fdp_lightning.files import write_atomic

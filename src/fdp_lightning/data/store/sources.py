@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fdp_lightning.data.clips import clip_id
-from fdp_lightning.data.frames import FrameFile, frames_between, list_frames
-from fdp_lightning.data.prepare_clip import FaceSettings
-from fdp_lightning.data.problems import Problem
+from fdp_lightning.data.annotations.clips import clip_id
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.faces.frames import FrameFile, frames_between, list_frames
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.clip_store import FORMAT
 
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from fdp_lightning.data.synthetic.action_units import Action
 from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
-from fdp_lightning.data.synthetic.clip_files import JPEG_QUALITY, SUBJECT_STREAM
-from fdp_lightning.data.synthetic.generator import SyntheticFaces
+from fdp_lightning.data.synthetic.generator import JPEG_QUALITY, SUBJECT_STREAM, SyntheticFaces
 from fdp_lightning.data.synthetic.identity import draw_identity, zoom_of
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.data.synthetic.photograph import Photograph, find_portraits

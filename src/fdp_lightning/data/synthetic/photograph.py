@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fdp_lightning.data.frames import UnreadableImageError, read_image
+from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
 from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")

@@ -1,0 +1,1 @@
+"""What is read from and shown on the command line."""

@@ -1,0 +1,310 @@
+"""What each option may be, known without importing what takes it: a wrong value is answered at once.
+
+Whether values go together, the classes that take them say; so they do of options that are not here, which a user has
+added with `+`. A test compares the choices with those of the classes, and the keys with the files of conf/.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.config import ADDED_GROUPS, Root
+from fdp_lightning.console.value_kinds import (
+    MAPPING,
+    PLACE,
+    TEXT,
+    YES_NO,
+    Allowed,
+    guess,
+    list_of,
+    number,
+    one_of,
+    whole,
+)
+from fdp_lightning.errors import UserError
+
+POOLINGS = (
+    "score", "soft_rank_arp", "gated", "intensity", "arp", "arp_simple", "last_minus_first", "mean", "max", "attention",
+    "conv",
+)  # fmt: skip
+RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
+PRECISIONS = (
+    "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "transformer-engine",
+    "transformer-engine-float16", "32", "64", "16", "bf16", "auto",
+)  # fmt: skip
+_SHARE = number(0, 1)
+_DEVICE = one_of("cpu", "cuda")
+_COUNTED = whole(1)
+_NAMES = list_of(TEXT)
+_LIMIT = Allowed(
+    "how many, a whole number of at least 0, or a share from 0.0 to 1.0",
+    lambda value: whole(0).accepts(value) or (isinstance(value, float) and 0 <= value <= 1),
+)
+
+ALLOWED: Mapping[str, Allowed] = {
+    "seed": whole(0, 2**32 - 1),
+    "data": MAPPING,
+    "protocol": MAPPING,
+    "model": MAPPING,
+    "trainer": MAPPING,
+    "compute": MAPPING,
+    "fold": TEXT.or_null(),
+    "run": PLACE.or_null(),
+    "corrections": one_of("official", "corrected", "none"),
+    "data.name": TEXT,
+    "data.root": PLACE,
+    "data.store": PLACE,
+    "data.policy": one_of("strict", "clip", "skip"),
+    "data.show_faces": YES_NO,
+    "data.workers": _COUNTED.or_null("one per core"),
+    "data.loader_workers": whole(0),
+    "data.batch_size": _COUNTED,
+    "data.linear_baselines": YES_NO,
+    "data.normalisation": one_of("training", "each_set"),
+    "data.faces": MAPPING,
+    "data.sampling": MAPPING,
+    "data.generate": MAPPING.or_null(),
+    "data.generate.subjects": whole(),
+    "data.generate.clips_per_emotion": whole(),
+    "data.generate.min_frames": whole(),
+    "data.generate.max_frames": whole(),
+    "data.generate.height": whole(),
+    "data.generate.width": whole(),
+    "data.generate.seed": whole(),
+    "data.generate.amplitude": number(),
+    "data.generate.noise": number(),
+    "data.generate.control": one_of("none", "static", "reversed"),
+    "data.generate.course": one_of("plain", "wild"),
+    "data.generate.layout": one_of("casme2", "samm"),
+    "data.generate.portraits": PLACE.or_null(),
+    "data.adapter": MAPPING,
+    "data.adapter.frames": TEXT,
+    "data.faces.method": one_of("mtcnn", "official_crops", "box", "none"),
+    "data.faces.size": whole(8, 1024),
+    "data.faces.margin": number(-0.4, 2),
+    "data.faces.colour": one_of("grey", "rgb"),
+    "data.faces.least_confidence": _SHARE,
+    "data.faces.per_frame": YES_NO,
+    "data.faces.batch": whole(1, 256),
+    "data.faces.device": _DEVICE,
+    "data.sampling.frames": _COUNTED,
+    "data.sampling.rule": one_of("uniform", "floor", "around_apex", "onset_apex_offset", "random_phase"),
+    "data.sampling.short": one_of("repeat", "interpolate"),
+    "data.augmentation": MAPPING.or_null("none"),
+    "data.augmentation.flip": _SHARE,
+    "data.augmentation.shift": _SHARE,
+    "data.augmentation.scale": number(0, below=1),
+    "data.augmentation.rotate": number(0, 180),
+    "data.augmentation.brightness": _SHARE,
+    "data.augmentation.contrast": _SHARE,
+    "data.augmentation.transforms": list_of(MAPPING),
+    "protocol.name": TEXT,
+    "protocol.dataset": TEXT,
+    "protocol.labels": TEXT.or_null(),
+    "protocol.column": one_of("emotion", "objective", "action_units"),
+    "protocol.classes": MAPPING,
+    "protocol.include": MAPPING,
+    "protocol.exclude": _NAMES,
+    "protocol.untested": _NAMES,
+    "protocol.read_as": MAPPING,
+    "protocol.split": one_of("loso", "kfold", "lodo", "fixed"),
+    "protocol.folds": whole(2),
+    "protocol.parts": MAPPING,
+    "protocol.expected": MAPPING,
+    "protocol.shuffled": whole(0).or_null("as annotated"),
+    "protocol.strict": YES_NO,
+    "protocol.source": TEXT,
+    "model.name": TEXT,
+    "model.head_block": one_of("spatial", "map64"),
+    "model.finer_maps": list_of(_COUNTED),
+    "model.pooling": one_of(*POOLINGS).or_list(),
+    "model.running_means": YES_NO,
+    "model.gate_temperature": number(above=0),
+    "model.scrambled_time": YES_NO,
+    "model.frame_batches": one_of("folded", "per_frame"),
+    "model.backbone": MAPPING,
+    "model.scorer": MAPPING,
+    "model.mer_head": MAPPING,
+    "model.dic_head": MAPPING,
+    "model.objective": MAPPING,
+    "model.optimizer": MAPPING,
+    "model.scorer.hidden": _COUNTED,
+    "model.scorer.centred": YES_NO,
+    "model.objective.emotion": number(0),
+    "model.objective.dynamic_image": number(0),
+    "model.objective.rank": number(0),
+    "model.objective.rank_loss": one_of(*RANK_LOSSES),
+    "model.objective.intensity_loss": one_of(*RANK_LOSSES),
+    "model.objective.rank_temperature": number(above=0),
+    "model.objective.rank_margin": number(0),
+    "model.objective.rank_sharpness": number(above=0),
+    "model.objective.image_kind": one_of("exact", "simple", "onset_apex", "apex_offset", "intensity"),
+    "model.objective.image_scale": one_of("signed", "min_max"),
+    "model.objective.motion_measure": one_of("difference", "flow"),
+    "model.objective.class_weighting": one_of("none", "inverse", "effective"),
+    "model.objective.effective_beta": number(0, below=1),
+    "model.objective.label_smoothing": number(0, below=1),
+    "model.objective.focal": number(0),
+    "model.optimizer.steps": _COUNTED.or_null("trainer.max_epochs ends the training"),
+    "model.optimizer.name": one_of("adam", "adamw"),
+    "model.optimizer.lr": number(above=0),
+    "model.optimizer.lr_scaling": one_of("none", "sqrt", "linear"),
+    "model.optimizer.lr_reference_batch": _COUNTED.or_null(),
+    "model.optimizer.weight_decay": number(0),
+    "model.optimizer.decay_all": YES_NO,
+    "model.optimizer.rules": MAPPING.or_null("none"),
+    "model.optimizer.schedule": one_of("constant", "cosine"),
+    "model.optimizer.warmup": _SHARE,
+    "model.optimizer.ema": number(above=0, below=1).or_null("no average"),
+    "model.optimizer.batch_norm": one_of("recomputed", "running"),
+    "model.optimizer.batch_norm_clips": _COUNTED,
+    "model.backbone.in_channels": _COUNTED,
+    "model.backbone.stem_widths": list_of(_COUNTED),
+    "model.backbone.stem_strides": list_of(_COUNTED),
+    "model.backbone.head_channels": _COUNTED,
+    "model.backbone.mix_ratio": _SHARE,
+    "model.backbone.local_mlp_ratio": number(above=0),
+    "model.backbone.drop_path": number(0, below=1),
+    "model.backbone.attention": YES_NO,
+    "model.backbone.local": YES_NO,
+    "model.backbone.local_mixer": one_of("heads", "dense"),
+    "model.backbone.pretrained": Allowed("true, false or a file", lambda value: isinstance(value, bool | str)),
+    "model.backbone.stages": list_of(MAPPING),
+    "model.backbone.name": TEXT,
+    "model.backbone.image_size": _COUNTED,
+    "model.backbone.level": whole(),
+    "model.backbone.input_size": _COUNTED.or_null("that of the frames"),
+    "model.backbone.options": MAPPING.or_null("none"),
+    "model.mer_head.reads": _COUNTED,
+    "model.mer_head.hidden": _COUNTED,
+    "model.mer_head.normalised": YES_NO,
+    "model.mer_head.dropout": number(0, below=1),
+    "model.dic_head.width": _COUNTED,
+    "model.dic_head.depth": whole(0),
+    "trainer.accelerator": one_of("cpu", "gpu", "cuda", "mps", "auto"),
+    "trainer.devices": _COUNTED,
+    "trainer.num_nodes": _COUNTED,
+    "trainer.strategy": TEXT,
+    "trainer.sync_batchnorm": YES_NO,
+    "trainer.precision": one_of(*PRECISIONS),
+    "trainer.deterministic": YES_NO.or_one_of("warn", "auto"),
+    "trainer.max_steps": whole(-1).or_null("no limit"),
+    "trainer.max_epochs": whole(-1).or_null("no limit"),
+    "trainer.max_time": Allowed(
+        'a time as "dd:hh:mm:ss", or {hours: 1}', lambda value: isinstance(value, str | Mapping) or value is None
+    ),
+    "trainer.gradient_clip_val": number(0).or_null("no clipping"),
+    "trainer.gradient_clip_algorithm": one_of("norm", "value").or_null(),
+    "trainer.check_val_every_n_epoch": _COUNTED,
+    "trainer.accumulate_grad_batches": _COUNTED,
+    "trainer.limit_train_batches": _LIMIT.or_null("all"),
+    "compute.frames_at_once": _COUNTED.or_null("all"),
+    "compute.channels_last": YES_NO,
+    "compute.small_maps": YES_NO,
+    "compute.fused_optimizer": YES_NO,
+    "compute.freed_memory": one_of("keep", "return", "default"),
+    "compute.checkpointing": one_of("blocks", "stages").or_null(),
+    "compute.compile": one_of("default", "reduce-overhead", "max-autotune").or_null(),
+    "compute.tf32": YES_NO,
+    "loso.workers": _COUNTED.or_null("one per core or GPU"),
+    "loso.engine": one_of("processes", "stacked"),
+    "loso.stack": _COUNTED.or_null("as many as there are"),
+    "loso.cpu_threads": _COUNTED,
+    "loso.checkpoint_seconds": number(0),
+    "selection.inner_subjects": whole(0),
+    "report.title": TEXT.or_null(),
+    "report.show_faces": YES_NO.or_null("as the dataset allows"),
+    "report.upload_faces": YES_NO.or_null("where the dataset is public"),
+    "report.headline": one_of("last", "inner", "oracle"),
+    "check_data.deep": YES_NO,
+    "check_data.output": PLACE.or_null(),
+    "compare.output": PLACE,
+    "compare.baseline": PLACE.or_null(),
+    "compare.published": PLACE.or_null("none"),
+    "convert.input": PLACE.or_null(),
+    "convert.output": PLACE.or_null(),
+    "convert.to": one_of("ours", "released"),
+    "tune.trials": _COUNTED,
+    "tune.sampler": one_of("random", "grid", "tpe"),
+    "tune.space": MAPPING.or_null(),
+    "tune.objective": TEXT,
+    "tune.folder": PLACE.or_null(),
+    "fit.licence": TEXT.or_null(),
+    "export.checkpoint": PLACE.or_null(),
+    "export.output": PLACE.or_null(),
+    "export.licence": TEXT.or_null(),
+    "export.to": one_of("model", "onnx"),
+    "predict.input": PLACE.or_null(),
+    "predict.checkpoint": PLACE,
+    "predict.output": PLACE.or_null(),
+    "predict.mode": one_of("auto", "clip", "scan"),
+    "predict.longest_clip": number(above=0),
+    "predict.window": number(above=0),
+    "predict.step": number(above=0),
+    "predict.fps": number(above=0).or_null("unknown"),
+    "predict.device": _DEVICE,
+    "demo.checkpoint": PLACE,
+    "demo.port": whole(0, 65535),
+    "benchmark.rows": _NAMES.or_null("all"),
+    "benchmark.output": PLACE,
+    "benchmark.quick": YES_NO,
+}
+"""Key → what it may be. A part of another project's class (`_target_`) is not looked into."""
+
+_OURS = "fdp_lightning."
+
+_CLOSED = (
+    "", "data", "data.faces", "data.sampling", "protocol", "compute", "model.objective", "model.optimizer",
+    *(name for name, field in Root.__dataclass_fields__.items() if is_dataclass(field.type)),
+)  # fmt: skip
+"""Sections that hold the options above and no others: what `+` adds to them is misspelt, and would be ignored."""
+
+
+def check_values(config: DictConfig) -> None:
+    """Refuse values that no command could use, before anything is imported or read for it.
+
+    Raises:
+        UserError: naming each key, what was found and what is expected.
+    """
+    known = {*ALLOWED, *Root.__dataclass_fields__}
+    for key, _ in _values(config):
+        section, _, _ = key.rpartition(".")
+        if section in _CLOSED and key not in known:
+            raise UserError(f"the configuration has no key '{key}'.{guess(key, [*known, *ADDED_GROUPS])}")
+    wrong = [
+        f"{key} is {_shown(value)}; expected {ALLOWED[key].words}{_meant(value, ALLOWED[key])}"
+        for key, value in _values(config)
+        if key in ALLOWED and not ALLOWED[key].accepts(value)
+    ]
+    if wrong:
+        raise UserError("\n  ".join(wrong))
+
+
+def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys and values that the command itself gives, without what is missing or only repeats another by ${…}."""
+    for name in map(str, config):
+        key = f"{prefix}{name}"
+        if key == "hydra" or name.startswith("_"):  # _target_ is what takes the others
+            continue
+        if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
+            continue
+        node = config[name]
+        if isinstance(node, DictConfig):
+            yield key, {}
+            if str(node.get("_target_", _OURS)).startswith(_OURS):
+                yield from _values(node, f"{key}.")
+        else:
+            yield key, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _shown(value: Any) -> str:
+    names = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def _meant(value: Any, allowed: Allowed) -> str:
+    words = value if isinstance(value, list) else [value]
+    guesses = [guess(word, allowed.choices) for word in words if isinstance(word, str) and word not in allowed.choices]
+    return "".join(f".{text}" for text in guesses if text)

@@ -1,0 +1,111 @@
+"""Kinds of values that an option may have, each with the words that stand behind "expected"."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The values that an option may have.
+
+    Attributes:
+        words: of them, to stand behind "expected".
+        accepts: whether a value is one of them.
+        choices: of an option that names something.
+    """
+
+    words: str
+    accepts: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+    def or_null(self, meaning: str = "") -> "Allowed":
+        """These values, or null."""
+        words = f"{self.words}, or null{meaning and f' ({meaning})'}"
+        return replace(self, words=words, accepts=lambda value: value is None or self.accepts(value))
+
+    def or_one_of(self, *choices: str) -> "Allowed":
+        """These values, or one of some words."""
+        words = f"{self.words}, or {', '.join(choices)}"
+        return Allowed(words, lambda value: value in choices or self.accepts(value), (*self.choices, *choices))
+
+    def or_list(self) -> "Allowed":
+        """One of these values or more of them, none twice."""
+        return replace(
+            self,
+            words=f"{self.words}, or a list of them",
+            accepts=lambda value: (
+                self.accepts(value)
+                or (_is_list(value) and bool(value) and all(map(self.accepts, value)) and len(set(value)) == len(value))
+            ),
+        )
+
+
+def whole(least: int | None = None, most: int | None = None) -> Allowed:
+    """Whole numbers of a range."""
+    return Allowed(
+        f"a whole number{_range(least, most)}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and _within(value, least, most),
+    )
+
+
+def number(
+    least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
+) -> Allowed:
+    """Numbers of a range, with its ends or without."""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        return _within(value, least, most) and (above is None or value > above) and (below is None or value < below)
+
+    open_ends = [f"{word} {end}" for word, end in (("above", above), ("below", below)) if end is not None]
+    return Allowed(" ".join([f"a number{_range(least, most)}", " and ".join(open_ends)]).strip(), accepts)
+
+
+def one_of(*choices: str) -> Allowed:
+    """Some words; a number that YAML has made of one counts as the word."""
+    return Allowed(
+        f"one of {', '.join(choices)}",
+        lambda value: not isinstance(value, bool) and str(value) in choices,
+        choices,
+    )
+
+
+def list_of(kind: Allowed) -> Allowed:
+    """Lists of such values, empty ones too."""
+    return Allowed(f"a list, each {kind.words}", lambda value: _is_list(value) and all(map(kind.accepts, value)))
+
+
+YES_NO = Allowed("true or false", lambda value: isinstance(value, bool))
+TEXT = Allowed("text (a number in quotes: \"'1'\")", lambda value: isinstance(value, str))
+PLACE = Allowed("a path (of one that is a number: ./1)", lambda value: isinstance(value, str) and value != "")
+MAPPING = Allowed("a mapping, {name: value}", lambda value: isinstance(value, Mapping))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    return "" if least is None else f" of at least {least}"
+
+
+def guess(word: str, known: Sequence[str]) -> str:
+    known = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    if not close:
+        # `max_epochs` for `trainer.max_epochs`: the last part is right, the path is missing.
+        close = [name for name in known if name.split(".")[-1] == word.split(".")[-1]][:3]
+    if not close:
+        # `slurm` for `submitit_slurm`
+        close = [name for name in known if word in name.split("_")][:3]
+    return f" Did you mean {' or '.join(close)}?" if close else ""

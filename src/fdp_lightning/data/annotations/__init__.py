@@ -1,0 +1,1 @@
+"""Annotation tables: clips, action units, key frames, targets."""

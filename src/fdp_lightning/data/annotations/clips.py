@@ -1,0 +1,113 @@
+"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.errors import UserError
+
+KEY = ["dataset", "subject", "clip", "onset"]
+"""What identifies a clip. The onset belongs to it: some folders hold several clips."""
+
+_TEXT = ["dataset", "subject", "clip", "emotion", "objective", "action_units", "split", "folder", "remark"]
+_FRAME_NUMBERS = ["onset", "apex", "offset"]
+COLUMNS = [
+    *KEY, "apex", "offset", "fps", "emotion", "objective", "action_units", "split", "folder", "remark",
+]  # fmt: skip
+"""All columns. Text that is unknown is '', frame numbers that are unknown are NA.
+
+`objective` is the objective class, '1' to '7'; `split` the owners' own part of the dataset ('train'), where there is
+one; `remark` what the adapter had to read otherwise than it is written.
+"""
+
+
+def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Type a table of clips.
+
+    Args:
+        rows: any of the columns of `COLUMNS`.
+
+    Returns:
+        All columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
+        sorted by `KEY`.
+    """
+    table = rows.reindex(columns=COLUMNS).copy()
+    for column in _TEXT:
+        table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
+    for column in _FRAME_NUMBERS:
+        numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+        whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)
+        table[column] = numbers.where(whole).astype("Int64")
+    return table.sort_values(KEY, ignore_index=True)
+
+
+def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The table again, if each row is one clip that can be told from all others.
+
+    Args:
+        table: of `clip_table`.
+        source: the annotation file, for messages.
+
+    Raises:
+        UserError: a clip is listed twice, or has no name or no onset.
+    """
+    nameless = table[(table["subject"] == "") | (table["clip"] == "")]
+    if len(nameless):
+        raise UserError(
+            f"{source}: {len(nameless)} rows are without subject or clip name: {name_clips(nameless)}\n"
+            "  Expected both in every row with frame numbers; fill them in or take a fresh copy of the workbook."
+        )
+    if table["onset"].isna().any():
+        broken = table[table["onset"].isna()]
+        raise UserError(
+            f"{source}: {len(broken)} clips have no usable onset: {name_clips(broken)}\n"
+            "  Expected a whole number; mend the workbook or take a fresh copy of it."
+        )
+    doubled = table[table.duplicated(KEY, keep=False)]
+    if len(doubled):
+        raise UserError(
+            f"{source}: clips listed more than once: {name_clips(doubled.drop_duplicates(KEY))}\n"
+            "  Expected one row per clip; remove the others or take a fresh copy of the workbook."
+        )
+    return table
+
+
+def has_interval(table: pd.DataFrame) -> pd.Series:
+    """Which clips have an onset and an offset in this order; bool, one per row."""
+    return ((table["offset"] >= table["onset"]).fillna(False)).astype(bool)
+
+
+def annotation_problems(table: pd.DataFrame) -> list[Problem]:
+    """What the annotation itself says wrong or leaves open, by clip; reads no picture."""
+    found = []
+    doubled = table.duplicated(KEY, keep=False).tolist()
+    usable = has_interval(table).tolist()
+    for place, (_, row) in enumerate(table.iterrows()):
+        clip, onset, apex, offset = clip_id(row), row["onset"], row["apex"], row["offset"]
+        if not row["subject"] or not row["clip"]:
+            found.append(Problem(clip, "no_name", "a row without subject or clip name"))
+        if doubled[place]:
+            found.append(Problem(clip, "listed_twice", "more than one row has this subject, clip and onset"))
+        if not usable[place]:
+            found.append(Problem(clip, "bad_interval", f"onset {onset}, offset {offset}"))
+        elif not pd.isna(apex) and not onset <= apex <= offset:
+            detail = f"apex {apex} lies outside {onset}..{offset}"
+            found.append(Problem(clip, "apex_outside", detail, fatal=False))
+        elif not pd.isna(apex) and apex in (onset, offset) and onset != offset:
+            where = "onset" if apex == onset else "offset"
+            found.append(Problem(clip, f"apex_at_{where}", f"apex and {where} are both {apex}", fatal=False))
+        if row["remark"]:
+            found.append(Problem(clip, "read_otherwise", row["remark"], fatal=False))
+    return found
+
+
+def name_clips(table: pd.DataFrame, most: int = 8) -> str:
+    """Up to `most` clips as 'subject/clip', and how many more there are."""
+    names = [f"{subject}/{clip}" for subject, clip in zip(table["subject"], table["clip"], strict=True)]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def clip_id(row: pd.Series) -> str:
+    """One clip in messages and files: 'casme2/01/EP02_01f@46' (dataset/subject/clip@onset)."""
+    return f"{row['dataset']}/{row['subject']}/{row['clip']}@{row['onset']}"

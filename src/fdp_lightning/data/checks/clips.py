@@ -1,0 +1,246 @@
+"""What is wrong with a copy of a dataset, by its annotation and its folders' listings; no picture is decoded here."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+
+from fdp_lightning.data.annotations.action_units import parse
+from fdp_lightning.data.annotations.clips import annotation_problems, clip_id, has_interval
+from fdp_lightning.data.annotations.corrections import as_published, correction_problems
+from fdp_lightning.data.checks.problems import Problem, some
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.folders import is_folder
+from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
+
+_LONG = 10
+"""A clip of so many times the frames of the dataset's median clip is named: a slip in the annotation looks so."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The frames found in one folder, or why there are none."""
+
+    files: list[FrameFile]
+    trouble: str = ""
+
+
+def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
+    """What is wrong or left open in an annotation as it is written: known errors first, then what can be seen of it.
+
+    A broken row that is published so is no reason to refuse a copy.
+
+    Args:
+        table: with `corrections=none`.
+    """
+    known = correction_problems(table)
+    published = {problem.clip for problem in known}
+    found = [replace(p, fatal=p.fatal and p.clip not in published) for p in annotation_problems(table)]
+    return [*known, *found, *_without_apex(table), *_unit_problems(table), *_lengths(table), *_overlaps(table)]
+
+
+def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
+    """The frames of each folder, every folder listed once."""
+    listings = {}
+    for folder in dict.fromkeys(folders):
+        try:
+            listings[folder] = Listing(list_frames(Path(folder)))
+        except OSError as error:
+            listings[folder] = Listing([], f"{folder}: {error.strerror}")
+    return listings
+
+
+def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
+    """Frames against the annotation, folders against the labels, and clips that look like copies of one another.
+
+    Args:
+        dataset: whose clips they are.
+        clips: its clip table, with the corrections that a run would use.
+        listings: of the clips' folders.
+    """
+    root = dataset.frame_root()
+    if not dataset.has_frames():
+        state = "holds no folder of a subject" if is_folder(root) else "is missing"
+        state = "is a file, not a folder" if root.is_file() else state
+        detail = f"{root} {state}: no frame could be looked for"
+        return [Problem(dataset.table_name, "missing_folder", detail)]
+    found: list[Problem] = []
+    if deeper := dataset.found_deeper():
+        detail = f"the frames are read from {deeper}"
+        found.append(Problem(dataset.table_name, "found_deeper", detail, fatal=False))
+    used: dict[str, list[tuple[int, int]]] = {}
+    usable = has_interval(clips).tolist()
+    published = as_published(clips, "frames")
+    for place, (_, row) in enumerate(clips.iterrows()):
+        clip, folder = clip_id(row), row["folder"]
+        excused = clip in published
+        if listings[folder].trouble:
+            found.append(Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused))
+        elif usable[place]:
+            onset, offset = int(row["onset"]), int(row["offset"])
+            files = [file for file in listings[folder].files if onset <= file.number <= offset]
+            used.setdefault(folder, []).append((onset, offset))
+            excused = excused or (dataset.gaps_are_normal and bool(files))
+            found += _frame_problems(clip, folder, files, onset, offset, excused)
+    if dataset.frames not in dataset.recordings:
+        found += _extra(clips, listings, used)
+        found += _unlabelled(dataset, set(clips["folder"]))
+    return found + _copies(clips, listings)
+
+
+def _frame_problems(
+    clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
+) -> list[Problem]:
+    """What is wrong with the frames found within onset..offset."""
+    numbers = sorted({file.number for file in inside})
+    there = set(numbers)
+    first, last = (numbers[0], numbers[-1]) if numbers else (offset + 1, offset)
+    # Counted, not listed: an offset with a digit too many would make lists of millions.
+    gaps = last - first + 1 - len(numbers)
+    at_the_ends = offset - onset + 1 - len(numbers) - gaps
+    found = []
+    for kind, lacking, places in (
+        ("missing_frames", at_the_ends, chain(range(onset, first), range(last + 1, offset + 1))),
+        ("gap", gaps, (number for number in range(first, last) if number not in there)),
+    ):
+        if lacking:
+            verb = "is" if lacking == 1 else "are"
+            detail = f"{folder}: {lacking} of the frames {onset}..{offset} {verb} missing ({some(places)})"
+            found.append(Problem(clip, kind, detail, fatal=not excused))
+    if len(numbers) < len(inside):
+        counts = Counter(file.number for file in inside)
+        twice = some(number for number, files_of_it in sorted(counts.items()) if files_of_it > 1)
+        detail = f"{folder}: frame {twice} occurs more than once"
+        found.append(Problem(clip, "doubled_frames", detail))
+    for file in inside:
+        if trouble := _unreadable(file.path):
+            found.append(Problem(clip, "unreadable_frame", trouble))
+    return found + _small_files(clip, inside)
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file cannot hold a picture, as far as its size and permissions tell."""
+    try:
+        trouble = unreadable(os.stat(path), path)  # noqa: PTH116 - of 30,000 files
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    denied = f"{path} cannot be read (Permission denied)"
+    return trouble or ("" if os.access(path, os.R_OK) else denied)
+
+
+def _small_files(clip: str, files: list[FrameFile]) -> list[Problem]:
+    """Files far smaller than their neighbours: frames of one recording are alike, so such a file may be cut off."""
+    sizes = [_size(file.path) for file in files]
+    usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
+    return [
+        Problem(
+            clip,
+            "small_file",
+            f"{file.path} has {size} bytes, the clip's files about {usual}; check_data.deep=true decodes it",
+            fatal=False,
+        )
+        for file, size in zip(files, sizes, strict=True)
+        if 0 < size < usual / 2
+    ]
+
+
+def _extra(
+    clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
+) -> list[Problem]:
+    """Frames that no clip of their folder covers, under the name of its first clip."""
+    found = []
+    for folder, rows in clips.groupby("folder", sort=False):
+        covered = used.get(str(folder), [])
+        numbers = (file.number for file in listings[str(folder)].files)
+        extra = [number for number in numbers if not any(first <= number <= last for first, last in covered)]
+        if extra and covered:
+            detail = f"{folder}: frames {some(extra)} lie outside the annotation ({len(extra)})"
+            found.append(Problem(clip_id(rows.iloc[0]), "extra_frames", detail, fatal=False))
+    return found
+
+
+def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> list[Problem]:
+    """Folders with pictures that no clip of the annotation lies in."""
+    root, found = dataset.frame_root(), []
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
+        if place in labelled or place == str(root):
+            continue
+        if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
+            detail = f"{place}: pictures of no annotated clip"
+            found.append(Problem(str(Path(place).relative_to(root)), "unlabelled_folder", detail, fatal=False))
+    return found
+
+
+def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
+    """Folders whose frames have the same sizes in the same order, byte for byte: probably one clip under two names."""
+    first_with: dict[tuple[int, ...], str] = {}
+    found = []
+    for folder, rows in clips.groupby("folder", sort=False):
+        sizes = tuple(_size(file.path) for file in listings[str(folder)].files)
+        # Two frames of one size are chance; of pictures without compression all are.
+        if len(sizes) < 3 or len(set(sizes)) == 1:
+            continue
+        twin = first_with.setdefault(sizes, str(folder))
+        if twin != folder:
+            detail = f"{folder}: its files have the sizes of those in {twin}, one by one"
+            found.append(Problem(clip_id(rows.iloc[0]), "same_frames", detail, fatal=False))
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return -1
+
+
+def _unit_problems(table: pd.DataFrame) -> list[Problem]:
+    found = []
+    for _, row in table.iterrows():
+        units = parse(row["action_units"])
+        if units.unreadable:
+            detail = f"'{row['action_units']}': {', '.join(units.unreadable)} is no action unit"
+            found.append(Problem(clip_id(row), "unreadable_action_units", detail, fatal=False))
+        elif units.uncertain:
+            found.append(Problem(clip_id(row), "uncertain_action_units", f"'{row['action_units']}'", fatal=False))
+        elif not row["action_units"]:
+            found.append(Problem(clip_id(row), "no_action_units", "the cell is blank", fatal=False))
+    # A dataset whose every cell is blank has no action units (SMIC): that is no remark on its clips.
+    blank = table["action_units"].eq("").all()
+    return [p for p in found if not (blank and p.kind == "no_action_units")]
+
+
+def _without_apex(table: pd.DataFrame) -> list[Problem]:
+    """Clips without an apex, in an annotation that has apexes."""
+    lacking = table[table["apex"].isna()]
+    if len(lacking) == len(table):
+        return []
+    return [Problem(clip_id(row), "apex_unknown", "no apex is annotated", fatal=False) for _, row in lacking.iterrows()]
+
+
+def _lengths(table: pd.DataFrame) -> list[Problem]:
+    lengths = (table["offset"] - table["onset"] + 1)[has_interval(table)]
+    longest = lengths.median() * _LONG if len(lengths) else 0
+    return [
+        Problem(
+            clip_id(table.loc[at]), "odd_length", f"{n} frames, the median clip has {lengths.median():g}", fatal=False
+        )
+        for at, n in lengths.items()
+        if n > longest
+    ]
+
+
+def _overlaps(table: pd.DataFrame) -> list[Problem]:
+    found = []
+    for _, rows in table[has_interval(table)].groupby(["dataset", "folder"], sort=False):
+        ordered = rows.sort_values("onset")
+        for (_, one), (_, next_one) in zip(ordered.iloc[:-1].iterrows(), ordered.iloc[1:].iterrows(), strict=True):
+            if one["offset"] >= next_one["onset"] and one["onset"] != next_one["onset"]:
+                detail = f"{next_one['onset']}..{next_one['offset']} overlaps {one['onset']}..{one['offset']}"
+                found.append(Problem(clip_id(next_one), "overlap", f"{detail} of the same folder", fatal=False))
+    return found

@@ -1,0 +1,94 @@
+"""What is wrong with the pictures of a copy: their sizes by one header a clip, or every picture decoded."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import pandas as pd
+
+from fdp_lightning.data.annotations.clips import clip_id, has_interval
+from fdp_lightning.data.checks.clips import Listing
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.faces.frames import UnreadableImageError, image_size, read_image, require_size, unreadable
+
+Progress = Callable[[int, int], None]
+_Clip = tuple[str, list[Path]]
+
+
+def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
+    """Each clip that has pictures, with those of its interval."""
+    found = []
+    for usable, (_, row) in zip(has_interval(clips), clips.iterrows(), strict=True):
+        files = listings[row["folder"]].files if usable else []
+        paths = [file.path for file in files if row["onset"] <= file.number <= row["offset"]]
+        if paths:
+            found.append((clip_id(row), paths))
+    return found
+
+
+def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
+    """Clips whose first picture is of another size than most are, by its header alone; and headers of no picture."""
+    with ThreadPoolExecutor(workers) as pool:
+        sizes = list(pool.map(_header_size, [paths[0] for _, paths in clips]))
+    counts = Counter(size for size in sizes if not isinstance(size, str))
+    found = []
+    for (clip, paths), size in zip(clips, sizes, strict=True):
+        if isinstance(size, str):
+            found.append(Problem(clip, "unreadable_frame", size))
+        elif size != counts.most_common(1)[0][0]:
+            (width, height), (usual_width, usual_height) = size, counts.most_common(1)[0][0]
+            detail = f"{paths[0]} is {width}x{height}, most clips are {usual_width}x{usual_height}"
+            found.append(Problem(clip, "odd_size", detail, fatal=False))
+    return found
+
+
+def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) -> list[Problem]:
+    """Every picture that cannot be decoded, or is of another size than the first of its clip.
+
+    Args:
+        clips: from `pictures`.
+        workers: threads; decoding leaves Python's lock to the others.
+        progress: called with (pictures done, pictures).
+    """
+    jobs = [(clip, path) for clip, paths in clips for path in paths]
+    found: list[Problem] = []
+    first_of: dict[str, tuple[int, int]] = {}
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            shapes = pool.map(_decoded_size, [path for _, path in jobs])
+            for done, ((clip, path), size) in enumerate(zip(jobs, shapes, strict=True), start=1):
+                progress(done, len(jobs))
+                if isinstance(size, str):
+                    found.append(Problem(clip, "unreadable_frame", size))
+                elif size != (first := first_of.setdefault(clip, size)):
+                    detail = f"{path} is {size[0]}x{size[1]}, the clip began with {first[0]}x{first[1]}"
+                    found.append(Problem(clip, "odd_size", detail))
+    finally:
+        cv2.setNumThreads(threads)
+    return found
+
+
+def _header_size(path: Path) -> tuple[int, int] | str:
+    """Width and height, or what is wrong with the file."""
+    try:
+        if trouble := unreadable(path.stat(), path):
+            return trouble
+        size = image_size(path.read_bytes(), path)
+        require_size(size, path)
+        return size
+    except UnreadableImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+
+
+def _decoded_size(path: Path) -> tuple[int, int] | str:
+    try:
+        height, width = read_image(path).shape[:2]
+    except UnreadableImageError as error:
+        return str(error)
+    return width, height

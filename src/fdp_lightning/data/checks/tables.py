@@ -1,0 +1,99 @@
+"""What `task=check_data` prints: the protocols of a dataset, and its problems, those not as published first."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fdp_lightning.data.checks.problems import Problem
+
+_MOST_LINES = 12
+"""Problems of one kind printed; all are in check.json."""
+
+_LONGEST = 400
+"""Characters of a line that may name hundreds of clips; all are in check.json."""
+
+
+def print_protocols(
+    dataset: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    differences: Iterable[str],
+    left_out: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """The counts of every protocol, and where those of the chosen one differ from the published ones.
+
+    Args:
+        dataset: its name.
+        tables: protocol → its part of check.json.
+        differences: of the chosen protocol.
+        left_out: reason → clips that are of none of its classes.
+    """
+    screen = _screen()
+    table = Table(title=f"{dataset}: protocols", title_justify="left")
+    for heading in ("protocol", "clips", "subjects", "classes", "as published"):
+        table.add_column(heading, justify="right" if heading in ("clips", "subjects") else "left")
+    for name, counts in tables.items():
+        if "not_in_this_copy" in counts:
+            table.add_row(name, "-", "-", "", "its labels are not in this copy")
+            continue
+        state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing published"
+        classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
+        table.add_row(name, str(counts["n_clips"]), str(counts["n_subjects"]), classes, state)
+    screen.print(table)
+    for line in differences:
+        _print_line(screen, "", f"differs: {_cut(line)}")
+    for why, clips in (left_out or {}).items():
+        _print_line(screen, "", _cut(f"left out, {why}: {len(clips)} ({', '.join(clips)})"))
+
+
+def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
+    """The problems by kind: first the kinds with most that are not as published.
+
+    Args:
+        problems: all.
+        roots: the users' copies; a path below one is printed from there on.
+    """
+    screen = _screen()
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    places = sorted({f"{root}/" for root in roots}, key=len, reverse=True)
+    for kind, of_kind in sorted(kinds.items(), key=lambda item: (-_not_as_published(item[1]), -len(item[1]))):
+        serious = _not_as_published(of_kind)
+        screen.print(f"\n{kind}: {len(of_kind)}" + (f", {serious} not as published" if serious else ""), style="bold")
+        # The sort keeps the order of the clips.
+        for problem in sorted(of_kind, key=lambda p: not p.fatal)[:_MOST_LINES]:
+            detail = problem.detail
+            for place in places:
+                detail = detail.replace(place, "")
+            _print_line(screen, f"  {problem.clip}", _cut(detail))
+        if len(of_kind) > _MOST_LINES:
+            screen.print(f"  … and {len(of_kind) - _MOST_LINES} more")
+    if not problems:
+        screen.print("no problems")
+
+
+def _screen() -> Console:
+    return Console(width=None if Console().is_terminal else 120, highlight=False)
+
+
+def _print_line(screen: Console, clip: str, text: str) -> None:
+    """One line where it fits or nobody looks at it in a terminal; else what belongs to a clip goes below its name."""
+    line = f"{clip}  {text}" if clip else text
+    if not screen.is_terminal or len(line) <= screen.width or not clip:
+        screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
+        return
+    screen.print(clip, markup=False)
+    screen.print(Padding(Text(text), (0, 0, 0, 6)))
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else line[:_LONGEST].rsplit(", ", 1)[0] + ", … (all in check.json)"
+
+
+def _not_as_published(problems: Iterable[Problem]) -> int:
+    return sum(problem.fatal for problem in problems)

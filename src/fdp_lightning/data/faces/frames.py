@@ -1,0 +1,308 @@
+"""The frames of a clip: found in the folder's listing, compared with onset..offset, decoded to pixels."""
+
+import os
+import re
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from fdp_lightning.data.checks.problems import some
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+MOST_PIXELS = 48_000_000
+"""Of a picture or a frame of a video, against files that ask for more memory than there is (ours; 8K is 33 million)."""
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras give."""
+_START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One image of a clip.
+
+    Attributes:
+        number: of the frame, see `list_frames`.
+        path: of the file.
+        state: size and time of change when the folder was listed: they stand for the content. 'gone' for a link that
+            leads nowhere.
+    """
+
+    number: int
+    path: Path
+    state: str = ""
+
+
+class UnreadableImageError(Exception):
+    """An image file that cannot be decoded; the message names it."""
+
+
+def list_frames(folder: Path) -> list[FrameFile]:
+    """All image files of a folder in the order of their frame numbers; other files are passed over.
+
+    Of several groups of digits in the names that one is the number which varies over the folder (`frame_numbers`).
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, PermissionError: of the folder.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
+            # A leading dot hides a file; macOS puts a shadow ('._img46.jpg') beside every file it copies.
+            if suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith(".") or not re.search(r"\d", stem):
+                continue
+            try:
+                state = entry.stat()
+            except OSError:  # a link to nowhere or to itself: reading it will say so under the clip's name
+                found.append((stem, folder / entry.name, "gone"))
+                continue
+            if not stat.S_ISDIR(state.st_mode):
+                found.append((stem, folder / entry.name, f"{state.st_size}:{state.st_mtime_ns}"))
+    numbers = frame_numbers([stem for stem, _, _ in found])
+    files = [FrameFile(number, path, state) for number, (_, path, state) in zip(numbers, found, strict=True)]
+    return sorted(files, key=lambda file: (file.number, file.path.name))
+
+
+def frame_numbers(stems: Sequence[str]) -> list[int]:
+    """The number of the frame in each name, all of one folder.
+
+    Names that are alike but for their digits are looked at together. Of their groups of digits that one counts which
+    takes most values, of several the last, unless only an earlier one numbers the frames without a gap and orders them
+    otherwise: the sizes or places of crops differ from frame to frame, too.
+
+    Args:
+        stems: names without suffix, each with a digit.
+    """
+    alike: dict[tuple[str, ...], list[int]] = {}
+    digits = []
+    for place, stem in enumerate(stems):
+        parts = re.split(r"(\d+)", stem)
+        digits.append([int(part) for part in parts[1::2]])
+        alike.setdefault(tuple(parts[::2]), []).append(place)
+    numbers = [0] * len(stems)
+    for places in alike.values():
+        group = _counting(list(zip(*(digits[place] for place in places), strict=True)))
+        for place in places:
+            numbers[place] = digits[place][group]
+    return numbers
+
+
+def _counting(groups: list[tuple[int, ...]]) -> int:
+    """Which group of digits numbers the frames; each is given by its values in all names."""
+    values = [len(set(group)) for group in groups]
+    *earlier, last = (place for place, count in enumerate(values) if count == max(values))
+    if values[last] < len(groups[last]):
+        return last
+    order = sorted(groups[last])
+    for place in earlier:
+        in_order = [value for _, value in sorted(zip(groups[place], groups[last], strict=True))]
+        if _is_gapless(groups[place]) and in_order != order:
+            return place
+    return last
+
+
+def _is_gapless(numbers: tuple[int, ...]) -> bool:
+    return max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
+    """The frames of onset..offset, each number once, and what is wrong with them ('' if nothing)."""
+    inside = [file for file in files if onset <= file.number <= offset]
+    first_of: dict[int, FrameFile] = {}
+    for file in inside:
+        first_of.setdefault(file.number, file)
+    trouble = []
+    if len(first_of) < len(inside):
+        counts = Counter(file.number for file in inside)
+        trouble.append(f"frame numbers {some(n for n, count in counts.items() if count > 1)} occur more than once")
+    missing = offset - onset + 1 - len(first_of)
+    if missing:
+        # Not as a list: an offset with a digit too many would make one of millions.
+        named = some(number for number in range(onset, offset + 1) if number not in first_of)
+        trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
+    return list(first_of.values()), "; ".join(trouble)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode an image to RGB, uint8, shape (height, width, 3); one of 16 bits by the range that it takes itself.
+
+    Raises:
+        UnreadableImageError: see `read_samples`.
+    """
+    samples = read_samples(path)
+    return eight_bits(samples, bits_of([samples]))
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
+
+    Raises:
+        UnreadableImageError: empty, truncated, damaged, too large, or not an image of such samples.
+    """
+    try:
+        if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
+            raise UnreadableImageError(trouble)
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
+    # OpenCV fills what is missing or damaged in a JPEG with grey, or shifts what follows, and returns it as a picture.
+    if _is_truncated_jpeg(data):
+        raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
+    require_size(image_size(data, path), path)
+    if (picture := _flawless_jpeg(data)) is not None:
+        return picture
+    if damage := _jpeg_damage(data):
+        raise UnreadableImageError(f"{path} is damaged ({damage})")
+    try:
+        # Not IMREAD_COLOR_RGB: it mixes up the channels of a colour TIFF of 16 bits (OpenCV 5.0.0).
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UnreadableImageError(f"{path} cannot be decoded as an image")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(f"{path} holds samples of type {image.dtype}; expected 8 or 16 bits")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def bits_of(pictures: Iterable[np.ndarray]) -> int:
+    """The bits that pictures use of the 16 that they have: the fewest that cameras give and their values fit in."""
+    peak = max((int(picture.max()) for picture in pictures if picture.dtype == np.uint16), default=0)
+    return next(bits for bits in _DEPTHS if peak < 2**bits)
+
+
+def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
+    """A picture as uint8, of 16-bit samples by the `bits` that they use; what lies above is white."""
+    if picture.dtype == np.uint8:
+        return picture
+    return np.asarray(np.minimum(picture >> (bits - 8), 255).astype(np.uint8))
+
+
+def range_remark(bits: int) -> str:
+    """How 16-bit samples that use fewer bits were taken."""
+    return f"16-bit pictures that hold values of {bits} bits: 0..{2**bits - 1} are taken for black..white"
+
+
+def image_size(data: bytes, path: Path) -> tuple[int, int]:
+    """Width and height by the header of an image, of which no pixel is decoded.
+
+    Args:
+        data: its file; the header will do.
+        path: for messages.
+
+    Raises:
+        UnreadableImageError: it is of no kind that is known.
+    """
+    if data.startswith(_START_OF_IMAGE):
+        with suppress(ValueError):  # rare kinds; of others it is eight times as fast
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            return width, height
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data)) as image:
+                return image.size
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
+    except Exception as error:  # what its plugins raise of files that are none of theirs
+        raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
+
+
+def require_size(size: tuple[int, int], path: Path) -> None:
+    """Refuse an image that would need more memory than there may be.
+
+    Raises:
+        UnreadableImageError: naming it.
+    """
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
+
+
+def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
+    """Frames of a clip at positions that need not be whole: between two of the clip their blend by distance.
+
+    Args:
+        read: gives the frames at whole positions, uint8.
+        places: from `Sampling.positions`, shape (t,).
+
+    Returns:
+        uint8, shape (t, h, w) or (t, h, w, 3).
+    """
+    if places.dtype.kind == "i":
+        return read(places)
+    before, after = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
+    first, second = read(before), read(after)
+    share = (places - before).reshape(-1, *[1] * (first.ndim - 1))
+    return np.asarray((first * (1 - share) + second * share).round().astype(np.uint8))
+
+
+def unreadable(state: os.stat_result, path: Path) -> str:
+    """Why a file of this state cannot hold a picture, '' if it can."""
+    if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
+        return f"{path} is no regular file"
+    return "" if state.st_size else f"{path} is empty (0 bytes)"
+
+
+def _flawless_jpeg(data: bytes) -> np.ndarray | None:
+    """The picture of a JPEG that libjpeg has nothing to complain of, the same as OpenCV's; None: look closer.
+
+    One pass decodes it and finds damage. Of a picture with Exif data OpenCV knows which way up it is.
+    """
+    if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
+        return None
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
+    except ValueError:
+        return None
+
+
+def _jpeg_damage(data: bytes) -> str:
+    """What libjpeg complains of in a JPEG, '' if nothing.
+
+    A look at an eighth of the size in grey decodes every bit of the file. Of damage that leaves a valid code (a single
+    bit, more often than not) nobody can know.
+    """
+    if not data.startswith(_START_OF_IMAGE):
+        return ""
+    found = _complaint(data)
+    if _PADDING.search(found):
+        # Some encoders pad the end of a picture, which harms nothing; cut data may look like it.
+        bare = data[: data.rfind(_END_OF_IMAGE)].rstrip(b"\0")
+        return _complaint(bare + b"\0" * bare.endswith(b"\xff") + _END_OF_IMAGE)  # FF 00 is a byte of the picture
+    return found
+
+
+def _complaint(jpeg: bytes) -> str:
+    try:
+        simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        # Rare kinds of JPEG that only this reader refuses are no damage: OpenCV will decode them or not.
+        return "" if str(error).startswith(("tj", "Unsupported color")) else str(error)
+    return ""
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether a file that begins as a JPEG lacks its end-of-image marker.
+
+    The marker counts only behind the start of the scan: an embedded thumbnail in front of it has one of its own.
+    """
+    if not data.startswith(_START_OF_IMAGE):
+        return False
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at : at + 2] != _START_OF_SCAN:
+        is_fill_byte = data[at + 1 : at + 2] == b"\xff"
+        at += 1 if is_fill_byte else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data.find(_END_OF_IMAGE, at) < 0

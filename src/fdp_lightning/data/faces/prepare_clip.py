@@ -1,0 +1,268 @@
+"""One clip from image files to aligned frames: the unit of work of a store build."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.faces import alignment as faces
+from fdp_lightning.data.faces.frames import (
+    FrameFile,
+    UnreadableImageError,
+    bits_of,
+    eight_bits,
+    range_remark,
+    read_image,
+    read_samples,
+)
+from fdp_lightning.errors import UserError
+
+METHODS = ("mtcnn", "official_crops", "box", "none")
+DETECTED = ("mtcnn", "box")
+COLOURS = ("grey", "rgb")
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """How faces are cut out; part of the store's identity.
+
+    Args:
+        size: side of the aligned frames, pixels.
+        margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
+            `faces.square`; 0 where no face is looked for.
+        least_confidence: of a detection.
+        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks tremble from
+            frame to frame by as much as a micro-expression moves a face: only to reproduce.
+        method: one of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box':
+            MTCNN's box, made square, scaled and neither turned nor fitted; 'none': the whole picture; 'official_crops':
+            the whole of the face crops that come with a dataset. A whole picture that is not square is stretched to
+            one: nothing of it is lost, and the crops are nearly square.
+        colour: 'grey' or 'rgb'.
+        batch: pictures that MTCNN takes at once: the first frames of so many clips, or of one clip with `per_frame`.
+            With more than one a face depends, by up to a hundredth of a pixel, on what it came together with: the
+            store of a build that was cut off may differ so. On two cores it saves a sixth of a detection.
+        device: of MTCNN, 'cpu' or 'cuda'; a store says so where it is not the CPU.
+    """
+
+    size: int = 64
+    margin: float = 0.0
+    least_confidence: float = 0.9
+    per_frame: bool = False
+    method: str = "mtcnn"
+    colour: str = "grey"
+    batch: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _require("size", self.size, int, 8, 1024)
+        _require("margin", self.margin, int | float, -0.4, 2)
+        _require("least_confidence", self.least_confidence, int | float, 0, 1)
+        if not isinstance(self.per_frame, bool):
+            raise UserError(f"data.faces.per_frame is {self.per_frame!r}; expected true or false")
+        _require("batch", self.batch, int, 1, 256)
+        choices = (("method", self.method, METHODS), ("colour", self.colour, COLOURS), ("device", self.device, DEVICES))
+        for name, value, allowed in choices:
+            if value not in allowed:
+                raise UserError(f"data.faces.{name} is {value!r}; expected one of {', '.join(allowed)}")
+        if self.method not in DETECTED:
+            for name, without in (("per_frame", False), ("margin", 0), ("batch", 1), ("device", "cpu")):
+                if getattr(self, name) != without:
+                    raise UserError(
+                        f"data.faces.{name} is {getattr(self, name)!r}, but data.faces.method={self.method} looks for "
+                        f"no face; expected {str(without).lower()}, or one of the methods {', '.join(DETECTED)}"
+                    )
+
+    def facts(self) -> dict[str, Any]:
+        """What stores are told apart by: all settings, but those of detection only where they are not the usual ones.
+
+        Stores of versions that did not know them keep their names.
+        """
+        usual = {"batch": 1, "device": "cpu"}
+        return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Of an aligned frame: (size, size), or (size, size, 3) in colour."""
+        return (self.size, self.size) if self.colour == "grey" else (self.size, self.size, 3)
+
+
+def _require(name: str, value: object, kind: Any, least: float, most: float) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(f"data.faces.{name} is {value!r}; expected {what} from {least} to {most}")
+
+
+@dataclass
+class PreparedClip:
+    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and how they came about.
+
+    `detected_on`, `box` and `matrix` are of the face that the first frame is aligned by; where no face is looked for,
+    of the first frame as a whole.
+    """
+
+    frames: np.ndarray
+    numbers: list[int] = field(default_factory=list)
+    detected_on: int = -1
+    detections: int = 0
+    box: tuple[float, ...] = ()
+    matrix: list[float] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
+    """`prepare_clip` of each, with MTCNN on the first frames of `settings.batch` clips at once.
+
+    Args:
+        clips: names and frames, onset first.
+        settings: of the faces.
+    """
+    together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
+    for begin in range(0, len(clips), settings.batch):
+        some = clips[begin : begin + settings.batch]
+        images = [_first_image(files) if together else None for _, files in some]
+        found = iter(_find_faces([image for image in images if image is not None], settings))
+        for (clip, files), image in zip(some, images, strict=True):
+            yield prepare_clip(clip, files, settings, () if image is None else [next(found)])
+
+
+def prepare_clip(
+    clip: str, files: list[FrameFile], settings: FaceSettings, first: Sequence[faces.Face | None] = ()
+) -> PreparedClip:
+    """Decode, find the face on the first frame, and align every frame by that one transform.
+
+    The first frame is the onset, unless that cannot be read.
+    Without a face there the nearest later frame with one is used, and noted.
+    With `settings.per_frame` a face is looked for on every frame, and a frame without one is aligned by the nearest
+    frame that has one (the earlier of two).
+    The methods that look for no face bring the whole picture to the aligned one.
+
+    Args:
+        clip: the clip's name in messages.
+        files: its frames, onset first.
+        settings: of the faces.
+        first: what MTCNN found on its first frames; on those beyond it is still to look.
+    """
+    prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
+    images, used = _decode(clip, files, prepared)
+    if not images:
+        return prepared
+    numbers = [file.number for file in used]
+    if settings.method not in DETECTED:
+        height, width = images[0].shape[:2]
+        boxes: dict[int, tuple[float, ...]] = {0: (0.0, 0.0, float(width), float(height))}
+        matrices = {0: faces.stretch(boxes[0], settings.size)}
+    else:
+        found = _find(images, settings, prepared, first)
+        if not found:
+            where = Path(used[0].path).parent
+            detail = f"MTCNN finds no face in any frame of {where}, upright or turned by quarters"
+            prepared.problems.append(Problem(clip, "no_face", detail))
+            return prepared
+        prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
+        boxes = {place: face.box for place, face in found.items()}
+        matrices = {place: transform_of(face, settings) for place, face in found.items()}
+    nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
+    prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
+    prepared.frames = np.stack(
+        [
+            faces.align(image, matrices[place], settings.size, settings.colour)
+            for image, place in zip(images, nearest, strict=True)
+        ]
+    )
+    prepared.box, prepared.matrix = boxes[nearest[0]], matrices[nearest[0]].ravel().tolist()
+    return prepared
+
+
+def _find(
+    images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip, first: Sequence[faces.Face | None]
+) -> dict[int, faces.Face]:
+    """Place of the frame → its face: of the first frame that has one, or of all; counts the pictures searched."""
+    found: dict[int, faces.Face] = {}
+    # One by one where the first face ends the search: a batch would look at frames for nothing.
+    size, turn = settings.batch if settings.per_frame else 1, None
+    for begin in range(0, len(images), size):
+        if begin < len(first):
+            seen = list(first[begin : begin + size])
+        else:
+            seen = _find_faces(images[begin : begin + size], settings, faces.turns_at(begin // size, turn))
+        for place, face in enumerate(seen, start=begin):
+            prepared.detections += 1
+            if face is not None:
+                found[place] = face
+                turn = face.turn if turn is None else turn
+                if not settings.per_frame:
+                    return found
+    return found
+
+
+def _find_faces(
+    images: list[np.ndarray], settings: FaceSettings, turns: Sequence[int] = faces.QUARTER_TURNS
+) -> list[faces.Face | None]:
+    # Frame by frame as the released code does it, with the landmarks as they are detected.
+    upright = not settings.per_frame
+    return faces.find_faces(images, settings.least_confidence, upright, settings.device, turns)
+
+
+def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray = faces.TEMPLATE) -> np.ndarray:
+    """The transform by which the settings align a face, see `faces.square` and `faces.alignment`, shape (2, 3)."""
+    if settings.method == "box":
+        return faces.turn_aligned(faces.square(face.box, settings.size, settings.margin), face.turn, settings.size)
+    return faces.alignment(face.landmarks, settings.size, settings.margin, template)
+
+
+def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
+    """What is unusual about the faces found (place of the frame → face), without being in the way."""
+    total, remarks = len(numbers), []
+    if turned := sorted({face.turn for face in found.values()} - {0}):
+        detail = f"the face lies on its side or upside down; {turned[0] * 90}° counter-clockwise make it upright"
+        remarks.append(Problem(clip, "turned_face", detail, fatal=False))
+    several = [face.count for face in found.values() if face.count > 1]
+    if per_frame and len(found) < total:
+        detail = f"no face on {total - len(found)} of {total} frames; each is aligned by the nearest frame with one"
+        remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
+    if not per_frame and 0 not in found:
+        detail = f"no face on the first frame {numbers[0]}; aligned by frame {numbers[min(found)]}"
+        remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
+    if several:
+        where = f" on {len(several)} of {total} frames" if per_frame else ""
+        detail = f"{max(several)} faces{where}; the largest is used"
+        remarks.append(Problem(clip, "several_faces", detail, fatal=False))
+    return remarks
+
+
+def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[list[np.ndarray], list[FrameFile]]:
+    """The images that can be read and are of the first one's size; the others become problems."""
+    images: list[np.ndarray] = []
+    used = []
+    for file in files:
+        try:
+            image = read_samples(file.path)
+        except UnreadableImageError as error:
+            prepared.problems.append(Problem(clip, "unreadable_frame", str(error)))
+            continue
+        if images and image.shape != images[0].shape:
+            (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]
+            detail = f"{file.path} is {width}x{height}, the clip began with {first_width}x{first_height}"
+            prepared.problems.append(Problem(clip, "odd_size", detail))
+            continue
+        images.append(image)
+        used.append(file)
+    if any(image.dtype == np.uint16 for image in images):
+        # By one range, or the light would flicker.
+        if (bits := bits_of(images)) < 16:
+            prepared.problems.append(Problem(clip, "sample_range", range_remark(bits), fatal=False))
+        images = [eight_bits(image, bits) for image in images]
+    return images, used
+
+
+def _first_image(files: list[FrameFile]) -> np.ndarray | None:
+    """The first one that can be read."""
+    for file in files:
+        with suppress(UnreadableImageError):
+            return read_image(file.path)
+    return None

@@ -1,0 +1,1 @@
+"""A user's own video or folder of frames."""

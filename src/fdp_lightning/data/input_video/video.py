@@ -1,0 +1,189 @@
+"""Footage in a video file, decoded by FFmpeg (PyAV) frame by frame."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from fdp_lightning.data.checks.problems import some
+from fdp_lightning.data.faces.frames import MOST_PIXELS
+from fdp_lightning.data.input_video.damage import Decoding
+from fdp_lightning.data.input_video.frame import Frame, folder_name, frame_rate
+from fdp_lightning.data.input_video.hdr import HDR, UNUSUAL
+from fdp_lightning.data.input_video.picture import Clock, Orientation, Upright, orientation
+from fdp_lightning.errors import UserError
+
+# FFmpeg also reads playlists and scripts (hls, concat, dash, sdp …), which name other files or addresses for it to
+# open. Only these formats, which hold all of their pictures themselves, are recognised, whatever a file is called.
+FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,ivf,flv,asf,ogg,mxf,dv,gif,nut,rm,wtv,"
+    "yuv4mpegpipe,vc1"
+)
+THREADS = 2
+"""Of the decoder: each holds a frame."""
+CUT_SECONDS, CUT_FRAMES = 0.5, 3
+"""By how much a file may last longer than its frames without a warning: sound often does, a little; without other
+tracks it is the last frame and rounding (ours)."""
+
+_WANTED = "expected a video with pictures (mp4, mov, avi, webm, mkv …)"
+
+
+class VideoFile:
+    """The first video track of a file; sound, subtitles and cover pictures are left aside.
+
+    Times are those of the stream, whatever its frame rate does. Frames are numbered as the decoder gives them, those
+    included that cannot be used.
+
+    Args:
+        source: a path, or a file open for reading that can be rewound; no two loops over that at once. Closing it ends
+            a loop.
+        name: for messages where the source is no path.
+        fps: frames per second, in place of the times in the file: a camera's software may write others than it records
+            at (slow motion, an AVI of 25 frames per second); None: as the file says.
+
+    Raises:
+        UserError: `fps` is no positive number.
+    """
+
+    def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:
+        self._source = source
+        self._label = str(source) if isinstance(source, Path) else name or "the video"
+        self.name = folder_name(name or (source.stem if isinstance(source, Path) else "video"))
+        self.fps = frame_rate(fps, self._label)
+        self.warnings: list[str] = []
+
+    def frames(self) -> Iterator[Frame]:
+        """As in `footage_frame.Footage`. A frame holds its pixels, not yet converted, as long as it is kept."""
+        self.warnings = []
+        with self._opened() as file, self._container(file) as container:
+            stream = self._stream(container)
+            yield from self._checked(Decoding(container, stream), container, stream)
+
+    def _checked(self, decoding: Decoding, container: Any, stream: Any) -> Iterator[Frame]:
+        clock = Clock(stream.time_base, stream.average_rate or stream.guessed_rate)
+        size = (0, 0)
+        way: Orientation | None = None
+        odd: list[int] = []
+        transfers: set[int] = set()
+        crooked, used, last, first = False, 0, None, 0
+        for number, decoded in decoding.frames():
+            if way is None or decoded.rotation != way.angle:
+                way = orientation(decoded)
+            upright = Upright(decoded, way, stream.sample_aspect_ratio)
+            size = size if used else upright.size
+            if upright.size != size:
+                odd.append(number)
+                continue
+            crooked |= way.crooked
+            transfers.add(upright.transfer)
+            first = first if used else number
+            used += 1
+            last = clock.seconds(decoded.pts)
+            seconds = last if self.fps is None else (number - first) / self.fps
+            yield Frame(number, seconds, self._reader(number, upright))
+            if not isinstance(self._source, Path) and self._source.closed:
+                raise ValueError(f"{self._label} was closed")
+        if not used:
+            raise UserError(
+                f"{self._label} has a video track ({stream.codec_context.name}), but not one frame of it can be "
+                f"decoded; {_WANTED}. Is it whole?"
+            )
+        self.warnings += decoding.warnings(used)
+        if odd:
+            self.warnings.append(f"frames {some(odd)} are not of the first one's size, {size[0]}x{size[1]}: left out")
+        if hdr := [name for transfer, name in HDR.items() if transfer in transfers]:
+            self.warnings.append(
+                f"the video is of high dynamic range ({', '.join(hdr)}): its grey levels are converted to those of "
+                "other videos by ITU-R BT.2408; record in the standard range where you can"
+            )
+        if strange := [name for transfer, name in UNUSUAL.items() if transfer in transfers]:
+            self.warnings.append(
+                f"the video's grey levels follow a curve ({', '.join(strange)}) that is not converted: convert it to "
+                "BT.709, or expect wrong contrast"
+            )
+        if crooked:
+            self.warnings.append("the video is to be shown turned by an angle; the nearest multiple of 90° is used")
+        if self.fps is None and clock.guessed:
+            self.warnings.append(
+                f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
+            )
+        lasts = (container.duration or 0) / av.time_base
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if self.fps is not None and abs(rate - self.fps) > 0.01 * self.fps:
+            said = f"{rate:g} frames per second" if rate else "no frame rate"
+            self.warnings.append(f"predict.fps={self.fps:g} holds; the file itself says {said}")
+        alone = len(container.streams) == 1 and rate
+        if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
+            self.warnings.append(f"the file says that it lasts {lasts:.2f} s, its frames {last:.2f} s: is it cut off?")
+
+    def _reader(self, number: int, upright: Upright) -> Any:
+        def read() -> np.ndarray:
+            try:
+                return upright.read()
+            except av.FFmpegError as error:
+                raise UserError(
+                    f"frame {number} of {self._label} cannot be converted to RGB ({error}); convert the video to H.264"
+                ) from error
+
+        return read
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The one file that is read, and the only thing that FFmpeg is given: it opens nothing by name."""
+        if not isinstance(self._source, Path):
+            if not self._source.seek(0, os.SEEK_END):
+                raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
+            self._source.seek(0)
+            yield self._source
+            return
+        try:
+            state = self._source.stat()
+            if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
+                what = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+                raise UserError(f"{self._label} is {what}; {_WANTED}.")
+            if not state.st_size:
+                raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
+            file = self._source.open("rb")
+        except OSError as error:
+            raise UserError(
+                f"{self._label} cannot be opened ({error.strerror}); {_WANTED} on this machine: "
+                "addresses are not followed."
+            ) from error
+        with file:
+            yield file
+
+    @contextmanager
+    def _container(self, file: BinaryIO) -> Iterator[Any]:
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
+        try:
+            container = av.open(file, options=options, metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise UserError(
+                f"{self._label} cannot be read as a video ({error.strerror}); {_WANTED}. A file of another kind, a "
+                "playlist, or a recording that was broken off?"
+            ) from error
+        with container:
+            yield container
+
+    def _stream(self, container: Any) -> Any:
+        tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
+        if not tracks:
+            kinds = ", ".join(sorted({track.type for track in container.streams})) or "nothing"
+            raise UserError(f"{self._label} has no video track, only {kinds} or a cover picture; {_WANTED}.")
+        stream = tracks[0]
+        context = stream.codec_context
+        if context is None:
+            raise UserError(f"{self._label}: there is no decoder for its video track; convert it to H.264 in mp4.")
+        if context.width * context.height > MOST_PIXELS:
+            raise UserError(
+                f"{self._label} is {context.width}x{context.height}; expected {MOST_PIXELS} pixels at most."
+            )
+        stream.thread_type, context.thread_count = "AUTO", THREADS
+        context.options = {"max_pixels": str(MOST_PIXELS)}  # a stream may change its size on its way
+        return stream

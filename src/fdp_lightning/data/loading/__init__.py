@@ -1,0 +1,1 @@
+"""From stored clips to batches: sampling, augmentation, DataModule."""

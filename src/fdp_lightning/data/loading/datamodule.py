@@ -1,0 +1,281 @@
+"""The DataModule of one fold: training clips with augmentation, held-out clips as they are."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
+from fdp_lightning.data.annotations.targets import class_counts, target_numbers
+from fdp_lightning.data.faces.frames import blended
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.batches import EpochBatches, as_values
+from fdp_lightning.data.loading.normalisation import Statistics, check_normalisation
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import Fold
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+
+
+class ClipDataset(Dataset[dict[str, Tensor]]):
+    """Sampled clips as tensors.
+
+    Args:
+        store: of aligned clips.
+        rows: the store's rows, shape (n,).
+        targets: from `target_numbers`, shape (n,) or multi-label (n, k).
+        apexes: from `apex_numbers`, shape (n,).
+        sampling: of each clip's frames.
+        augmentation: applied to each clip, or None.
+        seed: of augmentation and sampling.
+        training: frames of a rule that draws them are drawn anew for each epoch; else its fixed frames are used.
+
+    Each item holds
+        `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`),
+        `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
+        `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
+        `target`, a class number or multi-label (k,), and `index` (place in `rows`).
+    """
+
+    def __init__(
+        self,
+        store: ClipStore,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        apexes: np.ndarray,
+        sampling: Sampling,
+        augmentation: ClipAugmentation | None = None,
+        seed: int = 0,
+        training: bool = False,
+    ) -> None:
+        self.augmentation = augmentation
+        self.seed = seed
+        self.epoch = 0
+        self._store, self._rows, self._sampling = store, rows, sampling
+        self._targets, self._apexes = targets, apexes
+        self._draws = training and sampling.at_random
+        self._mean, self._maximum = 0.0, 1.0
+        places = [
+            sampling.positions(store.length(row), apex_position(store.frame_numbers(row), apex))
+            for row, apex in zip(rows, apexes, strict=True)
+        ]
+        # Only the sampled frames are kept: all datasets of the field fit in memory at this size.
+        read = [read_frames(store, row, place) for row, place in zip(rows, places, strict=True)]
+        self._clips = np.stack([frames for frames, _ in read])
+        self.frame_numbers = np.stack([numbers for _, numbers in read])
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch of items, gathered from the arrays at once; each is what it would be alone."""
+        places = np.asarray(indices)
+        clips, numbers = self._clips[places], self.frame_numbers[places]
+        if self._draws or self.augmentation is not None:
+            made = [self._drawn(index) for index in indices]
+            clips, numbers = np.stack([frames for frames, _ in made]), np.stack([numbers for _, numbers in made])
+        return {
+            "frames": self._values(clips),
+            "frame_number": torch.from_numpy(numbers).float(),
+            "apex": torch.from_numpy(self._apexes[places]).float(),
+            "target": torch.from_numpy(self._targets[places]),
+            "index": torch.from_numpy(places),
+        }
+
+    def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """A clip's frames as sampled and augmented in this epoch, and their numbers."""
+        # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
+        stream = np.random.SeedSequence([self.seed, self.epoch, index])
+        clip, numbers = self._clips[index], self.frame_numbers[index]
+        if self._draws:
+            row = self._rows[index]
+            # A child of the stream: the draw of the augmentation stays what it is with any other rule.
+            draw = np.random.default_rng(stream.spawn(1)[0])
+            places = self._sampling.positions(self._store.length(row), draw=draw)
+            clip, numbers = read_frames(self._store, row, places)
+        if self.augmentation is not None:
+            clip = self.augmentation(clip, int(stream.generate_state(1)[0]))
+        return clip, numbers
+
+    def all_clips(self, places: Any = slice(None)) -> dict[str, Tensor]:
+        """All clips, or those of some places, without augmentation, by their fixed frames, as one batch."""
+        return {
+            "frames": self._values(self._clips[places]),
+            "frame_number": torch.from_numpy(self.frame_numbers[places]).float(),
+            "apex": torch.from_numpy(self._apexes[places]).float(),
+            "target": torch.from_numpy(self._targets[places]),
+        }
+
+    def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each clip the first, the nearest to the apex (the middle one, where it is unknown) and the last frame.
+
+        Returns:
+            The frames as stored, among the fixed ones that the model sees: uint8, shape (n, 3, h, w) or
+            (n, 3, h, w, 3); and their frame numbers, shape (n, 3).
+        """
+        n, t = self.frame_numbers.shape
+        distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))
+        middle = np.where(np.isnan(self._apexes), t // 2, distance.argmin(axis=1))
+        clips = np.arange(n)[:, None]
+        places = np.stack([np.zeros(n, np.int64), middle, np.full(n, t - 1)], axis=1)
+        return self._clips[clips, places], self.frame_numbers[clips, places]
+
+    def _values(self, clips: np.ndarray) -> Tensor:
+        values = as_values(clips)
+        if (self._mean, self._maximum) != (0.0, 1.0):
+            values.sub_(self._mean).div_(self._maximum)
+        return values
+
+    @property
+    def sampled_frames(self) -> np.ndarray:
+        """The fixed frames of all clips as they are stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
+        return self._clips
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether an item is the stored clip and no more: the same in every epoch, and in another set that has it."""
+        return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
+
+    def normalise_by_itself(self) -> None:
+        """From now on items are centred by the mean of these clips, and divided by what is then their maximum.
+
+        Both are of all sampled frames without augmentation.
+        """
+        mean = float(self._clips.mean(dtype=np.float64))
+        self._mean = mean / 255
+        # A set of one grey value alone is zero throughout, and stays so.
+        self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
+
+
+def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a clip at positions that need not be whole.
+
+    Args:
+        store: of aligned clips.
+        row: of its index.
+        places: from `Sampling.positions`, shape (t,).
+
+    Returns:
+        The frames, uint8, shape (t, h, w) or (t, h, w, 3), between two of the clip their blend by distance; and their
+        frame numbers, shape (t,), blended likewise.
+    """
+    numbers = store.frame_numbers(row)
+    frames = blended(lambda whole: store.read(row, whole), places)
+    return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
+
+
+class FoldDataModule(L.LightningDataModule):
+    """One fold of a protocol.
+
+    Args:
+        store: the folder of the verified clip store.
+        clips: the protocol's clip table with its column `target`.
+        classes: class names in the order of the predictions' columns.
+        fold: which rows train and which are held out, none for a model of all subjects.
+        sampling: of each clip's frames.
+        batch_size: clips per step.
+        augmentation: of the training clips, or None.
+        workers: loader processes; 0 is fastest where clips are resident in memory.
+        seed: of shuffling, augmentation and sampling.
+        normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
+            'each_set': training and held-out clips are each centred by their own mean and divided by their own
+            maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
+            on one another, and no single clip could be predicted so: only to reproduce.
+        multi_label: a clip's `target` names any number of classes, see targets.py.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        clips: pd.DataFrame,
+        classes: Sequence[str],
+        fold: Fold,
+        sampling: Sampling | None = None,
+        batch_size: int = 36,
+        augmentation: ClipAugmentation | None = None,
+        workers: int = 0,
+        seed: int = 0,
+        normalisation: str = "training",
+        multi_label: bool = False,
+    ) -> None:
+        super().__init__()
+        check_normalisation(normalisation)
+        sampling = sampling or Sampling()
+        opened = open_store(store, verify=False)
+        rows = opened.rows(clips)
+        targets = target_numbers(clips["target"], classes, multi_label)
+        train, inner, test = list(fold.train_rows), list(fold.inner_rows), list(fold.test_rows)
+        apexes = apex_numbers(clips)
+        self.train_set = ClipDataset(
+            opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed, training=True
+        )
+        self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling) if test else None
+        self.inner_set = ClipDataset(opened, rows[inner], targets[inner], apexes[inner], sampling) if inner else None
+        self.test_clips = clips.iloc[test].reset_index(drop=True)
+        self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
+        self.statistics = Statistics.of(self.train_set.sampled_frames)
+        if normalisation == "each_set":
+            for one in (self.train_set, self.test_set, self.inner_set):
+                if one is not None:
+                    one.normalise_by_itself()
+            self.statistics = Statistics(mean=0.0, std=1.0)
+        self.class_counts = class_counts(targets[train], len(classes))
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
+        trainer = self.trainer
+        epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
+        return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
+
+    def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
+        """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
+        self.train_set.epoch = epoch
+        return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
+
+    def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
+        """Training clips without augmentation, the same batches each time it is asked, as large as in training at most.
+
+        Args:
+            most: of the clips, drawn by the fold's seed; of a set that is no larger all.
+        """
+        # Drawn, since the clip table is in the order of the subjects, and a batch of one has none of the statistics.
+        order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
+        for places in np.array_split(order, -(-len(order) // self.batch_size)):
+            yield self.train_set.all_clips(places)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
+        """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions.
+
+        None where nobody is held out.
+        """
+        return None if self.test_set is None else self._loader(self.test_set, batch_size=self.batch_size)
+
+    predict_dataloader = test_dataloader
+
+    def inner_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
+        """The clips of the subjects set aside to choose an epoch by; None without such subjects."""
+        return None if self.inner_set is None else self._loader(self.inner_set, batch_size=self.batch_size)
+
+    def _loader(self, clips: ClipDataset, **batches: Any) -> DataLoader[dict[str, Tensor]]:
+        # Pinned memory is copied to a GPU while it computes; without a GPU to copy to there is nothing to gain.
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        # Within a process of the forkserver (a fold's) PyTorch would start workers by another forkserver, with all
+        # imports anew in every epoch. They touch neither the GPU nor any lock of ours: a fork is safe, and at once.
+        forked = {"multiprocessing_context": "fork"} if self.workers and sys.platform == "linux" else {}
+        options: dict[str, Any] = {"num_workers": self.workers, "pin_memory": pinned, **forked}
+        return DataLoader(clips, collate_fn=_as_it_is, **options, **batches)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """What `ClipDataset.__getitems__` gives is a batch already."""
+    return batch

@@ -1,0 +1,1 @@
+"""Protocols: classes, splits, folds, published counts, leak guard."""

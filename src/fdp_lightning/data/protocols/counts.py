@@ -1,0 +1,119 @@
+"""Published counts of a protocol, and where a copy differs from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fdp_lightning.data.annotations.clips import KEY, name_clips
+from fdp_lightning.data.annotations.targets import is_multi_label, names_of
+from fdp_lightning.errors import UserError
+
+_COUNTS = {"clips", "subjects", "classes", "splits", "datasets", "labels"}
+
+_SUBJECTS = {
+    "casme2": [f"{n:02d}" for n in range(1, 27)],
+    "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
+    "smic": [f"{n:02d}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))],
+}
+"""The subjects of the datasets whose annotation is known to name them all."""
+
+
+def count(chosen: pd.DataFrame, class_names: Sequence[str], multi_label: bool = False) -> dict[str, Any]:
+    """Clips, subjects and clips per class of a table with its column `target`.
+
+    A subject is one of its dataset: two that share a name are two.
+    """
+    found = names_of(chosen["target"], multi_label).value_counts()
+    return {
+        "clips": len(chosen),
+        "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
+        "classes": {name: int(found.get(name, 0)) for name in class_names},
+    }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The published counts.
+
+    Args:
+        counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits' (the
+            owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation
+            release that was counted.
+    """
+
+    counts: Mapping[str, Any]
+
+    @staticmethod
+    def check(counts: object, class_names: Sequence[str], protocol: str) -> None:
+        """Raise UserError unless they can be meant."""
+        nested = counts.get("classes", {}) if isinstance(counts, Mapping) else None
+        if not isinstance(counts, Mapping) or not isinstance(nested, Mapping):
+            raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
+        unknown = [*(set(counts) - _COUNTS), *(set(nested) - set(class_names))]
+        if unknown:
+            raise UserError(
+                f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
+                f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
+            )
+        for name, part in counts.get("splits", {}).items():
+            Expected.check(part, class_names, f"{protocol}, {name}")
+
+    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
+        """Each count that is not as published, with the clips that are there or with what is known of the missing ones.
+
+        Args:
+            chosen: clips of the protocol, with their class in `target`.
+            clips: all from which they were chosen: a clip that is missed may be among them under another label.
+            column: that names the class, see `protocol.Protocol`.
+        """
+        classes: Mapping[str, int] = self.counts.get("classes", {})
+        multi_label = is_multi_label(column)
+        found = count(chosen, list(classes), multi_label)
+        lines = [
+            f"{name}: {self.counts[name]} expected, {found[name]} found"
+            for name in ("clips", "subjects")
+            if self.counts.get(name, found[name]) != found[name]
+        ]
+        short = False
+        for name, expected in classes.items():
+            missing = expected - found["classes"][name]
+            if missing:
+                short = short or missing > 0
+                names = names_of(chosen["target"], multi_label)
+                there = name_clips(chosen.loc[names.index[names == name]], most=400)
+                named = f"{missing} missing" if missing > 0 else there
+                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
+        by_dataset = chosen["dataset"].value_counts()
+        for name, expected in self.counts.get("datasets", {}).items():
+            if by_dataset.get(name, 0) != expected:
+                lines.append(f"{name}: {expected} clips expected, {by_dataset.get(name, 0)} found")
+        for name, part in self.counts.get("splits", {}).items():
+            own = chosen["split"] == name
+            lines += [
+                f"{name}: {line}"
+                for line in Expected(part).differences(chosen[own], clips[clips["split"] == name], column)
+            ]
+        if short or ("clips" in self.counts and len(chosen) < self.counts["clips"]):
+            lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
+        return lines
+
+
+def _absent_subjects(clips: pd.DataFrame) -> list[str]:
+    """The subjects of whom the annotation should have clips and has none."""
+    lines = []
+    for dataset, part in clips.groupby("dataset"):
+        if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:
+            lines.append(f"not annotated at all: subjects {', '.join(absent)} of {dataset} ({len(absent)})")
+    return lines
+
+
+def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame, column: str) -> list[str]:
+    """The annotated clips that no class takes, by label: those that are missed may be among them."""
+    taken = pd.MultiIndex.from_frame(chosen[KEY])
+    rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(taken)]
+    return [
+        f"annotated and in no class, '{label}': {len(part)} ({name_clips(part, most=400)})"
+        for label, part in rest.groupby(column)
+    ]

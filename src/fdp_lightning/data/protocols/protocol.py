@@ -1,0 +1,288 @@
+"""A protocol: which clips of which labels form which classes. It is data (conf/protocol/*.yaml), not code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.annotations.unit_cells import (
+    as_meant,
+    check_units,
+    classes_shown,
+    unreadable_lines,
+    unreadable_words,
+)
+from fdp_lightning.data.protocols.counts import Expected
+from fdp_lightning.data.protocols.splits import SPLITS, owners
+from fdp_lightning.errors import UserError
+
+COLUMNS = ("emotion", "objective", "action_units")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The classification task of a dataset, or of several.
+
+    Args:
+        name: as in the field and in this project's tables.
+        dataset: the name of the dataset it is made for.
+        labels: the annotation release, e.g. '2014'; None: the dataset's default.
+        column: 'emotion', 'objective' or 'action_units', the column that names the class. By action units a clip may
+            be of several classes or none (multi-label); its target is their names joined by '+'. Units with a
+            question mark ('4?') count as shown, those of which one is meant ('4or7') do not, as neither is known;
+            sides and intensities make no difference. A clip without a unit of the protocol stays, as one that shows
+            none, also where its cell is blank. A notation that `action_units.parse` does not know is a difference.
+        read_as: by action units: clips ('subject/clip') → what their cell means ('R12+R15'). It is read where the
+            clip's own cell is in doubt or cannot be read, never in place of one that is plain.
+        classes: class → the labels merged into it, in the order of the predictions' columns.
+        include: clips on disk without a label ('subject/clip') → the label they are given.
+        exclude: clips ('subject/clip') left out by name.
+        untested: subjects that train and are never held out, as in the released code of FDP. Only to reproduce:
+            a score over fewer subjects is not comparable with one over all.
+        split: how clips are shared out to folds, a name of `splits.SPLITS`.
+        folds: of `split: kfold`.
+        parts: dataset → the fields of its protocol, for a protocol over several datasets.
+        expected: see `counts.Expected`; empty when nothing is published.
+        shuffled: a seed: clips get the class of another clip of their subject (see `shuffle`). A control: `last` must
+            fall to chance, and what `oracle` has above it is what choosing the epoch on the test subject is worth.
+            None: as annotated.
+        strict: counts that differ from the expected are an error.
+        source: where the counts come from.
+    """
+
+    name: str
+    dataset: str
+    classes: Mapping[str, Sequence[str]]
+    labels: str | None = None
+    column: str = "emotion"
+    include: Mapping[str, str] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    untested: Sequence[str] = ()
+    split: str = "loso"
+    folds: int = 5
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    expected: Mapping[str, object] = field(default_factory=dict)
+    shuffled: int | None = None
+    strict: bool = True
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (("column", self.column, COLUMNS), ("split", self.split, SPLITS)):
+            if value not in choices:
+                raise UserError(
+                    f"protocol.{option} is '{value}'; expected one of {', '.join(choices)} (protocol {self.name})"
+                )
+        if not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 2:
+            raise UserError(f"protocol.folds is {self.folds!r}; expected a whole number of at least 2")
+        if not isinstance(self.classes, Mapping) or any(isinstance(labels, str) for labels in self.classes.values()):
+            raise UserError(f"protocol.classes of {self.name}: expected class: [label, …], found {self.classes!r}")
+        merged = [str(label).lower() for labels in self.classes.values() for label in labels]
+        if doubled := sorted({label for label in merged if merged.count(label) > 1}):
+            raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
+        # A name must be text: YAML reads 036 as the number 30.
+        listed = isinstance(self.untested, Sequence) and not isinstance(self.untested, str)
+        if not listed or not all(isinstance(name, str) for name in self.untested):
+            raise UserError(
+                f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
+                f"found {self.untested!r}"
+            )
+        if self.multi_label:
+            check_units(self.classes, self.read_as, self.name)
+        elif self.read_as:
+            raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
+        for part in self.part_protocols().values():
+            if self.class_names != part.class_names:
+                raise UserError(
+                    f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
+                    f"expected {', '.join(self.class_names)}"
+                )
+        Expected.check(self.expected, self.class_names, self.name)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in the order of the predictions' columns."""
+        return list(self.classes)
+
+    @property
+    def published(self) -> Mapping[str, object]:
+        """What `expected` says of the labels that are read: nothing, if another release was counted."""
+        parts = self.part_protocols().values()
+        counted = self.expected.get("labels", self.labels)
+        if counted != self.labels or any(part.expected and not part.published for part in parts):
+            return {}
+        return self.expected
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may be of several classes at once."""
+        return is_multi_label(self.column)
+
+    def part_protocols(self) -> dict[str, "Protocol"]:
+        """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
+        if not self.parts:
+            return {}
+        shared = replace(self, parts={}, expected={}, source="", labels=None)
+        shared = replace(shared, include={}, exclude=(), read_as={}, untested=())
+        try:
+            return {
+                dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
+                for dataset, fields in self.parts.items()
+            }
+        except TypeError as error:  # a part has a field that no protocol has
+            raise UserError(f"protocol.parts of {self.name}: {error}") from error
+
+    def of(self, dataset: str) -> "Protocol":
+        """The protocol of one dataset: this one, or its part."""
+        if not self.parts:
+            return self
+        try:
+            return self.part_protocols()[dataset]
+        except KeyError:
+            raise UserError(
+                f"protocol {self.name} has no part for {dataset}; its parts: {', '.join(self.parts)}"
+            ) from None
+
+    def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips of this protocol, with their class in a new column `target`; counts are not looked at.
+
+        Args:
+            clips: of all its datasets.
+        """
+        if self.parts:
+            chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            return pd.concat(chosen).sort_values(KEY, ignore_index=True)
+        if self.multi_label:
+            target = as_meant(clips, self.read_as).map(lambda cell: classes_shown(cell, self.classes))
+        else:
+            class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
+            target = clips[self.column].str.lower().map(class_of)
+        named = _names(clips).isin(list(self.exclude))
+        return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
+
+    def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips of this protocol, with their class in a new column `target`.
+
+        Unless `strict`, clips whose action units nobody can read are left out: what is unknown is not "not shown".
+
+        Raises:
+            UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
+                what is not annotated.
+        """
+        if self.strict:
+            self._require_named(clips)
+        chosen = self.choose(clips)
+        if chosen.empty:
+            found = ", ".join(sorted(set(clips[self.column]))) or "none"
+            raise UserError(
+                f"protocol {self.name} finds no clip of its classes {', '.join(self.class_names)}.\n"
+                f"  Values of '{self.column}' in the annotation: {found}. Is this the protocol of your dataset?"
+            )
+        differences = self.differences(chosen, clips)
+        if differences and self.strict:
+            raise UserError(
+                f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
+                + "\n  ".join(differences)
+                + f"\n  Published counts: {self.source or 'conf/protocol'}."
+                + "\n  Correct the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
+            )
+        return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
+
+    def shuffle(self, clips: pd.DataFrame) -> pd.Series:
+        """The classes dealt out anew among each subject's clips; as they are unless `shuffled` is set.
+
+        Within the subject, since over all clips the training would know by what it lacks which classes are left out:
+        such runs end below chance (accuracy 0.125 in place of 0.2, seen on 80 synthetic clips). Subjects of one clip
+        deal among themselves.
+
+        Args:
+            clips: with their class in `target`.
+        """
+        targets = clips["target"].copy()
+        if self.shuffled is None:
+            return targets
+        generator = np.random.default_rng(self.shuffled)
+        subject = clips["dataset"] + "/" + clips["subject"]
+        dealers = subject.where(subject.map(subject.value_counts()) > 1, "")
+        for _, rows in targets.groupby(dealers):
+            targets[rows.index] = generator.permutation(rows.to_numpy())
+        return targets
+
+    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+        """Each count that is not as published and each cell nobody can read, with its clips; of the parts first.
+
+        Args:
+            chosen: from `choose`.
+            clips: from which they were chosen.
+        """
+        lines = []
+        for name, part in self.part_protocols().items():
+            own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
+            lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
+        if self.multi_label and not self.parts:
+            lines += unreadable_lines(chosen, self._unreadable(chosen))
+        counts = Expected(self.published).differences(chosen, clips, self.column)
+        absent = sorted(set(self.include) - set(_names(clips)))
+        if absent and (counts or not self.published):
+            lines.append(f"to be included and not in this copy: {', '.join(absent)}")
+        return lines + counts
+
+    def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The clips that are of no class, or whose action units nobody can read, with the reason in a new column `why`.
+
+        None where the counts are as published: such a protocol leaves them out on purpose.
+
+        Args:
+            clips: of all its datasets.
+        """
+        if self.parts:
+            own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            return pd.concat(own, ignore_index=True)
+        chosen = self.choose(clips)
+        words = self._unreadable(clips)
+        rest = clips[(words != "") | ~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
+        if self.published and not self.differences(chosen, clips):
+            rest = rest.iloc[:0]
+        named = _names(rest).isin(list(self.exclude))
+        label = rest[self.column].map(lambda cell: f"'{cell}' is no label of protocol {self.name}" if cell else "")
+        why = label.mask(label == "", f"no label: '{self.column}' is blank").mask(named, "protocol.exclude")
+        unread = words[rest.index]
+        why = why.mask(unread != "", "no action unit: " + unread + " (protocol.read_as)")
+        return rest.assign(why=why).reset_index(drop=True)
+
+    def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
+        """The words of each clip's cell of action units that nobody knows; '' for none, and under other columns."""
+        if self.multi_label and not self.parts:
+            return unreadable_words(as_meant(clips, self.read_as))
+        if not self.parts:
+            return pd.Series("", index=clips.index, dtype=object)
+        of_parts = [part._unreadable(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+        return pd.concat(of_parts).reindex(clips.index, fill_value="")
+
+    def _require_named(self, clips: pd.DataFrame) -> None:
+        """Raise UserError if `exclude` or `untested` names what is not annotated."""
+        for part in self.part_protocols().values():
+            part._require_named(clips[clips["dataset"] == part.dataset])
+        absent = sorted(set(self.exclude) - set(_names(clips)))
+        if absent:
+            raise UserError(
+                f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
+                "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
+            )
+        annotated = set(owners(clips))
+        unknown = sorted(set(self.untested) - annotated)
+        if unknown:
+            raise UserError(
+                f"protocol {self.name} does not test subjects that are not annotated: {', '.join(unknown)}.\n"
+                f"  Annotated: {', '.join(sorted(annotated))}. "
+                "Mend protocol.untested, or set protocol.strict=false."
+            )
+
+
+def _names(clips: pd.DataFrame) -> pd.Series:
+    """Each clip as 'subject/clip'."""
+    return clips["subject"] + "/" + clips["clip"]

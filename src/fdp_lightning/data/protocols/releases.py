@@ -1,0 +1,59 @@
+"""All releases of the labels that a copy holds, each read once: what check_data looks at."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.annotations.reading import members, with_included
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.composite import Composite
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.errors import UserError
+
+
+class Releases:
+    """The annotations of a copy as they are written, doubled and broken rows included.
+
+    Args:
+        dataset: one, or several.
+    """
+
+    def __init__(self, dataset: FaceDataset | Composite) -> None:
+        self._members = members(dataset)
+        self._read: dict[tuple[str, str | None], pd.DataFrame | UserError] = {}
+
+    def table(self, protocol: Protocol) -> pd.DataFrame:
+        """The clips of all members under a protocol's labels, with those it includes without a label.
+
+        Raises:
+            UserError: the labels are not in this copy.
+        """
+        tables = []
+        for member in self._members:
+            part = protocol.of(member.table_name)
+            tables.append(with_included(member, self._table(member, part.labels), part))
+        return pd.concat(tables).sort_values(KEY, ignore_index=True)
+
+    def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
+        """The tables of one member under each release that protocols ask for and that is in this copy."""
+        asked = dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols)
+        tables = []
+        for labels in asked:
+            try:
+                tables.append(self._table(member, labels))
+            except UserError:  # said of the protocols that ask for it
+                continue
+        return tables
+
+    def _table(self, member: FaceDataset, labels: str | None) -> pd.DataFrame:
+        key = (member.table_name, labels or member.default_labels())
+        if key not in self._read:
+            try:
+                self._read[key] = member.annotations(labels)[1]
+            except UserError as error:
+                self._read[key] = error
+        found = self._read[key]
+        if isinstance(found, UserError):
+            raise found
+        return found

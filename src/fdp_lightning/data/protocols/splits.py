@@ -1,0 +1,237 @@
+"""Splits by subject, as pure functions with hard errors."""
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.errors import UserError
+
+SPLITS = ("loso", "kfold", "lodo", "fixed")
+"""What `protocol.split` may be: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
+that the dataset's owners publish."""
+
+ALL = "all"
+"""The name of the split that trains on everybody."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: train on `train_rows`, test on `test_rows`, row numbers of the clip table.
+
+    `name` is that of the subject, dataset or part that is held out, or the number of the fold. `inner_rows` are those
+    of the subjects set aside from training to choose an epoch by.
+    """
+
+    name: str
+    train_rows: tuple[int, ...]
+    test_rows: tuple[int, ...]
+    inner_rows: tuple[int, ...] = ()
+
+
+def make_folds(
+    clips: pd.DataFrame,
+    split: str = "loso",
+    untested: Collection[str] = (),
+    folds: int = 5,
+    multi_label: bool = False,
+) -> list[Fold]:
+    """The folds of a protocol.
+
+    Args:
+        clips: the protocol's clip table with its class in `target`.
+        split: of `SPLITS`.
+        untested: see `leave_one_subject_out`; of no other split.
+        folds: of `kfold`.
+        multi_label: see `grouped_k_fold`.
+
+    Raises:
+        UserError: the clips cannot be split so.
+    """
+    if untested and split != "loso":
+        raise UserError(f"protocol.untested is of protocol.split=loso; the split is {split}")
+    if split == "loso":
+        return leave_one_subject_out(clips, untested)
+    if split == "kfold":
+        return grouped_k_fold(clips, folds, multi_label)
+    return leave_one_dataset_out(clips) if split == "lodo" else published_split(clips)
+
+
+def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
+    """One fold per subject, in the order of their names.
+
+    A subject without a clip under the protocol is no fold.
+
+    Args:
+        clips: the protocol's clip table (columns dataset, subject and others).
+        untested: subjects that train in every fold and have none of their own; names without a clip change nothing.
+
+    Raises:
+        UserError: fewer than two subjects, so that nothing is left to train on, or none that is tested.
+    """
+    owner = owners(clips)
+    names = sorted(owner.unique())
+    if len(names) < 2:
+        raise UserError(
+            f"leave-one-subject-out needs at least two subjects; the clip table has {len(names)} ({', '.join(names)})."
+        )
+    tested = [name for name in names if name not in untested]
+    if not tested:
+        raise UserError(f"protocol.untested names every subject ({', '.join(names)}): nobody is left to test.")
+    folds = [_fold(name, (owner == name).to_numpy()) for name in tested]
+    _assert_partition(folds, owner, owner.isin(tested).to_numpy())
+    return folds
+
+
+def grouped_k_fold(clips: pd.DataFrame, folds: int, multi_label: bool = False) -> list[Fold]:
+    """`folds` folds of whole subjects, with the classes spread over them as evenly as subjects allow.
+
+    By scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
+
+    Args:
+        clips: the protocol's clip table with its class in `target`.
+        folds: k, from 2 to the number of subjects.
+        multi_label: `target` names any number of classes. A clip then counts once for each of them, and one that
+            shows none counts as one of that kind (ours).
+
+    Raises:
+        UserError: there are fewer subjects than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
+
+    owner = owners(clips)
+    subjects = owner.nunique()
+    if not 2 <= folds <= subjects:
+        raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the subjects there are")
+    # One row for each class of a clip: the splitter sees whose it is, and subjects stay whole.
+    names = names_of(clips["target"].reset_index(drop=True), multi_label)
+    of_row = owner.iloc[names.index].to_numpy()
+    classes = names.astype("category").cat.codes.to_numpy()
+    if np.bincount(classes).max() < folds:  # no class reaches into every fold: there is nothing to spread evenly
+        classes = np.zeros_like(classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds: they go where they can
+        held_out = [test for _, test in StratifiedGroupKFold(folds).split(classes, classes, of_row)]
+    digits = len(str(folds))
+    titles = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
+    masks = [np.isin(np.arange(len(clips)), names.index[test]) for test in held_out]
+    made = [_fold(title, mask) for title, mask in zip(titles, masks, strict=True)]
+    _assert_partition(made, owner, np.ones(len(clips), dtype=bool))
+    return made
+
+
+def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
+    """One fold per dataset of a composite, in the order of their names.
+
+    Raises:
+        UserError: fewer than two datasets.
+    """
+    names = sorted(clips["dataset"].unique())
+    if len(names) < 2:
+        raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
+    folds = [_fold(name, (clips["dataset"] == name).to_numpy()) for name in names]
+    _assert_partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
+    return folds
+
+
+def published_split(clips: pd.DataFrame) -> list[Fold]:
+    """One fold per part of the dataset but `train`, which trains each of them.
+
+    Raises:
+        UserError: the table has no part named 'train', or no other.
+    """
+    parts = clips["split"]
+    tested = sorted(set(parts) - {"train", ""})
+    if not tested or not (parts == "train").any():
+        found = ", ".join(sorted(set(parts) - {""})) or "none"
+        raise UserError(
+            f"protocol.split=fixed needs a part 'train' and another; the annotation has: {found}.\n"
+            "  Put the owners' workbook of each part into data.root, or choose protocol.split=loso."
+        )
+    train = tuple((parts == "train").to_numpy().nonzero()[0].tolist())
+    folds = [Fold(name, train, tuple((parts == name).to_numpy().nonzero()[0].tolist())) for name in tested]
+    _assert_partition(folds, owners(clips), parts.isin(tested).to_numpy())
+    return folds
+
+
+def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
+    """The fold with `subjects` of its training subjects set aside in `inner_rows` (ours).
+
+    Of `_DRAWS` random choices the one is taken whose class shares are nearest to those of all training clips (total
+    variation distance): an epoch chosen on one class alone would be chosen by chance.
+
+    Args:
+        fold: without inner rows.
+        clips: the clip table with its class in `target`.
+        subjects: how many to set aside; 0: none.
+        seed: of the draws, the fold's own.
+
+    Raises:
+        UserError: no training subject would be left.
+    """
+    if subjects == 0:
+        return fold
+    train = np.array(fold.train_rows)
+    owner = owners(clips).to_numpy()[train]
+    names = np.unique(owner)
+    if not 0 < subjects < len(names):
+        raise UserError(
+            f"selection.inner_subjects is {subjects}; fold {fold.name} trains on {len(names)} subjects, so expected "
+            f"0 to {len(names) - 1}"
+        )
+    counts = pd.crosstab(owner, clips["target"].to_numpy()[train]).loc[names].to_numpy()
+    shares = counts.sum(axis=0) / counts.sum()
+    generator = np.random.default_rng(seed)
+    draws = [generator.choice(len(names), subjects, replace=False) for _ in range(_DRAWS)]
+    drawn = np.stack([counts[draw].sum(axis=0) for draw in draws])
+    distances = np.abs(drawn / drawn.sum(axis=1, keepdims=True) - shares).sum(axis=1)
+    inner = np.isin(owner, names[draws[int(distances.argmin())]])
+    return replace(fold, train_rows=tuple(train[~inner].tolist()), inner_rows=tuple(train[inner].tolist()))
+
+
+_DRAWS = 64
+
+
+def owners(clips: pd.DataFrame) -> pd.Series:
+    """Whose each clip is: the subject, with its dataset's name before it where there are several datasets."""
+    several = clips["dataset"].nunique() > 1
+    return clips["dataset"] + "_" + clips["subject"] if several else clips["subject"]
+
+
+def rows_under_test(folds: Sequence[Fold]) -> list[int]:
+    """The rows of the clip table that some fold tests, ascending."""
+    return sorted(int(row) for fold in folds for row in fold.test_rows)
+
+
+def everybody(clips: pd.DataFrame) -> Fold:
+    """A split that trains on all clips, whatever their part in the dataset, and tests nobody: no fold of a protocol."""
+    return Fold(ALL, tuple(range(len(clips))), ())
+
+
+def choose_fold(folds: list[Fold], name: str | None) -> Fold:
+    """The fold of that name; raises UserError with the names there are."""
+    for fold in folds:
+        if fold.name == name:
+            return fold
+    asked = f"there is no fold '{name}'" if name is not None else "no fold was chosen"
+    raise UserError(f"{asked} (fold=<name>). Folds: {', '.join(fold.name for fold in folds)}")
+
+
+def _fold(name: str, held_out: np.ndarray) -> Fold:
+    """The fold that tests where `held_out` (bool, one per clip) is true and trains on all others."""
+    return Fold(str(name), tuple((~held_out).nonzero()[0].tolist()), tuple(held_out.nonzero()[0].tolist()))
+
+
+def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: np.ndarray) -> None:
+    """Each of the `tested` clips is tested exactly once, and no subject trains a fold that tests it.
+
+    A score is worth nothing without this.
+    """
+    if rows_under_test(folds) != tested.nonzero()[0].tolist():
+        raise AssertionError("the folds do not test every clip exactly once")
+    for fold in folds:
+        if set(owner.iloc[list(fold.train_rows)]) & set(owner.iloc[list(fold.test_rows)]):
+            raise AssertionError(f"fold {fold.name} trains on a subject it tests")

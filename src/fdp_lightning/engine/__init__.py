@@ -1,0 +1,1 @@
+"""Train the folds of a run: plan, processes, outputs."""

@@ -1,0 +1,124 @@
+"""When the training of a fold ends, by the first of its budgets as in Lightning, and how long that takes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fdp_lightning.evaluation.trained import span
+
+if TYPE_CHECKING:
+    from fdp_lightning.engine.plan import FoldPlan
+
+LONG_S = 30 * 60.0
+"""A run that will take longer says so as soon as its first steps are measured."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What the process of a fold tells once: the seconds of a step."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budgets of a training; `math.inf` and None: no such limit.
+
+    Attributes:
+        steps: of the optimizer, `trainer.max_steps`; the groups of conf/trainer take it from `model.optimizer.steps`.
+        epochs: `trainer.max_epochs`.
+        time: `trainer.max_time`, as it is written.
+    """
+
+    steps: float
+    epochs: float
+    time: Any = None
+
+    @classmethod
+    def of(cls, trainer: Mapping[str, Any]) -> "Budget":
+        """The budgets in the options of the Trainer, where null and -1 are none."""
+        steps, epochs = ((trainer.get(name) or -1) for name in ("max_steps", "max_epochs"))
+        return cls(
+            steps=math.inf if steps == -1 else steps,
+            epochs=math.inf if epochs == -1 else epochs,
+            time=trainer.get("max_time"),
+        )
+
+    @property
+    def max_steps(self) -> int | None:
+        """The steps, if they are limited."""
+        return None if self.steps == math.inf else int(self.steps)
+
+    def epochs_of(self, epoch_steps: int) -> int | None:
+        """The epochs that steps and epochs allow, of so many steps each; None: no end."""
+        epochs = min(self.epochs, self.steps / epoch_steps)
+        return None if epochs == math.inf else math.ceil(epochs)
+
+    def __str__(self) -> str:
+        limits = {"steps": self.steps, "epochs": self.epochs}
+        said = [f"{limit} {name}" for name, limit in limits.items() if limit != math.inf]
+        return " or ".join([*said, *([f"{self.time}"] if self.time is not None else [])])
+
+
+def steps_of_epoch(clips: int, batch_size: int) -> int:
+    """Batches of an epoch of so many training clips, see data/loading/batches.py."""
+    return -(-clips // min(batch_size, clips))
+
+
+def epoch_steps_of(plan: "FoldPlan") -> int:
+    """Steps of the optimizer in an epoch of a fold."""
+    trainer = plan.config["trainer"]
+    batches = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
+    limit = trainer.get("limit_train_batches")
+    batches = min(batches, limit) if isinstance(limit, int) and limit > 0 else batches
+    return math.ceil(batches / (trainer.get("accumulate_grad_batches") or 1))
+
+
+def epochs_of(plan: "FoldPlan") -> int:
+    """The epochs a fold will take; 1 where only `trainer.max_time` ends it."""
+    return Budget.of(plan.config["trainer"]).epochs_of(epoch_steps_of(plan)) or 1
+
+
+def steps_of(plan: "FoldPlan") -> int:
+    """The steps a fold will take."""
+    return int(min(epochs_of(plan) * epoch_steps_of(plan), Budget.of(plan.config["trainer"]).steps))
+
+
+def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:
+    """What a long run will take and, on the CPU, what is quicker; '' for a run that is not long.
+
+    Args:
+        seconds: of a step, measured while as many folds train as will.
+        plans: of all folds.
+        at_once: folds that train side by side.
+    """
+    steps = [steps_of(plan) for plan in plans]
+    needed = seconds * max(sum(steps) / max(1, min(at_once, len(plans))), max(steps))
+    if needed <= LONG_S:
+        return ""
+    on_cpu = plans[0].config["trainer"]["accelerator"] == "cpu"
+    folds = f" × {len(plans)} folds" if len(plans) > 1 else ""
+    side_by_side = f", {min(at_once, len(plans))} at a time" if min(at_once, len(plans)) > 1 else ""
+    text = (
+        f"this will take about {_about(needed)} on this {'CPU' if on_cpu else 'GPU'} "
+        f"(measured: {_digits(seconds)} s a step × {span(steps)} steps{folds}{side_by_side})"
+    )
+    if not on_cpu:
+        return text
+    small = "" if plans[0].model.split(" ")[0] == "fdp_tiny" else "; the small model is far quicker on a CPU: "
+    return f"{text}. A GPU is far quicker (trainer=auto takes it){small}{'model=fdp_tiny trainer=cpu' if small else ''}"
+
+
+def _about(seconds: float) -> str:
+    hours = seconds / 3600
+    if hours < 1:
+        return f"{round(seconds / 300) * 5} min"
+    if hours < 10:
+        return f"{hours:.1f} h"
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def _digits(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -1,0 +1,38 @@
+"""From finished folds to the pooled scores of their run."""
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from fdp_lightning.engine.run import Run, train
+from fdp_lightning.runs.pooling import pool_run
+from fdp_lightning.tracking.aggregate import log_pooled
+
+POOLING_LOCK = ".pooling.lock"
+
+
+def complete(run: Run) -> None:
+    """Run the folds of a run that are not finished, then pool.
+
+    Raises:
+        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+    """
+    with run.claim():
+        trained = train(run, run.plans)
+        pool_in_turn(run.config, run.folder, trained=trained > 0)
+
+
+def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
+    """Pool a complete run. Of folds that jobs side by side finish at one moment, each finds the run complete.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        trained: whether this command has trained any of its folds.
+    """
+    with FileLock(run / POOLING_LOCK, mode=0o666):
+        metrics = pool_run(run, config)
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        log_pooled(config, run, metrics, anew=trained)

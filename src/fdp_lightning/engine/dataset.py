@@ -1,0 +1,240 @@
+"""The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from fdp_lightning.console.progress import meter
+from fdp_lightning.data.annotations.apex import apex_numbers
+from fdp_lightning.data.annotations.clips import KEY, name_clips
+from fdp_lightning.data.annotations.reading import members, read_clips
+from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.composite import Composite
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.loading.normalisation import check_normalisation
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
+from fdp_lightning.data.store.clip_store import ClipStore, read_manifest
+from fdp_lightning.engine.ready_store import check_device, ready_store
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
+from fdp_lightning.instantiate import build, settings
+from fdp_lightning.processes import cpu_count
+from fdp_lightning.runs.fingerprint import content_of
+from fdp_lightning.runs.pooling import EXPECTED
+
+log = logging.getLogger("fdp_lightning")
+
+
+@dataclass(frozen=True)
+class ReadyData:
+    """Everything a fold needs of its dataset.
+
+    Attributes:
+        protocol: the classes.
+        clips: the protocol's clips that are in the store, with their class in `target`.
+        left_out: annotated clips that are neither trained on nor tested, with the reason in `why`: they are of no class
+            (see `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule has no frames
+            of them.
+        without_clips: annotated subjects that have no clip under the protocol: a fold each that does not exist.
+        store: the folder of the verified store.
+        manifest: its manifest.
+        reused: whether the store was there already.
+        rebuilt_because: see `ReadyStore`.
+        caveats: a sentence on each setting that makes the scores of the run not comparable with others.
+    """
+
+    protocol: Protocol
+    clips: pd.DataFrame
+    left_out: pd.DataFrame
+    without_clips: list[str]
+    store: Path
+    manifest: Mapping[str, Any]
+    reused: bool
+    rebuilt_because: str | None
+    caveats: list[str]
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects with a clip in the run."""
+        return int(owners(self.clips).nunique())
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the clips and of their aligned frames, for the fingerprint."""
+        return content_of(self.store, self.clips)
+
+    def folds(self) -> list[Fold]:
+        """The folds of the protocol's split."""
+        protocol = self.protocol
+        return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
+
+    def unlearnable(self, folds: Sequence[Fold]) -> str:
+        """A sentence on the clips of a class that no training clip of their fold has, '' if there are none."""
+        names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.multi_label)
+        names = names[names != ""]
+        found: dict[str, list[int]] = {}
+        for fold in folds:
+            learnt = set(names[names.index.isin(fold.train_rows)])
+            tested = names[names.index.isin(fold.test_rows)]
+            for row, name in tested[~tested.isin(learnt)].items():
+                found.setdefault(name, []).append(int(row))
+        if not found:
+            return ""
+        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
+        return (
+            f"No training clip of their fold has the class of these clips, which cannot be answered rightly: {named}."
+        )
+
+
+def build_protocol(config: DictConfig) -> Protocol:
+    """The protocol; raises UserError if it is made for another dataset than the one chosen."""
+    protocol: Protocol = settings(Protocol, config.protocol)
+    if protocol.dataset != config.data.name:
+        raise UserError(
+            f"protocol={protocol.name} is made for {protocol.dataset}, but data={config.data.name} was chosen.\n"
+            f"  Choose both, for example: data={protocol.dataset} protocol={protocol.name}"
+        )
+    return protocol
+
+
+def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
+    """Bring the dataset to where folds can read it; each step that was done before is found and skipped.
+
+    Args:
+        config: the configuration.
+        before_work: called before clips are drawn or aligned, which takes minutes: the last moment to refuse options.
+
+    Raises:
+        UserError: of the folder, the workbook, the protocol's counts or the clips' frames.
+    """
+    sampling: Sampling = settings(Sampling, config.data.sampling)
+    check_normalisation(config.data.normalisation)
+    protocol = build_protocol(config)
+    faces: FaceSettings = settings(FaceSettings, config.data.faces)
+    place, workers = Path(config.data.store), config.data.workers or cpu_count()
+    if not any(place.glob(f"{config.data.name}-*")):  # else a store that is there may do without
+        check_device(faces)
+    dataset = open_dataset(config, before_work)
+    annotated = read_clips(dataset, protocol, config.corrections)
+    chosen = protocol.apply(annotated)
+    differences = protocol.differences(chosen, annotated)
+    for difference in differences:
+        log.warning("protocol.strict=false, accepted though not as published: %s", difference)
+    for member in members(dataset):
+        member.require_frames()
+        if deeper := member.found_deeper():
+            log.warning("the frames of %s are read from %s, deeper in %s", member.table_name, deeper, member.root_key)
+    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
+    why = _why_left_out(chosen, ready.store, sampling)
+    left_out = pd.concat([protocol.left_out(annotated), chosen.assign(why=why)[why != ""]], ignore_index=True)
+    for reason, part in left_out.groupby("why"):
+        log.warning("%d clips are left out (%s): %s", len(part), reason, name_clips(part))
+    clips = chosen[why == ""].reset_index(drop=True)
+    if clips.empty:
+        raise UserError(f"no clip of protocol {protocol.name} is left ({', '.join(sorted(set(why)))})")
+    clips["onset"] = clips["onset"].astype("int64")
+    clips["target"] = protocol.shuffle(clips)
+    if sampling.by_apex and len(without := clips[np.isnan(apex_numbers(clips))]):
+        log.warning(
+            "%d clips without a usable apex are sampled uniformly (data.sampling.rule=%s): %s",
+            len(without),
+            sampling.rule,
+            name_clips(without),
+        )
+    return ReadyData(
+        protocol=protocol,
+        clips=clips,
+        left_out=left_out,
+        without_clips=sorted(set(owners(annotated)) - set(owners(clips))) if protocol.split == "loso" else [],
+        store=ready.store.folder,
+        manifest=read_manifest(ready.store.folder),
+        reused=ready.reused,
+        rebuilt_because=ready.rebuilt_because,
+        caveats=_caveats(config, protocol, differences),
+    )
+
+
+def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str]) -> list[str]:
+    found = []
+    if differences:
+        counts = "; ".join(difference.split(" (")[0] for difference in differences)  # the log names the clips
+        found.append(f"The annotation is not as published (protocol.strict=false): {counts}.")
+    if config.data.normalisation == "each_set":
+        found.append(
+            "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "
+            "released code does: something is fitted on the subject under test."
+        )
+    if protocol.expected and not protocol.published:
+        found.append(
+            f"The counts of protocol {protocol.name} are published for other labels than it reads here "
+            "(protocol.labels): nobody knows whether this copy is whole."
+        )
+    if protocol.shuffled is not None:
+        found.append("The labels are shuffled (protocol.shuffled): a control, in which nothing can be learnt.")
+    return found
+
+
+def open_dataset(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> FaceDataset | Composite:
+    """The dataset of `data.root`; a synthetic one is written first, unless it is there."""
+    root = _synthetic_root(config, before_work) if config.data.generate is not None else Path(config.data.root)
+    dataset: FaceDataset | Composite = build(config.data.adapter, root=root, name=config.data.name)
+    if config.data.faces.method == "official_crops":
+        for member in members(dataset):
+            member.use_crops()
+    return dataset
+
+
+def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> pd.Series:
+    """The setting that leaves a clip out of the run, and '' for the others; one per row of `clips`."""
+    held = store.holds(clips)
+    why = pd.Series("", index=clips.index, dtype=object).mask(~held, "data.policy=skip")
+    for label, row in zip(clips.index[held], store.rows(clips[held]), strict=True):
+        if not len(sampling.positions(store.length(row))):
+            why[label] = f"data.sampling.rule={sampling.rule}, fewer than {sampling.frames} frames"
+    return why
+
+
+def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Path:
+    """Write the synthetic dataset of these settings, unless it is there; settings that differ lie side by side."""
+    generator = build(config.data.generate)
+    root = Path(config.data.root) / generator.digest()
+    if not root.exists():
+        before_work()
+    with meter("Drawing synthetic faces", "clips") as progress:
+        generator.write(root, workers=config.data.workers or cpu_count(), progress=progress)
+    return root
+
+
+def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
+    """Leave in the run folder what `expected_clips` says."""
+    write_atomic(run / EXPECTED, json.dumps(expected_clips(data, folds), indent=0) + "\n")
+
+
+def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Which clips the pooled predictions of a run must hold, and what of the dataset they lack; plain data."""
+    clips = data.clips.iloc[rows_under_test(folds)]
+    unlearnable = data.unlearnable(folds)
+    if unlearnable:
+        log.warning(unlearnable)
+    return {
+        "split": data.protocol.split,
+        "skipped_folds": data.without_clips,
+        "caveats": [*data.caveats, *([unlearnable] if unlearnable else [])],
+        "untested": sorted(set(owners(data.clips)) & set(data.protocol.untested)),
+        "left_out": {
+            str(why): [f"{subject}/{clip}" for subject, clip in zip(part["subject"], part["clip"], strict=True)]
+            for why, part in data.left_out.groupby("why")
+        },
+        "clips": clips[[*KEY, "target"]].to_dict("records"),
+    }

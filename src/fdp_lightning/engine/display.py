@@ -1,0 +1,112 @@
+"""Progress of folds with the time left: bars in a terminal, lines in a log."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.progress import Progress, TaskID
+
+from fdp_lightning.console.progress import Meter, TimeLeft, console, new_progress
+from fdp_lightning.engine.budget import StepTime, epochs_of, time_needed
+from fdp_lightning.engine.plan import FoldPlan
+
+log = logging.getLogger("fdp_lightning")
+
+
+_LINE_EVERY_S = 300.0  # while several folds train and none has ended
+
+
+class _Lines:
+    """Progress where there is no terminal: a line per finished fold, with the time left; of a single fold, lines of its
+    epochs too.
+    """
+
+    def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
+        self._folds, self._epochs = folds, epochs
+        self._estimate: Callable[[float], str] | None = estimate
+        self._done: dict[str, int] = {}
+        self._ended = 0
+        self._left, self._last_line = TimeLeft(), time.monotonic()
+        self._single = Meter("training", "epochs", None) if folds == 1 else None
+
+    def step_time(self, fold: str, told: StepTime) -> None:
+        """One fold has measured its steps; the first one speaks for all."""
+        if self._estimate is not None and (text := self._estimate(told.seconds)):
+            log.info("%s", text)
+        self._estimate = None
+
+    def epoch(self, fold: str, done: int) -> None:
+        """One fold has trained `done` epochs."""
+        self._done[fold] = done
+        if self._single is not None:
+            if done < self._epochs:
+                self._single(done, self._epochs)
+            return
+        total, all_done = self._folds * self._epochs, sum(self._done.values())
+        left = self._left(all_done, total)
+        if time.monotonic() - self._last_line >= _LINE_EVERY_S and all_done < total:
+            self._last_line = time.monotonic()
+            log.info("training: %d/%d epochs of all folds, %s", all_done, total, left)
+
+    def end(self, fold: str, success: bool) -> None:
+        """One fold has ended."""
+        self._ended += 1
+        self._done[fold] = self._epochs
+        self._last_line = time.monotonic()
+        left = self._left(sum(self._done.values()), self._folds * self._epochs)
+        log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
+
+
+class _Bars:
+    """Progress in a terminal: a bar over all epochs of all folds, and one per running fold."""
+
+    def __init__(self, progress: Progress, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
+        self._progress, self._folds, self._epochs = progress, folds, epochs
+        self._estimate: Callable[[float], str] | None = estimate
+        self._all = progress.add_task(f"folds 0/{folds}", total=folds * epochs, unit="epochs")
+        self._bars: dict[str, TaskID] = {}
+        self._ended = 0
+
+    def step_time(self, fold: str, told: StepTime) -> None:
+        """One fold has measured its steps; the first one speaks for all."""
+        if self._estimate is not None and (text := self._estimate(told.seconds)):
+            self._progress.console.print(text, highlight=False)
+        self._estimate = None
+
+    def epoch(self, fold: str, done: int) -> None:
+        """One fold has trained `done` epochs."""
+        if fold not in self._bars:
+            self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
+        self._progress.advance(self._all)
+        self._progress.update(self._bars[fold], completed=done)
+
+    def end(self, fold: str, success: bool) -> None:
+        """One fold has ended."""
+        self._ended += 1
+        self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}")
+        if fold in self._bars:
+            self._progress.remove_task(self._bars.pop(fold))
+        if not success:
+            self._progress.console.print(f"fold {fold} FAILED")
+
+
+@contextmanager
+def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[_Lines | _Bars]:
+    """What shows these folds: call its `epoch`, `step_time` and `end`.
+
+    Args:
+        plans: of the folds.
+        at_once: folds that train side by side.
+    """
+    folds, epochs = len(plans), max(map(epochs_of, plans))
+    screen = console()
+
+    def estimate(seconds: float) -> str:
+        return time_needed(seconds, plans, at_once)
+
+    if not screen.is_terminal:
+        yield _Lines(folds, epochs, estimate)
+        return
+    with new_progress(screen) as progress:
+        yield _Bars(progress, folds, epochs, estimate)

@@ -1,0 +1,66 @@
+"""One fold, trained and predicted in this process; its folder appears when all of it is written."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fdp_lightning.data.protocols.leak_guard import subjects_of
+from fdp_lightning.engine.ddp_processes import ALONE, Rank
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.files import atomic_folder
+from fdp_lightning.runs.seal import finished, seal
+
+
+def run_fold(
+    plan: FoldPlan,
+    on_epoch: Callable[[int], None] = lambda done: None,
+    rank: Rank = ALONE,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Train and predict in this process; the fold's folder appears when all of it is written.
+
+    Args:
+        plan: of the fold.
+        on_epoch: called with the number of epochs done, those before an interruption included.
+        rank: of several processes that train the fold together; the first one writes.
+        on_step_time: called once with the seconds of a step, when a few are done.
+    """
+    from fdp_lightning.engine.train_fold import train_fold  # torch: a run whose folds are all finished never needs it
+
+    if not rank.first:
+        train_fold(plan, None, on_epoch, rank, on_step_time)
+        return
+    with being_made(plan) as (partial, facts):
+        facts.update(train_fold(plan, partial, on_epoch, rank, on_step_time))
+
+
+@contextmanager
+def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder to write a fold into and the facts to add to fold.json; it is sealed and in place when all went well.
+
+    Args:
+        plan: of the fold.
+    """
+    start = time.monotonic()
+    with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
+        training: dict[str, Any] = {}
+        yield partial, training
+        seal(
+            partial,
+            {
+                "fold": plan.fold.name,
+                "fingerprint": plan.fingerprint,
+                "model": plan.model,
+                "seed": plan.config["seed"],
+                "subjects": subjects_of(plan.fold, plan.clips),
+                "train_clips": len(plan.fold.train_rows),
+                "inner_clips": len(plan.fold.inner_rows),
+                "test_clips": len(plan.fold.test_rows),
+                "seconds": round(time.monotonic() - start, 2),
+                **training,
+            },
+        )
+    shutil.rmtree(plan.unfinished, ignore_errors=True)

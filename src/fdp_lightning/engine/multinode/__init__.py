@@ -1,0 +1,1 @@
+"""A command that torchrun or srun started once per device."""

@@ -1,0 +1,99 @@
+"""Whether this command was started once per device by torchrun or srun, and how its processes find each other.
+
+Nothing heavy is imported here: every command asks.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+from fdp_lightning.engine.ddp_processes import ranks_of
+from fdp_lightning.errors import UserError
+
+_BY_HAND = (
+    "torchrun --nnodes … --nproc-per-node … -m fdp_lightning …, or srun --nodes … --ntasks-per-node … python -m "
+    "fdp_lightning …, with the same arguments"
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One of several processes that all were given the same command.
+
+    Attributes:
+        by: 'torchrun' or 'srun'.
+        number: of this process, from 0; the first leads.
+        of: how many there are.
+        local: its number on its machine, which is its device there.
+        host: where they meet.
+        port: there.
+    """
+
+    by: str
+    number: int
+    of: int
+    local: int
+    host: str
+    port: int
+
+
+def launch_of(variables: Mapping[str, str]) -> Launch | None:
+    """What the environment says; None if the command was started once, as in the batch step of sbatch.
+
+    Args:
+        variables: of the environment.
+    """
+    launch: Launch | None = None
+    if "TORCHELASTIC_RUN_ID" in variables:
+        number, of, local, port = (int(variables[v]) for v in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
+        launch = Launch("torchrun", number, of, local, variables["MASTER_ADDR"], port)
+    elif "SLURM_PROCID" in variables and "SLURM_STEP_NUM_TASKS" in variables:
+        number, of, local = (int(variables[f"SLURM_{v}"]) for v in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
+        host = variables.get("MASTER_ADDR") or first_host(variables.get("SLURM_STEP_NODELIST", "localhost"))
+        launch = Launch("srun", number, of, local, host, int(variables.get("MASTER_PORT") or _slurm_port(variables)))
+    return launch if launch is not None and launch.of > 1 else None
+
+
+def first_host(nodes: str) -> str:
+    """The first of a Slurm list of nodes: node[005-009,12],login → node005."""
+    return re.split("[ ,]", re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes))[0]
+
+
+def _slurm_port(variables: Mapping[str, str]) -> int:
+    """The same for all processes of a step, another for the next step and job: 15000 to 24999."""
+    job, step = (int(variables.get(f"SLURM_{what}_ID", 0)) for what in ("JOB", "STEP"))
+    return 15_000 + (10 * job + step) % 10_000
+
+
+def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
+    """Refuse a number of processes that nobody has started.
+
+    Args:
+        trainer: the group.
+        launch: of this command, if there is one.
+        led: whether this process is the one that leads the others.
+
+    Raises:
+        UserError: saying how to start as many as the options want, or what options go with as many as there are.
+    """
+    ranks, nodes = ranks_of(trainer), trainer.get("num_nodes", 1)
+    if launch is None:
+        if nodes > 1:
+            raise UserError(
+                f"trainer.num_nodes is {nodes}, but this command was started once, on one machine. Start it once per "
+                f"device: {_BY_HAND}.\n  Or share the folds out to the machines, with -m task=fold fold=…"
+            )
+        return
+    if not led:
+        raise UserError(
+            f"{launch.by} has started {launch.of} processes, and another launcher between it and the folds would "
+            "train each fold as often: use hydra/launcher=basic, or give the launcher one task per node"
+        )
+    if ranks != launch.of:
+        raise UserError(
+            f"{launch.by} has started this command {launch.of} times, but trainer.devices={trainer.devices} times "
+            f"trainer.num_nodes={nodes} is {ranks}: expected {launch.of}, one process per device. Start it once where "
+            "one process is enough; else set trainer=ddp or trainer=ddp_cpu, trainer.devices and trainer.num_nodes"
+        )

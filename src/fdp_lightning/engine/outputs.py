@@ -1,0 +1,126 @@
+"""The files of a finished fold: predictions.csv, curves.csv and outputs.npz.
+
+With subjects set aside inner.csv too, and where the configuration asks for them baselines.csv.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.annotations.apex import apex_numbers
+from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.evaluation import baselines
+from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
+from fdp_lightning.evaluation.predictions import write_predictions
+from fdp_lightning.files import write_atomic
+from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
+
+if TYPE_CHECKING:
+    from fdp_lightning.data.loading.datamodule import FoldDataModule
+    from fdp_lightning.engine.plan import FoldPlan
+    from fdp_lightning.models.objective import Clips
+    from fdp_lightning.training.recorder import Recorder
+
+INNER = "inner.csv"
+"""The predictions table of the subjects set aside: no test score comes of it, and a search scores nothing else."""
+
+
+def write_outputs(
+    folder: Path,
+    plan: "FoldPlan",
+    data: "FoldDataModule",
+    outputs: Mapping[str, np.ndarray],
+    recorder: "Recorder",
+    mean_training_image: np.ndarray,
+    image_rms: float,
+) -> None:
+    """Write what the held-out clips gave, and apart from it what those of the subjects set aside gave.
+
+    Args:
+        folder: of the fold.
+        plan: of the fold.
+        data: its held-out clips.
+        outputs: of `FDPModule.predict_step`, one row per held-out clip, in the order of the clip table.
+        recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
+        mean_training_image: the mean of the true dynamic images of the training clips, shape (h, w).
+        image_rms: root mean square of these, of which ±4 span 0..1 on the signed scale; NaN where each image is scaled
+            by its own extremes.
+    """
+    classes = list(plan.config["protocol"]["classes"])
+    selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
+    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items() if p is not None]
+    write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
+    if recorder.aside:
+        clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
+        tables = [_table(plan, clips, classes, name, p) for name, p in recorder.aside.items()]
+        write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
+    write_curves(folder, recorder)
+    assert data.test_set is not None
+    clips = data.test_clips
+    stream = io.BytesIO()
+    key_frames, key_frame_numbers = data.test_set.key_frames()
+    arrays: dict[str, Any] = {
+        "dataset": clips["dataset"].to_numpy(dtype=np.str_),
+        "subject": clips["subject"].to_numpy(dtype=np.str_),
+        "clip": clips["clip"].to_numpy(dtype=np.str_),
+        "onset": clips["onset"].to_numpy(dtype=np.int64),
+        "target": clips["target"].to_numpy(dtype=np.str_),
+        "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
+        "frames": data.test_set.frame_numbers,
+        "mean_training_image": mean_training_image,
+        "image_rms": np.float64(image_rms),
+        "key_frames": key_frames,
+        "key_frame_numbers": key_frame_numbers,
+    }
+    of_model = ("rank_scores", "true_dynamic_image", "dynamic_image", "arp_of_input")
+    arrays |= {name: outputs[name] for name in of_model}
+    np.savez_compressed(stream, **arrays)
+    write_atomic(folder / "outputs.npz", stream.getvalue())
+
+
+def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips", held_out: "Clips") -> None:
+    """Write what the linear baselines predict; linear_apex only where the protocol's clips have an apex at all.
+
+    Args:
+        folder: of the fold.
+        plan: of the fold.
+        training: all training clips as the network gets them, without augmentation.
+        held_out: likewise, in the order of the clip table.
+    """
+    classes = list(plan.config["protocol"]["classes"])
+    clips = plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True)
+    told_nothing = bool(np.isnan(apex_numbers(plan.clips)).all())
+    tables = []
+    for name, picture in PICTURES.items():
+        if name == "linear_apex" and told_nothing:
+            continue
+        probabilities = linear_probabilities(
+            picture(training).numpy(), training.target.numpy(), picture(held_out).numpy(), len(classes)
+        )
+        tables.append(_table(plan, clips, classes, name, probabilities))
+    baselines.write_baselines(folder / baselines.FILE, pd.concat(tables, ignore_index=True), classes)
+
+
+def write_curves(folder: Path, recorder: "Recorder") -> None:
+    """Write what was recorded of each epoch."""
+    write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
+
+
+def _table(
+    plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
+) -> pd.DataFrame:
+    table = clips[[*KEY, "target"]].copy()
+    multi_label = is_multi_label(plan.config["protocol"]["column"])
+    if multi_label:
+        table["prediction"] = above_threshold(probabilities, classes)
+    else:
+        table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
+    for i, name in enumerate(classes):
+        table[f"prob_{name}"] = probabilities[:, i]
+    table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
+    return table.assign(**{FLAG: 1}) if multi_label else table

@@ -1,0 +1,107 @@
+"""The plan of each fold of a run: train on all subjects but one, predict the one."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.protocols.leak_guard import check_fold
+from fdp_lightning.data.protocols.splits import Fold, everybody, set_aside
+from fdp_lightning.engine.dataset import ReadyData
+from fdp_lightning.runs.fingerprint import fingerprint
+from fdp_lightning.runs.model_name import model_name
+from fdp_lightning.runs.seal import finished, move_aside
+from fdp_lightning.seeds import derived_seed
+
+log = logging.getLogger("fdp_lightning")
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """All that a process needs to run one fold; plain data, so that it can be sent to one.
+
+    Attributes:
+        config: the resolved configuration.
+        run: the run folder; of a fit the folder of that, in the run folder.
+        store: the verified clip store.
+        clips: the protocol's clips.
+        fold: the split, with the subjects set aside for the selection `inner`.
+        fingerprint: of everything that decides the predictions.
+        model: the name of what is trained, for people.
+    """
+
+    config: dict[str, Any]
+    run: Path
+    store: Path
+    clips: pd.DataFrame
+    fold: Fold
+    fingerprint: str
+    model: str
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it trains on all subjects, so that nobody is left to test (`task=fit`)."""
+        return not self.fold.test_rows
+
+    @property
+    def home(self) -> Path:
+        """The run folder of the configuration; a fit lies in it, apart from the folds that are pooled."""
+        return self.run.parent if self.is_fit else self.run
+
+    @property
+    def folder(self) -> Path:
+        """Where the finished fold lies."""
+        return self.run / "folds" / self.fold.name
+
+    @property
+    def unfinished(self) -> Path:
+        """Where checkpoints to resume from lie until the fold is finished."""
+        return self.run / "unfinished" / self.fold.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the fold is finished, whole, and of these settings, clips and source."""
+        return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
+
+
+def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
+    """The plan of one fold of a run.
+
+    Raises:
+        LeakError: its sides share a subject or a clip.
+        UserError: more subjects are to be set aside than there are.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    seed = derived_seed(config.seed, split.name)
+    fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
+    check_fold(fold, data.clips)
+    mark = fingerprint(config, data.content)
+    return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
+
+
+def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
+    """The plan of a model of all subjects, nobody of whom is tested or set aside.
+
+    Its fingerprint is that of the folds of the same configuration, whose score estimates what it is worth.
+
+    Args:
+        config: the configuration.
+        data: of the run.
+        run: the folder of the fit, in the run folder.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    mark = fingerprint(config, data.content)
+    return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark, model_name(config))
+
+
+def clear_the_way(plan: FoldPlan) -> bool:
+    """Whether the fold is finished; one that cannot be used is moved aside and said so."""
+    done, reason = finished(plan.folder, plan.fingerprint, checkpoints=plan.is_fit)
+    if reason:
+        kept = move_aside(plan.run, plan.folder)
+        what = "the fit" if plan.is_fit else f"fold {plan.fold.name}"
+        log.warning("%s is run again: %s. The old one is kept in %s", what, reason, kept)
+    return done

@@ -1,0 +1,162 @@
+"""Folds side by side, each in processes of its own: seeds, loggers and accelerator state stay apart."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from fdp_lightning.engine.budget import StepTime
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.process import Crew, FoldProcess, log_file
+from fdp_lightning.errors import DiskError
+from fdp_lightning.processes import forkserver
+from fdp_lightning.runs.claims import Gpus, claim
+
+log = logging.getLogger("fdp_lightning")
+
+_ASK_AGAIN_S = 0.5  # for what another run holds
+_MOMENT_S = 0.02
+
+
+@dataclass
+class _Running:
+    """A fold in training: its processes, where they tell of epochs and troubles, and what it holds."""
+
+    plan: FoldPlan
+    held: contextlib.ExitStack
+    processes: Sequence[FoldProcess] = ()
+    news: Connection | None = None
+
+    @property
+    def handles(self) -> list[Any]:
+        here = [process for process in self.processes if isinstance(process, BaseProcess)]
+        sentinels: list[Any] = [process.sentinel for process in here if process.is_alive()]
+        return sentinels if self.news is None else [*sentinels, self.news]
+
+    def end(self) -> bool:
+        """Whether it has ended, and how: the processes of a fold cannot do without each other."""
+        if any(process.exitcode not in (None, 0) for process in self.processes):
+            self.stop()
+        return not any(process.is_alive() for process in self.processes)
+
+    def stop(self) -> None:
+        """End the processes that are left."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join()
+
+
+class FoldPool:
+    """Runs folds, some at once; a fold that fails does not stop the others.
+
+    Args:
+        workers: folds at once.
+        crew: starts the processes of a fold.
+        gpus: to claim one for each process from; None: the folds run on the CPU, or the crew knows its devices.
+        on_epoch: called with (fold, epochs done).
+        on_end: called with (fold, whether it succeeded).
+        on_step_time: called with (fold, what it measured), once a fold.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        crew: Crew,
+        gpus: Gpus | None,
+        on_epoch: Callable[[str, int], None],
+        on_end: Callable[[str, bool], None],
+        on_step_time: Callable[[str, StepTime], None] = lambda fold, told: None,
+    ) -> None:
+        self._workers, self._crew, self._gpus = workers, crew, gpus
+        self._on_epoch, self._on_end, self._on_step_time = on_epoch, on_end, on_step_time
+        self._context = forkserver()
+        self._running: list[_Running] = []
+
+    def run(self, plans: Sequence[FoldPlan]) -> dict[str, Path]:
+        """Run the folds.
+
+        A fold that another process trains meanwhile is waited for, and run only if it is not finished then.
+
+        Returns:
+            The failed folds and the log file of each.
+
+        Raises:
+            DiskError: the disk is full, or a place forbidden; the other folds are ended too.
+        """
+        waiting, failed = list(plans), dict[str, Path]()
+        try:
+            while waiting or self._running:
+                for plan in list(waiting):
+                    if len(self._running) < self._workers and self._start(plan):
+                        waiting.remove(plan)
+                self._wait(ask_again=len(waiting) > 0 and len(self._running) < self._workers)
+                for one in list(self._running):
+                    ended = one.end()
+                    self._hear(one)
+                    if ended:
+                        self._running.remove(one)
+                        one.held.close()
+                        success = all(process.exitcode == 0 for process in one.processes)
+                        if not success:
+                            failed[one.plan.fold.name] = log_file(one.plan)
+                        self._on_end(one.plan.fold.name, success)
+        finally:
+            for one in self._running:
+                one.stop()
+                one.held.close()
+        return failed
+
+    def _wait(self, ask_again: bool) -> None:
+        """Until a fold tells something or ends, or until it is time to ask again for what others hold."""
+        if not all(one.handles for one in self._running):  # one has ended here, and nothing of it would wake us
+            time.sleep(_MOMENT_S)
+        else:
+            handles = [handle for one in self._running for handle in one.handles]
+            wait(handles, timeout=min(_ASK_AGAIN_S, self._crew.look_s) if ask_again else self._crew.look_s)
+
+    def _start(self, plan: FoldPlan) -> bool:
+        """Start a fold; False if something it needs is in other hands."""
+        lock = claim(plan.unfinished.with_name(f"{plan.fold.name}.lock"))
+        if lock is None:
+            return False
+        held = contextlib.ExitStack()
+        held.callback(lock.release)
+        if plan.is_done:  # by another process, since it was planned
+            held.close()
+            self._on_end(plan.fold.name, True)
+            return True
+        devices: tuple[int, ...] = ()
+        if self._gpus is not None:
+            claimed = self._gpus.claim(self._crew.ranks)
+            if claimed is None:
+                held.close()
+                return False
+            devices = claimed[0]
+            held.push(claimed[1])
+        one = _Running(plan, held)
+        self._running.append(one)
+        one.news, send = self._context.Pipe(duplex=False)
+        one.processes = self._crew.start(plan, devices, send)
+        send.close()
+        return True
+
+    def _hear(self, one: _Running) -> None:
+        try:
+            while one.news is not None and one.news.poll():
+                heard: int | StepTime | str | DiskError = one.news.recv()
+                if isinstance(heard, DiskError):  # the other folds would meet the same
+                    raise DiskError(f"fold {one.plan.fold.name} could not be written: {heard}")
+                if isinstance(heard, str):
+                    log.warning("%s", heard)
+                elif isinstance(heard, StepTime):
+                    self._on_step_time(one.plan.fold.name, heard)
+                else:
+                    self._on_epoch(one.plan.fold.name, heard)
+        except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for
+            one.news = None

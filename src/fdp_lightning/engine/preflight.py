@@ -1,0 +1,73 @@
+"""Refuse impossible options before a process per fold would stumble over them; torch is imported here."""
+
+from typing import NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig
+
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.engine.budget import Budget
+from fdp_lightning.engine.ddp_processes import ranks_of
+from fdp_lightning.engine.effective_batch import effective_batch
+from fdp_lightning.engine.stacked.trial import try_stack
+from fdp_lightning.engine.train_fold import check_trainer
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.training.compute import Compute
+from fdp_lightning.training.optimizer import OptimizerSettings
+
+
+class Checked(NamedTuple):
+    """What a run is, as far as only the built network and optimizer can say it."""
+
+    parameters: int
+    """Of the network."""
+    step: str
+    """What one step sees on which devices, and when a training ends."""
+
+
+def check_options(config: DictConfig) -> Checked:
+    """Refuse impossible options before a process per fold would stumble over them."""
+    batch_size = config.data.batch_size
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
+    if batch_size % (processes := ranks_of(config.trainer)):
+        raise UserError(
+            f"data.batch_size is {batch_size}, and each batch is shared out evenly to {processes} processes "
+            f"(trainer.devices): expected a multiple of {processes}"
+        )
+    if not str(budget := Budget.of(config.trainer)):
+        raise UserError(
+            "the training has no end: expected trainer.max_steps (from model.optimizer.steps), trainer.max_epochs or "
+            "+trainer.max_time"
+        )
+    check_trainer(config)
+    _check_augmentation(config)
+    compute: Compute = settings(Compute, config.compute)
+    model = build_model(config, len(config.protocol.classes))
+    if compute.checkpointing and not hasattr(model.backbone, "checkpointing"):
+        raise UserError(
+            f"compute.checkpointing={compute.checkpointing}: {type(model.backbone).__name__} has no parts to compute "
+            "once more; expected compute.checkpointing=null, or one of our own backbones"
+        )
+    build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
+    optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    try:
+        optimizer.groups(model)
+    except ValueError as error:
+        raise UserError(f"{error} (in model.optimizer)") from error
+    if config.loso.engine == "stacked":
+        try_stack(config)
+    return Checked(sum(p.numel() for p in model.parameters()), f"{effective_batch(config, optimizer)}, until {budget}")
+
+
+def _check_augmentation(config: DictConfig) -> None:
+    """Refuse transforms that do not take the frames of this configuration, or give frames of another size back."""
+    if not config.data.augmentation:
+        return
+    augmentation = build(config.data.augmentation)
+    faces: FaceSettings = settings(FaceSettings, config.data.faces)
+    clip = np.zeros((config.data.sampling.frames, *faces.frame_shape), np.uint8)
+    for seed in range(20):  # a transform that comes seldom may not come at once
+        augmentation(clip, seed)

@@ -1,0 +1,151 @@
+"""A process of a fold: what it runs, and what of it the fold pool sees."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Protocol
+
+from fdp_lightning.disk import disk_trouble
+from fdp_lightning.engine.budget import StepTime
+from fdp_lightning.engine.ddp_processes import Rank, free_port
+from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.errors import DiskError
+from fdp_lightning.processes import end_with_parent, forkserver
+
+log = logging.getLogger("fdp_lightning")
+
+
+class FoldProcess(Protocol):
+    """One process of a fold, here or on another machine; a `multiprocessing.Process` is one."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; 0: well."""
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+
+    def terminate(self) -> None:
+        """Let it end."""
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+
+
+class Crew(Protocol):
+    """Who starts the processes of a fold.
+
+    Attributes:
+        ranks: processes of each fold.
+        look_s: how often to look whether one has ended, in seconds: one on another machine wakes nobody up.
+    """
+
+    ranks: int
+    look_s: float
+
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
+        """Start those of one fold.
+
+        Args:
+            plan: of the fold.
+            devices: accelerators of this machine, one per process; empty on the CPU.
+            news: for the first of them.
+        """
+
+
+class Here:
+    """All processes of a fold on this machine.
+
+    Args:
+        ranks: processes of each fold.
+    """
+
+    look_s = 5.0  # in case a process of several ended unnoticed, between looking and waiting
+
+    def __init__(self, ranks: int) -> None:
+        self.ranks = ranks
+        self._context = forkserver()
+
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[BaseProcess]:
+        """Start them side by side."""
+        port = free_port() if self.ranks > 1 else 0
+        ranks = [
+            Rank(number, self.ranks, port=port, device=devices[number] if devices else None)
+            for number in range(self.ranks)
+        ]
+        return [start_process(self._context, plan, rank, news) for rank in ranks]
+
+
+def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
+    """Start one process of a fold; `news` is the first one's alone."""
+    arguments = (plan, rank, news if rank.first else None)
+    process = context.Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
+    process.start()
+    return process
+
+
+def log_file(plan: FoldPlan, number: int = 0) -> Path:
+    """Where a process of a fold writes what it says."""
+    return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
+
+
+class Tell(logging.Handler):
+    """Sends warnings to the process that shows them."""
+
+    def __init__(self, news: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._news = news
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._news.send(record.getMessage())
+
+
+@contextlib.contextmanager
+def logged(path: Path, news: Connection | None) -> Iterator[None]:
+    """Write what this process prints to a log file; an exception is written there too, and ends the process.
+
+    A disk that is full has no room for that: the parent is told.
+
+    Args:
+        path: of the log.
+        news: to the parent; None: another process has it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
+                raise
+    except BaseException as error:
+        if news is not None and (words := disk_trouble(error)):
+            news.send(DiskError(words))
+        sys.exit(1)
+
+
+def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
+    """What the process runs: its output goes to a log file, its epochs and warnings to the parent."""
+    end_with_parent()
+    if news is not None:
+        log.addHandler(Tell(news))
+    os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; the processes of a fold meet by themselves
+    path = log_file(plan, rank.number)
+    with logged(path, news):
+        if news is None:
+            run_fold(plan, rank=rank)
+        else:
+            run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
+        if rank.first:
+            path.replace(plan.folder / "log.txt")
+        else:
+            path.unlink()

@@ -1,0 +1,117 @@
+"""The clip store of a run: found whole, or built from what older and damaged stores can still give."""
+
+import logging
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fdp_lightning.console.progress import meter
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
+from fdp_lightning.data.store.donors import other_stores, why_another
+from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.errors import UserError
+from fdp_lightning.runs.claims import gpu_names
+
+log = logging.getLogger("fdp_lightning")
+
+
+@dataclass(frozen=True)
+class ReadyStore:
+    """A verified store.
+
+    Attributes:
+        store: opened.
+        reused: whether it was there already.
+        rebuilt_because: what differs from the store there was before, or was damaged; None if it is reused or the first
+            of its dataset.
+    """
+
+    store: ClipStore
+    reused: bool
+    rebuilt_because: str | None
+
+
+def ready_store(
+    stores: Path,
+    dataset: str,
+    clips: pd.DataFrame,
+    faces: FaceSettings,
+    policy: str,
+    workers: int,
+    before_work: Callable[[], object] = lambda: None,
+) -> ReadyStore:
+    """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
+
+    Args:
+        stores: the folder that holds the stores.
+        dataset: its name.
+        clips: the clip table.
+        faces: settings of the faces.
+        policy: see `build_store`.
+        workers: processes.
+        before_work: called before a store is built.
+
+    Raises:
+        UserError: of the clips' frames, or a full disk.
+    """
+    sources = list_sources(clips)
+    folder = store_folder(stores, dataset, faces, policy, sources)
+    damage = _set_aside_if_damaged(folder)
+    reused, reason = folder.exists(), damage
+    if not reused:
+        check_device(faces)
+        before_work()
+        # A rebuild that was killed has left its damaged store aside.
+        aside, others = _set_aside(folder), other_stores(folder)
+        if damage:
+            log.warning("%s; it is built anew.", damage)
+        elif others and not aside:
+            reason = why_another(others[0], sources, faces, policy)
+            log.info("The clip store is built anew: %s", reason)
+        with meter(f"Aligning faces of {dataset}", "clips") as progress:
+            build_store(folder, clips, sources, faces, policy, workers, progress, [*aside, *others])
+        for place in aside:
+            shutil.rmtree(place, ignore_errors=True)
+    return ReadyStore(open_store(folder, verify=not reused), reused, reason)
+
+
+def check_device(faces: FaceSettings) -> None:
+    """Raise UserError if faces are to be found on a GPU and there is none."""
+    if faces.device != "cpu" and not gpu_names():
+        raise UserError(
+            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
+        )
+
+
+def _set_aside_if_damaged(folder: Path) -> str | None:
+    """Move a damaged store to a name that nobody takes for a store, and say what is wrong with it."""
+    if not folder.exists():
+        return None
+    before = folder.stat().st_ino
+    try:
+        open_store(folder)
+    except DamagedStoreError as error:
+        try:
+            # Another process may have found the same and built the store anew in the meantime: that one stays.
+            if folder.stat().st_ino == before:
+                folder.rename(folder.with_name(f"{_aside_prefix(folder)}{secrets.token_hex(4)}"))
+        except FileNotFoundError:
+            pass
+        return str(error)
+    return None
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    prefix = _aside_prefix(folder)
+    places = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    return sorted(place for place in places if place.name.startswith(prefix))
+
+
+def _aside_prefix(folder: Path) -> str:
+    return f".{folder.name}.damaged-"

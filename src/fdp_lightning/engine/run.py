@@ -1,0 +1,254 @@
+"""The engine: the folds of a run, planned, guarded, trained side by side, and never half counted."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.faces.prepare_clip import DETECTED
+from fdp_lightning.data.protocols.leak_guard import check_clips, check_near_copies
+from fdp_lightning.data.protocols.splits import ALL
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.disk import require_writable
+from fdp_lightning.engine.budget import steps_of
+from fdp_lightning.engine.dataset import ReadyData, ready_data, write_expected
+from fdp_lightning.engine.ddp_processes import GPUS, check_devices, ranks_of
+from fdp_lightning.engine.display import fold_display
+from fdp_lightning.engine.multinode.launch import check_launch, launch_of
+from fdp_lightning.engine.multinode.leader import leader
+from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit, plan_fold
+from fdp_lightning.engine.pool import FoldPool
+from fdp_lightning.engine.preflight import Checked, check_options
+from fdp_lightning.engine.process import Here
+from fdp_lightning.engine.stacked.check import check_engine
+from fdp_lightning.engine.stacked.pool import StackPool, stacks_of
+from fdp_lightning.engine.trainer_auto import settled
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.evaluation.runs import FIT
+from fdp_lightning.evaluation.trained import span, thousands
+from fdp_lightning.files import remove_leftovers, write_atomic
+from fdp_lightning.processes import cpu_count, in_worker, warm_up
+from fdp_lightning.runs.claims import Gpus, gpu_names, run_claim
+from fdp_lightning.runs.environment import environment
+from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.runs.pooling import POOLED, headline, remove_pooled
+from fdp_lightning.tracking.check import check_loggers, tags_of
+from fdp_lightning.tracking.loggers import WANDB_IMPORTS, uses_wandb
+
+log = logging.getLogger("fdp_lightning")
+
+_LINEAR_IMPORTS = ("sklearn.linear_model", "threadpoolctl")
+"""Of models/linear_baseline.py: they take longer to import than a fold's baselines take to fit."""
+
+
+class FoldsFailedError(Exception):
+    """Folds that crashed; there is no pooled score without them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its folder, its data, and the plan of each of its folds; of a fit, of the one training on everybody."""
+
+    config: DictConfig
+    """Of the command, with what `trainer=auto` became."""
+    folder: Path
+    data: ReadyData
+    plans: list[FoldPlan]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every fold is finished."""
+        return all(plan.is_done for plan in self.plans)
+
+    def claim(self) -> AbstractContextManager[None]:
+        """Keep the run folder to commands of these settings, see `claims.run_claim`."""
+        return run_claim(self.folder, self.plans[0].fingerprint)
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether nobody is tested, so that there is nothing to pool."""
+        return all(plan.is_fit for plan in self.plans)
+
+
+def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
+    """Bring the data to where folds can read it, and plan all folds.
+
+    Args:
+        config: the configuration.
+        folder: of the run; None: that of the command.
+        fit: plan one training on all subjects in place of the folds.
+
+    Raises:
+        UserError: of the data or the options.
+        LeakError: a fold would train on what it tests.
+    """
+    check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
+    headline(config)  # a misspelt one must not cost a training
+    folder = folder or run_folder(config)
+    pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
+    if not pooled:
+        require_writable(folder)  # not after minutes of data work
+        linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before anything is asked of a worker
+    # A fit goes on as the folds beside it, whose score is to be its own.
+    config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
+    check_engine(config, launched=leader() is not None)
+    if not pooled:
+        check_devices(config.trainer)
+        if config.trainer.accelerator in GPUS:
+            _gpus(config)
+    check_loggers(config, tags_of(config))
+    data = ready_data(config, before_work=lambda: _checked(config))
+    store = open_store(data.store, verify=False)
+    check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
+    check_near_copies(data.clips, store, aligned=config.data.faces.method in DETECTED)
+    if fit:
+        return Run(config, folder, data, [plan_fit(config, data, folder)])
+    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
+
+
+def train(run: Run, plans: Sequence[FoldPlan]) -> int:
+    """Run those of the plans that are not finished.
+
+    Returns:
+        How many were run.
+
+    Raises:
+        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+        UserError: impossible options.
+    """
+    todo = [plan for plan in plans if not plan.is_done]
+    checked = _checked(run.config) if todo else None
+    todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
+    _write_what_it_is(run)
+    log.info(
+        "%s: %d clips, %d subjects, %d of %d %s to run in %s",
+        run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans),
+        "trainings" if run.is_fit else "folds", run.folder,
+    )  # fmt: skip
+    if checked is None or not todo:
+        return 0
+    log.info("%s", what_is_trained(run.config, todo, checked))
+    _say_other_versions(run)
+    remove_leftovers(run.folder)
+    remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
+    start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        failed = _run(run.config, todo)
+    except KeyboardInterrupt:
+        done = sum(plan.is_done for plan in run.plans)
+        log.info("%d of %d folds are finished in %s", done, len(run.plans), run.folder)
+        raise
+    if failed:
+        raise FoldsFailedError(_what_failed(run, failed))
+    facts = {**environment(), "step": checked.step, "started": began, "seconds": round(time.monotonic() - start, 1)}
+    write_atomic(run.folder / "environment.json", json.dumps(facts, indent=1) + "\n")
+    return len(todo)
+
+
+def _checked(config: DictConfig) -> Checked:
+    """What `check_options` says of a configuration, in a worker: torch is imported there, and not needed here."""
+    return _checked_once(OmegaConf.to_yaml(config, resolve=True))
+
+
+@cache
+def _checked_once(config: str) -> Checked:
+    return in_worker(check_options, OmegaConf.create(config))
+
+
+def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
+    """A line on the model, its budget, and where and how it is trained.
+
+    Args:
+        config: of the run, settled.
+        plans: of the folds to train.
+        checked: of `check_options`.
+    """
+    steps = span([steps_of(plan) for plan in plans])
+    where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
+    each = "" if plans[0].is_fit else " a fold"
+    return (
+        f"{plans[0].model}: {thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}; on {where}"
+    )
+
+
+def _say_other_versions(run: Run) -> None:
+    """Log that finished folds were trained with another version of torch, whose last digits may differ."""
+    here = version("torch")
+    made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
+    if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
+        log.warning(
+            "torch %s is installed; %d finished folds were trained with %s: the run will hold both, and say so",
+            here, len(others), ", ".join(sorted(set(others.values()))),
+        )  # fmt: skip
+
+
+def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
+    if run.is_fit:
+        ((_, path),) = failed.items()
+        return f"the fit failed: {_last_line(path)}  ({path})\nThe same command goes on from its last checkpoint."
+    tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
+    return (
+        f"{len(failed)} of {len(run.plans)} folds failed; the others are kept, and there is no pooled score:\n  "
+        + "\n  ".join(tails)
+        + "\nThe same command runs the failed folds again."
+    )
+
+
+def _write_what_it_is(run: Run) -> None:
+    """The run's own configuration, whichever task and fold the command asked for, and the clips it must predict."""
+    shown = OmegaConf.merge(run.config, {"task": "fit" if run.is_fit else "loso", "fold": None})
+    write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
+    if run.is_fit:  # the mark of a folder that is no run and has no score
+        facts = {"protocol": run.data.protocol.name, "clips": len(run.data.clips), "subjects": run.data.n_subjects}
+        write_atomic(run.folder / FIT, json.dumps(facts, indent=1) + "\n")
+        return
+    write_expected(run.folder, run.data, [plan.fold for plan in run.plans])
+
+
+def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
+    if crew := leader():  # one fold after the other: each takes all processes that torchrun or srun started
+        with fold_display(todo, 1) as display:
+            return FoldPool(1, crew, None, display.epoch, display.end, display.step_time).run(todo)
+    ranks = ranks_of(config.trainer)
+    names = _gpus(config) if config.trainer.accelerator in GPUS else None
+    workers = config.loso.workers
+    if workers is None:
+        free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
+        workers = max(1, free // ranks)
+    gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
+    if config.loso.engine == "stacked":
+        stacks = stacks_of(todo, workers, config.loso.stack)
+        with fold_display(todo, workers) as display:
+            return StackPool(min(workers, len(stacks)), gpus, display.epoch, display.end).run(stacks)
+    workers = min(workers, len(todo))
+    with fold_display(todo, workers) as display:
+        return FoldPool(workers, Here(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)
+
+
+def _gpus(config: DictConfig) -> list[str]:
+    """The GPUs of this machine, as many as the configuration asks of it."""
+    names, devices = gpu_names(), config.trainer.devices
+    own = leader() is not None and len(names) == 1  # srun may show each process its own alone
+    if len(names) < devices and not own:
+        raise UserError(
+            f"trainer.devices is {devices} and trainer.accelerator is {config.trainer.accelerator}, but PyTorch sees "
+            f"{len(names)} GPUs on this machine (nvidia-smi lists them, CUDA_VISIBLE_DEVICES may hide some); "
+            "trainer=cpu needs none"
+        )
+    return names
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text().strip().splitlines() if path.is_file() else []
+    return lines[-1] if lines else "killed before it wrote anything"

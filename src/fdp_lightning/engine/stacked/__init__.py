@@ -1,0 +1,1 @@
+"""Several folds trained at once on one device (`loso.engine=stacked`)."""

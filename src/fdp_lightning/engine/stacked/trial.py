@@ -1,0 +1,44 @@
+"""A trial of what only torch can say: whether it maps a model and its losses over a stack."""
+
+import torch
+from omegaconf import DictConfig
+
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.engine.stacked.check import INSTEAD
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.training.compute import Compute
+from fdp_lightning.training.module import FDPModule
+from fdp_lightning.training.optimizer import OptimizerSettings
+from fdp_lightning.training.stack import Clipping, Stack
+
+
+def try_stack(config: DictConfig) -> None:
+    """Train two networks of this configuration for a step on noise, as a stack.
+
+    Raises:
+        UserError: torch cannot map an operation of the model or of its losses over a stack.
+    """
+    k, t = len(config.protocol.classes), config.data.sampling.frames
+    multi_label = is_multi_label(config.protocol.column)
+    modules = [
+        FDPModule(
+            build_model(config, k),
+            build(config.model.objective, class_counts=[1] * k, train_clips=k, multi_label=multi_label),
+            settings(OptimizerSettings, config.model.optimizer),
+            compute=settings(Compute, config.compute),
+        )
+        for _ in range(2)
+    ]
+    colours = 3 if config.data.faces.colour == "rgb" else 1
+    batch = {
+        "frames": torch.rand(2, 2, t, colours, config.data.faces.size, config.data.faces.size),
+        "frame_number": torch.arange(float(t)).repeat(2, 2, 1),
+        "apex": torch.full((2, 2), torch.nan),
+        "target": torch.zeros(2, 2, k) if multi_label else torch.zeros(2, 2, dtype=torch.long),
+    }
+    try:
+        Stack(modules, 1, Clipping(1.0)).step(batch, [torch.Generator().manual_seed(seed) for seed in (0, 1)])
+    except (RuntimeError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"loso.engine=stacked cannot train this model: {reason}\n  {INSTEAD}") from error

@@ -1,0 +1,323 @@
+"""What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.loading.augment import ClipAugmentation
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
+from fdp_lightning.engine.budget import Budget
+from fdp_lightning.engine.ddp_processes import GPUS, Rank, ranks_of, trainer_options
+from fdp_lightning.engine.effective_batch import effective_batch
+from fdp_lightning.engine.outputs import write_baseline_predictions, write_curves, write_outputs
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.runs.environment import environment
+from fdp_lightning.seeds import derived_seed
+from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
+from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.compute import Compute
+from fdp_lightning.training.epoch_seeds import EpochSeeds
+from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.optimizer import OptimizerSettings
+from fdp_lightning.training.recorder import Recorder
+from fdp_lightning.training.resume import ResumePoints, newest
+from fdp_lightning.training.step_budget import StepBudget
+from fdp_lightning.training.step_timer import StepTimer
+
+log = logging.getLogger("fdp_lightning")
+
+
+def train_fold(
+    plan: FoldPlan,
+    folder: Path | None,
+    on_epoch: Callable[[int], None],
+    rank: Rank,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> dict[str, Any]:
+    """Train on the fold's training clips, going on from a checkpoint if there is one, and write what comes of it.
+
+    Args:
+        plan: of the fold.
+        folder: to write into; None in all processes of a fold but the first.
+        on_epoch: called with the number of epochs done.
+        rank: which of the fold's processes this is.
+        on_step_time: called once with the seconds of a step, when a few are done.
+
+    Returns:
+        Facts for fold.json: seconds of training, epochs and steps, the epoch resumed from, the network's parameters,
+        and the clips of a step by device.
+    """
+    config = OmegaConf.create(plan.config)
+    set_up(config, rank)
+    with warnings.catch_warnings():
+        quiet()
+        parts = parts_of(plan, config, folder, on_epoch, rank)
+        parts.trainer.callbacks.append(StepTimer(on_step_time))  # type: ignore[attr-defined]
+        resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
+        for remark in remarks:
+            log.warning("fold %s: %s", plan.fold.name, remark)
+        start = time.monotonic()
+        try:
+            parts.trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+        except BaseException:
+            close_loggers(parts.trainer.loggers, success=False)
+            raise
+        seconds = time.monotonic() - start
+        learnt = predict_and_write(plan, folder, parts)
+    resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
+    facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
+    facts |= {"steps": parts.trainer.global_step, "parameters": parts.module.provenance["parameters"]}
+    return {**facts, "step": parts.step, **made_on(parts.trainer), **learnt}
+
+
+def made_on(trainer: L.Trainer) -> dict[str, str]:
+    """Return the version of torch and the kind of device, which decide the last digits of a training."""
+    device = trainer.strategy.root_device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"torch": torch.__version__, "device": kind}
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """What a fold is trained with.
+
+    Attributes:
+        seed: of the fold.
+        data: of the fold.
+        module: the network, its losses and its optimizer.
+        statistics: of batch norm, computed anew for what predicts; None: the running ones.
+        recorder: of the epochs.
+        trainer: that has these callbacks and the fold's loggers.
+        step: the clips of a step by device, for fold.json.
+    """
+
+    seed: int
+    data: FoldDataModule
+    module: FDPModule
+    statistics: BatchStatistics | None
+    recorder: Recorder
+    trainer: L.Trainer
+    step: dict[str, int | float | bool | str]
+
+
+def set_up(config: DictConfig, rank: Rank) -> None:
+    """Threads and determinism of this process."""
+    torch.set_num_threads(config.loso.cpu_threads)
+    if rank.of > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
+    # `trainer.deterministic` would have torch fill all memory it takes, an eighth of each step here. That is against
+    # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    cv2.setNumThreads(0)
+    compute: Compute = settings(Compute, config.compute)
+    compute.set_process(on_gpu=config.trainer.accelerator in GPUS)
+
+
+def parts_of(
+    plan: FoldPlan, config: DictConfig, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank
+) -> FoldParts:
+    """Put a fold together; the arguments are those of `train_fold`. All generators are seeded for it."""
+    seed = derived_seed(config.seed, plan.fold.name)
+    L.seed_everything(seed, verbose=False)
+    data = data_of(plan, config, seed)
+    module = module_of(plan, config, data)
+    statistics = statistics_of(module, data)
+    recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
+    callbacks = [EpochSeeds(seed), *_averages(module), *([statistics] if statistics else []), recorder]
+    trainer = _trainer(plan, config, folder, rank, callbacks)
+    step = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+    for logger in trainer.loggers:
+        logger.log_hyperparams({"devices": step})
+    return FoldParts(seed, data, module, statistics, recorder, trainer, step)
+
+
+def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
+    """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold.
+
+    Where nobody is held out that is the checkpoint and the curves.
+
+    Returns:
+        Facts for fold.json by which `evaluation.learning` judges the training; none where nobody is held out.
+    """
+    trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
+    # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
+    # Lightning writes while training holds the raw ones.
+    place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
+    trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+    if data.test_set is None:
+        if folder is not None:
+            write_curves(folder, recorder)
+            close_loggers(trainer.loggers)
+        return {}
+    batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
+    outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
+    if folder is not None:
+        outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
+        recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
+        training_clips = clips_of(data.train_set.all_clips())
+        objective = module.objective.cpu()
+        mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0]
+        rms = float(objective.image_rms) if objective.image_scale == "signed" else math.nan
+        write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy(), rms)
+        if plan.config["data"]["linear_baselines"]:
+            write_baseline_predictions(folder, plan, training_clips, clips_of(data.test_set.all_clips()))
+        close_loggers(trainer.loggers)
+    classes = list(plan.config["protocol"]["classes"])
+    target = data.test_set.all_clips()["target"]
+    same_for_all = torch.zeros(len(target), len(classes))
+    return {
+        "class_counts": dict(zip(classes, data.class_counts, strict=True)),
+        "uniform_loss": float(module.objective.cpu().emotion_loss(same_for_all, target)),
+    }
+
+
+def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
+    """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
+    classes = list(config.protocol.classes)
+    statistics = data.statistics
+    if config.data.normalisation == "training":
+        check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
+    multi_label = is_multi_label(config.protocol.column)
+    counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
+    objective = build(config.model.objective, **counts, multi_label=multi_label)
+    objective.fit(clips_of(data.train_set.all_clips()))
+    optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
+    network = build_model(config, len(classes), statistics.mean, statistics.std)
+    return FDPModule(
+        network,
+        objective,
+        optimizer,
+        provenance={
+            "config": plan.config,
+            "model": plan.model,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "classes": classes,
+            "multi_label": multi_label,
+            "fold": plan.fold.name,
+            "subjects": subjects_of(plan.fold, plan.clips),
+            "mean": statistics.mean,
+            "std": statistics.std,
+            "clips": len(data.train_set),
+            "class_counts": data.class_counts,
+            "fingerprint": plan.fingerprint,
+            "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
+        },
+        max_steps=Budget.of(config.trainer).max_steps,
+        compute=settings(Compute, config.compute),
+    )
+
+
+def statistics_of(module: FDPModule, data: FoldDataModule) -> BatchStatistics | None:
+    """What computes batch norm's statistics anew, as the settings of the optimizer say."""
+    settings = module.optimizer_settings
+    if settings.batch_norm == "running":
+        return None
+    return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
+
+
+def _averages(module: FDPModule) -> list[L.Callback]:
+    ema = module.optimizer_settings.ema
+    return [EMAWeightAveraging(decay=ema)] if ema is not None else []
+
+
+def _trainer(
+    plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
+) -> L.Trainer:
+    budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).max_steps) else []
+    resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
+    loggers = folder and build_loggers(config, plan.home, folder / "log", fold_log(plan, config))
+    place = folder or plan.unfinished
+    return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
+
+
+def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
+    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
+    if not uses_wandb(config):
+        return LogOf(name, job_type, "", {})
+    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
+    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
+    made_with = environment()
+    made_with.pop("command")  # it says where things lie on this machine
+    facts = {
+        "fold": plan.fold.name,
+        "fingerprint": plan.fingerprint,
+        "subjects": subjects,
+        "clips": {side: len(of_side) for side, of_side in rows.items()},
+        "made_with": made_with,
+    }
+    return LogOf(name, job_type, kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
+
+
+def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L.Trainer:
+    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
+    return L.Trainer(
+        **trainer_options(options, rank),
+        **parts,
+        logger=logger,
+        reload_dataloaders_every_n_epochs=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Make a Trainer of the group's options and let it go.
+
+    Raises:
+        UserError: what Lightning says of an option that it does not know or cannot follow.
+    """
+    with warnings.catch_warnings():
+        quiet()
+        gpu = 0 if config.trainer.accelerator in GPUS else None
+        try:
+            _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise UserError(f"Lightning refuses the options of trainer: {error}") from error
+
+
+def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
+    augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
+    return FoldDataModule(
+        store=plan.store,
+        clips=plan.clips,
+        classes=list(config.protocol.classes),
+        fold=plan.fold,
+        sampling=settings(Sampling, config.data.sampling),
+        batch_size=config.data.batch_size,
+        augmentation=augmentation,
+        workers=config.data.loader_workers,
+        seed=seed,
+        normalisation=config.data.normalisation,
+        multi_label=is_multi_label(config.protocol.column),
+    )
+
+
+def quiet() -> None:
+    """Lightning's start-up lines and advice would repeat for every fold."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")

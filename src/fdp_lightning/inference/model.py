@@ -1,0 +1,163 @@
+"""A model ready to look at footage: `load_model("model").predict("clip.mp4")`."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.input_video.source import Footage, as_footage
+from fdp_lightning.data.loading.batches import as_values
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.multi_label import above_threshold
+from fdp_lightning.inference.clip import Preparation, ReadClip, first_look, read_clip
+from fdp_lightning.inference.packaging.building import build_network, build_objective
+from fdp_lightning.inference.packaging.schema import check_facts
+from fdp_lightning.inference.packaging.sources import read_source
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.scan import Scan, ScanSettings, scan
+from fdp_lightning.models.dynamic_image import motion_intensity
+from fdp_lightning.models.objective import Clips
+from fdp_lightning.processes import one_thread
+from fdp_lightning.training.compute import Compute
+
+Source = Path | str | BinaryIO | Footage
+
+
+class Model:
+    """A trained network with all it takes to be shown footage.
+
+    Args:
+        facts: of its model.json, see README.md here.
+        state: the network's tensors.
+        source: its name in messages.
+        device: of the network and of the face detector, 'cpu' or 'cuda'.
+
+    Attributes:
+        facts: as given.
+        classes: names, in the order of the probabilities.
+        preparation: how footage becomes frames.
+        network: FDP.
+
+    Raises:
+        UserError: facts and weights are not those of a model that this version can build.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str, device: str = "cpu") -> None:
+        self.facts, self.classes = facts, list(facts["classes"])
+        self._device = device
+        check_facts(facts, source)
+        try:
+            alignment = dict(facts["alignment"])
+            template = np.array(alignment.pop("template"), np.float64)
+            faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
+            self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
+            self.network = build_network(facts, state, source)
+            self._objective = build_objective(facts, source)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a network raises of options that do not go together
+            reason = str(error).split("\n")[0]
+            raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
+        self.network.to(device).eval()
+        self._objective.to(device)
+        # Nothing beyond rounding depends on it; compiling pays for thousands of clips alone.
+        Compute(freed_memory="default").prepare(self.network)
+
+    def predict(self, source: Source, name: str = "", fps: float | None = None) -> Prediction:
+        """What the model says of a clip, taken as one expression from onset to offset.
+
+        Args:
+            source: a video file, a folder of frames, an opened file, or footage.
+            name: of the clip; '': that of the file or folder.
+            fps: frames per second of a folder of frames, or in place of those a video says.
+
+        Raises:
+            UserError: it cannot be read, shows no face, or has too few frames.
+        """
+        return self.of_clip(read_clip(footage := as_footage(source, name, fps), self.preparation), footage.name)
+
+    def scan(
+        self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
+    ) -> Scan:
+        """What the model says of each window of a long video. It is no spotting: every window gets a class.
+
+        Args:
+            source: as of `predict`.
+            name: likewise.
+            fps: likewise; needed for a folder of frames.
+            windows: their length and step.
+
+        Raises:
+            UserError: it cannot be read, has no time, is shorter than a window, or shows no face in any.
+        """
+        return scan(as_footage(source, name, fps), self, windows or ScanSettings())
+
+    def look(
+        self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
+    ) -> Prediction | Scan:
+        """`predict` of footage that is short enough to be one clip, else `scan`; the arguments are those of `scan`."""
+        footage, windows = as_footage(source, name, fps), windows or ScanSettings()
+        look = first_look(footage, self.preparation, until=lambda frame: (frame.seconds or 0) > windows.longest_clip)
+        if not look.ended:
+            return scan(footage, self, windows)
+        return self.of_clip(read_clip(footage, self.preparation, look), footage.name)
+
+    def of_clip(self, clip: ReadClip, name: str) -> Prediction:
+        """What the model says of a clip that has been read."""
+        return next(self.of_clips([clip], [name]))
+
+    @torch.no_grad()
+    def of_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
+        """What the model says of clips that have been read, in one batch."""
+        start = time.perf_counter()
+        frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+        target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
+        with one_thread():
+            output = self.network(frames)
+            probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
+            true = self._objective.true_dynamic_image(Clips(frames, target))[:, 0].cpu().numpy()
+            motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
+        constructed = output.dynamic_image[:, 0].cpu().numpy()
+        scores = None if output.rank_scores is None else output.rank_scores.cpu().numpy()
+        seconds = (time.perf_counter() - start) / len(clips)
+        for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
+            yield Prediction(
+                name=name,
+                label=self._label(probabilities[i]),
+                probabilities=dict(zip(self.classes, probabilities[i].tolist(), strict=True)),
+                rank_scores=None if scores is None else scores[i],
+                motion=float(motion[i]),
+                true_dynamic_image=true[i],
+                constructed_dynamic_image=constructed[i],
+                **{field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "timing"},
+                timing={**clip.timing, "network": seconds},
+            )
+
+    def _label(self, probabilities: np.ndarray) -> str:
+        if self.facts["multi_label"]:
+            return above_threshold(probabilities[None], self.classes)[0]
+        return self.classes[int(probabilities.argmax())]
+
+
+def load_model(path: Path | str = "synthetic", device: str = "cpu") -> Model:
+    """A trained model, read without executing anything that is in its file.
+
+    Args:
+        path: a model folder (of `task=fit` or `task=export`), a finished fold or its checkpoint; 'synthetic' is the
+            model that comes with this package: it was trained on synthetic faces and knows nothing of real ones.
+        device: 'cpu' or 'cuda'.
+
+    Raises:
+        UserError: there is none, or it is damaged, edited, or of another version.
+    """
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
+    facts, state = read_source(path)
+    return Model(facts, state, str(path), device)

@@ -1,0 +1,1 @@
+"""Model files: reading foreign ones, writing our own."""

@@ -1,0 +1,185 @@
+"""The card of a model, README.md of its folder: what it is, what it is worth, and what it must not be used for."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fdp_lightning.evaluation.trained import thousands
+from fdp_lightning.inference.packaging.card_scores import evaluation, held_out, named, table
+
+Facts = Mapping[str, Any]
+
+_PAPER = "fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
+
+_SYNTHETIC = (
+    "> **A synthetic model.** It was trained on faces that a program draws and moves, for trying the software out. "
+    "What it answers says nothing about real faces or emotions, and its scores are no result on micro-expressions."
+)
+
+_USE = """\
+For research on facial micro-expression recognition, and for teaching how such a model works: comparing methods,
+reproducing numbers, looking at what a network reacts to.
+
+**Not for judging people.** A face does not show reliably what a person feels; whether emotions can be read off faces
+at all is disputed among scientists (Barrett et al., "Emotional Expressions Reconsidered", *Psychological Science in the
+Public Interest* 20(1), 2019). The classes are labels that somebody gave to clips, not measured feelings. Do not use the
+model to decide or to hint anything about a person: not in hiring or at work, not in education, policing, border
+control, courts, insurance or credit, not in medical or psychological diagnosis, not to detect lies, and on nobody who
+has not agreed. In the European Union AI systems that infer emotions in workplaces and in education are prohibited but
+for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)); this is no legal advice."""
+
+_LIMITS = """\
+* It was trained on micro-expressions alone and has seen no face at rest: whatever it is shown gets an answer.
+* It knows clips from onset to offset, as annotators cut them; it does not find expressions in a long video.
+* Its training clips show few people, in few places, by few cameras. How often it is right on other people, cameras or
+  light has not been measured, and neither has whether it treats all groups of people alike."""
+
+_ALIGNMENT = {
+    "mtcnn": "MTCNN finds the face on {frame}; a similarity transform brings its five landmarks to the template",
+    "box": "MTCNN finds the face on {frame}; its box, made square, is cut out",
+    "none": "no face is looked for: the whole picture is scaled to a square",
+    "official_crops": "none is left to do: the clips are expected as the dataset's own face crops, scaled to a square",
+}
+
+
+def model_card(facts: Facts) -> str:
+    """The card, as markdown behind the YAML header that model hubs read.
+
+    Args:
+        facts: the content of model.json; with `scores` null, `no_scores` may say why.
+    """
+    return "\n\n".join(part.rstrip() for part in _parts(facts)) + "\n"
+
+
+def _parts(facts: Facts) -> Iterator[str]:
+    training = facts["training"]
+    yield _header(facts)
+    yield f"# {facts['name']}"
+    if facts["synthetic"]:
+        yield _SYNTHETIC
+    yield _summary(facts)
+    yield f"## What it may be used for\n{_USE}"
+    yield f"## Training data\n{_training_data(facts)}"
+    yield f"## How good it is\n{evaluation(facts)}"
+    yield f"## What it cannot do\n{_LIMITS}"
+    yield f"## Input\n{_input(facts)}"
+    yield f"## How to use it\n{_how_to_use(facts)}"
+    yield f"## Files\n{_files(facts)}"
+    yield f"## Licence\n{facts['licence']}"
+    yield f"## How it was made\n{_provenance(training)}"
+
+
+def _header(facts: Facts) -> str:
+    licence = str(facts["licence"])
+    known = licence.lower() if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", licence) else "other"
+    tags = ["micro-expression-recognition", "facial-expression", "research-only", "safetensors"]
+    if facts["synthetic"]:
+        tags.append("synthetic")
+    listed = "".join(f"\n- {tag}" for tag in tags)
+    return f"---\nlicense: {known}\nlibrary_name: fdp_lightning\npipeline_tag: video-classification\ntags:{listed}\n---"
+
+
+def _summary(facts: Facts) -> str:
+    classes = ", ".join(facts["classes"])
+    answers = (
+        f"says of each of {len(facts['classes'])} action units, independently, with what probability a clip shows it: "
+        if facts["multi_label"]
+        else f"names one of {len(facts['classes'])} classes: "
+    )
+    training = facts["training"]
+    numbers = thousands(facts["weights"]["numbers"])
+    parameters = training.get("parameters")
+    size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
+    return (
+        f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From the raw frames of a short clip of a "
+        f"face it {answers}{classes}. It also constructs the clip's dynamic image, a picture of its motion. "
+        f"{size} file holds {numbers} numbers."
+    )
+
+
+def _about(facts: Facts) -> str:
+    """The model by its name; FDP is the paper's alone, and what departs from it is named as such."""
+    name = facts["training"].get("model")
+    if name == "fdp":
+        return f"FDP, {_PAPER}"
+    return f"{f'`{name}`' if name else 'A model'}, a network after FDP, {_PAPER}, but not the paper's"
+
+
+def whose(training: Facts) -> str:
+    """Whom a model was trained on."""
+    who = f"{_people(training['subjects'])} of {training['dataset']} (protocol {training['protocol']})"
+    if training["task"] == "fit":
+        return f"all {who}"
+    return f"{who}, without {named(held_out(training))}"
+
+
+def _training_data(facts: Facts) -> str:
+    training = facts["training"]
+    what = "Clips that show each unit, one or several:" if facts["multi_label"] else "Clips of each class:"
+    drawn = " The clips are drawn and moved by a program, see the top." if facts["synthetic"] else ""
+    rows = [(name, str(clips)) for name, clips in training["class_counts"].items()]
+    return (
+        f"{training['clips']} clips of {whose(training)}.{drawn} {what}\n\n"
+        + table(("unit" if facts["multi_label"] else "class", "clips"), rows)
+        + "\n\nThe recordings are no part of this model; who may have them is for their owners to say."
+    )
+
+
+def _input(facts: Facts) -> str:
+    taken, alignment, sampling = facts["input"], facts["alignment"], facts["sampling"]
+    frame = "each frame by itself" if alignment["per_frame"] else "the first frame, and one transform serves the clip"
+    aligned = _ALIGNMENT[alignment["method"]].format(frame=frame)
+    margin = f", with a margin of {alignment['margin']:g} of the side" if alignment["margin"] else ""
+    colour = "RGB" if taken["channels"] == 3 else "grey"
+    mean, std = facts["normalisation"]["mean"], facts["normalisation"]["std"]
+    return (
+        f"* {taken['frames']} frames of {taken['size']} × {taken['size']} pixels, {colour}, values from 0 to 1.\n"
+        f"* Alignment: {aligned}{margin}.\n"
+        f"* Frames are chosen by the rule `{sampling['rule']}`; a clip too short for it is filled by "
+        f"`{sampling['short']}`.\n"
+        f"* The network itself subtracts the mean {mean:.4f} and divides by the deviation {std:.4f}, those of the "
+        "training clips.\n\n"
+        "`predict` does all of this. Template and settings stand in `model.json`."
+    )
+
+
+def _how_to_use(facts: Facts) -> str:
+    answer = "prediction.label, prediction.probabilities"
+    return (
+        "This folder is the model. On the command line, for a video file or a folder of frames:\n\n"
+        "    python -m fdp_lightning task=predict predict.checkpoint=path/to/this/folder predict.input=clip.mp4\n\n"
+        "From Python:\n\n"
+        "```python\nfrom fdp_lightning import load_model\n\n"
+        'prediction = load_model("path/to/this/folder").predict("clip.mp4")\n'
+        f"print({answer})\n```"
+        + ("\n\n`label` joins the units above a probability of 0.5 by `+`." if facts["multi_label"] else "")
+    )
+
+
+def _files(facts: Facts) -> str:
+    weights = facts["weights"]
+    return (
+        f"* `{weights['file']}`: {weights['tensors']} tensors; SHA-256 `{weights['sha256']}`\n"
+        "* `model.json`: classes, preparation, configuration, provenance, scores\n"
+        "* `README.md`: this card\n\n"
+        "Nothing in them is executed when the model is loaded. A checksum tells a damaged file; it is no signature."
+    )
+
+
+def _provenance(training: Facts) -> str:
+    rows = [
+        (
+            "trained by",
+            f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else ""),
+        ),
+        *((key, str(training[key])) for key in ("model", "parameters") if key in training),
+        ("epochs", str(training["epochs"])),
+        ("seed", str(training["seed"])),
+    ]
+    rows += [(key, str(training[key])) for key in ("steps", "fingerprint", "date", "exported") if key in training]
+    rows += [(str(key).replace("_", " "), str(value)) for key, value in training["made_with"].items()]
+    return table(("", ""), [(name, value) for name, value in rows if name != "command"])  # it says where things lay
+
+
+def _people(subjects: Sequence[str]) -> str:
+    return f"{len(subjects)} subject{'' if len(subjects) == 1 else 's'}"

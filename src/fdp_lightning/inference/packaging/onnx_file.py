@@ -1,0 +1,90 @@
+"""A model as ONNX, for programs without PyTorch: aligned frames in, what the network says of them out."""
+
+import io
+import json
+import logging
+import warnings
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
+from fdp_lightning.inference.model import Model
+from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.training.compute import PLAIN
+
+INPUT = "clips"
+OUTPUTS = ("probabilities", "constructed_dynamic_image", "rank_scores")
+"""The last one only of a network with a rank scorer."""
+
+
+class _Deployed(nn.Module):
+    """The network as it is used: clips (b, t, c, h, w) of values 0..1 to `OUTPUTS`."""
+
+    def __init__(self, network: FDP, multi_label: bool) -> None:
+        super().__init__()
+        self.network = deepcopy(network).cpu()
+        PLAIN.prepare(self.network)
+        # Without batch statistics one pass over all frames gives what one for each frame index does, and no number of
+        # clips is written into the graph.
+        self.network.frame_batches = "folded"
+        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
+        output = self.network(clips)
+        probabilities = self.labels.probabilities(output.logits).float()
+        scores = () if output.rank_scores is None else (output.rank_scores,)
+        return probabilities, output.dynamic_image, *scores
+
+
+def write_onnx(path: Path, model: Model) -> None:
+    """Write the network as ONNX, for any number of clips at once; its metadata hold the facts of model.json.
+
+    Decoding, finding faces and aligning are not in it: `facts["alignment"]` says how frames have to come.
+
+    Args:
+        path: of the file.
+        model: to be written.
+
+    Raises:
+        UserError: a part of the network cannot be expressed in ONNX, or the extra is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'fdp-lightning[onnx]'") from error
+    facts = model.facts["input"]
+    clips = torch.rand(2, facts["frames"], facts["channels"], facts["size"], facts["size"])
+    network = _Deployed(model.network, model.facts["multi_label"]).eval()
+    names = OUTPUTS if network.network.scorers else OUTPUTS[:-1]
+    for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecations inside torch.onnx
+        try:
+            program = torch.onnx.export(
+                network,
+                (clips,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=list(names),
+                dynamic_shapes={INPUT: {0: torch.export.Dim("clip", min=1)}},
+                verbose=False,
+            )
+        except Exception as error:  # torch.onnx raises what export, translation and optimiser raise
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"{model.facts['name']} cannot be written as ONNX by torch {torch.__version__}: {reason}"
+            ) from error
+    assert program is not None
+    proto = program.model_proto
+    for key, value in {"fdp_lightning": json.dumps(model.facts), "classes": json.dumps(model.classes)}.items():
+        proto.metadata_props.add(key=key, value=value)
+    stream = io.BytesIO()
+    onnx.save_model(proto, stream)
+    write_atomic(path, stream.getvalue())

@@ -1,0 +1,106 @@
+"""What a checkpoint of a training says of itself, as the facts of a model file: nothing of where it was made."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fdp_lightning.data.faces.alignment import TEMPLATE
+from fdp_lightning.errors import UserError
+
+UNNAMED = "a model"
+"""The model of a checkpoint that does not name it: one that was made before models had names."""
+
+
+def facts_of(
+    checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
+) -> dict[str, Any]:
+    """The facts of model.json (see README.md here).
+
+    Args:
+        checkpoint: of a finished fold or fit.
+        licence: of the model file; None: what can be said without knowing the owners' terms.
+        scores: of `loso_scores`.
+        no_scores: likewise.
+
+    Raises:
+        UserError: it cannot predict a single clip.
+    """
+    made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
+    config = made["config"]
+    data, protocol = config["data"], config["protocol"]
+    if data["normalisation"] != "training":
+        raise UserError(
+            f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so that no single "
+            "clip can be predicted. Expected a model of data.normalisation=training"
+        )
+    synthetic = data["generate"] is not None
+    everybody = not made["subjects"]["test"]
+    model = made.get("model") or config["model"].get("name") or UNNAMED
+    return {
+        "name": f"{model} on {protocol['name']}, " + ("all subjects" if everybody else f"without {made['fold']}"),
+        "synthetic": synthetic,
+        "licence": licence or _licence(data["name"], synthetic),
+        "classes": list(made["classes"]),
+        "multi_label": made["multi_label"],
+        "input": {
+            "frames": data["sampling"]["frames"],
+            "channels": 3 if data["faces"]["colour"] == "rgb" else 1,
+            "size": data["faces"]["size"],
+            "values": "0 to 1, not normalised",
+        },
+        "normalisation": {"mean": made["mean"], "std": made["std"]},
+        "alignment": {**data["faces"], "template": TEMPLATE.tolist()},
+        "sampling": data["sampling"],
+        "dynamic_image": {"rms": float(state["objective.image_rms"])},
+        "configuration": {
+            "model": _without_places(config["model"]),
+            "data": {name: data[name] for name in ("name", "batch_size", "augmentation")},
+            "protocol": {name: protocol[name] for name in ("name", "dataset", "column", "split")},
+            **{name: config[name] for name in ("trainer", "compute", "seed")},
+        },
+        "training": {
+            "task": "fit" if everybody else "fold",
+            "fold": made["fold"],
+            "dataset": data["name"],
+            "protocol": protocol["name"],
+            "subjects": made["subjects"]["train"],
+            "held_out": made["subjects"]["test"],
+            "clips": made["clips"],
+            "class_counts": dict(zip(made["classes"], made["class_counts"], strict=True)),
+            "model": model,
+            **({"parameters": made["parameters"]} if "parameters" in made else {}),
+            "epochs": checkpoint["epoch"],
+            "steps": checkpoint["global_step"],
+            "seed": config["seed"],
+            "fingerprint": made["fingerprint"],
+            "made_with": made["made_with"],
+            "exported": date.today().isoformat(),
+        },
+        "scores": None if scores is None else dict(scores),
+        **({"no_scores": no_scores} if scores is None else {}),
+    }
+
+
+def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors in the state dict of a training."""
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+
+
+def _licence(dataset: str, synthetic: bool) -> str:
+    if synthetic:
+        return "Apache-2.0"
+    return (
+        f"None is granted here. The weights were made from {dataset}; its licence agreement says whether, with whom "
+        "and for what they may be shared."
+    )
+
+
+def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the network, without a path to the weights that it started from."""
+    backbone = dict(model["backbone"])
+    if isinstance(backbone.get("pretrained"), str):
+        backbone["pretrained"] = Path(backbone["pretrained"]).name
+    return {**model, "backbone": backbone}

@@ -1,0 +1,217 @@
+"""What the description of a trained model may hold: types, ranges and lengths, checked before anything is built of it.
+
+A model file comes from elsewhere. Nothing in it is looked up, imported or resolved: its values are numbers, words and
+lists of them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fdp_lightning.data.faces.prepare_clip import COLOURS, DEVICES, METHODS
+from fdp_lightning.data.loading.sampling import RULES, SHORT
+from fdp_lightning.errors import UserError
+from fdp_lightning.foreign import require_values
+
+_MOST_ENTRIES = 5000
+_LARGEST = 10**12
+
+
+def _plain(value: Any) -> Any:
+    require_values(value)
+    return value
+
+
+def _one_of(*allowed: str) -> Any:
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain)]
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Names = Annotated[list[Name], Field(max_length=_MOST_ENTRIES)]
+Json = Annotated[dict[str, Any], AfterValidator(_plain)]
+
+
+class _Part(BaseModel):
+    """A part of the description, with no other entries than its fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Input(_Part):
+    """Frames that the network takes."""
+
+    frames: Annotated[int, Field(ge=2, le=512)]
+    channels: Literal[1, 3]
+    size: Annotated[int, Field(ge=8, le=1024)]
+    values: Name
+
+
+class Normalisation(_Part):
+    """Of the training clips' values."""
+
+    mean: Annotated[float, Field(ge=-10, le=10)]
+    std: Annotated[float, Field(gt=0, le=10)]
+
+
+class Alignment(_Part):
+    """The settings of `data.faces`, and the landmarks' template."""
+
+    method: _one_of(*METHODS)  # type: ignore[valid-type]
+    size: Annotated[int, Field(ge=8, le=1024)]
+    margin: Annotated[float, Field(ge=-0.4, le=2)]
+    colour: _one_of(*COLOURS)  # type: ignore[valid-type]
+    least_confidence: Share
+    per_frame: bool
+    batch: Annotated[int, Field(ge=1, le=256)]
+    device: _one_of(*DEVICES)  # type: ignore[valid-type]
+    template: Annotated[
+        list[Annotated[list[Annotated[float, Field(ge=-2, le=3)]], Field(min_length=2, max_length=2)]],
+        Field(min_length=5, max_length=5),
+    ]
+
+
+class SamplingRule(_Part):
+    """The settings of `data.sampling`."""
+
+    frames: Annotated[int, Field(ge=2, le=512)]
+    rule: _one_of(*RULES)  # type: ignore[valid-type]
+    short: _one_of(*SHORT)  # type: ignore[valid-type]
+
+
+class Scale(_Part):
+    """Of the signed dynamic image."""
+
+    rms: Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Configuration(_Part):
+    """How it was trained. Only `model` is built, by `building.py`."""
+
+    model: Json
+    data: Json
+    protocol: Json
+    trainer: Json
+    compute: Json
+    seed: int
+
+
+class Training(_Part):
+    """What it was trained on, and when."""
+
+    task: Literal["fit", "fold"]
+    fold: Name
+    dataset: Name
+    protocol: Name
+    subjects: Names
+    held_out: Names
+    clips: Count
+    class_counts: Annotated[dict[Name, Count], Field(max_length=_MOST_ENTRIES)]
+    model: Name
+    parameters: Count | None = None
+    epochs: Count
+    steps: Count
+    seed: int
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    made_with: Annotated[dict[Name, Text | int | float | None], Field(max_length=100)]
+    exported: Name
+
+
+class Weights(_Part):
+    """The file of tensors."""
+
+    file: Literal["model.safetensors"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    tensors: Count
+    numbers: Count
+
+
+Counts = Annotated[list[Any], Field(min_length=1, max_length=5000)]
+
+
+class Scores(_Part):
+    """Scores of the leave-one-subject-out run, and the counts they are of (`scores.check_scores` compares them)."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    selection: Literal["last"]
+    protocol: Name
+    split: _one_of("loso", "kfold", "lodo", "fixed")  # type: ignore[valid-type]
+    folds: Annotated[int, Field(ge=1, le=100_000)]
+    inner_subjects: Count
+    counts: Annotated[list[Any], Field(min_length=1, max_length=5000)]
+    caveats: Annotated[list[Text], Field(max_length=200)]
+    run: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        return _plain(value)
+
+
+class Facts(_Part):
+    """What a model file and a checkpoint say of their model."""
+
+    name: Name
+    synthetic: bool
+    licence: Text
+    classes: Annotated[list[Name], Field(min_length=1, max_length=1000)]
+    multi_label: bool
+    input: Input
+    normalisation: Normalisation
+    alignment: Alignment
+    sampling: SamplingRule
+    dynamic_image: Scale
+    configuration: Configuration
+    training: Training
+    scores: Scores | None
+    no_scores: Text | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Facts":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes holds a name twice")
+        if list(self.training.class_counts) != self.classes:
+            raise ValueError("training.class_counts is not of classes")
+        if (self.input.frames, self.input.size) != (self.sampling.frames, self.alignment.size):
+            raise ValueError("input is not of sampling.frames and alignment.size")
+        if self.input.channels != (3 if self.alignment.colour == "rgb" else 1):
+            raise ValueError("input.channels is not of alignment.colour")
+        return self
+
+
+class ModelFile(Facts):
+    """All of model.json but its checksum."""
+
+    format: Literal[2]
+    weights: Weights
+    card: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def check_facts(facts: Mapping[str, Any], source: str) -> None:
+    """Refuse a description that is not as `Facts` says, or as `ModelFile` where it has a format.
+
+    Args:
+        facts: content of model.json, or what a checkpoint says of itself in that form.
+        source: its name, for the message.
+
+    Raises:
+        UserError: naming the first entry that is wrong.
+    """
+    try:
+        (ModelFile if "format" in facts else Facts).model_validate(dict(facts))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the description"
+        found = "" if first["type"] == "missing" else f" ({str(first['input'])[:80]!r} was found)"
+        more = f"; {error.error_count() - 1} more entries are wrong" if error.error_count() > 1 else ""
+        raise UserError(f"{source} is no model of this version: {where}: {first['msg']}{found}{more}") from error

@@ -1,0 +1,138 @@
+"""The pooled scores of the run that has a model's settings: what a model file says it is worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.intervals import jackknife, share_interval
+from fdp_lightning.evaluation.metrics import f1, support, unit_f1, unit_support
+from fdp_lightning.evaluation.runs import Run, differences, read_run
+from fdp_lightning.evaluation.summary import floors, unit_floors
+from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
+from fdp_lightning.runs.seal import sealed
+
+SELECTION = "last"
+"""A model is that of the last epoch, so no other selection scores it; `oracle` scores no model that could be used."""
+
+
+_MOST_CLIPS = 20_000
+"""Of which the scores of a model file may be; those of chance take memory by its square."""
+
+
+def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
+    """The scores of a run's folds, if all of them are finished and of these settings.
+
+    Args:
+        run: the run folder.
+        fingerprint: of the model's training.
+
+    Returns:
+        Plain data for `scores` of model.json and ''; or None and a sentence on why there are none, without a path of
+        this machine.
+    """
+    if not (run / EXPECTED).is_file():
+        return None, (
+            "The folds of these settings have not been run where the model was made: the same command with task=loso "
+            "runs them, and the model written again then has their scores."
+        )
+    try:
+        folds = [sealed(folder) for folder in fold_folders(run)]
+        expected = len(read_expected(run)["clips"])
+        tested = sum(int(fold["test_clips"]) for fold in folds)
+        if other := sum(fold["fingerprint"] != fingerprint for fold in folds):
+            return None, f"{other} of the {len(folds)} folds beside it are of other settings, clips or source code."
+        if tested != expected or not (run / "metrics.json").is_file():
+            return None, (
+                f"The run of these settings is not finished: its folds have predicted {tested} of {expected} clips. "
+                "The same command with task=loso finishes it."
+            )
+        pooled = read_run(run)
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None, "The run of these settings is damaged: the same command with task=loso names and mends it."
+    if len(pooled.parts[SELECTION]) != expected:
+        return None, "The pooled scores beside it are not of all folds: the same command with task=loso pools them."
+    inner = max(len(fold["subjects"]["inner"]) for fold in folds)
+    return _scores(pooled, _name(run), len(folds), inner), ""
+
+
+def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
+    counts = run.counts[SELECTION]
+    return {
+        "selection": SELECTION,
+        "protocol": run.protocol,
+        "split": run.split,
+        "folds": folds,
+        "inner_subjects": inner,
+        **scores_of(counts, run.classes, run.multi_label),
+        "counts": counts.tolist(),
+        "caveats": [*(f"{sign.detail}." for sign in run.signs), *_caveats(run.metrics), *run.metrics["caveats"]],
+        "run": name,
+    }
+
+
+def scores_of(counts: np.ndarray, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+    """Compute what a model file says of its scores from the confusion matrices of the subjects.
+
+    Args:
+        counts: shape (S, C, C); of action units (S, K, 2, 2).
+        classes: names.
+        multi_label: whether a clip can show several.
+    """
+    whole, functions = counts.sum(axis=0), score_functions(multi_label)
+    intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
+    clips = int(whole[0].sum() if multi_label else whole.sum())
+    of_class = unit_f1(whole) if multi_label else f1(whole)
+    baselines = unit_floors(unit_support(whole), clips, classes) if multi_label else floors(support(whole), classes)
+    return {
+        "n_clips": clips,
+        "n_subjects": len(counts),
+        **{name: float(score(whole)) for name, score in functions.items()},
+        **{f"{name}_interval": interval for name, interval in intervals.items()},
+        "f1": dict(zip(classes, of_class.tolist(), strict=True)),
+        "floors": baselines,
+    }
+
+
+def check_scores(facts: Mapping[str, Any], source: str) -> None:
+    """Refuse scores of a model file that are not those of the counts beside them.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if facts["scores"] is None:
+        return
+    written, classes, multi_label = facts["scores"], facts["classes"], facts["multi_label"]
+    shape = (len(classes), 2, 2) if multi_label else (len(classes), len(classes))
+    try:
+        counts = np.array(written["counts"], dtype=np.int64)
+        if counts.shape[1:] != shape or (counts < 0).any() or np.array(written["counts"]).dtype.kind != "i":
+            raise ValueError(f"expected whole numbers of shape (subjects, {', '.join(map(str, shape))})")
+        if counts.astype(float).sum() > _MOST_CLIPS * (len(classes) if multi_label else 1):
+            raise ValueError(f"expected at most {_MOST_CLIPS} clips")
+    except (ValueError, OverflowError, TypeError) as error:
+        raise UserError(f"{source}: scores.counts: {error}") from error
+    computed = scores_of(counts, classes, multi_label)
+    told = {"selection", "protocol", "split", "folds", "inner_subjects", "counts", "caveats", "run"}
+    if unknown := sorted(set(written) - set(computed) - told):
+        raise UserError(f"{source}: scores.{unknown[0]} is no score of this version")
+    for where, found, expected in differences(written, computed):
+        raise UserError(f"{source}: scores.{where} is {found}, its counts give {expected}")
+
+
+def _caveats(metrics: Any) -> list[str]:
+    found = []
+    if untested := metrics.get("untested"):
+        found.append(f"{len(untested)} subjects trained in every fold and were never tested: {', '.join(untested)}.")
+    for why, clips in (metrics.get("left_out") or {}).items():
+        found.append(f"{len(clips)} clips are neither trained on nor tested ({why}).")
+    return found
+
+
+def _name(run: Path) -> str:
+    """Experiment, variant and seed; of a folder that `run=` named its own name alone."""
+    parts = run.absolute().parts
+    return "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1]

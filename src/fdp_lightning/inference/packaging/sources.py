@@ -1,0 +1,93 @@
+"""Where a model comes from: its own folder, a finished fold, or this package."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import FIT
+from fdp_lightning.foreign import require_plain
+from fdp_lightning.inference.packaging.model_file import EXPECTED, FACTS, MOST_WEIGHTS, WEIGHTS, read_model
+from fdp_lightning.inference.packaging.provenance import facts_of, network_of
+from fdp_lightning.inference.packaging.scores import loso_scores
+from fdp_lightning.runs.seal import sealed
+
+SHIPPED = Path(__file__).with_name("synthetic")
+"""The model that comes with this package, trained by `+experiment=synthetic_loso task=fit`."""
+
+SYNTHETIC = "synthetic"
+"""Its name wherever a model is asked for; a folder of one's own that is called so is ./synthetic."""
+
+_CHECKPOINT = Path("checkpoints/last.ckpt")
+
+
+def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and the network's tensors of a model, wherever it lies.
+
+    Args:
+        path: a model folder or a file in it, a finished fold, its checkpoint, or `SYNTHETIC`.
+        licence: of the model; None: as its file says, of a checkpoint see `facts_of`.
+
+    Raises:
+        UserError: there is none, or it is damaged, edited, or of another version.
+    """
+    place = SHIPPED if path == SYNTHETIC else Path(path)
+    if place.is_dir() and (place / _CHECKPOINT).is_file():
+        place = place / _CHECKPOINT
+    if place.name in (FACTS, WEIGHTS):
+        place = place.parent
+    if place.is_dir():
+        facts, state = read_model(place)
+        return {**facts, "licence": licence or facts["licence"]}, state
+    if not place.exists():
+        raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
+    checkpoint = read_checkpoint(place)
+    try:
+        facts = facts_of(checkpoint, licence, *scores_beside(place, checkpoint))
+        return facts, network_of(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{place} is no checkpoint of this version of fdp_lightning ({error!r:.200}). {EXPECTED}"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """A fold's checkpoint, read without running pickled code; of a sealed fold its checksum is compared.
+
+    Raises:
+        UserError: it is not one, or it is not as it was written.
+    """
+    fold = path.parents[1] if len(path.parents) > 1 else path.parent
+    if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
+        sealed(fold)
+    require_plain(path, MOST_WEIGHTS)
+    try:
+        checkpoint: Any = torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch raises what pickle, zip and its own reader raise
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
+    made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
+    if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not say how it was made. {EXPECTED}")
+    if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
+        raise UserError(
+            f"{path} is of another version of fdp_lightning: it does not say its {', '.join(lacking)}. "
+            "Run its fold again"
+        )
+    return checkpoint  # type: ignore[no-any-return]
+
+
+def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The pooled scores of the run that a checkpoint lies in, if they are of its settings; else None, and why.
+
+    Args:
+        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit.
+        checkpoint: its content.
+    """
+    if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
+        return None, "The checkpoint did not lie in its run when this was written."
+    run = path.parents[3]
+    return loso_scores(run.parent if (run / FIT).is_file() else run, checkpoint["fdp_lightning"]["fingerprint"])

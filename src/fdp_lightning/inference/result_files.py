@@ -1,0 +1,111 @@
+"""The files of task=predict: predict.json, and a folder of pictures for each clip."""
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.charts import png
+from fdp_lightning.files import atomic_folder, write_atomic
+from fdp_lightning.inference.figures import overview, timeline
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.scan import Scan, Window
+
+RESULT = "predict.json"
+"""Written last; a folder with it is one of ours."""
+
+
+@contextmanager
+def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to write results into; it takes the place of `output` when all went well, and else vanishes.
+
+    Args:
+        output: a new or empty folder, or one with results of the same model on the same input, which are replaced.
+        source: the input, as `RESULT` names it.
+        model: likewise.
+
+    Raises:
+        UserError: `output` holds something else.
+    """
+    earlier = (output / RESULT).is_file()
+    if earlier and (other := _what_differs(output / RESULT, source, model)):
+        raise UserError(
+            f"{output} holds results of {other}, which are not replaced. Choose another folder, as in "
+            f"predict.output={output}-2, or remove that one"
+        )
+    if output.exists() and not earlier and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
+    missing = [parent for parent in output.parents if not parent.exists()]
+    try:
+        with atomic_folder(output, lambda place: False) as folder:
+            yield folder
+            if earlier:
+                shutil.rmtree(output)
+    except BaseException:
+        for parent in missing:  # nothing stays of what was for nothing
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
+    """What else the results at a path are of; '' if they are of this model and input."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return f"an unknown model ({path.name} cannot be read)"
+    if earlier != source:
+        return f"another input, {earlier}"
+    return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
+
+
+def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
+    """The pictures of a clip: both dynamic images as they are, and the overview."""
+    write_atomic(folder / "true_dynamic_image.png", png(prediction.true_dynamic_image))
+    write_atomic(folder / "constructed_dynamic_image.png", png(prediction.constructed_dynamic_image))
+    synthetic = model.facts["synthetic"]
+    write_atomic(folder / "overview.png", overview(prediction, model.facts["name"], synthetic))
+
+
+def write_scan(folder: Path, scan: Scan, model: Model) -> None:
+    """The timeline of a scan as table and picture, and the pictures of the window in which most moved."""
+    write_atomic(folder / "timeline.csv", timeline_table(scan.windows, model.classes))
+    picture = timeline(scan, model.classes, model.facts["name"], model.facts["synthetic"])
+    write_atomic(folder / "timeline.png", picture)
+    write_prediction(folder, scan.strongest, model)
+
+
+def timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
+    """timeline.csv: a row per window; its class, probabilities, motion and face are empty where it shows no face."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    box = ["left", "top", "right", "bottom"]
+    table.writerow(
+        [
+            "start_s",
+            "end_s",
+            "first_frame",
+            "last_frame",
+            "class",
+            *(f"prob_{name}" for name in classes),
+            "motion",
+            *box,
+        ]
+    )
+    for window in windows:
+        row = [f"{window.start:.4f}", f"{window.end:.4f}", window.first, window.last]
+        if window.probabilities is None or window.motion is None or window.face is None:
+            table.writerow([*row, *[""] * (len(classes) + 6)])
+            continue
+        values = [f"{window.probabilities[name]:.6f}" for name in classes]
+        edges = [f"{edge:.1f}" for edge in window.face.box]
+        table.writerow([*row, window.label, *values, f"{window.motion:.6f}", *edges])
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""A run folder: its place, fingerprint, seal and pooled results."""

@@ -1,0 +1,139 @@
+"""The fingerprint of a run: everything decides its predictions, unless a table here says that it does not, and why."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.store.clip_store import open_index
+from fdp_lightning.files import sha256
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+KEYS_LEFT_OUT = {
+    "task": "which part of the run the command works on",
+    "fold": "likewise",
+    "runs": "place", "run": "place", "data.root": "place", "data.store": "place",
+    "data.workers": "processes", "data.loader_workers": "processes", "loso.workers": "processes",
+    "loso.checkpoint_seconds": "how often a training can be resumed from",
+    "loso.engine": "the same training, of several folds at once", "loso.stack": "likewise",
+    "logger": "reporting", "report": "reporting", "data.show_faces": "reporting", "model.name": "reporting",
+    "compare": "reporting", "benchmark": "another task", "convert": "another task", "check_data": "another task",
+    "tune": "another task", "fit": "another task", "export": "another task", "predict": "another task",
+    "demo": "another task",
+    "corrections": "acts on the clip table, which counts", "data.name": "likewise", "data.adapter": "likewise",
+    "protocol.expected": "refuses clip tables, changes none", "protocol.source": "likewise",
+    "protocol.strict": "likewise",
+    "data.policy": "acts on the clip table and on aligned frames, which count", "data.generate": "likewise",
+    "data.faces": "acts on aligned frames, which count",
+    "model.backbone.pretrained": "the file's content counts where it is a file",
+}  # fmt: skip
+"""Keys of the configuration that do not count, with all below them, and the reason."""
+
+FILES_LEFT_OUT = {
+    "evaluation/*": "scores predictions", "inference/*": "uses trained models", "tracking/*": "reporting",
+    "sweeps/*": "starts runs", "search/*": "another task", "console/*": "messages", "runs/*": "places, seals, scores",
+    "data/synthetic/*": "draws frames, which count", "data/store/*": "keeps frames, which count",
+    "data/faces/*": "aligns frames, which count", "data/datasets/*": "makes the clip table, which counts",
+    "data/annotations/action_units.py": "likewise", "data/annotations/apex.py": "likewise",
+    "data/annotations/corrections.py": "likewise", "data/annotations/reading.py": "likewise",
+    "data/annotations/unit_cells.py": "likewise",
+    "data/protocols/counts.py": "likewise", "data/protocols/releases.py": "likewise",
+    "data/checks/*": "refuses datasets", "data/input_video/*": "another task",
+    "engine/display.py": "messages", "engine/ready_store.py": "finds frames, which count",
+    "engine/multinode/launch.py": "starts runs",
+    "tasks/benchmark.py": "another task", "tasks/check_data.py": "another task", "tasks/compare.py": "another task",
+    "tasks/convert.py": "another task", "tasks/demo.py": "another task", "tasks/export.py": "another task",
+    "tasks/predict.py": "another task", "tasks/prepare.py": "another task", "tasks/report.py": "another task",
+    "tasks/tune.py": "another task", "measuring.py": "another task",
+    "tasks/__init__.py": "starts runs", "__main__.py": "starts runs", "command_line.py": "starts runs",
+    "interrupts.py": "ends runs", "with_parent.py": "ends processes", "disk.py": "messages", "errors.py": "messages",
+    "config.py": "the values count", "files.py": "writes files whole", "foreign.py": "refuses files",
+    "__init__.py": "names", "preloaded.py": "imports early",
+}  # fmt: skip
+"""Files of this package that do not count, as patterns, and the reason."""
+
+
+def fingerprint(config: DictConfig, content: str) -> str:
+    """Return twelve hexadecimal digits over all that decides the predictions: settings, clips, frames, source code.
+
+    Args:
+        config: of the run.
+        content: of `content_of`.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    digest.update(_source().encode())
+    return digest.hexdigest()[:12]
+
+
+def content_of(store: Path, clips: pd.DataFrame) -> str:
+    """Return a digest of a protocol's clips and of their aligned frames, wherever they lie.
+
+    Args:
+        store: a verified clip store that holds them.
+        clips: the protocol's clip table.
+    """
+    opened = open_index(store, verify=False)
+    rows = opened.rows(clips)
+    digest = hashlib.sha256(clips[[*KEY, "apex", "split", "target"]].to_csv(index=False).encode())
+    digest.update(json.dumps(list(opened.frame_shape)).encode())
+    for checksum, row in zip(opened.index["checksum"].iloc[rows], rows, strict=True):
+        digest.update(f"{checksum}{opened.frame_numbers(row).tolist()}".encode())
+    return digest.hexdigest()
+
+
+def decisive_entries(plain: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a configuration that count: dotted key and value, empty lists and mappings too."""
+    if where in KEYS_LEFT_OUT:
+        return
+    entries = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else None
+    if not entries:
+        yield where, plain
+        return
+    for key, value in entries:
+        yield from decisive_entries(value, f"{where}.{key}" if where else str(key))
+
+
+def decisive_files() -> list[Path]:
+    """List the source files that count, sorted."""
+    names = {path: path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    return sorted(path for path, name in names.items() if not any(fnmatch(name, left) for left in FILES_LEFT_OUT))
+
+
+def program(source: str) -> str:
+    """Return what a source file does: its syntax tree without comments, formatting and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_docstring(one)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@cache
+def _source() -> str:
+    digest = hashlib.sha256()
+    for path in decisive_files():
+        digest.update(program(path.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()
+
+
+def _start_weights(plain: Any) -> object:
+    """Return the checksum of the file of weights to start from, or the setting itself."""
+    pretrained = plain["model"].get("backbone", {}).get("pretrained")
+    is_file = isinstance(pretrained, str) and Path(pretrained).is_file()
+    return sha256(Path(pretrained)) if is_file else pretrained

@@ -1,0 +1,218 @@
+"""Pooling the folds of a run: predictions.csv, metrics.json and report.html."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+from rich.console import Console
+
+from fdp_lightning import foreign
+from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.protocols.leak_guard import LeakError, check_subjects
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import baselines
+from fdp_lightning.evaluation.image_quality import image_scores
+from fdp_lightning.evaluation.learning import learning_signs, read_trainings
+from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
+from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.evaluation.terminal import images_note, learning_note, terminal_table
+from fdp_lightning.evaluation.trained import mixed_versions, trained
+from fdp_lightning.files import is_partial
+from fdp_lightning.runs.seal import sealed
+
+EXPECTED = "expected.json"
+"""Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
+
+POOLED = ("predictions.csv", "metrics.json", "report.html")
+"""What pooling writes, in this order; where the folds have baselines, their table too (baselines.FILE)."""
+
+HEADLINES = ("last", "inner", "oracle")
+
+_FACTS = ("split", "skipped_folds", "untested", "left_out", "caveats")
+
+log = logging.getLogger("fdp_lightning")
+
+
+def headline(config: DictConfig) -> str:
+    """The selection that stands first in table and report; no prediction and no score depends on it."""
+    name: str = config.report.get("headline", "last")
+    if name not in HEADLINES:
+        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
+    if name == "inner" and not config.selection.inner_subjects:
+        raise UserError("report.headline=inner needs subjects to choose an epoch by: selection.inner_subjects=3, say")
+    return name
+
+
+def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
+    """Pool the folds' predictions into predictions.csv, metrics.json and report.html, and print the table.
+
+    Args:
+        run: the run folder; its folds are finished.
+        config: the configuration of the run.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: a clip is missing or doubled, or folds differ in their settings, clips or source code.
+    """
+    headline(config)
+    remove_pooled(run)  # if pooling fails now, no old score must stand for the run
+    plan = read_expected(run)
+    folders = fold_folders(run)
+    refuse_mixture(run, folders)
+    made = [read_json(folder / "fold.json") for folder in folders]  # read_fold below checks them
+    facts = trained(made)
+    plan["caveats"] = [*plan.get("caveats", ()), *mixed_versions(made)]
+    frames = [read_fold(folder) for folder in folders]
+    of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
+    read = [baselines.read_baselines(path) for path in of_baselines]
+    return pool_frames(run, config, frames, plan, facts, read)
+
+
+def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
+    """Refuse to pool folds that were made with different settings, clips or source code.
+
+    Raises:
+        UserError: naming the folds of each fingerprint, and the command that makes them one run again.
+    """
+    by_fingerprint: dict[str, list[str]] = {}
+    for folder in folders:
+        if mark := read_json(folder / "fold.json").get("fingerprint"):  # reading the fold names one without
+            by_fingerprint.setdefault(str(mark), []).append(folder.name)
+    if len(by_fingerprint) < 2:
+        return
+    rarest_last = sorted(by_fingerprint.items(), key=lambda one: -len(one[1]))
+    parts = "\n  ".join(f"{mark}: {', '.join(names)}" for mark, names in rarest_last)
+    command = read_json(run / "environment.json").get("command") or "the command of the run, with task=loso"
+    raise UserError(
+        f"the folds in {run} are of {len(by_fingerprint)} different settings, clips or source codes, so they have no "
+        f"score together (fingerprint: folds):\n  {parts}\n  This keeps those of its settings and runs the others "
+        f"again: {command}"
+    )
+
+
+def read_expected(run: Path) -> dict[str, Any]:
+    """Read what `write_expected` left.
+
+    Raises:
+        UserError: it is not as it was written.
+    """
+    plan = foreign.read_json(run / EXPECTED)
+    kinds: Mapping[str, Any] = {
+        "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
+    }  # fmt: skip
+    known = plan if isinstance(plan, dict) else {}
+    columns, texts = {*KEY, "target"}, [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
+    if (
+        any(not isinstance(known.get(name, kind()), kind) for name, kind in kinds.items())
+        or not known.get("clips")
+        or any(not isinstance(clip, dict) or set(clip) != columns for clip in known["clips"])
+        or not all(isinstance(text, str) for listed in texts for text in listed)
+        or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
+    ):
+        raise UserError(f"{run / EXPECTED} is not as it was written. The run's command writes it anew (task=loso)")
+    return known
+
+
+def remove_pooled(run: Path) -> None:
+    """Remove what pooling wrote."""
+    for stale in (*POOLED, baselines.FILE):
+        (run / stale).unlink(missing_ok=True)
+
+
+def pool_frames(
+    run: Path,
+    config: DictConfig,
+    frames: Sequence[pd.DataFrame],
+    plan: Mapping[str, Any],
+    model: Mapping[str, Any] = MappingProxyType({}),
+    of_baselines: Sequence[pd.DataFrame] = (),
+) -> dict[str, object]:
+    """Pool predictions, wherever they come from, into the files and the table of a run.
+
+    Args:
+        run: the folder to write into.
+        config: the configuration of the run.
+        frames: the predictions of each fold.
+        plan: of `expected_clips`.
+        model: of `trained`.
+        of_baselines: the predictions of the baselines of each fold; none, or those of all folds.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: a clip is missing or doubled.
+    """
+    first = headline(config)
+    expected = pd.DataFrame(plan["clips"])
+    classes = list(config.protocol.classes)
+    multi_label = is_multi_label(config.protocol.column)
+    pooled = pool(frames, expected, classes, multi_label)
+    write_predictions(run / "predictions.csv", pooled, classes)
+    lacking = {name: plan[name] for name in _FACTS if name in plan}
+    metrics = {**model, **summarise(pooled, classes, config.protocol.name, **lacking)}
+    last = pooled[pooled["selection"] == "last"]
+    signs = learning_signs(last, classes, metrics["selections"]["last"], metrics["floors"], read_trainings(run))
+    if images := image_scores(run):
+        metrics["dynamic_images"] = images
+    metrics["learning"] = [sign.plain() for sign in signs]
+    if of_baselines:
+        table = baselines.pool_baselines(of_baselines, expected, classes, multi_label)
+        baselines.write_baselines(run / baselines.FILE, table, classes)
+        metrics["baselines"] = baselines.score_baselines(table, last, classes)
+    write_metrics(run / "metrics.json", metrics)
+    seeds = seed_scores(run)
+    page = write_page(run, config, shows_faces(config))
+    Console().print(terminal_table(metrics, first))
+    if images:
+        Console().print(images_note(images))
+    if signs:
+        Console().print(learning_note(signs))
+    if seeds:
+        Console().print(seeds_table(seeds))
+    print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
+    return metrics
+
+
+def shows_faces(config: DictConfig) -> bool:
+    """Whether the run's own page shows faces."""
+    asked = config.report.show_faces
+    return bool(config.data.show_faces if asked is None else asked)
+
+
+def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | None = None) -> Path:
+    """Write the page of a pooled run, to its report.html or elsewhere."""
+    return build_report(
+        run,
+        title=config.report.title or " · ".join(run.parts[-3:]),
+        show_faces=show_faces,
+        synthetic=config.data.generate is not None,
+        headline=headline(config),
+        seeds=seed_scores(run),
+        page=page,
+    )
+
+
+def fold_folders(run: Path) -> list[Path]:
+    """The folders of the folds that a run has, finished or damaged."""
+    return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
+
+
+def read_fold(folder: Path) -> pd.DataFrame:
+    """The predictions of a finished fold, if its files are as they were written and it tested nobody it trained on."""
+    facts = sealed(folder)
+    table = read_predictions(folder / "predictions.csv")[0]
+    check_subjects(folder.name, facts["subjects"])
+    if unknown := sorted(set(table["dataset"] + "/" + table["subject"]) - set(facts["subjects"]["test"])):
+        raise LeakError(f"fold {folder.name} predicts subjects that it did not hold out: {', '.join(unknown)}")
+    return table

@@ -1,0 +1,1 @@
+"""Hyperparameter search with inner subjects (`task=tune`)."""

@@ -1,0 +1,1 @@
+"""Multiruns: their variants, launchers and table."""

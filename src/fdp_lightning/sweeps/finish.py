@@ -1,0 +1,63 @@
+"""The end of a multirun: one table over its variants, and what kept a job from being finished."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.sweeps.variants import VariantRun
+
+log = logging.getLogger("fdp_lightning")
+
+
+class SweepError(Exception):
+    """Jobs of a sweep that failed; the others are kept."""
+
+
+def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
+    """Print and write the table over the runs of a sweep, then raise what kept jobs from being finished.
+
+    Args:
+        folder: of the table.
+        jobs: of the sweep.
+        returns: of each job what the launcher gave back, its value the run folder; or what broke the launcher.
+
+    Raises:
+        UserError: mistakes of the user's are all that kept jobs from being finished.
+        SweepError: from the first other exception.
+    """
+    from fdp_lightning.sweeps.table import write_table
+
+    for stale in folder.glob("variants.*"):  # of an earlier sweep; if every job fails now, none may stand for them
+        stale.unlink()
+    errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
+    folders = [None if i in errors else each._return_value for i, each in enumerate(returns)]  # type: ignore[union-attr]
+    if any(folders):
+        reasons = {i: _first_line(error) for i, error in errors.items()}
+        write_table(folder, jobs, [place and Path(place) for place in folders], reasons)
+    if not errors:
+        return
+    lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {_first_line(error)}" for i, error in errors.items())
+    if len(jobs) == 1:
+        raise next(iter(errors.values()))
+    summary = f"{len(errors)} of {len(jobs)} jobs failed; the same command runs these again and no others:\n  {lines}"
+    others = [error for error in errors.values() if not isinstance(error, UserError)]
+    if not others:
+        mistakes = dict.fromkeys(str(error) for error in errors.values())
+        raise UserError(next(iter(mistakes)) if len(mistakes) == 1 and len(errors) == len(jobs) else summary)
+    raise SweepError(summary) from others[0]
+
+
+def _error(returned: JobReturn | Exception) -> Exception | None:
+    if isinstance(returned, Exception):
+        return returned
+    if returned.status == JobStatus.COMPLETED:
+        return None
+    found = returned._return_value
+    return found if isinstance(found, Exception) else RuntimeError(f"the job ended without a result ({found!r})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,105 @@
+"""Jobs side by side on this machine, in worker processes of joblib's engine, loky."""
+
+import logging
+import multiprocessing
+import os
+import re
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from functools import partial
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import cpu_count
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost
+
+log = logging.getLogger(__name__)
+
+
+def jobs_at_once(n_jobs: object, jobs: int) -> int:
+    """How many of `jobs` run at once; `n_jobs` as joblib reads it: -1 is one per core, -2 all cores but one.
+
+    Raises:
+        UserError: it is no such number.
+    """
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+        raise UserError(f"hydra.launcher.n_jobs is {n_jobs!r}; expected how many jobs run at once, or -1: one per core")
+    return max(1, min(jobs, n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs))
+
+
+def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
+    """Run the jobs.
+
+    Each worker is a pool of its own: of one pool loky would end all workers when one is killed, and lose their jobs.
+
+    Args:
+        sweep: they are of.
+        overrides: of each job.
+        first: number of the first job.
+        n_jobs: see `jobs_at_once`.
+
+    Returns:
+        The result of each job, in their order.
+    """
+    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+
+    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    jobs = jobs_of(overrides, first)
+    at_once = jobs_at_once(n_jobs, len(jobs))
+    cores = max(1, cpu_count() // at_once)
+    log.info("%d jobs, %d at once, with %d of %d cores each", len(jobs), at_once, cores, cpu_count())
+    for job in jobs:
+        log.info("\t%s", job.label)
+    new_worker = partial(ProcessPoolExecutor, max_workers=1, initializer=_begin, initargs=(os.getpid(),))
+    free = [new_worker() for _ in range(at_once)]
+    workers, waiting = set(free), deque(jobs)
+    running: dict[Any, tuple[Job, Any]] = {}
+    results: dict[int, JobReturn] = {}
+    state = Singleton.get_state()
+    try:
+        while waiting or running:
+            while waiting and free:
+                job, worker = waiting.popleft(), free.pop()
+                running[worker.submit(_run, sweep, job, cores, state)] = job, worker
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job, worker = running.pop(future)
+                try:
+                    results[job.number] = future.result()
+                except BrokenProcessPool as error:
+                    results[job.number] = lost(job, f"its process ended with {_exit_code(error)}")
+                    worker.shutdown(kill_workers=True)
+                    workers.remove(worker)
+                    worker = new_worker()
+                    workers.add(worker)
+                except Exception as error:
+                    results[job.number] = failed(job, error)
+                free.append(worker)
+        for worker in workers:
+            worker.shutdown()
+    finally:
+        for worker in workers:
+            worker.shutdown(kill_workers=True)
+    return [results[job.number] for job in jobs]
+
+
+def _begin(parent: int) -> None:
+    """Before a worker's first job."""
+    end_with(parent)
+    # The workers of this worker would look for loky's own start method, which they do not know.
+    multiprocessing.set_start_method("forkserver", force=True)
+
+
+def _run(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any]) -> JobReturn:
+    from hydra_plugins.hydra_joblib_launcher._core import execute_job
+
+    hydra = partial(execute_job, job.number, job.overrides, sweep.context, sweep.config, sweep.task, state)
+    return in_job(hydra, job.label, cores)
+
+
+def _exit_code(error: Exception) -> str:
+    found = re.search(r"exit codes? of the workers? .*?\{(.*?)\}", str(error), re.S)
+    return found[1] if found else "no exit code"

@@ -1,0 +1,147 @@
+"""Jobs that Ray places: on an instance of this machine that lives as long as the command, or on a cluster."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log
+from omegaconf import DictConfig, open_dict
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.files import scratch_folder
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost
+
+log = logging.getLogger(__name__)
+
+_HERE = (None, "local")
+_WIND_UP_S = 15.0  # for interrupted jobs to end their folds in good order
+_LONGEST_FOLDER = 27  # of Ray's sockets: the system allows 107 characters, and Ray adds seventy
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+    "RAY_DEDUP_LOGS": "0",  # jobs say alike things; each says them of itself
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # jobs that ask for no GPU share all of them, by our locks
+}
+
+
+def launch(
+    sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, ray: dict[str, dict[str, Any]]
+) -> list[JobReturn]:
+    """Run the jobs.
+
+    Args:
+        sweep: they are of.
+        overrides: of each job.
+        first: number of the first job.
+        ray: `init`, the options of ray.init, and `remote`, what a job needs.
+
+    Returns:
+        The result of each job, in their order.
+    """
+    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    needs = {key: value for key, value in ray["remote"].items() if value is not None}
+    jobs, state = jobs_of(overrides, first), Singleton.get_state()
+    with _connected({key: value for key, value in ray["init"].items() if value is not None}) as here:
+        _check_needs(needs, here)
+        log.info("%d jobs, each with %s", len(jobs), ", ".join(f"{key} {value}" for key, value in needs.items()))
+        for job in jobs:
+            log.info("\t%s", job.label)
+        return _run(sweep, jobs, needs, state)
+
+
+def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[Any, Any]) -> list[JobReturn]:
+    import ray
+
+    remote = ray.remote(**needs)(_job)
+    cores = max(1, int(needs.get("num_cpus", 1)))
+    place = Path.cwd()
+    running: dict[Any, Job] = {}
+    results: dict[int, JobReturn] = {}
+    try:
+        for job in jobs:
+            running[remote.remote(sweep, job, _config(sweep, job), cores, state, place)] = job
+        while running:
+            (ended,), _ = ray.wait(list(running), num_returns=1)
+            job = running.pop(ended)
+            try:
+                results[job.number] = ray.get(ended)
+            except ray.exceptions.RayTaskError as error:  # raised outside Hydra's part
+                results[job.number] = failed(job, error.cause if isinstance(error.cause, Exception) else error)
+            except ray.exceptions.RayError as error:
+                results[job.number] = lost(job, str(error).strip().splitlines()[0])
+    except KeyboardInterrupt:
+        for one in running:
+            ray.cancel(one)
+        ray.wait(list(running), num_returns=len(running), timeout=_WIND_UP_S)
+        raise
+    return [results[job.number] for job in jobs]
+
+
+def _config(sweep: Sweep, job: Job) -> DictConfig:
+    config: DictConfig = sweep.context.config_loader.load_sweep_config(sweep.config, list(job.overrides))
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{job.number}", job.number
+    return config
+
+
+def _job(sweep: Sweep, job: Job, config: DictConfig, cores: int, state: dict[Any, Any], place: Path) -> JobReturn:
+    """What a process of Ray's runs."""
+    from hydra_plugins.hydra_ray_launcher._launcher_util import _run_job
+
+    try:
+        os.chdir(place)
+    except OSError as error:
+        raise UserError(
+            f"{place} is not to be found on {os.uname().nodename}: a cluster's machines need the folder that the "
+            "command is given in, with data and runs, in a file system they share"
+        ) from error
+    end_with(os.getppid())
+    return in_job(partial(_run_job, sweep.context, config, sweep.task, state), job.label, cores)
+
+
+@contextmanager
+def _connected(options: dict[str, Any]) -> Iterator[bool]:
+    """Ray, started here for this command or reached; gives whether it is here, and leaves nothing behind."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    here = options.get("address") in _HERE and "RAY_ADDRESS" not in os.environ
+    held = ExitStack()
+    if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
+        options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
+    elif not here:  # that is the business of whoever started it
+        options = {
+            k: v
+            for k, v in options.items()
+            if k not in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
+        }
+    try:
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, TypeError) as error:
+            raise UserError(
+                f"Ray cannot be started or reached (hydra.launcher.ray.init: {options}): {error}"
+            ) from error
+        yield here
+    finally:
+        ray.shutdown()
+        held.close()
+
+
+def _check_needs(needs: dict[str, Any], here: bool) -> None:
+    """Refuse jobs that would wait for ever for what there is not; a cluster may grow."""
+    import ray
+
+    there = ray.cluster_resources()
+    for key, name in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
+        if here and needs.get(key, 0) > there.get(name, 0):
+            raise UserError(
+                f"hydra.launcher.ray.remote.{key} is {needs[key]}, but Ray has {there.get(name, 0):g} {name}s here"
+            )

@@ -1,0 +1,136 @@
+"""Jobs that submitit submits: to Slurm, or as processes of this machine."""
+
+import logging
+import shlex
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import cpu_count
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, failed, in_job, jobs_of, lost
+
+if TYPE_CHECKING:
+    import submitit
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = {"local": 0.2, "slurm": 10.0}
+_OF_ALL_CLUSTERS = (
+    "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout",
+)  # fmt: skip
+
+
+class Submitted:
+    """One job, as submitit pickles it."""
+
+    def __init__(self, sweep: Sweep, job: Job, cores: int | None, state: dict[Any, Any]) -> None:
+        self.sweep, self.job, self.cores, self.state = sweep, job, cores, state
+
+    def __call__(self) -> JobReturn:
+        """Run it."""
+        from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher  # Slurm's does the same
+
+        plugin = LocalLauncher()
+        plugin.setup(hydra_context=self.sweep.context, task_function=self.sweep.task, config=self.sweep.config)
+        where = ("hydra.sweep.dir", self.job.number, str(self.job.number), self.state)
+        return in_job(partial(plugin, list(self.job.overrides), *where), None, self.cores)
+
+    def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
+        """What Slurm is to start again when the job's time is over: the same, since folds go on from checkpoints."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def check(cluster: str) -> None:
+    """Raises UserError where Slurm is asked for and is not there."""
+    if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError(
+            "hydra/launcher=submitit_slurm: there is no sbatch and srun on this machine; give the command on a login "
+            "node of a Slurm cluster, or try it out with hydra/launcher=submitit_local"
+        )
+
+
+def new_executor(cluster: str, options: dict[str, Any]) -> "submitit.AutoExecutor":
+    """The executor of these options, those that are null left to submitit.
+
+    Raises:
+        UserError: naming what submitit refuses.
+    """
+    import submitit
+
+    given = {key: value for key, value in options.items() if value is not None}
+    folder, tries = given.pop("submitit_folder"), given.pop("max_num_timeout", 0)
+    executor = submitit.AutoExecutor(folder, cluster=cluster, **{f"{cluster}_max_num_timeout": tries})
+    named = {key if key in _OF_ALL_CLUSTERS else f"{cluster}_{key}": value for key, value in given.items()}
+    try:
+        executor.update_parameters(**named)
+    except (AssertionError, NameError, TypeError, ValueError) as error:
+        raise UserError(f"hydra.launcher: submitit refuses its options: {error}") from error
+    return executor
+
+
+def launch(
+    sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, cluster: str, options: dict[str, Any]
+) -> list[JobReturn]:
+    """Submit the jobs and wait for them.
+
+    Args:
+        sweep: they are of.
+        overrides: of each job.
+        first: number of the first job.
+        cluster: 'slurm' or 'local'.
+        options: of submitit's executor.
+
+    Returns:
+        The result of each job, in their order.
+    """
+    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    executor = new_executor(cluster, options)
+    Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    jobs, state = jobs_of(overrides, first), Singleton.get_state()
+    cores = options.get("cpus_per_task")
+    if cores is None and cluster == "local":
+        cores = max(1, cpu_count() // len(jobs))  # they all start at once
+    with executor.batch():
+        submitted = [executor.submit(Submitted(sweep, job, cores, state)) for job in jobs]
+    for job, handle in zip(jobs, submitted, strict=True):
+        log.info("\t%s is job %s of %s, log: %s", job.label, handle.job_id, cluster, handle.paths.stderr)
+    try:
+        return _results(jobs, submitted, _LOOK_AGAIN_S[cluster])
+    except KeyboardInterrupt:
+        if cluster == "slurm":
+            ids = shlex.join(dict.fromkeys(str(handle.job_id).partition("_")[0] for handle in submitted))
+            log.info("The jobs go on without this command. To end them: scancel %s", ids)
+        else:
+            for handle in submitted:
+                handle.cancel()
+            while not all(handle.state in ("FINISHED", "INTERRUPTED") for handle in submitted):
+                time.sleep(_LOOK_AGAIN_S["local"])
+        raise
+
+
+def _results(jobs: Sequence[Job], submitted: Sequence[Any], every: float) -> list[JobReturn]:
+    from submitit.core.utils import UncompletedJobError
+    from submitit.helpers import as_completed
+
+    results: dict[Any, JobReturn] = {}
+    by_handle = dict(zip(submitted, jobs, strict=True))
+    for handle in as_completed(submitted, poll_frequency=every):
+        job = by_handle[handle]
+        try:
+            results[handle] = handle.results()[0]
+        except UncompletedJobError as error:  # has the end of the job's log in it
+            log.debug("%s", error)
+            results[handle] = lost(job, f"{handle.state}, log: {handle.paths.stderr}")
+        except Exception as error:
+            results[handle] = failed(job, error)
+        log.info("\t%s has ended (%d/%d)", job.label, len(results), len(jobs))
+    return [results[handle] for handle in submitted]

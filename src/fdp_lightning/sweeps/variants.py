@@ -1,0 +1,58 @@
+"""The runs of a multirun: every variant of a study at every point of the swept grid, and the folder of their table."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from fdp_lightning.runs.folder import experiment_name, variant_name
+
+_SAME_VARIANT = re.compile(r"^(seed|fold|hydra)([./].*)?$")
+
+
+@dataclass(frozen=True)
+class VariantRun:
+    """One run of a sweep.
+
+    Attributes:
+        variant: its row of the table; jobs that differ in seed or fold alone share it.
+        overrides: as on the command line.
+        point: those that tell it from the other jobs of its variant: `seed=1`.
+    """
+
+    variant: str
+    overrides: tuple[str, ...]
+    point: str
+
+
+def variant_runs(
+    given: Sequence[Override], grid: Sequence[Sequence[str]], variants: Mapping[str, list[str]]
+) -> list[VariantRun]:
+    """Every variant of a study at every point of the grid of swept values.
+
+    Args:
+        given: the overrides of the command.
+        grid: those of each job, in the order of Hydra's basic sweeper.
+        variants: of the study, name → its own overrides; empty: the swept values alone tell variants apart.
+    """
+    varying = {override.get_key_element() for override in given if override.is_sweep_override()}
+    jobs = []
+    for point in grid:
+        values = [override for override in point if override.partition("=")[0] in varying]
+        shared = [value for value in values if _SAME_VARIANT.match(value.lstrip("+").partition("=")[0])]
+        named = [value for value in values if value not in shared]
+        for name, own in (variants or {"": []}).items():
+            label = " ".join(([name] if name else []) + named) or "default"
+            jobs.append(VariantRun(label, (*own, *point), " ".join(shared)))
+    return jobs
+
+
+def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
+    """Where the table of a sweep goes: like a run folder, it follows from the command alone."""
+    choices = config.hydra.runtime.choices
+    experiment = experiment_name(config, choices)
+    name = variant_name([override.input_line or "" for override in given])
+    return Path(config.hydra.sweep.dir).joinpath(*filter(None, (choices.get("study"), experiment, name)))

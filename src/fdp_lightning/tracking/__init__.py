@@ -1,0 +1,1 @@
+"""Loggers, and what they are given."""

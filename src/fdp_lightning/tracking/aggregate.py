@@ -1,0 +1,168 @@
+"""What W&B and TensorBoard learn of a pooled run: W&B in an aggregate run beside those of the folds.
+
+The aggregate run has the pooled scores in its summary, and as tables and pictures: scores with their intervals, the
+confusion matrix, all predictions, dynamic images (where faces may leave) and the report page as an artifact.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from fdp_lightning.evaluation.folds import read_outputs
+from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.evaluation.predictions import KEY, class_indices, read_predictions
+from fdp_lightning.evaluation.report_images import clip_name, clips_shown
+from fdp_lightning.files import scratch_folder, sha256, write_atomic
+from fdp_lightning.processes import in_worker
+from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
+from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
+
+_CONFUSION_OF = "last"
+
+
+def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
+    """Log what pooling gave to those of the chosen loggers that compare runs; CSV has metrics.json.
+
+    Args:
+        config: the configuration of the run, with the loggers to use.
+        run: the run folder, pooled.
+        metrics: of its metrics.json.
+        anew: log again what these loggers were told already.
+    """
+    for name, node in config.logger.items():
+        if not (is_wandb(node) or str(node._target_).endswith("TensorBoardLogger")):
+            continue
+        kept = run / "log" / f"{name}.json"
+        checksum = sha256(run / POOLED[0])
+        if not anew and read_json(kept).get("predictions") == checksum:
+            continue
+        of_one = config.copy()
+        of_one.logger = {name: node}
+        where = in_worker(_log, of_one, run, metrics, kept_id(kept))
+        write_atomic(kept, json.dumps({"id": kept_id(kept), "predictions": checksum}) + "\n")
+        print(f"{name:<12} {where}")
+
+
+def upload_faces(config: DictConfig) -> bool:
+    """Whether pictures of faces may leave for W&B: asked for, or of a public dataset and shown on the local page."""
+    asked = config.report.get("upload_faces")
+    return bool(config.data.show_faces and shows_faces(config) if asked is None else asked)
+
+
+def _log(config: DictConfig, run: Path, metrics: dict[str, Any], run_id: str) -> str:
+    """In a process of its own; returns where the log is."""
+    facts = {
+        "made_with": {k: v for k, v in read_json(run / "environment.json").items() if k != "command"},
+        "n_clips": metrics["n_clips"],
+        "n_subjects": metrics["n_subjects"],
+        "n_folds": len(list(run.glob("folds/[!.]*/fold.json"))),
+    }
+    (logger,) = build_loggers(config, run, run / "log", LogOf("pooled", "aggregate", run_id, facts))
+    (node,) = config.logger.values()
+    scores = pooled_scalars(metrics)
+    if not is_wandb(node):
+        logger.log_metrics(scores, step=0)
+        logger.finalize("success")
+        return str(run / "log")
+    try:
+        _log_to_wandb(logger.experiment, config, run, metrics, scores)
+        where = f"offline; to upload: wandb sync {run}/wandb/offline-run-*" if node.offline else logger.experiment.url
+    except BaseException:
+        close_loggers([logger], success=False)
+        raise
+    close_loggers([logger])
+    return str(where)
+
+
+def _log_to_wandb(
+    wandb_run: Any, config: DictConfig, run: Path, metrics: dict[str, Any], scores: dict[str, float]
+) -> None:
+    import wandb
+
+    table, classes = read_predictions(run / POOLED[0])
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, len(table))  # W&B would cut the table off at 10 000
+    content: dict[str, Any] = {
+        **scores,
+        "scores": wandb.Table(dataframe=scores_table(metrics)),
+        "predictions": wandb.Table(dataframe=table),
+    }
+    if not is_multi_label(table):
+        of_selection = table[table["selection"] == _CONFUSION_OF]
+        targets, predictions = (places.tolist() for places in class_indices(of_selection, classes))
+        content["confusion"] = wandb.plot.confusion_matrix(
+            y_true=targets, preds=predictions, class_names=classes, title=f"Confusion, {_CONFUSION_OF}"
+        )
+    with_faces = upload_faces(config)
+    if with_faces and (pictures := _gallery(run, classes, is_multi_label(table))):
+        content["dynamic_images"] = pictures
+    wandb_run.log(content)
+    artifact = wandb.Artifact(
+        f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
+    )
+    with scratch_folder("fdp_lightning-page-") as folder:
+        page = run / POOLED[2]
+        if shows_faces(config) != with_faces:
+            page = write_page(run, config, with_faces, folder / POOLED[2])
+        for path in (run / POOLED[0], run / POOLED[1], page):
+            artifact.add_file(str(path))  # copied there and then
+        wandb_run.log_artifact(artifact)
+
+
+def _gallery(run: Path, classes: list[str], multi_label: bool) -> list[Any]:
+    """Dynamic images of the first clips of every class, the true one left of the constructed one."""
+    import wandb
+
+    outputs, _ = read_outputs(run)
+    if not outputs:
+        return []
+    several = len(np.unique(outputs["dataset"])) > 1
+    pictures = []
+    for row in clips_shown(outputs, classes, multi_label):
+        both = np.hstack([outputs["true_dynamic_image"][row], outputs["dynamic_image"][row]])
+        name = clip_name({part: outputs[part][row] for part in KEY}, several)
+        pixels = (255 * both.clip(0, 1)).round().astype(np.uint8)
+        pictures.append(wandb.Image(pixels, caption=f"{outputs['target'][row]}: {name}; true | constructed"))
+    return pictures
+
+
+def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    """The numbers of metrics.json, by name.
+
+    Returns:
+        'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
+        units in 'selection/f1/unit', the floors in 'floors/floor/score', trained baselines in
+        'baselines/baseline/score', and 'optimism_gap/score'.
+    """
+    scores: dict[str, float] = {}
+    for selection, row in metrics["selections"].items():
+        scores |= _numbers(selection, row)
+        for score, ends in row.get("ci95", {}).items():
+            if isinstance(ends, list):
+                scores |= {
+                    f"{selection}/{score}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
+                }
+    for group in ("floors", "baselines"):
+        for name, row in metrics.get(group, {}).items():
+            scores |= _numbers(f"{group}/{name}", row)
+    return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
+
+
+def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
+    of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
+    return {f"{name}/{key}": value for key, value in (row | of_unit).items() if isinstance(value, float)}
+
+
+def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:
+    """One row per selection and score: value, the ends of its 95 % interval, and how far above `last` it is."""
+    rows = []
+    for selection, row in metrics["selections"].items():
+        for score, ends in row["ci95"].items():
+            if isinstance(ends, list) and isinstance(row.get(score), float):
+                gap = row[score] - metrics["selections"]["last"][score]
+                rows.append((selection, score, row[score], *ends, gap))
+    return pd.DataFrame(rows, columns=["selection", "score", "value", "low", "high", "above_last"])
