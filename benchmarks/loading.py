@@ -27,7 +27,7 @@ from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from fdp_lightning.engine.train_fold import data_of, module_of
 from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 
 GOAL = 3.0
 BATCH = 36
@@ -65,7 +65,7 @@ def plan_of(folder: str, quick: bool, model: str) -> tuple[FoldPlan, Any]:
     return plan_fold(config, data, data.folds()[0], Path("nowhere")), config
 
 
-def clips_and_network(plan: FoldPlan, config: Any) -> tuple[FoldDataModule, FDPModule]:
+def clips_and_network(plan: FoldPlan, config: Any) -> tuple[FoldDataModule, RecognitionModule]:
     """Of the fold, in a process set up as a fold's."""
     torch.set_num_threads(config.loso.cpu_threads)
     cv2.setNumThreads(0)
@@ -75,7 +75,7 @@ def clips_and_network(plan: FoldPlan, config: Any) -> tuple[FoldDataModule, FDPM
     return clips, module_of(plan, config, clips)
 
 
-def training_steps(clips: FoldDataModule, module: FDPModule) -> Any:
+def training_steps(clips: FoldDataModule, module: RecognitionModule) -> Any:
     """A function that takes one step on the same batch."""
     batch = clips_of(next(iter(clips.train_dataloader())))
     built = module.optimizer_settings.build(module.model, 1000)

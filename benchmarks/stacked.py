@@ -21,7 +21,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 from fdp_lightning.training.compute import Compute
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack
 
@@ -45,7 +45,7 @@ class Bench:
         for number in range(folds):
             torch.manual_seed(number)
             objective = build(config.model.objective, class_counts=[5] * CLASSES, train_clips=25)
-            module = FDPModule(build_model(config, CLASSES), objective, optimizer, compute=compute)
+            module = RecognitionModule(build_model(config, CLASSES), objective, optimizer, compute=compute)
             self.modules.append(module.to(device).train())
         t, side = config.data.sampling.frames, config.data.faces.size
         self.batch = {

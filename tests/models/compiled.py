@@ -8,7 +8,7 @@ import torch
 
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build, build_model
-from fdp_lightning.models.objective import Clips
+from fdp_lightning.models.recognizer import Clips
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -12,8 +12,9 @@ import torch
 from fdp_lightning.errors import UserError
 from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.global_aggregator import GlobalRelationalAggregator, ReducedSelfAttention
-from fdp_lightning.models.objective import Clips, Objective
+from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.rank.pooling_modules import POOLINGS
+from fdp_lightning.models.recognizer import Clips
 
 MakeModel = Callable[..., FDP]
 

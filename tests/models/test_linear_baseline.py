@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from fdp_lightning.models.dynamic_image import arp_weights
 from fdp_lightning.models.linear_baseline import COMPONENTS, PICTURES, C, linear_probabilities
-from fdp_lightning.models.objective import Clips
+from fdp_lightning.models.recognizer import Clips
 
 T, SIDE = 8, 16
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from fdp_lightning.models.fdp import FDPOutput
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
-from fdp_lightning.models.objective import Clips, Objective
+from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.models.unit_loss import positive_weights, unit_loss
 from tests.models.padding import normal, seeds
 
@@ -158,8 +159,8 @@ def test_the_objective_of_multi_label_targets_is_this_loss(weighting: str, smoot
     )
     losses = objective(_output(logits), Clips(torch.rand(4, 2, 1, 4, 4), target))
     weights = positive_weights([2, 3, 1], 8, weighting)
-    torch.testing.assert_close(losses.emotion, unit_loss(logits, target, weights, smoothing, focal))
-    torch.testing.assert_close(losses.total, losses.emotion)
+    torch.testing.assert_close(losses.parts["emotion"], unit_loss(logits, target, weights, smoothing, focal))
+    torch.testing.assert_close(losses.total, losses.parts["emotion"])
     again = Objective(class_weighting=weighting, class_counts=[1, 1, 1], train_clips=4, multi_label=True)
     again.load_state_dict(objective.state_dict())
     torch.testing.assert_close(again.class_weights, weights)

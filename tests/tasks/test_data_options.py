@@ -11,7 +11,7 @@ from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model
-from fdp_lightning.models.objective import Clips
+from fdp_lightning.models.recognizer import Clips
 
 SYNTHETIC = ("data=synthetic", "protocol=synthetic_5c", "model=fdp_tiny")
 

@@ -20,7 +20,7 @@ from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.training.batch_statistics import BatchStatistics
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
@@ -40,10 +40,10 @@ def data(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Data:
     return partial(FoldDataModule, store_folder_path, clips, CLASSES, fold, augmentation=ClipAugmentation())
 
 
-def make_module(*overrides: str, settings: OptimizerSettings | None = None) -> FDPModule:
+def make_module(*overrides: str, settings: OptimizerSettings | None = None) -> RecognitionModule:
     torch.manual_seed(0)
     network = build_model(configuration(*overrides), len(CLASSES))
-    return FDPModule(network, Objective(), settings or OptimizerSettings()).train()
+    return RecognitionModule(network, Objective(), settings or OptimizerSettings()).train()
 
 
 def norms(module: nn.Module) -> dict[str, _BatchNorm]:
@@ -54,7 +54,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in module.named_buffers()}
 
 
-def seen_by_norms(module: FDPModule, frames: Tensor) -> dict[str, Tensor]:
+def seen_by_norms(module: RecognitionModule, frames: Tensor) -> dict[str, Tensor]:
     """What each norm is given in one pass in which norms, and they alone, are in training; (n, c, places)."""
     seen: dict[str, list[Tensor]] = {}
     module.eval()

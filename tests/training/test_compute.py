@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model, settings
 from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.objective import Clips, Objective
+from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.models.small_maps import Conv3x3
 from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.optimizer import OptimizerSettings

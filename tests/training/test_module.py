@@ -16,7 +16,8 @@ from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.training.module import FDPModule, clips_of, kendall_tau
+from fdp_lightning.models.rank.losses import kendall_tau
+from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 
@@ -25,9 +26,9 @@ torch.set_num_threads(1)  # several test processes and workers share two cores
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
-def make_module(optimizer: OptimizerSettings, provenance: dict | None = None) -> FDPModule:
+def make_module(optimizer: OptimizerSettings, provenance: dict | None = None) -> RecognitionModule:
     config = configuration("model.mer_head.dropout=0.0")
-    return FDPModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance)
+    return RecognitionModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance)
 
 
 def make_data(store_folder_path: Path, clips: pd.DataFrame, fold: Fold) -> FoldDataModule:
@@ -64,7 +65,7 @@ def test_tau_is_that_of_scipy() -> None:
 @pytest.fixture(scope="module")
 def learnt(
     store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[FDPModule, FoldDataModule, list[dict[str, float]]]:
+) -> tuple[RecognitionModule, FoldDataModule, list[dict[str, float]]]:
     """A network that has learnt eight synthetic clips by heart, the clips, and its curves."""
     L.seed_everything(0, verbose=False)
     rows = tuple(range(8))

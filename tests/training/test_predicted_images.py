@@ -7,7 +7,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import arp_weights
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.training.module import FDPModule
+from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
 
 
@@ -19,7 +19,9 @@ def batch() -> dict[str, torch.Tensor]:
 
 def predicted(batch: dict[str, torch.Tensor], rms: float = 1.0, **objective: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    module = FDPModule(build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3))
+    module = RecognitionModule(
+        build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3)
+    )
     module.objective.image_rms.fill_(rms)
     with torch.no_grad():
         return module.eval().predict_step(batch)

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.objective import Objective
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack
 
@@ -31,7 +31,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def make_module(number: int, settings: OptimizerSettings = SETTINGS, overrides: Sequence[str] = RANDOM) -> FDPModule:
+def make_module(
+    number: int, settings: OptimizerSettings = SETTINGS, overrides: Sequence[str] = RANDOM
+) -> RecognitionModule:
     """Of a fold: weights, statistics and class weights are its own."""
     config = configuration(f"data.faces.size={SIDE}", f"data.sampling.frames={FRAMES}", *overrides)
     torch.manual_seed(number)
@@ -40,7 +42,7 @@ def make_module(number: int, settings: OptimizerSettings = SETTINGS, overrides: 
         rank=2.0, image_scale="signed", class_weighting="inverse", class_counts=[2, 3 + number, 5], label_smoothing=0.1
     )
     objective.image_rms.fill_(0.3 + 0.1 * number)
-    return FDPModule(model, objective, settings).double().train()
+    return RecognitionModule(model, objective, settings).double().train()
 
 
 def batch_of(number: int, step: int) -> dict[str, Tensor]:
@@ -53,7 +55,7 @@ def batch_of(number: int, step: int) -> dict[str, Tensor]:
     }
 
 
-def alone(number: int, steps: int = STEPS) -> tuple[FDPModule, list[float], dict[str, Tensor] | None]:
+def alone(number: int, steps: int = STEPS) -> tuple[RecognitionModule, list[float], dict[str, Tensor] | None]:
     """Trained by itself, as Lightning would: module, losses, averaged weights."""
     module = make_module(number)
     built = SETTINGS.build(module.model, STEPS)

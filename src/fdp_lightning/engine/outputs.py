@@ -4,7 +4,7 @@ With subjects set aside inner.csv too, and where the configuration asks for them
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
 if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
     from fdp_lightning.engine.plan import FoldPlan
-    from fdp_lightning.models.objective import Clips
+    from fdp_lightning.models.recognizer import Clips, Extra
     from fdp_lightning.training.recorder import Recorder
 
 INNER = "inner.csv"
@@ -36,8 +36,8 @@ def write_outputs(
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
     recorder: "Recorder",
-    mean_training_image: np.ndarray,
-    image_rms: float,
+    extras: Sequence["Extra"],
+    of_training: Mapping[str, np.ndarray],
 ) -> None:
     """Write what the held-out clips gave, and apart from it what those of the subjects set aside gave.
 
@@ -45,11 +45,10 @@ def write_outputs(
         folder: of the fold.
         plan: of the fold.
         data: its held-out clips.
-        outputs: of `FDPModule.predict_step`, one row per held-out clip, in the order of the clip table.
+        outputs: of `RecognitionModule.predict_step`, one row per held-out clip, in the order of the clip table.
         recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
-        mean_training_image: the mean of the true dynamic images of the training clips, shape (h, w).
-        image_rms: root mean square of these, of which ±4 span 0..1 on the signed scale; NaN where each image is scaled
-            by its own extremes.
+        extras: of the recogniser, which `outputs` holds.
+        of_training: what its objective keeps of the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -72,13 +71,11 @@ def write_outputs(
         "target": clips["target"].to_numpy(dtype=np.str_),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_set.frame_numbers,
-        "mean_training_image": mean_training_image,
-        "image_rms": np.float64(image_rms),
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
     }
-    of_model = ("rank_scores", "true_dynamic_image", "dynamic_image", "arp_of_input")
-    arrays |= {name: outputs[name] for name in of_model}
+    arrays |= {extra.name: outputs[extra.name] for extra in extras} | dict(of_training)
+    arrays["extras"] = np.array([(extra.name, extra.kind, extra.title) for extra in extras], np.str_).reshape(-1, 3)
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 

@@ -1,7 +1,6 @@
 """What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
 
 import logging
-import math
 import os
 import time
 import warnings
@@ -36,7 +35,7 @@ from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, 
 from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.epoch_seeds import EpochSeeds
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 from fdp_lightning.training.resume import ResumePoints, newest
@@ -112,7 +111,7 @@ class FoldParts:
 
     seed: int
     data: FoldDataModule
-    module: FDPModule
+    module: RecognitionModule
     statistics: BatchStatistics | None
     recorder: Recorder
     trainer: L.Trainer
@@ -175,9 +174,8 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
         training_clips = clips_of(data.train_set.all_clips())
         objective = module.objective.cpu()
-        mean_image = objective.true_dynamic_image(training_clips).mean(dim=0)[0]
-        rms = float(objective.image_rms) if objective.image_scale == "signed" else math.nan
-        write_outputs(folder, plan, data, outputs, recorder, mean_image.float().numpy(), rms)
+        of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
+        write_outputs(folder, plan, data, outputs, recorder, objective.extras, of_training)
         if plan.config["data"]["linear_baselines"]:
             write_baseline_predictions(folder, plan, training_clips, clips_of(data.test_set.all_clips()))
         close_loggers(trainer.loggers)
@@ -190,7 +188,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
     }
 
 
-def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPModule:
+def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> RecognitionModule:
     """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
     classes = list(config.protocol.classes)
     statistics = data.statistics
@@ -203,7 +201,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
     network = build_model(config, len(classes), statistics.mean, statistics.std)
-    return FDPModule(
+    return RecognitionModule(
         network,
         objective,
         optimizer,
@@ -227,7 +225,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> FDPMo
     )
 
 
-def statistics_of(module: FDPModule, data: FoldDataModule) -> BatchStatistics | None:
+def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
     """What computes batch norm's statistics anew, as the settings of the optimizer say."""
     settings = module.optimizer_settings
     if settings.batch_norm == "running":
@@ -235,7 +233,7 @@ def statistics_of(module: FDPModule, data: FoldDataModule) -> BatchStatistics | 
     return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
 
 
-def _averages(module: FDPModule) -> list[L.Callback]:
+def _averages(module: RecognitionModule) -> list[L.Callback]:
     ema = module.optimizer_settings.ema
     return [EMAWeightAveraging(decay=ema)] if ema is not None else []
 

@@ -10,17 +10,9 @@ import pandas as pd
 from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.files import is_partial
 
-OUTPUTS = (
-    "subject",
-    "clip",
-    "onset",
-    "target",
-    "rank_scores",
-    "frames",
-    "apex",
-    "true_dynamic_image",
-    "dynamic_image",
-)
+OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
+EXTRAS = ("rank_scores", "true_dynamic_image", "dynamic_image")
+"""Of a recogniser that declares them, and of all folds of before recognisers declared anything."""
 # Folds of before these were kept lack them. `mean_training_image` is one per fold, shape (F, h, w), as is `image_rms`,
 # shape (F,), and `fold` says which is a clip's.
 COMPARED = ("arp_of_input", "mean_training_image")
@@ -75,7 +67,7 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
 
     Returns:
         The arrays of `OUTPUTS` and `dataset` ('' where the file does not say it), n clips long, and `fold`, with those
-        of `COMPARED` if every fold has them, and `image_rms` (NaN where a fold's dynamic images are scaled clip by
+        of `EXTRAS` and `COMPARED` that every fold has, and `image_rms` (NaN where dynamic images are scaled clip by
         clip, or nothing is said of it); and a sentence on what they are of, or on why there are none. Files that
         could not be read are named.
     """
@@ -89,13 +81,14 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
         except UNREADABLE as error:
             bad.append(f"{path.parent.name} ({error})")
     note = f"Could not be read: {', '.join(bad)}." if bad else ""
-    shapes = {(part["rank_scores"].shape[1:], part["dynamic_image"].shape[1:]) for part in parts}
+    shapes = {tuple(part[name].shape[1:] for name in EXTRAS if name in part) for part in parts}
     if len(shapes) > 1:
         return {}, "The folds' outputs.npz differ in number of frames or in image size."
     if not parts:
         return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
     folds = len(finished_files(run, "predictions.csv"))
     names = ["dataset", *OUTPUTS, "image_rms"]
+    names += [name for name in EXTRAS if all(name in part for part in parts)]
     if all(name in part for part in parts for name in COMPARED):
         names += COMPARED
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -106,6 +99,8 @@ def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
 def _of_fold(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     part = {name: arrays[name] for name in OUTPUTS}
     part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
+    declared = [str(name) for name in arrays["extras"][:, 0]] if "extras" in arrays else EXTRAS
+    part |= {name: arrays[name] for name in declared}
     if "arp_of_input" in arrays:
         part["arp_of_input"] = arrays["arp_of_input"]
     order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))

@@ -121,7 +121,7 @@ def build_report(
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
         curves=_curves(curves),
         curves_note=curves_note,
-        ranks=_ranks(outputs, classes, multi_label) if outputs and np.isfinite(outputs["rank_scores"]).any() else [],
+        ranks=_ranks(outputs, classes, multi_label) if np.isfinite(outputs.get("rank_scores", np.nan)).any() else [],
         outputs_note=outputs_note,
         images=dynamic_images(outputs, classes, show_faces, multi_label),
         mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),

@@ -46,7 +46,7 @@ def dynamic_images(
     return {
         "quality": quality,
         "signed": is_signed(outputs),
-        "faces": _gallery(outputs, classes, values, multi_label) if outputs and show_faces else [],
+        "faces": _gallery(outputs, classes, values, multi_label) if "dynamic_image" in outputs and show_faces else [],
     }
 
 

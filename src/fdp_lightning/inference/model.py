@@ -23,7 +23,7 @@ from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, ScanSettings, scan
 from fdp_lightning.models.dynamic_image import motion_intensity
-from fdp_lightning.models.objective import Clips
+from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.processes import one_thread
 from fdp_lightning.training.compute import Compute
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
-from fdp_lightning.models.objective import Clips
+from fdp_lightning.models.recognizer import Clips
 
 COMPONENTS = 60
 C = 0.1

@@ -1,10 +1,9 @@
 """The training objective: emotion, dynamic image and rank order, weighted (R; the rank term is ours)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,44 +16,23 @@ from fdp_lightning.models.dynamic_image import (
     signed,
 )
 from fdp_lightning.models.fdp import FDPOutput
-from fdp_lightning.models.frame_mask import Mask
-from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
-from fdp_lightning.models.rank.losses import RankLoss
+from fdp_lightning.models.rank.losses import RankLoss, kendall_tau
 from fdp_lightning.models.rank.targets import chronological, intensity
+from fdp_lightning.models.recognizer import Clips, Extra, Losses
+from fdp_lightning.models.recognizer import Objective as RecognizerObjective
 
 IMAGE_SCALES = ("min_max", "signed")
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The parts of the objective, unweighted, and their weighted sum."""
-
-    total: Float[Tensor, ""]
-    emotion: Float[Tensor, ""]
-    dynamic_image: Float[Tensor, ""]
-    rank: Float[Tensor, ""]
+EXTRAS = (
+    Extra("rank_scores", "curve", "rank score"),
+    Extra("true_dynamic_image", "image", "true"),
+    Extra("dynamic_image", "image", "constructed"),
+    Extra("arp_of_input", "image", "ARP of the input"),
+)
 
 
-@dataclass(frozen=True)
-class Clips:
-    """What the objective is to know of a batch.
-
-    Attributes:
-        frames: values of 0..1.
-        target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
-        frame_number: of each frame in the recording; None: they are counted.
-        apex: frame number of the annotated apex, NaN where unknown.
-        mask: of the real frames; None: all are.
-    """
-
-    frames: Float[Tensor, "b t c h w"]
-    target: Int[Tensor, " b"] | Float[Tensor, "b k"]
-    frame_number: Float[Tensor, "b t"] | None = None
-    apex: Float[Tensor, " b"] | None = None
-    mask: Mask | None = None
-
-
-class Objective(nn.Module):
+class Objective(RecognizerObjective[FDPOutput]):
     """`emotion · cross-entropy + dynamic_image · MSE + rank · rank loss`.
 
     With multi-label targets the first is the binary cross-entropy of all action units, see labels.py.
@@ -71,17 +49,16 @@ class Objective(nn.Module):
         image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
         image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
         motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
-        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py; of action units see unit_loss.py.
-        effective_beta: of 'effective'.
-        label_smoothing: of the cross-entropy.
-        focal: exponent of focal weighting; 0 is none.
-        class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
-        train_clips: all training clips, of which multi-label `class_counts` count overlapping parts.
-        multi_label: whether a clip may be of several classes. It follows from the protocol, which whoever builds the
-            objective hands on; no configuration says it.
+        class_weighting: see `recognizer.Objective`, as all that follow.
+        effective_beta: likewise.
+        label_smoothing: likewise.
+        focal: likewise.
+        class_counts: likewise.
+        train_clips: likewise.
+        multi_label: likewise.
     """
 
-    class_weights: Tensor
+    extras = EXTRAS
     image_rms: Tensor
 
     def __init__(
@@ -105,12 +82,14 @@ class Objective(nn.Module):
         train_clips: int | None = None,
         multi_label: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            class_weighting, effective_beta, label_smoothing, focal, class_counts, train_clips, multi_label
+        )
         _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
         _one_of("image_scale", image_scale, IMAGE_SCALES)
         _one_of("motion_measure", motion_measure, MOTION_MEASURES)
-        if min(emotion, dynamic_image, rank, focal) < 0 or not 0 <= label_smoothing < 1:
-            raise ValueError("weights and focal must not be below 0, label_smoothing within 0 and 1 (1 not included)")
+        if min(emotion, dynamic_image, rank) < 0:
+            raise ValueError("the weights of losses must not be below 0")
         self.weights = (emotion, dynamic_image, rank)
         self.rank_losses = nn.ModuleDict(
             {
@@ -118,17 +97,8 @@ class Objective(nn.Module):
                 for order, name in (("chronological", rank_loss), ("intensity", intensity_loss))
             }
         )
-        self.label_smoothing, self.focal = label_smoothing, focal
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
-        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
-        if multi_label and class_counts is not None and train_clips is None:
-            raise TypeError("multi-label class_counts overlap: train_clips has to be given with them")
-        counts = class_counts or [1]
-        n_clips = sum(counts) if train_clips is None else train_clips
-        weights = self.labels.weights(counts, n_clips, class_weighting, effective_beta)
-        self.weighted = class_counts is not None and class_weighting != "none"
-        # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
-        self.register_buffer("class_weights", weights)
+        # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
         self.register_buffer("image_rms", torch.tensor(1.0))
 
     @torch.no_grad()
@@ -163,12 +133,41 @@ class Objective(nn.Module):
             rank = rank + loss(scores.to(clips.frames.dtype), self.relevance(order, clips), clips.mask)
         parts = (emotion, image, rank)
         total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
-        return Losses(total, emotion, image, rank)
+        return Losses(total, {"emotion": emotion, "dynamic_image": image, "rank": rank})
 
-    def emotion_loss(self, logits: Float[Tensor, "b k"], target: Tensor) -> Float[Tensor, ""]:
-        """The unweighted emotion part, with the weights of the classes."""
-        weights = self.class_weights if self.weighted else None
-        return self.labels.loss(logits, target, weights, self.label_smoothing, self.focal)
+    def measures(self, output: FDPOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
+        """Kendall's τ of each order with the wanted one."""
+        return {
+            "kendall_tau" if order == "chronological" else f"{order}_kendall_tau": kendall_tau(
+                scores, self.relevance(order, clips), clips.mask
+            ).mean()
+            for order, scores in output.scores.items()
+        }
+
+    def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
+        """Rank scores (NaN without a scorer), and three dynamic images on the scale of the target, (b, h, w).
+
+        `arp_of_input` is the exact one of the frames themselves: it needs no model, to stand beside the constructed
+        one.
+        """
+        scores = output.rank_scores
+        if scores is None:
+            scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan)
+        arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
+        images = {
+            "true_dynamic_image": self.true_dynamic_image(clips),
+            "dynamic_image": output.dynamic_image,
+            "arp_of_input": self.scaled(arp),
+        }
+        return {"rank_scores": scores.float(), **{name: image[:, 0].float() for name, image in images.items()}}
+
+    @torch.no_grad()
+    def of_training(self, clips: Clips) -> dict[str, Tensor]:
+        """The mean true dynamic image of the training clips, (h, w), and their root mean square, of which ±4 span
+        0..1 on the signed scale; NaN where each image is scaled by its own extremes.
+        """
+        rms = self.image_rms.double() if self.image_scale == "signed" else torch.tensor(torch.nan, dtype=torch.float64)
+        return {"mean_training_image": self.true_dynamic_image(clips).mean(dim=0)[0].float(), "image_rms": rms}
 
     def _dynamic_image(self, clips: Clips) -> Tensor:
         apex = None

@@ -118,7 +118,7 @@ def _gallery(run: Path, classes: list[str], multi_label: bool) -> list[Any]:
     import wandb
 
     outputs, _ = read_outputs(run)
-    if not outputs:
+    if "dynamic_image" not in outputs:
         return []
     several = len(np.unique(outputs["dataset"])) > 1
     pictures = []

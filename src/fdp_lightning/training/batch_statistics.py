@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.precision import Precision
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fdp_lightning.training.module import Batch, FDPModule, clips_of
+from fdp_lightning.training.module import Batch, RecognitionModule, clips_of
 from fdp_lightning.training.synced_batch_norm import SyncedBatchNorm
 
 
@@ -33,11 +33,11 @@ class BatchStatistics(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the statistics that predict in the trained network."""
-        assert isinstance(pl_module, FDPModule)
+        assert isinstance(pl_module, RecognitionModule)
         self.compute(pl_module, trainer.precision_plugin)
 
     @torch.no_grad()
-    def compute(self, module: FDPModule, precision: Precision) -> None:
+    def compute(self, module: RecognitionModule, precision: Precision) -> None:
         """Put means of the batches' statistics in the place of the running ones; the module is in evaluation then.
 
         Each process of a fold does so by itself, on all of the batches: nothing is asked of the others.
@@ -70,7 +70,7 @@ class BatchStatistics(L.Callback):
                 vars(norm).pop("forward", None)
 
     @contextmanager
-    def computed(self, module: FDPModule, precision: Precision) -> Iterator[None]:
+    def computed(self, module: RecognitionModule, precision: Precision) -> Iterator[None]:
         """Have the statistics of the weights as they are, and the running ones back afterwards."""
         kept = [(buffer, buffer.clone()) for norm in _norms(module) for buffer in norm.buffers()]
         self.compute(module, precision)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fdp_lightning.models.fdp import FDP
-
 _ALLOWED: dict[str, tuple[str | None, ...]] = {
     "freed_memory": ("keep", "return", "default"),
     "checkpointing": (None, "blocks", "stages"),
@@ -65,11 +63,15 @@ class Compute:
         else:
             free_memory(self.freed_memory)
 
-    def prepare(self, network: FDP) -> None:
-        """Have a network carried out so, in place."""
-        network.frames_at_once = self.frames_at_once
+    def prepare(self, network: nn.Module) -> None:
+        """Have a network carried out so, in place, as far as its modules know these options."""
+        options = {
+            "frames_at_once": self.frames_at_once,
+            "rewritten": self.small_maps,
+            "checkpointing": self.checkpointing,
+        }
         for module in network.modules():
-            for option, value in (("rewritten", self.small_maps), ("checkpointing", self.checkpointing)):
+            for option, value in options.items():
                 if hasattr(module, option):
                     setattr(module, option, value)
         if self.channels_last:

@@ -20,7 +20,7 @@ from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import DataLoader
 
 from fdp_lightning.training.batch_statistics import BatchStatistics
-from fdp_lightning.training.module import FDPModule, clips_of
+from fdp_lightning.training.module import RecognitionModule, clips_of
 
 Loader = Callable[[], DataLoader[Any] | None]
 
@@ -90,7 +90,7 @@ class Recorder(L.Callback):
         Raises:
             DivergedError: the training loss is not finite.
         """
-        assert isinstance(pl_module, FDPModule)
+        assert isinstance(pl_module, RecognitionModule)
         epoch = trainer.current_epoch + 1
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
         check_finite(train, epoch)
@@ -110,7 +110,7 @@ class Recorder(L.Callback):
 
     def record(
         self,
-        module: FDPModule,
+        module: RecognitionModule,
         epoch: int,
         step: int,
         train: Mapping[str, float],
@@ -189,7 +189,7 @@ class Recorder(L.Callback):
         return True
 
     @contextmanager
-    def _predicting_weights(self, trainer: L.Trainer, module: FDPModule) -> Iterator[None]:
+    def _predicting_weights(self, trainer: L.Trainer, module: RecognitionModule) -> Iterator[None]:
         """The weights that would predict now: with an average of weights (EMA) those, else the ones in training."""
         averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         for average in averages:
@@ -217,7 +217,7 @@ def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[
 
 @torch.inference_mode()
 def _evaluate(
-    module: FDPModule, batches: DataLoader[Any], precision: Precision
+    module: RecognitionModule, batches: DataLoader[Any], precision: Precision
 ) -> tuple[np.ndarray, Mapping[str, float]]:
     """Probabilities of all clips, shape (n, k), and the means of all values over them, in the training's precision."""
     module.eval()

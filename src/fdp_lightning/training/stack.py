@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import get_ema_avg_fn
 
 from fdp_lightning.models.dropout import RandomMask, drawn
-from fdp_lightning.training.module import Batch, FDPModule, clips_of
+from fdp_lightning.training.module import Batch, RecognitionModule, clips_of
 
 _WRAPPED = "module."
 
@@ -62,7 +62,7 @@ class Stack:
     """
 
     def __init__(
-        self, modules: Sequence[FDPModule], steps: int, clipping: Clipping, precision: Precision | None = None
+        self, modules: Sequence[RecognitionModule], steps: int, clipping: Clipping, precision: Precision | None = None
     ) -> None:
         first = copy.deepcopy(modules[0]).train()
         replace(first.compute, small_maps=False, channels_last=False).prepare(first.model)  # a stack has no such layout
@@ -224,7 +224,7 @@ class Stack:
 class _Step(nn.Module):
     """A training step's loss and values as the forward of a module, whose tensors can be given from outside."""
 
-    def __init__(self, module: FDPModule) -> None:
+    def __init__(self, module: RecognitionModule) -> None:
         super().__init__()
         self.module = module
 

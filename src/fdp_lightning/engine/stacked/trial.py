@@ -8,7 +8,7 @@ from fdp_lightning.engine.stacked.check import INSTEAD
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.training.compute import Compute
-from fdp_lightning.training.module import FDPModule
+from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack
 
@@ -22,7 +22,7 @@ def try_stack(config: DictConfig) -> None:
     k, t = len(config.protocol.classes), config.data.sampling.frames
     multi_label = is_multi_label(config.protocol.column)
     modules = [
-        FDPModule(
+        RecognitionModule(
             build_model(config, k),
             build(config.model.objective, class_counts=[1] * k, train_clips=k, multi_label=multi_label),
             settings(OptimizerSettings, config.model.optimizer),

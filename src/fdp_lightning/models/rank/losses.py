@@ -153,3 +153,14 @@ class RankLoss(nn.Module):
         else:
             loss = soft_spearman(scores, relevance, mask, self.temperature)
         return loss.mean()
+
+
+def kendall_tau(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Tensor | None = None
+) -> Float[Tensor, " b"]:
+    """Kendall's τ of each clip's scores with the wanted order: 1 the same, -1 reversed; equal scores count 0.
+
+    Over the pairs of real frames that have an order. (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
+    """
+    pairs = ranked_pairs(relevance, mask)
+    return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)

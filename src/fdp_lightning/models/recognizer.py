@@ -1,0 +1,148 @@
+"""What every recogniser is to the rest of this suite: a network that gives logits, and an objective of its own.
+
+The network is an `nn.Module` that takes a batch of clips and gives an object with `logits`, (b, k). The objective names
+its losses, what of an output is worth a curve over the epochs, and the extras that are kept of each clip. Everything
+else (training, a fold's files, report, predictions, demo) asks these and knows no recogniser by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fdp_lightning.models.frame_mask import Mask
+from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A batch of clips as networks and objectives get it.
+
+    Attributes:
+        frames: values of 0..1.
+        target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
+        frame_number: of each frame in the recording; None: they are counted.
+        apex: frame number of the annotated apex, NaN where unknown.
+        mask: of the real frames; None: all are.
+    """
+
+    frames: Float[Tensor, "b t c h w"]
+    target: Int[Tensor, " b"] | Float[Tensor, "b k"]
+    frame_number: Float[Tensor, "b t"] | None = None
+    apex: Float[Tensor, " b"] | None = None
+    mask: Mask | None = None
+
+
+class Output(Protocol):
+    """What a network gives of a batch; its objective knows what else there is."""
+
+    @property
+    def logits(self) -> Float[Tensor, "b k"]:
+        """Of the classes or action units."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Something that is kept of each clip besides its class.
+
+    Attributes:
+        name: of the array.
+        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); or 'scalar'.
+        title: for people, in lower case.
+    """
+
+    name: str
+    kind: str
+    title: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"extra {self.name} is of kind '{self.kind}'; expected one of {', '.join(KINDS)}")
+
+
+KINDS = ("image", "curve", "scalar")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The parts of an objective by name, unweighted, and their weighted sum."""
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Float[Tensor, ""]]
+
+
+AnyOutput = TypeVar("AnyOutput", bound=Output)
+
+
+class Objective(nn.Module, Generic[AnyOutput]):
+    """Cross-entropy of the classes, or of each action unit, see labels.py: all that a recogniser needs at least.
+
+    Args:
+        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py; of action units see unit_loss.py.
+        effective_beta: of 'effective'.
+        label_smoothing: of the cross-entropy.
+        focal: exponent of focal weighting; 0 is none.
+        class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
+        train_clips: number of training clips, of which multi-label `class_counts` count overlapping parts.
+        multi_label: True if a clip may be of several classes. It follows from the protocol, which whoever builds the
+            objective hands on; no configuration says it.
+
+    Attributes:
+        extras: what `record` gives of each clip.
+        labels: loss, probabilities and right decisions of this kind of labels.
+    """
+
+    extras: Sequence[Extra] = ()
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        class_weighting: str = "none",
+        effective_beta: float = 0.99,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        class_counts: Sequence[int] | None = None,
+        train_clips: int | None = None,
+        multi_label: bool = False,
+    ) -> None:
+        super().__init__()
+        if focal < 0 or not 0 <= label_smoothing < 1:
+            raise ValueError("focal must not be below 0, and label_smoothing be within 0 and 1 (1 not included)")
+        if multi_label and class_counts is not None and train_clips is None:
+            raise TypeError("multi-label class_counts overlap: train_clips has to be given with them")
+        self.label_smoothing, self.focal = label_smoothing, focal
+        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
+        counts = class_counts or [1]
+        n_clips = sum(counts) if train_clips is None else train_clips
+        self.weighted = class_counts is not None and class_weighting != "none"
+        # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
+        self.register_buffer("class_weights", self.labels.weights(counts, n_clips, class_weighting, effective_beta))
+
+    def fit(self, clips: Clips) -> None:
+        """Fit what an objective fits on all training clips; here nothing."""
+
+    def forward(self, output: AnyOutput, clips: Clips) -> Losses:
+        """All parts for one batch."""
+        emotion = self.emotion_loss(output.logits, clips.target)
+        return Losses(emotion, {"emotion": emotion})
+
+    def emotion_loss(self, logits: Float[Tensor, "b k"], target: Tensor) -> Float[Tensor, ""]:
+        """The unweighted emotion part, with the weights of the classes."""
+        weights = self.class_weights if self.weighted else None
+        return self.labels.loss(logits, target, weights, self.label_smoothing, self.focal)
+
+    def measures(self, output: AnyOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
+        """Means over a batch that are recorded of each epoch beside losses and accuracy; here none."""
+        return {}
+
+    def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
+        """The arrays of `extras`, one row per clip."""
+        return {}
+
+    @torch.no_grad()
+    def of_training(self, clips: Clips) -> dict[str, Tensor]:
+        """What is kept of a fold's training clips to compare its extras with, by name; here nothing."""
+        return {}
