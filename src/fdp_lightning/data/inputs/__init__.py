@@ -1,0 +1,1 @@
+"""Input stages: from the aligned frames of a clip to what a recogniser takes."""

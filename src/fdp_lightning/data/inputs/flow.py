@@ -1,0 +1,330 @@
+"""Optical flow of aligned clips: maps of u, v, strain and magnitude, from the onset to the apex or to every frame.
+
+u is the displacement to the right and v the displacement downwards, both in pixels of the frames. Derivatives are taken
+at the frames' own resolution, and the maps are shrunk afterwards: a map of 28×28 still holds pixels of the frames.
+
+References:
+    [1] Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016 (DIS).
+    [2] Farnebäck, "Two-frame motion estimation based on polynomial expansion", SCIA 2003.
+    [3] Zach, Pock and Bischof, "A duality based approach for realtime TV-L1 optical flow", DAGM 2007.
+    [4] Shreve et al., "Macro- and micro-expression spotting in long videos using spatio-temporal strain", FG 2011.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fdp_lightning.errors import UserError
+
+METHODS = ("dis", "farneback", "tvl1")
+CHANNELS = ("u", "v", "strain", "magnitude")
+SCALES = ("clip_minmax", "train_std", "none")
+PHASES = ("onset_apex", "apex_offset")
+
+_SIGNED = {"u", "v"}
+_LEAST_SIDE = 16
+"""DIS refuses smaller frames; the pyramids of the others have nothing left to shrink there."""
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """Which flow maps are made of a clip.
+
+    Attributes:
+        method: 'dis' [1], 'farneback' [2] or 'tvl1' [3].
+        channels: of `CHANNELS`, in the order in which a network takes them.
+        size: side of the maps, pixels.
+        scale: 'clip_minmax', 'train_std' or 'none', see `FlowScale`.
+        phases: of `PHASES`; the maps of the apex form, in this order.
+    """
+
+    method: str = "dis"
+    channels: tuple[str, ...] = ("u", "v", "strain")
+    size: int = 28
+    scale: str = "clip_minmax"
+    phases: tuple[str, ...] = ("onset_apex",)
+
+    def __post_init__(self) -> None:
+        # A configuration hands in lists.
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "phases", tuple(self.phases))
+        _require_known("method", [self.method], METHODS)
+        _require_known("channels", self.channels, CHANNELS)
+        _require_known("scale", [self.scale], SCALES)
+        _require_known("phases", self.phases, PHASES)
+        if self.size < 1:
+            raise ValueError(f"flow size={self.size}; expected a side of at least 1 pixel")
+
+
+class ApexFlow(NamedTuple):
+    """The flow maps of a clip's phases.
+
+    Attributes:
+        maps: float32, shape (phases, channels, size, size), unscaled.
+        apex: position of the apex frame.
+        found: True if the apex was not annotated and `find_apex` chose it.
+    """
+
+    maps: np.ndarray
+    apex: int
+    found: bool
+
+
+def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarray:
+    """Return the optical flow between two frames.
+
+    Args:
+        first: uint8, shape (h, w) or RGB (h, w, 3).
+        second: of the same shape.
+        method: of `METHODS`.
+
+    Returns:
+        u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w).
+
+    Raises:
+        ValueError: an unknown method, or frames that have no flow.
+        UserError: the method's package is not installed.
+    """
+    _require_known("method", [method], METHODS)
+    if first.shape != second.shape:
+        raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
+    before, after = _grey(first), _grey(second)
+    if method == "tvl1":
+        return _tvl1(before, after)
+    if method == "dis":
+        uv = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)  # type: ignore[call-overload]
+    else:
+        uv = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+    return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
+
+
+def implementation(method: str) -> str:
+    """Return the package and version that compute a method here, for fingerprints: two TV-L1 differ in their values.
+
+    Raises:
+        UserError: the method's package is not installed.
+    """
+    _require_known("method", [method], METHODS)
+    if method != "tvl1" or hasattr(cv2, "optflow"):
+        return f"opencv {cv2.__version__}"
+    return f"scikit-image {_scikit_image().__version__}"
+
+
+def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the magnitude of the optical strain [4], sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
+
+    By central differences, one-sided at the border; a translation and a small rotation have none.
+
+    Args:
+        u: displacement to the right, shape (h, w), both sides at least 2.
+        v: displacement downwards, likewise.
+    """
+    u_y, u_x = np.gradient(u)
+    v_y, v_x = np.gradient(v)
+    return np.asarray(np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2))
+
+
+def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> np.ndarray:
+    """Return the flow maps between two frames, unscaled, float32, shape (channels, size, size).
+
+    Raises:
+        ValueError: frames that have no flow, see `flow`.
+        UserError: the method's package is not installed.
+    """
+    u, v = flow(first, second, settings.method)
+    made = {
+        "u": lambda: u,
+        "v": lambda: v,
+        "strain": lambda: optical_strain(u, v),
+        "magnitude": lambda: np.hypot(u, v),
+    }
+    side = (settings.size, settings.size)
+    shrinks = max(side) < min(u.shape)
+    kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    maps = [cv2.resize(made[name](), side, interpolation=kind) for name in settings.channels]
+    return np.stack(maps).astype(np.float32)
+
+
+def find_apex(frames: np.ndarray) -> int:
+    """Return the position of the frame with the largest mean absolute difference to the first; the earliest of equals.
+
+    Args:
+        frames: of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+    """
+    _require_frames(frames)
+    onset = frames[0].astype(np.int16)
+    return int(np.argmax([np.abs(frame - onset).mean() for frame in frames]))
+
+
+def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> ApexFlow:
+    """Return the flow from the onset to the apex, from the apex to the offset, or both (`settings.phases`).
+
+    A phase of one frame (the apex is the first or the last frame) has no motion: its maps are zero.
+
+    Args:
+        frames: of a clip from onset to offset, uint8, shape (t, h, w) or (t, h, w, 3).
+        apex: position of the apex frame; None where it is not annotated: `find_apex` chooses it.
+        settings: of the maps.
+
+    Raises:
+        ValueError: the apex lies outside the clip.
+        UserError: the method's package is not installed.
+    """
+    _require_frames(frames)
+    place = find_apex(frames) if apex is None else apex
+    if not 0 <= place < len(frames):
+        raise ValueError(f"apex at position {place} of a clip of {len(frames)} frames; expected 0..{len(frames) - 1}")
+    ends = {"onset_apex": (0, place), "apex_offset": (place, len(frames) - 1)}
+    maps = [_maps_between(frames, *ends[phase], settings) for phase in settings.phases]
+    return ApexFlow(np.stack(maps), place, apex is None)
+
+
+def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
+    """Return the flow from the first frame to each frame, unscaled, float32, shape (t, channels, size, size).
+
+    The first map is zero. Maps of the sampled frames of a clip are the sampled maps of the clip, as long as the first
+    frame is the same.
+
+    Args:
+        frames: of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+        settings: of the maps.
+    """
+    _require_frames(frames)
+    return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
+
+
+@dataclass(frozen=True)
+class FlowScale:
+    """How the values of flow maps are scaled, and mirrored afterwards.
+
+    Kinds:
+        clip_minmax: each channel of each clip to 0..1 by its own extremes over all maps of the clip, as most published
+            systems do; how far a face moved is lost. A channel without any difference becomes 0.5 (u, v) or 0.
+        train_std: each channel divided by its root mean square over the training clips. Zero stays no motion: that
+            is why no mean is subtracted.
+        none: pixels of the frames, as they are.
+
+    Attributes:
+        kind: of `SCALES`.
+        channels: names of the maps' channels.
+        divisors: of each channel; 1 unless the kind is 'train_std'.
+    """
+
+    kind: str
+    channels: tuple[str, ...]
+    divisors: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
+        """Return the scale of a fold.
+
+        Args:
+            settings: which scale, of which channels.
+            training_maps: of each of the fold's training clips, shape (…, channels, size, size), unscaled; only
+                'train_std' reads them.
+
+        Raises:
+            ValueError: 'train_std' without training clips.
+        """
+        divisors = np.ones(len(settings.channels))
+        if settings.scale == "train_std":
+            if not len(training_maps):
+                raise ValueError("flow scale 'train_std' needs the maps of at least one training clip")
+            squares = [np.square(maps, dtype=np.float64) for maps in training_maps]
+            sums = [np.moveaxis(of_clip, -3, 0).reshape(len(divisors), -1).sum(axis=1) for of_clip in squares]
+            deviations = np.sqrt(sum(sums) / sum(of_clip.size / len(divisors) for of_clip in squares))
+            divisors = np.where(deviations > 0, deviations, 1.0)  # still clips alone: nothing to scale
+        return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
+
+    def apply(self, maps: np.ndarray) -> np.ndarray:
+        """Return the scaled maps of one clip.
+
+        Args:
+            maps: of all frames or phases of one clip, float32, shape (…, channels, size, size).
+        """
+        if self.kind == "clip_minmax":
+            axes = tuple(axis for axis in range(maps.ndim) if axis != maps.ndim - 3)
+            low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+            flat = np.array([0.5 if name in _SIGNED else 0.0 for name in self.channels], np.float32)[:, None, None]
+            span = np.where(high > low, high - low, 1)
+            return np.where(high > low, (maps - low) / span, flat).astype(np.float32)
+        return (maps / np.array(self.divisors)[:, None, None]).astype(np.float32)
+
+    def mirror(self, maps: np.ndarray) -> np.ndarray:
+        """Return the scaled maps of the clip flipped left to right, as if its frames had been flipped: u is negated.
+
+        Args:
+            maps: as `apply` returns them.
+        """
+        return flip_horizontally(maps, self.channels, middle=0.5 if self.kind == "clip_minmax" else 0.0)
+
+
+def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
+    """Return flow maps flipped left to right, u mirrored about the value `middle` that stands for its negation.
+
+    Args:
+        maps: shape (…, channels, h, w).
+        channels: their names; any but 'u' keeps its values.
+        middle: 0 for displacements; 0.5 for a channel that min-max brought to 0..1, 127.5 for one of 0..255.
+    """
+    flipped = maps[..., ::-1].copy()
+    if "u" in channels:
+        u = (..., list(channels).index("u"), slice(None), slice(None))
+        flipped[u] = 2 * middle - flipped[u]
+    return flipped
+
+
+def _maps_between(frames: np.ndarray, start: int, end: int, settings: FlowSettings) -> np.ndarray:
+    if start == end:  # Farneback's flow of a frame to itself is not zero at the border
+        _grey(frames[start])
+        return np.zeros((len(settings.channels), settings.size, settings.size), np.float32)
+    return flow_maps(frames[start], frames[end], settings)
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    """The frame in grey (luma, ITU-R BT.601), in one block of memory as OpenCV needs it."""
+    if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
+        raise ValueError(
+            f"a frame of {frame.dtype}, shape {frame.shape}; optical flow needs uint8, (h, w) or (h, w, 3)"
+        )
+    if min(frame.shape[:2]) < _LEAST_SIDE:
+        raise ValueError(f"frames of shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
+
+
+def _tvl1(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """TV-L1 of opencv-contrib where it is installed, else of scikit-image; either with its own defaults."""
+    if hasattr(cv2, "optflow"):
+        uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
+        return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
+    _scikit_image()
+    from skimage.registration import optical_flow_tvl1
+
+    down, right = optical_flow_tvl1(before / np.float32(255), after / np.float32(255), dtype=np.float32)
+    return np.stack([right, down])
+
+
+def _scikit_image() -> ModuleType:
+    try:
+        import skimage
+    except ImportError as error:
+        raise UserError(
+            "flow method 'tvl1' needs opencv-contrib-python-headless or scikit-image, and neither is installed.\n"
+            "  Install one of them (opencv-contrib takes the place of opencv-python-headless), or choose 'dis'."
+        ) from error
+    return skimage
+
+
+def _require_frames(frames: np.ndarray) -> None:
+    if frames.ndim not in (3, 4) or not len(frames):
+        raise ValueError(f"frames of shape {frames.shape}; expected (t, h, w) or (t, h, w, 3), t of at least 1")
+
+
+def _require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(f"flow {what}={', '.join(names) or 'nothing'}; expected of {', '.join(known)}, each once")

@@ -1,0 +1,78 @@
+"""Dual-Inception: a stream of two inception blocks for u and one for v, 6,449,867 parameters at three classes.
+
+Provenance: Zhou, Mao and Xue, "Dual-inception network for cross-database micro-expression recognition", FG 2019; widths
+and layers after the description of a third-party port.
+
+Input: u, v of the flow onset→apex at 28×28, TV-L1 in the paper. Their range is unknown; 0..1 is ours.
+Published, MEGC 2019: UF1 .7322, UAR .7278.
+Unknown: the original's optimiser, batch size and epochs; the recipe is the port's.
+Deviations: none known.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+
+RECIPE = Recipe(
+    channels=("u", "v"),
+    image_size=28,
+    value_range=(0.0, 1.0),
+    optimizer="adam",
+    lr=1e-3,
+    batch_size=64,
+    epochs=501,
+)
+
+
+class Inception(nn.Module):
+    """Four paths side by side, then max-pooling by 2.
+
+    Args:
+        in_channels: of the maps that come in.
+        width: channels of each path.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 5, padding=2), nn.ReLU()
+        )
+        self.narrow = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
+        )
+        self.pooled = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(in_channels, width, 1), nn.ReLU())
+        self.single = nn.Conv2d(in_channels, width, 1)
+
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        """Maps to maps of half the side; d = 4 width."""
+        paths = (self.wide, self.narrow, self.pooled, self.single)
+        return F.max_pool2d(torch.cat([path(maps) for path in paths], dim=1), 2)
+
+
+class DualInception(FlowNet):
+    """Maps of 28×28 to logits.
+
+    Args:
+        classes: k.
+        hidden: width of the hidden layer.
+    """
+
+    in_channels = 2
+    image_size = 28
+
+    def __init__(self, classes: int = 3, hidden: int = 1024) -> None:
+        super().__init__()
+        self.streams = nn.ModuleList(nn.Sequential(Inception(1, 6), Inception(24, 16)) for _ in range(self.in_channels))
+        self.hidden = nn.Linear(2 * 64 * 7 * 7, hidden)
+        self.classify = nn.Linear(hidden, classes)
+
+    def forward_features(self, maps: Float[Tensor, "b 2 28 28"]) -> Float[Tensor, "b 128 7 7"]:
+        """Each stream on its own channel, side by side."""
+        return torch.cat([stream(maps[:, i : i + 1]) for i, stream in enumerate(self.streams)], dim=1)
+
+    def forward_head(self, features: Float[Tensor, "b 128 7 7"]) -> Float[Tensor, "b k"]:
+        """One hidden layer, then logits."""
+        return self.classify(F.relu(self.hidden(features.flatten(1))))

@@ -1,0 +1,102 @@
+"""OffApexNet: u and v of the flow onset→apex, two streams (2,664,475 parameters) or one (807,909), at three classes.
+
+Provenance: Gan, Liong, Yau, Huang and Tan, "OFF-ApexNet on micro-expression recognition system", Signal Processing:
+Image Communication 74, 2019. `OffApexNet` is the paper's network as two third-party ports describe it: a stream for u
+and one for v, without activation between convolutions and pooling. `OffApexNetOneStream` is the smaller network that
+the port of the MEB suite (github.com/tvaranka/meb, Apache-2.0) trains under this name.
+
+Input: u, v, scaled by the extremes of each channel of each clip; 0..1 in MEB, in the paper unknown.
+Published, MEGC 2019: UF1 .7196, UAR .7096. The port, last epoch: UF1 .7032.
+Unknown: the paper's batch size and weight decay; ours are the port's. The port's number of epochs on this set: ours is
+that of its STSTNet.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+
+RECIPE = Recipe(
+    channels=("u", "v"),
+    image_size=28,
+    value_range=(0.0, 1.0),
+    optimizer="adam",
+    lr=1e-4,
+    batch_size=32,
+    epochs=3000,
+)
+RECIPE_ONE_STREAM = Recipe(
+    channels=("u", "v"),
+    image_size=28,
+    value_range=(0.0, 1.0),
+    optimizer="adam",
+    lr=1e-4,
+    batch_size=32,
+    epochs=500,
+    weight_decay=1e-3,
+)
+
+
+class OffApexNet(FlowNet):
+    """One stream for u and one for v, joined by two hidden layers.
+
+    Args:
+        classes: k.
+        hidden: width of the hidden layers.
+    """
+
+    in_channels = 2
+    image_size = 28
+
+    def __init__(self, classes: int = 3, hidden: int = 1024) -> None:
+        super().__init__()
+        self.streams = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, padding=2), nn.MaxPool2d(2)
+            )
+            for _ in range(self.in_channels)
+        )
+        self.hidden = nn.ModuleList([nn.Linear(2 * 16 * 7 * 7, hidden), nn.Linear(hidden, hidden)])
+        self.classify = nn.Linear(hidden, classes)
+
+    def forward_features(self, maps: Float[Tensor, "b 2 28 28"]) -> Float[Tensor, "b 32 7 7"]:
+        """Each stream on its own channel, side by side."""
+        return torch.cat([stream(maps[:, i : i + 1]) for i, stream in enumerate(self.streams)], dim=1)
+
+    def forward_head(self, features: Float[Tensor, "b 32 7 7"]) -> Float[Tensor, "b k"]:
+        """Two hidden layers with dropout, then logits."""
+        x = features.flatten(1)
+        for layer in self.hidden:
+            x = F.dropout(F.relu(layer(x)), 0.5, self.training)
+        return self.classify(x)
+
+
+class OffApexNetOneStream(FlowNet):
+    """One stream on both channels, one hidden layer.
+
+    Args:
+        classes: k.
+        hidden: width of the hidden layer.
+    """
+
+    in_channels = 2
+    image_size = 28
+
+    def __init__(self, classes: int = 3, hidden: int = 1024) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 16, 3, padding=1)
+        self.hidden = nn.Linear(16 * 7 * 7, hidden)
+        self.classify = nn.Linear(hidden, classes)
+
+    def forward_features(self, maps: Float[Tensor, "b 2 28 28"]) -> Float[Tensor, "b 16 7 7"]:
+        """Two convolutions, each with ReLU and pooling."""
+        x = F.max_pool2d(F.relu(self.conv1(maps)), 2)
+        return F.max_pool2d(F.relu(self.conv2(x)), 2)
+
+    def forward_head(self, features: Float[Tensor, "b 16 7 7"]) -> Float[Tensor, "b k"]:
+        """One hidden layer between two dropouts, then logits."""
+        x = F.dropout(features.flatten(1), 0.5, self.training)
+        return self.classify(F.dropout(F.relu(self.hidden(x)), 0.5, self.training))
