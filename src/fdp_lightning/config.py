@@ -222,6 +222,7 @@ class Root:
     """Known errors of the annotations: official, corrected or none; see data/annotations/corrections.py."""
     data: Any = MISSING
     protocol: Any = MISSING
+    input: Any = MISSING
     model: Any = MISSING
     trainer: Any = MISSING
     compute: Any = MISSING

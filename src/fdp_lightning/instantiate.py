@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from inspect import signature
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.errors import UserError
@@ -41,18 +42,38 @@ def settings(kind: type, node: DictConfig) -> Any:
 
 
 def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
-    """The network, with the statistics of its training subjects."""
+    """The network, with what its class asks for of classes, input and statistics of the training subjects.
+
+    Args:
+        config: the configuration.
+        classes: k.
+        mean: of all values of the training frames.
+        std: likewise.
+    """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)
-    if config.data.faces.colour == "rgb":
+    if config.data.faces.colour == "rgb" and "backbone" in network:
         network.backbone.in_channels = 3  # grey frames suit a backbone for colour, but not the other way round
     for other in ("name", "objective", "optimizer"):
         network.pop(other, None)
-    return build(
-        network,
-        classes=classes,
-        image_size=config.data.faces.size,
-        frames=config.data.sampling.frames,
-        mean=mean,
-        std=std,
-    )
+    *frames, channels, side, _ = input_shape(config)
+    offered = {
+        "classes": classes, "in_channels": channels, "image_size": side, "frames": frames[0] if frames else 1,
+        "mean": mean, "std": std,
+    }  # fmt: skip
+    try:
+        asked = signature(get_class(network._target_)).parameters
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(f"model._target_ is {network._target_!r}: {str(error).splitlines()[0]}") from error
+    return build(network, **{name: value for name, value in offered.items() if name in asked and name not in network})
+
+
+def input_shape(config: DictConfig) -> tuple[int, ...]:
+    """The shape of one clip's input: (t, c, h, w) of frames and of `flow`, (c, h, w) of `apex_flow`."""
+    size, given = config.data.faces.size, config.input
+    if given.kind == "frames":
+        return (config.data.sampling.frames, 3 if config.data.faces.colour == "rgb" else 1, size, size)
+    maps = (len(given.channels), given.size, given.size)
+    if given.kind == "flow":
+        return (config.data.sampling.frames, *maps)
+    return (len(given.phases) * maps[0], *maps[1:])

@@ -20,6 +20,7 @@ from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.inputs.stage import InputSettings, input_maps
 from fdp_lightning.data.loading.normalisation import check_normalisation
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.protocol import Protocol
@@ -152,6 +153,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
             sampling.rule,
             name_clips(without),
         )
+    _make_inputs(config, ready.store, clips, sampling, workers)
     return ReadyData(
         protocol=protocol,
         clips=clips,
@@ -163,6 +165,21 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         rebuilt_because=ready.rebuilt_because,
         caveats=_caveats(config, protocol, differences),
     )
+
+
+def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, sampling: Sampling, workers: int) -> None:
+    """Compute the maps that the recogniser takes of all clips, once for all folds."""
+    taken: InputSettings = settings(InputSettings, config.input)
+    if taken.of_frames:
+        return
+    apexes = apex_numbers(clips)
+    if taken.kind == "apex_flow" and (unknown := clips[np.isnan(apexes)]).shape[0]:
+        log.warning(
+            "%d clips have no usable apex; the frame farthest from the onset takes its place: %s",
+            len(unknown), name_clips(unknown),
+        )  # fmt: skip
+    with meter("Computing optical flow", "clips") as progress:
+        input_maps(store, store.rows(clips), apexes, sampling, taken, workers, progress)
 
 
 def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from fdp_lightning.engine.stacked.trial import try_stack
 from fdp_lightning.engine.train_fold import check_trainer
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.runs.model_name import model_name
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
 
@@ -46,9 +47,9 @@ def check_options(config: DictConfig) -> Checked:
     _check_augmentation(config)
     compute: Compute = settings(Compute, config.compute)
     model = build_model(config, len(config.protocol.classes))
-    if compute.checkpointing and not hasattr(model.backbone, "checkpointing"):
+    if compute.checkpointing and not any(hasattr(part, "checkpointing") for part in model.modules()):
         raise UserError(
-            f"compute.checkpointing={compute.checkpointing}: {type(model.backbone).__name__} has no parts to compute "
+            f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts to compute "
             "once more; expected compute.checkpointing=null, or one of our own backbones"
         )
     build(config.model.objective, multi_label=is_multi_label(config.protocol.column))

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
@@ -177,7 +178,9 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
         write_outputs(folder, plan, data, outputs, recorder, objective.extras, of_training)
         if plan.config["data"]["linear_baselines"]:
-            write_baseline_predictions(folder, plan, training_clips, clips_of(data.test_set.all_clips()))
+            write_baseline_predictions(
+                folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())
+            )
         close_loggers(trainer.loggers)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]
@@ -310,6 +313,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         seed=seed,
         normalisation=config.data.normalisation,
         multi_label=is_multi_label(config.protocol.column),
+        taken=settings(InputSettings, config.input),
     )
 
 

@@ -22,14 +22,14 @@ class Clips:
     """A batch of clips as networks and objectives get it.
 
     Attributes:
-        frames: values of 0..1.
+        frames: as the input stage gives them: values of 0..1, (b, t, c, h, w), or maps of their motion.
         target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
         frame_number: of each frame in the recording; None: they are counted.
         apex: frame number of the annotated apex, NaN where unknown.
         mask: of the real frames; None: all are.
     """
 
-    frames: Float[Tensor, "b t c h w"]
+    frames: Float[Tensor, "b *input"]
     target: Int[Tensor, " b"] | Float[Tensor, "b k"]
     frame_number: Float[Tensor, "b t"] | None = None
     apex: Float[Tensor, " b"] | None = None
@@ -42,6 +42,18 @@ class Output(Protocol):
     @property
     def logits(self) -> Float[Tensor, "b k"]:
         """Of the classes or action units."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """The output of a network that gives nothing else."""
+
+    logits: Float[Tensor, "b k"]
+
+
+def with_logits(output: Output | Tensor) -> Output:
+    """An output that has logits, of a network that may give them bare."""
+    return Logits(output) if isinstance(output, Tensor) else output
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.annotations.clips import KEY
+from fdp_lightning.data.inputs.flow import implementation
 from fdp_lightning.data.store.clip_store import open_index
 from fdp_lightning.files import sha256
 
@@ -71,6 +72,8 @@ def fingerprint(config: DictConfig, content: str) -> str:
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
+    if plain["input"]["kind"] != "frames":
+        decisive["flow"] = implementation(plain["input"]["method"])
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(_source().encode())
     return digest.hexdigest()[:12]

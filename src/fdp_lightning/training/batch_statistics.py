@@ -62,7 +62,7 @@ class BatchStatistics(L.Callback):
                 given = {name: tensor.to(module.device) for name, tensor in precision.convert_input(batch).items()}
                 clips = clips_of(given)
                 with precision.forward_context():
-                    module.model.forward(clips.frames, clips.mask)  # never the compiled one
+                    module.run(clips)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

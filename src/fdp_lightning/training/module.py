@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor, nn
 
-from fdp_lightning.models.recognizer import Clips, Losses, Objective, Output
+from fdp_lightning.models.recognizer import Clips, Losses, Objective, Output, with_logits
 from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
 
@@ -52,8 +52,13 @@ class RecognitionModule(L.LightningModule):
         compute.prepare(model)
 
     def forward(self, clips: Tensor) -> Output:
-        """Clips (b, t, c, h, w) with values in 0..1."""
-        return self.model(clips)
+        """Clips as the input stage gives them."""
+        return with_logits(self.model(clips))
+
+    def run(self, clips: Clips) -> Output:
+        """The network's output of a batch; never by the compiled network, which training alone uses."""
+        masks = () if clips.mask is None else (clips.mask,)
+        return with_logits(self.model.forward(clips.frames, *masks))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of logits (b, k), double precision: of each class, or that each action unit is shown."""
@@ -86,8 +91,10 @@ class RecognitionModule(L.LightningModule):
 
     def _output(self, clips: Clips) -> Output:
         # Compiled in training alone: subjects have any number of clips, and each would be compiled for anew.
-        run = self.model if self.training else self.model.forward
-        return run(clips.frames, clips.mask)
+        if not self.training:
+            return self.run(clips)
+        masks = () if clips.mask is None else (clips.mask,)
+        return with_logits(self.model(clips.frames, *masks))
 
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
         """What is kept of each held-out clip: `index`, probabilities, whether they are right, and the extras."""

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
 from fdp_lightning.data.annotations.targets import class_counts, target_numbers
-from fdp_lightning.data.faces.frames import blended
+from fdp_lightning.data.inputs.flow import FlowScale
+from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.batches import EpochBatches, as_values
 from fdp_lightning.data.loading.normalisation import Statistics, check_normalisation
@@ -35,9 +36,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         augmentation: applied to each clip, or None.
         seed: of augmentation and sampling.
         training: frames of a rule that draws them are drawn anew for each epoch; else its fixed frames are used.
+        maps: that the recogniser takes in place of the frames, of these clips in this order; None: it takes frames.
+        flip: share of the clips whose maps are mirrored in an epoch of training.
 
     Each item holds
-        `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`),
+        `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`), or maps,
         `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
         `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
         `target`, a class number or multi-label (k,), and `index` (place in `rows`).
@@ -53,7 +56,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         augmentation: ClipAugmentation | None = None,
         seed: int = 0,
         training: bool = False,
+        maps: ScaledMaps | None = None,
+        flip: float = 0.0,
     ) -> None:
+        self._maps, self._flip = maps, flip if training else 0.0
         self.augmentation = augmentation
         self.seed = seed
         self.epoch = 0
@@ -79,17 +85,27 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """A batch of items, gathered from the arrays at once; each is what it would be alone."""
         places = np.asarray(indices)
+        if self._maps is not None:
+            return self._batch(torch.from_numpy(self._maps.read(places, self._mirrored(indices))), places)
         clips, numbers = self._clips[places], self.frame_numbers[places]
         if self._draws or self.augmentation is not None:
             made = [self._drawn(index) for index in indices]
             clips, numbers = np.stack([frames for frames, _ in made]), np.stack([numbers for _, numbers in made])
+        return self._batch(self._values(clips), places) | {"frame_number": torch.from_numpy(numbers).float()}
+
+    def _batch(self, values: Tensor, places: Any) -> dict[str, Tensor]:
         return {
-            "frames": self._values(clips),
-            "frame_number": torch.from_numpy(numbers).float(),
+            "frames": values,
+            "frame_number": torch.from_numpy(self.frame_numbers[places]).float(),
             "apex": torch.from_numpy(self._apexes[places]).float(),
             "target": torch.from_numpy(self._targets[places]),
-            "index": torch.from_numpy(places),
+            "index": torch.arange(len(self))[places],
         }
+
+    def _mirrored(self, indices: Sequence[int]) -> np.ndarray:
+        """Which clips are mirrored in this epoch: one seed per clip and epoch, as for frames."""
+        streams = (np.random.SeedSequence([self.seed, self.epoch, index]) for index in indices)
+        return np.array([np.random.default_rng(stream).random() < self._flip for stream in streams])
 
     def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """A clip's frames as sampled and augmented in this epoch, and their numbers."""
@@ -108,12 +124,13 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     def all_clips(self, places: Any = slice(None)) -> dict[str, Tensor]:
         """All clips, or those of some places, without augmentation, by their fixed frames, as one batch."""
-        return {
-            "frames": self._values(self._clips[places]),
-            "frame_number": torch.from_numpy(self.frame_numbers[places]).float(),
-            "apex": torch.from_numpy(self._apexes[places]).float(),
-            "target": torch.from_numpy(self._targets[places]),
-        }
+        if self._maps is None:
+            return self.all_frames(places)
+        return self._batch(torch.from_numpy(self._maps.read(places)), places)
+
+    def all_frames(self, places: Any = slice(None)) -> dict[str, Tensor]:
+        """The same of the frames, whatever the recogniser takes."""
+        return self._batch(self._values(self._clips[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
         """Of each clip the first, the nearest to the apex (the middle one, where it is unknown) and the last frame.
@@ -143,6 +160,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     @property
     def is_fixed(self) -> bool:
         """Whether an item is the stored clip and no more: the same in every epoch, and in another set that has it."""
+        if self._maps is not None:
+            return self._flip == 0
         return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
 
     def normalise_by_itself(self) -> None:
@@ -154,23 +173,6 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         self._mean = mean / 255
         # A set of one grey value alone is zero throughout, and stays so.
         self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
-
-
-def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a clip at positions that need not be whole.
-
-    Args:
-        store: of aligned clips.
-        row: of its index.
-        places: from `Sampling.positions`, shape (t,).
-
-    Returns:
-        The frames, uint8, shape (t, h, w) or (t, h, w, 3), between two of the clip their blend by distance; and their
-        frame numbers, shape (t,), blended likewise.
-    """
-    numbers = store.frame_numbers(row)
-    frames = blended(lambda whole: store.read(row, whole), places)
-    return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
 
 
 class FoldDataModule(L.LightningDataModule):
@@ -191,6 +193,7 @@ class FoldDataModule(L.LightningDataModule):
             maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
             on one another, and no single clip could be predicted so: only to reproduce.
         multi_label: a clip's `target` names any number of classes, see targets.py.
+        taken: by the recogniser, frames or maps of their motion.
     """
 
     def __init__(
@@ -206,8 +209,10 @@ class FoldDataModule(L.LightningDataModule):
         seed: int = 0,
         normalisation: str = "training",
         multi_label: bool = False,
+        taken: InputSettings | None = None,
     ) -> None:
         super().__init__()
+        taken = taken or InputSettings()
         check_normalisation(normalisation)
         sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
@@ -215,11 +220,22 @@ class FoldDataModule(L.LightningDataModule):
         targets = target_numbers(clips["target"], classes, multi_label)
         train, inner, test = list(fold.train_rows), list(fold.inner_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
-        self.train_set = ClipDataset(
-            opened, rows[train], targets[train], apexes[train], sampling, augmentation, seed, training=True
-        )
-        self.test_set = ClipDataset(opened, rows[test], targets[test], apexes[test], sampling) if test else None
-        self.inner_set = ClipDataset(opened, rows[inner], targets[inner], apexes[inner], sampling) if inner else None
+        scale: FlowScale | None = None
+
+        def clips_at(places: list[int], **training: Any) -> ClipDataset:
+            nonlocal scale
+            maps = None
+            if not taken.of_frames:
+                unscaled = input_maps(opened, rows[places], apexes[places], sampling, taken)
+                scale = scale or FlowScale.fit(taken.flow, list(unscaled))  # the training clips come first
+                maps = ScaledMaps(unscaled, scale, taken)
+            return ClipDataset(
+                opened, rows[places], targets[places], apexes[places], sampling, maps=maps, flip=taken.flip, **training
+            )
+
+        self.train_set = clips_at(train, augmentation=augmentation, seed=seed, training=True)
+        self.test_set = clips_at(test) if test else None
+        self.inner_set = clips_at(inner) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
         self.statistics = Statistics.of(self.train_set.sampled_frames)

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.engine.stacked.check import INSTEAD
 from fdp_lightning.errors import UserError
-from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.instantiate import build, build_model, input_shape, settings
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -30,9 +30,8 @@ def try_stack(config: DictConfig) -> None:
         )
         for _ in range(2)
     ]
-    colours = 3 if config.data.faces.colour == "rgb" else 1
     batch = {
-        "frames": torch.rand(2, 2, t, colours, config.data.faces.size, config.data.faces.size),
+        "frames": torch.rand(2, 2, *input_shape(config)),
         "frame_number": torch.arange(float(t)).repeat(2, 2, 1),
         "apex": torch.full((2, 2), torch.nan),
         "target": torch.zeros(2, 2, k) if multi_label else torch.zeros(2, 2, dtype=torch.long),

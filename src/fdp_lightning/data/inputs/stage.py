@@ -1,0 +1,216 @@
+"""The input stage: from the aligned frames of the store to what a recogniser takes, `input=frames|flow|apex_flow`.
+
+    frames     the sampled frames as they are, (t, c, h, w)
+    flow       the optical flow from the first sampled frame to each of them, (t, channels, size, size)
+    apex_flow  the flow from the onset to the apex, and if asked for from the apex to the offset, of all frames of the
+               clip: the maps of all phases side by side as channels, (phases · channels, size, size)
+
+Maps are computed once per clip and kept beside the stores, each in a file whose name is a digest of all that decides
+it: the clip's frames, the positions, the settings and the package that computes them.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fdp_lightning.data.annotations.apex import apex_position
+from fdp_lightning.data.faces.frames import blended
+from fdp_lightning.data.inputs.flow import FlowScale, FlowSettings, apex_flow, flow_sequence, implementation
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.store.clip_store import ClipStore, open_index
+from fdp_lightning.files import write_atomic
+from fdp_lightning.processes import end_with_parent, forkserver
+
+KINDS = ("frames", "flow", "apex_flow")
+FOLDER = "inputs"
+"""Of the maps, beside the stores."""
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """What a recogniser takes.
+
+    Attributes:
+        kind: of `KINDS`. All others are of flow maps alone.
+        method: of the optical flow, see `flow.FlowSettings`, as the next ones.
+        channels: likewise.
+        size: likewise.
+        scale: likewise.
+        phases: likewise; of `apex_flow` alone.
+        gain: factor on the scaled values; 255 for networks that were made for values of 0..255.
+        flip: share of the training clips that are mirrored in an epoch, with u negated. The augmentation of frames
+            (`data.augmentation`) does not apply to maps.
+    """
+
+    kind: str = "frames"
+    method: str = "dis"
+    channels: Sequence[str] = ("u", "v", "strain")
+    size: int = 28
+    scale: str = "clip_minmax"
+    phases: Sequence[str] = ("onset_apex",)
+    gain: float = 1.0
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"input kind is '{self.kind}'; expected one of {', '.join(KINDS)}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"input flip is {self.flip}; expected a share of 0 to 1")
+        if self.kind != "frames":
+            _ = self.flow  # it refuses what no flow can be
+
+    @cached_property
+    def flow(self) -> FlowSettings:
+        """Those of the maps."""
+        return FlowSettings(self.method, tuple(self.channels), self.size, self.scale, tuple(self.phases))
+
+    @property
+    def of_frames(self) -> bool:
+        """True if the frames are taken as they are."""
+        return self.kind == "frames"
+
+
+def input_maps(
+    store: ClipStore,
+    rows: np.ndarray,
+    apexes: np.ndarray,
+    sampling: Sampling,
+    settings: InputSettings,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> np.ndarray:
+    """Return the unscaled maps of clips, computed where they are not kept yet.
+
+    Args:
+        store: of aligned clips.
+        rows: of its index, shape (n,).
+        apexes: annotated frame numbers, shape (n,); NaN where unknown: `find_apex` chooses the frame.
+        sampling: of the frames, which `flow` starts from.
+        settings: not of frames.
+        workers: processes that compute.
+        progress: called with the number of clips done, and of all.
+
+    Returns:
+        Float32, shape (n, t, channels, size, size), t the frames or the phases.
+
+    Raises:
+        ValueError: `flow` of frames that are drawn anew in each epoch.
+    """
+    if settings.kind == "flow" and sampling.at_random:
+        raise ValueError(
+            f"input=flow is computed once per clip, and data.sampling.rule={sampling.rule} draws other frames in each "
+            "epoch; expected a rule that does not"
+        )
+    maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
+    tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
+    missing = [task for task in tasks if not maker.path(*task).is_file()]
+    if missing:
+        # Not here: OpenCV's threads, once started, do not survive the forks that folds and loaders make.
+        with ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker) as pool:
+            for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
+                progress(done, len(missing))
+    return np.stack([maker.maps(*task) for task in tasks])
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Computes and keeps the maps of clips; plain data, so that it can be sent to a process."""
+
+    folder: Path
+    sampling: Sampling
+    settings: InputSettings
+    made_by: str
+
+    @cached_property
+    def _store(self) -> ClipStore:
+        return open_index(self.folder, verify=False)
+
+    def path(self, row: int, apex: int | None) -> Path:
+        """The file of a clip's maps."""
+        store, settings = self._store, self.settings
+        positions = self.sampling.positions(store.length(row), apex).tolist()
+        decides = {
+            "frames": str(store.index["checksum"].iloc[row]), "shape": list(store.frame_shape), "kind": settings.kind,
+            "made_by": self.made_by, "flow": [settings.method, list(settings.channels), settings.size],
+            "of": positions if settings.kind == "flow" else [list(settings.phases), apex],
+        }  # fmt: skip
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
+        return self.folder.parent / FOLDER / digest[:2] / f"{digest}.npy"
+
+    def maps(self, row: int, apex: int | None) -> np.ndarray:
+        """The maps of a clip, read where they are kept and else computed."""
+        with suppress(OSError, ValueError, EOFError):  # none, or damaged
+            return np.asarray(np.load(self.path(row, apex), allow_pickle=False), dtype=np.float32)
+        if self.settings.kind == "apex_flow":
+            frames = self._store.read(row, np.arange(self._store.length(row)))
+            return apex_flow(frames, apex, self.settings.flow).maps
+        positions = self.sampling.positions(self._store.length(row), apex)
+        return flow_sequence(read_frames(self._store, row, positions)[0], self.settings.flow)
+
+    def keep(self, task: tuple[int, int | None]) -> None:
+        """Compute the maps of a clip and write them to their file."""
+        stream = BytesIO()
+        np.save(stream, self.maps(*task))
+        path = self.path(*task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, stream.getvalue())
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
+
+
+def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a clip at positions that need not be whole.
+
+    Args:
+        store: of aligned clips.
+        row: of its index.
+        places: from `Sampling.positions`, shape (t,).
+
+    Returns:
+        The frames, uint8, shape (t, h, w) or (t, h, w, 3), between two of the clip their blend by distance; and their
+        frame numbers, shape (t,), blended likewise.
+    """
+    numbers = store.frame_numbers(row)
+    frames = blended(lambda whole: store.read(row, whole), places)
+    return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
+
+
+class ScaledMaps:
+    """Maps of clips as a network takes them.
+
+    Args:
+        maps: of `input_maps`.
+        scale: fitted on the training clips of the fold.
+        settings: of the input.
+    """
+
+    def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings) -> None:
+        self._scale, self._settings = scale, settings
+        self._values = np.stack([scale.apply(of_clip) for of_clip in maps]) if len(maps) else maps
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def read(self, places: Any, mirrored: np.ndarray | None = None) -> np.ndarray:
+        """The input of the clips at these places, those of `mirrored` flipped left to right, (b, …)."""
+        values = self._values[places]
+        if mirrored is not None and mirrored.any():
+            values = values.copy()
+            for row in np.flatnonzero(mirrored):
+                values[row] = self._scale.mirror(values[row])
+        if self._settings.kind == "apex_flow":
+            values = values.reshape(len(values), -1, *values.shape[-2:])
+        return np.ascontiguousarray(values * np.float32(self._settings.gain))
