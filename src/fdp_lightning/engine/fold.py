@@ -28,13 +28,21 @@ def run_fold(
         rank: of several processes that train the fold together; the first one writes.
         on_step_time: called once with the seconds of a step, when a few are done.
     """
-    from fdp_lightning.engine.train_fold import train_fold  # torch: a run whose folds are all finished never needs it
-
+    train = _learner(plan)
     if not rank.first:
-        train_fold(plan, None, on_epoch, rank, on_step_time)
+        train(plan, None, on_epoch, rank, on_step_time)
         return
     with being_made(plan) as (partial, facts):
-        facts.update(train_fold(plan, partial, on_epoch, rank, on_step_time))
+        facts.update(train(plan, partial, on_epoch, rank, on_step_time))
+
+
+def _learner(plan: FoldPlan) -> Callable[..., dict[str, Any]]:
+    """What trains a fold: Lightning, or scikit-learn."""
+    # Imported here: a run whose folds are all finished never needs torch.
+    from fdp_lightning.engine.classical import fit_fold, is_classical
+    from fdp_lightning.engine.train_fold import train_fold
+
+    return fit_fold if is_classical(plan.config["model"]) else train_fold
 
 
 @contextmanager

@@ -6,7 +6,7 @@ With subjects set aside inner.csv too, and where the configuration asks for them
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
     from fdp_lightning.engine.plan import FoldPlan
     from fdp_lightning.models.recognizer import Clips, Extra
-    from fdp_lightning.training.recorder import Recorder
+
+
+class Recorded(Protocol):
+    """What a training recorded: `training.recorder.Recorder`, or what stands for it where there are no epochs."""
+
+    @property
+    def oracle(self) -> np.ndarray | None: ...
+    @property
+    def inner(self) -> np.ndarray | None: ...
+    @property
+    def aside(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def curves(self) -> Sequence[Mapping[str, float]]: ...
+
 
 INNER = "inner.csv"
 """The predictions table of the subjects set aside: no test score comes of it, and a search scores nothing else."""
@@ -35,7 +48,7 @@ def write_outputs(
     plan: "FoldPlan",
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
-    recorder: "Recorder",
+    recorder: Recorded,
     extras: Sequence["Extra"],
     of_training: Mapping[str, np.ndarray],
 ) -> None:
@@ -58,7 +71,8 @@ def write_outputs(
         clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
         tables = [_table(plan, clips, classes, name, p) for name, p in recorder.aside.items()]
         write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
-    write_curves(folder, recorder)
+    if recorder.curves:
+        write_curves(folder, recorder)
     assert data.test_set is not None
     clips = data.test_clips
     stream = io.BytesIO()
@@ -103,9 +117,9 @@ def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips"
     baselines.write_baselines(folder / baselines.FILE, pd.concat(tables, ignore_index=True), classes)
 
 
-def write_curves(folder: Path, recorder: "Recorder") -> None:
+def write_curves(folder: Path, recorder: Recorded) -> None:
     """Write what was recorded of each epoch."""
-    write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
+    write_atomic(folder / "curves.csv", pd.DataFrame(list(recorder.curves)).to_csv(index=False))
 
 
 def _table(

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.engine.budget import Budget
+from fdp_lightning.engine.classical import check_classical, is_classical
 from fdp_lightning.engine.ddp_processes import ranks_of
 from fdp_lightning.engine.effective_batch import effective_batch
 from fdp_lightning.engine.stacked.trial import try_stack
@@ -30,6 +31,8 @@ class Checked(NamedTuple):
 
 def check_options(config: DictConfig) -> Checked:
     """Refuse impossible options before a process per fold would stumble over them."""
+    if is_classical(config.model):
+        return Checked(0, check_classical(config))
     batch_size = config.data.batch_size
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")

@@ -177,6 +177,8 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     steps = span([steps_of(plan) for plan in plans])
     where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
     each = "" if plans[0].is_fit else " a fold"
+    if plans[0].config["model"]["objective"] is None:
+        return f"{plans[0].model}: {checked.step}{each}; on {where}"
     return (
         f"{plans[0].model}: {thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}; on {where}"
     )

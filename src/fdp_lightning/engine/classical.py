@@ -1,0 +1,105 @@
+"""A fold of a classical recogniser (`model=svc`): fitted on all training clips at once, by scikit-learn."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from fdp_lightning.data.annotations.targets import is_multi_label
+from fdp_lightning.data.loading.datamodule import ClipDataset
+from fdp_lightning.engine.ddp_processes import Rank, ranks_of
+from fdp_lightning.engine.outputs import write_baseline_predictions, write_outputs
+from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.train_fold import data_of, set_up
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build_model
+from fdp_lightning.seeds import derived_seed
+from fdp_lightning.training.module import clips_of
+
+
+def is_classical(model: Any) -> bool:
+    """Return True if a model of the configuration is no network: it has no losses (`objective: null`)."""
+    return model["objective"] is None
+
+
+@dataclass(frozen=True)
+class Selections:
+    """What the selections hold of a recogniser that is fitted once: each the same predictions.
+
+    Attributes:
+        oracle: probabilities of the held-out clips, (n, k).
+        inner: likewise where there are inner validation subjects; else None.
+        aside: those of the inner validation clips, by selection.
+        curves: none.
+    """
+
+    oracle: np.ndarray
+    inner: np.ndarray | None = None
+    aside: dict[str, np.ndarray] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit_fold(
+    plan: FoldPlan,
+    folder: Path | None,
+    on_epoch: Callable[[int], None],
+    rank: Rank,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> dict[str, Any]:
+    """Fit on the fold's training clips and write what it says of the held-out ones; as `train_fold.train_fold`.
+
+    Raises:
+        UserError: everybody is to be trained on (`task=fit`): such a model has no file yet.
+    """
+    assert folder is not None
+    config = OmegaConf.create(plan.config)
+    set_up(config, rank)
+    data = data_of(plan, config, derived_seed(config.seed, plan.fold.name))
+    if data.test_set is None:
+        raise UserError(f"task=fit writes networks alone, and {plan.model} is none; expected another model")
+    estimator = build_model(config, len(config.protocol.classes))
+    start = time.monotonic()
+    estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy())
+    seconds = time.monotonic() - start
+    probabilities = estimator.predict_proba(features(data.test_set))
+    chosen = Selections(probabilities)
+    if data.inner_set is not None:
+        aside = estimator.predict_proba(features(data.inner_set))
+        chosen = Selections(probabilities, probabilities, {"last": aside, "inner": aside})
+    write_outputs(folder, plan, data, {"probabilities": probabilities}, chosen, (), {})
+    if config.data.linear_baselines:
+        write_baseline_predictions(
+            folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())
+        )
+    on_epoch(1)
+    counts = dict(zip(config.protocol.classes, data.class_counts, strict=True))
+    return {
+        "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0, "steps": 1,
+        "parameters": int(estimator.parameters), "torch": torch.__version__, "device": "cpu", "class_counts": counts,
+    }  # fmt: skip
+
+
+def features(clips: ClipDataset) -> np.ndarray:
+    """Return all clips' input as rows of numbers, (n, d)."""
+    return clips.all_clips()["frames"].flatten(1).numpy()
+
+
+def check_classical(config: DictConfig) -> str:
+    """Refuse what a classical recogniser cannot do, and return how it is fitted, in words.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if is_multi_label(config.protocol.column):
+        raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
+    if ranks_of(config.trainer) > 1 or config.loso.engine == "stacked":
+        raise UserError(
+            f"model={config.model.name} is fitted by one process; expected trainer=cpu loso.engine=processes"
+        )
+    build_model(config, len(config.protocol.classes))
+    return "fitted at once"

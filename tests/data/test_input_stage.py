@@ -1,0 +1,116 @@
+"""Maps of clips: as computed directly, kept beside the stores, scaled by training clips alone, mirrored."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
+from fdp_lightning.data.inputs.flow import FlowScale, apex_flow
+from fdp_lightning.data.inputs.stage import FOLDER, InputSettings, ScaledMaps, input_maps
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import make_folds
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+
+APEX_FLOW = InputSettings("apex_flow", phases=["onset_apex", "apex_offset"])
+
+
+@pytest.fixture
+def own_store(store_folder_path: Path, tmp_path: Path) -> ClipStore:
+    return open_store(Path(shutil.copytree(store_folder_path, tmp_path / store_folder_path.name)))
+
+
+def made(store: ClipStore, clips: pd.DataFrame, settings: InputSettings = APEX_FLOW, **options: int) -> np.ndarray:
+    return input_maps(store, store.rows(clips), apex_numbers(clips), Sampling(), settings, **options)
+
+
+def test_maps_are_those_of_all_frames_about_the_apex_and_are_kept(
+    own_store: ClipStore, casme2_clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = casme2_clips.iloc[:4]
+    maps = made(own_store, clips)
+    assert maps.shape == (4, 2, 3, 28, 28)
+    row = own_store.rows(clips)[2]
+    frames = own_store.read(row, np.arange(own_store.length(row)))
+    apex = apex_position(own_store.frame_numbers(row), apex_numbers(clips)[2])
+    np.testing.assert_array_equal(maps[2], apex_flow(frames, apex, APEX_FLOW.flow).maps)
+    files = {path: path.stat().st_mtime_ns for path in (own_store.folder.parent / FOLDER).rglob("*.npy")}
+    assert len(files) == 4
+    np.testing.assert_array_equal(made(own_store, casme2_clips.iloc[[2, 1]]), maps[[2, 1]])
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    next(iter(files)).write_bytes(b"damaged")
+    np.testing.assert_array_equal(made(own_store, clips), maps)
+    # another apex or setting is another file
+    made(own_store, clips.assign(apex=clips["onset"] + 1))
+    assert len(list((own_store.folder.parent / FOLDER).rglob("*.npy"))) == 8
+
+
+def test_without_an_annotated_apex_the_farthest_frame_takes_its_place(
+    own_store: ClipStore, casme2_clips: pd.DataFrame
+) -> None:
+    clips = casme2_clips.iloc[:1]
+    row = own_store.rows(clips)[0]
+    frames = own_store.read(row, np.arange(own_store.length(row))).astype(float)
+    farthest = int(np.abs(frames - frames[0]).mean(axis=(1, 2)).argmax())
+    found = made(own_store, clips.assign(apex=pd.NA))
+    told = made(own_store, clips.assign(apex=own_store.frame_numbers(row)[farthest]))
+    np.testing.assert_array_equal(found, told)
+
+
+def test_the_scale_of_a_fold_is_fitted_on_its_training_clips(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    settings = InputSettings("apex_flow", scale="train_std", gain=2.0)
+    fold = make_folds(clips, "loso")[0]
+    data = FoldDataModule(own_store.folder, clips, sorted(set(clips["emotion"])), fold, taken=settings)
+    values = data.train_set.all_clips()["frames"]
+    assert values.shape[1:] == (3, 28, 28)
+    torch.testing.assert_close(values.square().mean(dim=(0, 2, 3)).sqrt(), torch.full((3,), 2.0), rtol=1e-4, atol=0)
+    unscaled = made(own_store, clips, settings)
+    rms = np.sqrt(np.square(unscaled[list(fold.train_rows)]).mean(axis=(0, 1, 3, 4)))
+    assert data.test_set is not None
+    expected = 2 * unscaled[list(fold.test_rows)][:, 0] / rms[:, None, None]
+    np.testing.assert_allclose(data.test_set.all_clips()["frames"].numpy(), expected, rtol=1e-4)
+
+
+def test_mirrored_maps_have_u_negated_and_only_in_training(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    fold = make_folds(clips, "loso")[0]
+    settings = InputSettings("apex_flow", scale="none", flip=0.5)
+    data = FoldDataModule(own_store.folder, clips, sorted(set(clips["emotion"])), fold, taken=settings)
+    plain, seen = data.train_set.all_clips()["frames"], set()
+    for epoch in range(3):
+        data.epoch_batches(epoch)
+        drawn = data.train_set.__getitems__(range(len(plain)))["frames"]
+        for one, original in zip(drawn, plain, strict=True):
+            mirrored = original.flip(2) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+            kind = torch.equal(one, original), torch.equal(one, mirrored)
+            assert any(kind)
+            seen.add(kind)
+    assert {(True, False), (False, True)} <= seen
+    assert data.test_set is not None
+    tested = data.test_set.__getitems__(range(len(data.test_set)))["frames"]
+    torch.testing.assert_close(tested, data.test_set.all_clips()["frames"], rtol=0, atol=0)
+
+
+def test_a_sequence_starts_without_motion_and_frames_drawn_anew_have_no_maps(
+    own_store: ClipStore, casme2_clips: pd.DataFrame
+) -> None:
+    settings = InputSettings("flow", size=32)
+    maps = made(own_store, casme2_clips.iloc[:2], settings)
+    assert maps.shape == (2, 8, 3, 32, 32)
+    assert not maps[:, 0].any() and maps[:, 4].any()
+    rows = own_store.rows(casme2_clips.iloc[:2])
+    with pytest.raises(ValueError, match="random_phase"):
+        input_maps(own_store, rows, np.full(2, np.nan), Sampling(8, "random_phase"), settings)
+
+
+def test_the_values_that_a_network_gets() -> None:
+    settings = InputSettings("apex_flow", channels=["u", "v"], gain=255.0)
+    maps = np.random.default_rng(0).normal(size=(3, 1, 2, 28, 28)).astype(np.float32)
+    values = ScaledMaps(maps, FlowScale.fit(settings.flow), settings).read(slice(None))
+    assert values.shape == (3, 2, 28, 28)
+    assert values.min() == 0 and values.max() == 255

@@ -1,0 +1,57 @@
+"""Recognisers that are not FDP, and one from outside this package, through leave-one-subject-out and its report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tasks.conftest import SMALL, run_of
+
+MY = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes, in_channels, image_size):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, classes))
+
+    def forward(self, maps):
+        return self.layers(maps)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        (["model=own", "model._target_=my.Net", "model.name=mine", "input=apex_flow"], 5 * (3 * 28 * 28 + 1)),
+        (["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5),
+    ],
+    ids=["own", "ststnet"],
+)
+def test_any_network_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int) -> None:
+    (tmp_path / "my.py").write_text(MY)
+    for shared in ("data", "stores"):
+        (tmp_path / shared).symlink_to(finished_workplace / shared)
+    done = subprocess.run(
+        [sys.executable, "-m", "fdp_lightning", *SMALL, "loso.workers=2", *options],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = run_of(tmp_path)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["n_subjects"] == 3
+    assert "dynamic_images" not in metrics
+    facts = [json.loads(path.read_text()) for path in run.glob("folds/*/fold.json")]
+    assert {fact["parameters"] for fact in facts} == {parameters}
+    assert len(pd.read_csv(run / "predictions.csv").query("selection == 'last'")) == 30
+    outputs = dict(np.load(next(run.glob("folds/*/outputs.npz"))))
+    assert not {"rank_scores", "dynamic_image", "mean_training_image"} & set(outputs)
+    assert outputs["extras"].shape == (0, 3)
+    assert (run / "report.html").stat().st_size > 10_000
