@@ -218,6 +218,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
             "subjects": subjects_of(plan.fold, plan.clips),
             "mean": statistics.mean,
             "std": statistics.std,
+            **({"divisors": list(data.scale.divisors)} if data.scale else {}),
             "clips": len(data.train_set),
             "class_counts": data.class_counts,
             "fingerprint": plan.fingerprint,

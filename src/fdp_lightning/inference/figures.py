@@ -60,7 +60,10 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
         images = (prediction.true_dynamic_image, prediction.constructed_dynamic_image)
         names = ("dynamic image of the frames", "constructed by the model")
         for axes, image, name in zip(right.subplots(2, 1), images, names, strict=True):
-            _picture(axes, image, name)
+            if image is None:
+                axes.set_axis_off()
+            else:
+                _picture(axes, image, name)
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
         _footnotes(rows[2], [f"Model: {model}", *_notes(synthetic), *prediction.warnings])

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.input_video.source import Footage, as_footage
+from fdp_lightning.data.inputs.flow import FlowScale, apex_flow, flow_sequence
+from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps
 from fdp_lightning.data.loading.batches import as_values
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
@@ -23,7 +25,7 @@ from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, ScanSettings, scan
 from fdp_lightning.models.dynamic_image import motion_intensity
-from fdp_lightning.models.recognizer import Clips
+from fdp_lightning.models.recognizer import Clips, with_logits
 from fdp_lightning.processes import one_thread
 from fdp_lightning.training.compute import Compute
 
@@ -43,7 +45,7 @@ class Model:
         facts: as given.
         classes: names, in the order of the probabilities.
         preparation: how footage becomes frames.
-        network: FDP.
+        network: that predicts.
 
     Raises:
         UserError: facts and weights are not those of a model that this version can build.
@@ -60,6 +62,7 @@ class Model:
             self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
             self.network = build_network(facts, state, source)
             self._objective = build_objective(facts, source)
+            self._taken = _Maps(facts["taken"]) if facts.get("taken") else None
         except UserError:
             raise
         except Exception as error:  # whatever a network raises of options that do not go together
@@ -120,22 +123,22 @@ class Model:
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
         with one_thread():
-            output = self.network(frames)
+            taken = frames if self._taken is None else self._taken(clips).to(self._device)
+            output = with_logits(self.network(taken))
             probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
-            true = self._objective.true_dynamic_image(Clips(frames, target))[:, 0].cpu().numpy()
             motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
-        constructed = output.dynamic_image[:, 0].cpu().numpy()
-        scores = None if output.rank_scores is None else output.rank_scores.cpu().numpy()
+            recorded = self._objective.record(output, Clips(taken, target))
+            extras = {name: values.cpu().numpy() for name, values in recorded.items()}
         seconds = (time.perf_counter() - start) / len(clips)
         for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
             yield Prediction(
                 name=name,
                 label=self._label(probabilities[i]),
                 probabilities=dict(zip(self.classes, probabilities[i].tolist(), strict=True)),
-                rank_scores=None if scores is None else scores[i],
                 motion=float(motion[i]),
-                true_dynamic_image=true[i],
-                constructed_dynamic_image=constructed[i],
+                rank_scores=_finite(extras, "rank_scores", i),
+                true_dynamic_image=_finite(extras, "true_dynamic_image", i),
+                constructed_dynamic_image=_finite(extras, "dynamic_image", i),
                 **{field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "timing"},
                 timing={**clip.timing, "network": seconds},
             )
@@ -144,6 +147,34 @@ class Model:
         if self.facts["multi_label"]:
             return above_threshold(probabilities[None], self.classes)[0]
         return self.classes[int(probabilities.argmax())]
+
+
+def _finite(extras: Mapping[str, np.ndarray], name: str, clip: int) -> np.ndarray | None:
+    """An extra of a clip; None of a recogniser that has none."""
+    return extras[name][clip] if name in extras and np.isfinite(extras[name][clip]).all() else None
+
+
+class _Maps:
+    """From the frames of clips to the maps that a network takes.
+
+    Args:
+        taken: of model.json.
+    """
+
+    def __init__(self, taken: Mapping[str, Any]) -> None:
+        options = dict(taken)
+        divisors = tuple(options.pop("divisors"))
+        self._settings = InputSettings(**options)
+        self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
+
+    def __call__(self, clips: Sequence[ReadClip]) -> Tensor:
+        """The input of a batch; the apex is the frame farthest from the first."""
+        settings = self._settings
+        if settings.kind == "apex_flow":
+            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
+        else:
+            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
+        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings).read(slice(None)))
 
 
 def load_model(path: Path | str = "synthetic", device: str = "cpu") -> Model:

@@ -41,8 +41,8 @@ class Prediction:
         face: by which the clip is aligned.
         transform: picture pixels → aligned pixels, shape (2, 3).
         frames: aligned, as the network sees them but for its normalisation: uint8, shape (t, h, w) or (t, h, w, 3).
-        true_dynamic_image: of these frames, in 0..1, shape (h, w).
-        constructed_dynamic_image: by the model, in 0..1, shape (h, w).
+        true_dynamic_image: of these frames, in 0..1, shape (h, w); None of a model that constructs none.
+        constructed_dynamic_image: by the model, likewise.
         length: frames of the clip.
         timing: seconds of reading the footage, of finding the face, and of the network.
         warnings: sentences on what makes this prediction worth less.
@@ -58,8 +58,8 @@ class Prediction:
     face: FaceUsed
     transform: np.ndarray
     frames: np.ndarray
-    true_dynamic_image: np.ndarray
-    constructed_dynamic_image: np.ndarray
+    true_dynamic_image: np.ndarray | None
+    constructed_dynamic_image: np.ndarray | None
     length: int
     timing: dict[str, float]
     warnings: list[str] = field(default_factory=list)

@@ -236,6 +236,7 @@ class FoldDataModule(L.LightningDataModule):
         self.train_set = clips_at(train, augmentation=augmentation, seed=seed, training=True)
         self.test_set = clips_at(test) if test else None
         self.inner_set = clips_at(inner) if inner else None
+        self.scale = scale
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
         self.statistics = Statistics.of(self.train_set.sampled_frames)

@@ -208,7 +208,7 @@ function show(said, video) {
       make("div", {}, make("h3", {}, "Probabilities"), bars(clip)),
     ),
     rankCurve(clip),
-    pair(clip),
+    ...(clip.true_dynamic_image ? [pair(clip)] : []),
     numbers(said, clip),
   );
   at("result").hidden = false;

@@ -69,8 +69,10 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
     return {
         **prediction.facts(),
         "frames": [image_uri(frame) for frame in prediction.frames],
-        "true_dynamic_image": image_uri(prediction.true_dynamic_image),
-        "constructed_dynamic_image": image_uri(prediction.constructed_dynamic_image),
+        **{
+            name: None if (image := getattr(prediction, name)) is None else image_uri(image)
+            for name in ("true_dynamic_image", "constructed_dynamic_image")
+        },
     }
 
 

@@ -9,10 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.models import recognizer
 from fdp_lightning.models.backbone import Backbone
 from fdp_lightning.models.dic.segnet import SegNet
 from fdp_lightning.models.dic.unet import UNet
 from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.flow.dual_inception import DualInception
+from fdp_lightning.models.flow.htnet import HTNet, HTNetTokens
+from fdp_lightning.models.flow.offapexnet import OffApexNet, OffApexNetOneStream
+from fdp_lightning.models.flow.rcn_a import RCNA
+from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
+from fdp_lightning.models.flow.sssnet import SSSNet
+from fdp_lightning.models.flow.ststnet import STSTNet
 from fdp_lightning.models.mer_head import MERHead, PooledMERHead
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.rank.scorer import RankScorer
@@ -21,8 +29,13 @@ from fdp_lightning.models.timm_backbone import TimmBackbone
 _REGISTRY: Mapping[str, Mapping[str, Any]] = {
     place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds}
     for place, kinds in {
-        "": (FDP,), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
-        "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective,),
+        "": (
+            FDP, STSTNet, OffApexNet, OffApexNetOneStream, SSSNet, RCNA, DualInception, HTNet, HTNetTokens,
+            ResNet18Flow,
+        ),
+        "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+        "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
+        "objective": (Objective, recognizer.Objective),
     }.items()
 }  # fmt: skip
 """Part of the configuration of a network → the classes it may be of, by the names that configurations call them."""
@@ -45,7 +58,7 @@ _LARGEST = 100_000
 _MOST_OF_A_LIST = 16
 
 
-def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> FDP:
+def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> nn.Module:
     """Build the network of a model file with its weights.
 
     It is built without memory first and compared with the tensors of the file, so that no size that a file claims is
@@ -62,14 +75,13 @@ def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source:
     model = facts["configuration"]["model"]
     _require_small(model, source)
     options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
+    if "pretrained" in options:
+        options["pretrained"] = False  # the weights lie in the file
     colours = facts["input"]["channels"]
 
-    def made() -> FDP:
-        parts = {name: _part(name, model.get(name), source, colours) for name in _PARTS}
-        network: FDP = _call(
-            source, "", {**options, **parts}, classes=len(facts["classes"]), image_size=facts["input"]["size"],
-            frames=facts["input"]["frames"], **facts["normalisation"],
-        )  # fmt: skip
+    def made() -> nn.Module:
+        parts = {name: _part(name, model.get(name), source, colours) for name in _PARTS if name in model}
+        network: nn.Module = _call(source, "", {**options, **parts}, asked=_offered(facts))
         return network
 
     with torch.device("meta"):
@@ -79,14 +91,39 @@ def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source:
     return network
 
 
-def build_objective(facts: Mapping[str, Any], source: str) -> Objective:
+def _offered(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network may ask for besides its options, see `instantiate.build_model`."""
+    *_, channels, side, _ = shape_of(facts)
+    offered = {"in_channels": channels, "image_size": side, "frames": facts["input"]["frames"]}
+    return {"classes": len(facts["classes"]), **offered, **facts["normalisation"]}
+
+
+def shape_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of one clip's input: (t, c, h, w), or (c, h, w) of `apex_flow`.
+
+    Args:
+        facts: content of model.json.
+    """
+    given, taken = facts["input"], facts.get("taken")
+    if taken is None:
+        return (given["frames"], given["channels"], given["size"], given["size"])
+    maps = (len(taken["channels"]), taken["size"], taken["size"])
+    if taken["kind"] == "flow":
+        return (given["frames"], *maps)
+    return (len(taken["phases"]) * maps[0], *maps[1:])
+
+
+def build_objective(facts: Mapping[str, Any], source: str) -> "recognizer.Objective[Any]":
     """Build the objective of a model file, for the true dynamic image and the probabilities; nothing is trained."""
     options = facts["configuration"]["model"].get("objective")
     if not isinstance(options, Mapping):
         raise UserError(f"{source}: configuration.model.objective is {options!r}; expected a mapping")
     _require_small(options, source)
-    objective: Objective = _call(source, "objective", options, multi_label=facts["multi_label"])
-    objective.image_rms.fill_(facts["dynamic_image"]["rms"])
+    objective: recognizer.Objective[Any] = _call(source, "objective", options, multi_label=facts["multi_label"])
+    if isinstance(objective, Objective):
+        if facts.get("dynamic_image") is None:
+            raise UserError(f"{source}: dynamic_image is missing, whose scale its objective needs")
+        objective.image_rms.fill_(facts["dynamic_image"]["rms"])
     return objective
 
 
@@ -108,7 +145,10 @@ def _part(name: str, options: object, source: str, colours: int) -> nn.Module | 
     return _call(source, name, options, later=bool(later))  # type: ignore[no-any-return]
 
 
-def _call(source: str, place: str, options: Mapping[str, Any], later: bool = False, **given: Any) -> Any:
+def _call(
+    source: str, place: str, options: Mapping[str, Any], later: bool = False, asked: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Any:  # fmt: skip
     """Call the class that the options name, or leave that to the network (`later`)."""
     target = options.get("_target_")
     kind = _REGISTRY[place].get(target) if isinstance(target, str) else None
@@ -120,6 +160,7 @@ def _call(source: str, place: str, options: Mapping[str, Any], later: bool = Fal
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
     known = inspect.signature(kind).parameters
+    given |= {name: value for name, value in (asked or {}).items() if name in known and name not in arguments}
     if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):
         raise UserError(f"{source}: {target} has no option {', '.join(wrong)} in this version")
     for name, value in arguments.items():

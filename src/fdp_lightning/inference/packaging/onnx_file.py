@@ -13,30 +13,35 @@ from torch import Tensor, nn
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.inference.model import Model
-from fdp_lightning.models.fdp import FDP
+from fdp_lightning.inference.packaging.building import shape_of
+from fdp_lightning.models.fdp import FDP, FDPOutput
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.models.recognizer import with_logits
 from fdp_lightning.training.compute import PLAIN
 
 INPUT = "clips"
 OUTPUTS = ("probabilities", "constructed_dynamic_image", "rank_scores")
-"""The last one only of a network with a rank scorer."""
+"""The last one only of a network with a rank scorer, the last two of FDP alone."""
 
 
 class _Deployed(nn.Module):
     """The network as it is used: clips (b, t, c, h, w) of values 0..1 to `OUTPUTS`."""
 
-    def __init__(self, network: FDP, multi_label: bool) -> None:
+    def __init__(self, network: nn.Module, multi_label: bool) -> None:
         super().__init__()
         self.network = deepcopy(network).cpu()
         PLAIN.prepare(self.network)
         # Without batch statistics one pass over all frames gives what one for each frame index does, and no number of
         # clips is written into the graph.
-        self.network.frame_batches = "folded"
+        if isinstance(self.network, FDP):
+            self.network.frame_batches = "folded"
         self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        output = self.network(clips)
+        output = with_logits(self.network(clips))
         probabilities = self.labels.probabilities(output.logits).float()
+        if not isinstance(output, FDPOutput):
+            return (probabilities,)
         scores = () if output.rank_scores is None else (output.rank_scores,)
         return probabilities, output.dynamic_image, *scores
 
@@ -58,10 +63,11 @@ def write_onnx(path: Path, model: Model) -> None:
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install 'fdp-lightning[onnx]'") from error
-    facts = model.facts["input"]
-    clips = torch.rand(2, facts["frames"], facts["channels"], facts["size"], facts["size"])
+    clips = torch.rand(2, *shape_of(model.facts))
     network = _Deployed(model.network, model.facts["multi_label"]).eval()
-    names = OUTPUTS if network.network.scorers else OUTPUTS[:-1]
+    names: tuple[str, ...] = OUTPUTS[:1]
+    if isinstance(network.network, FDP):
+        names = OUTPUTS if network.network.scorers else OUTPUTS[:-1]
     for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():

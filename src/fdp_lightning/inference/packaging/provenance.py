@@ -13,6 +13,8 @@ from fdp_lightning.errors import UserError
 UNNAMED = "a model"
 """The model of a checkpoint that does not name it: one that was made before models had names."""
 
+_RMS = "objective.image_rms"
+
 
 def facts_of(
     checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
@@ -31,6 +33,7 @@ def facts_of(
     made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
     config = made["config"]
     data, protocol = config["data"], config["protocol"]
+    taken = config.get("input") or {"kind": "frames"}  # there was no other input once
     if data["normalisation"] != "training":
         raise UserError(
             f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so that no single "
@@ -54,7 +57,8 @@ def facts_of(
         "normalisation": {"mean": made["mean"], "std": made["std"]},
         "alignment": {**data["faces"], "template": TEMPLATE.tolist()},
         "sampling": data["sampling"],
-        "dynamic_image": {"rms": float(state["objective.image_rms"])},
+        **({"dynamic_image": {"rms": float(state[_RMS])}} if _RMS in state else {}),
+        **({"taken": {**taken, "divisors": made["divisors"]}} if taken["kind"] != "frames" else {}),
         "configuration": {
             "model": _without_places(config["model"]),
             "data": {name: data[name] for name in ("name", "batch_size", "augmentation")},
@@ -100,6 +104,8 @@ def _licence(dataset: str, synthetic: bool) -> str:
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the network, without a path to the weights that it started from."""
+    if "backbone" not in model:
+        return dict(model)
     backbone = dict(model["backbone"])
     if isinstance(backbone.get("pretrained"), str):
         backbone["pretrained"] = Path(backbone["pretrained"]).name

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fdp_lightning.data.faces.prepare_clip import COLOURS, DEVICES, METHODS
+from fdp_lightning.data.inputs.flow import CHANNELS, PHASES, SCALES
+from fdp_lightning.data.inputs.flow import METHODS as FLOW_METHODS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
 from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import require_values
@@ -94,6 +96,28 @@ class Scale(_Part):
     rms: Annotated[float, Field(gt=0, le=1e6)]
 
 
+class Taken(_Part):
+    """Maps that the network takes in place of the frames: the settings of `input`, and the fitted scale."""
+
+    kind: Literal["flow", "apex_flow"]
+    method: _one_of(*FLOW_METHODS)  # type: ignore[valid-type]
+    channels: Annotated[list[_one_of(*CHANNELS)], Field(min_length=1, max_length=len(CHANNELS))]  # type: ignore[valid-type]
+    size: Annotated[int, Field(ge=8, le=1024)]
+    scale: _one_of(*SCALES)  # type: ignore[valid-type]
+    phases: Annotated[list[_one_of(*PHASES)], Field(min_length=1, max_length=len(PHASES))] = ["onset_apex"]  # type: ignore[valid-type]
+    gain: Annotated[float, Field(gt=0, le=1e6)]
+    flip: Share
+    divisors: Annotated[list[Annotated[float, Field(gt=0, le=1e12)]], Field(min_length=1, max_length=len(CHANNELS))]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Taken":
+        if len(set(self.channels)) != len(self.channels) or len(set(self.phases)) != len(self.phases):
+            raise ValueError("channels or phases holds a name twice")
+        if len(self.divisors) != len(self.channels):
+            raise ValueError("divisors is not of channels")
+        return self
+
+
 class Configuration(_Part):
     """How it was trained. Only `model` is built, by `building.py`."""
 
@@ -170,7 +194,8 @@ class Facts(_Part):
     normalisation: Normalisation
     alignment: Alignment
     sampling: SamplingRule
-    dynamic_image: Scale
+    dynamic_image: Scale | None = None
+    taken: Taken | None = None
     configuration: Configuration
     training: Training
     scores: Scores | None
