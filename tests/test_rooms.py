@@ -13,7 +13,7 @@ LEVELS = (
     ("sweeps", "search", "preloaded", "inference"),
     ("engine",),
     ("tracking",),
-    ("measuring", "runs"),
+    ("create", "measuring", "runs"),
     ("training", "evaluation"),
     ("models", "data"),
     ("console",),

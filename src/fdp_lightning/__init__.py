@@ -1,13 +1,14 @@
 """fdp_lightning: facial micro-expression recognition by fine-grained dynamic perception (FDP)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fdp_lightning.create import create_model, list_models
     from fdp_lightning.inference.model import Model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model"]
+__all__ = ["__version__", "create_model", "list_models", "load_model"]
 
 
 def load_model(path: Path | str = "synthetic", device: str = "cpu") -> "Model":
@@ -23,3 +24,11 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu") -> "Model":
     from fdp_lightning.inference.model import load_model  # torch: not before it is asked for
 
     return load_model(path, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("create_model", "list_models"):
+        from fdp_lightning import create  # Hydra: not before it is asked for
+
+        return getattr(create, name)
+    raise AttributeError(f"module 'fdp_lightning' has no attribute '{name}'")

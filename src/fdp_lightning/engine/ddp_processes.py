@@ -1,8 +1,8 @@
 """The processes of one fold: usually one, with `trainer.strategy=ddp` one per device.
 
 Lightning's own launcher starts the other ranks by running the command line again, which inside a sweep runs the sweep
-again. Here the ranks of a fold are started by the fold pool (under torchrun and srun: by agents.py) and only told who
-they are.
+again. Here the ranks of a fold are started by the fold pool (under torchrun and srun: by multinode/leader.py) and only
+told who they are.
 """
 
 import os

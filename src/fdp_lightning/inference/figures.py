@@ -114,11 +114,10 @@ def _labels(prediction: Prediction) -> list[str]:
 
 
 def _rank_curve(axes: "Axes", prediction: Prediction) -> None:
-    axes.set_title("rank scores: higher is later", loc="left", fontsize=9)
     if prediction.rank_scores is None:
-        axes.text(0.5, 0.5, "this model has no rank scorer", ha="center", color=_QUIET, transform=axes.transAxes)
-        axes.set(xticks=[], yticks=[])
+        axes.set_axis_off()
         return
+    axes.set_title("rank scores: higher is later", loc="left", fontsize=9)
     by_time = prediction.seconds is not None
     place = prediction.seconds if prediction.seconds is not None else prediction.frame_numbers
     axes.plot(place, prediction.rank_scores, "o-", color=_ACCENT, markersize=4)

@@ -7,7 +7,7 @@ else (training, a fold's files, report, predictions, demo) asks these and knows 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -36,6 +36,7 @@ class Clips:
     mask: Mask | None = None
 
 
+@runtime_checkable
 class Output(Protocol):
     """What a network gives of a batch; its objective knows what else there is."""
 

@@ -58,7 +58,7 @@ FILES_LEFT_OUT = {
     "tasks/__init__.py": "starts runs", "__main__.py": "starts runs", "command_line.py": "starts runs",
     "interrupts.py": "ends runs", "with_parent.py": "ends processes", "disk.py": "messages", "errors.py": "messages",
     "config.py": "the values count", "files.py": "writes files whole", "foreign.py": "refuses files",
-    "__init__.py": "names", "preloaded.py": "imports early",
+    "__init__.py": "names", "create.py": "another way in", "preloaded.py": "imports early",
 }  # fmt: skip
 """Files of this package that do not count, as patterns, and the reason."""
 
@@ -72,7 +72,7 @@ def fingerprint(config: DictConfig, content: str) -> str:
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
-    if plain["input"]["kind"] != "frames":
+    if "method" in plain["input"]:
         decisive["flow"] = implementation(plain["input"]["method"])
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(_source().encode())

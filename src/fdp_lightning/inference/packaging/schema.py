@@ -102,12 +102,12 @@ class Taken(_Part):
     kind: Literal["flow", "apex_flow"]
     method: _one_of(*FLOW_METHODS)  # type: ignore[valid-type]
     channels: Annotated[list[_one_of(*CHANNELS)], Field(min_length=1, max_length=len(CHANNELS))]  # type: ignore[valid-type]
-    size: Annotated[int, Field(ge=8, le=1024)]
+    size: Annotated[int, Field(ge=8, le=256)]
     scale: _one_of(*SCALES)  # type: ignore[valid-type]
     phases: Annotated[list[_one_of(*PHASES)], Field(min_length=1, max_length=len(PHASES))] = ["onset_apex"]  # type: ignore[valid-type]
     gain: Annotated[float, Field(gt=0, le=1e6)]
     flip: Share
-    divisors: Annotated[list[Annotated[float, Field(gt=0, le=1e12)]], Field(min_length=1, max_length=len(CHANNELS))]
+    divisors: Annotated[list[Annotated[float, Field(ge=1e-12, le=1e12)]], Field(min_length=1, max_length=len(CHANNELS))]
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Taken":

@@ -1,0 +1,39 @@
+"""Recognisers from Python, by the names of the configuration: `create_model("fdp_tiny", classes=5)`."""
+
+from typing import TYPE_CHECKING
+
+from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NO_NETWORK = ("own", "svc")
+
+
+def list_models() -> list[str]:
+    """Return the names that `model=…` and `create_model` take, sorted."""
+    return sorted(path.stem for path in (CONF_DIR / "model").glob("[!_]*.yaml") if path.stem not in _NO_NETWORK)
+
+
+def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
+    """Build the network of `model=<name>`, untrained.
+
+    Args:
+        name: one of `list_models`.
+        classes: number of classes or action units, k.
+        overrides: as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32'.
+
+    Returns:
+        The network: it takes a batch of what its `input` says ((b, t, c, h, w) of frames, (b, c, h, w) of apex_flow),
+        and gives logits (b, k), bare or in an object with more.
+
+    Raises:
+        UserError: there is no model of this name, or no option of an override.
+    """
+    from fdp_lightning.instantiate import build_model
+
+    if name not in (known := list_models()):
+        raise UserError(f"there is no model '{name}'. Models: {', '.join(known)}")
+    network: nn.Module = build_model(configuration(f"model={name}", *overrides), classes)
+    return network
