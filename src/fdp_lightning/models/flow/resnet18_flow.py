@@ -10,7 +10,7 @@ Unknown: the order of the channels.
 Deviations: none known. 200 epochs are those of its MEGC 2018 run; of CD6ME it has 50.
 """
 
-from pathlib import Path
+from typing import Any
 
 import timm
 from jaxtyping import Float
@@ -49,14 +49,13 @@ class ResNet18Flow(FlowNet):
     ) -> None:
         super().__init__()
         self.in_channels, self.image_size = in_channels, image_size
-        file = (
-            {"pretrained_cfg_overlay": {"file": str(Path(pretrained).expanduser())}}
-            if isinstance(pretrained, str)
-            else {}
-        )
         try:
-            self.net = timm.create_model(
-                "resnet18", pretrained=bool(pretrained), in_chans=in_channels, num_classes=classes, **file
+            self.net: Any = timm.create_model(
+                "resnet18",
+                pretrained=bool(pretrained),
+                pretrained_cfg_overlay={"file": pretrained} if isinstance(pretrained, str) else None,
+                in_chans=in_channels,
+                num_classes=classes,
             )
         except Exception as error:  # without a network, or with a file of something else: each library raises its own
             raise ValueError(f"weights of timm's resnet18 (pretrained={pretrained}) cannot be had: {error}") from error

@@ -1,0 +1,266 @@
+"""The public optical flow of MEGC 2019: 442 clips of SMIC-HS, CASME II and SAMM, in two independent extractions."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fdp_lightning.data.clips import clip_table
+from fdp_lightning.data.datasets.folders import existing, is_folder, subfolders
+from fdp_lightning.data.frames import UnreadableImageError, read_image
+from fdp_lightning.errors import UserError
+
+CLASSES = ("negative", "positive", "surprise")
+CHANNELS = ("u", "v", "strain")
+"""The channels of a picture in RGB order; those of CausalNet's direction maps are the directions' own, the third 0."""
+
+PICTURES = {
+    "ststnet": ("onset_apex",),
+    "causalnet": ("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction"),
+}
+"""The pictures of a clip, by extraction."""
+
+SIDE = 28
+_MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
+_LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")
+_SUFFIXES = {"ststnet": ("",), "causalnet": ("", "_1", "_2", "_3")}
+_SUBJECT = {"casme2": re.compile(r"sub(\d\d)"), "smic": re.compile(r"s(\d\d)"), "samm": re.compile(r"(\d{3})")}
+_PUBLIC = {"casme2": "sub{}", "smic": "s{}", "samm": "{}"}
+_HOW_TO_GET = (
+    "  Clone https://github.com/wangzhifengharrison/HTNet (STSTNet's maps and the labels), for the other extraction\n"
+    "  https://github.com/tony19980810/CausalNet as well, and set data.root to the clone. Nothing is downloaded for\n"
+    "  you: the maps derive from databases under licence."
+)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a complete copy holds.
+
+    Attributes:
+        clips: of each dataset.
+        subjects: of each dataset.
+        labels: clips of each class.
+        sha256: of each extraction, see `MEGC2019Flow.sha256`.
+    """
+
+    clips: dict[str, int]
+    subjects: dict[str, int]
+    labels: tuple[int, ...]
+    sha256: dict[str, str]
+
+
+PUBLISHED = Expected(
+    clips={"casme2": 145, "samm": 133, "smic": 164},
+    subjects={"casme2": 24, "samm": 28, "smic": 16},
+    labels=(250, 109, 83),
+    sha256={
+        "ststnet": "96d2a1c70d309469dba651399846ba833aabe85d45a0e919793f0dd0aed31c80",
+        "causalnet": "4ca4366bdf887706505843d8b2ebef95f4e60d8c6d2074e863bb33dd7a181088",
+    },
+)
+
+
+class MEGC2019Flow:
+    """Flow pictures of 28×28 of the 442 clips (68 subjects) of MEGC 2019; no face is in them.
+
+    Papers: Liong et al., "Shallow triple stream three-dimensional CNN (STSTNet)", FG 2019; Zhang, Tang and Chen,
+    "Rethinking key-frame-based micro-expression recognition" (CausalNet), arXiv 2508.06640.
+
+    Layout under `root`, a clone of HTNet's or of CausalNet's repository (mind the blank before `.png`)::
+
+        datasets/STSNet_whole_norm_u_v_os/sub01_EP02_01f .png           one picture a clip; of CausalNet four:
+        datasets/STSNet_whole_norm_u_v_os/sub01_EP02_01f_1 .png …_3 .png
+        datasets/three_norm_u_v_os/sub01/u_test/1/sub01_EP02_01f .png   HTNet's alone: the class is the folder's name
+
+    STSTNet's pictures (in HTNet's repository): u, v and strain of TV-L1 flow onset→apex, each channel of each clip
+    stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each; not stretched.
+
+    What can be known from these files: subject, clip, dataset (by the form of the subject's name) and, from HTNet's
+    clone, the class. CausalNet's clone holds no labels; only SMIC's clips have theirs in the name. What cannot: onset,
+    apex and offset. The onset is 0 in the clip table, because it belongs to a clip's key; apex and offset are unknown.
+    Subjects are named as the other datasets here name them ('01' of CASME II, for 'sub01'), see `public_subject`.
+
+    Args:
+        root: the clone.
+        labels: a clone of HTNet's repository, if `root` is not one.
+        expected: what the copy must hold; None accepts whatever there is.
+    """
+
+    name = "megc2019_flow"
+
+    def __init__(
+        self, root: str | Path, labels: str | Path | None = None, expected: Expected | None = PUBLISHED
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self._labels_root = self.root if labels is None else Path(labels).expanduser()
+        self._expected = expected
+
+    def clips(self) -> pd.DataFrame:
+        """The clip table (columns of `clips.COLUMNS`; the class is the emotion) with a column `label`, 0..2.
+
+        Raises:
+            UserError: the maps or the labels are missing, or not those of MEGC 2019.
+        """
+        return self._table.copy()
+
+    @cached_property
+    def extraction(self) -> str:
+        """Whose pictures lie in `root`: 'ststnet' or 'causalnet'; raises UserError if there are none."""
+        if not is_folder(self._maps):
+            raise UserError(f"{self.root} holds no folder {_MAPS[0]}.\n{_HOW_TO_GET}")
+        return "causalnet" if any(self._find(f"{key}_1") for key in _keys(self._table)) else "ststnet"
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of the pictures of a clip, in their order in `maps`."""
+        return PICTURES[self.extraction]
+
+    @cached_property
+    def maps(self) -> np.ndarray:
+        """All pictures in the order of the clip table: uint8, shape (clips, pictures, 28, 28, 3), channels `CHANNELS`.
+
+        Raises:
+            UserError: a picture is missing, cannot be read, or has another size; or they are not the published ones.
+        """
+        maps = np.empty((len(self._table), len(self.pictures), SIDE, SIDE, 3), np.uint8)
+        for row, key in enumerate(_keys(self._table)):
+            for place, suffix in enumerate(_SUFFIXES[self.extraction]):
+                maps[row, place] = _read(self._picture(key + suffix))
+        self._require_published(_digest(self._table, maps))
+        maps.setflags(write=False)
+        return maps
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over keys, labels and pixels of all clips, in the order of the clip table."""
+        return _digest(self._table, self.maps)
+
+    def select(self, channels: Sequence[str], pictures: Sequence[str] = ("onset_apex",)) -> np.ndarray:
+        """The channels that a network takes, in its order: uint8, shape (clips, pictures · channels, 28, 28).
+
+        Args:
+            channels: of `CHANNELS`.
+            pictures: of `self.pictures`; all channels of the first one come first.
+
+        Raises:
+            UserError: a picture that this extraction does not have, or a channel that is none.
+        """
+        for asked, known in ((pictures, self.pictures), (channels, CHANNELS)):
+            if unknown := [name for name in asked if name not in known]:
+                raise UserError(
+                    f"flow of {self.extraction} in {self.root} has no {unknown[0]}; it has {', '.join(known)}"
+                )
+        places = [self.pictures.index(name) for name in pictures]
+        order = [CHANNELS.index(name) for name in channels]
+        chosen = self.maps[:, places][..., order].transpose(0, 1, 4, 2, 3)
+        return np.ascontiguousarray(chosen.reshape(len(chosen), -1, SIDE, SIDE))
+
+    @cached_property
+    def _maps(self) -> Path:
+        return existing(self.root, _MAPS)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        rows = self._labelled()
+        table = clip_table(pd.DataFrame(rows).assign(onset=0))
+        table["label"] = [CLASSES.index(name) for name in table["emotion"]]
+        if self._expected is not None:
+            _require_counts(table, self._expected, self._labels_root)
+        return table
+
+    def _labelled(self) -> list[dict[str, str]]:
+        """One row for each clip in the test folders of the 68 subjects."""
+        folder = existing(self._labels_root, _LABELS)
+        if not is_folder(folder):
+            raise UserError(
+                f"{self._labels_root} holds no folder {_LABELS[0]}, where the labels come from.\n"
+                "  Expected a clone of HTNet's repository (as `labels`, if data.root is one of CausalNet's).\n"
+                f"{_HOW_TO_GET}"
+            )
+        rows: dict[str, dict[str, str]] = {}
+        for subject in subfolders(folder):
+            for label, emotion in enumerate(CLASSES):
+                for path in sorted((subject / "u_test" / str(label)).glob("*.png")):
+                    key = path.stem.strip()
+                    if not key.startswith(f"{subject.name}_"):
+                        raise UserError(f"{path} is no clip of {subject.name}; expected {subject.name}_<clip> .png")
+                    if key in rows:
+                        raise UserError(
+                            f"{key} is labelled {rows[key]['emotion']} and, in {path.parent}, {emotion}; expected once"
+                        )
+                    rows[key] = _row(subject.name, key.removeprefix(f"{subject.name}_"), path) | {"emotion": emotion}
+        if not rows:
+            raise UserError(
+                f"{folder} holds no clip; expected <subject>/u_test/<0, 1 or 2>/<subject>_<clip> .png.\n{_HOW_TO_GET}"
+            )
+        return list(rows.values())
+
+    def _find(self, name: str) -> Path | None:
+        # Some unpackers take the blank away.
+        return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
+
+    def _picture(self, name: str) -> Path:
+        if (path := self._find(name)) is None:
+            raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
+        return path
+
+    def _require_published(self, digest: str) -> None:
+        if self._expected is not None and digest != self._expected.sha256[self.extraction]:
+            raise UserError(
+                f"the pictures in {self._maps} are not the published ones of {self.extraction}: SHA-256 over all is "
+                f"{digest}, expected {self._expected.sha256[self.extraction]}.\n  Take a fresh clone."
+            )
+
+
+def public_subject(dataset: str, subject: str) -> str:
+    """Return a subject as the public files name it: 'sub01' of CASME II, 's01' of SMIC, '006' of SAMM."""
+    return _PUBLIC[dataset].format(subject)
+
+
+def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
+    for dataset, form in _SUBJECT.items():
+        if named := form.fullmatch(subject):
+            return {"dataset": dataset, "subject": named[1], "clip": clip}
+    raise UserError(
+        f"{path}: the subject {subject} is of no dataset of MEGC 2019; expected sub01, s01 or 006, or the like"
+    )
+
+
+def _keys(table: pd.DataFrame) -> list[str]:
+    """The names of the pictures, without suffix and blank."""
+    columns = (table[name] for name in ("dataset", "subject", "clip"))
+    return [f"{public_subject(dataset, subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        picture = read_image(path)
+    except UnreadableImageError as error:
+        raise UserError(f"{error}.\n  Take a fresh clone.") from error
+    if picture.shape != (SIDE, SIDE, 3):
+        raise UserError(f"{path} has {picture.shape[1]}×{picture.shape[0]} pixels; expected {SIDE}×{SIDE}")
+    return picture
+
+
+def _digest(table: pd.DataFrame, maps: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for key, label, of_clip in zip(_keys(table), table["label"], maps, strict=True):
+        digest.update(f"{key} {label}\n".encode() + of_clip.tobytes())
+    return digest.hexdigest()
+
+
+def _require_counts(table: pd.DataFrame, expected: Expected, root: Path) -> None:
+    found = {
+        "clips": table["dataset"].value_counts().sort_index().to_dict(),
+        "subjects": table.groupby("dataset")["subject"].nunique().to_dict(),
+        "labels": tuple(int((table["label"] == label).sum()) for label in range(len(CLASSES))),
+    }
+    for what, there in found.items():
+        if there != (wanted := getattr(expected, what)):
+            raise UserError(f"{root}: {what} {there}, expected {wanted}.\n  Take a fresh clone of HTNet's repository.")

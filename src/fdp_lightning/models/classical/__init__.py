@@ -1,0 +1,1 @@
+"""Classical recognisers, by scikit-learn: fitted on arrays of a fold's training clips, no network."""

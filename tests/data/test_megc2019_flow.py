@@ -1,0 +1,180 @@
+"""The public flow of MEGC 2019 in the layout of its repositories: drawn maps, and the real ones where present."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.megc2019_arrays import FOLDER, needs_arrays
+
+from fdp_lightning.data.datasets.megc2019_flow import PUBLISHED, Expected, MEGC2019Flow, public_subject
+from fdp_lightning.errors import UserError
+
+CLIPS = [
+    ("sub01", "EP02_01f", 1),
+    ("sub03", "EP01_2", 2),
+    ("sub07", "EP06_02_01", 0),
+    ("s01", "s01_ne_01", 0),
+    ("s01", "s01_sur_01", 2),
+    ("006", "006_1_2", 0),
+]
+IN_ORDER = [0, 1, 2, 5, 3, 4]
+"""Of the clip table: by dataset, subject, clip."""
+
+
+def write(root: Path, clips: list[tuple[str, str, int]], maps: np.ndarray, labels: bool = True) -> Path:
+    """The layout of a repository: pictures of each clip, shape (clips, pictures, h, w, 3), RGB; and the labels."""
+    whole = root / "datasets" / "STSNet_whole_norm_u_v_os"
+    whole.mkdir(parents=True)
+    for (subject, clip, label), pictures in zip(clips, maps, strict=True):
+        encoded = [cv2.imencode(".png", picture[..., ::-1])[1].tobytes() for picture in pictures]
+        for suffix, data in zip(("", "_1", "_2", "_3"), encoded, strict=False):
+            (whole / f"{subject}_{clip}{suffix} .png").write_bytes(data)
+        if labels:
+            of_class = root / "datasets" / "three_norm_u_v_os" / subject / "u_test" / str(label)
+            of_class.mkdir(parents=True, exist_ok=True)
+            (of_class / f"{subject}_{clip} .png").write_bytes(encoded[0])
+    return root
+
+
+def drawn(pictures: int, side: int = 28) -> np.ndarray:
+    return np.random.default_rng(pictures).integers(0, 256, (len(CLIPS), pictures, side, side, 3), np.uint8)
+
+
+@pytest.fixture
+def htnet(tmp_path: Path) -> Path:
+    return write(tmp_path / "HTNet", CLIPS, drawn(1))
+
+
+@pytest.fixture
+def causalnet(tmp_path: Path) -> Path:
+    return write(tmp_path / "CausalNet", CLIPS, drawn(4), labels=False)
+
+
+def test_clips_have_the_names_that_other_datasets_here_give_them(htnet: Path) -> None:
+    table = MEGC2019Flow(htnet, expected=None).clips()
+    assert list(zip(table["dataset"], table["subject"], table["clip"], table["emotion"], strict=True)) == [
+        ("casme2", "01", "EP02_01f", "positive"),
+        ("casme2", "03", "EP01_2", "surprise"),
+        ("casme2", "07", "EP06_02_01", "negative"),
+        ("samm", "006", "006_1_2", "negative"),
+        ("smic", "01", "s01_ne_01", "negative"),
+        ("smic", "01", "s01_sur_01", "surprise"),
+    ]
+    assert table["label"].tolist() == [1, 2, 0, 0, 0, 2]
+    assert (table["onset"] == 0).all()
+    assert table[["apex", "offset"]].isna().all(axis=None)
+    assert [public_subject(*key) for key in zip(table["dataset"], table["subject"], strict=True)] == [
+        CLIPS[i][0] for i in IN_ORDER
+    ]
+
+
+def test_the_pictures_of_ststnet(htnet: Path) -> None:
+    flow = MEGC2019Flow(htnet, expected=None)
+    assert (flow.extraction, flow.pictures) == ("ststnet", ("onset_apex",))
+    np.testing.assert_array_equal(flow.maps, drawn(1)[IN_ORDER])
+    chosen = flow.select(("strain", "v", "u"))
+    np.testing.assert_array_equal(chosen, drawn(1)[IN_ORDER][:, 0, ..., ::-1].transpose(0, 3, 1, 2))
+    for channels, pictures in ((("u", "w"), ("onset_apex",)), (("u",), ("apex_offset",))):
+        with pytest.raises(UserError, match=r"no w|no apex_offset"):
+            flow.select(channels, pictures)
+
+
+def test_the_pictures_of_causalnet_with_the_labels_of_the_other_clone(htnet: Path, causalnet: Path) -> None:
+    flow = MEGC2019Flow(causalnet, labels=htnet, expected=None)
+    assert flow.extraction == "causalnet"
+    maps = drawn(4)[IN_ORDER]
+    np.testing.assert_array_equal(flow.maps, maps)
+    both = flow.select(("u", "v"), ("apex_offset", "onset_apex"))
+    assert both.shape == (6, 4, 28, 28)
+    np.testing.assert_array_equal(both[:, 1], maps[:, 1, ..., 1])
+    np.testing.assert_array_equal(both[:, 2], maps[:, 0, ..., 0])
+    with pytest.raises(UserError, match="labels"):
+        MEGC2019Flow(causalnet, expected=None).clips()
+
+
+def test_the_hash_is_of_keys_labels_and_pixels(htnet: Path, tmp_path: Path) -> None:
+    before = MEGC2019Flow(htnet, expected=None).sha256
+    maps = drawn(1)
+    same = write(tmp_path / "same", CLIPS[::-1], maps[::-1])
+    other = write(tmp_path / "other", [*CLIPS[:-1], ("006", "006_1_2", 1)], maps)
+    maps[3, 0, 2, 2, 2] ^= 1
+    pixel = write(tmp_path / "pixel", CLIPS, maps)
+    digests = [MEGC2019Flow(root, expected=None).sha256 for root in (same, other, pixel)]
+    assert digests[0] == before
+    assert len({before, *digests}) == 3
+    counts = {"clips": {"casme2": 3, "samm": 1, "smic": 2}, "subjects": {"casme2": 3, "samm": 1, "smic": 1}}
+    expected = Expected(**counts, labels=(3, 1, 2), sha256={"ststnet": before})
+    assert MEGC2019Flow(htnet, expected=expected).sha256 == before
+    with pytest.raises(UserError, match="SHA-256"):
+        MEGC2019Flow(pixel, expected=expected).maps  # noqa: B018
+    with pytest.raises(UserError, match="labels"):
+        MEGC2019Flow(other, expected=expected).clips()
+
+
+def _label_twice(root: Path) -> None:
+    folder = root / "datasets/three_norm_u_v_os/sub01/u_test"
+    (folder / "0").mkdir()
+    (folder / "0/sub01_EP02_01f .png").write_bytes((folder / "1/sub01_EP02_01f .png").read_bytes())
+
+
+def _another_subject(root: Path) -> None:
+    (root / "datasets/three_norm_u_v_os/sub01").rename(root / "datasets/three_norm_u_v_os/x01")
+    folder = root / "datasets/three_norm_u_v_os/x01/u_test/1"
+    (folder / "sub01_EP02_01f .png").rename(folder / "x01_EP02_01f .png")
+
+
+def _whole(root: Path) -> Path:
+    return root / "datasets/STSNet_whole_norm_u_v_os"
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda root: _whole(root).rename(root / "elsewhere"), "github.com/wangzhifengharrison/HTNet"),
+        (lambda root: (_whole(root) / "s01_s01_ne_01 .png").unlink(), "s01_s01_ne_01"),
+        (lambda root: (_whole(root) / "s01_s01_ne_01 .png").write_bytes(b"\x89PNG\r\n"), "s01_s01_ne_01"),
+        (lambda root: cv2.imwrite(str(_whole(root) / "s01_s01_ne_01 .png"), drawn(1, 30)[0, 0]), "30×30"),
+        (lambda root: (root / "datasets/three_norm_u_v_os").rename(root / "labels"), "three_norm_u_v_os"),
+        (_label_twice, "sub01_EP02_01f"),
+        (lambda root: (root / "datasets/three_norm_u_v_os/sub01").rename(root / "datasets/three_norm_u_v_os/s9"), "s9"),
+        (_another_subject, "x01"),
+    ],
+)  # fmt: skip
+def test_a_damaged_clone_is_named(htnet: Path, damage: Callable[[Path], object], word: str) -> None:
+    damage(htnet)
+    with pytest.raises(UserError, match=word):
+        MEGC2019Flow(htnet, expected=None).maps  # noqa: B018
+
+
+def test_a_part_of_the_clips_is_not_the_published_set(htnet: Path) -> None:
+    with pytest.raises(UserError, match="145"):
+        MEGC2019Flow(htnet).clips()
+
+
+def test_a_blank_that_an_unpacker_took_away_is_not_missed(htnet: Path) -> None:
+    before = MEGC2019Flow(htnet, expected=None).maps
+    for path in (*_whole(htnet).glob("*.png"), *htnet.glob("datasets/three_norm_u_v_os/*/u_test/*/*.png")):
+        path.rename(path.with_name(path.name.replace(" .png", ".png")))
+    np.testing.assert_array_equal(MEGC2019Flow(htnet, expected=None).maps, before)
+
+
+@needs_arrays
+def test_the_published_pictures_in_both_layouts(tmp_path: Path) -> None:
+    ststnet, causal = (
+        np.load(FOLDER / f"composite442_{name}.npz") for name in ("ststnet_flow28", "causalnet_flow28x4")
+    )
+    clips = list(zip(ststnet["subject"].tolist(), ststnet["clip"].tolist(), ststnet["label"].tolist(), strict=True))
+    roots = write(tmp_path / "a", clips, ststnet["flow"][:, None]), write(tmp_path / "b", clips, causal["flow"], False)
+    flows = MEGC2019Flow(roots[0]), MEGC2019Flow(roots[1], labels=roots[0])
+    for flow, name in zip(flows, PUBLISHED.sha256, strict=True):
+        assert flow.extraction == name
+        assert flow.sha256 == PUBLISHED.sha256[name]
+        table = flow.clips()
+        assert len(table.drop_duplicates(["dataset", "subject"])) == 68
+        row = table.index[(table["clip"] == "006_1_2") & (table["dataset"] == "samm")][0]
+        source = np.flatnonzero(ststnet["clip"] == "006_1_2")[0]
+        np.testing.assert_array_equal(
+            flow.maps[row, 0], (ststnet if name == "ststnet" else causal)["flow"][source].reshape(-1, 28, 28, 3)[0]
+        )
