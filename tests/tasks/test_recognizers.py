@@ -31,10 +31,11 @@ class Net(nn.Module):
     [
         (["model=own", "model._target_=my.Net", "model.name=mine", "input=apex_flow"], 5 * (3 * 28 * 28 + 1)),
         (["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5),
+        (["model=svc"], 0),
     ],
-    ids=["own", "ststnet"],
+    ids=["own", "ststnet", "svc"],
 )
-def test_any_network_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int) -> None:
+def test_any_recogniser_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int) -> None:
     (tmp_path / "my.py").write_text(MY)
     for shared in ("data", "stores"):
         (tmp_path / shared).symlink_to(finished_workplace / shared)

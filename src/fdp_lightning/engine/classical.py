@@ -80,7 +80,8 @@ def fit_fold(
     counts = dict(zip(config.protocol.classes, data.class_counts, strict=True))
     return {
         "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0, "steps": 1,
-        "parameters": int(estimator.parameters), "torch": torch.__version__, "device": "cpu", "class_counts": counts,
+        "parameters": int(getattr(estimator, "parameters", 0)), "torch": torch.__version__, "device": "cpu",
+        "class_counts": counts,
     }  # fmt: skip
 
 

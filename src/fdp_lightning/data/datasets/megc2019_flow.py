@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.clips import clip_table
+from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.datasets.folders import existing, is_folder, subfolders
-from fdp_lightning.data.frames import UnreadableImageError, read_image
+from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
