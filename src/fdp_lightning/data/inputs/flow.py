@@ -143,8 +143,7 @@ def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> 
         "magnitude": lambda: np.hypot(u, v),
     }
     side = (settings.size, settings.size)
-    shrinks = max(side) < min(u.shape)
-    kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    kind = cv2.INTER_AREA if settings.size < min(u.shape) else cv2.INTER_LINEAR
     maps = [cv2.resize(made[name](), side, interpolation=kind) for name in settings.channels]
     return np.stack(maps).astype(np.float32)
 

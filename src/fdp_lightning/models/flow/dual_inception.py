@@ -3,10 +3,11 @@
 Provenance: Zhou, Mao and Xue, "Dual-inception network for cross-database micro-expression recognition", FG 2019; widths
 and layers after the description of a third-party port.
 
-Input: u, v of the flow onset→apex at 28×28, TV-L1 in the paper. Their range is unknown; 0..1 is ours.
+Input: u, v of TV-L1 flow at 28×28; in the paper from the onset to the middle frame of the clip, here from the onset to
+the apex, as for the others. Their range is unknown; 0..1 is ours.
 Published, MEGC 2019: UF1 .7322, UAR .7278.
 Unknown: the original's optimiser, batch size and epochs; the recipe is the port's.
-Deviations: none known.
+Deviations: the second frame of the flow, see above.
 """
 
 import torch

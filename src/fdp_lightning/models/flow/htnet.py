@@ -5,7 +5,7 @@ the authors' code (github.com/wangzhifengharrison/HTNet), whose transformer is a
 hierarchical transformer", AAAI 2022).
 
 Input: STSTNet's flow image of 28×28 (strain, v, u in 0..255), cut into a mosaic, see `mosaic`.
-Published, MEGC 2019: UF1 .8603, UAR .8475, with the epoch chosen on each test subject.
+Published with the epoch chosen on each test subject; that of the last epoch is not known.
 
 With the released settings each attention sees one token: the 4×4 grid of patches is split into 16 tiles, the 2×2 grid
 into 4, and the last one is 1×1. A softmax over one score is 1, so that queries and keys (22.2 M parameters) never

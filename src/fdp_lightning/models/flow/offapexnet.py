@@ -7,8 +7,8 @@ the port of the MEB suite (github.com/tvaranka/meb, Apache-2.0) trains under thi
 
 Input: u, v, scaled by the extremes of each channel of each clip; 0..1 in MEB, in the paper unknown.
 Published, MEGC 2019: UF1 .7196, UAR .7096. The port, last epoch: UF1 .7032.
-Unknown: the paper's batch size and weight decay; ours are the port's. The port's number of epochs on this set: ours is
-that of its STSTNet.
+Unknown: the paper's batch size (ours is the port's) and weight decay (ours is none); the port's number of epochs on
+this set (ours is that of its STSTNet).
 """
 
 import torch
