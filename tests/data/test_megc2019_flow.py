@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 from tests.megc2019_arrays import FOLDER, needs_arrays
 
-from fdp_lightning.data.datasets.megc2019_flow import PUBLISHED, Expected, MEGC2019Flow, public_subject
+from fdp_lightning.data.datasets.megc2019_flow import (
+    PUBLISHED,
+    Expected,
+    MEGC2019Flow,
+    MEGC2019FlowMaps,
+    public_subject,
+)
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.inputs.flow import FlowScale
+from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.store.build import build_store
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.errors import UserError
 
 CLIPS = [
@@ -178,3 +191,25 @@ def test_the_published_pictures_in_both_layouts(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             flow.maps[row, 0], (ststnet if name == "ststnet" else causal)["flow"][source].reshape(-1, 28, 28, 3)[0]
         )
+
+
+@pytest.mark.parametrize("pictures", [1, 4])
+def test_a_network_gets_the_pictures_as_they_are(htnet: Path, causalnet: Path, pictures: int, tmp_path: Path) -> None:
+    root = htnet if pictures == 1 else causalnet
+    dataset = MEGC2019FlowMaps(root, labels=htnet, expected=None)
+    clips, faces = dataset.clips(), FaceSettings(method="none", size=28, colour="rgb")
+    assert clips["folder"].is_unique and not dataset.found_deeper()
+    sources = list_sources(clips)
+    folder = store_folder(tmp_path / "stores", "megc2019_flow", faces, "strict", sources)
+    build_store(folder, clips, sources, faces)
+    store = open_store(folder)
+    phases = ["onset_apex", "apex_offset"][:pictures]
+    settings = InputSettings("maps", channels=["strain", "v", "u"], scale="none", phases=phases, gain=255.0)
+    maps = input_maps(store, store.rows(clips), np.full(len(clips), np.nan), Sampling(1), settings)
+    values = ScaledMaps(maps, FlowScale.fit(settings.flow), settings).read(slice(None))
+    expected = MEGC2019Flow(root, labels=htnet, expected=None).select(["strain", "v", "u"], phases)
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+    if pictures == 1:
+        with pytest.raises(ValueError, match="1 pictures"):
+            missing = InputSettings("maps", phases=["apex_offset"])
+            input_maps(store, store.rows(clips), np.full(6, np.nan), Sampling(1), missing)

@@ -117,7 +117,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "protocol.strict": YES_NO,
     "protocol.source": TEXT,
     "input": MAPPING,
-    "input.kind": one_of("frames", "flow", "apex_flow"),
+    "input.kind": one_of("frames", "flow", "apex_flow", "maps"),
     "input.method": one_of("dis", "farneback", "tvl1"),
     "input.channels": one_of("u", "v", "strain", "magnitude").or_list(),
     "input.size": whole(8, 1024),

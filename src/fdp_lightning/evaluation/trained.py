@@ -10,10 +10,13 @@ def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What metrics.json says of the model, from the facts of the folds (fold.json).
 
     Returns:
-        `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ); nothing
-        where a fold does not say it, or where folds are of different models.
+        `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
+        alone, of a recogniser that is no network; nothing where a fold does not say it, or folds are of several.
     """
     facts = [{key: fold.get(key) for key in KEYS} for fold in folds]
+    if facts and all(fact["parameters"] is None and fact["steps"] is None for fact in facts):
+        names = {str(fact["model"]) for fact in facts if fact["model"]}
+        return {"model": names.pop()} if len(names) == 1 else {}  # no network
     if not facts or any(value is None for fact in facts for value in fact.values()):
         return {}
     if len({(fact["model"], fact["parameters"]) for fact in facts}) > 1:
@@ -43,11 +46,15 @@ def trained_label(metrics: Mapping[str, Any]) -> str:
 
 def trained_line(facts: Mapping[str, str]) -> str:
     """The same, of `trained_facts`."""
-    return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold" if facts else ""
+    if "parameters" not in facts:
+        return facts.get("model", "")
+    return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold"
 
 
 def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
     """`model`, `parameters` and `steps a fold` to show; nothing where metrics.json does not say it."""
+    if metrics.get("model") is not None and not {"parameters", "steps"} & set(metrics):
+        return {"model": str(metrics["model"])}
     if any(metrics.get(key) is None for key in KEYS):
         return {}
     parameters, steps = thousands(metrics["parameters"]), span(metrics["steps"])

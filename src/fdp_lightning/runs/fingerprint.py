@@ -72,7 +72,7 @@ def fingerprint(config: DictConfig, content: str) -> str:
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
-    if "method" in plain["input"]:
+    if "method" in plain["input"] and plain["input"]["kind"] != "maps":
         decisive["flow"] = implementation(plain["input"]["method"])
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(_source().encode())

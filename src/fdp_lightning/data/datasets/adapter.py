@@ -85,8 +85,8 @@ class FaceDataset(ABC):
         path, rows = self._annotations(version)
         if rows.empty:
             raise UserError(f"{path}: the sheet has a header but no clip.")
-        about = {"dataset": self.table_name} | ({} if "fps" in rows else {"fps": self.fps})
-        return str(path), clip_table(rows.assign(**about))
+        about = {"dataset": self.table_name, "fps": self.fps}
+        return str(path), clip_table(rows.assign(**{name: value for name, value in about.items() if name not in rows}))
 
     def default_labels(self) -> str:
         """The labels of a protocol that names none."""
@@ -94,7 +94,7 @@ class FaceDataset(ABC):
 
     @abstractmethod
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        """The annotation file and its rows: those of `clips.COLUMNS` it knows but dataset (and fps, unless it varies).
+        """The annotation file and its rows: those of `clips.COLUMNS` it knows; dataset and fps only where they vary.
 
         `folder` is where a clip's frames should be; use `self.folders()`, which minds the case of letters.
         """

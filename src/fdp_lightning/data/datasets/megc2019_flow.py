@@ -1,16 +1,19 @@
 """The public optical flow of MEGC 2019: 442 clips of SMIC-HS, CASME II and SAMM, in two independent extractions."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_table
+from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import existing, is_folder, subfolders
 from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
 from fdp_lightning.errors import UserError
@@ -131,7 +134,7 @@ class MEGC2019Flow:
         maps = np.empty((len(self._table), len(self.pictures), SIDE, SIDE, 3), np.uint8)
         for row, key in enumerate(_keys(self._table)):
             for place, suffix in enumerate(_SUFFIXES[self.extraction]):
-                maps[row, place] = _read(self._picture(key + suffix))
+                maps[row, place] = _read(self.picture(key + suffix))
         self._require_published(_digest(self._table, maps))
         maps.setflags(write=False)
         return maps
@@ -205,7 +208,8 @@ class MEGC2019Flow:
         # Some unpackers take the blank away.
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
-    def _picture(self, name: str) -> Path:
+    def picture(self, name: str) -> Path:
+        """The file of a picture; raises UserError if it is missing."""
         if (path := self._find(name)) is None:
             raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path
@@ -216,6 +220,47 @@ class MEGC2019Flow:
                 f"the pictures in {self._maps} are not the published ones of {self.extraction}: SHA-256 over all is "
                 f"{digest}, expected {self._expected.sha256[self.extraction]}.\n  Take a fresh clone."
             )
+
+
+class MEGC2019FlowMaps(FaceDataset):
+    """The pictures of `MEGC2019Flow` as clips of one frame per picture, for `input=maps`: all counts are verified.
+
+    Args:
+        root: as of `MEGC2019Flow`.
+        frames: 'maps'.
+        name: see `FaceDataset`.
+        labels: as of `MEGC2019Flow`.
+        expected: likewise.
+    """
+
+    name = "megc2019_flow"
+    fps = math.nan
+    request_page = "github.com/wangzhifengharrison/HTNet"
+    label_versions = ("megc2019",)
+    subject_folders = r"(?!)"
+    frame_folders: ClassVar = {"maps": _MAPS}
+
+    def __init__(
+        self,
+        root: str | Path,
+        frames: str | None = None,
+        name: str | None = None,
+        labels: str | Path | None = None,
+        expected: Expected | None = PUBLISHED,
+    ) -> None:
+        super().__init__(root, frames, name)
+        self._public = MEGC2019Flow(self.root, labels, expected)
+
+    def frame_root(self) -> Path:
+        """The folder of the pictures."""
+        return existing(self.root, _MAPS)
+
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        public = self._public
+        _ = public.maps  # refuses what is not as published
+        table = public.clips().drop(columns=["label", "fps"])
+        folders = [str(public.picture(key)) for key in _keys(table)]
+        return self.frame_root(), table.assign(offset=len(public.pictures) - 1, folder=folders)
 
 
 def public_subject(dataset: str, subject: str) -> str:

@@ -50,11 +50,15 @@ class UnreadableImageError(Exception):
 def list_frames(folder: Path) -> list[FrameFile]:
     """All image files of a folder in the order of their frame numbers; other files are passed over.
 
+    Of a file those of its series: itself as number 0, and 1, 2, … of the same name with _1, _2, … at its end.
+
     Of several groups of digits in the names that one is the number which varies over the folder (`frame_numbers`).
 
     Raises:
         FileNotFoundError, NotADirectoryError, PermissionError: of the folder.
     """
+    if folder.is_file():
+        return _series(folder)
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -72,6 +76,18 @@ def list_frames(folder: Path) -> list[FrameFile]:
     numbers = frame_numbers([stem for stem, _, _ in found])
     files = [FrameFile(number, path, state) for number, (_, path, state) in zip(numbers, found, strict=True)]
     return sorted(files, key=lambda file: (file.number, file.path.name))
+
+
+def _series(first: Path) -> list[FrameFile]:
+    name = first.stem.rstrip(" ")
+    end = first.stem[len(name) :] + first.suffix
+    files: list[FrameFile] = []
+    path = first
+    while path.is_file():
+        state = path.stat()
+        files.append(FrameFile(len(files), path, f"{state.st_size}:{state.st_mtime_ns}"))
+        path = first.with_name(f"{name}_{len(files)}{end}")
+    return files
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:

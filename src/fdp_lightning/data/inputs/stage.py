@@ -4,6 +4,8 @@
     flow       the optical flow from the first sampled frame to each of them, (t, channels, size, size)
     apex_flow  the flow from the onset to the apex, and if asked for from the apex to the offset, of all frames of the
                clip: the maps of all phases side by side as channels, (phases · channels, size, size)
+    maps       pictures that are flow maps already (data=megc2019_flow): u, v and strain are their red, green and blue,
+               and the pictures of a clip its phases; (phases · channels, size, size)
 
 Maps are computed once per clip and kept beside the stores, each in a file whose name is a digest of all that decides
 it: the clip's frames, the positions, the settings and the package that computes them.
@@ -25,13 +27,16 @@ import numpy as np
 
 from fdp_lightning.data.annotations.apex import apex_position
 from fdp_lightning.data.faces.frames import blended
-from fdp_lightning.data.inputs.flow import FlowScale, FlowSettings, apex_flow, flow_sequence, implementation
+from fdp_lightning.data.inputs.flow import PHASES, FlowScale, FlowSettings, apex_flow, flow_sequence, implementation
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.store.clip_store import ClipStore, open_index
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import end_with_parent, forkserver
 
-KINDS = ("frames", "flow", "apex_flow")
+KINDS = ("frames", "flow", "apex_flow", "maps")
+PICTURED = ("u", "v", "strain")
+"""In the colours of a picture, in RGB order."""
+
 FOLDER = "inputs"
 """Of the maps, beside the stores."""
 
@@ -68,6 +73,8 @@ class InputSettings:
             raise ValueError(f"input flip is {self.flip}; expected a share of 0 to 1")
         if self.kind != "frames":
             _ = self.flow  # it refuses what no flow can be
+        if self.kind == "maps" and set(self.channels) - set(PICTURED):
+            raise ValueError(f"input channels are {list(self.channels)}; maps have {', '.join(PICTURED)}")
 
     @cached_property
     def flow(self) -> FlowSettings:
@@ -111,6 +118,8 @@ def input_maps(
             f"input=flow is computed once per clip, and data.sampling.rule={sampling.rule} draws other frames in each "
             "epoch; expected a rule that does not"
         )
+    if settings.kind == "maps":
+        return np.stack([_pictured(store, int(row), settings) for row in rows])
     maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
@@ -120,6 +129,15 @@ def input_maps(
             for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
                 progress(done, len(missing))
     return np.stack([maker.maps(*task) for task in tasks])
+
+
+def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
+    """The maps that the pictures of a clip are, values of 0..1."""
+    places = [PHASES.index(phase) for phase in settings.phases]
+    if max(places) >= store.length(row):
+        raise ValueError(f"input.phases={list(settings.phases)}, but the clips have {store.length(row)} pictures each")
+    order = [PICTURED.index(channel) for channel in settings.channels]
+    return store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
 
 
 @dataclass(frozen=True)
@@ -211,6 +229,6 @@ class ScaledMaps:
             values = values.copy()
             for row in np.flatnonzero(mirrored):
                 values[row] = self._scale.mirror(values[row])
-        if self._settings.kind == "apex_flow":
+        if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))
