@@ -8,7 +8,7 @@ from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp import FDP
 
-VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("[!_]*.yaml"))
+VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("fdp*.yaml"))
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.model_name import model_name
 
-ALL = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml"))
+ON_MAPS = "megc2019_flow"
+ALL = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml") if path.stem != ON_MAPS)
 REAL = [name for name in ALL if not name.startswith("synthetic") and not name.endswith("_released")]
 AUTO = "+experiment=casme2_loso"
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tasks.conftest import SMALL, run_of
+from tests.data.test_megc2019_flow import CLIPS, drawn, write
+from tests.tasks.conftest import SMALL, fold_here, run_of
 
 MY = """
 from torch import nn
@@ -58,3 +59,14 @@ def test_any_recogniser_on_flow(
     assert not {"rank_scores", "dynamic_image", "mean_training_image"} & set(outputs)
     assert outputs["extras"].shape == (0, 3)
     assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_published_maps(tmp_path: Path) -> None:
+    root = write(tmp_path / "HTNet", CLIPS, drawn(1))
+    plan = fold_here(
+        "+experiment=megc2019_flow", f"data.root={root}", "+data.adapter.expected=null", "protocol.strict=false",
+        "model.optimizer.steps=2", "fold=casme2_01", f"data.store={tmp_path}/stores", f"run={tmp_path}/run",
+    )  # fmt: skip
+    table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
+    assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
+    assert {"prob_negative", "prob_positive", "prob_surprise"} <= set(table)
