@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
@@ -67,5 +68,5 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
         if len(part):
             differences = paired_differences([part], [last], classes)
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
-            result[name] = {**scored(part, classes), "last_minus": last_minus}
+            result[name] = {**scored(Outcomes.of(part, classes)), "last_minus": last_minus}
     return result

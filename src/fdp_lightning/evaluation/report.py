@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import baselines, charts, metrics
-from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.folds import (
     Curves,
     apex_position,
@@ -85,13 +85,9 @@ def build_report(
     """
     run = Path(run)
     finished = read_run(run)
-    summary, classes, last, multi_label = (
-        finished.metrics,
-        finished.classes,
-        finished.parts["last"],
-        finished.multi_label,
-    )
-    score_names = {name: SCORE_NAMES[name] for name in finished.functions}
+    classes, last, multi_label = finished.classes, finished.parts["last"], finished.multi_label
+    summary = {**finished.metrics, **finished.computed}  # files of earlier versions lack newer scores
+    score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
     curves, curves_note = read_curves(run)
     outputs, outputs_note = read_outputs(run)
@@ -115,7 +111,9 @@ def build_report(
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
-        overview=charts.scores_chart(summary, score_names, floor_names),
+        overview=charts.scores_chart(
+            summary, {name: SCORE_NAMES[name] for name in score_functions(multi_label)}, floor_names
+        ),
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),

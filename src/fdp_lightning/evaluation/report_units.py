@@ -42,6 +42,7 @@ def unit_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "interval": last["ci95"]["f1"][name],
             "floor": constant[name],
+            "auc": last["unit_auc"].get(name),
             **{key: values[place].item() for key, values in columns.items()},
         }
         for place, name in enumerate(summary["classes"])

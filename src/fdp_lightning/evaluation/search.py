@@ -18,8 +18,9 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
-from fdp_lightning.evaluation.intervals import clip_mean_interval, counted, subject_intervals
+from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
 from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import PROBABILITY
 
 INNER = "inner/"
@@ -65,7 +66,7 @@ def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> floa
     last = _last(inner)
     if score == LOG_LOSS:
         return float(_losses(last, classes).mean())
-    return float(score_functions(is_multi_label(last))[score](counted(last, classes)))
+    return float(score_functions(is_multi_label(last))[score](Outcomes.of(last, classes).total))
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
@@ -75,7 +76,7 @@ def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> l
     """
     last = _last(inner)
     if score != LOG_LOSS:
-        found: list[float] | None = subject_intervals(last, classes)[score]
+        found: list[float] | None = subject_intervals(Outcomes.of(last, classes))[score]
         return found
     owners = last.groupby(["dataset", "subject"]).ngroup().to_numpy()
     return clip_mean_interval(_losses(last, classes), owners)

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.counts import RANKED_BY
+from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
+from fdp_lightning.evaluation.metrics import accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.trained import trained_label
 
@@ -39,7 +39,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
     multi_label = metrics.get("multi_label", False)
-    scores = UNIT_SCORES if multi_label else SCORES
+    scores = score_functions(multi_label)  # for those of probabilities there is no room in 80 columns
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, floors = metrics["selections"], metrics["floors"]

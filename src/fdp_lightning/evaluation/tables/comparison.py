@@ -13,8 +13,9 @@ import pandas as pd
 
 from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
+from fdp_lightning.evaluation.intervals import mean_interval
 from fdp_lightning.evaluation.learning import has_learned
-from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_counts, mean_interval
+from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_outcomes
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
 from fdp_lightning.evaluation.seeds import seeds_differ, spread
@@ -193,7 +194,7 @@ def _table(variants: Sequence[Variant], published: Sequence[Published]) -> Table
     for name, values in first.metrics.get("baselines", {}).items():  # a seed changes nothing of them
         label = BASELINES.get(name, name)
         rows.append(Row(label, "floor", name, "baseline", _known(values), _known(values["ci95"])))
-    ranked_by = next(name for name in RANKED_BY if name in first.functions)
+    ranked_by = next(name for name in RANKED_BY if name in first.scores("last"))
     return Table(
         protocol=first.protocol,
         split=first.split,
@@ -250,7 +251,9 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 selection=selection,
                 block="oracle" if selection == "oracle" else block,
                 scores={name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
-                intervals=mean_interval(_counts(variant, selection), first.functions),
+                intervals=_known(first.computed["selections"][selection]["ci95"])
+                if len(runs) == 1
+                else mean_interval([run.outcomes[selection] for run in runs]),
                 sds={name: values["sd"] for name, values in of_runs.get(selection, {}).items()},
                 seeds=tuple(run.seed for run in runs),
                 notes=tuple(notes),
@@ -261,14 +264,11 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
             )
         )
     if variant is not base and not why:
-        differences = compare_counts(_counts(base, "last"), _counts(variant, "last"), base.runs[0].functions)
+        sides = ([run.outcomes["last"] for run in side.runs] for side in (base, variant))
+        differences = compare_outcomes(*sides)
         meaningful = learned or has_learned_mostly(base.runs)
         rows[0] = replace(rows[0], differences=differences, meaningful=meaningful)
     return rows
-
-
-def _counts(variant: Variant, selection: str) -> np.ndarray:
-    return np.stack([run.counts[selection] for run in variant.runs], axis=1)
 
 
 def _learning_notes(runs: Sequence[Run]) -> list[str]:

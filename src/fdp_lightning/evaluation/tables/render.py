@@ -111,7 +111,7 @@ def _wide(table: Table, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {"protocol": table.protocol, "baseline": table.reference, "variant": row.name}
     values |= {"seeds": None, "missing": "; ".join(row.missing)}
     values |= _facts(row) if row.scores else {}
-    for score in _ranked_first(table) if row.scores else ():
+    for score in (name for name in _ranked_first(table) if name in row.scores):
         values |= {score + _SUFFIXES.get(name, f"_{name}"): value for name, value in row.cell(score).items()}
         values |= {f"{name}_{score}": other.scores[score] for name, other in row.others.items()}
     return values
@@ -131,7 +131,7 @@ def markdown(tables: Sequence[Table]) -> str:
     """Tables to paste into a README, baselines and missing jobs included."""
     parts = []
     for table in tables:
-        first, *more = _ranked_first(table)
+        first, *more = words.narrow(_ranked_first(table))
         heads = [f"{SCORE_NAMES[first]} (95 %)", "± seeds", "difference (95 %)", "p", *(SCORE_NAMES[n] for n in more)]
         heads += [f"{name} {SCORE_NAMES[first]}" for name in table.selections]
         lines = [["variant", *heads], ["---", *["--:"] * len(heads)]]
@@ -201,7 +201,7 @@ def latex(tables: Sequence[Table]) -> str:
 
 
 def _latex_scores(table: Table) -> str:
-    names, notes = table.scores, words.notes(table.rows)
+    names, notes = words.narrow(table.scores), words.notes(table.rows)
     lines = [["System", "selection", *(escape(SCORE_NAMES[name]) for name in names)]]
     for block, heading in BLOCKS.items():
         if rows := table.block(block):
@@ -228,7 +228,7 @@ def _latex_scores(table: Table) -> str:
 
 
 def _latex_pairs(table: Table) -> str:
-    names = [name for name in table.scores if name in table.paired[0].differences]
+    names = [name for name in words.narrow(table.scores) if name in table.paired[0].differences]
     lines = [[rf"\raggedright minus {_breakable(table.baseline)}", *(escape(SCORE_NAMES[name]) for name in names)]]
     for row in table.paired:
         values, *small = zip(*(words.difference(row, name) for name in names), strict=True)
@@ -289,8 +289,8 @@ def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = N
 
 def scores_grid(table: Table) -> Grid:
     """Lay out the rows in their blocks, each on a few lines, so that 80 columns are enough."""
-    grid = _grid(words.title(table) + (" (synthetic)" if table.synthetic else ""), "system", table.scores)
-    notes = words.notes(table.rows)
+    names, notes = words.narrow(table.scores), words.notes(table.rows)
+    grid = _grid(words.title(table) + (" (synthetic)" if table.synthetic else ""), "system", names)
     selections = {"oracle": "not comparable", "not stated": "epoch: not stated"}
     for block, heading in BLOCKS.items():
         if rows := table.block(block):
@@ -304,8 +304,8 @@ def scores_grid(table: Table) -> Grid:
             _below(
                 label, words.model_label(row), selections.get(selection, selection), words.seeds_label(row), indent=2
             )
-            styles = ("" if row.rank == 1 and name != table.ranked_by else style for name in table.scores)
-            cells = (words.score(row, name) for name in table.scores)
+            styles = ("" if row.rank == 1 and name != table.ranked_by else style for name in names)
+            cells = (words.score(row, name) for name in names)
             grid.add_row(label, *(_below(Text(cell[0], s), *cell[1:]) for cell, s in zip(cells, styles, strict=True)))
         grid.add_section()
     return grid
@@ -313,7 +313,7 @@ def scores_grid(table: Table) -> Grid:
 
 def paired_grid(table: Table) -> Grid:
     """Lay out the tests against the baseline."""
-    names = [name for name in table.scores if name in table.paired[0].differences]
+    names = [name for name in words.narrow(table.scores) if name in table.paired[0].differences]
     grid = _grid(f"minus {table.baseline}, the same clips; intervals and p over subjects", "system", names)
     for row in table.paired:
         label = Text(_in_lines(row.name)).append("" if row.meaningful else f"\n  {words.NO_MEANING}", "yellow")
@@ -325,7 +325,7 @@ def paired_grid(table: Table) -> Grid:
 
 def variants_grid(table: Table) -> Grid:
     """Lay the variants out on three lines each, so that 80 columns are enough; without the weighted F1."""
-    first, *more = [name for name in _ranked_first(table) if name != "weighted_f1"]  # the files have it
+    first, *more = [name for name in words.narrow(_ranked_first(table)) if name != "weighted_f1"]  # the files have it
     heads = [SCORE_NAMES[first], "− baseline", *(SCORE_NAMES[name] for name in more), *table.selections]
     grid = _grid(words.title(table), "variant", heads)
     for row in table.variants:

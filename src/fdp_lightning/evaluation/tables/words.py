@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval, p_value
 from fdp_lightning.evaluation.trained import trained_line
@@ -37,6 +38,11 @@ VARIANTS_LEGEND = (
     f"{UNLEARNED} {MEANINGLESS}"
 )
 SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."
+
+
+def narrow(names: Iterable[str]) -> list[str]:
+    """The scores that terminal, paper and README have room for, those of decisions; CSV and HTML have all."""
+    return [name for name in names if name in score_functions(False) or name in score_functions(True)]
 
 
 def title(table: Table) -> str:
