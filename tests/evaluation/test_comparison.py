@@ -109,7 +109,7 @@ def test_a_run_with_inner_shows_three_rows(tmp_path: Path) -> None:
     assert rows[2] == ("oracle", "oracle", None)
     assert table.rows[0].notes == (
         "subjects that train and are not tested: 18",
-        "trained on fewer subjects: some are set aside to choose the epoch",
+        "trained on fewer subjects: the epoch was chosen on inner validation subjects",
         "1 clips left out (w)",
     )
 

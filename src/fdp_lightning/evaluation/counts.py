@@ -1,4 +1,4 @@
-"""Which scores there are of confusion matrices alone, and which of them ranks."""
+"""The scores that are functions of confusion matrices alone, and the one of them that ranks."""
 
 from collections.abc import Callable, Mapping
 

@@ -19,7 +19,7 @@ from fdp_lightning.evaluation.outcomes import Outcomes
 
 LEVEL = 0.95
 _NOTHING = 1e-12
-"""Equal scores come by other sums: a last digit must not count as a difference."""
+"""Differences below this are floating-point differences between equal scores."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Estimate:
 
     @property
     def interval(self) -> list[float]:
-        """The 95 % interval of any value: value ± t · error."""
+        """Return the 95 % interval of any value: value ± t · error."""
         half = self._quantile * self.error
         return [self.value - half, self.value + half]
 
     @property
     def interval_of_share(self) -> list[float]:
-        """The 95 % interval of a value within 0 and 1, laid out on the scale of its log odds."""
+        """Return the 95 % interval of a value within 0 and 1, computed on the scale of its log odds."""
         if self.error == 0 or not 0 < self.value < 1:
             return [self.value, self.value]
         half = self._quantile * self.error / (self.value * (1 - self.value))
@@ -54,9 +54,9 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """The two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
+        """Return the two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
 
-        Not below 2 / 2^S, the least that the signs of S subjects can say; with fewer than six that is above 0.05.
+        Not below 2 / 2^S, the smallest p-value of a sign test with S subjects; with fewer than six that is above 0.05.
         """
         if self.value == 0:
             return 1.0
@@ -147,7 +147,7 @@ def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | 
 
 
 def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
-    """See `jackknife`: the value of all, those without one of the subjects each, and the subjects' numbers of clips."""
+    """Estimate from the value of all clips, the values without one subject each, and the clips of each subject."""
     subjects, clips = len(clips), clips.astype(np.float64)
     error = float(np.sqrt((subjects - 1) * np.square(without - without.mean()).mean()))
     freedom = max(1.0, float(clips.sum() ** 2 / np.square(clips).sum() - 1))

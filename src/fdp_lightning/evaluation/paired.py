@@ -1,4 +1,4 @@
-"""Whether two runs over the same clips differ by more than chance.
+"""Paired tests: do two runs over the same clips differ by more than chance?
 
 The test is over subjects. McNemar's, the field's habit, is not here: it counts clips as independent, which clips of one
 subject, who share a face and a fold's model, are not, and finds differences where there are none (README.md).
@@ -19,7 +19,7 @@ from fdp_lightning.evaluation.predictions import KEY, name_keys
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a score of run b is than that of run a, as fractions of 1."""
+    """A score of run b minus that of run a, as a fraction of 1."""
 
     value: float
     ci95: list[float] | None

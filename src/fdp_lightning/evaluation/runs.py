@@ -1,4 +1,4 @@
-"""A finished run as its folder holds it: predictions.csv is the truth, metrics.json has to agree with it."""
+"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json has to agree with it."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 
 TOLERANCE = 1e-9
-"""Between a score of metrics.json and the same score of predictions.csv: rounding of sums, nothing else."""
+"""Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""
 
 FIT = "fit.json"
-"""The mark of the folder of a model that is trained on everybody: nothing in it was tested, so it is no run."""
+"""The file that marks the folder of a model trained on all subjects: nothing in it was tested, so it is no run."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,22 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """As in the configuration."""
+        """Name of the protocol, as in the configuration."""
         return str(self.metrics["protocol"])
 
     @property
     def split(self) -> str:
-        """How clips were shared out to folds: loso, kfold, lodo or fixed."""
+        """Kind of split into folds: loso, kfold, lodo or fixed."""
         return str(self.metrics.get("split", "loso"))
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
     def multi_label(self) -> bool:
-        """Whether a clip can show several labels (action units)."""
+        """Return True if a clip can show several labels (action units)."""
         return is_multi_label(self.parts["last"])
 
     @cached_property
@@ -78,7 +78,7 @@ class Run:
 
     @cached_property
     def signs(self) -> list[Sign]:
-        """The signs that it did not learn, found anew in its files: metrics.json may be older than these rules."""
+        """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
         last = self.computed["selections"]["last"]
         return learning_signs(self.parts["last"], self.classes, last, self.floors, read_trainings(self.folder))
 
@@ -146,7 +146,7 @@ def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run folder has pooled scores."""
+    """Return True if a run folder has pooled scores."""
     return (folder / "metrics.json").is_file()
 
 
@@ -154,7 +154,7 @@ _KINDS: Mapping[str, Any] = {
     "protocol": str, "classes": list, "selections": dict, "caveats": list | None, "untested": list | None,
     "left_out": dict | None, "model": str | None, "parameters": int | None, "steps": int | list | None,
 }  # fmt: skip
-"""Entries of metrics.json that are read, and what they are."""
+"""Entries of metrics.json that are read, and their types."""
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _computed(
 
 
 def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield the place and the two values of all that differs from what was computed, but for rounding of sums.
+    """Yield the place and the two values of all that differs by more than floating-point differences.
 
     Scores of probabilities may be missing: files of earlier versions lack them.
 
@@ -231,7 +231,7 @@ def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[
 
 
 def _is_synthetic(folder: Path, protocol: str) -> bool:
-    """Whether a program drew the run's clips, as its configuration says; without one, as the protocol's name says."""
+    """Return True if the run's clips are synthetic by its configuration or, without one, by the protocol's name."""
     path = folder / "config.yaml"
     content = read_yaml(path) if path.exists() else {}
     data = content.get("data")

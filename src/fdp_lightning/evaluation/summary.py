@@ -1,4 +1,4 @@
-"""metrics.json: every score of a run from its pooled predictions, beside the floors it has to clear."""
+"""metrics.json: every score of a run from its pooled predictions, beside the baselines (chance, majority)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -123,9 +123,9 @@ def chance(clips: np.ndarray) -> dict[str, float]:
 def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score three predictors of action units that have seen nothing but the pooled counts.
 
-    `constant` answers that every clip shows every unit, the floor in the literature on action units; `majority` gives
-    each unit the answer that more clips have, not shown among equals; `chance` says of each unit that it is shown
-    with probability 1/2, in exact expectation as in `chance` (ours).
+    `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`
+    gives each unit the answer that more clips have, not shown among equals; `chance` predicts each unit with
+    probability 1/2, in exact expectation as in `chance` (ours).
 
     Args:
         shown: number of clips that show each unit, shape (K,).
@@ -148,7 +148,7 @@ def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[s
 
 
 def _constant_answers(shown: np.ndarray, total: int, answer: np.ndarray) -> np.ndarray:
-    """Confusion matrices (K, 2, 2) of one answer per unit, whatever the clip."""
+    """Count one answer per unit, whatever the clip: confusion matrices of shape (K, 2, 2)."""
     matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)
     units, column = np.arange(len(shown)), answer.astype(np.int64)
     matrices[units, 0, column] = total - shown
@@ -177,7 +177,7 @@ def _scores(matrix: np.ndarray) -> dict[str, float]:
 
 
 def scored(outcomes: Outcomes) -> dict[str, Any]:
-    """Scores of one selection with their intervals and the counts they are of, as metrics.json has them."""
+    """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
     scores: dict[str, Any] = {**outcomes.scores()}
     counts = outcomes.total.tolist()
     if outcomes.multi_label:

@@ -1,4 +1,4 @@
-"""What was trained: the model, its parameters and the steps of a fold, as fold.json and metrics.json say it."""
+"""The trained model: its name, parameters and steps of a fold, from fold.json and metrics.json."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ KEYS = ("model", "parameters", "steps")
 
 
 def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What metrics.json says of the model, from the facts of the folds (fold.json).
+    """Return the entries of metrics.json on the model, from the facts of the folds (fold.json).
 
     Returns:
         `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ); nothing
-        where a fold does not say it, or where folds are of different models.
+        where a fold lacks one of them, or where folds are of different models.
     """
     facts = [{key: fold.get(key) for key in KEYS} for fold in folds]
     if not facts or any(value is None for fact in facts for value in fact.values()):
@@ -37,17 +37,17 @@ def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def trained_label(metrics: Mapping[str, Any]) -> str:
-    """`fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json does not say it."""
+    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json lacks them."""
     return trained_line(trained_facts(metrics))
 
 
 def trained_line(facts: Mapping[str, str]) -> str:
-    """The same, of `trained_facts`."""
+    """Return the same line from `trained_facts`."""
     return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold" if facts else ""
 
 
 def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """`model`, `parameters` and `steps a fold` to show; nothing where metrics.json does not say it."""
+    """Return `model`, `parameters` and `steps a fold` to show; nothing where metrics.json lacks them."""
     if any(metrics.get(key) is None for key in KEYS):
         return {}
     parameters, steps = thousands(metrics["parameters"]), span(metrics["steps"])
@@ -55,12 +55,12 @@ def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def span(steps: int | Sequence[int]) -> str:
-    """`500`, or `56–63` of several."""
+    """Return `500`, or `56–63` of several."""
     listed = [steps] if isinstance(steps, int) else list(steps)
     low, high = min(listed), max(listed)
     return f"{low}" if low == high else f"{low}–{high}"
 
 
 def thousands(number: int) -> str:
-    """`38 056 000`."""
+    """Return `38 056 000`."""
     return f"{number:,}".replace(",", " ")

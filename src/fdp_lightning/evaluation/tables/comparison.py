@@ -1,7 +1,7 @@
 """The rows of task=compare and of a sweep: runs and published numbers in blocks, of which only the first is ranked.
 
 Only numbers are ranked whose epoch was not chosen on the test subject, over the same clips as far as anyone can know.
-Every other row is shown and says why it is not ranked.
+Every other row is shown with the reason why it is not ranked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,18 @@ from fdp_lightning.evaluation.trained import trained_facts
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
-    "unlearned": "Not learned ‡, not ranked: nothing says that the scores are more than knowing nothing gives",
+    "unlearned": "Not learned ‡, not ranked: the scores are not clearly above the baselines (chance, majority)",
     "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
-    "baseline": "Linear classifiers on one picture of each clip, trained on the same folds; not ranked",
-    "floor": "Floors: what knowing nothing gets",
+    "baseline": "Linear classifiers on one image of each clip, trained on the same folds; not ranked",
+    "floor": "Baselines: predictors that have seen no clip",
 }
 """The blocks of a table in their order, each with its heading."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a user asks to compare: one run, or the seeds of one variant."""
+    """One entry of a comparison: one run, or the seeds of one variant."""
 
     name: str
     runs: tuple[Run, ...]
@@ -48,7 +48,7 @@ class Row:
     kind: str
     """run, published or floor (baselines, trained or not)"""
     selection: str
-    """last, inner, oracle; unknown for a published number that does not say; majority, chance, … for a floor"""
+    """last, inner, oracle; unknown where a published number does not state it; of a baseline its name"""
     block: str
     scores: Mapping[str, float]
     intervals: Mapping[str, list[float] | None] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Row:
     model: Mapping[str, str] = field(default_factory=dict)
     """Of a run `model`, `parameters` and `steps a fold`, where its metrics.json has them."""
     signs: tuple[str, ...] = ()
-    """Of runs: the kinds of `learning.Sign` that any seed shows; its notes say them in words."""
+    """Of runs: the kinds of `learning.Sign` that any seed shows; its notes put them into words."""
     learned: bool = True
     """False where most seeds of a variant show a decisive sign; such a row has no rank."""
     differences: Mapping[str, Difference] = field(default_factory=dict)
@@ -74,11 +74,11 @@ class Row:
 
     @property
     def comparable(self) -> bool:
-        """Whether the row stands in the ranked block."""
+        """Return True if the row stands in the ranked block."""
         return self.block == "comparable"
 
     def cell(self, score: str) -> dict[str, float | None]:
-        """The numbers of one score by their columns in compare.csv; those of the difference only if there is one."""
+        """Return the numbers of one score by their columns in compare.csv, those of a difference where there is one."""
         low, high = self.intervals.get(score) or (None, None)
         numbers = {"value": self.scores[score], "ci_low": low, "ci_high": high, "sd": self.sds.get(score)}
         if found := self.differences.get(score):
@@ -109,16 +109,16 @@ class Table:
 
     @property
     def scores(self) -> list[str]:
-        """The scores that any row has, in the order of their columns."""
+        """Return the scores that any row has, in the order of their columns."""
         return [name for name in SCORE_NAMES if any(name in row.scores for row in self.rows)]
 
     @property
     def selections(self) -> list[str]:
-        """Which of inner and oracle any variant has."""
+        """Return those of inner and oracle that any variant has."""
         return [name for name in ("inner", "oracle") if any(name in row.others for row in self.variants)]
 
     def block(self, name: str) -> list[Row]:
-        """The rows of one block, in order."""
+        """Return the rows of one block, in order."""
         return [row for row in self.rows if row.block == name]
 
 
@@ -230,7 +230,7 @@ def has_learned_mostly(runs: Sequence[Run]) -> bool:
 
 
 def _run_rows(base: Variant, variant: Variant) -> list[Row]:
-    """One row per selection that all seeds of a variant have."""
+    """Make one row per selection that all seeds of a variant have."""
     runs, first = variant.runs, variant.runs[0]
     learned = has_learned_mostly(runs)
     notes = [*_learning_notes(runs), *dict.fromkeys(note for run in runs for note in _notes(run))]
@@ -280,12 +280,12 @@ def _learning_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _notes(run: Run) -> list[str]:
-    """What a reader of this run's scores has to know, as its metrics.json says."""
+    """Return the notes of metrics.json to be read with this run's scores."""
     notes = [str(text) for text in run.metrics.get("caveats") or []]
     if untested := run.metrics.get("untested"):
         notes.append(f"subjects that train and are not tested: {', '.join(map(str, untested))}")
     if "inner" in run.parts:
-        notes.append("trained on fewer subjects: some are set aside to choose the epoch")
+        notes.append("trained on fewer subjects: the epoch was chosen on inner validation subjects")
     notes += [f"{len(clips)} clips left out ({why})" for why, clips in (run.metrics.get("left_out") or {}).items()]
     return notes
 

@@ -70,9 +70,9 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def cells(tables: Iterable[Table]) -> pd.DataFrame:
-    """One row per protocol, system, selection and metric; unrounded fractions of 1, empty where there is none.
+    """Return the tidy table: one row per protocol, system, selection and metric.
 
-    Several seeds are joined by blanks.
+    Numbers are unrounded fractions of 1, empty where there are none; several seeds are joined by blanks.
     """
     return pd.DataFrame([cell for table in tables for cell in _cells(table)], columns=COLUMNS, dtype=object)
 
@@ -89,7 +89,7 @@ def _cells(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    """What both CSV files have of a row; empty where a row is no run, or its metrics.json does not say it."""
+    """Return the columns of a row that both CSV files have; empty where metrics.json lacks them, or it is no run."""
     return {
         "seeds": " ".join(map(str, row.seeds)),
         "notes": "; ".join(row.notes),
@@ -107,7 +107,7 @@ def _flag(value: bool) -> str:
 
 
 def _wide(table: Table, row: Row) -> dict[str, Any]:
-    """A row of variants.csv."""
+    """Make a row of variants.csv."""
     values: dict[str, Any] = {"protocol": table.protocol, "baseline": table.reference, "variant": row.name}
     values |= {"seeds": None, "missing": "; ".join(row.missing)}
     values |= _facts(row) if row.scores else {}
@@ -118,17 +118,17 @@ def _wide(table: Table, row: Row) -> dict[str, Any]:
 
 
 def _ranked_first(table: Table) -> list[str]:
-    """The scores as a sweep's table has them: the one that ranks, then the others."""
+    """Return the scores in the order of a sweep's table: the one that ranks, then the others."""
     return sorted(table.scores, key=lambda name: name != table.ranked_by)
 
 
 def baselines(table: Table) -> list[Row]:
-    """The trained baselines of a sweep's first variant, where it has some, and what knowing nothing gets."""
+    """Return the trained baselines of a sweep's first variant, where it has some, then chance and majority."""
     return [*table.block("baseline"), *table.block("floor")]
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """Tables to paste into a README, baselines and missing jobs included."""
+    """Write tables to paste into a README, baselines and missing jobs included."""
     parts = []
     for table in tables:
         first, *more = words.narrow(_ranked_first(table))
@@ -193,7 +193,7 @@ def _letter(sign: str) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    r"""A table and, where runs were paired, a table of tests per protocol, for `\input` with booktabs."""
+    r"""Write a table and, where runs were paired, a table of tests per protocol, for `\input` with booktabs."""
     parts = ["% Made by fdp_lightning (task=compare). In the preamble: \\usepackage{booktabs}\n"]
     for table in tables:
         parts += [_latex_scores(table), *([_latex_pairs(table)] if table.paired else [])]
@@ -363,5 +363,5 @@ def _below(text: Text, *lines: str, indent: int = 0) -> Text:
 
 
 def _in_lines(name: str) -> str:
-    """A path as a line per folder: a terminal would cut it anywhere."""
+    """Break a path into a line per folder: a terminal would cut it anywhere."""
     return name.replace("/", "/\n  ")

@@ -17,12 +17,12 @@ UNLEARNED = (
     "baseline. Such a run is shown and not ranked."
 )
 _SELECTIONS = (
-    "last: a fixed budget, the last epoch. inner: the epoch best on subjects set aside from the training subjects. "
+    "last: a fixed budget, the last epoch. inner: the epoch best on inner validation subjects. "
     "oracle: the epoch best on the test subject; not comparable, never ranked."
 )
 _PUBLISHED = (
-    "Published numbers are as published, not measured here. The first rank is the highest score and no more: whether "
-    "a difference between runs of ours is more than chance, the paired tests say."
+    "Published numbers are as published, not measured here. The first rank is the highest score and no more: the "
+    "paired tests show whether a difference between runs of ours is more than chance."
 )
 LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 PAIRED_LEGEND = (
@@ -41,43 +41,43 @@ SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing 
 
 
 def narrow(names: Iterable[str]) -> list[str]:
-    """The scores that terminal, paper and README have room for, those of decisions; CSV and HTML have all."""
+    """Return the scores that terminal, paper and README have room for, those of decisions; CSV and HTML have all."""
     return [name for name in names if name in score_functions(False) or name in score_functions(True)]
 
 
 def title(table: Table) -> str:
-    """`casme2_5c_246: 246 clips, 26 subjects, 5 classes`, with the split if it is not leave-one-subject-out."""
+    """Return `casme2_5c_246: 246 clips, 26 subjects, 5 classes`, with the split if it is not leave-one-subject-out."""
     split = "" if table.split == "loso" else f", split {table.split}"
     return f"{table.protocol}: {table.n_clips} clips, {table.n_subjects} subjects, {len(table.classes)} classes{split}"
 
 
 def notes(rows: Iterable[Row]) -> list[str]:
-    """The notes of all rows, each once, in the order in which they are numbered."""
+    """Return the notes of all rows, each once, in the order in which they are numbered."""
     return list(dict.fromkeys(note for row in rows for note in row.notes))
 
 
 def selection_label(row: Row) -> str:
-    """The selection of a row in a reader's words; of a baseline nothing."""
+    """Return the selection of a row in a reader's words; of a baseline nothing."""
     return "" if row.kind == "floor" else "not stated" if row.selection == "unknown" else row.selection
 
 
 def seeds_label(row: Row) -> str:
-    """`seeds 0, 1, 2`, `seed 0`, or nothing."""
+    """Return `seeds 0, 1, 2`, `seed 0`, or nothing."""
     return f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}" if row.seeds else ""
 
 
 def model_label(row: Row) -> str:
-    """`fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
+    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
     return trained_line(row.model)
 
 
 def mark(row: Row) -> str:
-    """` ‡` behind the name of a run that did not learn, ` †` behind oracle numbers."""
+    """Return ` ‡` behind the name of a run that did not learn, ` †` behind oracle numbers."""
     return ("" if row.learned else " ‡") + (" †" if row.block == "oracle" else "")
 
 
 def score(row: Row, name: str) -> tuple[str, str, str]:
-    """`0.472` or `–`; `± 0.012`, or nothing for a single seed; `0.412–0.538`, or nothing where the row is not ours."""
+    """Return `0.472` or `–`, `± 0.012` (nothing for a single seed) and `0.412–0.538` (nothing where it is not ours)."""
     return (
         f"{row.scores[name]:.3f}" if name in row.scores else "–",
         f"± {row.sds[name]:.3f}" if name in row.sds else "",
@@ -86,7 +86,7 @@ def score(row: Row, name: str) -> tuple[str, str, str]:
 
 
 def difference(row: Row, name: str) -> tuple[str, str, str]:
-    """`+0.031`; `−0.010 to +0.072`, or `none`; `p 0.034`. Nothing where there is no difference from the baseline."""
+    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034`; empty strings where there is no difference."""
     if not (found := row.differences.get(name)):
         return "", "", ""
     value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
