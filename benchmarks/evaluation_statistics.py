@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.intervals import subject_intervals
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
@@ -54,7 +55,7 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
         runs = [study(clips, subjects, count, seed) for seed in range(6)]
         a, b = runs[0], runs[3]
         # Everything is bound in a default: a closure would see the last study.
-        yield name, "intervals over subjects", lambda a=a, c=classes: subject_intervals(a, c)
+        yield name, "intervals over subjects", lambda a=a, c=classes: subject_intervals(Outcomes.of(a, c))
         yield name, "paired differences", lambda a=a, b=b, c=classes: paired_differences([a], [b], c)
         yield (
             name,

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import bdtr, ndtr, ndtri, stdtrit
 
+from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife
-from fdp_lightning.evaluation.metrics import SCORES
-from fdp_lightning.evaluation.paired import compare_counts
 from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
+SCORES = score_functions(multi_label=False)
 NAMES = ("accuracy", "uf1", "uar")
 CELLS = [(subjects, skewed) for skewed in (False, True) for subjects in (12, 26)]
 CLASSES, TABLES, RESAMPLES = 5, 1000, 1000
@@ -133,9 +133,9 @@ def pairs(subjects: int, skewed: bool, kind: str, count: int) -> tuple[np.ndarra
 def tests(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The candidates' p-values for each pair of tables, shape (T, 3)."""
     count, subjects = a.shape[:2]
-    wanted = {name: SCORES[name] for name in NAMES}
-    found = [compare_counts(one[:, None], other[:, None], wanted) for one, other in zip(a, b, strict=True)]
-    yield "chosen: jackknife, t of effective subjects", np.array([[row[name].p for name in NAMES] for row in found])
+    differences = [lambda both, score=SCORES[name]: score(both[:, 1]) - score(both[:, 0]) for name in NAMES]
+    found = [[jackknife(table, one) for one in differences] for table in np.stack([a, b], axis=2)]
+    yield "chosen: jackknife, t of effective subjects", np.array([[one.p for one in row if one] for row in found])
     random = np.random.default_rng(0)
     first, second = (side.reshape(count, subjects, -1).astype(float) for side in (a, b))
     shape, difference = (count, RESAMPLES, CLASSES, CLASSES), scored(b.sum(axis=1)) - scored(a.sum(axis=1))

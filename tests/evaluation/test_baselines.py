@@ -18,16 +18,15 @@ from fdp_lightning.evaluation.baselines import (
     score_baselines,
     write_baselines,
 )
-from fdp_lightning.evaluation.comparison import Variant, compare
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.predictions import KEY, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored, summarise
+from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
+from fdp_lightning.evaluation.tables.render import variants_grid, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.evaluation.variants import variant_tables
-from fdp_lightning.evaluation.variants_files import write_variants
-from fdp_lightning.evaluation.variants_terminal import variants_grid
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +87,7 @@ def test_scores_are_those_of_any_table_and_the_difference_is_paired() -> None:
     for name, row in found.items():
         part = table[table["selection"] == name]
         assert row["uf1"] == summarise(part.assign(selection="last"), CLASSES, "p", [])["selections"]["last"]["uf1"]
-        assert {key: value for key, value in row.items() if key != "last_minus"} == scored(part, CLASSES)
+        assert {key: value for key, value in row.items() if key != "last_minus"} == scored(Outcomes.of(part, CLASSES))
         difference = paired_differences([part], [own], CLASSES)["uf1"]
         assert row["last_minus"]["uf1"] == {"value": difference.value, "ci95": difference.ci95, "p": difference.p}
     json.dumps(found, allow_nan=False)

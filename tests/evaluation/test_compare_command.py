@@ -61,11 +61,11 @@ def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path) -> No
     mean, default = runs / "casme2_loso/model.pooling-mean/seed-0", runs / "casme2_loso/default"
     (table,) = _compare(f"runs=[{mean},{default},{default}/../default]", "compare.published=null")
     assert table.baseline == "casme2_loso/model.pooling-mean/seed-0"
-    assert [pair.name for pair in table.pairs] == ["casme2_loso/default"]
+    assert [pair.name for pair in table.paired] == ["casme2_loso/default"]
     assert {row.kind for row in table.rows} == {"run", "floor"}
     (table,) = _compare(f"runs=[{mean},{default}/seed-1]", f"compare.baseline={default}")
     assert table.baseline == "casme2_loso/default"
-    assert [pair.name for pair in table.pairs] == [
+    assert [pair.name for pair in table.paired] == [
         "casme2_loso/model.pooling-mean/seed-0",
         "casme2_loso/default/seed-1",
     ]

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from random_runs import CLASSES
 from scored_runs import write_run
 
-from fdp_lightning.evaluation.comparison import BLOCKS, Row, Table, Variant, compare, in_order
-from fdp_lightning.evaluation.comparison_files import escape, write_csv, write_latex
-from fdp_lightning.evaluation.comparison_page import write_page
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.published import Published
 from fdp_lightning.evaluation.runs import Run, read_run
+from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Variant, compare, in_order
+from fdp_lightning.evaluation.tables.render import escape, latex, write_comparison
 
 PUBLISHED = [
     Published("Exact & last", "casme2_5c_249", "last", {"uf1": 0.999}, "somewhere", ()),
@@ -60,7 +59,7 @@ def test_seeds_are_one_row_and_pairs_are_those_of_the_statistics(variants: list[
     assert row.seeds == (0, 1, 2)
     assert row.scores["uf1"] == pytest.approx(sum(scores) / 3)
     assert min(scores) < row.scores["uf1"] < max(scores) and row.sds["uf1"] > 0
-    (pair,) = table.pairs  # exp/c covers other clips
+    (pair,) = table.paired  # exp/c covers other clips
     sides = [[run.parts["last"] for run in variant.runs] for variant in variants[:2]]
     assert pair.differences == paired_differences(*sides, CLASSES)
 
@@ -110,7 +109,7 @@ def test_a_run_with_inner_shows_three_rows(tmp_path: Path) -> None:
     assert rows[2] == ("oracle", "oracle", None)
     assert table.rows[0].notes == (
         "subjects that train and are not tested: 18",
-        "trained on fewer subjects: some are set aside to choose the epoch",
+        "trained on fewer subjects: the epoch was chosen on inner validation subjects",
         "1 clips left out (w)",
     )
 
@@ -182,7 +181,7 @@ class _Page(HTMLParser):
 
 def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Variant], tmp_path: Path) -> None:
     tables = compare(variants, PUBLISHED)
-    path = write_page(tmp_path / "compare.html", tables, {"runs/<x>": "no pooled scores yet"})
+    path, *_ = write_comparison(tmp_path, tables, {"runs/<x>": "no pooled scores yet"})
     text = path.read_text()
     page = _Page(text)
     assert all(load.startswith("#") for load in page.loads)
@@ -204,17 +203,18 @@ def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Varia
             assert f"{value:.3f}" in text, (row.name, name)
         for bounds in filter(None, row.intervals.values()):
             assert f"{bounds[0]:.3f}–{bounds[1]:.3f}" in text
-    assert write_page(path, compare(variants, PUBLISHED), {"runs/<x>": "no pooled scores yet"}).read_text() == text
+    write_comparison(tmp_path, compare(variants, PUBLISHED), {"runs/<x>": "no pooled scores yet"})
+    assert path.read_text() == text
 
 
 def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = compare(variants, PUBLISHED)
-    with write_csv(tmp_path / "compare.csv", [table]).open(newline="") as stream:
+    with write_comparison(tmp_path, [table], {})[1].open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == sum(len(row.scores) for row in table.rows)
     found = {(row["system"], row["selection"], row["metric"]): row for row in rows}
     assert len(found) == len(rows)
-    pair = table.pairs[0]
+    pair = table.paired[0]
     tested = found["exp/b_x", "last", "uf1"]
     assert float(tested["p"]) == pair.differences["uf1"].p
     assert float(tested["difference"]) == pair.differences["uf1"].value
@@ -230,15 +230,9 @@ def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], t
             assert (line["ci_low"], line["ci_high"]) == (str(low), str(high))
 
 
-def _latex(tables: list[Table], tmp_path: Path) -> str:
-    return write_latex(tmp_path / "compare.tex", tables).read_text()
-
-
-def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(
-    variants: list[Variant], tmp_path: Path
-) -> None:
+def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(variants: list[Variant]) -> None:
     (table,) = compare(variants, PUBLISHED)
-    text = _latex([table], tmp_path)
+    text = latex([table])
     assert text.isascii()
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert len(re.findall(r"(?<!\\)\{", body)) == len(re.findall(r"(?<!\\)\}", body))

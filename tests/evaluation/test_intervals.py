@@ -1,4 +1,5 @@
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -7,8 +8,15 @@ from random_runs import CLASSES, make_predictions
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
-from fdp_lightning.evaluation.intervals import jackknife, subject_confusions, subject_intervals
-from fdp_lightning.evaluation.metrics import SCORES
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.intervals import jackknife, subject_intervals
+from fdp_lightning.evaluation.outcomes import Outcomes
+
+SCORES = score_functions(multi_label=False)
+
+
+def intervals_of(table: pd.DataFrame, classes: Sequence[str] = tuple(CLASSES)) -> dict:
+    return subject_intervals(Outcomes.of(table, classes))
 
 
 def _last(**options: object) -> pd.DataFrame:
@@ -30,7 +38,7 @@ def test_equal_to_leaving_out_rows_and_scoring_them_with_scikit_learn() -> None:
     error = np.sqrt(5 / 6 * ((without - without.mean()) ** 2).sum())
     clips = table["subject"].value_counts()
     freedom = clips.sum() ** 2 / (clips**2).sum() - 1
-    found = jackknife(subject_confusions(table, CLASSES), SCORES["uf1"])
+    found = jackknife(Outcomes.of(table, CLASSES).counts, SCORES["uf1"])
     assert found is not None
     assert (found.value, found.error, found.freedom) == pytest.approx((value, error, freedom))
     assert freedom < 5
@@ -38,14 +46,14 @@ def test_equal_to_leaving_out_rows_and_scoring_them_with_scikit_learn() -> None:
     assert found.p == pytest.approx(max(2 * t.sf(value / error, freedom), 1 / 32))
     odds = t.interval(0.95, freedom, np.log(value / (1 - value)), error / (value * (1 - value)))
     expected = [1 / (1 + np.exp(-bound)) for bound in odds]
-    assert subject_intervals(table.sample(frac=1, random_state=0), CLASSES)["uf1"] == pytest.approx(expected)
+    assert intervals_of(table.sample(frac=1, random_state=0))["uf1"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_interval_contains_the_score(seed: int) -> None:
     table = _last(subjects=20, seed=seed)
-    matrix = subject_confusions(table, CLASSES).sum(0)
-    intervals = subject_intervals(table, CLASSES)
+    matrix = Outcomes.of(table, CLASSES).total
+    intervals = intervals_of(table)
     for name, score in SCORES.items():
         low, high = intervals[name]  # type: ignore[misc]
         assert 0 <= low < score(matrix) < high <= 1
@@ -57,10 +65,9 @@ def test_subjects_and_not_clips_are_independent() -> None:
     right = table["subject"].astype(int) % 2 == 0
     wrong = table["target"].map(dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True)))
     table["prediction"] = table["target"].where(right, wrong)
-    low, high = subject_intervals(table, CLASSES)["accuracy"]  # type: ignore[misc]
-    clip_low, clip_high = subject_intervals(table.assign(subject=[str(row) for row in range(len(table))]), CLASSES)[
-        "accuracy"
-    ]  # type: ignore[misc]
+    low, high = intervals_of(table)["accuracy"]  # type: ignore[misc]
+    of_clips = table.assign(subject=[str(row) for row in range(len(table))])
+    clip_low, clip_high = intervals_of(of_clips)["accuracy"]
     assert high - low > 2.5 * (clip_high - clip_low)
     assert high - low == pytest.approx(2 * t.ppf(0.975, 19) * np.sqrt(0.25 / 19), rel=0.1)
 
@@ -70,7 +77,8 @@ def test_perfect_predictions_even_with_a_class_of_one_subject() -> None:
     rare = (table["subject"] != "001") & (table["target"] == "disgust")
     table.loc[rare, "target"] = "others"
     table["prediction"] = table["target"]
-    assert subject_intervals(table, CLASSES) == {name: [1.0, 1.0] for name in SCORES}
+    found = intervals_of(table)
+    assert {name: found[name] for name in SCORES} == {name: [1.0, 1.0] for name in SCORES}
 
 
 def test_a_class_of_one_subject_takes_nothing_from_the_lower_bound() -> None:
@@ -79,36 +87,36 @@ def test_a_class_of_one_subject_takes_nothing_from_the_lower_bound() -> None:
     table.loc[(table["subject"] != "001") & (table["target"] == "disgust"), "target"] = "others"
     table["prediction"] = table["target"]
     table.loc[table.index % 16 == 0, "prediction"] = "surprise"
-    low, high = subject_intervals(table, CLASSES)["uar"]
+    low, high = intervals_of(table)["uar"]
     assert 0.75 < low < high < 1
 
 
 def test_same_id_in_two_datasets_is_two_subjects() -> None:
     table = _last(subjects=1)
     both = pd.concat([table, table.assign(dataset="other")])
-    assert len(subject_confusions(both, CLASSES)) == 2
+    assert len(Outcomes.of(both, CLASSES).counts) == 2
 
 
 def test_no_interval_from_one_subject() -> None:
-    assert subject_intervals(_last(subjects=1), CLASSES) == dict.fromkeys(SCORES)
+    assert intervals_of(_last(subjects=1)) == dict.fromkeys([*SCORES, "auc"])
 
 
 def test_no_interval_where_no_subject_can_be_left_out() -> None:
     classes = [f"c{place}" for place in range(8)]
     table = _last(subjects=8, clips=1, classes=classes)
     table["target"] = table["prediction"] = classes  # each class hangs on one subject
-    assert subject_intervals(table, classes) == dict.fromkeys(SCORES)
+    assert intervals_of(table, classes) == dict.fromkeys([*SCORES, "auc"])
 
 
 def test_selections_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="one selection"):
-        subject_intervals(make_predictions(), CLASSES)
+        intervals_of(make_predictions())
 
 
 def test_five_hundred_clips_are_quick() -> None:
     table = _last(subjects=26, clips=20)
     start = time.process_time()
-    subject_intervals(table, CLASSES)
+    intervals_of(table)
     assert time.process_time() - start < 2
 
 

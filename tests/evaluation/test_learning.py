@@ -15,10 +15,6 @@ from random_units import UNITS, make_unit_predictions
 from rich.console import Console
 from scored_runs import table_of, write_run
 
-from fdp_lightning.evaluation.comparison import Variant, compare
-from fdp_lightning.evaluation.comparison_files import write_csv, write_latex
-from fdp_lightning.evaluation.comparison_page import write_page
-from fdp_lightning.evaluation.comparison_terminal import print_tables
 from fdp_lightning.evaluation.learning import (
     DECISIVE,
     FoldTraining,
@@ -30,10 +26,9 @@ from fdp_lightning.evaluation.learning import (
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import summarise
+from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
+from fdp_lightning.evaluation.tables.render import print_tables, write_comparison, write_variants
 from fdp_lightning.evaluation.terminal import learning_note
-from fdp_lightning.evaluation.variants import variant_tables
-from fdp_lightning.evaluation.variants_files import write_variants
-from fdp_lightning.evaluation.variants_terminal import print_variants
 
 
 def signs_of(
@@ -225,8 +220,13 @@ def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant
     assert {name for name, row in rows.items() if row.rank is not None} == {"good", "one of three"}
     assert "one_class" in rows["stuck"].signs and "one_class" in rows["one of three"].signs
     assert any("seed 2: " in note for note in rows["one of three"].notes)
-    assert {pair.name: pair.meaningful for pair in table.pairs} == {"chance": False, "good": True, "one of three": True}
-    found = list(csv.DictReader(write_csv(tmp_path / "t.csv", [table]).read_text().splitlines()))
+    assert {pair.name: pair.meaningful for pair in table.paired} == {
+        "chance": False,
+        "good": True,
+        "one of three": True,
+    }
+    page, lines, tex = (path.read_text() for path in write_comparison(tmp_path, [table], {}))
+    found = list(csv.DictReader(lines.splitlines()))
     assert {row["system"]: row["learned"] for row in found if row["kind"] == "run"} == {
         name: str(learned).lower() for name, learned in LEARNED.items()
     }
@@ -236,22 +236,20 @@ def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant
     screen = Console(file=io.StringIO(), width=80)
     print_tables([table], {}, screen)
     printed = screen.file.getvalue()  # type: ignore[attr-defined]
-    page = write_page(tmp_path / "t.html", [table], {}).read_text()
-    tex = write_latex(tmp_path / "t.tex", [table]).read_text()
     for text, mark in ((printed, "stuck ‡"), (page, "stuck ‡"), (tex, r"stuck\textdaggerdbl{}")):
         assert mark in text and mark.replace("stuck", "good") not in text
 
 
 def test_a_sweep_marks_them_and_says_which_differences_mean_nothing(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = variant_tables(variants, {variant.name: () for variant in variants})
-    assert {row.name: row.meaningful for row in table.rows} == {name: name != "chance" for name in LEARNED}
+    assert {row.name: row.meaningful for row in table.variants} == {name: name != "chance" for name in LEARNED}
     paths = write_variants(tmp_path / "out", [table], "a · sweep", "x")
     rows = {row["variant"]: row for row in csv.DictReader(paths[1].read_text().splitlines())}
     assert {name: row["learned"] for name, row in rows.items()} == {k: str(v).lower() for k, v in LEARNED.items()}
     assert [row["difference_meaningful"] for row in rows.values()] == ["", "false", "true", "true"]
     assert "one_class" in rows["stuck"]["signs"].split() and "at_baseline" in rows["chance"]["signs"].split()
     screen = Console(file=io.StringIO(), width=80)
-    print_variants([table], screen)
+    print_tables([table], {}, screen)
     for text in (screen.file.getvalue(), paths[0].read_text(), paths[2].read_text()):  # type: ignore[attr-defined]
         assert "chance ‡" in text and "good ‡" not in text
 

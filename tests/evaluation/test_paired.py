@@ -9,9 +9,10 @@ from scored_runs import table_of
 from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.intervals import subject_confusions, subject_intervals
-from fdp_lightning.evaluation.metrics import SCORES
-from fdp_lightning.evaluation.paired import compare_counts, mean_interval, paired_differences
+from fdp_lightning.evaluation.intervals import jackknife, mean_interval, subject_intervals
+from fdp_lightning.evaluation.metrics import accuracy
+from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.paired import paired_differences
 
 
 def last(seed: int = 0, **options: object) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def test_the_same_seeds_in_another_order_differ_by_nothing() -> None:
 def test_swapping_the_runs_swaps_the_signs_and_keeps_p() -> None:
     a, b = [last(0)], [last(1, skill=0.6), last(2, skill=0.6)]
     there, back = paired_differences(a, b, CLASSES), paired_differences(b, a, CLASSES)
-    for name in SCORES:
+    for name in there:
         assert there[name].value == pytest.approx(-back[name].value)
         assert there[name].ci95 == pytest.approx([-bound for bound in reversed(back[name].ci95 or [])])
         assert there[name].p == pytest.approx(back[name].p)
@@ -89,16 +90,16 @@ def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
         table["prediction"] = a["target"].where(~hard, wrong)
     b.loc[b["clip"].str.endswith("_1"), "prediction"] = b["target"]
     low, high = paired_differences([a], [b], CLASSES)["accuracy"].ci95 or (0, 0)
-    alone_low, alone_high = subject_intervals(a, CLASSES)["accuracy"] or (0, 0)
+    alone_low, alone_high = subject_intervals(Outcomes.of(a, CLASSES))["accuracy"] or (0, 0)
     assert high - low < 0.3 * (alone_high - alone_low)
 
 
 def _subject_effects(random: np.random.Generator, subjects: int, clips: int, shift: float) -> np.ndarray:
-    """Counts of one binary run whose chance of being right varies from subject to subject; shape (S, 1, 2, 2)."""
+    """Counts of one binary run whose chance of being right varies from subject to subject; shape (S, 2, 2)."""
     share = np.clip(random.normal(0.6 + shift, 0.25, subjects), 0, 1)
     right = random.binomial(clips // 2, share[:, None], (subjects, 2))
     wrong = clips // 2 - right
-    return np.stack([right[:, 0], wrong[:, 0], wrong[:, 1], right[:, 1]], axis=1).reshape(subjects, 1, 2, 2)
+    return np.stack([right[:, 0], wrong[:, 0], wrong[:, 1], right[:, 1]], axis=1).reshape(subjects, 2, 2)
 
 
 def test_intervals_and_p_hold_what_they_promise() -> None:
@@ -107,27 +108,26 @@ def test_intervals_and_p_hold_what_they_promise() -> None:
     covered, significant = 0, 0
     for _ in range(400):
         a, b = (_subject_effects(random, 30, 20, shift=0.0) for _ in range(2))
-        found = compare_counts(a, b, {"accuracy": SCORES["accuracy"]})["accuracy"]
-        assert found.ci95 is not None and found.p is not None
-        covered += found.ci95[0] <= 0 <= found.ci95[1]
+        found = jackknife(np.stack([a, b], axis=1), lambda both: accuracy(both[:, 1]) - accuracy(both[:, 0]))
+        assert found is not None
+        covered += found.interval[0] <= 0 <= found.interval[1]
         significant += found.p < 0.05
     assert covered + significant == 400
     assert 0.02 <= significant / 400 <= 0.085  # of 5 %, 400 cases give more or less once in 500
 
 
 def test_the_interval_of_several_seeds_is_that_of_their_mean_and_of_one_that_of_its_own() -> None:
-    one = last(subjects=8)
-    counts = subject_confusions(one, CLASSES)[:, None]
-    assert mean_interval(counts, SCORES) == subject_intervals(one, CLASSES)
-    same = mean_interval(np.concatenate([counts, counts], axis=1), SCORES)
-    for name, bounds in mean_interval(counts, SCORES).items():
+    one = Outcomes.of(last(subjects=8), CLASSES)
+    assert mean_interval([one]) == subject_intervals(one)
+    same = mean_interval([one, one])
+    for name, bounds in mean_interval([one]).items():
         assert same[name] == pytest.approx(bounds)
 
 
 def test_one_subject_gives_a_difference_without_interval_or_p() -> None:
     found = paired_differences([last(0, subjects=1)], [last(1, subjects=1)], CLASSES)["accuracy"]
     assert (found.ci95, found.p) == (None, None)
-    assert mean_interval(subject_confusions(last(subjects=1), CLASSES)[:, None], SCORES) == dict.fromkeys(SCORES)
+    assert set(mean_interval([Outcomes.of(last(subjects=1), CLASSES)]).values()) == {None}
 
 
 def test_clips_are_paired_by_their_whole_key() -> None:

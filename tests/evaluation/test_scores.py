@@ -1,10 +1,22 @@
+import csv
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
+from random_runs import CLASSES
+from scored_runs import table_of, write_run
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import metrics
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.tables.comparison import Variant, compare
+from fdp_lightning.evaluation.tables.render import write_comparison
 
 
 @settings(deadline=None, max_examples=80)
@@ -30,7 +42,7 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
 
 def test_batches_score_like_single_matrices() -> None:
     matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 4, 4))
-    for name, score in metrics.SCORES.items():
+    for name, score in score_functions(multi_label=False).items():
         assert score(matrices).shape == (3, 5), name
         assert score(matrices)[2, 1] == score(matrices[2, 1]), name
 
@@ -43,3 +55,76 @@ def test_rows_are_targets() -> None:
 def test_unknown_class_is_refused(bad: int) -> None:
     with pytest.raises(ValueError, match="outside"):
         metrics.confusion(np.array([0]), np.array([bad]), 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 6), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_auc_is_scikit_learns_of_each_class_present(classes: int, clips: int, seed: int) -> None:
+    """Also with ties, and where a class has no clip."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(0, classes, clips)
+    probabilities = random.integers(1, 5, (clips, classes)) / 1.0
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    present = [place for place in range(classes) if 0 < (targets == place).sum() < clips]
+    if not present:
+        assert metrics.auc(targets, probabilities) is None
+        return
+    single = [roc_auc_score(targets == place, probabilities[:, place]) for place in present]
+    assert metrics.auc(targets, probabilities) == pytest.approx(np.mean(single))
+    if len(present) == classes > 2:
+        assert metrics.auc(targets, probabilities) == pytest.approx(
+            roc_auc_score(targets, probabilities, multi_class="ovr", average="macro")
+        )
+    shown = targets[:, None] == np.arange(classes)
+    assert metrics.auc(shown, probabilities) == metrics.auc(targets, probabilities)
+
+
+def test_the_calibration_error_of_a_table_by_hand() -> None:
+    """Three bins of 15: confidences 0.5 and 0.52 in one, 0.9 in another, 1 in the last."""
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.28, 0.52, 0.2], [0.05, 0.05, 0.9], [0.0, 1.0, 0.0]])
+    targets = np.array([0, 2, 2, 0])
+    # (0.4667, 0.5333]: accuracy 1/2, confidence 0.51; (0.8667, 0.9333]: 1 and 0.9; (0.9333, 1]: 0 and 1.
+    by_hand = 2 / 4 * abs(0.5 - 0.51) + 1 / 4 * abs(1 - 0.9) + 1 / 4 * abs(0 - 1)
+    assert metrics.expected_calibration_error(targets, probabilities) == pytest.approx(by_hand)
+    assert metrics.expected_calibration_error(np.array([1]), np.array([[0.0, 1.0]])) == 0
+
+
+def test_a_new_score_is_one_function_and_one_registration(tmp_path: Path) -> None:
+    def brier(targets: np.ndarray, probabilities: np.ndarray) -> float:
+        return float(((probabilities - np.eye(probabilities.shape[1])[targets]) ** 2).sum(axis=1).mean() / 2)
+
+    older = write_run(tmp_path / "older")
+    metrics.register("brier", metrics.Score("Brier", brier), metrics.SCORES)
+    try:
+        run = read_run(write_run(tmp_path / "run"))
+        (table,) = compare([Variant("a", (run,)), Variant("b", (read_run(older),))], [])
+        page, lines, _ = (path.read_text() for path in write_comparison(tmp_path, [table], {}))
+        report = build_report(run.folder, "title", show_faces=False, synthetic=True).read_text()
+    finally:
+        del metrics.SCORES["brier"], metrics.SCORE_NAMES["brier"]
+    last = run.metrics["selections"]["last"]
+    assert 0 < last["brier"] < 1 and last["ci95"]["brier"][0] < last["brier"] < last["ci95"]["brier"][1]
+    assert f"{last['brier']:.3f}" in report and ">Brier</th>" in report and ">Brier</th>" in page
+    assert {row["system"] for row in csv.DictReader(lines.splitlines()) if row["metric"] == "brier"} == {"a", "b"}
+
+
+def test_scores_of_probabilities_stand_in_metrics_and_tables_and_old_files_may_lack_them(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    run, part = read_run(folder), table_of().query("selection == 'last'")
+    probabilities = part[[f"prob_{name}" for name in CLASSES]].to_numpy()
+    last = run.metrics["selections"]["last"]
+    expected = roc_auc_score(part["target"], probabilities[:, np.argsort(CLASSES)], multi_class="ovr")
+    assert last["auc"] == pytest.approx(expected)
+    assert last["ci95"]["auc"][0] < last["auc"] < last["ci95"]["auc"][1] and "ece" not in last["ci95"]
+    content = json.loads((folder / "metrics.json").read_text())
+    rows = [*content["selections"].values()]
+    for row in (*rows, *(row["ci95"] for row in rows), content["optimism_gap"]):
+        for name in ("auc", "ece"):
+            row.pop(name, None)
+    (folder / "metrics.json").write_text(json.dumps(content))
+    older = read_run(folder)
+    assert older.scores("last") == run.scores("last")
+    assert f"{last['ece']:.3f}" in build_report(folder, "title", show_faces=False, synthetic=True).read_text()
+    (folder / "metrics.json").write_text(json.dumps(content | {"optimism_gap": {"auc": 0.5}}))
+    with pytest.raises(UserError, match="optimism_gap"):
+        read_run(folder)

@@ -9,7 +9,8 @@ from random_runs import CLASSES, make_predictions
 from rich.console import Console
 from sklearn.metrics import f1_score
 
-from fdp_lightning.evaluation.metrics import SCORES, confusion
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import chance, floors, summarise, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
@@ -31,7 +32,8 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
     assert read["multi_label"] is False
     assert (read["n_clips"], read["n_subjects"]) == (60, 6)
     assert list(read["selections"]) == ["last", "inner", "oracle"]
-    assert list(read["selections"]["last"]) == ["accuracy", "uf1", "uar", "weighted_f1", "ci95", "confusion"]
+    scores = ["accuracy", "uf1", "uar", "weighted_f1", "auc", "ece"]
+    assert list(read["selections"]["last"]) == [*scores, "ci95", "confusion"]
 
 
 def test_scores_are_pooled_not_averaged_over_folds() -> None:
@@ -90,7 +92,9 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     target = np.repeat(np.arange(len(counts)), counts)
     guesses = product(range(len(counts)), repeat=len(target))
     matrices = np.stack([confusion(target, np.array(guess), len(counts)) for guess in guesses])
-    assert chance(np.array(counts)) == pytest.approx({name: score(matrices).mean() for name, score in SCORES.items()})
+    assert chance(np.array(counts)) == pytest.approx(
+        {n: score(matrices).mean() for n, score in score_functions(False).items()}
+    )
 
 
 def test_terminal_table_names_every_row() -> None:

@@ -7,17 +7,12 @@ import pytest
 from rich.console import Console
 from scored_runs import write_run
 
-from fdp_lightning.evaluation.comparison import Variant, compare
-from fdp_lightning.evaluation.comparison_files import write_csv
-from fdp_lightning.evaluation.comparison_page import write_page
-from fdp_lightning.evaluation.comparison_terminal import scores_grid
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
+from fdp_lightning.evaluation.tables.render import scores_grid, variants_grid, write_comparison, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
 from fdp_lightning.evaluation.trained import trained, trained_label
-from fdp_lightning.evaluation.variants import variant_tables
-from fdp_lightning.evaluation.variants_files import write_variants
-from fdp_lightning.evaluation.variants_terminal import variants_grid
 
 FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
 LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
@@ -62,9 +57,10 @@ def test_terminal_and_report_name_the_model(variants: list[Variant]) -> None:
 
 def test_comparison_and_sweep_name_the_model_of_each_row(variants: list[Variant], tmp_path: Path) -> None:
     tables = compare(variants, [])
-    for text in (write_page(tmp_path / "compare.html", tables, {}).read_text(), printed(scores_grid(tables[0]))):
+    page, lines, _ = (path.read_text() for path in write_comparison(tmp_path, tables, {}))
+    for text in (page, printed(scores_grid(tables[0]))):
         assert text.count(LINE) == 2  # last and oracle of the one that says it
-    rows = list(csv.DictReader(write_csv(tmp_path / "compare.csv", tables).open()))
+    rows = list(csv.DictReader(lines.splitlines()))
     of_a = {(row["model"], row["parameters"], row["steps"]) for row in rows if row["system"] == "a"}
     assert of_a == {("fdp_tiny", "90123", "500")} and {row["model"] for row in rows if row["system"] != "a"} == {""}
     swept = variant_tables(variants, {"a": (), "b": ()})

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_units import UNITS, make_unit_predictions
 from rich.console import Console
-from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_score, recall_score
+from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_score, recall_score, roc_auc_score
 
 from fdp_lightning.evaluation import metrics
-from fdp_lightning.evaluation.intervals import counted, subject_confusions, subject_intervals
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.multi_label import label_arrays
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
 from fdp_lightning.evaluation.terminal import terminal_table
@@ -53,7 +55,7 @@ def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_batches_score_like_single_tables() -> None:
     matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 6, 2, 2))
-    for name, score in metrics.UNIT_SCORES.items():
+    for name, score in score_functions(multi_label=True).items():
         assert score(matrices).shape == (3, 5), name
         assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
 
@@ -98,15 +100,19 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
     assert (read["multi_label"], read["classes"], read["n_clips"], read["n_subjects"]) == (True, UNITS, 60, 6)
     for name, part in table.groupby("selection"):
         row = read["selections"][name]
-        assert list(row) == ["accuracy", "mean_f1", "f1", "ci95", "confusion"]
+        assert list(row) == ["accuracy", "mean_f1", "auc", "f1", "unit_auc", "ci95", "confusion"]
         target, prediction = label_arrays(part, UNITS)
         assert row["accuracy"] == pytest.approx((target == prediction).mean())
         assert row["mean_f1"] == pytest.approx(f1_score(target, prediction, average="macro"))
         assert list(row["f1"].values()) == pytest.approx(f1_score(target, prediction, average=None).tolist())
+        probabilities = part[[f"prob_{unit}" for unit in UNITS]].to_numpy()
+        assert row["auc"] == pytest.approx(roc_auc_score(target, probabilities, average="macro"))
+        areas = roc_auc_score(target, probabilities, average=None)
+        assert list(row["unit_auc"].values()) == pytest.approx(areas.tolist())
         assert list(row["confusion"]) == list(row["f1"]) == list(row["ci95"]["f1"]) == UNITS
         assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
     gap = read["optimism_gap"]
-    assert list(gap) == ["accuracy", "mean_f1"]
+    assert list(gap) == ["accuracy", "mean_f1", "auc"]
     assert gap["mean_f1"] == read["selections"]["oracle"]["mean_f1"] - read["selections"]["last"]["mean_f1"]
     assert list(read["floors"]) == ["constant", "majority", "chance"]
 
@@ -114,16 +120,16 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
 def test_scores_are_pooled_not_averaged_over_folds() -> None:
     table = _last(share=0.15)
     score = summarise(table, UNITS, "p", [])["selections"]["last"]["mean_f1"]
-    folds = [metrics.mean_f1(matrices) for matrices in subject_confusions(table, UNITS)]
+    folds = [metrics.mean_f1(matrices) for matrices in Outcomes.of(table, UNITS).counts]
     assert abs(score - np.mean(folds)) > 0.02
 
 
 def test_intervals_contain_the_scores_whatever_the_order_of_rows() -> None:
     table = _last(subjects=20)
-    intervals = subject_intervals(table, UNITS)
-    assert intervals == subject_intervals(table.sample(frac=1, random_state=0), UNITS)
-    matrices = counted(table, UNITS)
-    for name, score in metrics.UNIT_SCORES.items():
+    intervals = subject_intervals(Outcomes.of(table, UNITS))
+    assert intervals == subject_intervals(Outcomes.of(table.sample(frac=1, random_state=0), UNITS))
+    matrices = Outcomes.of(table, UNITS).total
+    for name, score in score_functions(multi_label=True).items():
         low, high = intervals[name]
         assert 0 <= low < score(matrices) < high <= 1
     for name, value in zip(UNITS, metrics.unit_f1(matrices), strict=True):
@@ -139,7 +145,7 @@ def test_a_unit_of_one_subject_takes_nothing_from_perfect_predictions() -> None:
     table.loc[others, "target"] = table.loc[others, "target"].str.replace(r"(^|\+)AU12$", "", regex=True)
     assert table.loc[~others, "target"].str.contains("AU12").any()
     table["prediction"] = table["target"]
-    intervals = subject_intervals(table, UNITS)
+    intervals = subject_intervals(Outcomes.of(table, UNITS))
     assert intervals["mean_f1"] == [1.0, 1.0] and intervals["f1"]["AU12"] == [1.0, 1.0]
 
 
@@ -148,8 +154,10 @@ def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
     target, _ = label_arrays(table, UNITS)
     target[:, 0], target[:, 1] = False, True
     table["target"] = ["+".join(u for u, there in zip(UNITS, row, strict=True) if there) for row in target]
-    intervals = subject_intervals(table, UNITS)
+    intervals = subject_intervals(Outcomes.of(table, UNITS))
     assert intervals["f1"]["AU1"] == [0.0, 0.0]
+    last = summarise(table, UNITS, "p", [])["selections"]["last"]
+    assert list(last["unit_auc"]) == UNITS[2:] and last["auc"] == pytest.approx(np.mean([*last["unit_auc"].values()]))
     assert intervals["mean_f1"][0] < intervals["mean_f1"][1]
 
 
@@ -158,6 +166,7 @@ def test_no_interval_from_one_subject() -> None:
     assert found["selections"]["last"]["ci95"] == {
         "accuracy": None,
         "mean_f1": None,
+        "auc": None,
         "f1": dict.fromkeys(UNITS),
     }
     assert "none" in _printed(found)

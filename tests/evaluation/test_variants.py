@@ -8,11 +8,10 @@ import pytest
 from random_runs import CLASSES
 from scored_runs import table_of, write_run
 
-from fdp_lightning.evaluation.comparison import Variant
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.runs import read_run
-from fdp_lightning.evaluation.variants import VariantTable, variant_tables
-from fdp_lightning.evaluation.variants_files import markdown, write_variants
+from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
+from fdp_lightning.evaluation.tables.render import baselines, markdown, write_variants
 
 MISSING = {"whole": (), "worse | lost a seed": ("seed=1: killed",), "gone": ("seed=0: diverged",), "better": ()}
 
@@ -31,25 +30,25 @@ def variants(tmp_path: Path) -> list[Variant]:
 
 
 @pytest.fixture
-def table(variants: list[Variant]) -> VariantTable:
+def table(variants: list[Variant]) -> Table:
     (table,) = variant_tables(variants, MISSING)
     return table
 
 
-def test_rows_stand_in_the_order_of_the_sweep_whatever_their_scores(table: VariantTable) -> None:
-    assert [row.name for row in table.rows] == list(MISSING)
-    assert [row.last is None for row in table.rows] == [False, False, True, False]
-    assert [row.last.seeds for row in table.rows if row.last] == [(0, 1), (0,), (0, 1)]
-    assert [row.missing for row in table.rows] == list(MISSING.values())
-    assert table.scores[0] == "uf1" and table.selections == ["oracle"]
+def test_rows_stand_in_the_order_of_the_sweep_whatever_their_scores(table: Table) -> None:
+    assert [row.name for row in table.variants] == list(MISSING)
+    assert [bool(row.scores) for row in table.variants] == [True, True, False, True]
+    assert [row.seeds for row in table.variants if row.scores] == [(0, 1), (0,), (0, 1)]
+    assert [row.missing for row in table.variants] == list(MISSING.values())
+    assert table.selections == ["oracle"]
 
 
-def test_differences_are_those_of_the_paired_differences(table: VariantTable) -> None:
+def test_differences_are_those_of_the_paired_differences(table: Table) -> None:
     def tables(skill: float, *seeds: int) -> list[pd.DataFrame]:
         return [last(table_of(seed, subjects=12, skill=skill)) for seed in seeds]
 
-    whole, worse, _, better = table.rows
-    assert whole.differences is None
+    whole, worse, _, better = table.variants
+    assert not whole.differences
     assert better.differences == paired_differences(tables(0.5, 0, 1), tables(0.8, 0, 1), CLASSES)
     assert worse.differences == paired_differences(tables(0.5, 0, 1), tables(0.2, 0), CLASSES)
     assert better.differences["uf1"].value > 0 > worse.differences["uf1"].value
@@ -57,41 +56,41 @@ def test_differences_are_those_of_the_paired_differences(table: VariantTable) ->
 
 def test_without_its_baseline_a_table_has_no_differences(variants: list[Variant]) -> None:
     (table,) = variant_tables(variants[1:], {**MISSING, "whole": ("seed=0: killed", "seed=1: killed")})
-    assert [row.name for row in table.rows] == list(MISSING)
-    assert all(row.differences is None for row in table.rows)
+    assert [row.name for row in table.variants] == list(MISSING)
+    assert all(not row.differences for row in table.variants)
 
 
 def test_each_protocol_has_its_table_and_the_missing_stand_once(variants: list[Variant], tmp_path: Path) -> None:
     other = read_run(write_run(tmp_path / "other" / "seed-0", protocol="samm_5c", subjects=12))
     both = [*variants, Variant("other", (other,))]
     first, second = variant_tables(both, {**MISSING, "other": ()})
-    assert [row.name for row in first.rows] == list(MISSING)
-    assert [row.name for row in second.rows] == ["other"]
-    assert second.rows[0].differences is None
+    assert [row.name for row in first.variants] == list(MISSING)
+    assert [row.name for row in second.variants] == ["other"]
+    assert second.variants[0].differences == {}
 
 
-def test_the_files_say_what_the_rows_say(table: VariantTable, tmp_path: Path) -> None:
+def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
     paths = write_variants(tmp_path / "out", [table], "a · sweep", "python -m fdp_lightning -m x=1,2")
     assert [path.name for path in paths] == ["variants.html", "variants.csv", "variants.md", "variants.tex"]
     page, comma, mark, tex = (path.read_text() for path in paths)
     rows = list(csv.DictReader(comma.splitlines()))
     assert [row["variant"] for row in rows] == list(MISSING)
     assert [row["missing"] for row in rows] == ["", "seed=1: killed", "seed=0: diverged", ""]
-    for row, found in zip(rows, table.rows, strict=True):
-        if found.last is None:
+    for row, found in zip(rows, table.variants, strict=True):
+        if not found.scores:
             assert row["uf1"] == ""
             continue
-        assert float(row["uf1"]) == found.last.scores["uf1"]
-        assert [float(row["uf1_low"]), float(row["uf1_high"])] == found.last.intervals["uf1"]
+        assert float(row["uf1"]) == found.scores["uf1"]
+        assert [float(row["uf1_low"]), float(row["uf1_high"])] == found.intervals["uf1"]
         assert float(row["oracle_uf1"]) == found.others["oracle"].scores["uf1"]
         if found.differences:
             value = found.differences["uf1"]
             bounds = [float(row[f"uf1_{name}"]) for name in ("difference", "difference_low", "difference_high", "p")]
             assert bounds == [value.value, *value.ci95, value.p]
-    assert f"{table.rows[3].last.scores['uf1']:.3f}" in page and f"{table.rows[3].last.scores['uf1']:.3f}" in tex
+    assert f"{table.variants[3].scores['uf1']:.3f}" in page and f"{table.variants[3].scores['uf1']:.3f}" in tex
     assert page.count("<strong>Missing:</strong>") == 2
     assert mark == markdown([table])
     lines = [line for line in mark.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(MISSING) + len(table.floors)
+    assert len(lines) == 2 + len(MISSING) + len(baselines(table))
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1, "every row has every column"
     assert all(path.read_bytes() for path in write_variants(tmp_path / "out", [table], "a · sweep", "x"))

@@ -1,4 +1,4 @@
-"""baselines.csv: what trained baselines predict on the same folds, and what a run is worth beside them.
+"""baselines.csv: predictions of the trained baselines on the same folds, and a run's scores compared with theirs.
 
 A table of its own, never mixed into predictions.csv: the same columns, but `baseline` in place of `selection`. In
 memory the column is always called `selection`, so that every function that scores predictions scores these too.
@@ -11,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.evaluation.paired import paired_differences
+from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
 from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
 FILE = "baselines.csv"
-"""Of a fold, and of all folds pooled."""
+"""Name of the file, of one fold and of all folds pooled."""
 
 BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, told the apex"}
 """The baselines a run can have, in the order of its tables, each with its printed name."""
@@ -27,7 +28,7 @@ RULES = {
     "linear_apex": "the same classifier on the frame nearest to the annotated apex minus the first frame: it is told "
     "where the motion is largest.",
 }
-"""What a reader has to know of each."""
+"""A sentence on how each baseline is made, for the report."""
 
 _COLUMN = "baseline"
 
@@ -61,11 +62,13 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
         For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how
         much higher `last` is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
     """
-    result = {}
+    result, reference = {}, Outcomes.of(last, classes)
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
-            differences = paired_differences([part], [last], classes)
+            require_same_clips(part, last, classes, name, "the run")
+            own = Outcomes.of(part, classes)
+            differences = compare_outcomes([own], [reference])
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
-            result[name] = {**scored(part, classes), "last_minus": last_minus}
+            result[name] = {**scored(own), "last_minus": last_minus}
     return result

@@ -103,12 +103,12 @@ def rank_chart(
 
 
 def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_names: Mapping[str, str]) -> Markup:
-    """Draw the headline with its intervals over the floors, one row per score.
+    """Draw the headline with its intervals beside the baselines, one row per score.
 
     Args:
         metrics: metrics.json.
         names: the scores' printed names, by key.
-        floor_names: the floors' printed names, by key.
+        floor_names: printed names of the baselines (`floors` of metrics.json), by key.
     """
     last, oracle, floors = (
         metrics["selections"]["last"],
@@ -152,7 +152,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
         axes.figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handletextpad=0.4)
 
     described = "; ".join(f"{names[name]} {last[name]:.3f}" for name in names)
-    return _svg(draw, f"Scores of selection last over the floors: {described}.", size=(4.2, 2.5))
+    return _svg(draw, f"Scores of selection last and of the baselines: {described}.", size=(4.2, 2.5))
 
 
 def image_uri(image: np.ndarray) -> str:

@@ -1,27 +1,19 @@
-"""The scores a table of runs can have, of one class per clip or of several labels (action units)."""
+"""The scores that are functions of confusion matrices alone, and the one of them that ranks."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES
 
-Score = Callable[[np.ndarray], np.ndarray]
-Scores = Mapping[str, Score]
-
-SCORE_NAMES = {
-    "accuracy": "Accuracy",
-    "uf1": "UF1",
-    "uar": "UAR",
-    "weighted_f1": "Weighted F1",
-    "mean_f1": "Mean F1",
-}
-"""Every score a table of runs can have, in the order of its columns."""
+CountScore = Callable[[np.ndarray], np.ndarray]
 
 RANKED_BY = ("uf1", "mean_f1")
 """The score that orders rows: macro-F1 over classes, or the mean F1 over labels."""
 
 
-def score_functions(multi_label: bool) -> Scores:
-    """The scores of tables shaped (…, C, C), or (…, K, 2, 2) for several labels per clip, by name."""
-    return UNIT_SCORES if multi_label else SCORES
+def score_functions(multi_label: bool) -> Mapping[str, CountScore]:
+    """Return the scores of tables shaped (…, C, C), or (…, K, 2, 2) for several labels per clip, by name."""
+    scores = UNIT_SCORES if multi_label else SCORES
+    return {name: score.of_counts for name, score in scores.items() if score.of_counts}

@@ -1,4 +1,4 @@
-"""What the folds of a run left for the report: training curves and outputs of the held-out clips."""
+"""The folds' files for the report: training curves and outputs of the held-out clips."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -136,7 +136,7 @@ def read_key_frames(
 
 
 def finished_files(run: Path, name: str) -> list[Path]:
-    """The files of this name in the folders of finished folds, sorted."""
+    """Return the files of this name in the folders of finished folds, sorted."""
     return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
 
 
@@ -175,7 +175,7 @@ def kendall_tau(scores: np.ndarray) -> float:
 
 
 def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -> np.ndarray:
-    """The rows whose target is the class, or, multi-label, names it among others."""
+    """Return the rows whose target is the class or, in a multi-label table, names it among others."""
     return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
 
 

@@ -4,10 +4,10 @@ A number of decibels says little alone: dynamic images of faces resemble one ano
 one. On the signed scale, where most of a face does not move, an even grey is near every one, too. So the constructed
 image stands beside
     the mean training image, the same for all held-out clips of a fold, which has seen nothing of the clip,
-    on the signed scale the even mid grey, which says that nothing moved, and
+    on the signed scale the even mid grey, which stands for no motion, and
     the exact approximate rank pooling (ARP) of the clip's own frames, which has learnt nothing at all. It is the upper
-    end of the scale where it is itself the target (image_kind=exact), and the report then says so.
-Correlation asks for the pattern alone, whatever its strength: an image that says nothing of the clip has 0.
+    end of the scale where it is itself the target (image_kind=exact), and the report then states it.
+Correlation asks for the pattern alone, whatever its strength: an image that is unrelated to the clip has 0.
 
 References:
     [1] Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment: from error visibility to structural similarity",
@@ -29,7 +29,7 @@ ROWS = {
     "nothing_moved": "mid grey: nothing moved",
     "arp_of_input": "ARP of the input frames",
 }
-"""`nothing_moved` is there on the signed scale alone: where each image has its own, no grey stands for it."""
+"""Rows of the table; `nothing_moved` on the signed scale alone: where each image has its own, no grey stands for it."""
 
 QUALITIES = ("psnr", "ssim", "correlation")
 MID_GREY = 0.5
@@ -40,7 +40,7 @@ FLAT = 1e-6
 
 
 def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio `-10 log10(mean squared error)` of each image, in dB.
+    """Compute the peak signal-to-noise ratio `-10 log10(mean squared error)` of each image, in dB.
 
     Args:
         true: shape (n, h, w), values of 0..1.
@@ -60,7 +60,7 @@ def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Structural similarity [1] of each image; 1 where the two are the same.
+    """Compute the structural similarity [1] of each image; 1 where the two are the same.
 
     Args:
         true: shape (n, h, w), values of 0..1. Below 7 pixels the window is the largest odd one that fits.
@@ -82,7 +82,7 @@ def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Pearson correlation of the pixels of each image with those of the true one; 0 where one of the two is flat.
+    """Compute Pearson's correlation of the pixels of each image with the true one's; 0 where one of the two is flat.
 
     Args:
         true: shape (n, h, w).
@@ -138,7 +138,7 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
         `rows`: for each of `ROWS` its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite
         if there is none), `ssim` and `correlation`, each with `…_ci95` (a pair or None), and `same`, the number of
         clips whose image is the true one. `n`: clips. `nearer`: clips whose constructed image has a higher PSNR than
-        the mean training image. `is_target`: whether the ARP of the input is the true image of every clip. `signed`:
+        the mean training image. `is_target`: True if the ARP of the input is the true image of every clip. `signed`:
         see `is_signed`.
     """
     _, subjects = np.unique(np.stack([outputs["dataset"], outputs["subject"]]), axis=1, return_inverse=True)
@@ -167,7 +167,7 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
 
 
 def image_scores(run: Path) -> dict[str, Any] | None:
-    """The means of `quality_table` as metrics.json has them; None where the folds of a run lack what it needs.
+    """Return the means of `quality_table` as metrics.json has them; None where the folds of a run lack what it needs.
 
     Args:
         run: the run folder.

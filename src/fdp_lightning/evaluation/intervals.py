@@ -6,38 +6,20 @@ subject is. Treating clips as draws would give intervals that are too narrow.
 What these intervals cover, beside what others do, is measured by benchmarks/interval_coverage.py (table in README.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
 
-from fdp_lightning.evaluation.counts import Score, score_functions
-from fdp_lightning.evaluation.metrics import confusion, unit_confusions, unit_f1
-from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
-from fdp_lightning.evaluation.predictions import class_indices
+from fdp_lightning.evaluation.counts import CountScore
+from fdp_lightning.evaluation.metrics import Score, unit_f1
+from fdp_lightning.evaluation.outcomes import Outcomes
 
 LEVEL = 0.95
 _NOTHING = 1e-12
-"""Equal scores come by other sums: a last digit must not count as a difference."""
-
-
-def counted(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Return the confusion matrix of all rows, shape (C, C); of a multi-label table one per unit, (K, 2, 2)."""
-    if is_multi_label(predictions):
-        return unit_confusions(*label_arrays(predictions, classes))
-    return confusion(*class_indices(predictions, classes), len(classes))
-
-
-def subject_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Return `counted` of each subject, shape (S, C, C) or (S, K, 2, 2), sorted by (dataset, subject).
-
-    Subjects of different datasets are different people, whatever their ids.
-    """
-    groups = predictions.groupby(["dataset", "subject"], sort=True).indices
-    return np.stack([counted(predictions.iloc[rows], classes) for rows in groups.values()])
+"""Differences below this are floating-point differences between equal scores."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +40,13 @@ class Estimate:
 
     @property
     def interval(self) -> list[float]:
-        """The 95 % interval of any value: value ± t · error."""
+        """Return the 95 % interval of any value: value ± t · error."""
         half = self._quantile * self.error
         return [self.value - half, self.value + half]
 
     @property
     def interval_of_share(self) -> list[float]:
-        """The 95 % interval of a value within 0 and 1, laid out on the scale of its log odds."""
+        """Return the 95 % interval of a value within 0 and 1, computed on the scale of its log odds."""
         if self.error == 0 or not 0 < self.value < 1:
             return [self.value, self.value]
         half = self._quantile * self.error / (self.value * (1 - self.value))
@@ -72,9 +54,9 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """The two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
+        """Return the two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
 
-        Not below 2 / 2^S, the least that the signs of S subjects can say; with fewer than six that is above 0.05.
+        Not below 2 / 2^S, the smallest p-value of a sign test with S subjects; with fewer than six that is above 0.05.
         """
         if self.value == 0:
             return 1.0
@@ -86,7 +68,7 @@ class Estimate:
         return float(stdtrit(self.freedom, (1 + LEVEL) / 2))
 
 
-def jackknife(matrices: np.ndarray, score: Score) -> Estimate | None:
+def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
     """Estimate the standard error of a score by leaving out one subject after the other.
 
     With θ(i) the score without subject i: error² = (S − 1) / S · Σ (θ(i) − mean of θ(i))² (Efron & Tibshirani, "An
@@ -105,13 +87,44 @@ def jackknife(matrices: np.ndarray, score: Score) -> Estimate | None:
     Returns:
         None for a single subject, or where fewer than two can be left out.
     """
-    subjects, whole = len(matrices), matrices.sum(axis=0)
-    left = whole - matrices
-    possible = (left.sum(axis=-1)[:, whole.sum(axis=-1) > 0] > 0).all(axis=1)
+    whole, possible = matrices.sum(axis=0), _can_be_left_out(matrices)
     if possible.sum() < 2:
         return None
-    clips = matrices.reshape(subjects, -1).sum(axis=1)
-    return _estimate(float(score(whole[None])[0]), score(left[possible]), clips)
+    return _estimate(float(score(whole[None])[0]), score((whole - matrices)[possible]), _clips(matrices))
+
+
+def estimate(runs: Sequence[Outcomes], score: Score, combine: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
+    """Estimate a combination of the scores of several runs over the same clips, see `jackknife`.
+
+    Args:
+        runs: one selection of each, over the same clips with the same targets.
+        score: of the registry.
+        combine: function of the runs' scores, shape (…, runs) → (…): their mean, or a difference.
+
+    Returns:
+        None where `jackknife` gives None, and for a score that has no interval.
+    """
+    if score.of_counts is not None:
+        of_counts = score.of_counts
+        return jackknife(np.stack([run.counts for run in runs], axis=1), lambda counts: combine(of_counts(counts)))
+    matrices = runs[0].counts
+    possible = np.flatnonzero(_can_be_left_out(matrices))
+    if not score.has_interval or len(possible) < 2:
+        return None
+    whole, *without = ([run.score(score, subject) for run in runs] for subject in (None, *possible))
+    if None in whole:
+        return None
+    return _estimate(float(combine(np.array(whole))), combine(np.array(without)), _clips(matrices))
+
+
+def _can_be_left_out(matrices: np.ndarray) -> np.ndarray:
+    """Return True for each subject without whom every class that has clips still has some, shape (S,)."""
+    whole = matrices.sum(axis=0)
+    return ((whole - matrices).sum(axis=-1)[:, whole.sum(axis=-1) > 0] > 0).all(axis=1)
+
+
+def _clips(matrices: np.ndarray) -> np.ndarray:
+    return matrices.reshape(len(matrices), -1).sum(axis=1)
 
 
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
@@ -134,7 +147,7 @@ def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | 
 
 
 def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
-    """See `jackknife`: the value of all, those without one of the subjects each, and the subjects' numbers of clips."""
+    """Estimate from the value of all clips, the values without one subject each, and the clips of each subject."""
     subjects, clips = len(clips), clips.astype(np.float64)
     error = float(np.sqrt((subjects - 1) * np.square(without - without.mean()).mean()))
     freedom = max(1.0, float(clips.sum() ** 2 / np.square(clips).sum() - 1))
@@ -142,32 +155,37 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
     return Estimate(value, error, freedom, subjects)
 
 
-def subject_intervals(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Compute the 95 % interval of every score over subjects, see `jackknife`.
+def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
+    """Compute the 95 % interval over subjects of each score's mean over runs.
 
     Args:
-        predictions: the rows of one selection.
-        classes: the protocol's classes, in order.
+        runs: one selection of each seed of a variant, over the same clips.
 
     Returns:
-        `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`). Of a
-        multi-label table `{"accuracy": …, "mean_f1": …, "f1": {unit: [low, high], …}}`.
-
-    Raises:
-        ValueError: rows of several selections, in which every clip would count more than once.
+        `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`); without
+        scores that have none in any table.
     """
-    if predictions["selection"].nunique() != 1:
-        raise ValueError("intervals are of the predictions of exactly one selection")
-    matrices, units = subject_confusions(predictions, classes), is_multi_label(predictions)
-    intervals: dict[str, Any] = {
-        name: share_interval(jackknife(matrices, score)) for name, score in score_functions(units).items()
+    return {
+        name: share_interval(estimate(runs, score, lambda values: values.mean(axis=-1)))
+        for name, score in runs[0].registry.items()
+        if score.has_interval
     }
-    if units:
-        of_unit = [jackknife(matrices[:, [k]], lambda counts: unit_f1(counts)[..., 0]) for k in range(len(classes))]
-        intervals["f1"] = dict(zip(classes, map(share_interval, of_unit), strict=True))
+
+
+def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
+    """Compute the 95 % interval of every score over subjects, see `jackknife`.
+
+    Returns:
+        As `mean_interval`; of a multi-label table also `"f1": {unit: [low, high], …}`.
+    """
+    intervals: dict[str, Any] = mean_interval([outcomes])
+    if outcomes.multi_label:
+        matrices, units = outcomes.counts, outcomes.classes
+        of_unit = [jackknife(matrices[:, [k]], lambda counts: unit_f1(counts)[..., 0]) for k in range(len(units))]
+        intervals["f1"] = dict(zip(units, map(share_interval, of_unit), strict=True))
     return intervals
 
 
-def share_interval(estimate: Estimate | None) -> list[float] | None:
-    """The interval of a score, which lies within 0 and 1; None where there is no estimate."""
-    return None if estimate is None else estimate.interval_of_share
+def share_interval(found: Estimate | None) -> list[float] | None:
+    """Return the interval of a score, which lies within 0 and 1; None where there is no estimate."""
+    return None if found is None else found.interval_of_share

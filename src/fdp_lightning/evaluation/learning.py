@@ -1,14 +1,14 @@
-"""Did it learn? Signs, in the files of a finished run, that its scores are no more than knowing nothing gives.
+"""Did it learn? Signs, in the files of a finished run, that its scores are no better than chance or majority.
 
 A training that died leaves a table of predictions like any other. Each sign below is a rule over that table, the folds'
-curves.csv and their fold.json; of a run none of whose rules holds nothing is said. All are of the selection `last`.
+curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`.
 
     one_class             folds answer (nearly) always the same, whatever the clip
     at_baseline           the interval of the score that ranks does not lie above every baseline
-    accuracy_at_baseline  nor does that of the accuracy: said, but a network that weighs rare classes up may have it so
+    accuracy_at_baseline  nor does that of the accuracy: not decisive, networks that weigh rare classes up may have it
     flat_loss             the held-out emotion loss never fell below that of answering every class alike
     missing_class         a fold trained without any clip of a class that it tests
-    few_steps             folds trained for so few optimizer steps that the score says little about the model
+    few_steps             folds trained for so few optimizer steps that the score tells little about the model
 
 The first two are *decisive*: a run that has one of them is shown in tables and not ranked. The exact rules stand in the
 README of this room.
@@ -62,17 +62,17 @@ class Sign:
 
     @property
     def decisive(self) -> bool:
-        """Whether a run with it is not ranked."""
+        """Return True if a run with this sign is not ranked."""
         return self.kind in DECISIVE
 
     def plain(self) -> dict[str, Any]:
-        """As it stands in metrics.json."""
+        """Return the sign as it stands in metrics.json."""
         return {"kind": self.kind, "decisive": self.decisive, "detail": self.detail}
 
 
 @dataclass(frozen=True)
 class FoldTraining:
-    """What a finished fold tells of its training; a file that is missing or damaged tells nothing.
+    """Facts on the training of a finished fold; what a missing or damaged file would hold is left out.
 
     Attributes:
         name: of the fold.
@@ -90,7 +90,7 @@ class FoldTraining:
 
 
 def read_trainings(run: Path) -> list[FoldTraining]:
-    """Read what the finished folds of a run tell of their training."""
+    """Read the facts on training of the finished folds of a run."""
     return [_read_training(path.parent) for path in finished_files(run, "fold.json")]
 
 
@@ -128,7 +128,7 @@ def learning_signs(
         last: the predictions of selection `last`.
         classes: the protocol's classes, in order.
         scores: the pooled scores of `last`, with their intervals in `ci95`, as metrics.json has them.
-        baselines: name → its scores, as `floors` of metrics.json.
+        baselines: name → scores of chance, majority, …, as `floors` of metrics.json has them.
         trainings: of the folds, as far as they are known.
 
     Returns:
@@ -152,11 +152,13 @@ def has_learned(signs: Sequence[Sign]) -> bool:
 
 
 def _one_class(last: pd.DataFrame) -> Sign | None:
-    folds = [part for _, part in last.groupby("fold", sort=True)]
-    judged = [part for part in folds if len(part) >= LEAST_CLIPS and _top_share(part["target"]) <= ROOM]
-    stuck = [part["fold"].iloc[0] for part in judged if _top_share(part["prediction"]) >= ONE_ANSWER]
+    counts = {name: last.groupby(["fold", name]).size().unstack(fill_value=0) for name in ("target", "prediction")}
+    clips = counts["target"].sum(axis=1)  # of each fold, sorted by name, as are the shares
+    shares = {name: table.max(axis=1) / clips for name, table in counts.items()}
+    folds, judged = list(clips.index), clips.index[(clips >= LEAST_CLIPS) & (shares["target"] <= ROOM)]
+    stuck = [fold for fold in judged if shares["prediction"][fold] >= ONE_ANSWER]
     what = "set of units" if is_multi_label(last) else "class"
-    if len(judged) >= min(2, len(folds)) and judged and len(stuck) >= MANY_FOLDS * len(judged):
+    if len(judged) >= min(2, len(folds)) and len(judged) and len(stuck) >= MANY_FOLDS * len(judged):
         return Sign("one_class", f"{len(stuck)} of {len(judged)} folds answer one {what} each ({_some(stuck)})")
     # Folds too small to be judged one by one may be stuck all the same, and together show it.
     if _top_share(last["target"]) <= ROOM and (share := _top_share(last["prediction"])) >= ONE_ANSWER:
@@ -178,7 +180,7 @@ def _at_baseline(
 
 
 def _flat_loss(trainings: Sequence[FoldTraining], classes: int | None) -> Sign | None:
-    """Of several labels per clip `classes` is None: each is shown or not."""
+    """Find `flat_loss`; `classes` is None for several labels per clip, each of which is shown or not."""
     answers = classes or 2
     known = [fold for fold in trainings if fold.held_out_loss]
     flat = []

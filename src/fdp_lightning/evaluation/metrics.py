@@ -1,4 +1,8 @@
-"""Scores from confusion matrices: pure functions, batched over every leading dimension.
+"""Scores: pure functions of targets and probabilities, or of confusion matrices, and the registry of them all.
+
+A new score is one function of targets and probabilities and one `register`. Scores of decisions (which class, not how
+sure) are functions of confusion matrices, batched over every leading dimension: leaving out one subject after the other
+then costs next to nothing.
 
 A confusion matrix holds counts, row = target, column = prediction, shape (..., C, C). Its classes are the
 protocol's, whether or not they occur in the table. 0/0 counts as 0 throughout, and a class that no clip has
@@ -9,20 +13,24 @@ functions named `unit_…` score these, and the same holds for them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def confusion(target: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
+def confusion(
+    target: np.ndarray, prediction: np.ndarray, n_classes: int, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Count (target, prediction) pairs.
 
     Args:
         target: class positions, shape (n,).
         prediction: class positions, shape (n,).
         n_classes: C.
+        groups: group of each clip from 0 on, shape (n,), each with a matrix of its own; None: all in one matrix.
 
     Returns:
-        Counts of shape (C, C), row = target.
+        Counts of shape (C, C), row = target; with G groups of shape (G, C, C).
 
     Raises:
         ValueError: the shapes differ, or a position is outside 0..C-1: a -1 would count as the last class.
@@ -33,7 +41,11 @@ def confusion(target: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.
     for name, index in (("target", target), ("prediction", prediction)):
         if len(index) and (index.min() < 0 or index.max() >= n_classes):
             raise ValueError(f"{name} has a class outside 0..{n_classes - 1}")
-    return np.bincount(target * n_classes + prediction, minlength=n_classes**2).reshape(n_classes, n_classes)
+    cells, size = target * n_classes + prediction, n_classes**2
+    if groups is None:
+        return np.bincount(cells, minlength=size).reshape(n_classes, n_classes)
+    counts = np.bincount(groups * size + cells, minlength=size * (int(groups.max()) + 1))
+    return counts.reshape(-1, n_classes, n_classes)
 
 
 def support(matrix: np.ndarray) -> np.ndarray:
@@ -78,24 +90,16 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
     return _ratio((f1(matrix) * clips).sum(axis=-1), clips.sum(axis=-1))
 
 
-# Every score of the project, in the order in which tables print them.
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "accuracy": accuracy,
-    "uf1": uf1,
-    "uar": uar,
-    "weighted_f1": weighted_f1,
-}
-
-
-def unit_confusions(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """Count for each unit over the clips which show it and for which it is predicted.
 
     Args:
         target: bool, shape (n, K).
         prediction: bool, shape (n, K).
+        groups: as of `confusion`.
 
     Returns:
-        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]].
+        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups of shape (G, K, 2, 2).
 
     Raises:
         ValueError: the shapes differ, or the values are no booleans: probabilities would be counted as shown.
@@ -103,9 +107,11 @@ def unit_confusions(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     target, prediction = np.asarray(target), np.asarray(prediction)
     if target.shape != prediction.shape or target.ndim != 2 or {target.dtype, prediction.dtype} != {np.dtype(bool)}:
         raise ValueError(f"two tables of booleans (n, K) expected: {target.shape} {target.dtype}, {prediction.shape}")
-    answers = np.stack([~prediction, prediction], axis=-1).astype(np.int64)
-    kinds = np.stack([~target, target], axis=-1).astype(np.int64)
-    return np.einsum("nki,nkj->kij", kinds, answers)
+    units = target.shape[1]
+    first = np.zeros((len(target), 1), dtype=np.int64) if groups is None else groups[:, None] * units
+    places = first + np.arange(units)
+    counts = confusion(target.ravel(), prediction.ravel(), 2, places.ravel())
+    return counts if groups is None else counts.reshape(-1, units, 2, 2)
 
 
 def unit_support(matrices: np.ndarray) -> np.ndarray:
@@ -138,8 +144,99 @@ def mean_f1(matrices: np.ndarray) -> np.ndarray:
     return unit_f1(matrices).mean(axis=-1)
 
 
-# Every score of multi-label predictions, from matrices of shape (..., K, 2, 2).
-UNIT_SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": unit_accuracy, "mean_f1": mean_f1}
+def auc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each class against the rest, shape (C,).
+
+    AUC of class c = P(p_c of one of its clips > p_c of another clip) + P(both equal) / 2, over all pairs of such clips
+    (Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
+    Radiology 143, 1982). NaN for a class that no clip, or every clip has.
+
+    Args:
+        targets: class positions, shape (n,), or which units each clip shows, bool, shape (n, C).
+        probabilities: shape (n, C).
+    """
+    shown = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
+    areas = np.full(probabilities.shape[1], np.nan)
+    for place in np.flatnonzero(shown.any(axis=0) & ~shown.all(axis=0)):
+        own, rest = probabilities[shown[:, place], place], np.sort(probabilities[~shown[:, place], place])
+        lower, not_higher = (np.searchsorted(rest, own, side).sum() for side in ("left", "right"))
+        areas[place] = (lower + not_higher) / (2 * len(own) * len(rest))
+    return areas
+
+
+def auc(targets: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Return the mean of `auc_per_class` over the classes present; None where there are none to tell apart."""
+    areas = auc_per_class(targets, probabilities)
+    return None if np.isnan(areas).all() else float(np.nanmean(areas))
+
+
+def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Return by how much the confidence departs from the accuracy, 0 (calibrated) to 1.
+
+    ECE = Σ_b n_b / n · |accuracy_b − confidence_b| over bins of equal width, ((b − 1) / bins, b / bins], of the
+    confidence, which is the probability of the class predicted, the most probable one. accuracy_b and confidence_b are
+    means over the n_b clips of a bin. (Naeini, Cooper & Hauskrecht, "Obtaining well calibrated probabilities using
+    Bayesian binning", AAAI 2015; with 15 bins as in Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural
+    networks", ICML 2017.) Of few clips it is biased upwards.
+
+    Args:
+        targets: class positions, shape (n,).
+        probabilities: shape (n, C).
+        bins: number of bins.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    places = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    return float(np.abs(np.bincount(places, weights=right - confidence)).sum() / len(targets))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of tables of predictions: how it is called and how it is computed, by one of two functions.
+
+    Attributes:
+        title: heading of its column.
+        of_probabilities: function of targets (n,), or (n, K) of several labels per clip, and probabilities (n, C) → a
+            fraction of 1, or None where these clips do not define it.
+        of_counts: function of confusion matrices, shape (…, C, C), or (…, K, 2, 2) → (…).
+        has_interval: False where the jackknife over subjects does not estimate its error: no interval, no test.
+    """
+
+    title: str
+    of_probabilities: Callable[[np.ndarray, np.ndarray], float | None] | None = None
+    of_counts: Callable[[np.ndarray], np.ndarray] | None = None
+    has_interval: bool = True
+
+
+SCORES: dict[str, Score] = {}
+"""Every score of single-label predictions, in the order in which tables show them."""
+UNIT_SCORES: dict[str, Score] = {}
+"""Every score of multi-label predictions, in the order in which tables show them."""
+SCORE_NAMES: dict[str, str] = {}
+"""The title of every score."""
+
+
+def register(name: str, score: Score, *registries: dict[str, Score]) -> None:
+    """Make a score known to every table and file.
+
+    Args:
+        name: in files (metrics.json, columns of CSV).
+        score: how it is computed.
+        registries: `SCORES`, `UNIT_SCORES`, or both.
+    """
+    for registry in registries:
+        registry[name] = score
+    SCORE_NAMES[name] = score.title
+
+
+register("accuracy", Score("Accuracy", of_counts=accuracy), SCORES)
+register("uf1", Score("UF1", of_counts=uf1), SCORES)
+register("uar", Score("UAR", of_counts=uar), SCORES)
+register("weighted_f1", Score("Weighted F1", of_counts=weighted_f1), SCORES)
+register("accuracy", Score("Accuracy", of_counts=unit_accuracy), UNIT_SCORES)
+register("mean_f1", Score("Mean F1", of_counts=mean_f1), UNIT_SCORES)
+register("auc", Score("AUC", auc), SCORES, UNIT_SCORES)
+# Absolute values over bins are biased and not smooth: leaving out one subject does not tell their error.
+register("ece", Score("ECE", expected_calibration_error, has_interval=False), SCORES)
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

@@ -35,9 +35,9 @@ def confident_mistakes(
 
     Args:
         probabilities: shape (n, K).
-        target: whether the clip has the label, shape (n, K).
-        decision: whether the label was predicted, shape (n, K).
-        multi_label: whether labels are decided each for itself.
+        target: True where the clip has the label, shape (n, K).
+        decision: True where the label was predicted, shape (n, K).
+        multi_label: True if labels are decided each for itself.
         limit: clips at most.
 
     Returns:
@@ -52,14 +52,14 @@ def confident_mistakes(
 
 
 def indicators(names: pd.Series, classes: Sequence[str], multi_label: bool = False) -> np.ndarray:
-    """Which classes each entry of a column `target` or `prediction` names, shape (n, K)."""
+    """Return True for the classes that each entry of a column `target` or `prediction` names, shape (n, K)."""
     if multi_label:
         return shown_units(names, classes)[0]
     return names.to_numpy()[:, None] == np.array(classes, dtype=object)
 
 
 def mistakes_of(table: pd.DataFrame, classes: Sequence[str], multi_label: bool = False) -> list[Mistake]:
-    """The most confident mistakes of the predictions of one selection."""
+    """Return the most confident mistakes of the predictions of one selection."""
     return confident_mistakes(
         table[[PROBABILITY + name for name in classes]].to_numpy(),
         indicators(table["target"], classes, multi_label),

@@ -1,8 +1,8 @@
 """Multi-label rows of the predictions table: action units, of which a clip shows any number.
 
 Target and prediction are the units' names joined by '+' in the protocol's order, '' for none; a unit is predicted
-where its probability is above 0.5. The column `multi_label`, 1 in every row, says that a table is to be read so:
-neither names nor probabilities could, because a table in which each clip shows one unit looks like one of classes.
+where its probability is above 0.5. The column `multi_label`, 1 in every row, marks a table to be read so:
+neither names nor probabilities could tell, because a table in which each clip shows one unit looks like one of classes.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ THRESHOLD = 0.5
 
 
 def is_multi_label(frame: pd.DataFrame) -> bool:
-    """Whether a predictions table is multi-label."""
+    """Return True if a predictions table is multi-label."""
     return FLAG in frame.columns
 
 
 def unusable_names(classes: Sequence[str]) -> list[str]:
-    """The names that could not be told apart in a target: with a '+' in them, or blank."""
+    """Return the names that would be ambiguous in a target: with a '+' in them, or blank."""
     return [name for name in classes if JOIN in name or not name]
 
 
@@ -37,7 +37,7 @@ def joined(shown: np.ndarray, classes: Sequence[str]) -> list[str]:
 
 
 def above_threshold(probabilities: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """The prediction of each clip from its probabilities, shape (n, k)."""
+    """Return the prediction of each clip from its probabilities, shape (n, k)."""
     return joined(np.asarray(probabilities) > THRESHOLD, classes)
 
 
@@ -45,7 +45,7 @@ def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, n
     """Read targets or predictions.
 
     Returns:
-        Which units each names, bool, shape (n, k); and whether it is one that `joined` writes, bool, shape (n,):
+        The units that each names, bool, shape (n, k); and True where it is one that `joined` writes, bool, shape (n,):
         known units, each once, in the protocol's order.
     """
     codes, texts = pd.factorize(names)
@@ -68,7 +68,7 @@ def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarra
 
 
 def unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """What holds for each row of a multi-label table: what is broken where it does not → bool, shape (n,).
+    """Return the rules for the rows of a multi-label table: message where broken → bool, shape (n,), True where kept.
 
     Args:
         frame: its rows.

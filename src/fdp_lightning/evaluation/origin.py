@@ -1,4 +1,4 @@
-"""What a run was made with, read from its folder: when, how long, on what, from which source."""
+"""The origin of a run, read from its folder: when, how long, on which machine, from which source."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -111,6 +111,6 @@ def _fold_seconds(run: Path) -> list[float]:
             ValueError,
             KeyError,
             TypeError,
-        ):  # the fold is not whole: the next run says so and makes it anew
+        ):  # the fold is not whole: the next run reports it and makes it anew
             continue
     return seconds

@@ -1,4 +1,4 @@
-"""Whether two runs over the same clips differ by more than chance.
+"""Paired tests: do two runs over the same clips differ by more than chance?
 
 The test is over subjects. McNemar's, the field's habit, is not here: it counts clips as independent, which clips of one
 subject, who share a face and a fold's model, are not, and finds differences where there are none (README.md).
@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import Score, Scores, score_functions
-from fdp_lightning.evaluation.intervals import jackknife, share_interval, subject_confusions
+from fdp_lightning.evaluation.intervals import estimate
 from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import KEY, name_keys
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a score of run b is than that of run a, as fractions of 1."""
+    """A score of run b minus that of run a, as a fraction of 1."""
 
     value: float
     ci95: list[float] | None
@@ -30,7 +30,7 @@ class Difference:
 def paired_differences(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> dict[str, Difference]:
-    """Compare every score of two variants, b − a; see `compare_counts` for the statistics.
+    """Compare every score of two variants, b − a; see `compare_outcomes` for the statistics.
 
     Args:
         a: the predictions of one selection of each seed of the first; one table for a single run.
@@ -48,11 +48,10 @@ def paired_differences(
         if table["selection"].nunique() != 1:
             raise ValueError("a paired test takes the predictions of exactly one selection of each run")
         require_same_clips(tables[0], table, classes, "the first run", f"run {place + 1}")
-    counts = np.stack([subject_confusions(table, classes) for table in tables], axis=1)
-    return compare_counts(counts[:, : len(a)], counts[:, len(a) :], score_functions(is_multi_label(tables[0])))
+    return compare_outcomes([Outcomes.of(table, classes) for table in a], [Outcomes.of(table, classes) for table in b])
 
 
-def compare_counts(a: np.ndarray, b: np.ndarray, scores: Scores) -> dict[str, Difference]:
+def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:
     """Compare scores of two variants by leaving out one subject after the other, from every seed of both.
 
     A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
@@ -61,43 +60,26 @@ def compare_counts(a: np.ndarray, b: np.ndarray, scores: Scores) -> dict[str, Di
     seeds is not in it, only that between subjects.
 
     Args:
-        a: counts of the first variant, shape (S, seeds, …).
-        b: counts of the second, shape (S, seeds, …), the same subjects in the same order.
-        scores: functions of counts of shape (…).
+        a: one selection of each seed of the first variant.
+        b: of the second, over the same clips with the same targets.
 
     Returns:
-        Per score the difference b − a.
+        Per score that has an interval the difference b − a.
     """
-    both, first = np.concatenate([a, b], axis=1), a.shape[1]
+    first = len(a)
+
+    def difference(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values[..., first:].mean(axis=-1) - values[..., :first].mean(axis=-1))
+
+    scores = [outcomes.scores() for outcomes in (*a, *b)]
     result = {}
-    for name, score in scores.items():
-
-        def difference(counts: np.ndarray, score: Score = score) -> np.ndarray:
-            values = score(counts)
-            return np.asarray(values[:, first:].mean(axis=1) - values[:, :first].mean(axis=1))
-
-        found = jackknife(both, difference)
-        if found is None:
-            result[name] = Difference(float(difference(both.sum(axis=0)[None])[0]), None, None)
-        else:
+    for name, score in a[0].registry.items():
+        if not score.has_interval or name not in scores[0]:
+            continue
+        if found := estimate([*a, *b], score, difference):
             result[name] = Difference(found.value, found.interval, found.p)
-    return result
-
-
-def mean_interval(counts: np.ndarray, scores: Scores) -> dict[str, list[float] | None]:
-    """Compute the 95 % interval over subjects of each score's mean over seeds.
-
-    Args:
-        counts: shape (S, seeds, …); with one seed the result is that of `subject_intervals`.
-        scores: functions of counts of shape (…).
-    """
-    result = {}
-    for name, score in scores.items():
-
-        def mean(tables: np.ndarray, score: Score = score) -> np.ndarray:
-            return np.asarray(score(tables).mean(axis=1))
-
-        result[name] = share_interval(jackknife(counts, mean))
+        else:
+            result[name] = Difference(float(difference(np.array([row[name] for row in scores]))), None, None)
     return result
 
 

@@ -132,7 +132,7 @@ def pool(
         frames: one table per fold, as `read_predictions` returns them.
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
-        multi_label: whether the protocol gives a clip any number of them.
+        multi_label: True if the protocol gives a clip any number of them.
         names: of the selections, in order; the first of them is required.
 
     Returns:
@@ -283,7 +283,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
 
 
 def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """What holds for each row of a single-label table."""
+    """Return the rules for the rows of a single-label table: message where broken → True where kept."""
     with np.errstate(invalid="ignore"):
         sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
     return {

@@ -11,7 +11,7 @@ from fdp_lightning.evaluation.counts import SCORE_NAMES
 
 COLUMNS = ["system", "protocol", "metric", "value", "selection", "source", "note"]
 SELECTED = ("last", "oracle", "unknown")
-"""How a published number came about: a fixed epoch, the epoch best on the test subject, or not stated."""
+"""How the epoch of a published number was chosen: fixed, best on the test subject, or not stated."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def read_published(path: Path) -> list[Published]:
 
 
 def matching(published: Iterable[Published], protocol: str, datasets: Iterable[str]) -> list[tuple[Published, bool]]:
-    """Choose the published rows of a protocol of ours; the second value says whether the name is exactly ours.
+    """Choose the published rows of a protocol of ours; the second value is True if the name is exactly ours.
 
-    Published names are often coarser: `casme2_5c` says neither which annotation file nor which clips, and stands beside
+    Published names are often coarser: `casme2_5c` names neither annotation file nor clips, and stands beside
     `casme2_5c_246` as well as `casme2_5c_249`. A dataset is not part of another whose name begins so: `casme` is not
     `casme_sq`.
 
@@ -116,7 +116,7 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
 
 
 def _notes(rows: Sequence[tuple[str, float, str, str]]) -> tuple[str, ...]:
-    """A note that all scores of a system share is said once; another one names its score."""
+    """Join the notes of a system: one that all its scores share stands once, another one names its score."""
     texts = _distinct(note for *_, note in rows if note)
     of_all = [text for text in texts if all(note == text for *_, note in rows)]
     named = [f"{SCORE_NAMES[metric]}: {note}" for metric, _, _, note in rows if note and note not in of_all]

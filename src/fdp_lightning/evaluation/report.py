@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import baselines, charts, metrics
-from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.folds import (
     Curves,
     apex_position,
@@ -41,7 +41,7 @@ FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
 CLIPS_PER_CLASS = 3
 RULES = {
     "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
-    "inner": "the epoch that is best on subjects set aside from the training subjects; this whole run "
+    "inner": "the epoch that is best on inner validation subjects, taken from the training subjects; this whole run "
     "therefore trained on fewer subjects.",
     "oracle": "the epoch that is best on the held-out subject itself, read off the same training run. Most "
     "published code reports this; it cannot be compared with scores that were not chosen so. The optimism "
@@ -68,10 +68,10 @@ def build_report(
 
     Args:
         run: the folder with metrics.json and predictions.csv. config.yaml, environment.json and the folds'
-            curves.csv and outputs.npz are shown if they are there; a section without its file says so.
+            curves.csv and outputs.npz are shown if they are there; a section whose file is missing names it.
         title: the page's headline.
-        show_faces: whether images of faces may be on the page.
-        synthetic: whether to mark the page as made from synthetic data.
+        show_faces: True if images of faces may be on the page.
+        synthetic: True to mark the page as made from synthetic data.
         headline: the selection that stands first among the scores; what follows them is of `last` always.
         seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
             {"last": {"uf1": {"mean": …, "sd": …}}}, "left_out": {"seed-2": why}}`; None where there are no others.
@@ -85,13 +85,9 @@ def build_report(
     """
     run = Path(run)
     finished = read_run(run)
-    summary, classes, last, multi_label = (
-        finished.metrics,
-        finished.classes,
-        finished.parts["last"],
-        finished.multi_label,
-    )
-    score_names = {name: SCORE_NAMES[name] for name in finished.functions}
+    classes, last, multi_label = finished.classes, finished.parts["last"], finished.multi_label
+    summary = {**finished.metrics, **finished.computed}  # files of earlier versions lack newer scores
+    score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
     curves, curves_note = read_curves(run)
     outputs, outputs_note = read_outputs(run)
@@ -115,7 +111,9 @@ def build_report(
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
-        overview=charts.scores_chart(summary, score_names, floor_names),
+        overview=charts.scores_chart(
+            summary, {name: SCORE_NAMES[name] for name in score_functions(multi_label)}, floor_names
+        ),
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
@@ -169,7 +167,7 @@ def _per_class(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _floor_notes(summary: Mapping[str, Any]) -> dict[str, str]:
-    return {"majority": f"floor: “{summary['floors']['majority']['class']}”", "chance": "floor"}
+    return {"majority": f"baseline: “{summary['floors']['majority']['class']}”", "chance": "baseline"}
 
 
 def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list[dict[str, Any]]:

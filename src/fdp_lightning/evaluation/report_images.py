@@ -1,4 +1,4 @@
-"""The report's pictures: dynamic images beside their baselines, and the clips of the most confident mistakes."""
+"""The report's images: dynamic images beside their baselines, and the clips of the most confident mistakes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,18 +31,18 @@ def dynamic_images(
     Args:
         outputs: of `folds.read_outputs`; may be empty.
         classes: the protocol's classes, in order.
-        show_faces: whether the images themselves may be on the page.
-        multi_label: whether targets are sets of labels.
+        show_faces: True if the images themselves may be on the page.
+        multi_label: True if targets are sets of labels.
 
     Returns:
-        `quality`: of `image_quality.quality_table`, or None where the folds lack what it needs; `signed`: whether all
-        pictures share a scale of which mid grey is no motion; `faces`: the gallery, empty unless asked for.
+        `quality`: of `image_quality.quality_table`, or None where the folds lack what it needs; `signed`: True if all
+        images share a scale of which mid grey is no motion; `faces`: the gallery, empty unless asked for.
     """
     compared = bool(outputs) and all(name in outputs for name in COMPARED)
     values = qualities(outputs) if compared else {}
     quality = quality_table(outputs, values) if compared else None
     if quality and quality["is_target"]:
-        values.pop("arp_of_input")  # its pictures would be the true ones again
+        values.pop("arp_of_input")  # its images would be the true ones again
     return {
         "quality": quality,
         "signed": is_signed(outputs),
@@ -77,28 +77,28 @@ def clips_shown(outputs: Mapping[str, np.ndarray], classes: Sequence[str], multi
 def _images(
     outputs: Mapping[str, np.ndarray], row: int, values: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
-    pictures = {
+    images = {
         "true_dynamic_image": outputs["true_dynamic_image"][row],
         "dynamic_image": outputs["dynamic_image"][row],
     }
     if "mean_training_image" in values:
-        pictures["mean_training_image"] = outputs["mean_training_image"][outputs["fold"][row]]
+        images["mean_training_image"] = outputs["mean_training_image"][outputs["fold"][row]]
     if "arp_of_input" in values:
-        pictures["arp_of_input"] = outputs["arp_of_input"][row]
+        images["arp_of_input"] = outputs["arp_of_input"][row]
     if is_signed(outputs):
-        pictures = {key: _on_common_scale(picture, outputs, row) for key, picture in pictures.items()}
+        images = {key: _on_common_scale(image, outputs, row) for key, image in images.items()}
     return [
         {
             "name": NAMES[key],
-            "uri": charts.image_uri(picture),
+            "uri": charts.image_uri(image),
             **{score: float(each[row]) for score, each in values.get(key, {}).items()},
         }
-        for key, picture in pictures.items()
+        for key, image in images.items()
     ]
 
 
 def _on_common_scale(image: np.ndarray, outputs: Mapping[str, np.ndarray], row: int) -> np.ndarray:
-    """A signed image, of whose own fold's root mean square ±4 span 0..1, by the mean of it over the folds instead."""
+    """Rescale a signed image from its own fold's root mean square (±4 of it span 0..1) to the mean of it over folds."""
     own, common = outputs["image_rms"][outputs["fold"][row]], outputs["image_rms"].mean()
     return MID_GREY + (image - MID_GREY) * np.float32(own / common)
 
@@ -112,8 +112,8 @@ def mistakes_shown(
         run: the run folder.
         last: the predictions of selection `last`.
         classes: the protocol's classes, in order.
-        show_faces: whether the key frames may be on the page.
-        multi_label: whether targets and predictions are sets of labels.
+        show_faces: True if the key frames may be on the page.
+        multi_label: True if targets and predictions are sets of labels.
     """
     several = last["dataset"].nunique() > 1
     return [

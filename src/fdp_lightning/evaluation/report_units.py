@@ -1,4 +1,4 @@
-"""What the report's sections on scores say of multi-label runs: names, rules, and a row per action unit."""
+"""The report's sections on the scores of multi-label runs: names, rules, and a row per action unit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from fdp_lightning.evaluation.multi_label import label_arrays
 
 UNIT_FLOOR_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
 UNIT_FLOOR_NOTES = {
-    "constant": "floor: every unit, whatever the clip",
-    "majority": "floor: each unit’s more frequent answer",
-    "chance": "floor",
+    "constant": "baseline: every unit, whatever the clip",
+    "majority": "baseline: each unit’s more frequent answer",
+    "chance": "baseline",
 }
 UNIT_RULES = {
     "constant": "answering that every clip shows every unit: what a mean F1 has to beat.",
@@ -24,7 +24,7 @@ UNIT_RULES = {
 
 
 def unit_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every action unit as `last` predicts it: counts, scores, interval of F1, and F1 of the constant floor."""
+    """Return counts and scores of each action unit, as `last` predicts it, with the F1 of the constant baseline."""
     last, constant = summary["selections"]["last"], summary["floors"]["constant"]["f1"]
     matrices = np.array([last["confusion"][name] for name in summary["classes"]])
     columns = {
@@ -42,6 +42,7 @@ def unit_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "interval": last["ci95"]["f1"][name],
             "floor": constant[name],
+            "auc": last["unit_auc"].get(name),
             **{key: values[place].item() for key, values in columns.items()},
         }
         for place, name in enumerate(summary["classes"])
@@ -49,6 +50,6 @@ def unit_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def right_decisions(part: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, int]:
-    """How many of each clip's decisions are right, shape (n,), and of how many."""
+    """Return the number of right decisions of each clip, shape (n,), and the number of decisions per clip."""
     target, prediction = label_arrays(part, classes)
     return (target == prediction).sum(axis=1), len(classes)

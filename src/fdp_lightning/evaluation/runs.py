@@ -1,4 +1,4 @@
-"""A finished run as its folder holds it: predictions.csv is the truth, metrics.json has to agree with it."""
+"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json has to agree with it."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,27 +7,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.counts import Scores, score_functions
-from fdp_lightning.evaluation.intervals import subject_confusions
+from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
-from fdp_lightning.evaluation.metrics import support, unit_support
 from fdp_lightning.evaluation.multi_label import is_multi_label
-from fdp_lightning.evaluation.paired import clip_difference, mean_interval
+from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
-from fdp_lightning.evaluation.summary import floors, summarise, unit_floors
+from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 
 TOLERANCE = 1e-9
-"""Between a score of metrics.json and the same score of predictions.csv: rounding of sums, nothing else."""
+"""Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""
 
 FIT = "fit.json"
-"""The mark of the folder of a model that is trained on everybody: nothing in it was tested, so it is no run."""
+"""The file that marks the folder of a model trained on all subjects: nothing in it was tested, so it is no run."""
 
 
 @dataclass(frozen=True)
@@ -39,57 +37,50 @@ class Run:
     classes: tuple[str, ...]
     parts: Mapping[str, pd.DataFrame] = field(repr=False)
     """Selection → its predictions."""
+    computed: Mapping[str, Any] = field(repr=False)
+    """The content of metrics.json as the predictions give it."""
     synthetic: bool = False
 
     @property
     def protocol(self) -> str:
-        """As in the configuration."""
+        """Name of the protocol, as in the configuration."""
         return str(self.metrics["protocol"])
 
     @property
     def split(self) -> str:
-        """How clips were shared out to folds: loso, kfold, lodo or fixed."""
+        """Kind of split into folds: loso, kfold, lodo or fixed."""
         return str(self.metrics.get("split", "loso"))
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
     def multi_label(self) -> bool:
-        """Whether a clip can show several labels (action units)."""
+        """Return True if a clip can show several labels (action units)."""
         return is_multi_label(self.parts["last"])
 
-    @property
-    def functions(self) -> Scores:
-        """The scores this run has, as functions of its counts."""
-        return score_functions(self.multi_label)
-
     @cached_property
-    def counts(self) -> dict[str, np.ndarray]:
-        """Selection → counts per subject, shape (S, …); see `intervals.subject_confusions`."""
-        return {name: subject_confusions(part, self.classes) for name, part in self.parts.items()}
+    def outcomes(self) -> dict[str, Outcomes]:
+        """Selection → its predictions as arrays."""
+        return {name: Outcomes.of(part, self.classes) for name, part in self.parts.items()}
 
     def scores(self, selection: str) -> dict[str, float]:
-        """The pooled scores of a selection, from predictions.csv."""
-        total = self.counts[selection].sum(axis=0)
-        return {name: float(score(total)) for name, score in self.functions.items()}
+        """Return the pooled scores of a selection, from predictions.csv."""
+        known = self.outcomes[selection].registry
+        return {name: value for name, value in self.computed["selections"][selection].items() if name in known}
 
     @property
     def floors(self) -> dict[str, dict[str, Any]]:
-        """What knowing nothing gets."""
-        table = self.counts["last"].sum(axis=0)
-        if self.multi_label:
-            return unit_floors(unit_support(table), len(self.parts["last"]), self.classes)
-        return floors(support(table), self.classes)
+        """The scores of the baselines that have seen nothing but the class counts."""
+        return dict(self.computed["floors"])
 
     @cached_property
     def signs(self) -> list[Sign]:
-        """The signs that it did not learn, found anew in its files: metrics.json may be older than these rules."""
-        intervals = mean_interval(self.counts["last"][:, None], self.functions)
-        scores = self.scores("last") | {"ci95": intervals}
-        return learning_signs(self.parts["last"], self.classes, scores, self.floors, read_trainings(self.folder))
+        """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
+        last = self.computed["selections"]["last"]
+        return learning_signs(self.parts["last"], self.classes, last, self.floors, read_trainings(self.folder))
 
 
 def read_run(folder: Path) -> Run:
@@ -117,9 +108,8 @@ def read_run(folder: Path) -> Run:
             raise UserError(
                 f"{folder / 'predictions.csv'}: selections last (the first) and {name} (the second): {why}. {again}"
             )
-    run = Run(folder, metrics, tuple(classes), parts, _is_synthetic(folder, str(metrics["protocol"])))
-    _require_match(run, table, again)
-    return run
+    computed = _computed(folder, metrics, table, classes, parts["last"], again)
+    return Run(folder, metrics, tuple(classes), parts, computed, _is_synthetic(folder, str(metrics["protocol"])))
 
 
 def require_plain_run(folder: Path) -> None:
@@ -156,7 +146,7 @@ def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run folder has pooled scores."""
+    """Return True if a run folder has pooled scores."""
     return (folder / "metrics.json").is_file()
 
 
@@ -164,7 +154,7 @@ _KINDS: Mapping[str, Any] = {
     "protocol": str, "classes": list, "selections": dict, "caveats": list | None, "untested": list | None,
     "left_out": dict | None, "model": str | None, "parameters": int | None, "steps": int | list | None,
 }  # fmt: skip
-"""Entries of metrics.json that are read, and what they are."""
+"""Entries of metrics.json that are read, and their types."""
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -186,36 +176,49 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     return known
 
 
-def _require_match(run: Run, table: pd.DataFrame, again: str) -> None:
-    """Refuse numbers that are not those of the predictions: a table half of whose numbers are older would look sound.
+def _computed(
+    folder: Path,
+    written: Mapping[str, Any],
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    last: pd.DataFrame,
+    again: str,
+) -> dict[str, Any]:
+    """Score the predictions again, and refuse a metrics.json of other numbers: half of them may be older.
 
     What only the run's plan knows (clips left out, caveats) is taken as it stands.
     """
-    path, written = run.folder / "metrics.json", run.metrics
+    path = folder / "metrics.json"
     plan = {name: written[name] for name in ("untested", "left_out", "split", "caveats") if name in written}
     try:
-        computed = summarise(table, run.classes, run.protocol, written.get("skipped_folds", ()), **plan)
-        if "baselines" in written or (run.folder / baselines.FILE).is_file():
-            of_baselines = baselines.read_baselines(run.folder / baselines.FILE)
-            computed["baselines"] = baselines.score_baselines(of_baselines, run.parts["last"], run.classes)
+        computed = summarise(table, classes, written["protocol"], written.get("skipped_folds", ()), **plan)
+        if "baselines" in written or (folder / baselines.FILE).is_file():
+            of_baselines = baselines.read_baselines(folder / baselines.FILE)
+            computed["baselines"] = baselines.score_baselines(of_baselines, last, classes)
     except (TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not as it was written ({error!r}). {again}") from error
     if more := sorted(set(written["selections"]) - set(computed["selections"])):
         raise UserError(f"{path} is not of predictions.csv (selections {', '.join(more)} are not there). {again}")
     for where, found, expected in differences(written, computed):
         raise UserError(f"{path} is not of predictions.csv ({where} is {found}, they give {expected}). {again}")
+    return computed
 
 
 def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield the place and the two values of all that differs from what was computed, but for rounding of sums.
+    """Yield the place and the two values of all that differs by more than floating-point differences.
+
+    Scores of probabilities may be missing: files of earlier versions lack them.
 
     Args:
         written: plain data; entries that were not computed are not looked at.
         computed: plain data.
         where: the place of both.
     """
+    later = {"unit_auc", *SCORE_NAMES} - {*score_functions(False), *score_functions(True)}
     if isinstance(computed, Mapping) and isinstance(written, Mapping):
         for name, value in computed.items():
+            if name in later and name not in written:
+                continue
             yield from differences(written.get(name), value, f"{where} {name}".strip())
     elif isinstance(computed, list | tuple) and isinstance(written, list | tuple) and len(written) == len(computed):
         for found, value in zip(written, computed, strict=True):
@@ -228,7 +231,7 @@ def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[
 
 
 def _is_synthetic(folder: Path, protocol: str) -> bool:
-    """Whether a program drew the run's clips, as its configuration says; without one, as the protocol's name says."""
+    """Return True if the run's clips are synthetic by its configuration or, without one, by the protocol's name."""
     path = folder / "config.yaml"
     content = read_yaml(path) if path.exists() else {}
     data = content.get("data")

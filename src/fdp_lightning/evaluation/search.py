@@ -1,13 +1,13 @@
-"""What a search over hyper-parameters may look at, and what it is worth: inner scores, and the nested score.
+"""Scores of a search over hyper-parameters: inner scores, by which it chooses, and the nested score, its worth.
 
-An *inner* score is of clips that a fold set aside from its training subjects (`inner.csv`, selection `last`). No
-function that scores or chooses here takes a test prediction, so that none can decide anything.
+An *inner* score is of the clips of a fold's inner validation subjects (`inner.csv`, selection `last`). No function that
+scores or chooses here takes a test prediction, so that none can decide anything.
 
-The subjects set aside in one fold are under test in another. The test score of the trial that is best over all folds is
-therefore optimistic. The nested score is not: each fold takes the trial that is best on its own inner clips, and its
-held-out subject had no part in that choice (Varma & Simon, "Bias in error estimation when using cross-validation for
-model selection", BMC Bioinformatics 7:91, 2006; that the inner part is one draw of subjects, not a second
-cross-validation, is ours).
+The inner validation subjects of one fold are under test in another. The test score of the trial that is best over all
+folds is therefore optimistic. The nested score is not: each fold takes the trial that is best on its own inner clips,
+and its held-out subject had no part in that choice (Varma & Simon, "Bias in error estimation when using
+cross-validation for model selection", BMC Bioinformatics 7:91, 2006; that the inner part is one draw of subjects, not a
+second cross-validation, is ours).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,9 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
-from fdp_lightning.evaluation.intervals import clip_mean_interval, counted, subject_intervals
+from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
 from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import PROBABILITY
 
 INNER = "inner/"
@@ -31,10 +32,10 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 def check_objective(objective: str, multi_label: bool) -> str:
-    """The score an objective names: inner/uf1 → uf1.
+    """Return the score that an objective names: inner/uf1 → uf1.
 
     Raises:
-        UserError: it is no score of subjects set aside: of the test, for instance.
+        UserError: it is no score of inner validation subjects but of the test, for instance.
     """
     scores = [*score_functions(multi_label), LOG_LOSS]
     side, _, score = objective.rpartition("/")
@@ -50,12 +51,12 @@ def check_objective(objective: str, multi_label: bool) -> str:
 
 
 def is_better_lower(score: str) -> bool:
-    """Whether a search minimises it."""
+    """Return True if a search minimises the score."""
     return score == LOG_LOSS
 
 
 def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> float:
-    """A score pooled over clips set aside; a clip that several folds set aside counts once for each.
+    """Compute a score pooled over inner validation clips; a clip counts once for each fold that holds it out so.
 
     Args:
         inner: rows of `inner.csv` of one fold or more; those of selection `last` count.
@@ -65,24 +66,24 @@ def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> floa
     last = _last(inner)
     if score == LOG_LOSS:
         return float(_losses(last, classes).mean())
-    return float(score_functions(is_multi_label(last))[score](counted(last, classes)))
+    return float(score_functions(is_multi_label(last))[score](Outcomes.of(last, classes).total))
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
-    """The 95 % interval of `inner_score` over subjects, None where none can be given.
+    """Compute the 95 % interval of `inner_score` over subjects, None where none can be given.
 
     It holds for these trained networks and new subjects; of the choice of the best among trials it knows nothing.
     """
     last = _last(inner)
     if score != LOG_LOSS:
-        found: list[float] | None = subject_intervals(last, classes)[score]
+        found: list[float] | None = subject_intervals(Outcomes.of(last, classes))[score]
         return found
     owners = last.groupby(["dataset", "subject"]).ngroup().to_numpy()
     return clip_mean_interval(_losses(last, classes), owners)
 
 
 def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:
-    """The trial that is best on the clips set aside; of equals that of the lower log loss, then the first.
+    """Choose the trial that is best on the inner validation clips; among equals by log loss, then the first.
 
     Args:
         inner: number of a trial → rows of its `inner.csv`: of one fold for a nested choice, or of all.
@@ -101,7 +102,7 @@ def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str
 def nested_choice(
     inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
 ) -> dict[str, int]:
-    """For each fold the trial that is best on the clips which this fold set aside.
+    """Choose for each fold the trial that is best on the clips of its own inner validation subjects.
 
     Args:
         inner: fold → number of a trial → rows of its `inner.csv` in this fold.
@@ -117,7 +118,7 @@ def nested_choice(
 
 
 def nested_frames(choice: Mapping[str, int], test: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[pd.DataFrame]:
-    """The test predictions (selection `last`) of each fold's chosen trial, to be pooled as the folds of one run.
+    """Return the test predictions (selection `last`) of each fold's chosen trial, to be pooled as the folds of one run.
 
     Args:
         choice: fold → number of the trial.

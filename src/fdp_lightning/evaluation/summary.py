@@ -1,4 +1,4 @@
-"""metrics.json: every score of a run from its pooled predictions, beside the floors it has to clear."""
+"""metrics.json: every score of a run from its pooled predictions, beside the baselines (chance, majority)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats would take a second to import
 
-from fdp_lightning.evaluation.intervals import counted, subject_intervals
-from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, support, unit_f1, unit_support
-from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.intervals import subject_intervals
+from fdp_lightning.evaluation.metrics import auc_per_class, support, unit_f1, unit_support
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import KEY, SELECTIONS
 from fdp_lightning.files import write_atomic
 
@@ -28,9 +29,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Score pooled predictions; the result is metrics.json.
 
-    Every score of a selection comes from one confusion matrix over all its clips; no fold has a score. Of a multi-label
-    table it is one matrix per unit: `confusion` and `f1` then hold an entry for each, and `mean_f1` stands for the
-    scores of classes.
+    Every score of a selection is of all its clips together; no fold has a score. Of a multi-label table `confusion`,
+    `f1` and `unit_auc` hold an entry per unit (`unit_auc` only of units that some clips show and some do not).
 
     Args:
         predictions: the table `pool` returns, with `last`, usually `oracle`, and `inner` if the run chose
@@ -56,10 +56,10 @@ def summarise(
     clips = {name: sorted(part[KEY].itertuples(index=False, name=None)) for name, part in parts.items()}
     if any(listed != clips["last"] for listed in clips.values()):
         raise ValueError("the selections do not cover the same clips: pool the folds first")
-    multi_label = is_multi_label(predictions)
-    scores = UNIT_SCORES if multi_label else SCORES
-    selections = {name: scored(part, classes) for name, part in parts.items()}
+    outcomes = {name: Outcomes.of(part, classes) for name, part in parts.items()}
+    selections = {name: scored(part) for name, part in outcomes.items()}
     last, oracle = selections["last"], selections.get("oracle")
+    multi_label, counts = outcomes["last"].multi_label, outcomes["last"].total
     return {
         "protocol": protocol_name,
         "split": split,
@@ -72,10 +72,10 @@ def summarise(
         "left_out": {why: list(clips) for why, clips in (left_out or {}).items()},
         "caveats": list(caveats),
         "selections": selections,
-        "optimism_gap": {name: oracle[name] - last[name] for name in scores} if oracle else {},
-        "floors": unit_floors(unit_support(counted(parts["last"], classes)), len(parts["last"]), classes)
+        "optimism_gap": {name: oracle[name] - last[name] for name in outcomes["last"].scores()} if oracle else {},
+        "floors": unit_floors(unit_support(counts), len(parts["last"]), classes)
         if multi_label
-        else floors(support(np.asarray(last["confusion"])), classes),
+        else floors(support(counts), classes),
     }
 
 
@@ -123,9 +123,9 @@ def chance(clips: np.ndarray) -> dict[str, float]:
 def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score three predictors of action units that have seen nothing but the pooled counts.
 
-    `constant` answers that every clip shows every unit, the floor in the literature on action units; `majority` gives
-    each unit the answer that more clips have, not shown among equals; `chance` says of each unit that it is shown
-    with probability 1/2, in exact expectation as in `chance` (ours).
+    `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`
+    gives each unit the answer that more clips have, not shown among equals; `chance` predicts each unit with
+    probability 1/2, in exact expectation as in `chance` (ours).
 
     Args:
         shown: number of clips that show each unit, shape (K,).
@@ -148,7 +148,7 @@ def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[s
 
 
 def _constant_answers(shown: np.ndarray, total: int, answer: np.ndarray) -> np.ndarray:
-    """Confusion matrices (K, 2, 2) of one answer per unit, whatever the clip."""
+    """Count one answer per unit, whatever the clip: confusion matrices of shape (K, 2, 2)."""
     matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)
     units, column = np.arange(len(shown)), answer.astype(np.int64)
     matrices[units, 0, column] = total - shown
@@ -173,26 +173,22 @@ def _binomial(n: int, p: float) -> np.ndarray:
 
 
 def _scores(matrix: np.ndarray) -> dict[str, float]:
-    return {name: float(score(matrix)) for name, score in SCORES.items()}
+    return {name: float(score(matrix)) for name, score in score_functions(False).items()}
 
 
-def scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of one selection with their intervals and the counts they are of, as metrics.json has them."""
-    if is_multi_label(part):
-        return _units_scored(part, classes)
-    matrix = counted(part, classes)
-    return {**_scores(matrix), "ci95": subject_intervals(part, classes), "confusion": matrix.tolist()}
+def scored(outcomes: Outcomes) -> dict[str, Any]:
+    """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
+    scores: dict[str, Any] = {**outcomes.scores()}
+    counts = outcomes.total.tolist()
+    if outcomes.multi_label:
+        of_units = {"f1": unit_f1(outcomes.total), "unit_auc": auc_per_class(outcomes.targets, outcomes.probabilities)}
+        for name, values in of_units.items():
+            named = zip(outcomes.classes, values.tolist(), strict=True)
+            scores[name] = {unit: value for unit, value in named if not np.isnan(value)}
+        counts = dict(zip(outcomes.classes, counts, strict=True))
+    return {**scores, "ci95": subject_intervals(outcomes), "confusion": counts}
 
 
 def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    scores = {name: float(score(matrices)) for name, score in UNIT_SCORES.items()}
+    scores = {name: float(score(matrices)) for name, score in score_functions(True).items()}
     return {**scores, "f1": dict(zip(classes, unit_f1(matrices).tolist(), strict=True))}
-
-
-def _units_scored(part: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    matrices = counted(part, classes)
-    return {
-        **_unit_scores(matrices, classes),
-        "ci95": subject_intervals(part, classes),
-        "confusion": dict(zip(classes, matrices.tolist(), strict=True)),
-    }

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
-    """A template by its file's name; what it shows is escaped, and what it was not given is an error."""
+    """Return a template by its file's name; it escapes what it shows, and a name it was not given is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

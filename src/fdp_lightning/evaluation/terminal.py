@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.counts import RANKED_BY
+from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, accuracy, support
+from fdp_lightning.evaluation.metrics import accuracy, support
 from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.trained import trained_label
 
@@ -21,7 +21,7 @@ _NAMED_AT_MOST = 8
 
 
 def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
-    """Lay metrics.json out: the headline, the other selections, the trained baselines, then the floors.
+    """Lay metrics.json out: the headline, the other selections, the trained baselines, then chance and majority.
 
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
     the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
@@ -39,7 +39,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
     multi_label = metrics.get("multi_label", False)
-    scores = UNIT_SCORES if multi_label else SCORES
+    scores = score_functions(multi_label)  # for those of probabilities there is no room in 80 columns
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, floors = metrics["selections"], metrics["floors"]
@@ -96,7 +96,7 @@ def images_note(images: Mapping[str, Any]) -> Text:
 
 
 def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
-    """One row per action unit: its clips, the share of right decisions, and F1 with its interval over its floor."""
+    """Add one row per action unit: clips, share of right decisions, F1 with its interval, and the constant baseline."""
     table.add_section()
     last, constant = metrics["selections"]["last"], metrics["floors"]["constant"]["f1"]
     table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
@@ -109,12 +109,12 @@ def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
 
 
 def in_order(selections: Collection[str], headline: str) -> list[str]:
-    """The names of the selections there are, the headline first."""
+    """Return the names of the selections, the headline first."""
     return sorted(selections, key=lambda name: (name != headline, SELECTIONS.index(name)))
 
 
 def _lacking(metrics: Mapping[str, Any]) -> list[str]:
-    """A line on each trained baseline, and on each kind of subject or clip that no score counts."""
+    """Return a line on each trained baseline, and on each kind of subject or clip that no score counts."""
     lines = [_beside(name, row) for name, row in metrics.get("baselines", {}).items()]
     if metrics["skipped_folds"]:
         lines.append("folds without clips, skipped: " + ", ".join(metrics["skipped_folds"]))
@@ -127,7 +127,7 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _beside(name: str, row: Mapping[str, Any]) -> str:
-    """How much higher `last` is than a trained baseline, by the score that ranks."""
+    """Describe the difference between `last` and a trained baseline, by the score that ranks."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
     found = row["last_minus"][score]
     bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]) if found["ci95"] else "none"
@@ -141,5 +141,5 @@ def interval(bounds: list[float] | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """`p 0.034`, `p < 0.001`, or nothing."""
+    """Return `p 0.034`, `p < 0.001`, or nothing."""
     return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"

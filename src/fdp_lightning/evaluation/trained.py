@@ -1,4 +1,4 @@
-"""What was trained: the model, its parameters and the steps of a fold, as fold.json and metrics.json say it."""
+"""The trained model: its name, parameters and steps of a fold, from fold.json and metrics.json."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ KEYS = ("model", "parameters", "steps")
 
 
 def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What metrics.json says of the model, from the facts of the folds (fold.json).
+    """Return the entries of metrics.json on the model, from the facts of the folds (fold.json).
 
     Returns:
         `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
@@ -40,19 +40,19 @@ def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def trained_label(metrics: Mapping[str, Any]) -> str:
-    """`fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json does not say it."""
+    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json lacks them."""
     return trained_line(trained_facts(metrics))
 
 
 def trained_line(facts: Mapping[str, str]) -> str:
-    """The same, of `trained_facts`."""
+    """Return the same line from `trained_facts`."""
     if "parameters" not in facts:
         return facts.get("model", "")
     return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold"
 
 
 def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """`model`, `parameters` and `steps a fold` to show; nothing where metrics.json does not say it."""
+    """Return `model`, `parameters` and `steps a fold` to show; nothing where metrics.json lacks them."""
     if metrics.get("model") is not None and not {"parameters", "steps"} & set(metrics):
         return {"model": str(metrics["model"])}
     if any(metrics.get(key) is None for key in KEYS):
@@ -62,12 +62,12 @@ def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def span(steps: int | Sequence[int]) -> str:
-    """`500`, or `56–63` of several."""
+    """Return `500`, or `56–63` of several."""
     listed = [steps] if isinstance(steps, int) else list(steps)
     low, high = min(listed), max(listed)
     return f"{low}" if low == high else f"{low}–{high}"
 
 
 def thousands(number: int) -> str:
-    """`38 056 000`."""
+    """Return `38 056 000`."""
     return f"{number:,}".replace(",", " ")

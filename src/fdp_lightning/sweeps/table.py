@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.comparison import Variant
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
-from fdp_lightning.evaluation.variants import VariantTable, variant_tables
-from fdp_lightning.evaluation.variants_files import write_variants
-from fdp_lightning.evaluation.variants_terminal import print_variants
+from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
+from fdp_lightning.evaluation.tables.render import print_tables, write_variants
 from fdp_lightning.runs.environment import command
 from fdp_lightning.sweeps.variants import VariantRun
 
 
 def write_table(
     folder: Path, jobs: Sequence[VariantRun], runs: Sequence[Path | None], failed: Mapping[int, str]
-) -> list[VariantTable]:
+) -> list[Table]:
     """Print and write the table of a sweep; runs without pooled scores are named as missing.
 
     Args:
@@ -43,6 +41,6 @@ def write_table(
     if not variants:
         return []
     tables = variant_tables(variants, missing)
-    print_variants(tables)
+    print_tables(tables)
     print("\n".join(map(str, write_variants(folder, tables, " · ".join(folder.parts[-3:]), command()))))
     return tables

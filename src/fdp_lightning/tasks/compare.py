@@ -7,12 +7,10 @@ from omegaconf import DictConfig, ListConfig
 
 from fdp_lightning.config import EXPERIMENTS
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.comparison import Table, Variant, compare
-from fdp_lightning.evaluation.comparison_files import write_csv, write_latex
-from fdp_lightning.evaluation.comparison_page import write_page
-from fdp_lightning.evaluation.comparison_terminal import print_tables
 from fdp_lightning.evaluation.published import read_published
 from fdp_lightning.evaluation.runs import Run, find_runs, is_finished, read_run
+from fdp_lightning.evaluation.tables.comparison import Table, Variant, compare
+from fdp_lightning.evaluation.tables.render import print_tables, write_comparison
 
 
 def compare_runs(config: DictConfig) -> list[Table]:
@@ -31,12 +29,7 @@ def compare_runs(config: DictConfig) -> list[Table]:
     variants, left_out = read_variants([*baseline, *places])  # the first is what the others are tested against
     published = _published(config.compare.published)
     tables = compare(variants, read_published(published) if published else [])
-    output = Path(config.compare.output)
-    written = [
-        write_page(output / "compare.html", tables, left_out),
-        write_csv(output / "compare.csv", tables),
-        write_latex(output / "compare.tex", tables),
-    ]
+    written = write_comparison(Path(config.compare.output), tables, left_out)
     print_tables(tables, left_out)
     print("\n".join(map(str, written)))
     return tables

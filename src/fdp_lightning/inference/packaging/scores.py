@@ -60,7 +60,7 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
 
 
 def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
-    counts = run.counts[SELECTION]
+    counts = run.outcomes[SELECTION].counts
     return {
         "selection": SELECTION,
         "protocol": run.protocol,

@@ -1,0 +1,93 @@
+"""The words and numbers that every form of a table has alike: labels, cells and the explanation of both."""
+
+from collections.abc import Iterable
+
+from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.tables.comparison import Row, Table
+from fdp_lightning.evaluation.terminal import interval, p_value
+from fdp_lightning.evaluation.trained import trained_line
+
+SCORES = (
+    "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
+    "interval over subjects (jackknife). Of several seeds: the mean over seeds ± standard deviation (n − 1)."
+)
+UNLEARNED = (
+    "‡ Not learned: at least half of the folds answer one class each, or the interval does not lie above every "
+    "baseline. Such a run is shown and not ranked."
+)
+_SELECTIONS = (
+    "last: a fixed budget, the last epoch. inner: the epoch best on inner validation subjects. "
+    "oracle: the epoch best on the test subject; not comparable, never ranked."
+)
+_PUBLISHED = (
+    "Published numbers are as published, not measured here. The first rank is the highest score and no more: the "
+    "paired tests show whether a difference between runs of ours is more than chance."
+)
+LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
+PAIRED_LEGEND = (
+    "Difference: this run − baseline, selection last, the same clips. Interval and p: a t statistic whose error leaves "
+    "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests."
+)
+NO_MEANING = "no meaning ‡"
+"""In place of a p-value, in as few letters as a column has."""
+MEANINGLESS = "A difference between two such variants means nothing."
+VARIANTS_LEGEND = (
+    f"{SCORES} Difference: variant − baseline, the same clips, selection last, with its 95 % interval and p over "
+    "subjects, not corrected for the number of variants. oracle: the epoch best on the test subject; not comparable. "
+    f"{UNLEARNED} {MEANINGLESS}"
+)
+SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing about faces."
+
+
+def narrow(names: Iterable[str]) -> list[str]:
+    """Return the scores that terminal, paper and README have room for, those of decisions; CSV and HTML have all."""
+    return [name for name in names if name in score_functions(False) or name in score_functions(True)]
+
+
+def title(table: Table) -> str:
+    """Return `casme2_5c_246: 246 clips, 26 subjects, 5 classes`, with the split if it is not leave-one-subject-out."""
+    split = "" if table.split == "loso" else f", split {table.split}"
+    return f"{table.protocol}: {table.n_clips} clips, {table.n_subjects} subjects, {len(table.classes)} classes{split}"
+
+
+def notes(rows: Iterable[Row]) -> list[str]:
+    """Return the notes of all rows, each once, in the order in which they are numbered."""
+    return list(dict.fromkeys(note for row in rows for note in row.notes))
+
+
+def selection_label(row: Row) -> str:
+    """Return the selection of a row in a reader's words; of a baseline nothing."""
+    return "" if row.kind == "floor" else "not stated" if row.selection == "unknown" else row.selection
+
+
+def seeds_label(row: Row) -> str:
+    """Return `seeds 0, 1, 2`, `seed 0`, or nothing."""
+    return f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}" if row.seeds else ""
+
+
+def model_label(row: Row) -> str:
+    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
+    return trained_line(row.model)
+
+
+def mark(row: Row) -> str:
+    """Return ` ‡` behind the name of a run that did not learn, ` †` behind oracle numbers."""
+    return ("" if row.learned else " ‡") + (" †" if row.block == "oracle" else "")
+
+
+def score(row: Row, name: str) -> tuple[str, str, str]:
+    """Return `0.472` or `–`, `± 0.012` (nothing for a single seed) and `0.412–0.538` (nothing where it is not ours)."""
+    return (
+        f"{row.scores[name]:.3f}" if name in row.scores else "–",
+        f"± {row.sds[name]:.3f}" if name in row.sds else "",
+        interval(row.intervals[name]) if name in row.intervals else "",
+    )
+
+
+def difference(row: Row, name: str) -> tuple[str, str, str]:
+    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034`; empty strings where there is no difference."""
+    if not (found := row.differences.get(name)):
+        return "", "", ""
+    value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
+    return value, " to ".join(bounds) or "none", p_value(found.p)
