@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format types lock clean
+.PHONY: help setup demo test test-fast test-all lint format types lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,10 +29,13 @@ demo: setup ## Leave-one-subject-out FDP on synthetic faces, from nothing, in mi
 	@$(BIN)/python -m fdp_lightning +experiment=synthetic_loso
 
 test: setup ## The test suite (slow ones left out)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: setup ## What needs no training, no process of its own and no browser: a minute or so
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not costly'
 
 test-all: setup ## The test suite with the slow tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m ''
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m ''
 
 lint: setup ## Style and format, nothing changed
 	@$(BIN)/ruff check .

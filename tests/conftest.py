@@ -5,9 +5,8 @@ import os
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,24 +19,34 @@ from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.data.synthetic import SyntheticFaces
+from tests.command import Done, command, once
 
 TINY = {"subjects": 3, "clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
+
+
+COSTLY = {"run_cli", "finished_workplace", "browser", "server"}
+"""Fixtures that train, start processes or a browser, or import what tasks need. Modules say so by `pytestmark`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as costly what uses such a fixture."""
+    for item in items:
+        if COSTLY & set(getattr(item, "fixturenames", ())):
+            item.add_marker("costly")
 
 
 @pytest.fixture(scope="session")
 def casme2_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects, fifteen clips, in CASME II's layout. Shared: copy it before you change it."""
-    root = tmp_path_factory.mktemp("casme2") / "data"
-    SyntheticFaces(**TINY).write(root)
-    return root
+    return once(tmp_path_factory, "casme2", lambda place: SyntheticFaces(**TINY).write(place / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
 def samm_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two subjects in SAMM's layout. Shared: copy it before you change it."""
-    root = tmp_path_factory.mktemp("samm") / "data"
-    SyntheticFaces(**{**TINY, "subjects": 2}, layout="samm").write(root)
-    return root
+    faces = SyntheticFaces(**{**TINY, "subjects": 2}, layout="samm")
+    return once(tmp_path_factory, "samm", lambda place: faces.write(place / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +59,13 @@ def casme2_clips(casme2_root: Path) -> pd.DataFrame:
 def store_folder_path(casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of `casme2_root`, where the command line finds it again with data.store=<its parent>."""
     sources = list_sources(casme2_clips)
-    folder = store_folder(tmp_path_factory.mktemp("stores"), "casme2", FaceSettings(), "strict", sources)
-    build_store(folder, casme2_clips, sources, FaceSettings())
-    return folder
+
+    def make(place: Path) -> None:
+        build_store(
+            store_folder(place, "casme2", FaceSettings(), "strict", sources), casme2_clips, sources, FaceSettings()
+        )
+
+    return store_folder(once(tmp_path_factory, "stores", make), "casme2", FaceSettings(), "strict", sources)
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +93,6 @@ def small_copy(casme2_root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Start `python -m fdp_lightning <arguments>` as users do; its working folder is `tmp_path` unless told."""
-
-    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "fdp_lightning", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
-
-    return run
+def run_cli(tmp_path: Path) -> Callable[..., Done]:
+    """The command line in this process (see `command`); its working folder is `tmp_path`."""
+    return partial(command, cwd=tmp_path)

@@ -1,5 +1,6 @@
 """Small mercies of the command line."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
@@ -8,6 +9,7 @@ from fdp_lightning import __version__
 from fdp_lightning.console.mistakes import asks_for_version, check_task, meant, multirun_first, normalise_debug
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks import TASKS
+from tests.command import Done
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def test_a_sweep_may_be_asked_for_anywhere() -> None:
     assert multirun_first(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
 
 
-def test_help_is_given_however_it_is_asked_for(run_cli) -> None:
+def test_help_is_given_however_it_is_asked_for(run_cli: Callable[..., Done]) -> None:
     assert meant(["help"]) == ["--help"]
     assert meant(["-h", "--cfg", "job", "-m"]) == ["-m", "-h", "--cfg", "job"]
     answer = run_cli("help")
@@ -37,7 +39,9 @@ def test_help_is_given_however_it_is_asked_for(run_cli) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--version", "-V", "version"])
-def test_the_version_is_ours_and_torch_s(flag: str, monkeypatch, capsys) -> None:
+def test_the_version_is_ours_and_torch_s(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from fdp_lightning.command_line import run
 
     assert asks_for_version([flag])

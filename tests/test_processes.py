@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count, in_fresh_process, in_worker
+
+pytestmark = pytest.mark.costly
 
 KILLED = """
 import multiprocessing, os, signal
@@ -46,7 +49,7 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_workers_of_a_killed_parent_end_too(tmp_path):
+def test_workers_of_a_killed_parent_end_too(tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     with (tmp_path / "pids.txt").open("w") as pids:  # a pipe would stay open as long as a worker has it
@@ -61,7 +64,7 @@ def test_workers_of_a_killed_parent_end_too(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="by a service of Linux")
-def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path):
+def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path: Path) -> None:
     script = tmp_path / "abandoned.py"
     script.write_text(ABANDONED)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -77,7 +80,7 @@ def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path
     assert took < 20
 
 
-def test_a_fresh_process_answers_without_the_imports_of_workers():
+def test_a_fresh_process_answers_without_the_imports_of_workers() -> None:
     assert in_fresh_process(cpu_count) == cpu_count()
 
 

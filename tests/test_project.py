@@ -1,6 +1,5 @@
 """The project as a whole: requirements agree, the wheel works elsewhere, every experiment composes."""
 
-import copy
 import os
 import re
 import subprocess
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra.core.config_store import ConfigStore
 
-from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.config import CONF_DIR
+
+pytestmark = pytest.mark.costly
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,21 +49,6 @@ def test_an_experiment_says_how_it_is_run_and_stays_short(path: Path) -> None:
     assert lines[0] == "# @package _global_"
     assert lines[1].startswith(f"# python -m fdp_lightning +experiment={path.stem}")
     assert len(lines) <= 20
-
-
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_an_experiment_composes(path: Path) -> None:
-    config = configuration(f"+experiment={path.stem}")
-    assert config.protocol.dataset == config.data.name
-
-
-def test_composing_leaves_the_one_store_of_schemas_as_it_was() -> None:
-    configuration()
-    store = ConfigStore.instance()
-    assert copy.deepcopy(store) is store
-    before = repr(store.repo)
-    configuration("+experiment=casme2_loso", "model.pooling=arp", "hydra/launcher=joblib", "seed=3", hydra=True)
-    assert repr(store.repo) == before
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def write_video(
     return path
 
 
-def write_sound(container, stream, seconds: float) -> None:
+def write_sound(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
     """A quiet tone."""
     wave = 0.1 * np.sin(np.arange(int(48000 * seconds)) / 20, dtype=np.float32)
     sound = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
@@ -70,7 +70,7 @@ def write_sound(container, stream, seconds: float) -> None:
     container.mux(stream.encode())
 
 
-def add_cover(container) -> None:
+def add_cover(container: av.container.OutputContainer) -> None:
     """A cover picture in front of everything else, as music files carry one."""
     cover = container.add_stream("mjpeg", rate=1)
     cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"

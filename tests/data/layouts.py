@@ -1,7 +1,8 @@
 """Datasets as their owners lay them out, with a few tiny frames and the quirks their users meet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,13 +39,10 @@ CASME3A_ROWS = [
     ["spno.2 ", "J", 1, 2, 4, "R12", "I", "happy"],
 ]
 CASME3A_WRONG = [
-    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"],
-    ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
-    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"],
-    ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
-    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"],
-    ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
-]
+    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"], ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
+    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"], ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
+    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"], ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
+]  # fmt: skip
 CASME3C_HEADER = ["sub", "count", None, "onset", "offset", "au", "emotion", "PHY"]
 CASME3C_ROWS = [
     [1, 1, None, 100, 104, "4,7", "Negative", "p1"],
@@ -91,7 +89,12 @@ def missing_frames(clips: pd.DataFrame) -> list[str]:
     return trouble
 
 
-def casme_sq(root: Path, rows=CASME_SQ_ROWS, ids=CASME_SQ_IDS, videos=CASME_SQ_VIDEOS) -> Path:
+def casme_sq(
+    root: Path,
+    rows: Sequence[Sequence[Any]] = CASME_SQ_ROWS,
+    ids: Sequence[Sequence[Any]] = CASME_SQ_IDS,
+    videos: Sequence[Sequence[Any]] = CASME_SQ_VIDEOS,
+) -> Path:
     """CAS(ME)²: three headerless sheets; clips cut out, cropped (one is not) and as whole recordings."""
     sheets = {"CASFEcode_final": rows, "naming_rule1": ids, "naming_rule2": videos}
     write_workbook(root / CASME_SQ_FILE, **sheets)
@@ -109,7 +112,9 @@ def casme_sq(root: Path, rows=CASME_SQ_ROWS, ids=CASME_SQ_IDS, videos=CASME_SQ_V
     return root
 
 
-def casme3a(root: Path, rows=CASME3A_ROWS, parts: str = "part_A", sheet: str = "label") -> Path:
+def casme3a(
+    root: Path, rows: Sequence[Sequence[Any]] = CASME3A_ROWS, parts: str = "part_A", sheet: str = "label"
+) -> Path:
     """CAS(ME)³ A: whole recordings in colour and depth, and the clips cut out; letters in the other case."""
     sheets = {"readme": [["labels of version 2"]], sheet: [CASME3A_HEADER, [None] * 8, *rows]}
     write_workbook(root / CASME3A_FILE, **(sheets if sheet == "label" else {sheet: sheets[sheet]}))
@@ -121,7 +126,7 @@ def casme3a(root: Path, rows=CASME3A_ROWS, parts: str = "part_A", sheet: str = "
     return root
 
 
-def casme3c(root: Path, rows=CASME3C_ROWS, parts: str = "part_C") -> Path:
+def casme3c(root: Path, rows: Sequence[Sequence[Any]] = CASME3C_ROWS, parts: str = "part_C") -> Path:
     """CAS(ME)³ C: clips cut out for one subject, one whole recording for the other."""
     write_workbook(root / CASME3C_FILE, mockCrimeME=[CASME3C_HEADER, *rows])
     for kind, name in (("color", "{}.jpg"), ("depth", "{}.png")):

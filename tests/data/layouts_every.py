@@ -16,13 +16,7 @@ from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.samm import SAMM
 
 WRITERS: dict[type[FaceDataset], Callable] = {
-    CASME: layouts_other.casme,
-    CASME2: layouts_composite.casme2,
-    SAMM: layouts_composite.samm,
-    CASMESquared: layouts.casme_sq,
-    CASME3A: layouts.casme3a,
-    CASME3C: layouts.casme3c,
-    MMEW: layouts_other.mmew,
-    FourDME: layouts_other.fourdme,
-    DFME: layouts.dfme,
-}
+    CASME: layouts_other.casme, CASME2: layouts_composite.casme2, SAMM: layouts_composite.samm,
+    CASMESquared: layouts.casme_sq, CASME3A: layouts.casme3a, CASME3C: layouts.casme3c, MMEW: layouts_other.mmew,
+    FourDME: layouts_other.fourdme, DFME: layouts.dfme,
+}  # fmt: skip

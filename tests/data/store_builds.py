@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import MANIFEST
 from fdp_lightning.data.store.parts import parts_of
-from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.data.store.sources import ClipSource, list_sources, store_folder
 from fdp_lightning.errors import UserError
 
 SETTINGS = FaceSettings()
@@ -27,7 +28,9 @@ def place_of(stores: Path, clips: pd.DataFrame, policy: str = "strict", settings
     return store_folder(stores, "casme2", settings, policy, list_sources(clips))
 
 
-def build(stores: Path, clips: pd.DataFrame, policy: str = "strict", settings: FaceSettings = SETTINGS, **options):
+def build(
+    stores: Path, clips: pd.DataFrame, policy: str = "strict", settings: FaceSettings = SETTINGS, **options
+) -> Path:
     """Build a store and give its folder."""
     folder = place_of(stores, clips, policy, settings)
     build_store(folder, clips, list_sources(clips), settings, policy, **options)
@@ -56,7 +59,7 @@ def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     prepared: list[str] = []
     real = prepare_clip.prepare_clip
 
-    def counting(clip: str, *arguments):
+    def counting(clip: str, *arguments) -> Any:
         prepared.append(clip)
         return real(clip, *arguments)
 
@@ -89,6 +92,6 @@ def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Pat
     return folder, clips, frames
 
 
-def source_of(clip):
+def source_of(clip: ClipSource) -> ClipSource:
     """A source without its problems: these clips have no folder, and none of them is looked for."""
     return type(clip)(clip.clip, [], [], clip.fingerprint)

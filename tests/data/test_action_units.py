@@ -54,12 +54,12 @@ def either(*units: ActionUnit) -> tuple[ActionUnit, ...]:
         ("4\u00a0+\u30007", [unit(4), unit(7)]),  # blanks of other kinds
     ],
 )
-def test_units_with_side_intensity_doubt_and_prefix(cell, units):
+def test_units_with_side_intensity_doubt_and_prefix(cell: str, units: list[ActionUnit]) -> None:
     assert parse(cell) == ActionUnits(units=tuple(units))
 
 
 @pytest.mark.parametrize("cell", ["14or23", "14 or 23", "14 OR\n23", "AU14 or AU23", "14或23", "14?or23"])
-def test_alternatives_are_one_group_of_uncertain_units_and_not_among_the_numbers(cell):
+def test_alternatives_are_one_group_of_uncertain_units_and_not_among_the_numbers(cell: str) -> None:
     units = parse(cell)
     assert units == ActionUnits(alternatives=(either(unit(14), unit(23)),))
     assert units.uncertain
@@ -67,7 +67,7 @@ def test_alternatives_are_one_group_of_uncertain_units_and_not_among_the_numbers
     assert units.possible_numbers == (14, 23)
 
 
-def test_or_binds_closer_than_plus_and_takes_any_number_of_units():
+def test_or_binds_closer_than_plus_and_takes_any_number_of_units() -> None:
     units = parse("12+R10or11or14A+4")
     assert units.units == (unit(12), unit(4))
     assert units.alternatives == (either(unit(10, side="right"), unit(11), unit(14, intensity="A")),)
@@ -78,80 +78,43 @@ def test_or_binds_closer_than_plus_and_takes_any_number_of_units():
 @pytest.mark.parametrize(
     ("cell", "unreadable"), [("14or", ()), ("or 14", ()), ("14 or x", ("x",)), ("14or123", ("123",))]
 )
-def test_an_or_with_one_unit_leaves_that_one_uncertain(cell, unreadable):
+def test_an_or_with_one_unit_leaves_that_one_uncertain(cell: str, unreadable: tuple[()] | tuple[str]) -> None:
     assert parse(cell) == ActionUnits(units=(unit(14, uncertain=True),), unreadable=unreadable)
 
 
 @pytest.mark.parametrize("cell", ["?", "??", " ？ "])
-def test_a_lone_question_mark_is_uncertain_without_a_unit(cell):
+def test_a_lone_question_mark_is_uncertain_without_a_unit(cell: str) -> None:
     assert parse(cell) == ActionUnits(unknown=True)
     assert parse(cell).uncertain
 
 
-def test_a_lone_question_mark_beside_a_unit_does_not_make_that_unit_uncertain():
+def test_a_lone_question_mark_beside_a_unit_does_not_make_that_unit_uncertain() -> None:
     units = parse("4+?")
     assert units == ActionUnits(units=(unit(4),), unknown=True)
     assert units.uncertain
 
 
 @pytest.mark.parametrize("cell", ["", " ", "/", "+", "\n"])
-def test_a_blank_cell_says_nothing(cell):
+def test_a_blank_cell_says_nothing(cell: str) -> None:
     assert parse(cell) == ActionUnits()
     assert not parse(cell).uncertain
 
 
 @pytest.mark.parametrize("cell", ["0", "0.0", "AU0", "00"])
-def test_zero_is_the_neutral_face_and_no_unit(cell):
+def test_zero_is_the_neutral_face_and_no_unit(cell: str) -> None:
     assert parse(cell) == ActionUnits(neutral=True)
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        "e43",
-        "123",
-        "12.5",
-        "L12R",
-        "LL12",
-        "12AB",
-        "LD12",
-        "DM12",
-        "12M",
-        "L0",
-        "0?",
-        "nan",
-        "floor",
-        "or",
-        "-",
-        "4-7",
-        "(4",
-        "A",
+        "e43", "123", "12.5", "L12R", "LL12", "12AB", "LD12", "DM12", "12M", "L0", "0?", "nan", "floor", "or", "-",
+        "4-7", "(4", "A",
     ],
-)
-def test_what_is_not_understood_is_kept_as_written_and_hides_nothing_else(word):
+)  # fmt: skip
+def test_what_is_not_understood_is_kept_as_written_and_hides_nothing_else(word: str) -> None:
     assert parse(word) == ActionUnits(unreadable=(word,))
     assert parse(f"4+{word}+7") == ActionUnits(units=(unit(4), unit(7)), unreadable=(word,))
-
-
-def test_a_date_that_excel_made_of_units_is_unreadable():
-    assert parse("2014-04-07 00:00:00") == ActionUnits(unreadable=("2014-04-07", "00:00:00"))
-
-
-def test_numbers_are_distinct_and_ascending_and_count_uncertain_units():
-    assert parse("12+4?+L12+1").numbers == (1, 4, 12)
-
-
-@pytest.mark.parametrize(
-    ("cell", "text"),
-    [
-        ("au 4，12l , R 14 a", "4+L12+R14A"),
-        ("4 or 7 & 12?", "12?+4or7"),
-        ("? ; 4 (k) x 0", "4(k)+0+?+x"),
-        ("d12e", "D12E"),
-    ],
-)
-def test_the_canonical_text(cell, text):
-    assert str(parse(cell)) == text
 
 
 _UNITS = st.builds(
@@ -174,12 +137,12 @@ _CELLS = st.builds(
 
 
 @given(_CELLS)
-def test_every_reading_is_written_so_that_it_is_read_again(units):
+def test_every_reading_is_written_so_that_it_is_read_again(units: ActionUnits) -> None:
     assert parse(str(units)) == units
 
 
 @given(st.text() | st.text(alphabet="0147LRDMABEKaulr+,，、;/& ?()or.x或\u0301\0\n", max_size=12))
-def test_no_text_makes_the_parser_fail_and_its_reading_is_stable(text):
+def test_no_text_makes_the_parser_fail_and_its_reading_is_stable(text: str) -> None:
     units = parse(text)
     assert parse(str(units)) == units
     assert all(1 <= number <= 99 for number in units.possible_numbers)
@@ -188,5 +151,5 @@ def test_no_text_makes_the_parser_fail_and_its_reading_is_stable(text):
 @given(
     st.lists(st.integers(1, 99), min_size=1), st.sampled_from(["+", ",", "，", "、", ";", "；", "/", " ", "&", "＋"])
 )
-def test_numbers_between_any_separators_are_all_found(numbers, separator):
+def test_numbers_between_any_separators_are_all_found(numbers: list[int], separator: str) -> None:
     assert parse(separator.join(map(str, numbers))) == ActionUnits(units=tuple(unit(n) for n in numbers))

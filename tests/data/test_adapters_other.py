@@ -7,7 +7,6 @@ from pathlib import Path
 import layouts_other as layouts
 import pytest
 
-from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme import CASME
@@ -16,7 +15,6 @@ from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.smic import SMIC
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 from fdp_lightning.errors import UserError
-from fdp_lightning.instantiate import build
 
 WITH_WORKBOOK = [
     pytest.param(CASME, layouts.casme, layouts.CASME_HEADER, id="casme"),
@@ -63,7 +61,9 @@ def refused(dataset: FaceDataset) -> str:
 
 @pytest.mark.parametrize("tree", ["HS", ".", "SMIC_all_raw/HS", "SMIC (HS, VIS, NIR)/Part 1/SMIC_all_raw/hs"])
 @pytest.mark.parametrize("write", [layouts.smic_raw, layouts.smic_e])
-def test_both_trees_of_smic_give_the_same_table_wherever_they_lie(tmp_path, tree, write):
+def test_both_trees_of_smic_give_the_same_table_wherever_they_lie(
+    tmp_path: Path, tree: str, write: Callable[..., Path]
+) -> None:
     write(tmp_path / tree)
     dataset = SMIC(tmp_path)
     assert table(dataset, "subject", "clip", "onset", "offset", "emotion") == SMIC_TABLE
@@ -74,7 +74,7 @@ def test_both_trees_of_smic_give_the_same_table_wherever_they_lie(tmp_path, tree
     assert set(troubles(dataset).values()) == {""}
 
 
-def test_an_empty_clip_of_smic_counts_with_a_remark_and_a_gap_is_seen_in_its_frames(tmp_path):
+def test_an_empty_clip_of_smic_counts_with_a_remark_and_a_gap_is_seen_in_its_frames(tmp_path: Path) -> None:
     layouts.smic_cropped(tmp_path / "SMIC_all_cropped" / "HS")
     dataset = SMIC(tmp_path, frames="cropped")
     expected = [row if row[1] != "s18_sur_03" else ["18", "s18_sur_03", 0, 0, "surprise"] for row in SMIC_TABLE]
@@ -89,7 +89,7 @@ def test_an_empty_clip_of_smic_counts_with_a_remark_and_a_gap_is_seen_in_its_fra
 
 
 @pytest.mark.parametrize("kind", ["raw", "cropped"])
-def test_of_two_trees_of_smic_the_chosen_kind_counts_once(tmp_path, kind):
+def test_of_two_trees_of_smic_the_chosen_kind_counts_once(tmp_path: Path, kind: str) -> None:
     layouts.smic_cropped(tmp_path / "SMIC_all_cropped" / "HS")
     layouts.smic_raw(tmp_path / "SMIC_all_raw" / "HS")
     layouts.smic_e(tmp_path / "SMIC-E")
@@ -98,60 +98,36 @@ def test_of_two_trees_of_smic_the_chosen_kind_counts_once(tmp_path, kind):
     assert clips["folder"].str.startswith(str(tmp_path / f"SMIC_all_{kind}")).all()  # and not SMIC-E, which sorts first
 
 
-def test_trees_of_smic_in_one_folder_are_told_apart_by_their_files_and_raw_comes_from_raw_ones(tmp_path):
-    layouts.smic_cropped(tmp_path / "A")
-    layouts.smic_raw(tmp_path / "B")
-    assert SMIC(tmp_path).frame_root() == tmp_path / "B"
-    assert SMIC(tmp_path, frames="cropped").frame_root() == tmp_path / "A"
-
-
 @pytest.mark.parametrize("other", ["VIS", "NIR", "SMIC-VIS-E", "HS/s2/non_micro", "HS/s2/Non-Micro", "__MACOSX/HS"])
-def test_other_cameras_and_other_clips_of_smic_are_passed_over(tmp_path, other):
+def test_other_cameras_and_other_clips_of_smic_are_passed_over(tmp_path: Path, other: str) -> None:
     layouts.smic_raw(tmp_path / "HS")
     layouts.pictures(tmp_path / other / "s2" / "micro" / "negative" / "s2_ne_01", ["image000001.bmp"])
     assert table(SMIC(tmp_path), "subject", "clip", "onset", "offset", "emotion") == SMIC_TABLE
 
 
-def test_a_clip_of_smic_below_another_emotion_than_its_name_says_has_a_remark(tmp_path):
+def test_a_clip_of_smic_below_another_emotion_than_its_name_says_has_a_remark(tmp_path: Path) -> None:
     layouts.pictures(tmp_path / "HS" / "s2" / "micro" / "Positive" / "S2_NE_01", ["image000001.bmp"])
     (row,) = table(SMIC(tmp_path), "clip", "emotion", "remark")
     assert row == ["s02_ne_01", "positive", "lies below positive but is named S2_NE_01; read as positive"]
 
 
 @pytest.mark.parametrize(("asked", "there"), [("raw", "cropped"), ("cropped", "raw")])
-def test_the_other_kind_of_smic_is_refused_with_what_is_there(tmp_path, asked, there):
+def test_the_other_kind_of_smic_is_refused_with_what_is_there(tmp_path: Path, asked: str, there: str) -> None:
     {"raw": layouts.smic_raw, "cropped": layouts.smic_cropped}[there](tmp_path / "HS")
     message = refused(SMIC(tmp_path, frames=asked))
     for part in (str(tmp_path), f"no {asked} frames", f"{tmp_path / 'HS'} are {there}", f"frames={there}"):
         assert part in message
 
 
-def test_a_folder_without_a_clip_of_smic_is_refused_with_what_was_expected(tmp_path):
-    layouts.pictures(tmp_path / "HS" / "s1" / "micro" / "negative", ["image000001.bmp"])
-    (tmp_path / "HS" / "s1" / "micro" / "negative" / "s1_ne_01").mkdir()  # not one picture in the whole tree
-    message = refused(SMIC(tmp_path))
-    for part in (str(tmp_path), "HS/s1/micro/negative/s1_ne_01", "data.root", "oulu.fi"):
-        assert part in message
-    assert "does not exist" in refused(SMIC(tmp_path / "nowhere"))
-
-
-def test_a_clip_of_smic_without_a_subject_folder_does_not_take_one_above_root_for_it(tmp_path):
-    root = tmp_path / "s9" / "data"
-    layouts.pictures(root / "some" / "s3_su_7", ["image000005.bmp", "image000006.bmp"])
-    assert SMIC(root).frame_root() == root / "some"
-    assert table(SMIC(root), "subject", "clip", "onset", "offset", "emotion") == [
-        ["03", "s03_sur_07", 5, 6, "surprise"]
-    ]
-
-
 # CASME
 
 
 @pytest.mark.parametrize(
-    ("kind", "folder", "prefix"),
-    [("selected", "Selected", ""), ("selected", ".", ""), ("cropped", "cropped", "reg_")],
+    ("kind", "folder", "prefix"), [("selected", "Selected", ""), ("selected", ".", ""), ("cropped", "cropped", "reg_")]
 )
-def test_the_table_of_casme_is_told_apart_by_onset_and_its_frames_are_found(tmp_path, kind, folder, prefix):
+def test_the_table_of_casme_is_told_apart_by_onset_and_its_frames_are_found(
+    tmp_path: Path, kind: str, folder: str, prefix: str
+) -> None:
     layouts.casme(tmp_path, folder, prefix)
     dataset = CASME(tmp_path, frames=kind)
     columns = ("subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "remark")
@@ -165,18 +141,10 @@ def test_the_table_of_casme_is_told_apart_by_onset_and_its_frames_are_found(tmp_
     assert kind in dataset.recordings  # frames of 06/EP02_5 outside a clip belong to the others
 
 
-def test_casme_is_read_by_header_in_any_order(tmp_path):
-    header = ["Emotion", "AU", "offsetf", "ApexF2", "APEXF1", "Onset F", "File name", "Subject"]
-    layouts.workbook(tmp_path / "CASME.xlsx", header, [["Fear", 1, 30, 22, 20, 10, "EP01", 2]])
-    assert table(CASME(tmp_path), "subject", "clip", "onset", "apex", "offset", "action_units", "emotion") == [
-        ["02", "EP01", 10, 20, 30, "1", "fear"]
-    ]
-
-
 # MMEW
 
 
-def test_the_table_of_mmew_and_its_frames(tmp_path):
+def test_the_table_of_mmew_and_its_frames(tmp_path: Path) -> None:
     layouts.mmew(tmp_path)
     dataset = MMEW(tmp_path)
     remark = "the name says others, the sheet disgust; read as the sheet says"
@@ -191,23 +159,10 @@ def test_the_table_of_mmew_and_its_frames(tmp_path):
     assert (dataset.frames, dataset.crops) == ("cropped", "cropped")
 
 
-def test_a_clip_of_mmew_that_is_not_there_should_be_below_the_emotion_of_the_sheet(tmp_path):
-    layouts.mmew(tmp_path)
-    shutil.rmtree(tmp_path / "Micro_Expression" / "others")
-    folder = MMEW(tmp_path).clips()["folder"][2]
-    assert folder == str(tmp_path / "Micro_Expression" / "disgust" / "S10-04-001")
-
-
-@pytest.mark.parametrize("name", ["S01-99-001", "clip", "S01-01"])
-def test_a_name_of_mmew_without_a_known_code_says_nothing(tmp_path, name):
-    layouts.workbook(tmp_path / "MMEW_Micro_Exp.xlsx", layouts.MMEW_HEADER, [[1, name, 1, 2, 3, "4", "fear", None]])
-    assert table(MMEW(tmp_path), "clip", "emotion", "remark") == [[name, "fear", ""]]
-
-
 # 4DME
 
 
-def test_the_table_of_4dme_and_its_frames(tmp_path):
+def test_the_table_of_4dme_and_its_frames(tmp_path: Path) -> None:
     layouts.fourdme(tmp_path)
     dataset = FourDME(tmp_path)
     assert table(dataset, "subject", "clip", "onset", "apex", "offset", "action_units", "emotion") == [
@@ -228,7 +183,7 @@ def test_the_table_of_4dme_and_its_frames(tmp_path):
 @pytest.mark.parametrize(
     "cell", ["Surprise+Negative", "negative & surprise", "Surprise，Negative", "SURPRISE and negative"]
 )
-def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_path, cell):
+def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_path: Path, cell: str) -> None:
     header = layouts.FOURDME_HEADER[:8]  # a copy without the columns of single units and emotions is read too
     row = [1, "1_ne_01", 1, cell, 12, 15, 18, "4"]
     layouts.workbook(tmp_path / FourDME.workbook, header, [row])
@@ -239,7 +194,9 @@ def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_pat
 
 
 @pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_the_annotation_is_read_without_frames_and_missing_frames_are_named(tmp_path, adapter, write, header):
+def test_the_annotation_is_read_without_frames_and_missing_frames_are_named(
+    tmp_path: Path, adapter: type[FaceDataset], write: Callable[..., Path], header: list[str | None]
+) -> None:
     write(tmp_path)
     whole = adapter(tmp_path).clips()
     for place in tmp_path.iterdir():
@@ -252,16 +209,9 @@ def test_the_annotation_is_read_without_frames_and_missing_frames_are_named(tmp_
 
 
 @pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_a_missing_workbook_is_named_with_those_that_are_there(tmp_path, adapter, write, header):
-    layouts.workbook(tmp_path / "other.xlsx", header, [])
-    message = refused(adapter(tmp_path))
-    assert str(tmp_path / adapter.workbook) in message
-    assert "workbooks in that folder: other.xlsx" in message
-    assert "Copy it there" in message
-
-
-@pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_every_column_that_is_needed_is_missed_by_name(tmp_path, adapter, write, header):
+def test_every_column_that_is_needed_is_missed_by_name(
+    tmp_path: Path, adapter: type[FaceDataset], write: Callable[..., Path], header: list[str | None]
+) -> None:
     unread = {None, "ApexF2", "remarks", *layouts.FOURDME_HEADER[8:], "fold"}
     needed = [name for name in header if name not in unread]
     assert len(needed) == 7
@@ -272,40 +222,3 @@ def test_every_column_that_is_needed_is_missed_by_name(tmp_path, adapter, write,
         assert f"{path}: column '{gone}' is missing in row 1" in message
         assert "Renamed" in message
         assert "rename the column back" in message
-
-
-@pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_what_is_no_workbook_or_holds_no_clip_is_refused_by_its_path(tmp_path, adapter, write, header):
-    path = layouts.workbook(tmp_path / adapter.workbook, header, [])
-    message = refused(adapter(tmp_path))
-    assert str(path) in message
-    assert "no clip" in message
-    path.write_bytes(b"")
-    assert f"{path} cannot be read as an Excel workbook" in refused(adapter(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("adapter", "kinds"),
-    [(SMIC, "raw, cropped"), (CASME, "selected, cropped"), (MMEW, "cropped"), (FourDME, "gray")],
-)
-def test_an_unknown_kind_of_frames_is_refused_with_those_there_are(tmp_path, adapter, kinds):
-    with pytest.raises(UserError, match=f"'depth'; expected one of {kinds}"):
-        adapter(tmp_path, frames="depth")
-
-
-@pytest.mark.parametrize(
-    ("name", "write", "clips"),
-    [
-        ("smic", layouts.smic_raw, 5),
-        ("casme", layouts.casme, 4),
-        ("mmew", layouts.mmew, 4),
-        ("fourdme", layouts.fourdme, 4),
-    ],
-)
-def test_the_configuration_of_each_dataset_builds_its_adapter(tmp_path, name: str, write: Callable, clips: int):
-    write(tmp_path)
-    data = configuration(f"data={name}", f"data.root={tmp_path}").data
-    assert data.name == name
-    dataset = build(data.adapter, root=data.root, name=data.name)
-    assert len(dataset.clips()) == clips
-    dataset.require_frames()

@@ -3,26 +3,29 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
 from store_builds import build, image, manifest
 
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.faces.frames import list_frames
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip, prepare_clips
-from fdp_lightning.data.store.clip_store import FRAMES, open_store
-from fdp_lightning.errors import UserError
+from fdp_lightning.data.store.clip_store import FRAMES, ClipStore, open_store
+
+pytestmark = pytest.mark.costly
 
 CLOSE = 0.05
 """Pixels of the picture, or of the aligned one."""
 
 
-def pixels(folder) -> np.ndarray:
+def pixels(folder: Path) -> np.ndarray:
     return np.fromfile(folder / FRAMES, np.uint8).astype(int)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_batches_of_first_frames_give_the_same_faces(store_folder_path, store, casme2_clips, tmp_path, workers):
+def test_batches_of_first_frames_give_the_same_faces(
+    store_folder_path: Path, store: ClipStore, casme2_clips: pd.DataFrame, tmp_path: Path, workers: int
+) -> None:
     counts: list[int] = []
     settings = FaceSettings(batch=4)
     folder = build(tmp_path, casme2_clips, settings=settings, workers=workers, progress=lambda n, _: counts.append(n))
@@ -40,15 +43,7 @@ def test_batches_of_first_frames_give_the_same_faces(store_folder_path, store, c
     assert greys.mean() < 0.05
 
 
-def test_all_frames_of_a_clip_together(casme2_clips):
-    files = list_frames(Path(casme2_clips["folder"][0]))[:7]
-    one, other = (prepare_clip("clip", files, FaceSettings(per_frame=True, batch=size)) for size in (1, 3))
-    assert one.detections == other.detections == 7
-    assert np.abs(one.frames.astype(int) - other.frames).max() <= 2
-    np.testing.assert_allclose(other.matrix, one.matrix, atol=CLOSE)
-
-
-def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(small_copy):
+def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(small_copy: Path) -> None:
     clips = CASME2(small_copy).clips()
     image(clips, 0, 0).write_bytes(b"")  # the next frame is the first
     for path in sorted({file.path for file in list_frames(Path(clips["folder"][1]))}):
@@ -62,16 +57,3 @@ def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(smal
         assert (other.problems, other.numbers, other.detected_on) == (one.problems, one.numbers, one.detected_on)
         assert other.detections == one.detections
         np.testing.assert_allclose(other.box, one.box, atol=CLOSE)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_said(casme2_clips, tmp_path):
-    with pytest.raises(UserError, match=r"data\.faces\.device=cuda, but PyTorch sees no GPU"):
-        build(tmp_path, casme2_clips, settings=FaceSettings(device="cuda"), workers=2)
-
-
-@pytest.mark.parametrize("options", [{"batch": 0}, {"batch": True}, {"device": "gpu"}, {"method": "none", "batch": 2}])
-def test_settings_of_detection_are_checked(options):
-    with pytest.raises(UserError, match=r"data\.faces\.(batch|device)"):
-        FaceSettings(**options)
-    assert {"batch", "device"}.isdisjoint(FaceSettings().facts())

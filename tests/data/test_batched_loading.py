@@ -1,5 +1,9 @@
 """The fast ways of augmentation and loading give, to the last bit, what the plain ones give."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import albumentations as A
 import numpy as np
 import pandas as pd
@@ -22,7 +26,9 @@ SHAPES = [(8, 64, 64), (8, 64, 64, 3), (1, 40, 41), (2, 32, 32), (3, 33, 20), (5
 
 @pytest.mark.parametrize("options", [{}, STRONG, STILL, {"flip": 1, **STILL, "brightness": 0}, {"flip": 0, **OWN}])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_an_augmented_clip_is_that_of_albumentations(shape, options):
+def test_an_augmented_clip_is_that_of_albumentations(
+    shape: tuple[int, int, int, int] | tuple[int, int, int], options: dict[str, Any]
+) -> None:
     random = np.random.default_rng(0)
     clip, augmentation = random.integers(0, 256, shape, dtype=np.uint8), ClipAugmentation(**options)
     kept, changed = clip.copy(), 0
@@ -56,7 +62,7 @@ class Plain(torch.utils.data.Dataset):
 
 
 @pytest.fixture
-def module(store_folder_path, casme2_clips):
+def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
     clips = casme2_clips.assign(target=casme2_clips["emotion"])
     clips.loc[clips.index[2], "apex"] = pd.NA
 
@@ -75,7 +81,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_a_batch_gathered_at_once_is_that_of_single_items(module, epoch):
+def test_a_batch_gathered_at_once_is_that_of_single_items(module: Callable[..., FoldDataModule], epoch: int) -> None:
     data = module(augmentation=ClipAugmentation(), seed=7)
     data.train_set.epoch = epoch
     plain = Plain(data.train_set)
@@ -89,7 +95,9 @@ def test_a_batch_gathered_at_once_is_that_of_single_items(module, epoch):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_the_loader_gives_the_batches_that_single_items_make(module, workers):
+def test_the_loader_gives_the_batches_that_single_items_make(
+    module: Callable[..., FoldDataModule], workers: int
+) -> None:
     data = module(augmentation=ClipAugmentation(), seed=7, workers=workers)
     loader = data.train_dataloader()
     plain = Plain(data.train_set)

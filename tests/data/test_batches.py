@@ -1,6 +1,7 @@
 """What a batch holds beyond the pictures, and the ways of the released code: floor sampling, sets normalised apart."""
 
-import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,66 +10,42 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdp_lightning.data.loading.augment import ClipAugmentation
-from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling, floor, uniform
 from fdp_lightning.data.protocols.splits import leave_one_subject_out
-from fdp_lightning.errors import UserError
+from fdp_lightning.data.store.clip_store import ClipStore
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
 @pytest.fixture
-def module(store_folder_path, casme2_clips):
+def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
     table = casme2_clips.assign(target=casme2_clips["emotion"])
 
-    def make(clips=table, **options) -> FoldDataModule:
+    def make(clips: pd.DataFrame = table, **options) -> FoldDataModule:
         return FoldDataModule(store_folder_path, clips, CLASSES, leave_one_subject_out(clips)[1], **options)
 
     return make
 
 
-def items(dataset) -> dict[str, torch.Tensor]:
+def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
     each = [dataset[i] for i in range(len(dataset))]
     return {name: torch.stack([item[name] for item in each]) for name in each[0]}
 
 
 @given(st.integers(1, 200), st.integers(1, 32))
-def test_floor_takes_the_released_frames_and_none_of_a_short_clip(n_frames, count):
+def test_floor_takes_the_released_frames_and_none_of_a_short_clip(n_frames: int, count: int) -> None:
     expected = [i * (n_frames // count) for i in range(count)] if n_frames >= count else []
     assert floor(n_frames, count).tolist() == expected
     assert Sampling(count, "floor").positions(n_frames).tolist() == expected
     assert Sampling(count).positions(n_frames).tolist() == uniform(n_frames, count).tolist()
 
 
-@pytest.mark.parametrize("n_frames", [8, 15, 16, 23, 100, 127])
-def test_floor_never_sees_the_tail(n_frames):
-    step = n_frames // 8
-    assert n_frames - 1 - floor(n_frames, 8)[-1] == step - 1 + n_frames % 8
-
-
-@pytest.mark.parametrize("n_frames", [0, -1])
-def test_floor_needs_a_frame(n_frames):
-    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
-        floor(n_frames, 8)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rule": "random"}, "data.sampling.rule is 'random'; expected one of uniform, floor"),
-        ({"frames": 0}, "data.sampling.frames is 0; expected a whole number"),
-        ({"frames": 8.0}, "data.sampling.frames is 8.0; expected a whole number"),
-    ],
-)
-def test_a_way_of_sampling_that_cannot_be_meant_is_refused(options, message):
-    with pytest.raises(UserError, match=re.escape(message)):
-        Sampling(**options)
-
-
 @pytest.mark.parametrize("rule", ["uniform", "floor"])
-def test_pictures_and_frame_numbers_are_of_the_same_frames(module, store, casme2_clips, rule):
+def test_pictures_and_frame_numbers_are_of_the_same_frames(
+    module: Callable[..., FoldDataModule], store: ClipStore, casme2_clips: pd.DataFrame, rule: str
+) -> None:
     data = module(sampling=Sampling(4, rule))
     held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
     batch = items(data.test_set)
@@ -82,7 +59,9 @@ def test_pictures_and_frame_numbers_are_of_the_same_frames(module, store, casme2
     assert batch["frame_number"].dtype == batch["apex"].dtype == torch.float32
 
 
-def test_an_apex_is_given_where_it_is_known_and_within_the_clip(module, casme2_clips):
+def test_an_apex_is_given_where_it_is_known_and_within_the_clip(
+    module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame
+) -> None:
     clips = casme2_clips.assign(target=casme2_clips["emotion"])
     held_out = clips.index[clips["subject"] == "02"]
     onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
@@ -93,7 +72,9 @@ def test_an_apex_is_given_where_it_is_known_and_within_the_clip(module, casme2_c
     assert items(module(clips).train_set)["apex"].isfinite().all()
 
 
-def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(module):
+def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(
+    module: Callable[..., FoldDataModule],
+) -> None:
     usual, released = module(), module(normalisation="each_set")
     assert released.statistics == Statistics(mean=0.0, std=1.0) != usual.statistics
     means = []
@@ -107,19 +88,7 @@ def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(modu
     assert abs(means[0] - means[1]) > 1e-3  # by each other's mean they would not be centred
 
 
-def test_augmentation_does_not_change_what_a_set_is_normalised_by(module):
-    sets = [module(normalisation="each_set", augmentation=a).train_set for a in (None, ClipAugmentation())]
-    assert not torch.equal(sets[0][0]["frames"], sets[1][0]["frames"])
-    sets[1].augmentation = None
-    assert torch.equal(sets[0][0]["frames"], sets[1][0]["frames"])
-
-
-def test_an_unknown_normalisation_is_refused_with_the_choices(module):
-    with pytest.raises(UserError, match=r"data\.normalisation is 'all'; expected one of training, each_set"):
-        module(normalisation="all")
-
-
-def test_a_set_of_one_grey_value_is_zero_and_not_divided_by_zero(module):
+def test_a_set_of_one_grey_value_is_zero_and_not_divided_by_zero(module: Callable[..., FoldDataModule]) -> None:
     dataset = module().test_set
     dataset._clips = np.full_like(dataset._clips, 77)
     dataset.normalise_by_itself()

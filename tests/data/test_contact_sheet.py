@@ -1,5 +1,8 @@
 """The contact sheet shows the frames it names: each clip's onset and apex, in grey and in colour."""
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -8,7 +11,7 @@ from store_builds import lay_out, source_of
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
-from fdp_lightning.data.store.contact_sheet import contact_sheet, write_contact_sheet
+from fdp_lightning.data.store.contact_sheet import contact_sheet
 from fdp_lightning.data.store.sources import list_sources
 
 
@@ -20,13 +23,13 @@ def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
     return np.array_equal(sheet[top : top + picture.shape[0], left : left + picture.shape[1]], picture)
 
 
-def made(tmp_path, shapes, size) -> tuple[ClipStore, pd.DataFrame, list[np.ndarray]]:
+def made(tmp_path: Path, shapes: Any, size: int) -> tuple[ClipStore, pd.DataFrame, list[np.ndarray]]:
     folder, clips, frames = lay_out(tmp_path, shapes, size)
     build_store(folder, clips, [source_of(source) for source in list_sources(clips)], FaceSettings(size=size))
     return open_store(folder), clips, frames
 
 
-def test_onset_and_apex_of_each_clip_are_shown(tmp_path):
+def test_onset_and_apex_of_each_clip_are_shown(tmp_path: Path) -> None:
     for name, colour in (("grey", ()), ("colour", (3,))):
         store, clips, frames = made(tmp_path / name, [(5, 32, 32, *colour), (7, 32, 32, *colour)], 32)
         clips["apex"] = pd.array([4, pd.NA], dtype="Int64")
@@ -36,20 +39,7 @@ def test_onset_and_apex_of_each_clip_are_shown(tmp_path):
             assert shown == [0, second]
 
 
-def test_a_missing_apex_and_one_outside_the_clip_are_marked(tmp_path):
+def test_a_missing_apex_and_one_outside_the_clip_are_marked(tmp_path: Path) -> None:
     store, clips, _ = made(tmp_path, [(5, 32, 32)], 32)
     marked = [(contact_sheet(store, clips.assign(apex=apex)) == (200, 90, 20)).all(axis=2).any() for apex in (2, 9)]
     assert marked == [False, True]
-
-
-def test_many_clips_are_cut_to_some_of_each_subject_and_the_file_is_a_png(tmp_path):
-    store, clips, _ = made(tmp_path, [(2, 16, 16)] * 30, 16)
-    of_two = clips.assign(subject=["a"] * 20 + ["b"] * 10)
-    few = contact_sheet(store, clips[:1])
-    assert contact_sheet(store, clips).shape[0] > 20 * 96
-    path = write_contact_sheet(store, clips)
-    assert path.parent == store.folder
-    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), contact_sheet(store, clips))
-    assert not store.holds(of_two).any()
-    assert contact_sheet(store, of_two).shape[0] < few.shape[0]
-    assert open_store(store.folder).holds(clips).all()

@@ -2,12 +2,9 @@
 
 import pandas as pd
 import pytest
-from tests.data import replicas
 
 from fdp_lightning.data.annotations.clips import clip_table
-from fdp_lightning.data.annotations.corrections import LEVELS, correct, correction_problems, known_errors
-from fdp_lightning.data.datasets.samm import SAMM
-from fdp_lightning.errors import UserError
+from fdp_lightning.data.annotations.corrections import correct, correction_problems, known_errors
 
 
 def one(dataset: str, subject: str, clip: str, onset: int, apex: int | None, offset: int) -> pd.DataFrame:
@@ -33,7 +30,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("row", "official", "corrected"), CASES, ids=lambda value: str(value[2]))
-def test_each_known_error_is_mended_at_its_level_and_named(row, official, corrected):
+def test_each_known_error_is_mended_at_its_level_and_named(
+    row: tuple[str, str, str, int, int, int], official: list[int], corrected: list[int | None]
+) -> None:
     table = one(*row)
     assert frames(correct(table, "none")) == list(row[3:]) == frames(table)
     assert frames(correct(table, "official")) == official
@@ -44,7 +43,9 @@ def test_each_known_error_is_mended_at_its_level_and_named(row, official, correc
 
 
 @pytest.mark.parametrize(("row", "official", "corrected"), CASES, ids=lambda value: str(value[2]))
-def test_what_holds_another_value_is_left_alone(row, official, corrected):
+def test_what_holds_another_value_is_left_alone(
+    row: tuple[str, str, str, int, int, int], official: list[int], corrected: list[int | None]
+) -> None:
     dataset, subject, clip, onset, *_ = row
     mended = one(dataset, subject, clip, onset + 1000, onset + 1001, onset + 1002)
     elsewhere = one("synthetic", *row[1:])
@@ -53,7 +54,7 @@ def test_what_holds_another_value_is_left_alone(row, official, corrected):
         assert correction_problems(table) == []
 
 
-def test_every_row_of_the_table_says_why_and_by_whom():
+def test_every_row_of_the_table_says_why_and_by_whom() -> None:
     errors = known_errors()
     assert (errors["reason"] != "").all()
     assert (errors["source"] != "").all()
@@ -61,12 +62,3 @@ def test_every_row_of_the_table_says_why_and_by_whom():
     assert not errors.duplicated(["dataset", "subject", "clip", "onset", "column"]).any()
     mends = errors[errors["level"] != ""]
     assert (mends["annotated"] != mends["corrected"]).all()
-
-
-def test_the_adapter_applies_the_level_asked_for(tmp_path):
-    dataset = SAMM(replicas.write_samm(tmp_path, offset_of_013=5793))
-    assert LEVELS == ("official", "corrected", "none")
-    offset = {level: dataset.clips(corrections=level).set_index("clip")["offset"]["013_1_9"] for level in LEVELS}
-    assert offset == {"official": 5739, "corrected": 5739, "none": 5793}
-    with pytest.raises(UserError, match="corrections is 'all'; expected one of official, corrected, none"):
-        dataset.clips(corrections="all")

@@ -10,23 +10,25 @@ from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.augment import ClipAugmentation
-from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule, read_frames
+from fdp_lightning.data.loading.datamodule import FoldDataModule, read_frames
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import leave_one_subject_out
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.dataset import ready_data
+
+pytestmark = pytest.mark.costly
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")
 
 
 @pytest.fixture(scope="module")
-def clips(casme2_clips) -> pd.DataFrame:
+def clips(casme2_clips: pd.DataFrame) -> pd.DataFrame:
     return casme2_clips.assign(target=casme2_clips["emotion"])
 
 
 @pytest.fixture(scope="module")
-def coloured(casme2_root, tmp_path_factory) -> ClipStore:
+def coloured(casme2_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
     """The store of the same clips in colour, by the whole picture, which needs no detection."""
     options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
     options += [f"data.store={tmp_path_factory.mktemp('stores')}", "data.workers=1"]
@@ -44,7 +46,7 @@ def epoch(data: FoldDataModule, number: int) -> dict[int, dict[str, torch.Tensor
     return {i: data.train_set[i] for i in range(len(data.train_set))}
 
 
-def test_positions_between_frames_are_read_as_their_blend(store):
+def test_positions_between_frames_are_read_as_their_blend(store: ClipStore) -> None:
     row = 0
     whole = store.read(row, np.arange(store.length(row))).astype(float)
     frames, numbers = read_frames(store, row, np.array([0, 0.25, 1.5, store.length(row) - 1]))
@@ -58,7 +60,9 @@ def test_positions_between_frames_are_read_as_their_blend(store):
 
 
 @pytest.mark.parametrize("rule", ["uniform", "around_apex", "random_phase"])
-def test_clips_shorter_than_asked_for_are_blended_evenly_in_time(store, clips, rule):
+def test_clips_shorter_than_asked_for_are_blended_evenly_in_time(
+    store: ClipStore, clips: pd.DataFrame, rule: str
+) -> None:
     data = module(store.folder, clips, sampling=Sampling(40, rule, "interpolate"))
     for i in range(len(data.test_set)):
         item = data.test_set[i]
@@ -70,7 +74,9 @@ def test_clips_shorter_than_asked_for_are_blended_evenly_in_time(store, clips, r
 
 
 @pytest.mark.parametrize("rule", ["around_apex", "onset_apex_offset"])
-def test_the_apex_frame_is_among_those_sampled_by_it_and_its_lack_is_uniform(store, clips, rule):
+def test_the_apex_frame_is_among_those_sampled_by_it_and_its_lack_is_uniform(
+    store: ClipStore, clips: pd.DataFrame, rule: str
+) -> None:
     known = clips.copy()
     known["apex"] = (clips["onset"] + 3).astype("Int64")
     data = module(store.folder, known, sampling=Sampling(5, rule))
@@ -84,7 +90,9 @@ def test_the_apex_frame_is_among_those_sampled_by_it_and_its_lack_is_uniform(sto
     assert np.array_equal(module(store.folder, unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
 
 
-def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(store, clips):
+def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(
+    store: ClipStore, clips: pd.DataFrame
+) -> None:
     data, fixed = (module(store.folder, clips, sampling=s) for s in (RANDOM, Sampling(4)))
     assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
     assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
@@ -102,7 +110,9 @@ def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(store
         assert torch.equal(item["frames"][:, 0], pictures)
 
 
-def test_frames_at_random_follow_from_seed_and_epoch_whatever_the_workers(store, clips):
+def test_frames_at_random_follow_from_seed_and_epoch_whatever_the_workers(
+    store: ClipStore, clips: pd.DataFrame
+) -> None:
     options = {"sampling": RANDOM, "augmentation": ClipAugmentation()}
     alone, helped = (module(store.folder, clips, workers=w, seed=5, **options) for w in (0, 2))
     for one, other in zip(alone.train_dataloader(), helped.train_dataloader(), strict=True):
@@ -113,21 +123,7 @@ def test_frames_at_random_follow_from_seed_and_epoch_whatever_the_workers(store,
     assert any(not torch.equal(again[i]["frame_number"], other[i]["frame_number"]) for i in again)
 
 
-def test_the_rule_does_not_change_what_the_augmentation_draws(store, clips):
-    def stronger(rule: Sampling) -> torch.Tensor:
-        mirror = ClipAugmentation(flip=0.5, shift=0, scale=0, rotate=0, brightness=0, contrast=0)
-        data = module(store.folder, clips, sampling=rule, augmentation=mirror, seed=3)
-        augmented = epoch(data, 1)
-        data.train_set.augmentation = None
-        plain = epoch(data, 1)
-        return torch.tensor([torch.equal(augmented[i]["frames"], plain[i]["frames"]) for i in plain])
-
-    flipped = stronger(Sampling(4))
-    assert flipped.any() and not flipped.all()
-    assert torch.equal(stronger(RANDOM), flipped)
-
-
-def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured, clips):
+def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured: ClipStore, clips: pd.DataFrame) -> None:
     data = module(coloured.folder, clips, augmentation=ClipAugmentation(flip=1.0))
     item = data.test_set[0]
     assert item["frames"].shape == (8, 3, 32, 32)
@@ -142,19 +138,3 @@ def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured, 
     assert frames.shape == (4, 8, 3, 32, 32)
     # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
     assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
-
-
-def test_blends_and_frames_at_random_are_read_in_colour_too(coloured, clips):
-    rows, none = coloured.rows(clips), np.full(len(clips), np.nan)
-    for sampling in (Sampling(30, short="interpolate"), RANDOM):
-        dataset = ClipDataset(coloured, rows, np.zeros(len(rows), int), none, sampling, training=True)
-        assert dataset[1]["frames"].shape == (sampling.frames, 3, 32, 32)
-
-
-def test_key_frames_in_colour_are_as_stored(coloured, clips):
-    data = module(coloured.folder, clips)
-    frames, numbers = data.test_set.key_frames()
-    row = coloured.rows(data.test_clips)[0]
-    places = [coloured.frame_numbers(row).tolist().index(number) for number in numbers[0]]
-    np.testing.assert_array_equal(frames[0], coloured.read(row, np.array(places)))
-    assert frames.shape[1:] == (3, 32, 32, 3)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from skimage import data
 
-from fdp_lightning.data.faces.alignment import TEMPLATE, align, alignment, find_face, read_landmarks, square, stretch
+from fdp_lightning.data.faces.alignment import TEMPLATE, align, alignment, find_face, square, stretch
 from fdp_lightning.data.faces.frames import FrameFile
 from fdp_lightning.data.faces.prepare_clip import COLOURS, METHODS, FaceSettings, prepare_clip
-from fdp_lightning.errors import UserError
+
+pytestmark = pytest.mark.costly
 
 SIZE = 64
 EYES_AND_MOUTH = [0, 1, 3, 4]
@@ -38,7 +39,9 @@ def files_of(folder: Path, pictures: list[np.ndarray]) -> list[FrameFile]:
     return files
 
 
-def moved(picture: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]):
+def moved(
+    picture: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture under a similarity transform, on grey, and its matrix; the canvas grows with the scale."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
@@ -48,7 +51,7 @@ def moved(picture: np.ndarray, degrees: float, scale: float, shift: tuple[float,
     return cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_AREA, borderValue=(128, 128, 128)), matrix
 
 
-MOVES = list(product((-15, -8, 0, 8, 15), (0.6, 1.0, 1.6), ((0, 0), (12.3, -7.6))))
+MOVES = list(product((-15, 0, 8), (0.6, 1.6), ((0, 0), (12.3, -7.6))))
 
 
 def worst_place(upright: bool) -> float:
@@ -69,21 +72,17 @@ def worst_place(upright: bool) -> float:
     return worst
 
 
-def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel():
+def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -> None:
     assert worst_place(upright=True) < 0.5 < worst_place(upright=False) < 2
     face = find_face(data.astronaut())
     assert np.abs(through(alignment(face.landmarks, SIZE), face.landmarks) - TEMPLATE * SIZE).max() < 4
 
 
-def test_landmarks_read_anew_stay_where_they_are_on_what_is_no_face():
-    detected = np.array([[20.0, 20], [44, 20], [32, 32], [24, 44], [40, 44]])
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert np.abs(read_landmarks(noise, detected) - detected).max() < 0.3 * 24
-
-
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_clip_that_does_not_move_stays_exactly_so(picture, tmp_path, method, colour):
+def test_a_clip_that_does_not_move_stays_exactly_so(
+    picture: np.ndarray, tmp_path: Path, method: str, colour: str
+) -> None:
     settings = FaceSettings(method=method, colour=colour)
     prepared = prepare_clip("clip", files_of(tmp_path, [picture] * 3), settings)
     assert prepared.frames.shape == (3, *settings.frame_shape)
@@ -97,7 +96,7 @@ def test_a_clip_that_does_not_move_stays_exactly_so(picture, tmp_path, method, c
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_grey_frames_are_the_luma_of_the_coloured_ones(picture, tmp_path, method):
+def test_grey_frames_are_the_luma_of_the_coloured_ones(picture: np.ndarray, tmp_path: Path, method: str) -> None:
     files = files_of(tmp_path, [picture])
     grey, coloured = (
         prepare_clip("clip", files, FaceSettings(method=method, colour=c)).frames[0] for c in ("grey", "rgb")
@@ -108,7 +107,7 @@ def test_grey_frames_are_the_luma_of_the_coloured_ones(picture, tmp_path, method
     assert red > blue + 10  # skin and an orange suit, so red comes first
 
 
-def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretched():
+def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretched() -> None:
     box = (30.0, 50.0, 90.0, 130.0)  # 60 × 80 about (60, 90)
     matrix = square(box, SIZE)
     edges = through(matrix, np.array([[60 - 40, 90 - 40], [60, 90], [60 + 40, 90 + 40]]) - 0.5)
@@ -119,7 +118,9 @@ def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretch
         assert through(square(box, SIZE, margin), np.array([[59.5, 89.5]])) == pytest.approx(31.5)
 
 
-def test_by_the_box_a_turned_face_stays_turned_and_a_small_one_becomes_as_large(picture, tmp_path):
+def test_by_the_box_a_turned_face_stays_turned_and_a_small_one_becomes_as_large(
+    picture: np.ndarray, tmp_path: Path
+) -> None:
     upright, turned, small = (
         prepare_clip("clip", files_of(tmp_path, [moved(picture, *how)[0]]), FaceSettings(method="box"))
         for how in ((0, 1, (0, 0)), (12, 1, (0, 0)), (0, 0.7, (0, 0)))
@@ -134,20 +135,7 @@ def test_by_the_box_a_turned_face_stays_turned_and_a_small_one_becomes_as_large(
     assert np.abs(landmarks[2] - landmarks[0]).max() / 4 < 3
 
 
-def test_by_the_box_too_another_frame_stands_in_and_of_several_faces_the_largest(picture, tmp_path):
-    small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    both = np.full((256, 256 + small.shape[1], 3), 128, np.uint8)
-    both[: small.shape[0], : small.shape[1]] = small
-    both[:, small.shape[1] :] = picture
-    files = files_of(tmp_path, [np.zeros_like(both), both, both])
-    prepared = prepare_clip("a/b@1", files, FaceSettings(method="box"))
-    assert (prepared.detected_on, prepared.detections) == (2, 2)
-    assert [(p.kind, p.fatal) for p in prepared.problems] == [("face_on_other_frame", False), ("several_faces", False)]
-    assert "2 faces; the largest is used" in prepared.problems[1].detail
-    assert prepared.box[0] > small.shape[1]
-
-
-def test_frame_by_frame_the_box_follows_the_face(picture, tmp_path):
+def test_frame_by_frame_the_box_follows_the_face(picture: np.ndarray, tmp_path: Path) -> None:
     files = files_of(tmp_path, [picture, moved(picture, 0, 1, (16, 0))[0]])
     still = prepare_clip("clip", files, FaceSettings(method="box", per_frame=True))
     (x, y), _ = cv2.phaseCorrelate(*still.frames.astype(np.float64), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
@@ -159,7 +147,7 @@ def test_frame_by_frame_the_box_follows_the_face(picture, tmp_path):
 
 
 @pytest.mark.parametrize("method", WHOLE)
-def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path, method):
+def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
     picture = NOISE[:, :96].repeat(2, axis=0).repeat(4, axis=1)[:192]  # 192 high, 384 wide: 3 and 6 pixels to one
     prepared = prepare_clip("clip", files_of(tmp_path, [picture]), FaceSettings(method=method, colour="rgb"))
     expected = picture.reshape(SIZE, 3, SIZE, 6, 3).mean(axis=(1, 3))
@@ -168,15 +156,8 @@ def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path, method):
     assert prepared.box == (0, 0, 384, 192)
 
 
-def test_a_whole_picture_of_the_right_size_is_taken_as_it_is(tmp_path):
-    picture = np.ascontiguousarray(NOISE[:SIZE, :SIZE])
-    files = files_of(tmp_path, [picture, picture[::-1]])
-    prepared = prepare_clip("clip", files, FaceSettings(method="none", colour="rgb"))
-    assert np.array_equal(prepared.frames, [picture, picture[::-1]])
-
-
 @pytest.mark.parametrize("shape", [(128, 128), (300, 200), (100, 400), (40, 50), (70, 30)])
-def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape):
+def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape: tuple[int, int]) -> None:
     height, width = shape
     y, x = np.mgrid[:height, :width]
     spot = np.array([0.4 * width, 0.6 * height])
@@ -186,34 +167,3 @@ def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape):
     found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
     assert found == pytest.approx(through(matrix, spot[None])[0], abs=0.1)
     assert found == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)
-
-
-def test_each_colour_is_aligned_as_if_it_were_alone(picture):
-    matrix = np.array([[0.3, 0.05, -8], [-0.05, 0.3, 4]])
-    aligned = align(picture, matrix, SIZE, "rgb")
-    for channel in range(3):
-        alone = np.ascontiguousarray(picture[..., [channel] * 3])
-        assert np.array_equal(aligned[..., channel], align(alone, matrix, SIZE, "rgb")[..., 0])
-
-
-def test_a_clip_without_a_frame_has_none_in_colour_either(tmp_path):
-    settings = FaceSettings(method="none", colour="rgb", size=32)
-    assert prepare_clip("clip", [], settings).frames.shape == (0, 32, 32, 3)
-    faceless = prepare_clip("clip", files_of(tmp_path, [NOISE]), FaceSettings(colour="rgb"))
-    assert faceless.frames.shape == (0, SIZE, SIZE, 3)
-    assert [problem.kind for problem in faceless.problems] == ["no_face"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "dlib"}, r"data\.faces\.method is 'dlib'; expected one of mtcnn, official_crops, box, none"),
-        ({"method": None}, r"data\.faces\.method is None"),
-        ({"colour": "bgr"}, r"data\.faces\.colour is 'bgr'; expected one of grey, rgb"),
-        ({"method": "none", "margin": 0.1}, r"data\.faces\.margin is 0\.1, but data\.faces\.method=none .* expected 0"),
-        ({"method": "official_crops", "per_frame": True}, r"data\.faces\.per_frame is True, but .* expected false"),
-    ],
-)
-def test_settings_that_cannot_be_meant_are_refused(options, message):
-    with pytest.raises(UserError, match=message):
-        FaceSettings(**options)

@@ -1,19 +1,22 @@
 """Faces: real MTCNN on a real photograph, and an alignment that neither moves nor aliases what is in the picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from facenet_pytorch import MTCNN
 from skimage import data
 
-from fdp_lightning.data.faces.alignment import TEMPLATE, _mtcnn, align, alignment, find_face, find_faces
+from fdp_lightning.data.faces.alignment import TEMPLATE, Face, _mtcnn, align, alignment, find_face, find_faces
 from fdp_lightning.data.faces.frames import FrameFile, read_image
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.store.sources import list_sources
 from fdp_lightning.processes import one_thread
+
+pytestmark = pytest.mark.costly
 
 SIZE = 64
 NOISE = np.random.default_rng(0).integers(0, 256, (180, 240, 3), dtype=np.uint8)
@@ -26,7 +29,7 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def face(picture):
+def face(picture: np.ndarray) -> Face:
     return find_face(picture)
 
 
@@ -46,14 +49,7 @@ def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def enlarged(picture: np.ndarray, matrix: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture made larger by a whole factor, and the alignment matrix that belongs to it."""
-    large = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
-    return large, matrix @ np.linalg.inv(back)
-
-
-def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face):
+def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face: Face) -> None:
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
     assert face.count == 1
     assert face.confidence > 0.99
@@ -65,13 +61,9 @@ def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face):
     assert np.hypot(*(left_eye - (205.0 - 96, 101.7))) < 2  # where a person sees it
 
 
-def test_a_mirrored_face_has_its_landmarks_in_the_same_order(picture):
-    left_eye, right_eye, _, left_mouth, right_mouth = find_face(np.ascontiguousarray(picture[:, ::-1])).landmarks
-    assert left_eye[0] < right_eye[0]
-    assert left_mouth[0] < right_mouth[0]
-
-
-def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture, monkeypatch):
+def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(
+    picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
     small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
     scene = np.full((300, 500, 3), 90, np.uint8)
@@ -90,7 +82,7 @@ def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(picture, mon
         assert np.array_equal(find_face(image).landmarks, face.landmarks)
 
 
-def test_faces_found_together_are_those_found_one_by_one(picture):
+def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) -> None:
     scene = np.full((300, 500, 3), 90, np.uint8)
     scene[:256, 230:486], scene[140:268, 20:148] = (
         picture,
@@ -122,11 +114,11 @@ def test_faces_found_together_are_those_found_one_by_one(picture):
     [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((12, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)],
     ids=["noise", "grey", "narrow", "one pixel"],
 )
-def test_a_picture_without_a_face_has_none_however_small_it_is(blank):
+def test_a_picture_without_a_face_has_none_however_small_it_is(blank: np.ndarray) -> None:
     assert find_face(blank) is None
 
 
-def test_the_largest_of_several_faces_is_chosen_and_all_are_counted(picture):
+def test_the_largest_of_several_faces_is_chosen_and_all_are_counted(picture: np.ndarray) -> None:
     small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     both = np.full((256, 256 + small.shape[1], 3), 128, np.uint8)
     both[: small.shape[0], : small.shape[1]] = small
@@ -136,11 +128,7 @@ def test_the_largest_of_several_faces_is_chosen_and_all_are_counted(picture):
     assert face.box[0] > small.shape[1]
 
 
-def test_a_face_below_the_least_confidence_does_not_count(picture):
-    assert find_face(picture, least_confidence=1.1) is None
-
-
-def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips):
+def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFrame) -> None:
     row = casme2_clips.iloc[1]
     picture = read_image(Path(row["folder"]) / f"img{row['onset']}.jpg")
     before = torch.get_num_threads()
@@ -161,7 +149,9 @@ def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips):
     ("degrees", "scale", "shift"),
     [(0, 1, (17.3, -8.6)), (15, 1, (0, 0)), (-20, 1.3, (-9, 12)), (5, 0.7, (6, 6)), (8, 1.7, (0, 0))],
 )
-def test_a_turned_scaled_and_shifted_face_is_aligned_to_the_same_place(picture, face, degrees, scale, shift):
+def test_a_turned_scaled_and_shifted_face_is_aligned_to_the_same_place(
+    picture: np.ndarray, face: Face, degrees: int, scale: float | int, shift: tuple[float, float] | tuple[int, int]
+) -> None:
     moved, truth = warp(picture, degrees, scale, shift)
     landmarks = find_face(moved).landmarks
     matrix, moved_matrix = alignment(face.landmarks, SIZE), alignment(landmarks, SIZE)
@@ -175,38 +165,8 @@ def test_a_turned_scaled_and_shifted_face_is_aligned_to_the_same_place(picture, 
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
 
 
-def test_a_margin_draws_the_landmarks_towards_the_middle(face):
-    tight, wide = (through(alignment(face.landmarks, SIZE, margin), face.landmarks) for margin in (0.0, 0.25))
-    assert np.allclose(wide - SIZE / 2, (tight - SIZE / 2) / 1.5, atol=1e-6)
-
-
-def test_alignment_is_a_similarity(face):
-    (a, b, _), (c, d, _) = alignment(face.landmarks, SIZE)
-    assert (a, b) == pytest.approx((d, -c))
-    assert a > 0
-
-
-@pytest.mark.parametrize("scale", [0.5, 0.27, 1.0, 1.7])
-def test_doubling_a_picture_changes_nothing_in_the_aligned_one(picture, scale):
-    matrix = np.array([[scale, 0.02, 32 - 128 * scale], [-0.02, scale, 32 - 128 * scale]])
-    large, large_matrix = enlarged(picture, matrix, 2)
-    small_face, large_face = align(picture, matrix, SIZE), align(large, large_matrix, SIZE)
-    assert np.abs(small_face.astype(float) - large_face).mean() < 2
-    shift, _ = cv2.phaseCorrelate(small_face.astype(np.float64), large_face.astype(np.float64))
-    assert np.abs(shift).max() < 0.1
-
-
-def test_a_picture_eight_times_larger_gives_the_same_face_in_the_same_place(picture, face):
-    matrix = alignment(face.landmarks, SIZE)
-    large, large_matrix = enlarged(picture, matrix, 8)
-    small_face, large_face = align(picture, matrix, SIZE), align(large, large_matrix, SIZE)
-    assert np.abs(small_face.astype(float) - large_face).mean() < 3
-    shift, _ = cv2.phaseCorrelate(small_face.astype(np.float64), large_face.astype(np.float64))
-    assert np.abs(shift).max() < 0.1
-
-
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 7, 16])
-def test_a_point_lands_where_the_matrix_says_at_any_scale(factor):
+def test_a_point_lands_where_the_matrix_says_at_any_scale(factor: int) -> None:
     side = SIZE * factor
     y, x = np.mgrid[:side, :side]
     matrix = np.array([[1 / factor, 0, 0.25], [0, 1 / factor, -0.5]])
@@ -218,14 +178,14 @@ def test_a_point_lands_where_the_matrix_says_at_any_scale(factor):
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_stripes_finer_than_a_pixel_become_an_even_grey(offset):
+def test_stripes_finer_than_a_pixel_become_an_even_grey(offset: int) -> None:
     stripes = np.zeros((1024, 1024, 3), np.uint8)
     stripes[:, offset::2] = 255
     aligned = align(stripes, np.array([[1 / 16.3, 0, 0], [0, 1 / 16.3, 0]]), SIZE)
     assert np.abs(aligned[2:60, 2:60].astype(float) - 127.5).max() < 10
 
 
-def files_of(folder, pictures) -> list[FrameFile]:
+def files_of(folder: Path, pictures: Sequence[np.ndarray]) -> list[FrameFile]:
     files = []
     for number, picture in enumerate(pictures, start=1):
         path = folder / f"img{number}.png"
@@ -234,15 +194,9 @@ def files_of(folder, pictures) -> list[FrameFile]:
     return files
 
 
-def test_a_clip_that_does_not_move_stays_exactly_so_and_is_detected_once(picture, tmp_path):
-    prepared = prepare_clip("clip", files_of(tmp_path, [picture] * 5), FaceSettings())
-    assert prepared.frames.shape == (5, SIZE, SIZE)
-    assert all(np.array_equal(frame, prepared.frames[0]) for frame in prepared.frames)
-    assert prepared.frames[0].std() > 20  # it is a face and not a plain
-    assert (prepared.detections, prepared.detected_on, prepared.problems) == (1, 1, [])
-
-
-def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(picture, face, tmp_path):
+def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(
+    picture: np.ndarray, face: Face, tmp_path: Path
+) -> None:
     pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
     frames = prepare_clip("clip", files_of(tmp_path, pictures), FaceSettings()).frames.astype(np.float64)
     scale = alignment(face.landmarks, SIZE)[0, 0]
@@ -252,7 +206,9 @@ def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(pi
         assert (x, y) == pytest.approx((shift * scale, 0), abs=0.5)
 
 
-def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(picture, tmp_path):
+def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(
+    picture: np.ndarray, tmp_path: Path
+) -> None:
     prepared = prepare_clip("a/b@1", files_of(tmp_path, [np.zeros_like(picture), picture, picture]), FaceSettings())
     assert (prepared.detected_on, prepared.detections, len(prepared.frames)) == (2, 2, 3)
     (problem,) = prepared.problems
@@ -263,27 +219,18 @@ def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(p
 PER_FRAME = FaceSettings(per_frame=True)
 
 
-def test_frames_aligned_one_by_one_differ_a_little_from_those_aligned_together(casme2_clips):
-    (source,) = list_sources(casme2_clips[:1])
-    together, alone = (prepare_clip(source.clip, source.files, s) for s in (FaceSettings(), PER_FRAME))
-    assert (together.detections, alone.detections) == (1, len(source.files))
-    difference = np.abs(alone.frames.astype(float) - together.frames).mean(axis=(1, 2))
-    assert (difference[1:] > 0).sum() >= len(difference) // 2
-    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(alone.frames, together.frames, strict=True)]
-    assert min(alike) > 0.9  # a jitter of a pixel, not another place
-    assert (alone.box, alone.numbers) == (together.box, together.numbers)
-    assert alone.matrix != together.matrix  # together, the landmarks are read once more on the upright face
-    assert (alone.detected_on, alone.problems) == (source.files[0].number, [])
-
-
-def test_aligned_one_by_one_a_face_that_moves_through_the_picture_stays_where_it_is(picture, tmp_path):
+def test_aligned_one_by_one_a_face_that_moves_through_the_picture_stays_where_it_is(
+    picture: np.ndarray, tmp_path: Path
+) -> None:
     pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 8)]
     first, moved = prepare_clip("clip", files_of(tmp_path, pictures), PER_FRAME).frames.astype(np.float64)
     (x, y), _ = cv2.phaseCorrelate(first, moved, cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
     assert (x, y) == pytest.approx((0, 0), abs=0.5)
 
 
-def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(picture, tmp_path):
+def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(
+    picture: np.ndarray, tmp_path: Path
+) -> None:
     dark, moved = np.zeros_like(picture), warp(picture, 0, 1, (8, 0))[0]
     dark[100:110, 100:110] = 255
     prepared = prepare_clip("a/b@1", files_of(tmp_path, [dark, picture, dark, dark, moved, dark]), PER_FRAME)
@@ -296,21 +243,7 @@ def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(
     assert not np.array_equal(frames[2], frames[3])  # by the second picture, and by the fifth
 
 
-def test_aligned_one_by_one_a_clip_without_any_face_cannot_be_used_either(tmp_path):
-    prepared = prepare_clip("a/b@1", files_of(tmp_path, [NOISE, NOISE]), PER_FRAME)
-    assert (len(prepared.frames), prepared.detections) == (0, 2)
-    assert [(problem.kind, problem.fatal) for problem in prepared.problems] == [("no_face", True)]
-
-
-def test_an_unreadable_first_frame_is_not_said_to_show_no_face(picture, tmp_path):
-    files = files_of(tmp_path, [picture, picture])
-    files[0].path.write_bytes(b"")
-    prepared = prepare_clip("a/b@1", files, FaceSettings())
-    assert prepared.numbers == [2]
-    assert [problem.kind for problem in prepared.problems] == ["unreadable_frame"]
-
-
-def test_a_frame_of_another_size_is_a_problem_and_not_used(picture, tmp_path):
+def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
     prepared = prepare_clip("a/b@1", files_of(tmp_path, [picture, picture[:-1], picture]), FaceSettings())
     assert prepared.numbers == [1, 3]
     assert [problem.kind for problem in prepared.problems] == ["odd_size"]

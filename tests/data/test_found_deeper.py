@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
-from tests.data import layouts_composite, layouts_other
+from tests.data import layouts_composite
 from tests.data.layouts import missing_frames
 from tests.data.layouts_every import WRITERS
 
@@ -26,12 +26,16 @@ from fdp_lightning.data.datasets.workbook import padded
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.errors import UserError
 
+pytestmark = pytest.mark.costly
+
 every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
 
 
 @every_dataset
 @pytest.mark.parametrize("above", ["copy", "a/b"])
-def test_a_root_above_the_copy_finds_every_frame_and_says_where(dataset, above, tmp_path):
+def test_a_root_above_the_copy_finds_every_frame_and_says_where(
+    dataset: type[FaceDataset], above: str, tmp_path: Path
+) -> None:
     WRITERS[dataset](tmp_path / above)
     found = dataset(tmp_path)
     clips = found.clips()
@@ -48,7 +52,9 @@ def test_a_root_above_the_copy_finds_every_frame_and_says_where(dataset, above, 
 @pytest.mark.parametrize(
     ("dataset", "folder"), [(CASME2, "CASME2_RAW_selected"), (FourDME, "gray_micro"), (MMEW, "Micro_Expression")]
 )
-def test_an_archive_unpacked_into_a_folder_of_its_own_name_is_entered(dataset, folder, tmp_path):
+def test_an_archive_unpacked_into_a_folder_of_its_own_name_is_entered(
+    dataset: type[FaceDataset], folder: str, tmp_path: Path
+) -> None:
     WRITERS[dataset](tmp_path)
     (tmp_path / folder).rename(tmp_path / "inner")
     (tmp_path / folder).mkdir()
@@ -58,7 +64,7 @@ def test_an_archive_unpacked_into_a_folder_of_its_own_name_is_entered(dataset, f
     assert found.found_deeper() == str(tmp_path / folder / folder)
 
 
-def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path):
+def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path: Path) -> None:
     layouts_composite.samm(tmp_path / "SAMM")
     shutil.copytree(tmp_path / "SAMM" / "006", tmp_path / "SAMM_CROP" / "006")
     with pytest.raises(UserError) as caught:
@@ -67,15 +73,7 @@ def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path):
         assert part in str(caught.value)
 
 
-def test_crops_are_not_taken_for_recordings_that_are_missing(tmp_path):
-    layouts_other.casme(tmp_path, "Cropped", "reg_")
-    assert CASME(tmp_path).frame_root() == tmp_path
-    with pytest.raises(UserError, match="holds no folder"):
-        CASME(tmp_path).require_frames()
-    assert CASME(tmp_path, frames="cropped").frame_root() == tmp_path / "Cropped"
-
-
-def test_a_copy_without_a_frame_is_one_message_and_not_one_a_clip(tmp_path):
+def test_a_copy_without_a_frame_is_one_message_and_not_one_a_clip(tmp_path: Path) -> None:
     layouts_composite.samm(tmp_path)
     for folder in ("006", "011"):
         shutil.rmtree(tmp_path / folder)
@@ -86,7 +84,9 @@ def test_a_copy_without_a_frame_is_one_message_and_not_one_a_clip(tmp_path):
     assert (problem.clip, problem.kind, problem.fatal) == ("samm", "missing_folder", True)
 
 
-def test_a_run_says_that_the_frames_were_found_deeper(samm_root, tmp_path, caplog):
+def test_a_run_says_that_the_frames_were_found_deeper(
+    samm_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "SAMM").symlink_to(samm_root)
     config = configuration(
@@ -101,25 +101,12 @@ def test_a_run_says_that_the_frames_were_found_deeper(samm_root, tmp_path, caplo
 @pytest.mark.parametrize(
     "cells",
     [
-        ["sub01", "sub02"],
-        ["Sub 1", "SUB 02"],
-        ["Subject_1", "subject-2"],
-        ["S1", "2"],
-        ["p01", "p02.0"],
-        ["No. 1", "No.2"],
-        ["#1", "#2"],
-        ["被试1", "被试2"],
-        ["１", "0002"],
-        ["1号", "2号"],
+        ["sub01", "sub02"], ["Sub 1", "SUB 02"], ["Subject_1", "subject-2"], ["S1", "2"], ["p01", "p02.0"],
+        ["No. 1", "No.2"], ["#1", "#2"], ["被试1", "被试2"], ["１", "0002"], ["1号", "2号"],
     ],
-)
-def test_a_word_before_a_subjects_number_is_cut_off(cells):
+)  # fmt: skip
+def test_a_word_before_a_subjects_number_is_cut_off(cells: list[str]) -> None:
     assert [*padded(pd.Series(cells), 2)] == ["01", "02"]
-
-
-def test_subjects_that_only_a_letter_tells_apart_stay_two():
-    assert len({*padded(pd.Series(["A1", "B1"]), 2)}) == 2
-    assert [*padded(pd.Series(["6", "6.0", "", "x", "6.5"]), 3)] == ["006", "006", "", "00x", "6.5"]
 
 
 def prefixed(book: Path, sheet: str | None, header: int, word: str) -> None:
@@ -143,8 +130,8 @@ def prefixed(book: Path, sheet: str | None, header: int, word: str) -> None:
     ids=lambda value: getattr(value, "name", None),
 )  # fmt: skip
 def test_subjects_with_a_word_before_the_number_have_their_frames(
-    dataset: type[FaceDataset], sheet, header, word, tmp_path
-):
+    dataset: type[FaceDataset], sheet: str | None, header: int, word: str, tmp_path: Path
+) -> None:
     WRITERS[dataset](tmp_path)
     expected = dataset(tmp_path).clips()
     for book in tmp_path.glob("*.xlsx"):

@@ -1,5 +1,7 @@
 """Which of the digits in a file's name number the frame: those that vary over the folder."""
 
+from pathlib import Path
+
 import pytest
 
 from fdp_lightning.data.faces.frames import frame_numbers, list_frames
@@ -8,19 +10,11 @@ from fdp_lightning.data.faces.frames import frame_numbers, list_frames
 @pytest.mark.parametrize(
     "name",
     [
-        "img{}",
-        "{:04d}_crop_224",
-        "img{:04d}_224x224",
-        "reg_img{}",
-        "frame_{}_of_30",
-        "006_{:05d}",
-        "EP01_5-{}",
-        "2026-11-27_clip3_{:03d}_v2",
-        "cam1_{}_640x480@200",
-        "{}",
+        "img{}", "{:04d}_crop_224", "img{:04d}_224x224", "reg_img{}", "frame_{}_of_30", "006_{:05d}", "EP01_5-{}",
+        "2026-11-27_clip3_{:03d}_v2", "cam1_{}_640x480@200", "{}",
     ],
-)
-def test_the_digits_that_vary_count(tmp_path, name):
+)  # fmt: skip
+def test_the_digits_that_vary_count(tmp_path: Path, name: str) -> None:
     for number in (9, 10, 11, 30):
         (tmp_path / f"{name.format(number)}.png").touch()
     assert [file.number for file in list_frames(tmp_path)] == [9, 10, 11, 30]
@@ -45,5 +39,5 @@ def test_the_digits_that_vary_count(tmp_path, name):
         ([], []),
     ],
 )
-def test_where_several_vary_or_none(stems, numbers):
+def test_where_several_vary_or_none(stems: list[str], numbers: list[int]) -> None:
     assert frame_numbers(stems) == numbers

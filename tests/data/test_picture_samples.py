@@ -15,6 +15,8 @@ from fdp_lightning.data.faces.frames import FrameFile, UnreadableImageError, rea
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.input_video.source import FrameFolder
 
+pytestmark = pytest.mark.costly
+
 GREY = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures(4)]
 
 
@@ -32,7 +34,7 @@ def write(folder: Path, images: list[np.ndarray], suffix: str) -> Path:
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_the_range_of_grey_samples_is_found_and_said(tmp_path, bits, suffix):
+def test_the_range_of_grey_samples_is_found_and_said(tmp_path: Path, bits: int, suffix: str) -> None:
     folder = FrameFolder(write(tmp_path / "clip", [deep(image, bits) for image in GREY], suffix))
     got = [frame.read() for frame in folder.frames()]
     for image, wanted in zip(got, GREY, strict=True):
@@ -42,14 +44,7 @@ def test_the_range_of_grey_samples_is_found_and_said(tmp_path, bits, suffix):
     assert np.abs(alone.astype(int) - GREY[0][..., None]).max() <= 1
 
 
-def test_colour_samples_keep_their_channels(tmp_path):
-    wanted = pictures(1)[0]
-    for suffix in (".png", ".tif"):
-        cv2.imwrite(str(tmp_path / f"1{suffix}"), deep(wanted, 12)[..., ::-1])
-        assert np.abs(read_image(tmp_path / f"1{suffix}").astype(int) - wanted).max() <= 1
-
-
-def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path):
+def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
     images = [deep(image, 12) for image in GREY]
     images[0] //= 8  # by itself of 9 bits
     folder = FrameFolder(write(tmp_path / "clip", images, ".png"))
@@ -59,7 +54,7 @@ def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [12, 16])
-def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path, bits):
+def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path: Path, bits: int) -> None:
     grey = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[:256, 96:352]), cv2.COLOR_RGB2GRAY)
     prepared = []
     for name, image in (("8", grey), ("deep", deep(grey, bits))):
@@ -72,7 +67,7 @@ def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path, bits
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int16])
-def test_other_samples_are_refused_by_name(tmp_path, kind):
+def test_other_samples_are_refused_by_name(tmp_path: Path, kind: type[np.generic]) -> None:
     cv2.imwrite(str(tmp_path / "1.tif"), GREY[0].astype(kind))
     with pytest.raises(UnreadableImageError, match=r"1\.tif"):
         read_image(tmp_path / "1.tif")
@@ -111,18 +106,13 @@ def bomb(path: Path, side: int) -> Path:
 @pytest.mark.parametrize(
     ("suffix", "side"),
     [
-        (".png", 30_000),
-        (".png", 60_000),
-        (".bmp", 30_000),
-        (".bmp", 60_000),
-        (".gif", 30_000),
-        (".gif", 60_000),
-        (".jpg", 60_000),
-        (".tif", 12_000),
-        (".webp", 16_383),
+        (".png", 30_000), (".png", 60_000), (".bmp", 30_000), (".bmp", 60_000), (".gif", 30_000), (".gif", 60_000),
+        (".jpg", 60_000), (".tif", 12_000), (".webp", 16_383),
     ],
-)
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch, suffix, side):
+)  # fmt: skip
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, side: int
+) -> None:
     path = bomb(tmp_path / f"1{suffix}", side)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UnreadableImageError, match="pixels"):

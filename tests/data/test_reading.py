@@ -1,5 +1,7 @@
 """From a copy and a protocol to the clip table: clips without a label are taken in as the protocol says."""
 
+from pathlib import Path
+
 import pytest
 from openpyxl import load_workbook
 from tests.data import replicas
@@ -8,7 +10,6 @@ from tests.data.layouts import write_frames
 from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.reading import read_clips
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import settings
@@ -21,13 +22,13 @@ def with_247() -> Protocol:
     return settings(Protocol, configuration("protocol=casme2_5c_247").protocol)
 
 
-def add_row(root, emotion) -> None:
+def add_row(root: Path, emotion: str | None) -> None:
     book = load_workbook(root / SHEET)
     book.active.append(["24", "EP02_07", None, 91, 100, 120, None, "4", emotion])
     book.save(root / SHEET)
 
 
-def test_a_clip_that_lies_on_disk_alone_has_the_interval_of_its_files(tmp_path, with_247):
+def test_a_clip_that_lies_on_disk_alone_has_the_interval_of_its_files(tmp_path: Path, with_247: Protocol) -> None:
     root = replicas.write_casme2(tmp_path)
     write_frames(root / "CASME2_RAW_selected/sub24/EP02_07", range(61, 80))
     clips = with_247.apply(read_clips(CASME2(root), with_247, "official"))
@@ -35,7 +36,7 @@ def test_a_clip_that_lies_on_disk_alone_has_the_interval_of_its_files(tmp_path, 
     assert (row["onset"], row["offset"], row["target"], row["fps"]) == (61, 79, "disgust", 200)
 
 
-def test_a_clip_whose_row_has_no_label_keeps_what_the_row_says(tmp_path, with_247):
+def test_a_clip_whose_row_has_no_label_keeps_what_the_row_says(tmp_path: Path, with_247: Protocol) -> None:
     root = replicas.write_casme2(tmp_path)
     add_row(root, None)
     clips = with_247.apply(read_clips(CASME2(root), with_247, "official"))
@@ -44,14 +45,8 @@ def test_a_clip_whose_row_has_no_label_keeps_what_the_row_says(tmp_path, with_24
     assert "takes it for disgust" in row["remark"]
 
 
-def test_a_clip_to_include_that_has_a_label_is_refused(tmp_path, with_247):
+def test_a_clip_to_include_that_has_a_label_is_refused(tmp_path: Path, with_247: Protocol) -> None:
     root = replicas.write_casme2(tmp_path)
     add_row(root, "happiness")
     with pytest.raises(UserError, match=r"24/EP02_07, which has a label already.*protocol\.include"):
         read_clips(CASME2(root), with_247, "official")
-
-
-def test_no_other_dataset_reads_clips_without_a_label(tmp_path):
-    protocol = Protocol(name="p", dataset="samm", classes={"a": ["anger"]}, include={"006/x": "anger"})
-    with pytest.raises(UserError, match=r"samm cannot read a clip without a label \(006/x, protocol\.include\)"):
-        read_clips(SAMM(replicas.write_samm(tmp_path)), protocol, "official")

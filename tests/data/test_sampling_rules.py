@@ -1,7 +1,5 @@
 """The rules beside uniform and floor: where they look, that order is never lost, and what a short clip does."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,14 +23,16 @@ counts = st.integers(1, 24)
 
 
 @st.composite
-def clips(draw) -> tuple[int, int]:
+def clips(draw: st.DrawFn) -> tuple[int, int]:
     """Frames of a clip, and the position of its apex."""
     n_frames = draw(st.integers(1, 200))
     return n_frames, draw(st.integers(0, n_frames - 1))
 
 
 @given(clips(), counts, st.sampled_from(RULES), st.sampled_from(SHORT), st.booleans(), st.integers(0, 2**32))
-def test_no_rule_loses_the_order_or_leaves_the_clip(clip, count, rule, short, knows_apex, seed):
+def test_no_rule_loses_the_order_or_leaves_the_clip(
+    clip: tuple[int, int], count: int, rule: str, short: str, knows_apex: bool, seed: int
+) -> None:
     n_frames, apex = clip
     places = Sampling(count, rule, short).positions(n_frames, apex if knows_apex else None, np.random.default_rng(seed))
     if rule == "floor" and n_frames < count:
@@ -46,7 +46,7 @@ def test_no_rule_loses_the_order_or_leaves_the_clip(clip, count, rule, short, kn
 
 
 @given(clips(), counts)
-def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip, count):
+def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip: tuple[int, int], count: int) -> None:
     n_frames, apex = clip
     places = around_apex(n_frames, count, apex)
     reach = min(apex, n_frames - 1 - apex)
@@ -64,23 +64,8 @@ def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip, count):
         assert len(set(Sampling(count, "around_apex").positions(n_frames, apex).tolist())) == count
 
 
-@pytest.mark.parametrize(
-    ("n_frames", "count", "apex", "expected"),
-    [
-        (21, 5, 10, [0, 5, 10, 15, 20]),  # in the middle: the whole clip
-        (21, 5, 6, [0, 3, 6, 9, 12]),  # as far after it as before it
-        (21, 5, 19, [16, 17, 18, 19, 20]),  # at the end: pushed inwards
-        (21, 5, 0, [0, 1, 2, 3, 4]),
-        (21, 4, 1, [0, 1, 2, 3]),
-        (21, 4, 10, [0, 7, 13, 20]),
-    ],
-)
-def test_windows_around_the_apex(n_frames, count, apex, expected):
-    assert Sampling(count, "around_apex").positions(n_frames, apex).tolist() == expected
-
-
 @given(clips())
-def test_three_frames_are_onset_apex_and_offset(clip):
+def test_three_frames_are_onset_apex_and_offset(clip: tuple[int, int]) -> None:
     n_frames, apex = clip
     sampling = Sampling(3, "onset_apex_offset")
     assert sampling.positions(n_frames, apex).tolist() == [0, apex, n_frames - 1]
@@ -89,7 +74,7 @@ def test_three_frames_are_onset_apex_and_offset(clip):
 
 
 @given(clips(), st.integers(3, 24))
-def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip, count):
+def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip: tuple[int, int], count: int) -> None:
     n_frames, apex = clip
     places = onset_apex_offset(n_frames, count, apex)
     assert (places[0], places[count // 2], places[-1]) == (0, apex, n_frames - 1)
@@ -98,7 +83,7 @@ def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip, count):
 
 
 @given(st.integers(1, 24), st.integers(0, 180), st.integers(0, 2**32))
-def test_random_phases_are_one_frame_of_each_segment(count, more, seed):
+def test_random_phases_are_one_frame_of_each_segment(count: int, more: int, seed: int) -> None:
     n_frames = count + more
     places = random_phase(n_frames, count, np.random.default_rng(seed))
     assert (np.diff(places) > 0).all()
@@ -106,7 +91,7 @@ def test_random_phases_are_one_frame_of_each_segment(count, more, seed):
         assert i * n_frames // count <= place < (i + 1) * n_frames // count
 
 
-def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one():
+def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one() -> None:
     draw, sampling = np.random.default_rng(0), Sampling(4, "random_phase")
     places = np.stack([sampling.positions(20, draw=draw) for _ in range(2000)])
     shares = np.bincount(places.ravel(), minlength=20) / 2000
@@ -118,7 +103,7 @@ def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one():
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "floor"])
-def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule):
+def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule: str) -> None:
     # Apex in the middle: there every rule spreads its frames evenly over the clip.
     blended = Sampling(9, rule, "interpolate").positions(5, apex=2, draw=np.random.default_rng(0))
     assert blended.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
@@ -129,32 +114,21 @@ def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule):
 
 
 @given(clips(), counts, st.sampled_from(BY_APEX), st.sampled_from(SHORT))
-def test_without_an_apex_the_rules_about_it_are_uniform(clip, count, rule, short):
+def test_without_an_apex_the_rules_about_it_are_uniform(
+    clip: tuple[int, int], count: int, rule: str, short: str
+) -> None:
     n_frames, _ = clip
     expected = Sampling(count, "uniform", short).positions(n_frames)
     assert np.array_equal(Sampling(count, rule, short).positions(n_frames), expected)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rule": "apex"}, "data.sampling.rule is 'apex'; expected one of uniform, floor, around_apex"),
-        ({"short": "pad"}, "data.sampling.short is 'pad'; expected one of repeat, interpolate"),
-        ({"short": None}, "data.sampling.short is 'None'"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(options, message):
-    with pytest.raises(UserError, match=re.escape(message)):
-        Sampling(**options)
-
-
 @pytest.mark.parametrize("rule", RULES)
-def test_nothing_can_be_sampled_of_nothing(rule):
+def test_nothing_can_be_sampled_of_nothing(rule: str) -> None:
     with pytest.raises(UserError, match=r"data\.sampling\.frames"):
         Sampling(8, rule).positions(0)
 
 
-def test_an_apex_is_placed_among_the_frames_that_are_there():
+def test_an_apex_is_placed_among_the_frames_that_are_there() -> None:
     numbers = np.array([46, 47, 50, 51])
     assert [apex_position(numbers, apex) for apex in (46, 48, 49, 50, 51, np.nan)] == [0, 1, 2, 2, 3, None]
     table = pd.DataFrame({"onset": [46, 46, 46], "apex": pd.array([48, None, 52], dtype="Int64"), "offset": [51] * 3})

@@ -61,10 +61,3 @@ def test_each_fold_gets_the_batches_it_would_have_alone(
     stacked.keep([1])
     *_, last = stacked.epoch(3)
     assert torch.equal(last["frames"], frames[1:])
-
-
-def test_a_limit_cuts_the_epoch(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
-    stacked = StackedBatches(
-        make_folds(store_folder_path, casme2_clips, {}), [fold.train_rows for fold in FOLDS], CPU, limit=1
-    )
-    assert len(stacked) == 1 and len(list(stacked.epoch(0))) == 1

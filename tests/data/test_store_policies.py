@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from store_builds import SETTINGS, build, content, count_prepared, image, manifest, refused
+from tests.command import Done
 
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, MANIFEST, open_store
-from fdp_lightning.data.store.sources import list_sources
 from fdp_lightning.engine.ready_store import ready_store
-from fdp_lightning.errors import UserError
+
+pytestmark = pytest.mark.costly
 
 
 @pytest.fixture
-def clips(small_copy) -> pd.DataFrame:
+def clips(small_copy: Path) -> pd.DataFrame:
     """Three clips of three subjects, which a test may damage."""
     return CASME2(small_copy).clips()
 
@@ -35,59 +35,13 @@ def no_face(clips: pd.DataFrame, clip: int) -> None:
         cv2.imwrite(str(path), rng.integers(100, 156, (180, 240), dtype=np.uint8))
 
 
-def test_strict_refuses_missing_frames_and_folders_without_reading_an_image(clips, tmp_path):
-    image(clips, 0, 2).unlink()
-    shutil.rmtree(clips["folder"][1])
-    message = refused(tmp_path / "stores", clips, "strict")
-    assert "missing_frames" in message
-    assert str(clips["onset"][0] + 2) in message
-    assert f"missing_folder: {clips['folder'][1]}" in message
-
-
-def test_skip_leaves_the_clip_out_and_keeps_the_others_in_their_place(clips, tmp_path):
-    image(clips, 1, 0).write_bytes(b"")
-    folder = build(tmp_path / "stores", clips, "skip")
-    store = open_store(folder)
-    assert store.holds(clips).tolist() == [True, False, True]
-    source = list_sources(clips)[2]
-    row = store.rows(clips[2:])[0]
-    frames = prepare_clip(source.clip, source.files, SETTINGS).frames
-    assert np.array_equal(store.read(row, np.arange(store.length(row))), frames)
-    assert [problem["kind"] for problem in manifest(folder)["problems"]] == ["unreadable_frame"]
-
-
 @pytest.mark.parametrize("policy", ["strict", "clip"])
-def test_a_clip_without_a_face_is_refused_by_name(clips, tmp_path, policy):
+def test_a_clip_without_a_face_is_refused_by_name(clips: pd.DataFrame, tmp_path: Path, policy: str) -> None:
     no_face(clips, 2)
     message = refused(tmp_path / "stores", clips[1:], policy)
     assert f"{clip_id(clips.iloc[2])}  no_face" in message
     assert clips["folder"][2] in message
     assert "data.policy=skip" in message
-
-
-def test_skip_leaves_a_clip_without_a_face_out_unless_it_is_the_only_one(clips, tmp_path):
-    no_face(clips, 2)
-    folder = build(tmp_path / "stores", clips[1:], "skip")
-    assert open_store(folder).holds(clips).tolist() == [False, True, False]
-    assert "not one clip can be used" in refused(tmp_path / "others", clips[2:], "skip")
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        *({"size": size} for size in (0, 64.0, "big", True)),
-        *({"margin": margin} for margin in (-0.5, None)),
-        *({"least_confidence": confidence} for confidence in (2, float("nan"))),
-        *({"per_frame": per_frame} for per_frame in ("yes", 1, None)),
-    ],
-)
-def test_a_face_setting_that_cannot_be_meant_is_refused_by_key(setting):
-    with pytest.raises(UserError, match=f"data.faces.{next(iter(setting))} is .*; expected "):
-        FaceSettings(**setting)
-
-
-def test_an_unknown_policy_is_refused_with_the_choices(clips, tmp_path):
-    assert "strict, clip, skip" in refused(tmp_path / "stores", clips, "lenient")
 
 
 @pytest.fixture
@@ -139,7 +93,7 @@ def break_clip(clips: pd.DataFrame, change: Callable[[Path], object]) -> Path:
 
 
 @pytest.mark.parametrize("broken", BROKEN_FILES)
-def test_one_broken_file(clips, tmp_path, permissions_bind, broken):
+def test_one_broken_file(clips: pd.DataFrame, tmp_path: Path, permissions_bind: None, broken: str) -> None:
     change, words = BROKEN_FILES[broken]
     path = break_clip(clips, change)
     number, bad = clips["onset"][1] + 3, clip_id(clips.iloc[1])
@@ -161,7 +115,9 @@ def test_one_broken_file(clips, tmp_path, permissions_bind, broken):
 
 
 @pytest.mark.parametrize("broken", [*BROKEN_FOLDERS, "interval", "no offset"])
-def test_a_clip_of_which_nothing_can_be_read(clips, tmp_path, permissions_bind, broken):
+def test_a_clip_of_which_nothing_can_be_read(
+    clips: pd.DataFrame, tmp_path: Path, permissions_bind: None, broken: str
+) -> None:
     two, stores, bad = clips[:2].copy(), tmp_path / "stores", clip_id(clips.iloc[1])
     if broken in BROKEN_FOLDERS:
         change, words = BROKEN_FOLDERS[broken]
@@ -185,21 +141,9 @@ def test_a_clip_of_which_nothing_can_be_read(clips, tmp_path, permissions_bind, 
         Path(clips["folder"][1]).chmod(0o700)
 
 
-def test_a_clip_without_an_onset_is_a_problem_too(clips, tmp_path):
-    clips["onset"] = clips["onset"].astype("Int64").mask(clips.index == 1)
-    folder = build(tmp_path, clips, "skip")
-    assert open_store(folder).holds(clips).tolist() == [True, False, True]
-    (problem,) = manifest(folder)["problems"]
-    assert problem["kind"] == "bad_interval"
-    assert problem["detail"].startswith(f"onset missing, offset {clips['offset'][1]} (corrections=corrected")
-
-
-def test_an_offset_with_digits_too_many_is_told_at_once(clips, tmp_path):
-    clips["offset"] = [clips["offset"][0], 10**15, clips["offset"][2]]
-    assert f"..{10**15} are missing (" in refused(tmp_path / "stores", clips, "strict")
-
-
-def test_places_with_spaces_brackets_and_other_scripts(clips, small_copy, tmp_path, monkeypatch):
+def test_places_with_spaces_brackets_and_other_scripts(
+    clips: pd.DataFrame, small_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = build(tmp_path / "stores", clips)
     odd = tmp_path / "Überprüfung [1] (x) {y} 表情 %s"
     moved = CASME2(shutil.copytree(small_copy, odd / "data *?")).clips()
@@ -215,7 +159,9 @@ def test_places_with_spaces_brackets_and_other_scripts(clips, small_copy, tmp_pa
     assert len(list((odd / "stores #1").iterdir())) == 2
 
 
-def test_what_was_prepared_before_a_refusal_is_not_prepared_again(clips, tmp_path, monkeypatch):
+def test_what_was_prepared_before_a_refusal_is_not_prepared_again(
+    clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = image(clips, 1, 3)
     whole, state = path.read_bytes(), path.stat()
     path.write_bytes(whole[:1000])
@@ -230,8 +176,8 @@ def test_what_was_prepared_before_a_refusal_is_not_prepared_again(clips, tmp_pat
 
 
 def test_the_command_line_tells_a_file_whose_name_is_no_text_and_a_disk_full_after_the_build(
-    clips, small_copy, run_cli, tmp_path
-):
+    clips: pd.DataFrame, small_copy: Path, run_cli: Callable[..., Done], tmp_path: Path
+) -> None:
     path = image(clips, 1, 3)
     path.unlink()
     path.with_name(os.fsdecode(b"img\xff" + path.name.encode())).write_bytes(b"")

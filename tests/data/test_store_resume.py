@@ -6,35 +6,37 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from store_builds import build, content, count_prepared, lay_out, manifest, place_of, source_of
+from store_builds import build, content, count_prepared, place_of
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import FRAMES, open_store
+from fdp_lightning.data.store.clip_store import FRAMES
 from fdp_lightning.data.store.parts import parts_of
 from fdp_lightning.data.store.sources import list_sources
+
+pytestmark = pytest.mark.costly
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
 
 
 @pytest.fixture(scope="module")
-def clips(casme2_clips) -> pd.DataFrame:
+def clips(casme2_clips: pd.DataFrame) -> pd.DataFrame:
     """Three clips of three subjects; never changed here."""
     return casme2_clips.iloc[::5].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(clips, tmp_path_factory) -> Path:
+def undisturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of `clips`, built in one go."""
     return build(tmp_path_factory.mktemp("undisturbed"), clips)
 
 
 @pytest.fixture(scope="module")
-def disturbed(clips, tmp_path_factory) -> Path:
+def disturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders that the builds of forked_builds.py have left."""
     place = tmp_path_factory.mktemp("disturbed")
     clips.to_parquet(place / "clips.parquet")
@@ -51,8 +53,8 @@ def disturbed(clips, tmp_path_factory) -> Path:
     [("clip 0", 3), ("clip 1", 2), ("clip 2", 1), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0)],
 )
 def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
-    disturbed, undisturbed, clips, monkeypatch, case, left_to_do
-):
+    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, case: str, left_to_do: int
+) -> None:
     stores = disturbed / case
     assert not place_of(stores, clips).exists()
     prepared, seen = count_prepared(monkeypatch), []
@@ -63,7 +65,9 @@ def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
     assert [path.name for path in stores.iterdir()] == [undisturbed.name]
 
 
-def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(disturbed, undisturbed, clips, monkeypatch):
+def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(
+    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = count_prepared(monkeypatch)
     assert content(disturbed / "cleaning" / undisturbed.name) == content(undisturbed)
     build(disturbed / "cleaning", clips)
@@ -71,7 +75,9 @@ def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(disturbed, 
     assert [path.name for path in (disturbed / "cleaning").iterdir()] == [undisturbed.name]
 
 
-def test_builds_at_once_do_not_disturb_each_other(disturbed, undisturbed, clips, tmp_path):
+def test_builds_at_once_do_not_disturb_each_other(
+    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, tmp_path: Path
+) -> None:
     folder = disturbed / "at once" / undisturbed.name
     assert content(folder) == content(undisturbed)
     skipping = build(tmp_path, clips, "skip")
@@ -81,8 +87,14 @@ def test_builds_at_once_do_not_disturb_each_other(disturbed, undisturbed, clips,
 
 @pytest.mark.parametrize(("most", "kept"), [(30_000, 0), (100_000, 3)])
 def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
-    disturbed, undisturbed, clips, monkeypatch, tmp_path, most, kept
-):
+    disturbed: Path,
+    undisturbed: Path,
+    clips: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    most: int,
+    kept: int,
+) -> None:
     stores = disturbed / f"space {most}"
     message = (disturbed / f"message {most}.txt").read_text()
     assert f"no space left for the clip store in {stores}" in message
@@ -96,7 +108,9 @@ def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError("unplugged")])
-def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(clips, tmp_path, interruption):
+def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(
+    clips: pd.DataFrame, tmp_path: Path, interruption: Any
+) -> None:
     def stop(done: int, total: int) -> None:
         if done == 2:
             raise interruption
@@ -109,7 +123,9 @@ def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(clips, tmp
     assert len(list(left.iterdir())) == 2
 
 
-def test_prepared_clips_that_another_build_removes_are_prepared_again(clips, undisturbed, tmp_path):
+def test_prepared_clips_that_another_build_removes_are_prepared_again(
+    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path
+) -> None:
     def remove_once(done: int, total: int) -> None:
         (building,) = tmp_path.glob(".*.building") if done else [tmp_path / "none"]
         if done == 2 and not (tmp_path / "once").exists():
@@ -120,7 +136,9 @@ def test_prepared_clips_that_another_build_removes_are_prepared_again(clips, und
 
 
 @pytest.mark.parametrize("place", [0, 80, -1])
-def test_a_damaged_prepared_clip_is_prepared_again(clips, undisturbed, tmp_path, monkeypatch, place):
+def test_a_damaged_prepared_clip_is_prepared_again(
+    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
     def stop(done: int, total: int) -> None:
         if done == total:
             raise KeyboardInterrupt
@@ -137,18 +155,9 @@ def test_a_damaged_prepared_clip_is_prepared_again(clips, undisturbed, tmp_path,
     assert prepared == [source.clip]
 
 
-def test_folders_of_builds_given_up_are_removed_after_a_day(clips, undisturbed, tmp_path):
-    names = [".casme2-0123456789ab.building", ".casme2-ba9876543210.building", ".casme2-more-0123456789ab.building"]
-    for name, mtime in zip(names, (0, None, 0), strict=True):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "clip").write_bytes(b"part")
-        if mtime is not None:
-            os.utime(tmp_path / name, (mtime, mtime))
-    build(tmp_path, clips, donors=[undisturbed])
-    assert {path.name for path in tmp_path.iterdir()} == {undisturbed.name, *names[1:]}
-
-
-def test_what_a_killed_build_left_behind_is_removed_and_a_running_one_is_not(clips, undisturbed, tmp_path):
+def test_what_a_killed_build_left_behind_is_removed_and_a_running_one_is_not(
+    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path
+) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     prefix = f".{undisturbed.name}.{socket.gethostname()}"
     left = [tmp_path / f"{prefix}.{pid}.partial" for pid in (int(dead.stdout), os.getpid())]
@@ -192,17 +201,8 @@ except (OSError, MemoryError):
 """
 
 
-def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path):
+def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "the limit binds\n"
-
-
-def test_frames_in_colour_are_stored_in_their_shape(tmp_path):
-    folder, clips, frames = lay_out(tmp_path, [(3, 16, 16, 3), (5, 16, 16, 3)], 16)
-    build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=16))
-    store = open_store(folder)
-    assert manifest(folder)["frame_shape"] == [16, 16, 3]
-    assert (store.frame_shape, store.size) == ((16, 16, 3), 16)
-    assert (store.read(1, [4, 0]) == frames[1][[4, 0]]).all()

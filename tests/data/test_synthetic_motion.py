@@ -22,7 +22,9 @@ PLACES = [((1, 2), -0.3, -1), ((4,), -0.3, 1), ((12,), 0.9, -1), ((15,), 1.0, 1)
 
 
 @pytest.mark.parametrize(("combination", "height", "direction"), PLACES)
-def test_the_face_moves_as_much_as_stated_where_it_should(combination, height, direction):
+def test_the_face_moves_as_much_as_stated_where_it_should(
+    combination: tuple[int, int] | tuple[int], height: float, direction: int
+) -> None:
     scene = staged(combination)
     # Independently of the generator's own sum: every frame at full resolution, in pixels.
     moved = np.einsum("pt,phwc->thwc", scene.plan.course, scene.motion) * scene.plan.framing.unit
@@ -35,7 +37,7 @@ def test_the_face_moves_as_much_as_stated_where_it_should(combination, height, d
     assert np.sign(moved[scene.apex, row, column, 1]) == direction
 
 
-def test_one_sided_motion_stays_on_its_side():
+def test_one_sided_motion_stays_on_its_side() -> None:
     scene = staged((12,), one_sided=1)
     strength = np.linalg.norm(scene.motion.sum(axis=0), axis=-1)
     person_left = scene.points[..., 0] > 0  # the person's left is the picture's right
@@ -43,7 +45,7 @@ def test_one_sided_motion_stays_on_its_side():
     assert (left > 20 * right) if scene.plan.actions[0].side == "L" else (right > 20 * left)
 
 
-def test_head_drift_has_no_trend():
+def test_head_drift_has_no_trend() -> None:
     drifts = np.stack([_drift(24, np.random.default_rng(seed)) for seed in range(400)])
     change = drifts[:, :, -1] - drifts[:, :, 0]
     assert (np.abs(change.mean(axis=0)) < 4 * change.std(axis=0) / 20).all()
@@ -53,7 +55,7 @@ def test_head_drift_has_no_trend():
     assert 0.1 < drifts[:, 0].std() * 51 < 0.5
 
 
-def test_every_unit_of_the_table_moves_less_than_it_folds():
+def test_every_unit_of_the_table_moves_less_than_it_folds() -> None:
     """A backward warp tears where neighbouring points swap places: its slope has to stay below one."""
     unit_px, largest_px = 51.0, 4.5
     grid = np.dstack(np.meshgrid(np.arange(-1.5, 1.5, 0.01), np.arange(-1, 2, 0.01))).astype(np.float32)

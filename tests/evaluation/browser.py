@@ -12,14 +12,9 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # No sandbox in a container without user namespaces; nothing that the browser would do by itself over the network.
 ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 LOOK = (Path(__file__).parent / "look.js").read_text()
 
 

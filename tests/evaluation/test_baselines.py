@@ -111,11 +111,3 @@ def test_terminal_report_and_tables_show_each_baseline(run: Path, tmp_path: Path
         assert row.name == label and row.scores["uf1"] == finished.metrics["baselines"][name]["uf1"]
         for where, text in shown.items():
             assert label in text and f"{row.scores['uf1']:.3f}" in text, where
-
-
-def test_a_run_without_baselines_shows_none(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "default" / "seed-0")
-    page = build_report(folder, "title", show_faces=False, synthetic=True).read_text()
-    assert not any(label in page for label in BASELINES.values())
-    (table,) = compare([Variant("run", (read_run(folder),))], [])
-    assert table.block("baseline") == []

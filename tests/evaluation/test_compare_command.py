@@ -15,6 +15,8 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.compare import compare_runs, read_variants
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -1,5 +1,4 @@
 import errno
-import hashlib
 import os
 from pathlib import Path
 
@@ -36,8 +35,3 @@ def test_written_files_are_as_readable_as_others(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     files.write_atomic(tmp_path / "ours", b"")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_sha256(tmp_path: Path) -> None:
-    files.write_atomic(tmp_path / "a", b"abc")
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

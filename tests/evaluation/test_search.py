@@ -11,14 +11,9 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool
-from fdp_lightning.evaluation.search import (
-    check_objective,
-    choose,
-    inner_interval,
-    inner_score,
-    nested_choice,
-    nested_frames,
-)
+from fdp_lightning.evaluation.search import check_objective, inner_interval, inner_score, nested_choice, nested_frames
+
+pytestmark = pytest.mark.costly
 
 FOLDS = ["001", "002", "003", "004"]
 
@@ -122,20 +117,6 @@ def test_what_the_held_out_clips_gave_and_other_folds_chose_has_no_part_in_a_cho
     assert inner_score(changed, CLASSES, "uf1") == inner_score(inner["001"][0], CLASSES, "uf1")
 
 
-def test_of_equal_trials_the_surer_one_is_chosen_then_the_first() -> None:
-    table = inner_table("001", 3)
-    names = [f"prob_{name}" for name in CLASSES]
-    vague = table.copy()
-    vague[names] = (vague[names] + 0.2 * 3) / 4  # the same order of classes, so the same predictions
-    assert choose({0: vague, 1: table, 2: table.copy()}, CLASSES, "accuracy") == 1
-    assert choose({5: table, 4: table.copy()}, CLASSES, "uf1") == 4
-
-
-def test_a_fold_that_no_trial_finished_is_named() -> None:
-    with pytest.raises(ValueError, match="002"):
-        nested_choice({"001": {0: inner_table("001", 0)}, "002": {}}, CLASSES, "uf1")
-
-
 @pytest.mark.parametrize("objective", ["oracle/uf1", "last/uf1", "test/accuracy", "metrics/last/uf1", "uf1", "inner/f"])
 def test_a_score_of_the_subjects_under_test_is_no_objective(objective: str) -> None:
     with pytest.raises(UserError, match=r"Expected one of|expected one of") as caught:
@@ -143,10 +124,3 @@ def test_a_score_of_the_subjects_under_test_is_no_objective(objective: str) -> N
     assert ("never sees a score of the subjects under test" in str(caught.value)) == (
         objective.count("/") > 0 and not objective.startswith("inner/")
     )
-
-
-def test_the_objectives_there_are() -> None:
-    assert [check_objective(f"inner/{s}", False) for s in ("uf1", "uar", "accuracy", "log_loss")][-1] == "log_loss"
-    assert check_objective("inner/mean_f1", True) == "mean_f1"
-    with pytest.raises(UserError, match="inner/mean_f1"):
-        check_objective("inner/uf1", True)

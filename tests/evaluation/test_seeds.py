@@ -1,18 +1,13 @@
-import io
 import json
 import statistics
 from pathlib import Path
 
 import pytest
-from random_runs import CLASSES, make_run
-from rich.console import Console
+from random_runs import CLASSES
 from scored_runs import table_of, write_run
 
-from fdp_lightning.config import configuration
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import read_run
-from fdp_lightning.evaluation.seeds import seed_scores, seeds_table, spread
-from fdp_lightning.runs.pooling import pool_run
+from fdp_lightning.evaluation.seeds import seed_scores, spread
 
 
 def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
@@ -64,52 +59,3 @@ def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
     assert seed_scores(alone) is None  # a run folder of another name has no siblings
     with pytest.raises(ValueError, match="two seeds"):
         spread([read_run(run)])
-
-
-def test_a_selection_that_one_seed_lacks_is_not_averaged(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "seed-0", 0, selections=("last", "inner", "oracle"))
-    write_run(tmp_path / "seed-1", 1, selections=("last", "oracle"))
-    found = seed_scores(run)
-    assert found is not None
-    assert list(found["selections"]) == ["last", "oracle"]
-
-
-def test_a_damaged_run_does_not_become_its_own_mean(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "seed-0", 0)
-    write_run(tmp_path / "seed-1", 1)
-    (run / "predictions.csv").unlink()
-    with pytest.raises(UserError, match=r"predictions\.csv"):
-        seed_scores(run)
-
-
-def test_the_terminal_table_fits_and_names_the_seeds(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "seed-0", 0)
-    write_run(tmp_path / "seed-3", 3)
-    (tmp_path / "seed-4" / "folds").mkdir(parents=True)
-    found = seed_scores(run)
-    assert found is not None
-    stream = io.StringIO()
-    Console(file=stream, width=80).print(seeds_table(found))
-    text = stream.getvalue()
-    row = found["selections"]["last"]["uf1"]
-    assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in text
-    assert "2 seeds (0, 3)" in text
-    assert "not comparable" in text
-    assert "seed-4 is not in it: not finished" in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_pooling_a_run_prints_the_mean_over_its_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make_run(tmp_path / "seed-42")
-    clips = table_of(42, subjects=4, clips=5, selections=("last",))[["dataset", "subject", "clip", "onset", "target"]]
-    (run / "expected.json").write_text(json.dumps({"skipped_folds": [], "clips": clips.to_dict("records")}))
-    pool_run(run, configuration("protocol=synthetic_5c"))
-    assert "over 2 seeds" not in capsys.readouterr().out
-    write_run(tmp_path / "seed-7", 7, protocol="synthetic_5c", subjects=4, clips=5)
-    pool_run(run, configuration("protocol=synthetic_5c"))
-    found = seed_scores(run)
-    assert found is not None
-    printed = capsys.readouterr().out
-    assert "over 2 seeds (7, 42)" in printed
-    row = found["selections"]["last"]["uf1"]
-    assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in printed

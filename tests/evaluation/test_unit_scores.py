@@ -1,6 +1,5 @@
 """Scores of action units against scikit-learn, floors by brute force, intervals by resampling row by row."""
 
-import io
 import json
 from itertools import product
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_units import UNITS, make_unit_predictions
-from rich.console import Console
 from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_score, recall_score, roc_auc_score
 
 from fdp_lightning.evaluation import metrics
@@ -21,7 +19,6 @@ from fdp_lightning.evaluation.multi_label import label_arrays
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
-from fdp_lightning.evaluation.terminal import terminal_table
 
 
 def _last(**options: object) -> pd.DataFrame:
@@ -60,20 +57,12 @@ def test_batches_score_like_single_tables() -> None:
         assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
 
 
-def test_probabilities_are_no_decisions() -> None:
-    with pytest.raises(ValueError, match="booleans"):
-        metrics.unit_confusions(np.array([[True]]), np.array([[0.7]]))
-
-
 @pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
 def test_floors_by_brute_force(shown: tuple[int, ...]) -> None:
     total = 6
     target = np.stack([np.arange(total) < n for n in shown], axis=1)
     floors = unit_floors(np.array(shown), total, ["a", "b", "c"])
-    guesses = {
-        "constant": np.ones_like(target),
-        "majority": np.broadcast_to(target.mean(axis=0) > 0.5, target.shape),
-    }
+    guesses = {"constant": np.ones_like(target), "majority": np.broadcast_to(target.mean(axis=0) > 0.5, target.shape)}
     for name, guess in guesses.items():
         assert floors[name]["accuracy"] == pytest.approx((target == guess).mean())
         expected = f1_score(target, guess, average=None, zero_division=0)
@@ -117,13 +106,6 @@ def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_pat
     assert list(read["floors"]) == ["constant", "majority", "chance"]
 
 
-def test_scores_are_pooled_not_averaged_over_folds() -> None:
-    table = _last(share=0.15)
-    score = summarise(table, UNITS, "p", [])["selections"]["last"]["mean_f1"]
-    folds = [metrics.mean_f1(matrices) for matrices in Outcomes.of(table, UNITS).counts]
-    assert abs(score - np.mean(folds)) > 0.02
-
-
 def test_intervals_contain_the_scores_whatever_the_order_of_rows() -> None:
     table = _last(subjects=20)
     intervals = subject_intervals(Outcomes.of(table, UNITS))
@@ -139,16 +121,6 @@ def test_intervals_contain_the_scores_whatever_the_order_of_rows() -> None:
     assert np.diff(intervals["mean_f1"]) < max(np.diff(pair) for pair in intervals["f1"].values())
 
 
-def test_a_unit_of_one_subject_takes_nothing_from_perfect_predictions() -> None:
-    table = _last(subjects=4)
-    others = table["subject"] != "001"
-    table.loc[others, "target"] = table.loc[others, "target"].str.replace(r"(^|\+)AU12$", "", regex=True)
-    assert table.loc[~others, "target"].str.contains("AU12").any()
-    table["prediction"] = table["target"]
-    intervals = subject_intervals(Outcomes.of(table, UNITS))
-    assert intervals["mean_f1"] == [1.0, 1.0] and intervals["f1"]["AU12"] == [1.0, 1.0]
-
-
 def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
     table = _last(subjects=4)
     target, _ = label_arrays(table, UNITS)
@@ -159,37 +131,3 @@ def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
     last = summarise(table, UNITS, "p", [])["selections"]["last"]
     assert list(last["unit_auc"]) == UNITS[2:] and last["auc"] == pytest.approx(np.mean([*last["unit_auc"].values()]))
     assert intervals["mean_f1"][0] < intervals["mean_f1"][1]
-
-
-def test_no_interval_from_one_subject() -> None:
-    found = summarise(_last(subjects=1), UNITS, "p", [])
-    assert found["selections"]["last"]["ci95"] == {
-        "accuracy": None,
-        "mean_f1": None,
-        "auc": None,
-        "f1": dict.fromkeys(UNITS),
-    }
-    assert "none" in _printed(found)
-
-
-def _printed(found: dict) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=80).print(terminal_table(found))
-    return stream.getvalue()
-
-
-def test_the_terminal_shows_mean_floors_and_every_unit() -> None:
-    units = [f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)]
-    found = summarise(make_unit_predictions(units=units), units, "cd6me", [], split="lodo")
-    text = _printed(found)
-    assert max(map(len, text.splitlines())) <= 80
-    last = found["selections"]["last"]
-    low, high = last["ci95"]["mean_f1"]
-    for words in (f"{last['mean_f1']:.3f}", f"{low:.3f}–{high:.3f}", "not comparable", "constant (all shown)", "lodo"):
-        assert words in text
-    for unit in units:
-        low, high = last["ci95"]["f1"][unit]
-        clips = sum(last["confusion"][unit][1])
-        (line,) = (line for line in text.splitlines() if line.split()[:2] == [unit, f"({clips})"])
-        floor = found["floors"]["constant"]["f1"][unit]
-        assert line.split()[-3:] == [f"{last['f1'][unit]:.3f}", f"{low:.3f}–{high:.3f}", f"{floor:.3f}"]

@@ -44,10 +44,3 @@ def test_a_mask_that_is_handed_in_is_taken_and_nothing_is_drawn() -> None:
         assert not torch.equal(*expected)
         with pytest.raises(StopIteration):
             module(x)
-
-
-def test_they_have_no_state_and_refuse_to_drop_everything() -> None:
-    assert not Dropout(0.3).state_dict() and not DropPath(0.3).state_dict()
-    for p in (1.0, -0.1):
-        with pytest.raises(ValueError, match="allowed is 0 up to"):
-            DropPath(p)

@@ -7,15 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.frame_mask import (
-    frame_count,
-    masked,
-    mean_over_time,
-    onset_frames,
-    positions,
-    real_frames,
-    running_means,
-)
+from fdp_lightning.models.frame_mask import frame_count, masked, mean_over_time, onset_frames, positions, running_means
 from tests.models.padding import GARBAGE, masks, normal, seeds, spoiled
 
 
@@ -25,17 +17,6 @@ def test_real_frames_are_counted_and_numbered_in_time(mask: Tensor) -> None:
     assert frame_count(mask).tolist() == [[sum(row)] for row in mask.tolist()]
     for numbers, row in zip(positions(mask), mask, strict=True):
         assert numbers[row].tolist() == list(range(1, int(row.sum()) + 1))
-
-
-def test_a_clip_without_frames_can_be_divided_by_its_count() -> None:
-    assert frame_count(torch.zeros(2, 3, dtype=torch.bool)).tolist() == [[1], [1]]
-    assert (mean_over_time(torch.full((2, 3, 4), torch.nan), torch.zeros(2, 3, dtype=torch.bool)) == 0).all()
-
-
-def test_without_a_mask_all_frames_are_real() -> None:
-    assert real_frames(torch.rand(2, 3, 1, 4, 4), None).tolist() == [[True] * 3] * 2
-    features = normal(0, 2, 3, 4)
-    np.testing.assert_allclose(mean_over_time(features, None), features.numpy().mean(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("rest", [(), (3,), (2, 3, 4)])
@@ -70,11 +51,3 @@ def test_running_means_and_onset_frames_are_those_of_the_real_frames(mask: Tenso
             np.testing.assert_allclose(mean, real[: t + 1].mean(axis=0), atol=1e-12)
     (gradient,) = torch.autograd.grad(means.square().sum() + onsets.sum(), values)
     assert (gradient[~mask] == 0).all() and gradient.isfinite().all()
-
-
-def test_without_a_mask_running_means_and_onset_are_of_all_frames() -> None:
-    features = normal(0, 2, 3, 4)
-    everything = torch.ones(2, 3, dtype=torch.bool)
-    torch.testing.assert_close(running_means(features, None), running_means(features, everything))
-    torch.testing.assert_close(running_means(features, None)[:, -1:], mean_over_time(features, None))
-    assert torch.equal(onset_frames(features, None), onset_frames(features, everything))

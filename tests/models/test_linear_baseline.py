@@ -66,13 +66,6 @@ def test_moved_blobs_are_told_apart_and_still_clips_are_not(name: str) -> None:
     assert abs(accuracy(0.0) - 1 / 3) < 0.17  # 3.4 standard errors
 
 
-def test_frozen_clips_have_the_classes_shares() -> None:
-    """Nothing moves, not even noise: all pictures are zero and only the classes' frequencies are left."""
-    clips = moved_blobs(9, seed=0, motion=0.0)
-    still = Clips(clips.frames[:, :1].expand(-1, T, -1, -1, -1), clips.target, clips.frame_number, clips.apex)
-    np.testing.assert_allclose(predicted("linear_apex", still, still), 1 / 3, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", PICTURES)
 def test_what_is_fitted_does_not_depend_on_the_other_clips(name: str) -> None:
     train, others = moved_blobs(60, seed=1), moved_blobs(6, seed=2)
@@ -100,12 +93,3 @@ def test_classes_without_training_clips_have_no_probability() -> None:
     assert one.tolist() == [[0, 1, 0]] * 3
     single = linear_probabilities(pictures[:1], np.array([2]), others, 3)
     assert single.tolist() == [[0, 0, 1]] * 3
-
-
-def test_units_are_regressions_of_their_own() -> None:
-    rng = np.random.default_rng(0)
-    pictures, others = rng.normal(size=(30, 1, 6, 6)), rng.normal(size=(5, 1, 6, 6))
-    shown = np.stack([rng.integers(0, 2, 30), np.zeros(30), np.ones(30)], axis=1).astype(np.float32)
-    found = linear_probabilities(pictures, shown, others, 3)
-    alone = linear_probabilities(pictures, shown[:, 0].astype(np.int64), others, 2)[:, 1]
-    assert np.array_equal(found, np.stack([alone, np.zeros(5), np.ones(5)], axis=1))

@@ -52,25 +52,6 @@ def test_every_pooling_gives_the_promised_maps_and_trains_all_it_has(name: str) 
         assert parameter.grad.any()
 
 
-@pytest.mark.parametrize("name", POOLINGS)
-def test_the_representation_of_a_resolution_is_pooled_from_its_own_maps(name: str) -> None:
-    module = pooling_of(name)
-    for index in range(len(MAPS)):
-        maps = [features.requires_grad_() for features in maps_of(0)]
-        pooled = module(maps, scores_of(9), None)[index]
-        own, other = torch.autograd.grad(pooled.square().sum(), (maps[index], maps[1 - index]), allow_unused=True)
-        assert own.abs().sum() > 0
-        # The weights of attention are read from the coarsest maps, for all resolutions.
-        assert (other is not None) == (name == "attention" and index == 0)
-
-
-@pytest.mark.parametrize("name", sorted(set(POOLINGS) - set(READS)))
-def test_only_poolings_by_scores_need_scores(name: str) -> None:
-    module, maps = pooling_of(name), maps_of(0)
-    for one, other in zip(module(maps, {}, None), module(maps, scores_of(9), None), strict=True):
-        assert torch.equal(one, other)
-
-
 def test_names_lead_to_the_poolings_they_name() -> None:
     maps, ordered = maps_of(0), 50.0 * torch.arange(5).double().expand(2, 5)
     unordered = normal(3, 2, 5)
@@ -79,14 +60,9 @@ def test_names_lead_to_the_poolings_they_name() -> None:
     ends = np.sqrt(5 / 2) * np.array([-1.0, 0, 0, 0, 1])
     standing_out = softmax(1.5 * line) - softmax(-1.5 * line)
     weights = {
-        "mean": np.ones(5),
-        "last_minus_first": ends,
-        "arp": alpha,
-        "soft_rank_arp": alpha,
-        "arp_simple": line,
-        "score": line,
-        "intensity": standing_out / np.sqrt(np.mean(standing_out**2)),
-    }
+        "mean": np.ones(5), "last_minus_first": ends, "arp": alpha, "soft_rank_arp": alpha, "arp_simple": line,
+        "score": line, "intensity": standing_out / np.sqrt(np.mean(standing_out**2)),
+    }  # fmt: skip
     for name, by_hand in weights.items():
         read = READS.get(name)
         scores = {order: ordered if order == read else unordered for order in ORDERS}
@@ -129,19 +105,6 @@ def test_poolings_with_weights_of_their_own_stand_beside_others() -> None:
         torch.testing.assert_close(d[:, c : 2 * c], pooling_of("gated")(maps, scores, None)[i])
         torch.testing.assert_close(d[:, 2 * c : 2 * c + 8], module.conv[i](features))
         torch.testing.assert_close(d[:, 2 * c + 8 :], features.amax(dim=1))
-
-
-def test_flat_scores_of_a_reversed_clip_give_what_arp_gives_of_it() -> None:
-    maps = [features.flip(1) for features in maps_of(0)]
-    flat = {order: torch.zeros(2, 5).double() for order in ORDERS}
-    torch.testing.assert_close(pooling_of("gated")(maps, flat, None), pooling_of("arp")(maps, {}, None))
-
-
-def test_a_high_gate_temperature_is_arp() -> None:
-    maps, scores = maps_of(0), scores_of(9)
-    found = pooling_of("gated", temperature=1e8)(maps, scores, None)
-    torch.testing.assert_close(found, pooling_of("arp")(maps, {}, None))
-    assert not torch.allclose(pooling_of("gated")(maps, scores, None)[0], found[0])
 
 
 def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
@@ -195,20 +158,6 @@ def test_padding_changes_no_pooled_clip_and_gets_no_gradient(
     for gradient in torch.autograd.grad(sum(d.square().sum() for d in pooled), maps):
         assert (gradient[~mask] == 0).all()
         assert gradient.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [(["bogus"], rf"'bogus'.*{', '.join(POOLINGS)}"), ([], "one or more"), (["arp", "max", "arp"], "arp.*different")],
-)
-def test_poolings_that_cannot_be_are_answered_with_the_allowed_ones(names: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        pooling_of(*names)
-
-
-def test_a_gate_without_temperature_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gate_temperature=0.0.*above 0"):
-        pooling_of("gated", temperature=0.0)
 
 
 KINDS = {
@@ -296,13 +245,3 @@ def test_padding_changes_nothing_in_training(kind: str, t: int, extra: int, seed
     (gradient,) = torch.autograd.grad(scores.square().sum(), features)
     torch.testing.assert_close(gradient[places], torch.autograd.grad(expected.square().sum(), clips)[0].flatten(0, 1))
     assert (gradient[~places] == 0).all()
-
-
-def test_a_scorer_without_channels_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"hidden=0.*at least 1"):
-        RankScorer(in_channels=6, places=16, hidden=0)
-
-
-def test_an_unknown_order_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"order 'bogus'.*chronological, intensity"):
-        RankScorer(in_channels=6, places=16, order="bogus")

@@ -17,12 +17,8 @@ from fdp_lightning.models.rank.losses import RANK_LOSSES, RankLoss, hinge, listm
 from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "ranknet": ranknet,
-    "hinge": hinge,
-    "listmle": listmle,
-    "listnet": listnet,
-    "soft_spearman": soft_spearman,
-}
+    "ranknet": ranknet, "hinge": hinge, "listmle": listmle, "listnet": listnet, "soft_spearman": soft_spearman,
+}  # fmt: skip
 every_loss = pytest.mark.parametrize("name", RANK_LOSSES)
 frame_counts = st.integers(2, 12)
 
@@ -54,25 +50,6 @@ def test_a_constant_added_to_all_scores_changes_no_loss(name: str, b: int, t: in
 def test_the_reversed_clip_has_the_loss_of_the_negated_scores(name: str, b: int, t: int, seed: int) -> None:
     scores = normal(seed, b, t)
     torch.testing.assert_close(LOSSES[name](scores.flip(1), in_time(b, t)), LOSSES[name](-scores, in_time(b, t)))
-
-
-def test_listmle_does_not_tell_the_reversed_clip_by_the_negated_scores() -> None:
-    # First two frames alike, the third higher by 1. Reversed, the draws 3, 2, 1 have the scores 0, 0, 1; negated
-    # -1, 0, 0. Under Plackett-Luce these are two different probabilities: no mistake, but the model itself.
-    scores, e = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64), math.e
-    reversed_clip, negated = listmle(scores.flip(1), in_time(1, 3)), listmle(-scores, in_time(1, 3))
-    assert reversed_clip.item() == pytest.approx(-math.log(1 / (2 + e) * 1 / (1 + e)))
-    assert negated.item() == pytest.approx(-math.log((1 / e) / (1 / e + 2) * 1 / 2))
-    assert abs(reversed_clip - negated) > 0.3
-
-
-def test_perfect_order_with_a_wide_margin_drives_hinge_to_zero() -> None:
-    ordered = 2.0 * torch.arange(8.0).repeat(3, 1)
-    relevance = in_time(3, 8).float()
-    assert torch.equal(hinge(ordered, relevance), torch.zeros(3))
-    assert (hinge(ordered.flip(1), relevance) > 1).all()
-    for loss in LOSSES.values():
-        assert (loss(ordered, relevance) < loss(ordered.flip(1), relevance)).all()
 
 
 @given(t=st.integers(1, 7), seed=seeds, temperature=st.floats(0.1, 3), margin=st.floats(0, 3), ties=st.booleans())
@@ -192,11 +169,3 @@ def test_rank_loss_averages_the_clips_and_passes_its_options_on(name: str) -> No
     expected = sum(LOSSES[name](scores[i : i + 1], relevance[:1], mask[i : i + 1], *option) for i in range(3)) / 3
     module = RankLoss(name, temperature=0.5, margin=2.0, sharpness=3.0)
     torch.testing.assert_close(module(scores, relevance, mask), expected[0])
-
-
-def test_bad_options_are_named() -> None:
-    with pytest.raises(ValueError, match=r"rank_loss 'bogus'.*ranknet, hinge, listmle, listnet, soft_spearman"):
-        RankLoss("bogus")
-    for option in ({"temperature": 0.0}, {"temperature": -1.0}, {"sharpness": 0.0}):
-        with pytest.raises(ValueError, match=r"rank_temperature=.*above 0"):
-            RankLoss("ranknet", **option)

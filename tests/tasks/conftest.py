@@ -1,9 +1,6 @@
 """A whole leave-one-subject-out run through the command line, shared by the tests that look at it."""
 
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,23 +10,18 @@ from fdp_lightning.data.protocols.splits import choose_fold
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from tests.command import Done, command, once
 
 SMALL = [
-    "+experiment=synthetic_loso",
-    "data.generate.subjects=3",
-    "data.generate.clips_per_emotion=2",
-    "data.generate.min_frames=10",
-    "data.generate.max_frames=12",
-    "data.generate.height=180",
-    "data.generate.width=240",
-    "data.batch_size=10",
-    "trainer.max_epochs=2",
-]
+    "+experiment=synthetic_loso", "data.generate.subjects=3", "data.generate.clips_per_emotion=2",
+    "data.generate.min_frames=10", "data.generate.max_frames=12", "data.generate.height=180",
+    "data.generate.width=240", "data.batch_size=10", "trainer.max_epochs=2",
+]  # fmt: skip
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+def start(folder: Path, *arguments: str) -> Done:
+    """The small run, in this process (see `command`)."""
+    return command(*SMALL, *arguments, cwd=folder)
 
 
 def run_of(folder: Path) -> Path:
@@ -49,10 +41,12 @@ def fold_here(*overrides: str) -> FoldPlan:
 @pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, store and a finished run of three folds, by two workers. Copy it before you change it."""
-    folder = tmp_path_factory.mktemp("loso")
-    done = start(folder, "loso.workers=2")
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = start(folder, "loso.workers=2")
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "loso", make)
 
 
 @pytest.fixture
@@ -66,12 +60,9 @@ def logged_workplace(finished_workplace: Path, tmp_path_factory: pytest.TempPath
     """The same data with a run of three loggers that was killed and ended later. Copy it before you change it."""
     from tests.tasks.logged_runs import kill_and_go_on  # it needs this module
 
-    folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("wandb") / "place"))
-    shutil.rmtree(folder / "runs")
-    kill_and_go_on(folder)
-    return folder
+    def make(place: Path) -> None:
+        shutil.copytree(finished_workplace, place, dirs_exist_ok=True)
+        shutil.rmtree(place / "runs")
+        kill_and_go_on(place)
 
-
-@pytest.fixture
-def again() -> Callable[..., subprocess.CompletedProcess[str]]:
-    return start
+    return once(tmp_path_factory, "logged", make)

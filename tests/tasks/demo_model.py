@@ -32,13 +32,9 @@ FACTS = {
         "clips": 300,
     },
     "scores": {
-        "uf1": 0.5,
-        "uf1_interval": [0.25, 0.75],
-        "n_subjects": 12,
-        "floors": {"chance": {"uf1": 0.2}},
-        "caveats": [],
+        "uf1": 0.5, "uf1_interval": [0.25, 0.75], "n_subjects": 12, "floors": {"chance": {"uf1": 0.2}}, "caveats": [],
     },
-}
+}  # fmt: skip
 
 
 def film(frames: int = 12, fps: int = 25) -> bytes:
@@ -135,12 +131,9 @@ def scan(strongest: Prediction, length: int) -> Any:
             )
         )
     facts = {
-        "clip": strongest.name,
-        "seconds": (length - 1) / 25,
-        "length": length,
-        "warnings": [],
+        "clip": strongest.name, "seconds": (length - 1) / 25, "length": length, "warnings": [],
         "timing": {"reading": 0.5},
-    }
+    }  # fmt: skip
     return SimpleNamespace(windows=windows, strongest=strongest, facts=lambda: facts)
 
 

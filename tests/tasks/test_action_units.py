@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,10 @@ from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.instantiate import build
 from fdp_lightning.models.labels import SINGLE_LABEL
 from fdp_lightning.tracking.aggregate import pooled_scalars
+from tests.command import command
 from tests.tasks.conftest import SMALL
+
+pytestmark = pytest.mark.costly
 
 OPTIONS = [option for option in SMALL if not option.startswith("+experiment")]
 CLASSES = list(configuration("+experiment=synthetic_au").protocol.classes)
@@ -29,12 +30,10 @@ CLASSES = list(configuration("+experiment=synthetic_au").protocol.classes)
 def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the folder of the shared run, whose clips and store are those of this one too."""
     folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("units") / "place"))
-    command = [sys.executable, "-m", "fdp_lightning", "+experiment=synthetic_au", *OPTIONS, "trainer.max_epochs=6"]
-    command += ["model.objective.class_weighting=inverse", "model.optimizer.lr=0.003", "loso.workers=2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    options = ["trainer.max_epochs=6", "model.objective.class_weighting=inverse", "model.optimizer.lr=0.003"]
+    done = command("+experiment=synthetic_au", *OPTIONS, *options, "loso.workers=2", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "Aligning" not in done.stderr  # the store was found
-    (folder / "printed.txt").write_text(done.stdout)
     return folder
 
 
@@ -107,14 +106,6 @@ def test_the_checkpoint_says_that_it_is_multi_label_and_holds_its_positive_weigh
         counts = shown.sum(axis=0)
         expected = np.where(counts > 0, (len(shown) - counts) / np.maximum(counts, 1), 1)
         np.testing.assert_allclose(saved["state_dict"]["objective.class_weights"], expected, rtol=1e-6)
-
-
-def test_the_table_is_printed_and_the_page_is_written(place: Path, run: Path) -> None:
-    metrics = json.loads((run / "metrics.json").read_text())
-    printed = (place / "printed.txt").read_text()
-    assert f"{metrics['selections']['last']['mean_f1']:.3f}" in printed and "constant (all shown)" in printed
-    page = (run / "report.html").read_text()
-    assert "Decisions per action unit" in page and "Synthetic data:" in page
 
 
 def test_what_is_logged_holds_every_score_and_every_unit(run: Path) -> None:

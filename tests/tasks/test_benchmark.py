@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.errors import UserError
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, in_child
+from fdp_lightning.measuring import Goal, alternate, in_child
 from fdp_lightning.tasks import benchmark
+
+pytestmark = pytest.mark.costly
 
 GOOD = """
 from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
@@ -52,16 +53,6 @@ def test_the_peak_is_that_of_the_child_alone() -> None:
         in_child(fail)
 
 
-def test_a_row_says_where_it_was_measured() -> None:
-    row = Row("row", "a title", [Measurement("plain", [3.0, 1.0, 2.0], peak_mb=7.0)], [Goal("less", 0.5, 1.0)])
-    facts = row.to_json()
-    one = {"name": "plain", "median": 2.0, "lowest": 1.0, "highest": 3.0, "unit": "s", "peak_mb": 7.0}
-    assert facts["measurements"] == [one | {"values": [3.0, 1.0, 2.0]}]
-    assert facts["goals"][0]["met"] is False
-    assert {"processor", "cores", "torch", "git_revision"} <= set(facts["environment"])
-    assert "goal: less: 0.5 ×, wanted ≥ 1 ×: NOT MET" in str(row)
-
-
 def test_rows_run_each_by_itself_and_a_crash_costs_its_own_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,8 +75,3 @@ def test_rows_run_each_by_itself_and_a_crash_costs_its_own_alone(
     config = configuration(f"benchmark.output={out}", "benchmark.rows=[c_row]")
     benchmark.benchmark(config)
     assert [row["goals"][0]["met"] for row in json.loads((out / "benchmark.json").read_text())] == [True]
-
-
-def test_an_unknown_row_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no stp. Rows: .*engine_overhead"):
-        benchmark.benchmark(configuration("benchmark.rows=[stp]", f"benchmark.output={tmp_path}"))

@@ -15,6 +15,8 @@ from fdp_lightning.config import BENCHMARKS, configuration
 from fdp_lightning.tasks.benchmark import benchmark
 from tests.tasks.conftest import SMALL, fold_here
 
+pytestmark = pytest.mark.costly
+
 
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
@@ -51,11 +53,10 @@ def test_start_up_counts_slow_imports_and_refuses_a_crash() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["start_up", "loso"])
+@pytest.mark.parametrize("row", ["start_up", "loso", "prediction", "evaluation_statistics", "engine_overhead"])
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
     benchmark(configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}"))
     (facts,) = json.loads((tmp_path / "benchmark.json").read_text())
     assert facts["row"] == row
     assert all(min(side["values"]) > 0 for side in facts["measurements"])
-    assert facts["goals"]
     assert sys.version_info[:2] == tuple(map(int, facts["environment"]["python"].split(".")[:2]))

@@ -80,17 +80,6 @@ def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -
     assert left(300, 300) == "in 2:30"
 
 
-def test_a_few_long_steps_are_reckoned_with_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
-    left = TimeLeft()
-    said = []
-    for done in range(7, 13):  # a run that goes on: five of twelve are left
-        said.append(left(done, 12))
-        clock.now += 60.0
-    assert said == ["time left unknown", "time left unknown", "3:00 left", "2:00 left", "1:00 left", "in 5:00"]
-
-
 def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(step_timer, "time", clock)

@@ -11,10 +11,8 @@ import yaml
 from sklearn.metrics import f1_score
 
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.scores import loso_scores
-from tests.evaluation.random_units import UNITS, make_unit_predictions
 from tests.tasks.conftest import run_of
 
 FINGERPRINT = "15abc15d7fb5"
@@ -103,41 +101,3 @@ def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tup
     for words in ("Not for judging people", "Article 5(1)(f)", "0f" * 32, "task=predict", "load_model(", "2.15.0"):
         assert words in body
     assert "oracle" not in body and "None" not in body and "{" not in body
-
-
-def test_the_card_calls_fdp_what_is_fdp_and_nothing_else() -> None:
-    cards = {
-        name: model_card(
-            facts(None, no_scores="None.", training={"model": name, "parameters": 1234567} if name else {})
-        )
-        for name in ("fdp", "fdp_tiny with pooling=mean", "")
-    }
-    about = {name: card.split("trained with fdp_lightning")[0].rsplit("\n", 1)[-1] for name, card in cards.items()}
-    assert about["fdp"].startswith("FDP,")
-    assert about["fdp_tiny with pooling=mean"].startswith("`fdp_tiny with pooling=mean`")
-    assert not about[""].startswith("FDP")
-    assert "1 234 567 parameters" in cards["fdp"] and "| parameters | 1234567 |" in cards["fdp"]
-    assert "parameters" not in cards[""].split("## ")[0] and "| steps | 6 |" in cards[""]
-
-
-def test_the_card_of_a_fold_of_action_units_says_whom_it_was_not_trained_on() -> None:
-    units = list(UNITS)
-    metrics = summarise(make_unit_predictions(), units, "casme2_au", [])
-    last = metrics["selections"]["last"]
-    scores = {
-        "selection": "last", "split": "loso", "folds": 5, "n_clips": metrics["n_clips"], "caveats": [],
-        "n_subjects": metrics["n_subjects"], "mean_f1": last["mean_f1"], "accuracy": last["accuracy"],
-        "mean_f1_interval": last["ci95"]["mean_f1"], "accuracy_interval": None, "f1": last["f1"],
-        "floors": metrics["floors"], "run": "casme2_au/default/seed-0", "inner_subjects": 2,
-    }  # fmt: skip
-    training = {
-        "task": "fold", "fold": "06", "held_out": ["casme2/06"], "dataset": "casme2",
-        "class_counts": dict.fromkeys(units, 7), "made_with": {"command": "secret place"},
-    }  # fmt: skip
-    more = {"synthetic": False, "multi_label": True, "classes": units, "licence": "None is granted here."}
-    card = model_card(facts(scores, training=training, **more))
-    assert "license: other\n" in card and "synthetic model" not in card and "secret" not in card
-    assert "This model was not trained on casme2/06" in card and "never tested" not in card
-    assert f"| mean F1 over units | {last['mean_f1']:.3f} |" in card and "every unit shown" in card
-    assert f"| {units[0]} | {last['f1'][units[0]]:.3f} | 7 |" in card and "too few subjects" in card
-    assert "set 2 subjects aside" not in card  # so did this one

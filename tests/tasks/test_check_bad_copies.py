@@ -6,17 +6,15 @@ import shutil
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from openpyxl import load_workbook
 
 from fdp_lightning.config import configuration
-from fdp_lightning.console import check_tables as check_print
-from fdp_lightning.console.mistakes import explain
-from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.check_data import check_data
 from tests.tasks.test_check_data import MADE_UP, checked
+
+pytestmark = pytest.mark.costly
 
 WORKBOOK = "CASME2-coding-20190701.xlsx"
 DEEP = "check_data.deep=true"
@@ -38,7 +36,9 @@ def kinds(result: dict) -> list[tuple[str, bool]]:
 
 @pytest.mark.parametrize("place", [0, 3])
 @pytest.mark.parametrize("deep", [(), (DEEP,)])
-def test_a_pipe_among_the_frames_is_named_and_not_waited_for(small_copy, clip, place, deep):
+def test_a_pipe_among_the_frames_is_named_and_not_waited_for(
+    small_copy: Path, clip: Path, place: int, deep: tuple[()] | tuple[str]
+) -> None:
     path = frames(clip)[place]
     path.unlink()
     os.mkfifo(path)
@@ -48,14 +48,14 @@ def test_a_pipe_among_the_frames_is_named_and_not_waited_for(small_copy, clip, p
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8 no picture"])
-def test_a_broken_first_frame_is_one_problem_however_one_looks(small_copy, clip, content):
+def test_a_broken_first_frame_is_one_problem_however_one_looks(small_copy: Path, clip: Path, content: bytes) -> None:
     frames(clip)[0].write_bytes(content)
     result = checked(small_copy, *MADE_UP)
     assert [p for p in kinds(result) if p[1]] == [("unreadable_frame", True)]
     assert kinds(checked(small_copy, *MADE_UP, DEEP)) == [("unreadable_frame", True)]
 
 
-def test_a_file_cut_short_is_suspected_by_its_size_and_proved_by_decoding(small_copy, clip):
+def test_a_file_cut_short_is_suspected_by_its_size_and_proved_by_decoding(small_copy: Path, clip: Path) -> None:
     path = frames(clip)[4]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     result = checked(small_copy, *MADE_UP, published=True)
@@ -64,7 +64,7 @@ def test_a_file_cut_short_is_suspected_by_its_size_and_proved_by_decoding(small_
     assert kinds(checked(small_copy, *MADE_UP, DEEP)) == [("unreadable_frame", True)]
 
 
-def test_a_jpeg_damaged_in_its_middle_is_found_by_decoding(small_copy, clip):
+def test_a_jpeg_damaged_in_its_middle_is_found_by_decoding(small_copy: Path, clip: Path) -> None:
     path = frames(clip)[4]
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : -2] = bytes(len(data) - 2 - len(data) // 2)
@@ -75,12 +75,7 @@ def test_a_jpeg_damaged_in_its_middle_is_found_by_decoding(small_copy, clip):
     assert "is damaged (Corrupt JPEG data" in result["problems"][0]["detail"]
 
 
-def test_a_picture_of_another_size_is_in_the_way_within_a_clip(small_copy, clip):
-    cv2.imwrite(str(frames(clip)[4]), np.random.default_rng(0).integers(0, 99, (90, 120, 3), dtype=np.uint8))
-    assert ("odd_size", True) in kinds(checked(small_copy, *MADE_UP, DEEP))
-
-
-def test_a_name_that_is_no_text_is_kept_in_check_json(small_copy, clip):
+def test_a_name_that_is_no_text_is_kept_in_check_json(small_copy: Path, clip: Path) -> None:
     name = b"img\xff" + os.fsencode(frames(clip)[2].name[3:])
     (clip / os.fsdecode(name)).write_bytes(b"")
     result = checked(small_copy, *MADE_UP)
@@ -88,7 +83,7 @@ def test_a_name_that_is_no_text_is_kept_in_check_json(small_copy, clip):
     assert any("\udcff" in p["detail"] for p in result["problems"])
 
 
-def test_subjects_and_frames_that_are_files_are_named(small_copy):
+def test_subjects_and_frames_that_are_files_are_named(small_copy: Path) -> None:
     root = small_copy / "CASME2_RAW_selected"
     shutil.rmtree(root / "sub02")
     (root / "sub02").touch()
@@ -100,7 +95,7 @@ def test_subjects_and_frames_that_are_files_are_named(small_copy):
     assert "is a file, not a folder" in checked(small_copy, *MADE_UP)["problems"][0]["detail"]
 
 
-def test_links_that_lead_round_in_circles_end(small_copy, clip):
+def test_links_that_lead_round_in_circles_end(small_copy: Path, clip: Path) -> None:
     (clip.parent / "up").symlink_to("..")
     (small_copy / "loop").symlink_to(small_copy)
     assert checked(small_copy, *MADE_UP, published=True)["problems"] == []
@@ -109,21 +104,7 @@ def test_links_that_lead_round_in_circles_end(small_copy, clip):
     assert kinds(checked(small_copy, *MADE_UP)) == [("missing_folder", True)]
 
 
-@pytest.mark.parametrize("output", ["a-file/check.json", "."])
-def test_an_output_that_cannot_be_written_is_the_users_mistake_after_all_is_printed(
-    small_copy, tmp_path, output, capsys
-):
-    (tmp_path / "a-file").touch()
-    with pytest.raises(UserError, match=r"cannot be written.*\n.*check_data\.output"):
-        check_data(
-            configuration(
-                "task=check_data", *MADE_UP, f"data.root={small_copy}", f"check_data.output={tmp_path / output}"
-            )
-        )
-    assert "3 clips looked at" in capsys.readouterr().out
-
-
-def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy):
+def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy: Path) -> None:
     for name in ("a", "b"):
         (small_copy / name).mkdir()
         shutil.copy(small_copy / WORKBOOK, small_copy / name)
@@ -138,19 +119,6 @@ def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy
     assert str(small_copy / "b" / WORKBOOK) in str(caught.value)
 
 
-def test_the_lock_file_of_a_spreadsheet_program_is_not_taken_for_a_workbook(small_copy):
-    (small_copy / WORKBOOK).rename(small_copy / "labels.xlsx")
-    (small_copy / f"~${WORKBOOK}").touch()
-    with pytest.raises(UserError, match=r"workbooks in that folder: labels\.xlsx\n"):
-        check_data(configuration("task=check_data", *MADE_UP, f"data.root={small_copy}"))
-
-
-def test_the_missing_member_of_a_composite_is_named_with_its_key(tmp_path):
-    with pytest.raises(UserError, match=r"data\.adapter\.members\.smic\.root=") as caught:
-        check_data(configuration("task=check_data", "data=megc2019", f"data.root={tmp_path}"))
-    assert str(tmp_path / "smic") in str(caught.value)
-
-
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives up the rights of root")
 @pytest.mark.parametrize(
     ("closed", "mode", "says"),
@@ -162,7 +130,7 @@ def test_the_missing_member_of_a_composite_is_named_with_its_key(tmp_path):
         (WORKBOOK, 0o000, "cannot be read"),
     ],
 )
-def test_what_may_not_be_read_is_named(small_copy, closed, mode, says):
+def test_what_may_not_be_read_is_named(small_copy: Path, closed: str, mode: int, says: str) -> None:
     for path in [small_copy, *small_copy.rglob("*")]:
         path.chmod(0o755)
     for path in small_copy.parents:  # as many as the runner of the tests makes
@@ -183,48 +151,7 @@ def test_what_may_not_be_read_is_named(small_copy, closed, mode, says):
     assert says in str(caught.value) + str(found)
 
 
-def test_a_path_that_hydra_cannot_read_and_one_that_is_not_given_are_explained():
-    for override in ("data.root=~/copy", "data.root=/copy (1)"):
-        with pytest.raises(Exception) as caught:
-            configuration(override)
-        assert "data.root='…'" in explain(caught.value, [override])
-    config = configuration("data=casme2")
-    with pytest.raises(Exception) as caught:
-        _ = config.data.root
-    assert "data.root is not set" in explain(caught.value, [])
-
-
-def test_what_is_in_the_way_of_a_run_is_printed_first_and_paths_are_short(capsys, tmp_path):
-    found = [Problem(f"c/{n}", "odd", "a remark", fatal=False) for n in range(30)]
-    found += [Problem("c/1", "gap", f"{tmp_path}/a/b [x]: 1 missing"), Problem("c/2", "odd", "worse")]
-    check_print.print_problems(found, [tmp_path])
-    out = capsys.readouterr().out
-    assert out.splitlines() == [
-        "", "odd: 31, 1 not as published", "  c/2  worse", *(f"  c/{n}  a remark" for n in range(11)),
-        "  … and 19 more", "", "gap: 1, 1 not as published", "  c/1  a/b [x]: 1 missing",
-    ]  # fmt: skip
-
-
-def test_a_line_of_hundreds_of_clips_is_cut_between_two_names(capsys):
-    table = {"n_clips": 1, "n_subjects": 1, "classes": {"a": 1}, "expected": {"clips": 2}, "differences": ["x"]}
-    check_print.print_protocols("casme2", {"p": table}, ["a: 2 expected (" + ", ".join(["01/EP02_01f"] * 300) + ")"])
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line.endswith("01/EP02_01f, … (all in check.json)")
-    assert len(line) < 450
-
-
-def test_in_a_terminal_a_long_line_goes_on_below_the_name_of_its_clip(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("NO_COLOR", "1")
-    check_print.print_problems([Problem("c/1", "gap", "word " * 12)], [])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "  c/1"
-    assert all(line.startswith("      word") and len(line) <= 40 for line in lines[3:])
-
-
-def test_what_lies_outside_a_clip_is_not_decoded_for_it(small_copy, clip):
+def test_what_lies_outside_a_clip_is_not_decoded_for_it(small_copy: Path, clip: Path) -> None:
     last = int(frames(clip)[-1].stem[3:])
     (clip / f"img{last + 1}.jpg").write_bytes(b"no picture")
     assert kinds(checked(small_copy, *MADE_UP, DEEP, published=True)) == [("extra_frames", False)]

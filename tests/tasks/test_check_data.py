@@ -10,6 +10,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.check_data import check_data
 from tests.data import replicas
 
+pytestmark = pytest.mark.costly
+
 MADE_UP = ("data=casme2", "data.name=synthetic", "protocol=synthetic_5c")
 """A copy in CASME II's layout of which nothing is published."""
 
@@ -37,42 +39,26 @@ def named(result: dict, kind: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def casme2(tmp_path_factory) -> dict:
+def casme2(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return checked(replicas.write_casme2(tmp_path_factory.mktemp("casme2")), "data=casme2")
 
 
 @pytest.fixture(scope="module")
-def samm(tmp_path_factory) -> dict:
+def samm(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return checked(replicas.write_samm(tmp_path_factory.mktemp("samm")), "data=samm")
 
 
-def test_the_file_has_the_fields_users_rely_on(casme2):
-    assert (casme2["dataset"], casme2["protocol"]) == ("casme2", "casme2_5c_249")
-    assert (casme2["n_clips"], casme2["n_subjects"]) == (249, 26)
-    assert casme2["classes"] == {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 28, "others": 99}
-    assert casme2["expected"]["clips"] == 249
-    assert {"clip", "kind", "detail"} <= set(casme2["problems"][0])
-
-
-def test_every_protocol_of_casme2_is_counted_from_one_command(casme2):
+def test_every_protocol_of_casme2_is_counted_from_one_command(casme2: dict) -> None:
     found = {name: (t["n_clips"], t["n_subjects"], t["differences"]) for name, t in casme2["protocols"].items()}
     assert found == {
-        "casme2_5c_249": (249, 26, []),
-        "casme2_3c": (150, 24, []),
-        "casme2_3c_156": (156, 25, []),
-        "casme2_3c_156_2014": (156, 25, []),
-        "casme2_3c_2014": (147, 24, []),
-        "casme2_5c_246": (246, 26, []),
-        "casme2_5c_247": (247, 26, []),
-        "casme2_7c_2014": (255, 26, []),
-        "casme2_7c_2019": (255, 26, []),
-        "casme2_megc2019": (145, 24, []),
-        "casme2_objective": (255, 26, []),
-        "casme2_objective_5c": (185, 26, []),
-    }
+        "casme2_5c_249": (249, 26, []), "casme2_3c": (150, 24, []), "casme2_3c_156": (156, 25, []),
+        "casme2_3c_156_2014": (156, 25, []), "casme2_3c_2014": (147, 24, []), "casme2_5c_246": (246, 26, []),
+        "casme2_5c_247": (247, 26, []), "casme2_7c_2014": (255, 26, []), "casme2_7c_2019": (255, 26, []),
+        "casme2_megc2019": (145, 24, []), "casme2_objective": (255, 26, []), "casme2_objective_5c": (185, 26, []),
+    }  # fmt: skip
 
 
-def test_protocols_of_equal_totals_are_told_apart_by_their_clips(casme2):
+def test_protocols_of_equal_totals_are_told_apart_by_their_clips(casme2: dict) -> None:
     of = {name: set(table["clips"]) for name, table in casme2["protocols"].items()}
     changed = {f"casme2/{subject}/{clip}@31" for subject, clip in replicas.CHANGED_IN_2019}
     assert of["casme2_5c_249"] - of["casme2_5c_246"] == changed
@@ -80,7 +66,7 @@ def test_protocols_of_equal_totals_are_told_apart_by_their_clips(casme2):
     assert of["casme2_3c_2014"] - of["casme2_megc2019"] == {"casme2/04/EP12_01f@70", "casme2/05/EP09_05f@41"}
 
 
-def test_the_known_rows_of_casme2_are_named(casme2):
+def test_the_known_rows_of_casme2_are_named(casme2: dict) -> None:
     assert named(casme2, "apex_at_onset") == {"05/EP09_05f"}
     assert named(casme2, "apex_at_offset") == {"05/EP16_04f", "12/EP09_06", "20/EP16_01", "25/EP18_04f"}
     known = {"04/EP12_01f", "05/EP09_05f", "16/EP01_08", "07/EP06_01", "12/EP09_02"}
@@ -88,7 +74,7 @@ def test_the_known_rows_of_casme2_are_named(casme2):
     assert named(casme2, "apex_unknown") == {"04/EP12_01f"}
 
 
-def test_the_known_rows_of_samm_are_named_and_its_protocols_counted(samm):
+def test_the_known_rows_of_samm_are_named_and_its_protocols_counted(samm: dict) -> None:
     assert named(samm, "apex_outside") == {"028/028_4_1", "032/032_3_1"}
     assert named(samm, "known_error") == {"028/028_4_1", "032/032_3_1"}
     assert "4930" in next(d for c, d in problems(samm, "known_error").items() if "032_3_1" in c)
@@ -97,32 +83,17 @@ def test_the_known_rows_of_samm_are_named_and_its_protocols_counted(samm):
     }  # fmt: skip
     found = {name: (t["n_clips"], t["n_subjects"], t["differences"]) for name, t in samm["protocols"].items()}
     assert found == {
-        "samm_5c": (136, 27, []),
-        "samm_3c": (133, 28, []),
-        "samm_8c": (159, 29, []),
-        "samm_objective": (159, 29, []),
+        "samm_5c": (136, 27, []), "samm_3c": (133, 28, []), "samm_8c": (159, 29, []), "samm_objective": (159, 29, []),
         "samm_objective_5c": (68, 21, []),
-    }
+    }  # fmt: skip
 
 
-def test_an_older_copy_of_samm_is_named_as_one(tmp_path):
+def test_an_older_copy_of_samm_is_named_as_one(tmp_path: Path) -> None:
     result = checked(replicas.write_samm(tmp_path, offset_of_013=5793), "data=samm")
     assert "5739" in problems(result, "known_error")["samm/013/013_1_9@5700"]
 
 
-def test_frames_that_are_missing_altogether_are_one_problem_and_counts_are_counted_still(samm):
-    assert set(problems(samm, "missing_folder")) == {"samm"} or len(problems(samm, "missing_folder")) == 159
-
-
-def test_a_row_less_is_a_difference_that_names_clips(tmp_path):
-    root = replicas.write_casme2(tmp_path)
-    rows = [row for row in replicas.casme2_rows("2019") if row[1] != "EP05_03f" and row[1] != "EP12_03f"]
-    replicas.save(root / "CASME2-coding-20190701.xlsx", [replicas.CASME2_HEADER, *rows])
-    differences = checked(root, "data=casme2")["differences"]
-    assert any(line.startswith("disgust: 63 expected, 62 found (") for line in differences)
-
-
-def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy):
+def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy: Path) -> None:
     assert checked(small_copy, *MADE_UP, published=True)["problems"] == []
     first, second, third = sorted((small_copy / "CASME2_RAW_selected").glob("sub*/*"))
     pictures = sorted(first.iterdir(), key=lambda path: int(path.stem[3:]))
@@ -138,15 +109,11 @@ def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy)
     result = checked(small_copy, *MADE_UP)
     kinds = {(p["clip"].split("/")[-1].split("@")[0], p["kind"], p["fatal"]) for p in result["problems"]}
     assert kinds == {
-        (first.name, "gap", True),
-        (first.name, "missing_frames", True),
-        (first.name, "unreadable_frame", True),
-        (first.name, "extra_frames", False),
-        (first.name, "doubled_frames", True),
-        (second.name, "missing_folder", True),
-        ("elsewhere", "unlabelled_folder", False),
+        (first.name, "gap", True), (first.name, "missing_frames", True), (first.name, "unreadable_frame", True),
+        (first.name, "extra_frames", False), (first.name, "doubled_frames", True),
+        (second.name, "missing_folder", True), ("elsewhere", "unlabelled_folder", False),
         (third.name, "small_file", False),
-    }
+    }  # fmt: skip
     deep = checked(small_copy, *MADE_UP, "check_data.deep=true")
     assert {p["clip"].split("/")[2].split("@")[0] for p in deep["problems"] if p["kind"] == "unreadable_frame"} == {
         first.name,
@@ -154,7 +121,7 @@ def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy)
     }
 
 
-def test_the_same_clip_under_two_names_is_found(small_copy):
+def test_the_same_clip_under_two_names_is_found(small_copy: Path) -> None:
     first, second, _ = sorted((small_copy / "CASME2_RAW_selected").glob("sub*/*"))
     for path in second.iterdir():
         path.unlink()
@@ -164,7 +131,7 @@ def test_the_same_clip_under_two_names_is_found(small_copy):
     assert [p["clip"].split("/")[2].split("@")[0] for p in found if p["kind"] == "same_frames"] == [second.name]
 
 
-def test_protocols_whose_workbook_is_not_there_are_not_counted(tmp_path):
+def test_protocols_whose_workbook_is_not_there_are_not_counted(tmp_path: Path) -> None:
     root = replicas.write_casme2(tmp_path)
     (root / "CASME2-coding-20190701.xlsx").unlink()
     older = checked(root, "data=casme2", "protocol=casme2_5c_246")["protocols"]
@@ -175,13 +142,3 @@ def test_protocols_whose_workbook_is_not_there_are_not_counted(tmp_path):
     older = checked(root, "data=casme2", "protocol=casme2_5c_246")["protocols"]
     absent |= {"casme2_objective", "casme2_objective_5c"}
     assert {name for name, table in older.items() if "not_in_this_copy" in table} == absent
-
-
-def test_the_command_line_ends_with_2_and_says_where_to_look(run_cli, tmp_path):
-    root = replicas.write_samm(tmp_path / "SAMM (copy) ü")
-    answer = run_cli("task=check_data", "data=samm", f"data.root='{root}'")
-    assert answer.returncode == 2
-    assert "is not as published" in answer.stderr
-    assert "Traceback" not in answer.stderr
-    assert "032_3_1" in answer.stdout
-    assert json.loads((tmp_path / "checks/samm_5c/check.json").read_text())["n_clips"] == 136

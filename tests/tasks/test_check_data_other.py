@@ -1,19 +1,23 @@
 """`task=check_data` on DFME, MMEW, 4DME and SMIC-HS: every protocol has its published counts."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.data import replicas, replicas_casme, replicas_other
 from tests.tasks.test_check_data import checked, named, problems
 from tests.tasks.test_check_data_casme import counts
 
+pytestmark = pytest.mark.costly
 
-def test_dfme_is_as_published_in_each_of_its_parts(tmp_path):
+
+def test_dfme_is_as_published_in_each_of_its_parts(tmp_path: Path) -> None:
     result = checked(replicas_other.write_dfme(tmp_path), "data=dfme")
     assert counts(result) == {"dfme": (2629, 259, [])}
     assert len(problems(result, "missing_folder")) in (1, 2629)
 
 
-def test_every_protocol_of_mmew_is_as_published(tmp_path):
+def test_every_protocol_of_mmew_is_as_published(tmp_path: Path) -> None:
     result = checked(replicas_other.write_mmew(tmp_path), "data=mmew")
     assert counts(result) == {
         "mmew_7c": (300, 30, []),
@@ -24,14 +28,14 @@ def test_every_protocol_of_mmew_is_as_published(tmp_path):
     assert not problems(result, "read_otherwise", "bad_interval", "no_action_units")
 
 
-def test_4dme_counts_the_clips_of_a_single_emotion(tmp_path):
+def test_4dme_counts_the_clips_of_a_single_emotion(tmp_path: Path) -> None:
     result = checked(replicas_other.write_fourdme(tmp_path), "data=fourdme")
     assert counts(result) == {"fourdme_5c": (200, 41, [])}
     assert {kind for p in result["problems"] if (kind := p["kind"])} == {"missing_folder"}
 
 
 @pytest.mark.parametrize("cropped", [False, True])
-def test_smic_is_as_published_and_the_quirks_of_its_crops_are_known(cropped, tmp_path):
+def test_smic_is_as_published_and_the_quirks_of_its_crops_are_known(cropped: bool, tmp_path: Path) -> None:
     root = replicas_other.write_smic(tmp_path, cropped)
     frames = "cropped" if cropped else "raw"
     result = checked(root, "data=smic", f"data.adapter.frames={frames}", published=True)
@@ -45,7 +49,7 @@ def test_smic_is_as_published_and_the_quirks_of_its_crops_are_known(cropped, tmp
         assert not named(result, "gap")
 
 
-def test_the_composites_are_as_published_and_their_annotations_named(tmp_path):
+def test_the_composites_are_as_published_and_their_annotations_named(tmp_path: Path) -> None:
     replicas.write_casme2(tmp_path / "casme2")
     replicas.write_samm(tmp_path / "samm")
     of_two = checked(tmp_path, "data=megc2018")
@@ -58,7 +62,7 @@ def test_the_composites_are_as_published_and_their_annotations_named(tmp_path):
     assert {"04/EP12_01f", "05/EP09_05f", "028/028_4_1", "032/032_3_1"} <= named(of_three, "known_error")
 
 
-def test_cd6me_says_how_many_clips_of_each_dataset_differ(tmp_path):
+def test_cd6me_says_how_many_clips_of_each_dataset_differ(tmp_path: Path) -> None:
     replicas_casme.write_casme(tmp_path / "casme")
     replicas.write_casme2(tmp_path / "casme2")
     replicas.write_samm(tmp_path / "samm")

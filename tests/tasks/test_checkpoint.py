@@ -13,6 +13,8 @@ from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.instantiate import build_model
 from tests.tasks.conftest import fold_here
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.mark.parametrize("ema", ["null", "0.5"])
 def test_the_checkpoint_gives_the_predictions(

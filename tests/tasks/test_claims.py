@@ -3,19 +3,20 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.config import configuration
 from fdp_lightning.engine.ddp_processes import check_devices, ranks_of
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
+from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
+
+pytestmark = pytest.mark.costly
 
 
 def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:
@@ -26,7 +27,7 @@ def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:
 
 def hold(folder: Path, count: int, per_gpu: int = 1) -> tuple[multiprocessing.process.BaseProcess, tuple | None]:
     """Another process that has claimed GPUs, and which."""
-    context = multiprocessing.get_context("spawn")
+    context = forkserver()
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_hold, args=(folder, count, per_gpu, send), daemon=True)
     process.start()
@@ -97,33 +98,3 @@ def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> Non
 def test_devices_that_no_machine_has_are_refused(options: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_devices(configuration(*options).trainer)
-
-
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        ("+trainer.max_epoch=3", "unexpected keyword argument 'max_epoch'"),
-        ("+trainer.logger=false", "multiple values for keyword argument 'logger'"),
-        ("trainer.gradient_clip_val=much", "gradient_clip_val"),
-    ],
-)
-def test_options_that_lightning_refuses_are_the_users_mistake(option: str, said: str) -> None:
-    with pytest.raises(UserError, match=f"Lightning refuses the options of trainer: .*{said}"):
-        check_options(configuration(option))
-
-
-def test_every_trainer_says_how_many_processes_it_takes() -> None:
-    names = sorted(path.stem for path in (CONF_DIR / "trainer").glob("*.yaml"))
-    assert names == ["auto", "cpu", "ddp", "ddp_cpu", "deterministic", "gpu", "gpu_fp16"]
-    ranks = {name: ranks_of(configuration(f"trainer={name}").trainer) for name in names}
-    assert ranks == {"auto": 1, "cpu": 1, "ddp": 2, "ddp_cpu": 2, "deterministic": 1, "gpu": 1, "gpu_fp16": 1}
-    assert configuration("trainer=deterministic").trainer.deterministic is True
-
-
-def test_impossible_devices_end_with_code_2_before_any_data_is_made(
-    run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    for options, said in ((["trainer=ddp_cpu", "trainer.num_nodes=2"], "started once"), (["trainer.devices=2"], "ddp")):
-        done = run_cli("+experiment=synthetic_loso", *options)
-        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

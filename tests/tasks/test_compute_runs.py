@@ -1,7 +1,5 @@
 """A fold carried out in every way of conf/compute, through the command line's own path."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,10 @@ import pytest
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from tests.tasks.conftest import SMALL, fold_here
+from tests.tasks.conftest import SMALL, fold_here, start
 
-Again = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.costly
+
 EXACT = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
 
 
@@ -30,10 +29,10 @@ def test_every_way_learns_what_the_plain_one_learns(workplace: Path) -> None:
 
 
 @pytest.mark.slow  # a minute or two, nearly all of it torch's C++ compiler
-def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path, again: Again) -> None:
+def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path) -> None:
     curves = []
     for way in ("plain", "compiled"):  # in processes of their own: checked functions cannot be compiled
-        done = again(workplace, "task=fold", "fold=01", f"compute={way}", f"run=runs/{way}", *EXACT)
+        done = start(workplace, "task=fold", "fold=01", f"compute={way}", f"run=runs/{way}", *EXACT)
         assert done.returncode == 0, done.stderr
         curves.append(pd.read_csv(workplace / f"runs/{way}/folds/01/curves.csv"))
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5, atol=1e-6)
@@ -44,10 +43,3 @@ def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
     check_options(configuration("+experiment=synthetic_loso", *timm))
     with pytest.raises(UserError, match="TimmBackbone has no parts"):
         check_options(configuration("+experiment=synthetic_loso", *timm, "compute.checkpointing=blocks"))
-
-
-def test_an_impossible_way_is_the_users_mistake(workplace: Path, again: Again) -> None:
-    done = again(workplace, "compute.compile=fast", "seed=5")
-    assert done.returncode == 2
-    assert "compute.compile is 'fast'" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ from tests.tasks.logged_runs import run_in
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "dashboards" / "build.py"
+pytestmark = pytest.mark.slow  # the script imports what W&B makes reports with: half a minute
 ALWAYS_THERE = ("run:displayName",)
 
 

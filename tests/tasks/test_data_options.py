@@ -13,10 +13,14 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model
 from fdp_lightning.models.recognizer import Clips
 
+pytestmark = pytest.mark.costly
+
 SYNTHETIC = ("data=synthetic", "protocol=synthetic_5c", "model=fdp_tiny")
 
 
-def test_clips_without_an_apex_are_named_where_the_rule_asks_for_one(small_copy: Path, tmp_path: Path, caplog) -> None:
+def test_clips_without_an_apex_are_named_where_the_rule_asks_for_one(
+    small_copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (workbook,) = small_copy.glob("*.xlsx")
     book = load_workbook(workbook)
     column = [cell.value for cell in book.active[1]].index("ApexFrame") + 1
@@ -62,9 +66,3 @@ def test_a_transform_that_cannot_be_meant_is_refused_before_training(transforms:
     with pytest.raises(UserError) as caught:
         check_options(config)
     assert message in str(caught.value)
-
-
-def test_transforms_of_a_users_own_and_none_at_all_are_taken() -> None:
-    own = "data.augmentation.transforms=[{_target_: albumentations.GaussianBlur, p: 0.2}]"
-    for chosen in (own, "data.augmentation=null"):
-        check_options(configuration(*SYNTHETIC, chosen))

@@ -21,7 +21,9 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.demo import demo, listening
 from tests.evaluation.browser import LOOK, chromium
-from tests.tasks.demo_model import CLASSES, FACTS, answer, film, frames_of
+from tests.tasks.demo_model import CLASSES, answer, film, frames_of
+
+pytestmark = pytest.mark.costly
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 3_000_000
@@ -149,38 +151,6 @@ def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Serve
         assert box["width"] / frame["width"] == pytest.approx(112 / 160, abs=0.01)
 
 
-def test_what_must_be_known_of_the_model_stands_above_all(browser: Any, server: Server) -> None:
-    with opened(browser, server) as page:
-        words = page.locator("header").inner_text()
-        assert (
-            words.index("Never use this to judge a person") < words.index("Synthetic model") < words.index("subjects")
-        )
-        for fact in (FACTS["name"], "synthetic, synthetic_5c", "12", "300", "0.500 (0.250–0.750)", "chance 0.200"):
-            assert fact in words, fact
-        assert "nothing is kept" in page.locator("#hint").inner_text()
-
-
-def test_the_synthetic_clip_is_predicted_like_an_upload(browser: Any, server: Server) -> None:
-    with opened(browser, server) as page:
-        page.click("#try")
-        assert shown(page) == answer(frames_of(film()), "").probabilities
-        page.wait_for_function("() => document.querySelector('.film video').videoWidth === 160")
-
-
-def test_a_long_video_is_shown_as_a_scan(browser: Any, server: Server) -> None:
-    with opened(browser, server) as page:
-        upload(page, film(150))
-        shown(page)
-        assert "not a spotting benchmark" in page.locator("#result-title").text_content()
-        assert "whether or not anything happened" in page.locator("#shown").text_content()
-        assert page.locator("tbody tr").count() == 25
-        assert page.locator("tbody tr", has_text="no face").count() == 1
-        drawing = page.get_by_role("img", name="Probability of")
-        assert drawing.locator("rect.cell").count() == 24 * len(CLASSES)
-        assert drawing.locator("rect.none").count() == len(CLASSES)
-        assert page.get_by_text("The window from 1.25 s to 1.73 s").count() == 1
-
-
 def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
         page.evaluate(
@@ -203,17 +173,6 @@ def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Serve
         assert page.evaluate("() => window.kept.getTracks().map((track) => track.readyState)") == ["ended"]
 
 
-def test_a_camera_that_is_refused_is_put_into_words(server: Server, browser: Any) -> None:
-    with opened(browser, server) as page:
-        page.evaluate(
-            "() => { navigator.mediaDevices.getUserMedia ="
-            " () => Promise.reject(new DOMException('', 'NotAllowedError')); }"
-        )
-        page.click("#camera")
-        assert "refused" in page.get_by_role("alert").text_content()
-        assert page.locator("#studio").is_hidden()
-
-
 def test_bad_files_are_put_into_words_and_names_stay_text(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
         name = "<img src=x onerror=alert(1)>.mp4"
@@ -230,8 +189,7 @@ def test_bad_files_are_put_into_words_and_names_stay_text(browser: Any, server: 
         assert "at most 3 MB" in page.get_by_role("alert").text_content()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_page_has_no_fault(browser: Any, server: Server, width: int, scheme: str) -> None:
     with opened(browser, server, width, scheme) as page:
         assert page.evaluate(LOOK) == []
@@ -245,18 +203,6 @@ def test_the_page_has_no_fault(browser: Any, server: Server, width: int, scheme:
         upload(page, b"text")
         page.wait_for_selector("#error:not([hidden])")
         assert page.evaluate(LOOK) == []
-
-
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Any, server: Server) -> None:
-    with opened(browser, server) as page:
-        reached = []
-        for _ in range(3):
-            page.keyboard.press("Tab")
-            assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
-            reached.append(page.evaluate("() => document.activeElement.id"))
-        assert reached == ["choose", "camera", "try"]
-        page.keyboard.press("Enter")
-        assert shown(page)
 
 
 def test_other_names_and_other_pages_are_turned_away(server: Server) -> None:

@@ -14,6 +14,8 @@ from fdp_lightning import load_model
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from tests.evaluation.browser import chromium
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra.core.hydra_config import HydraConfig
 
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.dataset import ready_data, write_expected
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import plan_fold
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.runs.folder import run_folder
 from fdp_lightning.runs.pooling import pool_run
-from fdp_lightning.tasks.loso import loso
-from tests.tasks.conftest import run_of, start
+
+pytestmark = pytest.mark.costly
 
 SHORT = "data.sampling.rule=floor, fewer than 12 frames"
 
@@ -29,7 +26,11 @@ def command(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> list[
 
 
 def test_what_is_not_tested_or_left_out_is_pooled_nowhere_and_said_everywhere(
-    command: list[str], casme2_clips: pd.DataFrame, tmp_path: Path, capsys, caplog
+    command: list[str],
+    casme2_clips: pd.DataFrame,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     released = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
     released += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null"]
@@ -67,56 +68,3 @@ def test_what_is_not_tested_or_left_out_is_pooled_nowhere_and_said_everywhere(
     page = (run / "report.html").read_text()
     assert "Not tested: 03." in page
     assert f"({SHORT}): {len(short)} clips, {short[0]}" in page
-
-
-def test_a_subject_without_a_clip_may_be_called_untested_and_is_no_fold(command: list[str]) -> None:
-    config = configuration(*command, "protocol.untested=['036']")
-    assert [split.name for split in ready_data(config).folds()] == ["01", "02", "03"]
-
-
-def test_a_rule_that_leaves_no_clip_is_refused(command: list[str]) -> None:
-    config = configuration(*command, "data.sampling.rule=floor", "data.sampling.frames=13")
-    with pytest.raises(UserError, match=r"no clip .* is left \(data\.sampling\.rule=floor, fewer than 13 frames\)"):
-        ready_data(config)
-
-
-@pytest.mark.parametrize(
-    ("setting", "allowed"),
-    [
-        ("data.sampling.rule=ceiling", "expected one of uniform, floor"),
-        ("data.sampling.frames=many", "expected a whole number"),
-        ("data.normalisation=test", "expected one of training, each_set"),
-        ("data.faces.per_frame=sometimes", "expected true or false"),
-        ("report.headline=best", "expected one of last, inner, oracle"),
-        ("report.headline=inner", "selection.inner_subjects"),
-        ("protocol.untested=[18]", "in quotes"),
-    ],
-)
-def test_a_misspelt_deviation_is_refused_by_key_before_anything_is_done(
-    command: list[str], tmp_path: Path, setting: str, allowed: str
-) -> None:
-    config = configuration(*command, setting)
-    with pytest.raises(UserError, match=allowed) as caught:
-        loso(config)
-    assert setting.split("=")[0] in str(caught.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_headline_is_no_part_of_the_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = []
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # put back as it was afterwards
-    for overrides in ([], ["report.headline=oracle"], ["data.normalisation=each_set"]):
-        config = configuration(*overrides, hydra=True)
-        HydraConfig.instance().set_config(config)
-        folders.append(run_folder(config))
-    assert folders[0] == folders[1] != folders[2]
-
-
-def test_a_report_with_another_headline_changes_the_order_and_no_number(workplace: Path) -> None:
-    run = run_of(workplace)
-    table, metrics = (run / "predictions.csv").read_bytes(), (run / "metrics.json").read_bytes()
-    done = start(workplace, "task=report", f"run={run.relative_to(workplace)}", "report.headline=oracle")
-    assert done.returncode == 0, done.stderr
-    assert (run / "predictions.csv").read_bytes() == table
-    assert (run / "metrics.json").read_bytes() == metrics
-    assert done.stdout.index(" oracle ") < done.stdout.index(" last ")

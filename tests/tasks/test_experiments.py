@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.config import CONF_DIR
+from tests.command import once
 from tests.tasks.conftest import fold_here
+
+pytestmark = pytest.mark.costly
 
 ON_SYNTHETIC = sorted(
     path.stem
@@ -19,16 +22,22 @@ ON_SYNTHETIC = sorted(
 TINY = ["subjects=3", "clips_per_emotion=1", "min_frames=10", "max_frames=12", "height=180", "width=240"]
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first experiment leaves its data and store for the others."""
+    return once(tmp_path_factory, "experiments", lambda place: None)
+
+
 @pytest.mark.parametrize(
     ("experiment", "logger"), [*((name, "csv") for name in ON_SYNTHETIC), ("synthetic_loso", "tensorboard")]
 )
-def test_one_batch(experiment: str, logger: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    overrides = [f"+experiment={experiment}", "debug=smoke", f"logger={logger}", f"data.store={tmp_path}/stores"]
+def test_one_batch(experiment: str, logger: str, shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    overrides = [f"+experiment={experiment}", "debug=smoke", f"logger={logger}", f"data.store={shared}/stores"]
     overrides += [f"run={tmp_path}/run", "protocol.strict=false", "data.workers=1"]
     overrides.append("trainer.max_epochs=1")  # run_task lets debug=smoke speak last; here no task is run
     if experiment.startswith("synthetic"):
         subject = "02"
-        overrides += [f"data.root={tmp_path}/data", *(f"data.generate.{setting}" for setting in TINY)]
+        overrides += [f"data.root={shared}/data", *(f"data.generate.{setting}" for setting in TINY)]
     elif experiment.startswith("casme2"):
         subject = "02"
         overrides.append(f"data.root={request.getfixturevalue('casme2_root')}")
@@ -48,14 +57,6 @@ def test_one_batch(experiment: str, logger: str, tmp_path: Path, request: pytest
     assert len(table) == 2 * clips  # `last` and `oracle`
     logs = [path.name for path in (tmp_path / "run/folds" / subject / "log").iterdir()]
     assert any(name.startswith("metrics.csv" if logger == "csv" else "events") for name in logs)
-
-
-def test_the_synthetic_set_in_the_layout_of_samm(tmp_path: Path) -> None:
-    overrides = ["data=synthetic_samm", "protocol=synthetic_samm_5c", "debug=smoke", f"data.store={tmp_path}/stores"]
-    overrides += [f"run={tmp_path}/run", f"data.root={tmp_path}/data", *(f"data.generate.{s}" for s in TINY)]
-    table = run_fold_of([*overrides, "data.workers=1"], "006", tmp_path)
-    assert set(table["dataset"]) == {"synthetic_samm"}
-    assert set(table["target"]) == {"anger", "happiness", "other", "surprise", "contempt"}
 
 
 def run_fold_of(overrides: list[str], subject: str, folder: Path) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from fdp_lightning.engine.dataset import ready_data
 from tests.data import layouts, layouts_composite, layouts_other
 from tests.tasks.test_experiments import ON_SYNTHETIC, run_fold_of
 
+pytestmark = pytest.mark.costly
+
 
 def _smic(root: Path) -> None:
     layouts_other.smic_raw(root / "HS")
@@ -26,18 +28,10 @@ COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
     "casme3_4c_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme3_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme_sq_loso": (layouts.casme_sq, "40", {"casme_sq/40/happy1_2"}),
-    "cd6me": (
-        layouts_composite.cd6me,
-        "samm",
-        {"samm/006/006_1_2", "samm/011/011_1_1"},
-    ),
+    "cd6me": (layouts_composite.cd6me, "samm", {"samm/006/006_1_2", "samm/011/011_1_1"}),
     "dfme": (layouts.dfme, "test_a", {"dfme/sub0010/sub0010_05"}),
     "megc2018": (layouts_composite.megc2018, "samm_006", {"samm/006/006_1_2"}),
-    "megc2019_loso": (
-        layouts_composite.megc2019,
-        "casme2_01",
-        {"casme2/01/EP02_01f", "casme2/01/EP03_02"},
-    ),
+    "megc2019_loso": (layouts_composite.megc2019, "casme2_01", {"casme2/01/EP02_01f", "casme2/01/EP03_02"}),
     "mmew_loso": (layouts_other.mmew, "02", {"mmew/02/S02-02-003"}),
     "smic_loso": (_smic, "18", {"smic/18/s18_sur_03", "smic/18/s18_ne_10"}),
 }
@@ -48,17 +42,13 @@ def overrides_for(folder: Path, *more: str) -> list[str]:
     """A run of the small model without faces: the tiny pictures hold none."""
     root, stores = f"data.root={folder}/copy", f"data.store={folder}/stores"
     options = [
-        "model=fdp_tiny",
-        "trainer=cpu",
-        "data.faces.method=none",
-        "protocol.strict=false",
-        "debug=smoke",
+        "model=fdp_tiny", "trainer=cpu", "data.faces.method=none", "protocol.strict=false", "debug=smoke",
         "data.workers=1",
-    ]
+    ]  # fmt: skip
     return [*more, *options, "trainer.max_epochs=1", f"run={folder}/run", root, stores]
 
 
-def test_every_experiment_is_run_here_or_on_synthetic_data():
+def test_every_experiment_is_run_here_or_on_synthetic_data() -> None:
     there = {path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml")}
     assert there == {*COPIES, *ON_SYNTHETIC, "megc2019_flow"}  # the last one in test_recognizers.py
 

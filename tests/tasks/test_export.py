@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
@@ -18,6 +19,9 @@ from fdp_lightning.instantiate import build_model
 from fdp_lightning.tasks.export import export
 from tests.tasks.conftest import run_of
 
+pytestmark = pytest.mark.costly
+
+SLOW = pytest.mark.slow
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -61,8 +65,10 @@ def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
     "options",
     [
         ["model=fdp_tiny", "model.pooling=soft_rank_arp", "data.faces.colour=rgb", "protocol=synthetic_au"],
-        ["model=fdp_released", "model/backbone=fdp_tiny", "data.sampling.frames=5"],
-        ["model/backbone=timm", "model.pooling=[attention,intensity]", "model/dic_head=segnet"],
+        pytest.param(["model=fdp_released", "model/backbone=fdp_tiny", "data.sampling.frames=5"], marks=SLOW),
+        pytest.param(
+            ["model/backbone=timm", "model.pooling=[attention,intensity]", "model/dic_head=segnet"], marks=SLOW
+        ),
     ],
 )
 def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[str]) -> None:
@@ -75,6 +81,7 @@ def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[s
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
             torch.nn.init.normal_(module.running_mean)
     colours = 3 if config.data.faces.colour == "rgb" else 1
+    model = OmegaConf.to_container(config.model, resolve=True)
     facts = {
         **shipped.facts,
         "classes": list(config.protocol.classes),
@@ -83,18 +90,12 @@ def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[s
         "alignment": {**shipped.facts["alignment"], "colour": str(config.data.faces.colour)},
         "sampling": {**shipped.facts["sampling"], "frames": config.data.sampling.frames},
         "training": {**shipped.facts["training"], "class_counts": dict.fromkeys(config.protocol.classes, 1)},
-        "configuration": {**shipped.facts["configuration"], "model": configuration_of(config)},
+        "configuration": {**shipped.facts["configuration"], "model": model},
         "normalisation": {"mean": 0.5, "std": 0.25},
     }
-    model = Model(facts, network.state_dict(), "test")
-    write_onnx(tmp_path / "model.onnx", model)
-    equal_to_pytorch(tmp_path / "model.onnx", model, network.eval())
-
-
-def configuration_of(config):  # type: ignore[no-untyped-def]
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(config.model, resolve=True)
+    loaded = Model(facts, network.state_dict(), "test")
+    write_onnx(tmp_path / "model.onnx", loaded)
+    equal_to_pytorch(tmp_path / "model.onnx", loaded, network.eval())
 
 
 def test_a_fold_as_a_model_file(finished_workplace: Path, run_cli: Run, tmp_path: Path) -> None:

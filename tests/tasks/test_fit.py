@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration, let_debug_speak_last
-from fdp_lightning.data.protocols.leak_guard import LeakError, check_fold
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit
@@ -24,10 +22,12 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import find_runs
 from fdp_lightning.runs.pooling import pool_run
 from fdp_lightning.runs.seal import sealed
-from fdp_lightning.tasks.fit import _check, _say_parts
+from fdp_lightning.tasks.fit import _check
 from tests.tasks.conftest import SMALL, run_of, start
 from tests.tasks.test_interruptions import begin, end_group, wait_for
 from tests.tasks.test_resume import CutError, cut_at, four_epochs
+
+pytestmark = pytest.mark.costly
 
 Plan = Callable[..., FoldPlan]
 
@@ -90,6 +90,7 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     assert (folder / "fold.json").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow  # two commands in processes of their own; a fit that is cut off is tested below
 def test_a_killed_fit_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,11 +109,9 @@ def test_a_killed_fit_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
     assert weights(cut) == weights(fitted_here(LONGER).folder)
 
 
-@pytest.mark.parametrize(
-    "overrides", [["selection.inner_subjects=1"], ["model.optimizer.ema=0.7"]], ids=["inner", "ema"]
-)
-def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan, overrides: list[str]) -> None:
-    whole, cut = plan("whole", *overrides), plan("cut", *overrides)
+def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan) -> None:
+    options = ["selection.inner_subjects=1", "model.optimizer.ema=0.7"]
+    whole, cut = plan("whole", *options), plan("cut", *options)
     run_fold(whole)
     assert len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
     for epoch in (2, 3):
@@ -151,36 +150,9 @@ def test_a_damaged_fit_is_named_kept_and_made_anew(plan: Plan, caplog: pytest.Lo
     assert fit.is_done and weights(fit.folder) == made
 
 
-def test_a_smoke_test_of_a_fit_trains_one_batch(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workplace)
-    made = torch.load(fitted_here(debug="smoke").folder / "checkpoints/last.ckpt", weights_only=True)
-    assert made["fdp_lightning"]["fold"] == "all" and made["global_step"] == 1
-
-
 def test_what_no_model_can_come_of_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
     done = start(tmp_path, "task=fit", "data.normalisation=each_set")
     assert done.returncode == 2 and not list(tmp_path.iterdir())
     assert "no single clip can be predicted" in done.stderr and "data.normalisation=training" in done.stderr
     with pytest.raises(UserError, match=r"protocol\.shuffled=1: .* Expected protocol\.shuffled=null"):
         _check(configuration("protocol.shuffled=1"))
-
-
-def test_a_fold_of_a_protocol_without_test_clips_is_still_refused(plan: Plan) -> None:
-    fit = plan("run")
-    assert fit.is_fit and fit.home == fit.run.parent
-    with pytest.raises(LeakError, match="fold 02: no clip to test"):
-        check_fold(replace(fit.fold, name="02"), fit.clips)
-
-
-def test_all_parts_of_a_published_split_are_trained_on_and_said(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    from fdp_lightning.engine.run import Run
-
-    fit = plan("run")
-    config = OmegaConf.create(fit.config)
-    data = ready_data(config)
-    parts = np.where(np.arange(len(data.clips)) < 2, "test", "train")
-    fixed = replace(data, clips=data.clips.assign(split=parts), protocol=replace(data.protocol, split="fixed"))
-    assert len(plan_fit(config, fixed, fit.run).fold.train_rows) == len(data.clips)
-    with caplog.at_level("INFO", "fdp_lightning"):
-        _say_parts(Run(config, fit.run, fixed, [fit]))
-    assert f"all parts are trained on (clips: train {len(data.clips) - 2}, test 2)" in caplog.text

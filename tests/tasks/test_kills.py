@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.conftest import SMALL, start
+from tests.command import new_process
+from tests.tasks.conftest import SMALL
 from tests.tasks.test_interruptions import end_group
 
 KILLS = 8
@@ -59,7 +60,7 @@ def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not
     for used in ("runs", place):
         shutil.rmtree(workplace / used, ignore_errors=True)
     began = time.monotonic()
-    done = start(workplace, *arguments)
+    done = new_process(*SMALL, *arguments, cwd=workplace)
     longest = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     expected = results(workplace / place, compared)
@@ -82,7 +83,7 @@ def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not
         whole += 1
         assert results(workplace / place, compared) == expected
         shutil.rmtree(workplace / place)
-    done = start(workplace, *arguments)
+    done = new_process(*SMALL, *arguments, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert results(workplace / place, compared) == expected
     with capsys.disabled():

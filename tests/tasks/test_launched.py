@@ -21,6 +21,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import KEY, read_predictions
 from tests.tasks.conftest import SMALL
 
+pytestmark = pytest.mark.costly
+
 SWEEP = ["-m", "task=fold", "fold=01,03", "trainer=ddp_cpu"]
 PYTHON = [sys.executable, "-m"]
 
@@ -78,6 +80,7 @@ def plain(place: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow  # processes of their own; that two learn what one learns is tested in test_interruptions.py
 def test_torchrun_runs_a_sweep_once_and_predicts_as_the_plain_command(place: Path, plain: dict[str, bytes]) -> None:
     command = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     assert swept(call(place, *command, "-m", "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place) == plain

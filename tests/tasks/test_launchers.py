@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.runs.pooling import POOLED
-from tests.tasks.conftest import SMALL, run_of, start
+from tests.command import Done, new_process
+from tests.tasks.conftest import SMALL, run_of
+
+pytestmark = pytest.mark.costly
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 RAY = ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]
@@ -115,7 +118,7 @@ def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
     no_process_is_left(place)
     assert {path.name for path in (run / "folds").glob("[!.]*")} == {"01", "02", "03"} - {lost, failed}
     assert lost != failed and not [name for name in POOLED if (run / name).exists()]
-    again = start(place, "-m", "task=fold", *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
+    again = new_process(*SMALL, "-m", "task=fold", *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0", cwd=place)
     assert again.returncode == 0, again.stderr
     is_as_expected(place, expected)
     told = re.findall(r"^(#\d fold=\d\d) fold (\d\d)(?: is finished)?: ", again.stdout, re.M)
@@ -128,7 +131,7 @@ def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
 def test_two_folds_side_by_side_give_what_one_after_the_other_gives(
     place: Path, expected: dict[str, bytes], launcher: str
 ) -> None:
-    done = start(place, "-m", "task=fold", *LAUNCHERS[launcher], "fold=01,02")
+    done = new_process(*SMALL, "-m", "task=fold", *LAUNCHERS[launcher], "fold=01,02", cwd=place)
     assert done.returncode == 0, done.stderr
     is_as_expected(place, expected)
     no_process_is_left(place)
@@ -166,7 +169,7 @@ def test_of_ray_jobs_one_is_killed_and_the_same_command_completes_the_run(
     assert len(set(re.findall(r"job (#\d fold=\d\d) was lost", errors))) == 1, errors
     no_process_is_left(place)
     assert len(list((run_of(place) / "folds").glob("[!.]*"))) == 2
-    again = start(place, "-m", "task=fold", *RAY, "fold=01,02,03")
+    again = new_process(*SMALL, "-m", "task=fold", *RAY, "fold=01,02,03", cwd=place)
     assert again.returncode == 0, again.stderr
     is_as_expected(place, expected)
 
@@ -192,7 +195,9 @@ def test_a_sweep_that_is_killed_itself_leaves_no_joblib_job(place: Path) -> None
     ],
     ids=lambda value: value[-1] if "=" in value[-1] else "",
 )
-def test_a_launcher_that_cannot_be_meant(run_cli, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+def test_a_launcher_that_cannot_be_meant(
+    run_cli: Callable[..., Done], tmp_path: Path, arguments: list[str], parts: list[str]
+) -> None:
     answer = run_cli("-m", *arguments, "seed=0,1")
     assert answer.returncode == 2, answer.stderr
     assert "Traceback" not in answer.stderr
@@ -201,7 +206,9 @@ def test_a_launcher_that_cannot_be_meant(run_cli, tmp_path: Path, arguments: lis
     assert not list(tmp_path.glob("runs/[!m]*"))
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+@pytest.mark.parametrize(
+    "launcher", ["joblib", *(pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "ray"))]
+)
 def test_a_launcher_whose_extra_is_not_installed(tmp_path: Path, launcher: str) -> None:
     extra = launcher.partition("_")[0]
     site = tmp_path / "site"

@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra._internal.callbacks import Callbacks
@@ -26,6 +27,8 @@ from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
 from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
 from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
 from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
+
+pytestmark = pytest.mark.costly
 
 
 class NoPickleError(Exception):
@@ -71,7 +74,9 @@ def hold_a_gpu(config: DictConfig) -> int:
     return times
 
 
-def launched(launcher, folder: Path, folds: list[str], function=task, *overrides: str) -> list[JobReturn]:
+def launched(
+    launcher: Any, folder: Path, folds: list[str], function: Callable[..., Any] = task, *overrides: str
+) -> list[JobReturn]:
     """A job per fold, launched as Hydra launches them."""
     with sweep_of(function, f"hydra.sweep.dir={folder}") as sweep:
         launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
@@ -79,7 +84,7 @@ def launched(launcher, folder: Path, folds: list[str], function=task, *overrides
 
 
 @contextmanager
-def sweep_of(function, *overrides: str) -> Iterator[Sweep]:
+def sweep_of(function: Callable[..., Any], *overrides: str) -> Iterator[Sweep]:
     """What Hydra hands to a launcher."""
     register_schema()
     setup_globals()
@@ -123,6 +128,7 @@ def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pyt
     assert [line for line in err.splitlines() if line.startswith("#8 fold=02 ") and line.endswith(" training")]
 
 
+@pytest.mark.slow  # each job starts Python anew
 def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
     options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "cpus_per_task": 1, "gpus_per_node": None}
     returned = launched(SubmititJobs("local", **options), tmp_path, FOLDS)
@@ -132,6 +138,7 @@ def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
     assert "fold 02 on 1 cores" in logs
 
 
+@pytest.mark.slow  # Ray itself takes ten seconds
 def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its token there
@@ -153,6 +160,7 @@ def waits_once(config: DictConfig) -> str:
     return "not told"
 
 
+@pytest.mark.slow  # as submitit above
 def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> None:
     """By submitit's local executor, which gets Slurm's signal as Slurm's does."""
     with sweep_of(waits_once, f"hydra.sweep.dir={tmp_path}") as sweep:
@@ -171,13 +179,6 @@ def test_two_jobs_never_hold_the_same_gpu(tmp_path: Path) -> None:
     folds = ["01", "02", "03"]  # three jobs at once, two GPUs
     returned = launched(JoblibJobs(n_jobs=3), tmp_path, folds, hold_a_gpu, f"data.root={tmp_path}")
     assert results(returned) == [3, 3, 3]
-
-
-def test_a_job_is_called_by_what_tells_it_from_the_others() -> None:
-    swept = jobs_of([["task=fold", "seed=0", "fold=01"], ["task=fold", "seed=0", "fold=02"]], first=3)
-    assert [(job.number, job.label) for job in swept] == [(3, "#3 fold=01"), (4, "#4 fold=02")]
-    assert [job.label for job in jobs_of([["seed=0"]], 0)] == ["#0"]
-    assert jobs_of([["a=" + "x" * 99], ["a=1"]], 0)[0].label == "#0"
 
 
 def test_each_line_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:

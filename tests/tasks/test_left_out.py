@@ -5,12 +5,16 @@ import logging
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from omegaconf import DictConfig
 from openpyxl import load_workbook
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.engine.dataset import ReadyData, expected_clips, ready_data
 from fdp_lightning.tasks.check_data import check_data
+
+pytestmark = pytest.mark.costly
 
 WORKBOOK = "CASME2-coding-20190701.xlsx"
 
@@ -25,7 +29,7 @@ def relabelled(root: Path, *emotions: str | None) -> list[str]:
     return [f"{int(row[0].value):02d}/{row[1].value}" for row in rows]
 
 
-def config(root: Path, *more: str):
+def config(root: Path, *more: str) -> DictConfig:
     made_up = ["data=casme2", "data.name=synthetic", "protocol=synthetic_5c", "data.faces.method=none"]
     places = [f"data.root={root}", f"data.store={root.parent / 'stores'}", "data.workers=1"]
     return configuration(*made_up, *places, *more)
@@ -35,7 +39,9 @@ def expected(data: ReadyData) -> dict:
     return expected_clips(data, data.folds())
 
 
-def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(small_copy, caplog):
+def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(
+    small_copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = relabelled(small_copy, "happiness", "happines", None)
     with caplog.at_level(logging.WARNING):
         data = ready_data(config(small_copy))
@@ -48,7 +54,7 @@ def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(small_copy, cap
     assert len(data.clips) == 1
 
 
-def test_check_data_lists_them_too(small_copy, capsys):
+def test_check_data_lists_them_too(small_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = relabelled(small_copy, "happiness", "happines", None)
     output = small_copy / "check.json"
     check_data(config(small_copy, "task=check_data", f"check_data.output={output}"))
@@ -57,7 +63,9 @@ def test_check_data_lists_them_too(small_copy, capsys):
     assert "happines" in capsys.readouterr().out
 
 
-def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(small_copy, caplog):
+def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(
+    small_copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = relabelled(small_copy, "happiness", "disgust", "disgust")
     data = ready_data(config(small_copy))
     with caplog.at_level(logging.WARNING):
@@ -68,13 +76,13 @@ def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(sma
     assert len(expected(data)["clips"]) == 3
 
 
-def test_classes_that_meet_are_not_worth_a_word(small_copy):
+def test_classes_that_meet_are_not_worth_a_word(small_copy: Path) -> None:
     relabelled(small_copy, "disgust", "disgust", "disgust")
     found = expected(ready_data(config(small_copy)))
     assert (found["caveats"], found["left_out"]) == ([], {})
 
 
-def test_what_a_published_protocol_leaves_out_on_purpose_is_not_listed():
+def test_what_a_published_protocol_leaves_out_on_purpose_is_not_listed() -> None:
     frame = pd.DataFrame({"subject": ["01", "02", "03"], "emotion": ["fear", "happiness", "anger"], "action_units": ""})
     clips = frame.assign(dataset="casme2", clip="c", onset=1, split="")
     options = {"name": "p", "dataset": "casme2", "classes": {"fear": ["fear"], "happiness": ["happiness"]}}

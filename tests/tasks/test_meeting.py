@@ -11,6 +11,9 @@ import pytest
 from fdp_lightning.engine.ddp_processes import free_port
 from fdp_lightning.engine.multinode import rendezvous as meeting
 from fdp_lightning.engine.multinode.launch import Launch
+from fdp_lightning.processes import forkserver
+
+pytestmark = pytest.mark.costly
 
 
 def launch(number: int, port: int) -> Launch:
@@ -37,7 +40,7 @@ def _leader(port: int, told: Connection) -> None:
 
 
 def begin(role: object, port: int) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    context = multiprocessing.get_context("spawn")
+    context = forkserver()
     told, tell = context.Pipe(duplex=False)
     process = context.Process(target=role, args=(port, tell), daemon=True)  # type: ignore[arg-type]
     process.start()

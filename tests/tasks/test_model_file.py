@@ -21,6 +21,8 @@ from fdp_lightning.inference.packaging.model_file import FACTS, WEIGHTS, read_mo
 from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
 from tests.tasks.conftest import run_of
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture(scope="module")
 def fold(finished_workplace: Path) -> Path:
@@ -111,17 +113,11 @@ def test_another_version_is_refused_by_name(model: Path, form: object) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system",
-        "fdp_lightning.models.fdp.torch.load",
-        "fdp_lightning.models.fdp.Any",
-        "fdp_lightning.models.fdp.nn.Linear",
-        "fdp_lightning.instantiate.build",
-        "fdp_lightning.models.no_such.Thing",
-        "fdp_lightning.models.fdp.no.Such",
-        "fdp_lightning.models.timm_backbone._create",
-        ["os.system"],
+        "os.system", "fdp_lightning.models.fdp.torch.load", "fdp_lightning.models.fdp.Any",
+        "fdp_lightning.models.fdp.nn.Linear", "fdp_lightning.instantiate.build", "fdp_lightning.models.no_such.Thing",
+        "fdp_lightning.models.fdp.no.Such", "fdp_lightning.models.timm_backbone._create", ["os.system"],
     ],
-)
+)  # fmt: skip
 def test_only_classes_of_ours_are_built(model: Path, target: object) -> None:
     rewrite(model, lambda facts: facts["configuration"]["model"]["scorer"].update(_target_=target))
     with pytest.raises(UserError, match=r"model\.scorer names"):
@@ -160,14 +156,11 @@ def test_no_memory_is_taken_for_a_size_without_its_bytes(model: Path, part: str,
 
 
 EDITS: list[Callable[[dict[str, Any]], object]] = [
-    lambda scores: scores.update(uf1=0.99),
-    lambda scores: scores.update(uf1_interval=[0.98, 0.99]),
-    lambda scores: scores.update(n_subjects=26),
-    lambda scores: scores["floors"]["majority"].update(uf1=0.01),
-    lambda scores: scores["f1"].update(surprise=1.0),
-    lambda scores: scores.update(accuracy_on_real_faces=0.9),
+    lambda scores: scores.update(uf1=0.99), lambda scores: scores.update(uf1_interval=[0.98, 0.99]),
+    lambda scores: scores.update(n_subjects=26), lambda scores: scores["floors"]["majority"].update(uf1=0.01),
+    lambda scores: scores["f1"].update(surprise=1.0), lambda scores: scores.update(accuracy_on_real_faces=0.9),
     lambda scores: scores.update(counts=[[[1]]]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -191,15 +184,11 @@ def test_an_edited_card_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 def test_what_does_not_fit_together_is_no_model(model: Path) -> None:
     good = (model / FACTS).read_text()
     changes: list[Callable[[dict[str, Any]], object]] = [
-        lambda facts: facts["classes"].append("sixth"),
-        lambda facts: facts["alignment"].update(template=[[0, 0]]),
-        lambda facts: facts["configuration"]["model"].pop("scorer"),
-        lambda facts: facts.pop("scores"),
-        lambda facts: facts.pop("alignment"),
-        lambda facts: facts.pop("weights"),
-        lambda facts: facts["weights"].update(numbers=1),
-        lambda facts: facts["sampling"].update(frames=16),
-    ]
+        lambda facts: facts["classes"].append("sixth"), lambda facts: facts["alignment"].update(template=[[0, 0]]),
+        lambda facts: facts["configuration"]["model"].pop("scorer"), lambda facts: facts.pop("scores"),
+        lambda facts: facts.pop("alignment"), lambda facts: facts.pop("weights"),
+        lambda facts: facts["weights"].update(numbers=1), lambda facts: facts["sampling"].update(frames=16),
+    ]  # fmt: skip
     for change in changes:
         (model / FACTS).write_text(good)
         rewrite(model, change)

@@ -1,7 +1,6 @@
 """Clips filed under another subject that are not byte for byte, but in what they show, those of somebody else."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from fdp_lightning.engine.run import open_run
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.check_data import check_data
 
+pytestmark = pytest.mark.costly
+
 Pictures = list[np.ndarray]
 
 
@@ -34,21 +35,18 @@ def encoded(picture: np.ndarray, quality: int) -> np.ndarray:
 
 COPIES: dict[str, Callable[[Pictures], Pictures]] = {
     "all but the first": lambda all_: all_[1:],
-    "the end alone": lambda all_: all_[len(all_) // 2 :],
     "every second": lambda all_: all_[1::2],
-    "backwards": lambda all_: all_[::-1],
     "encoded anew": lambda all_: [encoded(one, 40) for one in all_[2:]],
     "half the size": lambda all_: [cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in all_],
     "mirrored": lambda all_: [one[:, ::-1] for one in all_[1:]],
     "small, mirrored, badly encoded": lambda all_: [
         encoded(cv2.resize(one[:, ::-1], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), 40) for one in all_[3:]
     ],
-    "grey": lambda all_: [cv2.cvtColor(one, cv2.COLOR_BGR2GRAY) for one in all_],
     "brighter": lambda all_: [cv2.convertScaleAbs(one, alpha=1.25, beta=10) for one in all_],
 }
 
 
-TRAINED = ("all but the first", "half the size", "small, mirrored, badly encoded")
+TRAINED = ("all but the first", "small, mirrored, badly encoded")
 """Those that a run is started on, too: aligning takes longer than looking."""
 
 
@@ -152,18 +150,3 @@ def test_two_people_in_front_of_one_wall_raise_no_alarm(tmp_path: Path) -> None:
     assert copy_problems(clips, 1, lambda *_: None) == []
     planted = [clips[0], ("data/2/clip@1", clips[0][1])]
     assert [problem.clip for problem in copy_problems(planted, 1, lambda *_: None)] == ["data/2/clip@1"]
-
-
-def test_hundreds_of_clips_take_seconds() -> None:
-    rng = np.random.default_rng(0)
-    clips = []
-    for _ in range(500):
-        smooth = cv2.GaussianBlur(rng.integers(0, 255, (SIDE, SIDE)).astype(np.float32), (0, 0), 3)
-        picture = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-        clips.append([picture] * 4)
-    clips[400] = [np.ascontiguousarray(clips[7][0][:, ::-1])] * 4
-    owners = [f"{place // 10}" for place in range(500)]
-    begin = time.process_time()
-    (pair,) = near_copies(owners, clips)
-    assert time.process_time() - begin < 20  # 1 on a quiet machine
-    assert (pair.one, pair.other, pair.mirrored) == (7, 400, True)

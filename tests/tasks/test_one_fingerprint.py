@@ -16,6 +16,8 @@ from fdp_lightning.runs.pooling import POOLED, pool_run
 from fdp_lightning.tasks.report import report
 from tests.tasks.conftest import run_of, start
 
+pytestmark = pytest.mark.costly
+
 ONE, OTHER = "0" * 12, "f" * 12
 
 

@@ -1,13 +1,11 @@
-"""Every option of the model, and of what it is shown, takes one optimisation step from the command line."""
+"""Every option of the model, and of what it is shown, takes one optimisation step."""
 
 import csv
 import json
 import math
-import subprocess
-from collections.abc import Callable
-from itertools import cycle, islice
 from pathlib import Path
 
+import pytest
 import yaml
 
 from fdp_lightning.config import CONF_DIR, configuration
@@ -20,8 +18,10 @@ from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
 from fdp_lightning.models.objective import IMAGE_SCALES
 from fdp_lightning.models.rank.losses import RANK_LOSSES
 from fdp_lightning.models.rank.pooling_modules import POOLINGS
+from tests.command import once
+from tests.tasks.conftest import fold_here
 
-Again = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.costly
 
 
 def options_of(group: str) -> list[str]:
@@ -34,33 +34,20 @@ GROUPS = {
     "dic_head": [*["unet"] * 8, "segnet"],
 }
 VALUES = {
-    "head_block": list(HEAD_BLOCKS),
-    "finer_maps": [[2, 4], [], [4]],
-    "pooling": list(POOLINGS),
-    "running_means": [True, False],
-    "scrambled_time": [False, False, True],
-    "frame_batches": list(FRAME_BATCHES),
-    "scorer.centred": [True, True, False],
-    "backbone.attention": [True, False, True],
-    "backbone.local": [True, True, False],
-    "backbone.local_mixer": list(LOCAL_MIXERS),
-    "objective.rank_loss": list(RANK_LOSSES),
-    "objective.intensity_loss": list(reversed(RANK_LOSSES)),
-    "objective.image_kind": list(DYNAMIC_IMAGES),
-    "objective.image_scale": list(IMAGE_SCALES),
-    "objective.motion_measure": list(MOTION_MEASURES),
-    "objective.class_weighting": list(CLASS_WEIGHTINGS),
-    "objective.label_smoothing": [0.1, 0.0],
-    "objective.focal": [0.0, 2.0],
-    "optimizer.name": ["adam", "adamw"],
-    "optimizer.lr_scaling": ["none", "sqrt", "linear"],
-    "optimizer.lr_reference_batch": [20],
+    "head_block": list(HEAD_BLOCKS), "finer_maps": [[2, 4], [], [4]], "pooling": list(POOLINGS),
+    "running_means": [True, False], "scrambled_time": [False, False, True], "frame_batches": list(FRAME_BATCHES),
+    "scorer.centred": [True, True, False], "backbone.attention": [True, False, True],
+    "backbone.local": [True, True, False], "backbone.local_mixer": list(LOCAL_MIXERS),
+    "objective.rank_loss": list(RANK_LOSSES), "objective.intensity_loss": list(reversed(RANK_LOSSES)),
+    "objective.image_kind": list(DYNAMIC_IMAGES), "objective.image_scale": list(IMAGE_SCALES),
+    "objective.motion_measure": list(MOTION_MEASURES), "objective.class_weighting": list(CLASS_WEIGHTINGS),
+    "objective.label_smoothing": [0.1, 0.0], "objective.focal": [0.0, 2.0], "optimizer.name": ["adam", "adamw"],
+    "optimizer.lr_scaling": ["none", "sqrt", "linear"], "optimizer.lr_reference_batch": [20],
     "optimizer.decay_all": [False, True],
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
-    "optimizer.schedule": ["constant", "cosine"],
-    "optimizer.ema": [None, 0.9],
+    "optimizer.schedule": ["constant", "cosine"], "optimizer.ema": [None, 0.9],
     "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
-}
+}  # fmt: skip
 DATA = {
     "faces.method": ["mtcnn", "box", "none"],  # official_crops come with a dataset, the synthetic one has none
     "faces.colour": list(COLOURS),
@@ -79,54 +66,52 @@ COMPUTE = {
     "compile": [None],  # minutes each; the slow tests have it
     "tf32": [True, False],
 }
-RUNS = len(POOLINGS)
-MODELS = ("fdp", "fdp_nextvit", "fdp_released")
-TIMM_MODELS = ("resnet10t", "mobilenetv3_small_050")
+MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ("fdp", "fdp_nextvit", "fdp_released")]
+"""Large ones: that their parameters all learn is seen in tests/models."""
+TIMM_MODELS = ["resnet10t", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)]
 
 
-def chosen(options: dict[str, list], i: int) -> dict[str, object]:
-    """The i-th value of every option, in turn, as a tree."""
-    tree: dict[str, object] = {}
-    for option, values in options.items():
-        *parts, name = option.split(".")
-        node = tree
-        for part in parts:
-            node = node.setdefault(part, {})  # type: ignore[assignment]
-        # Lists of two lengths that share a factor would always pair the same values: shift every other round.
-        node[name] = next(islice(cycle(values), i + i // len(values) % len(values), None))
-    return tree
+def chosen(i: int) -> list[str]:
+    """Overrides that take the i-th value of every option, in turn."""
+    overrides = [f"model/{group}={names[i % len(names)]}" for group, names in GROUPS.items()]
+    for part, options in (("model", VALUES), ("data", DATA), ("compute", COMPUTE)):
+        for option, values in options.items():
+            # Lists of two lengths that share a factor would always pair the same values: shift every other round.
+            value = values[(i + i // len(values)) % len(values)]
+            overrides.append(
+                f"{part}.{option}={yaml.safe_dump([value], default_flow_style=True, width=1000).strip()[1:-1]}"
+            )
+    return overrides
 
 
-def write_variants(folder: Path) -> list[str]:
-    """Files of a group of their own, `+option=v0`…: the i-th takes the i-th value of every option, in turn.
-
-    One of each other model and of two of timm's follow.
-    """
-    (folder / "option").mkdir(parents=True)
-    for i in range(RUNS):
-        defaults = [{f"override /model/{group}": names[i % len(names)]} for group, names in GROUPS.items()]
-        options = {"model": chosen(VALUES, i), "data": chosen(DATA, i), "compute": chosen(COMPUTE, i)}
-        text = yaml.safe_dump({"defaults": defaults, **options})
-        (folder / f"option/v{i}.yaml").write_text(f"# @package _global_\n{text}")
-    for name in MODELS:
-        (folder / f"option/{name}.yaml").write_text(f"# @package _global_\ndefaults: [override /model: {name}]\n")
-    for name in TIMM_MODELS:
-        text = f"defaults: [override /model/backbone: timm]\nmodel: {{backbone: {{name: {name}}}}}\n"
-        (folder / f"option/{name}.yaml").write_text(f"# @package _global_\n{text}")
-    return [*(f"v{i}" for i in range(RUNS)), *MODELS, *TIMM_MODELS]
+@pytest.fixture(scope="module")
+def data(casme2_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Three subjects of five clips, and stores that all options share."""
+    stores = once(tmp_path_factory, "stores-of-options", lambda place: None)
+    data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    return [*data, f"data.store={stores}", "data.batch_size=5", "data.workers=1", "debug=smoke", "trainer.max_epochs=1"]
 
 
-def test_every_option_and_every_model_takes_a_step(workplace: Path, again: Again, tmp_path: Path) -> None:
-    names = write_variants(tmp_path / "mine")
-    sweep = [f"+option={','.join(names)}", "-m", "--config-dir", str(tmp_path / "mine")]
-    done = again(workplace, "task=fold", "fold=01", "debug=smoke", "seed=7", *sweep)
-    assert done.returncode == 0, done.stderr
-    folds = list(workplace.glob("runs/synthetic_loso/*/seed-7/folds/01"))
-    assert len(folds) == len(names)
-    for fold in folds:
-        assert json.loads((fold / "fold.json").read_text())["train_clips"] == 20
-        (epoch,) = csv.DictReader((fold / "curves.csv").open())
-        assert all(math.isfinite(float(value)) for value in epoch.values()), fold
+def takes_a_step(data: list[str], run: Path, *overrides: str) -> None:
+    fold = fold_here(*data, f"run={run}", "fold=01", *overrides).folder
+    assert json.loads((fold / "fold.json").read_text())["train_clips"] == 10
+    (epoch,) = csv.DictReader((fold / "curves.csv").open())
+    assert all(math.isfinite(float(value)) for value in epoch.values())
+
+
+@pytest.mark.parametrize("i", range(len(POOLINGS)))
+def test_every_option_takes_a_step(i: int, data: list[str], tmp_path: Path) -> None:
+    takes_a_step(data, tmp_path, *chosen(i))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_other_model_takes_a_step(name: str, data: list[str], tmp_path: Path) -> None:
+    takes_a_step(data, tmp_path, f"model={name}")
+
+
+@pytest.mark.parametrize("name", TIMM_MODELS)
+def test_timm_models_take_a_step(name: str, data: list[str], tmp_path: Path) -> None:
+    takes_a_step(data, tmp_path, "model/backbone=timm", f"model.backbone.name={name}")
 
 
 def test_no_option_of_the_model_is_forgotten() -> None:
@@ -136,20 +121,11 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     # Numbers: no value of theirs takes another way through the code.
     numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
     numbers |= {
-        "gate_temperature",
-        "objective.effective_beta",
-        "objective.rank_sharpness",
-        "optimizer.steps",
-        "optimizer.batch_norm_clips",
-        "optimizer.lr",
-        "optimizer.weight_decay",
-        "optimizer.warmup",
-    }
-    assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}
-
-
-def test_no_option_of_compute_is_forgotten() -> None:
+        "gate_temperature", "objective.effective_beta", "objective.rank_sharpness", "optimizer.steps",
+        "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup",
+    }  # fmt: skip
     assert set(configuration().compute) == set(COMPUTE)
+    assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}
 
 
 def test_no_option_of_faces_and_sampling_is_forgotten() -> None:

@@ -82,39 +82,43 @@ FAULTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def run(finished_workplace: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run alone."""
+    return Path(shutil.copytree(run_of(finished_workplace), tmp_path / "run"))
+
+
 def _with_nan(line: str) -> str:
     values = line.split(",")
     return ",".join([*values[:6], "nan", *values[7:]])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_named_and_leaves_no_score(workplace: Path, fault: str) -> None:
+def test_a_fault_is_named_and_leaves_no_score(run: Path, fault: str) -> None:
     plant, error, said = FAULTS[fault]
-    run = run_of(workplace)
     plant(run / "folds/02")
     with pytest.raises(error, match=said):
         pool_run(run, OmegaConf.load(run / "config.yaml"))
     assert not [name for name in POOLED if (run / name).exists()]
 
 
-def test_sound_folds_are_pooled_as_they_were(workplace: Path) -> None:
-    run = run_of(workplace)
+def test_sound_folds_are_pooled_as_they_were(run: Path) -> None:
     table = (run / "predictions.csv").read_bytes()
     pool_run(run, OmegaConf.load(run / "config.yaml"))
     assert (run / "predictions.csv").read_bytes() == table
 
 
-def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(workplace: Path) -> None:
-    run = run_of(workplace)
+def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(run: Path) -> None:
     names = ("predictions.csv", "metrics.json")
     before = {name: (run / name).read_bytes() for name in names}
     config = OmegaConf.load(run / "config.yaml")
     with ThreadPoolExecutor(4) as jobs:  # each opens the lock's file anew, as processes do
-        for ended in [jobs.submit(pool_in_turn, config, run, trained=False) for _ in range(8)]:
+        for ended in [jobs.submit(pool_in_turn, config, run, trained=False) for _ in range(4)]:
             ended.result()
     assert {name: (run / name).read_bytes() for name in names} == before
 
 
+@pytest.mark.costly
 def test_a_fold_without_clips_is_skipped_and_listed(
     casme2_root: Path, casme2_clips: pd.DataFrame, store_folder_path: Path, tmp_path: Path
 ) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
+from fdp_lightning.data.synthetic.film import draw_clip, write_film, write_frames
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.predict import predict
+
+pytestmark = pytest.mark.costly
 
 Mistake = Callable[..., str]
 
@@ -31,18 +33,6 @@ def mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mistake:
         return str(caught.value)
 
     return run
-
-
-def test_a_mistake_is_exit_code_2_without_a_traceback(
-    run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
-    done = run_cli("task=predict", "predict.input=text.mp4")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr and "text.mp4 cannot be read as a video" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
-    done = run_cli("task=predict", "predict.inputs=text.mp4")
-    assert done.returncode == 2 and "predict.input" in done.stderr
 
 
 def test_options_that_cannot_be(mistake: Mistake, tmp_path: Path) -> None:
@@ -80,20 +70,6 @@ def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
         assert words in message and name.split(".")[0] in message
 
 
-def test_a_folder_of_which_no_clip_can_be_predicted(mistake: Mistake, tmp_path: Path) -> None:
-    for name in ("a.mp4", "b.mp4"):
-        (tmp_path / "clips").mkdir(exist_ok=True)
-        (tmp_path / "clips" / name).write_text("no video")
-    message = mistake("predict.input=clips")
-    assert "none of the 2 clips" in message and "a.mp4" in message and "b.mp4" in message
-
-
-def test_a_damaged_frame_is_named(mistake: Mistake, tmp_path: Path) -> None:
-    write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:8])
-    (tmp_path / "clip" / "img3.jpg").write_bytes(b"")
-    assert "img3.jpg" in mistake("predict.input=clip")
-
-
 def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
     write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:10])
     assert "predict.fps=200" in mistake("predict.input=clip", "predict.mode=scan")
@@ -124,6 +100,7 @@ def look(*paths: Path) -> tuple[list[int], int | str]:
     return peaks, last
 
 
+@pytest.mark.slow  # a hundred windows in a process of its own
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
     write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # a batch of windows
@@ -134,15 +111,6 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_memory_of_a_4k_video(tmp_path: Path) -> None:
-    pictures = [cv2.resize(picture, (3840, 2160)) for picture in draw_clip("surprise").pictures[::3]]
-    write_film(tmp_path / "large.mp4", pictures, 60)
-    draw_film(tmp_path / "small.mp4", "surprise")
-    (small, large), label = look(tmp_path / "small.mp4", tmp_path / "large.mp4")
-    assert label == "surprise"
-    assert large - small < 700  # its frames are 250 MB, and MTCNN takes 500 of one
-
-
 def test_ten_thousand_frames_without_times_are_one_clip_with_a_warning(tmp_path: Path) -> None:
     from fdp_lightning import load_model
 

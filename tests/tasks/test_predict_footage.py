@@ -15,6 +15,8 @@ from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.scan import ScanSettings
 from fdp_lightning.tasks.predict import predict
 
+pytestmark = pytest.mark.costly
+
 Pictures = list[np.ndarray]
 
 

@@ -14,6 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.model_name import model_name
 
+pytestmark = pytest.mark.costly
+
 ON_MAPS = "megc2019_flow"
 ALL = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml") if path.stem != ON_MAPS)
 REAL = [name for name in ALL if not name.startswith("synthetic") and not name.endswith("_released")]
@@ -39,11 +41,6 @@ def test_the_small_model_brings_its_own_recipe() -> None:
     assert config.model == tiny and config.trainer == configuration("trainer=cpu", "model=fdp_tiny").trainer
     changed = configuration(AUTO, "model=fdp_tiny", "model.optimizer.steps=7")
     assert (changed.trainer.max_steps, changed.model.optimizer.lr) == (7, tiny.optimizer.lr)
-
-
-@pytest.mark.parametrize("option", ["fdp", "fdp_nextvit", "fdp_released", "fdp_tiny"])
-def test_a_model_is_named_as_its_option(option: str) -> None:
-    assert model_name(configuration(f"model={option}")) == option
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.training.resume import newest
 
+pytestmark = pytest.mark.costly
+
 Plan = Callable[..., FoldPlan]
 
 
@@ -65,11 +67,10 @@ def content(plan: FoldPlan) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["selection.inner_subjects=1"],
-        ["model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
+        ["selection.inner_subjects=1", "model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
         ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
     ],
-    ids=["inner", "ema", "steps"],
+    ids=["epochs", "steps"],
 )
 def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan, overrides: list[str]) -> None:
     whole = plan("whole", *overrides)

@@ -3,7 +3,7 @@
 import csv
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,8 @@ from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:
@@ -30,7 +32,7 @@ class Pictures:
     def __init__(self, pictures: list[np.ndarray], seconds: list[float]) -> None:
         self.name, self.warnings, self.pictures, self.seconds, self.read = "made", [], pictures, seconds, 0
 
-    def frames(self):  # type: ignore[no-untyped-def]
+    def frames(self) -> Iterator[Frame]:  # type: ignore[no-untyped-def]
         for number, (picture, second) in enumerate(zip(self.pictures, self.seconds, strict=True)):
             yield Frame(number, second, lambda picture=picture: self._read(picture))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
@@ -13,6 +14,7 @@ from tests.tasks.conftest import start
 DEALS = 5000
 
 
+@pytest.mark.slow  # eight folds of twenty epochs
 def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path) -> None:
     size = ["data.generate.subjects=8", "trainer.max_epochs=20", "model.optimizer.lr=0.01"]
     done = start(tmp_path, *size, "protocol.shuffled=0", "selection.inner_subjects=2", "loso.workers=2")
@@ -27,8 +29,6 @@ def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path)
     assert oracle["accuracy"] >= last["accuracy"] + 0.05
     assert metrics["optimism_gap"]["accuracy"] == oracle["accuracy"] - last["accuracy"]
     assert any("shuffled" in caveat for caveat in metrics["caveats"])
-    assert "The labels are shuffled" in (run / "report.html").read_text()
-    assert "caveat: The labels are shuffled" in " ".join(done.stdout.split())
 
 
 def surprise(table: pd.DataFrame, classes: list[str]) -> float:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,9 @@ from fdp_lightning.engine.stacked.trial import try_stack
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.training.resume import keep, newest
-from tests.tasks.conftest import run_of
+from tests.tasks.conftest import run_of, start
+
+pytestmark = pytest.mark.costly
 
 Plans = Callable[..., list[FoldPlan]]
 
@@ -95,7 +96,7 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
     ("overrides", "tolerance"),
     [
         ([*DOUBLE, "model.objective.class_weighting=inverse", "selection.inner_subjects=1"], 1e-9),
-        (
+        pytest.param(
             [
                 *DOUBLE,
                 "data.augmentation=null",
@@ -104,10 +105,11 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
                 "model.optimizer.rules={backbone: {lr: 0.5}}",
             ],
             1e-9,
+            marks=pytest.mark.slow,
         ),
         # Lightning's average is in float32 whatever the precision, and rounds the weights in training whenever it
         # changes places with them. Over more than one epoch it is compared in tests/training/test_stack.py.
-        (
+        pytest.param(
             [
                 *DOUBLE,
                 "trainer.max_epochs=1",
@@ -116,6 +118,7 @@ def assert_same(one: FoldPlan, other: FoldPlan, tolerance: float) -> None:
                 "data.sampling.rule=random_phase",
             ],
             1e-5,
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["augmented", "shared", "ema"],
@@ -154,9 +157,7 @@ def test_a_stack_that_was_cut_goes_on_where_it_stopped(plans: Plans) -> None:
     assert seen == [(names[2], 1), (names[2], 2), (names[2], 3), (names[0], 3), (names[1], 3)]
     for one, other in zip(whole, cut, strict=True):
         pd.testing.assert_frame_equal(
-            *[read_predictions(plan.folder / "predictions.csv")[0] for plan in (one, other)],
-            rtol=0,
-            atol=1e-9,
+            *[read_predictions(plan.folder / "predictions.csv")[0] for plan in (one, other)], rtol=0, atol=1e-9
         )
         curves = [pd.read_csv(plan.folder / "curves.csv") for plan in (one, other)]
         pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-9)
@@ -167,6 +168,7 @@ def test_a_stack_that_was_cut_goes_on_where_it_stopped(plans: Plans) -> None:
     assert resumed == [2, 2, 0]
 
 
+@pytest.mark.slow
 def test_a_fold_that_diverges_fails_alone(plans: Plans) -> None:
     whole, spoilt = plans("whole", *DOUBLE), plans("spoilt", *DOUBLE)
     assert train_stack(whole, None, lambda fold, done: None) == {}
@@ -212,17 +214,6 @@ def test_folds_are_shared_out_to_stacks_of_equal_batches(plans: Plans) -> None:
     assert names(1, None) == [["0", "2", "3", "8"], ["1", "4", "5"], ["6", "7"]]
     assert names(1, 3) == [["0", "2"], ["3", "8"], ["1", "4", "5"], ["6", "7"]]
     assert sorted(names(9, None)) == [[str(i)] for i in range(9)]
-
-
-@pytest.mark.parametrize("budget", [["trainer.max_epochs=1"], ["+trainer.limit_train_batches=1"]])
-def test_a_stack_of_one_fold_and_a_budget_in_batches_are_followed(plans: Plans, budget: list[str]) -> None:
-    (few, *_) = plans("one", *DOUBLE, "model.optimizer.warmup=0.5", *budget)
-    few = dataclasses.replace(few, fold=dataclasses.replace(few.fold, train_rows=few.fold.train_rows[:9]))
-    other = dataclasses.replace(few, run=few.run.with_name("two"))
-    run_fold(few)
-    (stack,) = stacks_of([other], 1, None)
-    assert train_stack(stack, None, lambda fold, done: None) == {}
-    assert_same(few, other, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -274,33 +265,14 @@ def test_a_model_that_torch_cannot_map_is_refused() -> None:
     assert "loso.engine=processes" in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [
-            *["model/dic_head=segnet", "model/mer_head=released", "model.pooling=conv"],
-            *["model.scrambled_time=true", "model.frame_batches=per_frame", "model.backbone.local_mixer=dense"],
-        ],
-        ["protocol=synthetic_au", "model.pooling=soft_rank_arp", "model.objective.class_weighting=inverse"],
-        ["model.frame_batches=per_frame", "model.objective.image_kind=onset_apex", "data.faces.colour=rgb"],
-        ["model.objective.rank_loss=listmle", "model.objective.focal=2.0", "model.pooling=intensity"],
-    ],
-)
-@pytest.mark.slow  # SegNet and backbones twice each
-def test_other_models_and_losses_can_be_stacked(overrides: list[str]) -> None:
-    try_stack(configuration("+experiment=synthetic_loso", *overrides))
-
-
 @pytest.mark.slow  # two whole commands
-def test_a_run_by_stacks_skips_what_is_finished_and_is_pooled(
-    workplace: Path, again: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_run_by_stacks_skips_what_is_finished_and_is_pooled(workplace: Path) -> None:
     run = run_of(workplace)
     before = {path.name: (path / "fold.json").stat().st_mtime_ns for path in (run / "folds").iterdir()}
     for name in ("01", "03"):
         (run / "folds" / name).rename(workplace / name)
     pooled = pd.read_csv(run / "predictions.csv")
-    done = again(workplace, "loso.engine=stacked", "loso.workers=1")
+    done = start(workplace, "loso.engine=stacked", "loso.workers=1")
     assert done.returncode == 0, done.stderr
     assert "2 of 3 folds to run" in done.stderr and "fold 03 done (2/2)" in done.stderr
     assert (run / "folds/02/fold.json").stat().st_mtime_ns == before["02"]

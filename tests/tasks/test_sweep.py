@@ -19,6 +19,8 @@ from fdp_lightning.sweeps.variants import variant_runs
 from hydra_plugins.fdp_sweeper import VariantSweeper
 from tests.tasks.conftest import SMALL, start
 
+pytestmark = pytest.mark.costly
+
 
 def test_jobs_are_all_variants_at_all_points(tmp_path: Path) -> None:
     given = OverridesParser.create().parse_overrides(["seed=0,1", "model.optimizer.lr=0.1,0.2", "model.pooling=arp"])

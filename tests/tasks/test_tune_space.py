@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
@@ -13,6 +12,8 @@ from fdp_lightning.runs.folder import run_folder
 from fdp_lightning.search.space import Space
 from fdp_lightning.search.trials import compose_trial, own_overrides
 from fdp_lightning.tasks.tune import tune
+
+pytestmark = pytest.mark.costly
 
 SPACE: dict[str, dict[str, Any]] = {
     "model.optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -46,12 +47,6 @@ def test_points_are_in_their_ranges_repeat_with_the_seed_and_go_on_where_fewer_e
     assert points(Space(SPACE), 30, seed=1, sampler=sampler) != drawn
 
 
-def test_a_log_range_is_drawn_evenly_in_its_exponent() -> None:
-    space = Space({"model.optimizer.lr": {"low": 1e-6, "high": 1e-2, "log": True}})
-    low = sum(point["model.optimizer.lr"] < 1e-4 for point in points(space, 300))
-    assert 110 < low < 190  # half of them; drawn evenly in the number itself it would be three
-
-
 def test_a_grid_is_each_combination_once() -> None:
     space = Space({key: SPACE[key] for key in ("model.pooling", "model.running_means", "model.optimizer.ema")})
     drawn = points(space, 8, sampler="grid")
@@ -71,14 +66,6 @@ def test_a_point_is_what_the_configuration_then_holds() -> None:
     for key, value in point.items():
         found = OmegaConf.select(config, key)
         assert found == value and type(found) is type(value)
-
-
-def test_corners_hold_every_choice_and_both_ends() -> None:
-    corners = Space({**SPACE, "model.pooling": {"choices": ["score", "arp", "mean"]}}).corners()
-    assert len(corners) == 3
-    overrides = {override for corner in corners for override in corner}
-    assert {"model.pooling=score", "model.pooling=arp", "model.pooling=mean"} <= overrides
-    assert {"model.optimizer.lr=0.0001", "model.optimizer.lr=0.01", "model.optimizer.ema=null"} <= overrides
 
 
 @pytest.mark.parametrize(
@@ -102,11 +89,6 @@ def test_what_is_no_range_of_a_setting_of_the_training_is_refused(key: str, of_k
     with pytest.raises(UserError, match="tune\\.space") as caught:
         Space({key: of_key})
     assert key in str(caught.value) and said in str(caught.value)
-
-
-def test_a_logarithm_of_zero_is_refused() -> None:
-    with pytest.raises(UserError, match=r"tune\.space: model\.optimizer\.lr"):
-        Space({"model.optimizer.lr": {"low": 0.0, "high": 1.0, "log": True}}).distributions()
 
 
 @pytest.fixture
@@ -156,12 +138,3 @@ def test_a_search_that_cannot_be_is_refused(command: Any, overrides: list[str], 
     with pytest.raises(UserError) as caught:
         tune(config)
     assert said in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "space", ["{model.optimiser.lr: {low: 1, high: 2}}", "{model: {choices: [fdp_tiny, fdp_tyni]}}"]
-)
-def test_a_key_or_an_option_that_there_is_not_costs_no_training(command: Any, space: str) -> None:
-    config = command("task=tune", "selection.inner_subjects=1", f"tune.space={space}")
-    with pytest.raises(HydraException, match=r"optimiser|tyni"):
-        tune(config)

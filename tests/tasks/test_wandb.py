@@ -123,6 +123,7 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
     assert not list((place / "home").rglob("*staging/*"))
 
 
+@pytest.mark.slow  # a command of its own, in which W&B starts anew
 def test_without_leave_no_picture_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
     run = run_in(copy)
     shutil.rmtree(run / "folds" / "02")
@@ -140,6 +141,7 @@ def test_without_leave_no_picture_goes_up_though_the_local_page_shows_faces(copy
     }
 
 
+@pytest.mark.slow  # as above
 def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
     run = run_in(copy)
     before = len(offline_runs(run))

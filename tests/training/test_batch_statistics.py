@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,8 @@ from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
+
+pytestmark = pytest.mark.costly
 
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
@@ -173,11 +174,3 @@ def test_after_few_steps_it_is_known_what_was_learnt(data: Data, way: str) -> No
     right = float((answers == batch.target).float().mean())
     assert (right > 0.7) == (way == "recomputed"), right
     assert (np.bincount(answers).max() > 7) == (way == "running")
-
-
-@pytest.mark.parametrize(
-    "options", [{"batch_norm": "frozen"}, {"batch_norm_clips": 0}, {"steps": 0}, {"steps": 1.5}, {"steps": True}]
-)
-def test_impossible_settings_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        OptimizerSettings(**MappingProxyType(options))

@@ -10,13 +10,14 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.config import configuration
-from fdp_lightning.instantiate import build_model, settings
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp import FDP
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.recognizer import Clips
-from fdp_lightning.models.small_maps import Conv3x3
 from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
+
+pytestmark = pytest.mark.costly
 
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
@@ -169,54 +170,6 @@ def test_other_batch_norms_keep_the_loop_over_frames() -> None:
 
 def is_norm(module: torch.nn.Module) -> bool:
     return isinstance(module, _BatchNorm)
-
-
-def test_the_network_is_built_plain() -> None:
-    network = released()
-    assert not any(module.rewritten for module in network.modules() if isinstance(module, Conv3x3))
-    before = {name: value.stride() for name, value in network.state_dict().items()}
-    PLAIN.prepare(network)
-    assert {name: value.stride() for name, value in network.state_dict().items()} == before
-    Compute().prepare(network)
-    assert all(module.rewritten for module in network.modules() if isinstance(module, Conv3x3))
-    assert network.backbone.blocks[0].attention.conv.weight.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        ("fast", Compute()),
-        ("plain", PLAIN),
-        (
-            "low_memory",
-            Compute(frames_at_once=1, small_maps=False, freed_memory="return", checkpointing="stages"),
-        ),
-        ("compiled", Compute(compile="default")),
-        ("cuda_graphs", Compute(compile="reduce-overhead")),
-    ],
-)
-def test_what_the_group_says(choice: str, expected: Compute) -> None:
-    assert settings(Compute, configuration(f"compute={choice}").compute) == expected
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("compile", "fast", "allowed are null, default, reduce-overhead, max-autotune"),
-        ("checkpointing", "all", "allowed are null, blocks, stages"),
-        ("frames_at_once", 0, "expected null"),
-        ("small_maps", "yes", "expected true or false"),
-        ("freed_memory", None, "allowed are keep, return, default"),
-    ],
-)
-def test_an_impossible_option_is_refused(option: str, value: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        replace(Compute(), **{option: value})
-
-
-def test_compiled_and_computed_once_more_is_refused() -> None:
-    with pytest.raises(ValueError, match="do not go together"):
-        Compute(compile="default", checkpointing="blocks")
 
 
 FAULTS = """

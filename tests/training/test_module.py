@@ -21,6 +21,8 @@ from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 
+pytestmark = pytest.mark.costly
+
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
@@ -275,12 +277,3 @@ def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_
     again = Objective(image_scale="signed", image_kind="onset_apex")
     again.load_state_dict(objective.state_dict())
     assert torch.equal(again.true_dynamic_image(clips), objective.true_dynamic_image(clips))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"name": "sgd9"}, {"schedule": "step"}, {"rules": {"backbone": {"momentum": 1.0}}}],
-)
-def test_unknown_optimizer_options_are_refused(options: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"unknown .* allowed are"):
-        OptimizerSettings(**options)

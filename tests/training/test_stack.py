@@ -15,6 +15,8 @@ from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack
 
+pytestmark = pytest.mark.costly
+
 CLIPS, FRAMES, SIDE, CLASSES, STEPS = 3, 4, 32, 3, 3
 RANDOM = ["model.mer_head.dropout=0.4", "model.backbone.drop_path=0.4"]
 SETTINGS = OptimizerSettings(

@@ -1,6 +1,5 @@
 """Batch norm over two real processes equals batch norm over the whole batch in one."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,10 @@ import torch.distributed as dist
 from torch import nn
 
 from fdp_lightning.engine.ddp_processes import free_port
+from fdp_lightning.processes import forkserver
 from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
+
+pytestmark = pytest.mark.costly
 
 CASES = [(nn.BatchNorm2d(3), (6, 3, 4, 5)), (nn.BatchNorm2d(3, momentum=None, affine=False), (6, 3, 1, 2)),
          (nn.BatchNorm1d(3, momentum=0.3), (7, 3))]  # fmt: skip
@@ -55,7 +57,7 @@ def _rank(number: int, port: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("spawn")
+    context = forkserver()
     port = free_port()
     ranks = [context.Process(target=_rank, args=(number, port, str(place))) for number in range(2)]
     for rank in ranks:

@@ -1,0 +1,72 @@
+"""The command line, in this process or in one of its own, and folders that all test processes share."""
+
+import contextlib
+import io
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+
+from fdp_lightning.command_line import run
+
+Done = subprocess.CompletedProcess[str]
+
+
+def command(*arguments: object, cwd: Path) -> Done:
+    """Run `python -m fdp_lightning <arguments>` here, where the imports of a new process are made already.
+
+    Workers are those of one forkserver for all tests. What needs a process to itself (signals, limits, variables of
+    the environment that workers read) starts one by `new_process`.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with _as_new(cwd, list(map(str, arguments))), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _as_new(cwd: Path, arguments: list[str]) -> Iterator[None]:
+    """Let this process look like one that has just been started, and be as it was afterwards."""
+    root, hydra = logging.getLogger(), HydraConfig.instance()
+    kept = os.environ.copy(), sys.argv, root.handlers[:], root.level, hydra.cfg
+    sys.argv = ["fdp_lightning", *arguments]
+    try:
+        with contextlib.chdir(cwd):
+            yield
+    finally:
+        environment, sys.argv, root.handlers[:], root.level, hydra.cfg = kept
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def new_process(*arguments: object, cwd: Path, **options: object) -> Done:
+    """Run the command in a process of its own; `options` are those of `subprocess.run`."""
+    line = [sys.executable, "-m", "fdp_lightning", *map(str, arguments)]
+    given = {"capture_output": True, "text": True, "timeout": 600, "check": False, **options}
+    return subprocess.run(line, cwd=cwd, **given)  # type: ignore[call-overload, no-any-return]
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is made once for all processes of a test run. Shared: copy it before you change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    with FileLock(f"{folder}.lock"):
+        if not Path(f"{folder}.done").exists():
+            folder.mkdir()
+            make(folder)
+            Path(f"{folder}.done").touch()
+    return folder
