@@ -5,6 +5,7 @@ through: the import of compiled modules and finalisers drop it, and the command 
 yet the signal ends the process at once; later an interrupt that nobody is handling a moment after it was raised does.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ _LOOK_S = 1.0
 _MOST_LOOKS = 30
 _END_S = 3.0
 _looks = 0
+_ending = False
 
 
 def end_at_once() -> None:
@@ -45,11 +47,24 @@ def end() -> NoReturn:
     Raises:
         SystemExit: with the exit code of an interrupt.
     """
+    global _ending
+    _ending = True
     sys.stderr.write(_MESSAGE)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda number, frame: os._exit(INTERRUPTED))
         signal.setitimer(signal.ITIMER_REAL, _END_S)
     sys.exit(INTERRUPTED)
+
+
+def _leave() -> None:
+    """Skip the interpreter's own end, which forgets handlers: the alarm would then kill with another exit code."""
+    if _ending:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+
+atexit.register(_leave)  # before all others are, and so the last one to be called
 
 
 def is_dealt_with() -> None:

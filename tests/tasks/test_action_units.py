@@ -113,7 +113,7 @@ def test_what_is_logged_holds_every_score_and_every_unit(run: Path) -> None:
     logged = pooled_scalars(metrics)
     of_selections = {name: value for name, value in logged.items() if name.split("/")[0] in metrics["selections"]}
     ends = [name for name in of_selections if name.endswith(("_low", "_high"))]
-    assert len(of_selections) - len(ends) == 2 * (2 + len(CLASSES)) and len(ends) == 2 * 2 * 2
+    assert len(of_selections) - len(ends) == 2 * (3 + len(CLASSES)) and len(ends) == 2 * 3 * 2
     assert logged["oracle/mean_f1"] == metrics["selections"]["oracle"]["mean_f1"]
     assert logged["last/f1/AU12"] == metrics["selections"]["last"]["f1"]["AU12"]
 

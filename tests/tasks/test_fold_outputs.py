@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
-from fdp_lightning.evaluation.folds import COMPARED, OUTPUTS, read_key_frames, read_outputs
+from fdp_lightning.evaluation.folds import COMPARED, EXTRAS, OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.image_quality import image_scores
 from fdp_lightning.evaluation.learning import read_trainings
+from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import KEY, read_predictions
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
@@ -36,7 +37,7 @@ def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_w
 def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
     outputs, note = read_outputs(run)
-    assert {"dataset", "fold", "image_rms", *OUTPUTS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
+    assert {"dataset", "fold", "image_rms", *OUTPUTS, *EXTRAS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
     assert set(outputs["dataset"]) == {"synthetic"}
     size = outputs["true_dynamic_image"].shape[1:]
     table, _ = read_predictions(run / "predictions.csv")
@@ -72,7 +73,7 @@ def test_each_fold_has_its_baselines_and_the_run_has_them_pooled(finished_workpl
     for name in BASELINES:
         part = pooled[pooled["selection"] == name]
         assert part[[*KEY, "target", "fold"]].to_numpy().tolist() == last[[*KEY, "target", "fold"]].to_numpy().tolist()
-        assert scores[name]["confusion"] == scored(part, classes)["confusion"]
+        assert scores[name]["confusion"] == scored(Outcomes.of(part, classes))["confusion"]
     for fold in run.glob("folds/*/"):
         assert FILE in json.loads((fold / "fold.json").read_text())["checksums"]
         assert len(read_baselines(fold / FILE)) == len(BASELINES) * (last["fold"] == fold.name).sum()

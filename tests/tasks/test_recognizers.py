@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.command import new_process
 from tests.data.test_megc2019_flow import CLIPS, drawn, write
-from tests.tasks.conftest import SMALL, fold_here, run_of
+from tests.tasks.conftest import SMALL, fold_here, run_of, start
 
 MY = """
 from torch import nn
@@ -42,11 +42,11 @@ def test_any_recogniser_on_flow(
     (tmp_path / "my.py").write_text(MY)
     for shared in ("data", "stores"):
         (tmp_path / shared).symlink_to(finished_workplace / shared)
-    done = subprocess.run(
-        [sys.executable, "-m", "fdp_lightning", *SMALL, "loso.workers=2", *options],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    if "model=own" in options:  # whose module a user has beside the command
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        done = new_process(*SMALL, "loso.workers=2", *options, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
+    else:
+        done = start(tmp_path, "loso.workers=2", *options)
     assert done.returncode == 0, done.stderr
     run = run_of(tmp_path)
     metrics = json.loads((run / "metrics.json").read_text())

@@ -57,7 +57,7 @@ def list_frames(folder: Path) -> list[FrameFile]:
     Raises:
         FileNotFoundError, NotADirectoryError, PermissionError: of the folder.
     """
-    if folder.is_file():
+    if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
         return _series(folder)
     found = []
     with os.scandir(folder) as entries:
