@@ -8,12 +8,11 @@ from fdp_lightning.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-_NO_NETWORK = ("own", "svc")
-
 
 def list_models() -> list[str]:
     """Return the names that `model=…` and `create_model` take, sorted."""
-    return sorted(path.stem for path in (CONF_DIR / "model").glob("[!_]*.yaml") if path.stem not in _NO_NETWORK)
+    files = (CONF_DIR / "model").glob("[!_]*.yaml")
+    return sorted(path.stem for path in files if path.stem != "own" and "/_classical@" not in path.read_text())
 
 
 def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":

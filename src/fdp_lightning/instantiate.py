@@ -49,6 +49,9 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
         classes: k.
         mean: of all values of the training frames.
         std: likewise.
+
+    Raises:
+        UserError: there is no such class, or it takes another input.
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)
@@ -62,9 +65,15 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
         "mean": mean, "std": std,
     }  # fmt: skip
     try:
-        asked = signature(get_class(network._target_)).parameters
+        kind = get_class(network._target_)
+        asked = signature(kind).parameters
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(f"model._target_ is {network._target_!r}: {str(error).splitlines()[0]}") from error
+    if (inputs := getattr(kind, "inputs", ())) and config.input.kind not in inputs:
+        raise UserError(
+            f"input={config.input.kind}: model={config.model.name} takes {' or '.join(inputs)}; "
+            f"expected input={inputs[0]}"
+        )
     return build(network, **{name: value for name, value in offered.items() if name in asked and name not in network})
 
 

@@ -15,6 +15,7 @@ from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import make_folds
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.errors import UserError
 
 APEX_FLOW = InputSettings("apex_flow", phases=["onset_apex", "apex_offset"])
 
@@ -104,8 +105,13 @@ def test_a_sequence_starts_without_motion_and_frames_drawn_anew_have_no_maps(
     assert maps.shape == (2, 8, 3, 32, 32)
     assert not maps[:, 0].any() and maps[:, 4].any()
     rows = own_store.rows(casme2_clips.iloc[:2])
-    with pytest.raises(ValueError, match="random_phase"):
+    with pytest.raises(UserError, match="random_phase"):
         input_maps(own_store, rows, np.full(2, np.nan), Sampling(8, "random_phase"), settings)
+
+
+def test_faces_are_no_maps(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="64×64"):
+        made(own_store, casme2_clips.iloc[:1], InputSettings("maps", scale="none"))
 
 
 def test_the_values_that_a_network_gets() -> None:

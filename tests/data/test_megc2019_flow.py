@@ -210,6 +210,6 @@ def test_a_network_gets_the_pictures_as_they_are(htnet: Path, causalnet: Path, p
     expected = MEGC2019Flow(root, labels=htnet, expected=None).select(["strain", "v", "u"], phases)
     np.testing.assert_allclose(values, expected, atol=1e-4)
     if pictures == 1:
-        with pytest.raises(ValueError, match="1 pictures"):
+        with pytest.raises(UserError, match="1 pictures"):
             missing = InputSettings("maps", phases=["apex_offset"])
             input_maps(store, store.rows(clips), np.full(6, np.nan), Sampling(1), missing)

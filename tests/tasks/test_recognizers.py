@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fdp_lightning.config import configuration
+from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.errors import UserError
 from tests.command import new_process
 from tests.data.test_megc2019_flow import CLIPS, drawn, write
 from tests.tasks.conftest import SMALL, fold_here, run_of, start
@@ -59,6 +62,12 @@ def test_any_recogniser_on_flow(
     assert not {"rank_scores", "dynamic_image", "mean_training_image"} & set(outputs)
     assert outputs["extras"].shape == (0, 3)
     assert (run / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("model", "kind"), [("fdp_tiny", "apex_flow"), ("ststnet", "frames"), ("ststnet", "flow")])
+def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
+    with pytest.raises(UserError, match=f"input={kind}"):
+        check_options(configuration(f"model={model}", f"input={kind}"))
 
 
 def test_published_maps(tmp_path: Path) -> None:

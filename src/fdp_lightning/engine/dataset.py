@@ -170,7 +170,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
 def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, sampling: Sampling, workers: int) -> None:
     """Compute the maps that the recogniser takes of all clips, once for all folds."""
     taken: InputSettings = settings(InputSettings, config.input)
-    if taken.kind in ("frames", "maps"):
+    if taken.of_frames:
         return
     apexes = apex_numbers(clips)
     if taken.kind == "apex_flow" and (unknown := clips[np.isnan(apexes)]).shape[0]:

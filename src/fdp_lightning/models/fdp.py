@@ -71,10 +71,12 @@ class FDP(nn.Module):
         std: of all values of the training clips, the frames are divided by it.
 
     Attributes:
+        inputs: kinds of `input` that it takes.
         frames_at_once: carry out `frame_batches='per_frame'` so many frames at a time, with the statistics of one pass
             each; None: all.
     """
 
+    inputs = ("frames",)
     frames_at_once: int | None = 1
     mean: Tensor
     std: Tensor

@@ -1,4 +1,4 @@
-"""The input stage: from the aligned frames of the store to what a recogniser takes, `input=frames|flow|apex_flow`.
+"""The input stage: from the aligned frames of the store to what a recogniser takes, `input=…`.
 
     frames     the sampled frames as they are, (t, c, h, w)
     flow       the optical flow from the first sampled frame to each of them, (t, channels, size, size)
@@ -30,6 +30,7 @@ from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.inputs.flow import PHASES, FlowScale, FlowSettings, apex_flow, flow_sequence, implementation
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.store.clip_store import ClipStore, open_index
+from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import end_with_parent, forkserver
 
@@ -111,10 +112,11 @@ def input_maps(
         Float32, shape (n, t, channels, size, size), t the frames or the phases.
 
     Raises:
-        ValueError: `flow` of frames that are drawn anew in each epoch.
+        UserError: `flow` of frames that are drawn anew in each epoch, frames too small for a flow, or pictures that are
+            no `maps`.
     """
     if settings.kind == "flow" and sampling.at_random:
-        raise ValueError(
+        raise UserError(
             f"input=flow is computed once per clip, and data.sampling.rule={sampling.rule} draws other frames in each "
             "epoch; expected a rule that does not"
         )
@@ -126,16 +128,24 @@ def input_maps(
     if missing:
         # Not here: OpenCV's threads, once started, do not survive the forks that folds and loaders make.
         with ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker) as pool:
-            for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
-                progress(done, len(missing))
+            try:
+                for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
+                    progress(done, len(missing))
+            except ValueError as error:
+                raise UserError(f"input={settings.kind}: {error}") from error
     return np.stack([maker.maps(*task) for task in tasks])
 
 
 def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
     """The maps that the pictures of a clip are, values of 0..1."""
+    if store.frame_shape != (settings.size, settings.size, 3):
+        raise UserError(
+            f"input=maps takes coloured pictures of input.size={settings.size} as flow maps, and those here are "
+            f"{'×'.join(map(str, store.frame_shape))}; expected data=megc2019_flow, or input=apex_flow for faces"
+        )
     places = [PHASES.index(phase) for phase in settings.phases]
     if max(places) >= store.length(row):
-        raise ValueError(f"input.phases={list(settings.phases)}, but the clips have {store.length(row)} pictures each")
+        raise UserError(f"input.phases={list(settings.phases)}, but the clips have {store.length(row)} pictures each")
     order = [PICTURED.index(channel) for channel in settings.channels]
     return store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
 

@@ -45,10 +45,12 @@ class FlowNet(nn.Module):
     """A network from flow maps to logits: `forward_features`, then `forward_head`.
 
     Attributes:
+        inputs: kinds of `input` that it takes.
         in_channels: of the maps.
         image_size: side of the maps, pixels.
     """
 
+    inputs = ("apex_flow", "maps")
     in_channels: int
     image_size: int
 
