@@ -14,30 +14,19 @@ from fdp_lightning.models.backbone import Backbone
 from fdp_lightning.models.dic.segnet import SegNet
 from fdp_lightning.models.dic.unet import UNet
 from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.flow.dual_inception import DualInception
-from fdp_lightning.models.flow.htnet import HTNet, HTNetTokens
-from fdp_lightning.models.flow.offapexnet import OffApexNet, OffApexNetOneStream
-from fdp_lightning.models.flow.rcn_a import RCNA
-from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
-from fdp_lightning.models.flow.sssnet import SSSNet
-from fdp_lightning.models.flow.ststnet import STSTNet
+from fdp_lightning.models.flow.flow_net import networks
 from fdp_lightning.models.mer_head import MERHead, PooledMERHead
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.rank.scorer import RankScorer
 from fdp_lightning.models.timm_backbone import TimmBackbone
 
-_REGISTRY: Mapping[str, Mapping[str, Any]] = {
-    place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds}
-    for place, kinds in {
-        "": (
-            FDP, STSTNet, OffApexNet, OffApexNetOneStream, SSSNet, RCNA, DualInception, HTNet, HTNetTokens,
-            ResNet18Flow,
-        ),
-        "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
-        "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
-        "objective": (Objective, recognizer.Objective),
-    }.items()
+_KINDS_OF: Mapping[str, tuple[type, ...]] = {
+    "": (FDP, *networks()), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective, recognizer.Objective),
 }  # fmt: skip
+_REGISTRY: Mapping[str, Mapping[str, Any]] = {
+    place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds} for place, kinds in _KINDS_OF.items()
+}
 """Part of the configuration of a network → the classes it may be of, by the names that configurations call them."""
 
 _PARTS = ("backbone", "scorer", "mer_head", "dic_head")

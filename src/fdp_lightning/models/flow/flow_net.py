@@ -1,6 +1,8 @@
 """What all recognisers on flow maps share: the check of their input, and the form of a training recipe."""
 
+import pkgutil
 from dataclasses import dataclass
+from importlib import import_module
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -75,3 +77,12 @@ class FlowNet(nn.Module):
     def forward_head(self, features: Float[Tensor, "b *d"]) -> Float[Tensor, "b k"]:
         """Features to logits."""
         raise NotImplementedError
+
+
+def networks() -> list[type[FlowNet]]:
+    """Return all networks of this package, in the order of their files: a new one is a file and no more."""
+    package = __name__.rpartition(".")[0]
+    files = pkgutil.iter_modules(import_module(package).__path__)
+    members = [member for file in files for member in vars(import_module(f"{package}.{file.name}")).values()]
+    found = [one for one in members if isinstance(one, type) and issubclass(one, FlowNet) and one is not FlowNet]
+    return list(dict.fromkeys(found))
