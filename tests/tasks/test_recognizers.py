@@ -12,7 +12,7 @@ import pytest
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from tests.command import new_process
+from tests.command import command, new_process
 from tests.data.test_megc2019_flow import CLIPS, drawn, write
 from tests.tasks.conftest import SMALL, fold_here, run_of, start
 
@@ -70,6 +70,11 @@ def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
         check_options(configuration(f"model={model}", f"input={kind}"))
 
 
+def test_a_classical_recogniser_has_no_model_file() -> None:
+    with pytest.raises(UserError, match="task=fit"):
+        check_options(configuration("model=svc", "task=fit"))
+
+
 def test_published_maps(tmp_path: Path) -> None:
     root = write(tmp_path / "HTNet", CLIPS, drawn(1))
     plan = fold_here(
@@ -79,3 +84,13 @@ def test_published_maps(tmp_path: Path) -> None:
     table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
     assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
     assert {"prob_negative", "prob_positive", "prob_surprise"} <= set(table)
+
+
+def test_a_copy_of_the_published_maps_is_looked_at_whole(tmp_path: Path) -> None:
+    root = write(tmp_path / "HTNet", CLIPS, drawn(1))
+    done = command(
+        "task=check_data", "data=megc2019_flow", f"data.root={root}", "+data.adapter.expected=null",
+        "protocol.strict=false", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"{len(CLIPS)} clips looked at" in done.stdout

@@ -53,15 +53,13 @@ def fit_fold(
 ) -> dict[str, Any]:
     """Fit on the fold's training clips and write what it says of the held-out ones; as `train_fold.train_fold`.
 
-    Raises:
-        UserError: everybody is to be trained on (`task=fit`): such a model has no file yet.
+    `check_classical` has seen to it that one process fits it and somebody is held out.
     """
     assert folder is not None
     config = OmegaConf.create(plan.config)
     set_up(config, rank)
     data = data_of(plan, config, derived_seed(config.seed, plan.fold.name))
-    if data.test_set is None:
-        raise UserError(f"task=fit writes networks alone, and {plan.model} is none; expected another model")
+    assert data.test_set is not None
     estimator = build_model(config, len(config.protocol.classes))
     start = time.monotonic()
     estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy())
@@ -95,6 +93,10 @@ def check_classical(config: DictConfig) -> str:
     Raises:
         UserError: naming the option.
     """
+    if config.task == "fit":
+        raise UserError(
+            f"task=fit writes networks alone, and model={config.model.name} is none; expected another model"
+        )
     if is_multi_label(config.protocol.column):
         raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
     if ranks_of(config.trainer) > 1 or config.loso.engine == "stacked":

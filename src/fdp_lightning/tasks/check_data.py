@@ -56,8 +56,9 @@ def check_data(config: DictConfig) -> None:
     problems: list[Problem] = []
     shown: list[tuple[str, list[Path]]] = []
     looked_at = 0
-    for member in members(dataset):
-        own = [] if clips is None else [clips[clips["dataset"] == member.table_name]]
+    for member in (parts := members(dataset)):
+        # A dataset alone may name the sets its clips are of.
+        own = [] if clips is None else [clips if len(parts) == 1 else clips[clips["dataset"] == member.table_name]]
         # What another release of the labels holds is no folder without a label, and its errors are worth knowing too.
         every = [*own, *releases.every_release(member, others.values())]
         problems += [problem for table in every for problem in annotation_remarks(table)]
