@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fdp_lightning.models import recognizer
 from fdp_lightning.models.backbone import Backbone
+from fdp_lightning.models.classical.fitted_svc import FittedSVC
 from fdp_lightning.models.dic.segnet import SegNet
 from fdp_lightning.models.dic.unet import UNet
 from fdp_lightning.models.fdp import FDP
@@ -16,7 +17,7 @@ from fdp_lightning.models.timm_backbone import TimmBackbone
 NETWORK, OBJECTIVE = "", "objective"
 
 CLASSES: Mapping[str, tuple[type, ...]] = {
-    NETWORK: (FDP, *networks()), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    NETWORK: (FDP, *networks(), FittedSVC), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
     "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), OBJECTIVE: (Objective, recognizer.Objective),
 }  # fmt: skip
 

@@ -39,7 +39,7 @@ _TIMM_OPTIONS = (
 )  # fmt: skip
 """Arguments of `timm.create_model` that a file may give; others read files or ask the network."""
 
-_MOST = {"n_local": 32, "n_global": 8, "repeats": 8}
+_MOST = {"features": 10**8, "n_local": 32, "n_global": 8, "repeats": 8}
 """The largest number by option, of all others `_LARGEST`; sizes are bounded by the tensors of the file besides."""
 
 _LARGEST = 100_000
