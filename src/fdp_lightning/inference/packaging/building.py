@@ -14,14 +14,15 @@ from fdp_lightning.models.backbone import Backbone
 from fdp_lightning.models.dic.segnet import SegNet
 from fdp_lightning.models.dic.unet import UNet
 from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.flow.flow_net import networks
+from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.mer_head import MERHead, PooledMERHead
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.rank.scorer import RankScorer
+from fdp_lightning.models.recipe import networks
 from fdp_lightning.models.timm_backbone import TimmBackbone
 
 _KINDS_OF: Mapping[str, tuple[type, ...]] = {
-    "": (FDP, *networks()), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    "": (FDP, *networks(FlowNet)), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
     "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective, recognizer.Objective),
 }  # fmt: skip
 _REGISTRY: Mapping[str, Mapping[str, Any]] = {
