@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import fdp_lightning
 from fdp_lightning.config import configuration
 from fdp_lightning.models.flow import dual_inception, htnet, offapexnet, rcn_a, resnet18_flow, sssnet, ststnet
 from fdp_lightning.models.flow.flow_net import FlowNet

@@ -45,7 +45,8 @@ VALUES = {
     "optimizer.lr_scaling": ["none", "sqrt", "linear"], "optimizer.lr_reference_batch": [20],
     "optimizer.decay_all": [False, True],
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
-    "optimizer.schedule": ["constant", "cosine", "step", "exponential"], "optimizer.every": [4], "optimizer.ema": [None, 0.9],
+    "optimizer.schedule": ["constant", "cosine", "step", "exponential"], "optimizer.every": [4],
+    "optimizer.ema": [None, 0.9],
     "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
 }  # fmt: skip
 DATA = {

@@ -125,7 +125,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "input.channels": one_of("u", "v", "strain", "magnitude").or_list(),
     "input.size": whole(8, 1024),
     "input.scale": one_of("clip_minmax", "train_std", "none"),
-    "input.phases": one_of("onset_apex", "apex_offset").or_list(),
+    "input.phases": one_of("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction").or_list(),
     "input.gain": number(above=0),
     "input.flip": _SHARE,
     "model.name": TEXT,

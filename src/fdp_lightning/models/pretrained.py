@@ -1,6 +1,7 @@
 """Weights of ImageNet-1k, by timm or from a file: in timm's own networks, and those of its Next-ViT in our blocks.
 
-Next-ViT (arXiv 2207.05501) has our blocks under other names: NCB is the local relational aggregator, NTB the global one.
+Next-ViT (arXiv 2207.05501) has our blocks under other names: NCB is the local relational aggregator, NTB the global
+one.
 """
 
 import logging
