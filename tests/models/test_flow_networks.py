@@ -10,7 +10,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fdp_lightning.config import configuration
-from fdp_lightning.models.flow import dual_inception, htnet, offapexnet, rcn_a, resnet18_flow, sssnet, ststnet
+from fdp_lightning.models.flow import (
+    capsulenet_flow,
+    dual_inception,
+    htnet,
+    offapexnet,
+    rcn_a,
+    resnet18_flow,
+    sssnet,
+    ststnet,
+)
 from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.flow.htnet import POINTS, HTNet, HTNetTokens, Level, mosaic
 from fdp_lightning.models.flow.rcn_a import RCNA
@@ -26,6 +35,7 @@ NETWORKS: dict[str, tuple[Callable[..., FlowNet], Recipe]] = {
     "rcn_a": (rcn_a.RCNA, rcn_a.RECIPE),
     "dual_inception": (dual_inception.DualInception, dual_inception.RECIPE),
     "resnet18_flow": (resnet18_flow.ResNet18Flow, resnet18_flow.RECIPE),
+    "capsulenet_flow": (capsulenet_flow.CapsuleNetFlow, capsulenet_flow.RECIPE),
     "htnet": (lambda classes=3: HTNet(classes, **SMALL), htnet.RECIPE),
     "htnet_tokens": (lambda classes=3: HTNetTokens(classes, **SMALL), htnet.RECIPE),
 }
@@ -37,6 +47,7 @@ PARAMETERS = {
     "rcn_a": 51_139,
     "dual_inception": 6_449_867,
     "resnet18_flow": 11_178_051,
+    "capsulenet_flow": 5_813_504,
 }
 
 
@@ -123,7 +134,7 @@ def test_dropout_is_off_in_evaluation_alone(name: str) -> None:
     make, recipe = NETWORKS[name]
     model, maps = make(), maps_for(recipe)
     assert torch.equal(model.eval()(maps), model(maps))
-    if name not in ("dual_inception", "resnet18_flow", "htnet", "htnet_tokens"):
+    if name not in ("dual_inception", "resnet18_flow", "capsulenet_flow", "htnet", "htnet_tokens"):
         assert not torch.equal(model.train()(maps), model(maps))
 
 
@@ -147,6 +158,22 @@ def test_rcn_a_attends_where_the_stem_agrees_with_the_classifier() -> None:
     expected = torch.zeros(3, 3)
     expected[1, 2] = 1
     torch.testing.assert_close(model.attention(stem)[0, 0], expected)
+
+
+def test_capsules_keep_their_direction_and_the_margin_loss_is_that_of_the_formula() -> None:
+    capsule = torch.tensor([[3.0, 4.0]])
+    torch.testing.assert_close(capsulenet_flow.squashed(capsule), capsule / 5 * 25 / 26)
+    lengths = torch.tensor([[0.5, 0.2, 0.0], [1.0, 0.3, 0.1]])
+    expected = (0.49**2 + 0.5 * 0.19**2 + 0.69**2 + 0.5 * (0.99**2 + 0.09**2)) / 2
+    objective = capsulenet_flow.MarginObjective()
+    assert float(objective.emotion_loss(lengths, torch.tensor([0, 1]))) == pytest.approx(expected)
+    shown = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert float(objective.emotion_loss(lengths, shown)) == pytest.approx(expected)
+    weighted = capsulenet_flow.MarginObjective(class_weighting="inverse", class_counts=[1, 3, 0])
+    own = 2 * 0.49**2 + 0.5 * 0.19**2 + 2 / 3 * 0.69**2 + 0.5 * (0.99**2 + 0.09**2)
+    assert float(weighted.emotion_loss(lengths, torch.tensor([0, 1]))) == pytest.approx(own / 2)
+    with pytest.raises(ValueError, match="focal"):
+        capsulenet_flow.MarginObjective(focal=1.0)
 
 
 def test_the_mosaic_shows_eyes_above_and_mouth_below() -> None:

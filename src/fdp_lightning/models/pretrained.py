@@ -1,19 +1,16 @@
-"""Weights of ImageNet-1k, by timm or from a file: in timm's own networks, and those of its Next-ViT in our blocks.
+"""Weights of timm's Next-ViT in our blocks (lineage: Next-ViT, arXiv 2207.05501; weights of ImageNet-1k).
 
-Next-ViT (arXiv 2207.05501) has our blocks under other names: NCB is the local relational aggregator, NTB the global
-one.
+Its blocks are ours under other names: NCB is the local relational aggregator, NTB the global one.
 """
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import timm
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from fdp_lightning.models.weights import read_weights
+from fdp_lightning.models.imagenet import imagenet_weights
 
 log = logging.getLogger("fdp_lightning")
 
@@ -93,7 +90,7 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
     own = backbone.state_dict()
     layout: Any = backbone.layout
     in_channels: Any = backbone.in_channels
-    given = from_nextvit(_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
+    given = from_nextvit(imagenet_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     # The stem fits any pattern of the same widths; a start worth the name has blocks too.
     if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
@@ -105,48 +102,6 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
     log.info("pretrained: %d of %d tensors come from %s", len(fitting), len(own), _ARCHITECTURE)
 
 
-def load_timm(network: nn.Module, architecture: str, source: bool | str, option: str) -> None:
-    """Load the weights of one of timm's networks into one with another classifier and another number of channels.
-
-    Args:
-        network: of timm, to be changed.
-        architecture: its name there.
-        source: as of `load_nextvit`.
-        option: that the user has given it by, for messages.
-
-    Raises:
-        ValueError: the weights cannot be had, or are another network's.
-    """
-    given, own = dict(_weights(architecture, source, option)), network.state_dict()
-    config: Any = network.default_cfg
-    first, last = f"{config['first_conv']}.weight", f"{config['classifier']}."
-    if first in given and given[first].ndim == 4:
-        given[first] = adapt_input_conv(own[first].shape[1], given[first])
-    kept = {name: value for name, value in given.items() if not name.startswith(last)}
-    differing = [n for n in own if not n.startswith(last) and (n not in kept or kept[n].shape != own[n].shape)]
-    if differing:
-        raise ValueError(
-            f"{option}={source}: no weights of {architecture}; {differing[0]} is missing or of another shape"
-        )
-    network.load_state_dict({name: value for name, value in kept.items() if name in own}, strict=False)
-
-
 def _block(name: str) -> tuple[int, int]:
     _, stage, _, block, *_ = name.split(".")
     return int(stage), int(block)
-
-
-def _weights(architecture: str, source: bool | str, option: str) -> Mapping[str, Tensor]:
-    if isinstance(source, str):
-        try:
-            return read_weights(Path(source))
-        except ValueError as error:
-            raise ValueError(f"{option}={error}; allowed are true, false and a file of weights") from error
-    try:
-        return timm.create_model(architecture, pretrained=True).state_dict()
-    except Exception as error:
-        # Whatever the hub's client raises without a network, the user can do one thing about it.
-        raise ValueError(
-            f"{option}=true: timm cannot fetch {architecture} ({str(error).splitlines()[0]}); give the path of a local "
-            f"file of its weights, {option}=/path/to/model.safetensors, or start from none, {option}=false"
-        ) from error

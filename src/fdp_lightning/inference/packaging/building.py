@@ -14,7 +14,9 @@ from fdp_lightning.models.backbone import Backbone
 from fdp_lightning.models.dic.segnet import SegNet
 from fdp_lightning.models.dic.unet import UNet
 from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.flow.capsulenet_flow import MarginObjective
 from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.frames.frame_net import FrameNet
 from fdp_lightning.models.mer_head import MERHead, PooledMERHead
 from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.rank.scorer import RankScorer
@@ -22,8 +24,9 @@ from fdp_lightning.models.recipe import networks
 from fdp_lightning.models.timm_backbone import TimmBackbone
 
 _KINDS_OF: Mapping[str, tuple[type, ...]] = {
-    "": (FDP, *networks(FlowNet)), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
-    "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective, recognizer.Objective),
+    "": (FDP, *networks(FlowNet), *networks(FrameNet)), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
+    "objective": (Objective, recognizer.Objective, MarginObjective),
 }  # fmt: skip
 _REGISTRY: Mapping[str, Mapping[str, Any]] = {
     place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds} for place, kinds in _KINDS_OF.items()

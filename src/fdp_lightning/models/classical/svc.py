@@ -77,7 +77,7 @@ class SupportVectorClassifier:
             raise ValueError(
                 f"SVC got {len(y)} clips of the classes {np.unique(y)}; expected some of 0..{self.classes - 1}"
             )
-        rows = _rows(x)
+        rows = self.features(x)
         self._known = np.unique(y)
         self._scaler = StandardScaler(with_mean=self.settings.standardised, with_std=self.settings.standardised)
         with threadpool_limits(1, user_api="blas"):
@@ -114,11 +114,15 @@ class SupportVectorClassifier:
         probabilities[:, self._known] = softmax(values, axis=1)
         return probabilities
 
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """What is classified of each clip: here its values as they are."""
+        return x.reshape(len(x), -1).astype(np.float64)
+
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):
-            return self._kernel(self._scaler.transform(_rows(x)))
+            return self._kernel(self._scaler.transform(self.features(x)))
 
     def _kernel(self, rows: np.ndarray) -> np.ndarray:
         """The kernel between clips and the training clips, shape (m, n)."""
@@ -127,7 +131,3 @@ class SupportVectorClassifier:
         if self.settings.kernel == "linear":
             return np.asarray(linear_kernel(rows, self._training))
         return np.asarray(rbf_kernel(rows, self._training, self._gamma))
-
-
-def _rows(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1).astype(np.float64)

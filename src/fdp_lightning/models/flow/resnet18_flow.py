@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.pretrained import load_timm
+from fdp_lightning.models.imagenet import load_timm
 from fdp_lightning.models.recipe import Recipe
 
 RECIPE = Recipe(
