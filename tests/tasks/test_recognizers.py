@@ -36,12 +36,12 @@ class Net(nn.Module):
         (["model=own", "model._target_=my.Net", "model.name=mine", "input=apex_flow"], 5 * (3 * 28 * 28 + 1)),
         (["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5),
         (["model=svc"], None),
+        (["model=bi_woof"], None),
+        (["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None),
     ],
-    ids=["own", "ststnet", "svc"],
+    ids=["own", "ststnet", "svc", "bi_woof", "lbp_top"],
 )
-def test_any_recogniser_on_flow(
-    finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None
-) -> None:
+def test_any_recogniser(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None) -> None:
     (tmp_path / "my.py").write_text(MY)
     for shared in ("data", "stores"):
         (tmp_path / shared).symlink_to(finished_workplace / shared)

@@ -322,6 +322,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         normalisation=config.data.normalisation,
         multi_label=is_multi_label(config.protocol.column),
         taken=settings(InputSettings, config.input),
+        shuffle=config.data.shuffle,
     )
 
 
