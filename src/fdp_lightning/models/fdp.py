@@ -76,7 +76,7 @@ class FDP(nn.Module):
             each; None: all.
     """
 
-    inputs = ("frames",)
+    inputs = ("frames", "flow")
     frames_at_once: int | None = 1
     mean: Tensor
     std: Tensor
