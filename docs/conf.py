@@ -1,4 +1,4 @@
-"""The documentation site: `make docs`. Pages are Markdown (MyST); those of rooms/ are made of the READMEs beside the code."""
+"""The documentation site, `make docs`: Markdown (MyST), and in rooms/ the READMEs that lie beside the code."""
 
 import os
 import re
@@ -33,6 +33,7 @@ myst_heading_anchors = 4
 exclude_patterns = ["_build", "notebooks"]
 suppress_warnings = ["myst.header"]  # a room's README may begin its sections at any level
 
+default_role = "code"  # `x` in a docstring
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -105,7 +106,13 @@ def _mathml(display: str, writer: Any, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
+def _plain_signs(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep signs of docstrings that reStructuredText would read as markup: |x|, shapes such as "b *input"."""
+    lines[:] = [re.sub(r"(?<![\w*\\])\*(?=[\w\"])|(?<!\\)\|", lambda sign: "\\" + sign[0], line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Connect the above."""
     app.add_html_math_renderer("mathml", (partial(_mathml, "inline"), None), (partial(_mathml, "block"), None))
     app.connect("builder-inited", write_rooms)
+    app.connect("autodoc-process-docstring", _plain_signs, priority=900)  # after napoleon

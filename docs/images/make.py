@@ -52,7 +52,7 @@ def style(c: dict[str, str]) -> dict[Any, Any]:
 def save(name: str, picture: Image.Image) -> None:
     """Write a picture with few colours, and refuse a large one."""
     path = HERE / f"{name}.png"
-    picture.convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{path}: {path.stat().st_size} bytes; expected {MOST_BYTES} at most")
     print(f"{path}  {picture.width}×{picture.height}, {path.stat().st_size // 1000} kB")
