@@ -1,6 +1,5 @@
 """The network of a model file, built from a registry of classes: nothing that a file names is imported or looked up."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -9,19 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import parameters_of
 from fdp_lightning.models import recognizer
-from fdp_lightning.models.backbone import Backbone
-from fdp_lightning.models.dic.segnet import SegNet
-from fdp_lightning.models.dic.unet import UNet
-from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.fdp.backbone import Backbone
+from fdp_lightning.models.fdp.image_head import UNet
+from fdp_lightning.models.fdp.network import FDP, MERHead, RankScorer
+from fdp_lightning.models.fdp.objective import Objective
+from fdp_lightning.models.fdp_released import FDPReleased, PooledMERHead, ReleasedBackbone, SegNet
 from fdp_lightning.models.flow.flow_net import networks
-from fdp_lightning.models.mer_head import MERHead, PooledMERHead
-from fdp_lightning.models.objective import Objective
-from fdp_lightning.models.rank.scorer import RankScorer
 from fdp_lightning.models.timm_backbone import TimmBackbone
 
 _KINDS_OF: Mapping[str, tuple[type, ...]] = {
-    "": (FDP, *networks()), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    "": (FDP, FDPReleased, *networks()), "scorer": (RankScorer,),
+    "backbone": (Backbone, ReleasedBackbone, TimmBackbone),
     "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective, recognizer.Objective),
 }  # fmt: skip
 _REGISTRY: Mapping[str, Mapping[str, Any]] = {
@@ -148,7 +147,7 @@ def _call(
             "class is used from Python, by its own code"
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
-    known = inspect.signature(kind).parameters
+    known = parameters_of(kind)
     given |= {name: value for name, value in (asked or {}).items() if name in known and name not in arguments}
     if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):
         raise UserError(f"{source}: {target} has no option {', '.join(wrong)} in this version")

@@ -14,7 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of
-from fdp_lightning.models.fdp import FDP, FDPOutput
+from fdp_lightning.models.fdp.network import FDP, FDPOutput
+from fdp_lightning.models.fdp_released import FDPReleased
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
 from fdp_lightning.models.recognizer import with_logits
 from fdp_lightning.training.compute import PLAIN
@@ -33,7 +34,7 @@ class _Deployed(nn.Module):
         PLAIN.prepare(self.network)
         # Without batch statistics one pass over all frames gives what one for each frame index does, and no number of
         # clips is written into the graph.
-        if isinstance(self.network, FDP):
+        if isinstance(self.network, FDPReleased):
             self.network.frame_batches = "folded"
         self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
 
