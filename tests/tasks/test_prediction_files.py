@@ -62,7 +62,7 @@ def test_what_is_no_heat_map_is_refused(prediction: Prediction, heat: np.ndarray
 
 
 def test_a_recogniser_without_a_curve_has_an_overlay_too(prediction: Prediction) -> None:
-    bare = replace(prediction, rank_scores=None, true_dynamic_image=None, constructed_dynamic_image=None, label="")
+    bare = replace(prediction, extras={}, declared=(), label="")
     assert len(frames_in(overlay(replace(bare, frames=np.stack([bare.frames] * 3, -1)), "m", False))) == 8
 
 

@@ -73,31 +73,36 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
     return _svg(draw, label)
 
 
-def rank_chart(
-    mean: np.ndarray, clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]], limit: float, label: str
+def clips_chart(
+    mean: np.ndarray,
+    clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]],
+    limits: tuple[float, float],
+    quantity: str,
+    label: str,
 ) -> Markup:
-    """Draw the rank scores of one class against time.
+    """Draw a curve of the clips of one class against time.
 
     Args:
         mean: the class mean on an even grid from first to last frame, shape (T,).
-        clips: for each single clip its frames' positions in 0..1 (T,), its scores (T,) and its apex or None.
-        limit: the vertical axis runs from -limit to limit, the same for every class.
+        clips: for each single clip the places of its values in 0..1 (T,), its values (T,) and its apex or None.
+        limits: ends of the vertical axis, the same for every class.
+        quantity: name of the vertical axis.
         label: what the drawing shows, for those who cannot see it.
     """
 
     def draw(axes: "Axes") -> None:
-        for place, scores, apex in clips:
-            axes.plot(place, scores, color=QUIET, linewidth=0.8, alpha=0.7)
+        for place, values, apex in clips:
+            axes.plot(place, values, color=QUIET, linewidth=0.8, alpha=0.7)
             if apex is not None:
-                axes.plot([apex], [np.interp(apex, place, scores)], "D", color=SECOND, markersize=4.5)
+                axes.plot([apex], [np.interp(apex, place, values)], "D", color=SECOND, markersize=4.5)
         axes.plot(np.linspace(0, 1, len(mean)), mean, color=ACCENT, linewidth=2.2)
         axes.set(
             xlim=(-0.02, 1.02),
-            ylim=(-limit, limit),
+            ylim=limits,
             xticks=[0, 0.5, 1],
             xticklabels=["first", "middle", "last"],
         )
-        axes.set(xlabel="frame of the clip", ylabel="rank score, standardised")
+        axes.set(xlabel="frame of the clip", ylabel=quantity)
 
     return _svg(draw, label)
 
@@ -193,7 +198,9 @@ def reliability_chart(n: np.ndarray, accuracy: np.ndarray, confidence: np.ndarra
         axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1, label="calibrated")
         axes.vlines(confidence[some], confidence[some], accuracy[some], color=SECOND, linewidth=1.2, label="gap")
         axes.plot(confidence[some], accuracy[some], color=ACCENT, linewidth=1.2)
-        axes.scatter(confidence[some], accuracy[some], s=12 + 90 * n[some] / n.max(), color=ACCENT, label="clips of a bin")
+        axes.scatter(
+            confidence[some], accuracy[some], s=12 + 90 * n[some] / n.max(), color=ACCENT, label="clips of a bin"
+        )
         axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="probability of the predicted class", ylabel="accuracy")
         axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
 
@@ -222,8 +229,9 @@ def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, centres: boo
             own = points[groups == group]
             if centres:
                 middle = own.mean(axis=0)
-                for point in own:
-                    axes.plot(*zip(middle, point, strict=True), color=QUIET, linewidth=0.7, alpha=0.85)
+                # One line from the middle to each point and back.
+                star = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
+                axes.plot(*star.T, color=QUIET, linewidth=0.7, alpha=0.85)
                 axes.plot(*own.T, "o", color=ACCENT, markersize=2.5)
                 axes.plot(*middle, "D", color=SECOND, markersize=4.5)
             else:

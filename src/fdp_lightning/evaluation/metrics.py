@@ -191,7 +191,7 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, b
 def reliability(
     targets: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return clips, accuracy and mean confidence of the bins of `expected_calibration_error`, each (bins,); 0 where empty."""
+    """Return clips, accuracy and confidence of each bin of `expected_calibration_error`, (bins,); 0 where empty."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     places = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     n, hits, sums = (np.bincount(places, weights=each, minlength=bins) for each in (None, right, confidence))

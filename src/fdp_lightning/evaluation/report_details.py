@@ -34,7 +34,9 @@ def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, A
     return rows
 
 
-def fold_rows(run: Path, last: pd.DataFrame, curves: Mapping[str, pd.DataFrame], right: pd.Series) -> list[dict[str, Any]]:
+def fold_rows(
+    run: Path, last: pd.DataFrame, curves: Mapping[str, pd.DataFrame], right: pd.Series
+) -> list[dict[str, Any]]:
     """Return for each fold its clips, the share of right decisions, its steps, and its losses after the last epoch.
 
     Args:
@@ -108,7 +110,10 @@ def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
          "confidence": float(confidence[place])}
         for place in np.flatnonzero(n)
     ]  # fmt: skip
-    ece, sure = float(metrics.expected_calibration_error(targets, probabilities)), float(probabilities.max(axis=1).mean())
+    ece, sure = (
+        float(metrics.expected_calibration_error(targets, probabilities)),
+        float(probabilities.max(axis=1).mean()),
+    )
     right = float((probabilities.argmax(axis=1) == targets).mean())
     label = f"Reliability diagram: mean probability {sure:.2f}, accuracy {right:.2f}, ECE {ece:.3f}"
     chart = charts.reliability_chart(n, accuracy, confidence, label)

@@ -1,7 +1,7 @@
 """Links on a page that save what it shows: each figure as SVG, each table as CSV and LaTeX.
 
-They hold the files themselves as data URIs, so that the page stays one file without a script. All is made of the finished
-page, whatever drew it.
+They hold the files themselves as data URIs, so that the page stays one file without a script. All is made of the
+finished page, whatever drew it.
 """
 
 import base64
@@ -129,7 +129,9 @@ def table_latex(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
     width = max(len(row) for row in rows)
     lines = []
     for number, row in enumerate(rows):
-        cells = [latex_escape(main) + (rf" {{\scriptsize {latex_escape(small)}}}" if small else "") for main, small in row]
+        cells = [
+            latex_escape(main) + (rf" {{\scriptsize {latex_escape(small)}}}" if small else "") for main, small in row
+        ]
         lines.append(" & ".join([*cells, *[""] * (width - len(row))]) + r" \\")
         lines += [r"\midrule"] if number == 0 else []
     body = "\n".join(lines)

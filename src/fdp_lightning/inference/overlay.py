@@ -37,7 +37,7 @@ _DPI, _LONGEST_NAME = 110, 60
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
     """Make an animated WebP of the frames that a model saw, in slow motion.
 
-    The curve is the recogniser's; of one that gives none, how far each frame is from the first.
+    The curve is the first that the recogniser declares, or else how far each frame is from the first.
 
     Args:
         prediction: of a clip.
@@ -86,9 +86,10 @@ def durations(prediction: Prediction) -> list[int]:
 
 
 def curve_of(prediction: Prediction) -> tuple[str, np.ndarray]:
-    """The title and the values of the curve that is drawn, shape (t,)."""
-    if prediction.rank_scores is not None:
-        return "rank scores: higher is later", prediction.rank_scores
+    """The title and the values of the curve that is drawn, shape (n,): evenly over the clip, if not one per frame."""
+    if curves := prediction.of_kind("curve"):
+        extra, values = curves[0]
+        return extra.title, values
     frames = prediction.frames.astype(np.float32) / 255
     away = np.abs(frames - frames[:1]).reshape(len(frames), -1).mean(1)
     return "difference from the first frame", away
@@ -116,7 +117,8 @@ def _ground(prediction: Prediction, model: str, synthetic: bool, has_heat: bool)
         face.text(0, -0.06, " ", transform=face.transAxes, fontsize=10, va="top")  # keeps the place of the moment
         curve, bars = right.subplots(2, 1)
         curve.set_title(title, loc="left", fontsize=9)
-        curve.plot(places, values, "-", color=ACCENT)
+        along = places if len(places) == len(values) else np.linspace(places[0], places[-1], len(values))
+        curve.plot(along, values, "-", color=ACCENT)
         curve.set_xlabel("seconds" if by_time else "frame")
         curve.grid(color="#d8dee4", linewidth=0.6)
         probability_bars(bars, prediction)
@@ -129,7 +131,7 @@ def _ground(prediction: Prediction, model: str, synthetic: bool, has_heat: bool)
         height = picture.height
         box = face.get_window_extent()
         corners = [round(edge) for edge in (box.x0, height - box.y1, box.x1, height - box.y0)]
-        cursors = curve.transData.transform(np.column_stack([places, values]))
+        cursors = curve.transData.transform(np.column_stack([places, np.interp(places, along, values)]))
         line = curve.get_window_extent()
     return picture, corners, [(x, height - y) for x, y in cursors], height - line.y1, height - line.y0
 

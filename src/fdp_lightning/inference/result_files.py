@@ -74,7 +74,7 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model, heat: np.ndarray | None = None) -> None:
-    """Write the pictures of a clip: overview and overlay, and both dynamic images of a model that constructs one.
+    """Write the pictures of a clip: overview, overlay, and those that the recogniser declares, as they are.
 
     Args:
         folder: of the clip.
@@ -82,9 +82,8 @@ def write_prediction(folder: Path, prediction: Prediction, model: Model, heat: n
         model: that predicted it.
         heat: a heat map for the overlay, see there.
     """
-    for name in ("true_dynamic_image", "constructed_dynamic_image"):
-        if (image := getattr(prediction, name)) is not None:
-            write_atomic(folder / f"{name}.png", png(image))
+    for extra, image in prediction.of_kind("image"):
+        write_atomic(folder / f"{extra.name}.png", png(image))
     about = model.facts["name"], model.facts["synthetic"]
     write_atomic(folder / "overview.png", overview(prediction, *about))
     write_atomic(folder / "overlay.webp", overlay(prediction, *about, heat))
