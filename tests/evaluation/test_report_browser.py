@@ -51,7 +51,18 @@ def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
         sections = tab.eval_on_selector_all("section", "all => all.map(each => each.id)")
         assert targets == sections
         assert sections == [
-            *("scores", "seeds", "confusion", "classes", "calibration", "subjects", "curves", RANKS, IMAGES, "embedding"),
+            *(
+                "scores",
+                "seeds",
+                "confusion",
+                "classes",
+                "calibration",
+                "subjects",
+                "curves",
+                RANKS,
+                IMAGES,
+                "embedding",
+            ),
             *("mistakes", "origin"),
         ]
         assert tab.locator("#scores svg").count() == 1

@@ -20,7 +20,8 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 pytestmark = pytest.mark.costly
 
 SECTIONS = [
-    "scores", "confusion", "classes", "calibration", "subjects", "curves", RANKS, IMAGES, "embedding", "mistakes", "origin",
+    "scores", "confusion", "classes", "calibration", "subjects", "curves", RANKS, IMAGES, "embedding", "mistakes",
+    "origin",
 ]  # fmt: skip
 SAVED = ("data:image/svg+xml;base64,", "data:text/csv;base64,", "data:application/x-tex;base64,")
 

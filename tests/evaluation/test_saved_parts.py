@@ -13,7 +13,8 @@ from fdp_lightning.evaluation.saved_parts import palette, standalone, table_csv,
 
 TABLE = """<div class="box" role="region" tabindex="0" aria-label="Scores &amp; more"><table>
 <thead><tr><th scope="col">Class</th><th scope="col">F1<small>, mean</small></th></tr></thead>
-<tbody><tr><th scope="row">a &amp; b_c<small>note</small></th><td>−0.5<small>0.1–0.2</small><small>p 0.01</small></td></tr>
+<tbody><tr><th scope="row">a &amp; b_c<small>note</small></th>
+<td>−0.5<small>0.1–0.2</small><small>p 0.01</small></td></tr>
 <tr><th scope="row">d</th><td>1</td></tr></tbody></table></div>"""
 
 
