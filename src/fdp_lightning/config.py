@@ -170,8 +170,8 @@ class PredictOptions:
     checkpoint: str = "synthetic"
     """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
     output: str | None = None
-    """The folder of predict.json and the pictures; null: predictions/<name of the input>. Results of another model or
-    input are not replaced."""
+    """The folder of predict.json, predictions.csv and the pictures; null: predictions/<name of the input>. Results of
+    another model or input are not replaced."""
     mode: str = "auto"
     """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
     what is longer than `longest_clip`."""
