@@ -71,7 +71,7 @@ def bi_woof(
         bins: of the directions; the first begins at -π.
     """
     magnitude = np.hypot(u, v)
-    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1; 1 is the direction of 0
+    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1, where 1 is 0 again
     direction = np.floor(turn * bins).astype(np.int64) % bins
     rows, columns = (np.arange(side) * blocks // side for side in u.shape)
     block = rows[:, None] * blocks + columns
