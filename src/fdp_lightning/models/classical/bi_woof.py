@@ -16,10 +16,10 @@ DIS (`input.method`), on faces of `data.faces.size`.
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from fdp_lightning.models.classical.svc import LINEAR, SupportVectorClassifier, SVCSettings
+from fdp_lightning.models.classical.svc import LINEAR, FeatureSVC, SVCSettings
 
 
-class BiWOOFClassifier(SupportVectorClassifier):
+class BiWOOFClassifier(FeatureSVC):
     """The features and a classifier on them.
 
     Args:
