@@ -75,10 +75,9 @@ def bi_woof(
     direction = np.floor(turn * bins).astype(np.int64) % bins
     rows, columns = (np.arange(side) * blocks // side for side in u.shape)
     block = rows[:, None] * blocks + columns
-    histograms = np.bincount((block * bins + direction).ravel(), magnitude.ravel(), blocks**2 * bins)
-    histograms = histograms.reshape(-1, bins)
-    motion = histograms.sum(axis=1, keepdims=True)
-    histograms = histograms / np.where(motion > 0, motion, 1)
+    counted = np.bincount((block * bins + direction).ravel(), magnitude.ravel(), blocks**2 * bins).reshape(-1, bins)
+    motion = counted.sum(axis=1, keepdims=True)
+    histograms = counted / np.where(motion > 0, motion, 1)
     weighted = (histograms * np.bincount(block.ravel(), strain.ravel(), blocks**2)[:, None]).ravel()
     length = np.linalg.norm(weighted)
     return weighted / length if length > 0 else weighted

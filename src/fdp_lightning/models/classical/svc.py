@@ -15,7 +15,7 @@ needs five further fits, and its largest may stand elsewhere.
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
 KERNELS = ("rbf", "linear")
+
+Fitted = TypeVar("Fitted", bound="FeatureSVC")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class FeatureSVC:
     def __init__(self, classes: int = 3, settings: SVCSettings = RBF) -> None:
         self.classes, self.settings = classes, settings
 
-    def fit(self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"]) -> Self:
+    def fit(self: Fitted, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"]) -> Fitted:
         """Fit on training clips.
 
         Args:
