@@ -64,6 +64,25 @@ def test_any_recogniser(finished_workplace: Path, tmp_path: Path, options: list[
     assert (run / "report.html").stat().st_size > 10_000
 
 
+def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path) -> None:
+    for shared in ("data", "stores"):
+        (tmp_path / shared).symlink_to(finished_workplace / shared)
+    done = start(tmp_path, "loso.workers=2", "input=flow")
+    assert done.returncode == 0, done.stderr
+    of_frames, run = run_of(finished_workplace), run_of(tmp_path)
+    assert "dynamic_images" in json.loads((run / "metrics.json").read_text())
+    parameters = [
+        json.loads(next(each.glob("folds/*/fold.json")).read_text())["parameters"] for each in (of_frames, run)
+    ]
+    assert parameters[1] == parameters[0] + 2 * 8 * 9  # the first convolution has u, v and strain in place of grey
+    for path in run.glob("folds/*/outputs.npz"):
+        flow, frames = dict(np.load(path)), dict(np.load(of_frames / path.relative_to(run)))
+        assert flow["rank_scores"].shape == frames["rank_scores"].shape and np.isfinite(flow["rank_scores"]).all()
+        assert flow["true_dynamic_image"].shape == frames["true_dynamic_image"].shape
+        # The image to construct is of the maps that the network takes, not of the frames behind them.
+        assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
+
+
 @pytest.mark.parametrize(("model", "kind"), [("fdp_tiny", "apex_flow"), ("ststnet", "frames"), ("ststnet", "flow")])
 def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
     with pytest.raises(UserError, match=f"input={kind}"):

@@ -240,6 +240,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "loso.stack": _COUNTED.or_null("as many as there are"),
     "loso.cpu_threads": _COUNTED,
     "loso.checkpoint_seconds": number(0),
+    "loso.quick_model": TEXT.or_null("none"),
     "selection.inner_subjects": whole(0),
     "report.title": TEXT.or_null(),
     "report.show_faces": YES_NO.or_null("as the dataset allows"),

@@ -78,7 +78,7 @@ class FDP(nn.Module):
     """
 
     about = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
-    inputs = ("frames",)
+    inputs = ("frames", "flow")
     frames_at_once: int | None = 1
     mean: Tensor
     std: Tensor

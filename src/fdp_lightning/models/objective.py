@@ -148,7 +148,9 @@ class Objective(RecognizerObjective[FDPOutput]):
         self.image_rms.copy_(self._dynamic_image(clips).square().mean().sqrt().clamp_min(1e-6))
 
     def true_dynamic_image(self, clips: Clips) -> Float[Tensor, "b 1 h w"]:
-        """The DIC target of the frames the model sees, in [0, 1]; of coloured frames, their mean over colours."""
+        """The DIC target of the frames the model sees, in [0, 1]; of coloured frames and of flow
+        maps, their mean over channels.
+        """
         return self.scaled(self._dynamic_image(clips))
 
     def scaled(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -20,8 +20,9 @@ from fdp_lightning.models.timm_backbone import TimmBackbone
 NETWORK, OBJECTIVE = "", "objective"
 
 CLASSES: Mapping[str, tuple[type, ...]] = {
-    NETWORK: (FDP, *networks(FlowNet), *networks(FrameNet), FittedSVC), "backbone": (Backbone, TimmBackbone),
-    "scorer": (RankScorer,), "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
+    NETWORK: (FDP, *networks(FlowNet), *networks(FrameNet), FittedSVC),
+    "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
+    "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
     OBJECTIVE: (Objective, recognizer.Objective, MarginObjective),
 }  # fmt: skip
 

@@ -16,10 +16,10 @@ DIS (`input.method`), on faces of `data.faces.size`.
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from fdp_lightning.models.classical.svc import LINEAR, FeatureSVC, SVCSettings
+from fdp_lightning.models.classical.svc import LINEAR, FeatureClassifier, SVCSettings
 
 
-class BiWOOFClassifier(FeatureSVC):
+class BiWOOFClassifier(FeatureClassifier):
     """The features and a classifier on them.
 
     Args:
@@ -71,13 +71,14 @@ def bi_woof(
         bins: of the directions; the first begins at -π.
     """
     magnitude = np.hypot(u, v)
-    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1, where 1 is 0 again
+    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1; 1 is the direction of 0
     direction = np.floor(turn * bins).astype(np.int64) % bins
     rows, columns = (np.arange(side) * blocks // side for side in u.shape)
     block = rows[:, None] * blocks + columns
-    counted = np.bincount((block * bins + direction).ravel(), magnitude.ravel(), blocks**2 * bins).reshape(-1, bins)
-    motion = counted.sum(axis=1, keepdims=True)
-    histograms = counted / np.where(motion > 0, motion, 1)
+    counts = np.bincount((block * bins + direction).ravel(), magnitude.ravel(), blocks**2 * bins)
+    histograms = counts.reshape(-1, bins).astype(np.float64)
+    motion = histograms.sum(axis=1, keepdims=True)
+    histograms = histograms / np.where(motion > 0, motion, 1)
     weighted = (histograms * np.bincount(block.ravel(), strain.ravel(), blocks**2)[:, None]).ravel()
     length = np.linalg.norm(weighted)
     return weighted / length if length > 0 else weighted

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from fdp_lightning.models.classical.svc import LINEAR, FeatureSVC, SVCSettings
+from fdp_lightning.models.classical.svc import LINEAR, FeatureClassifier, SVCSettings
 
 NEIGHBOURS = 8
 BINS = NEIGHBOURS * (NEIGHBOURS - 1) + 3
@@ -30,7 +30,7 @@ _PLANES = ((1, 2), (0, 2), (0, 1))
 """Axes of (t, h, w) that span a plane: xy, xt, yt."""
 
 
-class LBPTOPClassifier(FeatureSVC):
+class LBPTOPClassifier(FeatureClassifier):
     """The features and a classifier on them.
 
     Args:

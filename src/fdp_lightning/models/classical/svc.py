@@ -15,7 +15,7 @@ needs five further fits, and its largest may stand elsewhere.
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
 KERNELS = ("rbf", "linear")
-
-Fitted = TypeVar("Fitted", bound="FeatureSVC")
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ RBF = SVCSettings()
 LINEAR = SVCSettings("linear", 1.0, standardised=False)
 
 
-class FeatureSVC:
-    """A classifier on features of clips; `fit`, then `predict` and `predict_proba`.
+class FeatureClassifier:
+    """A support vector classifier of `features`; `fit`, then `predict` and `predict_proba`.
 
     Args:
         classes: k, of the protocol; one without a training clip is never predicted.
@@ -66,12 +64,15 @@ class FeatureSVC:
     def __init__(self, classes: int = 3, settings: SVCSettings = RBF) -> None:
         self.classes, self.settings = classes, settings
 
-    def fit(self: Fitted, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"]) -> Fitted:
+    def fit(
+        self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"] | None = None
+    ) -> "FeatureClassifier":
         """Fit on training clips.
 
         Args:
             x: values of each clip, of any shape.
             y: class numbers, 0..k-1.
+            subjects: of each clip; nothing is chosen on them here.
 
         Raises:
             ValueError: no clip, or a class number that is none.
@@ -122,8 +123,8 @@ class FeatureSVC:
         return probabilities
 
     def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
-        """What is classified of each clip: here its values as they are."""
-        return x.reshape(len(x), -1).astype(np.float64)
+        """Return what is classified of each clip."""
+        raise NotImplementedError
 
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
         from threadpoolctl import threadpool_limits
@@ -140,8 +141,12 @@ class FeatureSVC:
         return np.asarray(rbf_kernel(rows, self._training, self._gamma))
 
 
-class SupportVectorClassifier(FeatureSVC):
-    """The classifier on all values of a clip, which a network of plain tensors can stand for."""
+class SupportVectorClassifier(FeatureClassifier):
+    """The classifier of a clip's values as they are."""
+
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """Return the values of each clip in one row."""
+        return x.reshape(len(x), -1).astype(np.float64)
 
     def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
         """Return the fitted machine as a network, and the options that build one of its form."""
