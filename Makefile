@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-all lint format types docs lock clean
+.PHONY: help setup demo leaderboard test test-fast test-all lint format types docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ docs: setup ## The documentation site, docs/_build/html/index.html; a warning or
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions only)
 	@$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+
+leaderboard: setup ## Recognisers on public flow of MEGC 2019: make leaderboard DATA=/path/to/HTNet [CAUSALNET=/path/to/CausalNet]
+	@test -n "$(DATA)" || { echo "make leaderboard needs DATA=/path/to/HTNet, a clone of its repository"; exit 2; }
+	@$(BIN)/python -m fdp_lightning +study=megc2019_flow data.root="$(DATA)" $(LEADERBOARD)
+	@test -z "$(CAUSALNET)" || $(BIN)/python -m fdp_lightning +study=megc2019_flow data=megc2019_flow_causalnet \
+	  data.root="$(CAUSALNET)" data.adapter.labels="$(DATA)" $(LEADERBOARD)
 
 clean: ## Remove the environment and the caches, keep runs and data
 	@rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -64,7 +64,8 @@ def fit_fold(
     data = data_of(plan, config, derived_seed(config.seed, plan.fold.name))
     estimator = build_model(config, len(config.protocol.classes))
     start = time.monotonic()
-    estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy())
+    subjects = plan.clips.iloc[list(plan.fold.train_rows)].groupby(["dataset", "subject"]).ngroup().to_numpy()
+    estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy(), subjects)
     seconds = time.monotonic() - start
     if hasattr(estimator, "as_network"):
         write_checkpoint(folder, plan, data, *estimator.as_network())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fdp_lightning.models import recognizer
 from fdp_lightning.models.classical.fitted_svc import FittedSVC
+from fdp_lightning.models.classical.flow_kernel import FlowKernelMachine
 from fdp_lightning.models.fdp.backbone import Backbone
 from fdp_lightning.models.fdp.image_head import UNet
 from fdp_lightning.models.fdp.network import FDP, MERHead, RankScorer
@@ -18,7 +19,7 @@ from fdp_lightning.models.timm_backbone import TimmBackbone
 NETWORK, OBJECTIVE = "", "objective"
 
 CLASSES: Mapping[str, tuple[type, ...]] = {
-    NETWORK: (FDP, FDPReleased, *networks(FlowNet), *networks(FrameNet), FittedSVC),
+    NETWORK: (FDP, FDPReleased, *networks(FlowNet), *networks(FrameNet), FittedSVC, FlowKernelMachine),
     "backbone": (Backbone, ReleasedBackbone, TimmBackbone), "scorer": (RankScorer,),
     "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
     OBJECTIVE: (Objective, recognizer.Objective, MarginObjective),

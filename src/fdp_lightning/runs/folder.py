@@ -19,7 +19,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers)|data|protocol|logger.*|"
+    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|data|protocol|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|engine|stack))$"
 )

@@ -1,0 +1,295 @@
+"""Kernel ridge regression on flow maps whose extraction no longer shows; all choices on the training subjects.
+
+Provenance: ours. Written for small sets of flow maps, as the 442 public ones of MEGC 2019. What it does about them:
+
+* **Scale.** A map's zero and unit differ from clip to clip (8-bit pictures are stretched channel by channel). Every
+  channel is centred, u and v by their median, because most of a face does not move, and divided by its own deviation;
+  or u and v by a common one, which keeps the direction.
+* **Place.** Maps are smoothed by Gaussians of several widths, because faces are aligned to a pixel or two at best.
+* **Mirror.** The kernel of a pair is the mean of those of the clip and of its mirror image, u negated: the machine
+  gives a clip and its mirror image the same answer.
+* **Width.** The kernel is the mean of Gaussian kernels of several widths, in units of the median distance.
+
+Few choices are left: the division, the ridge λ and the temperature of the probabilities. `fit` makes them together by
+the class-balanced log-likelihood of leaving out one training subject after the other, which ridge regression has in
+closed form: with M = K + λ W⁻¹, W the class weights, α = M⁻¹ Y, the values of the clips g of one subject by the machine
+without them are Y_g − (M⁻¹)_gg⁻¹ α_g (exact; W stays that of all training clips). No held-out subject is looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIVISIONS = ("channel", "joint")
+_TINY = 1e-6
+"""Added to deviations, so that a map without motion stays zero."""
+
+
+@dataclass(frozen=True)
+class FlowKernelSettings:
+    """What is averaged over, and what `fit` chooses from.
+
+    Attributes:
+        smoothing: deviations of the Gaussians, pixels of a map; averaged over.
+        widths: exponents of the kernels, per median squared distance; averaged over.
+        divisions: to choose from: lists of `DIVISIONS`, averaged over where there are two.
+        ridges: λ, to choose from.
+        temperatures: factors of the values before the softmax, to choose from.
+    """
+
+    smoothing: Sequence[float] = (0.7, 1.0, 1.5)
+    widths: Sequence[float] = (0.5, 1.0, 2.0)
+    divisions: Sequence[Sequence[str]] = (("channel", "joint"), ("channel",), ("joint",))
+    ridges: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    temperatures: Sequence[float] = (1.0, 1.5, 2.0, 3.0)
+
+    def __post_init__(self) -> None:
+        for name in ("smoothing", "widths", "ridges", "temperatures"):
+            numbers = getattr(self, name)
+            if not numbers or min(numbers) <= 0:
+                raise ValueError(f"flow_kernel {name}={list(numbers)}; expected numbers above 0")
+        if not self.divisions or not all(self.divisions) or not set().union(*self.divisions) <= set(DIVISIONS):
+            raise ValueError(f"flow_kernel divisions={self.divisions}; expected lists of {', '.join(DIVISIONS)}")
+
+
+class FlowKernelMachine(nn.Module):
+    """The fitted machine as a network of plain tensors: for model files and ONNX.
+
+    Args:
+        classes: k.
+        clips: n, of training.
+        channels: of each phase, in order; those named u are negated in a mirror image.
+        in_channels: c, of all phases.
+        image_size: side of the maps, pixels.
+        smoothing: see `FlowKernelSettings`.
+        widths: likewise.
+        divisions: the chosen ones.
+    """
+
+    about = "kernel ridge regression on flow maps"
+    names = ("flow_kernel",)
+    maps: Tensor
+    values: Tensor
+    bias: Tensor
+    medians: Tensor
+    unknown: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        clips: int,
+        channels: Sequence[str],
+        in_channels: int,
+        image_size: int,
+        smoothing: Sequence[float],
+        widths: Sequence[float],
+        divisions: Sequence[str],
+    ) -> None:
+        super().__init__()
+        if not channels or in_channels % len(channels):
+            raise ValueError(f"flow_kernel got {in_channels} maps; expected a multiple of channels={list(channels)}")
+        self.channels = [*channels] * (in_channels // len(channels))
+        self.phase = len(channels)
+        self.widths, self.divisions = tuple(widths), tuple(divisions)
+        sign = torch.tensor([-1.0 if name == "u" else 1.0 for name in self.channels], dtype=torch.float64)
+        self.register_buffer("sign", sign[:, None, None], persistent=False)
+        smooth = torch.from_numpy(np.stack([_gaussian(image_size, each) for each in smoothing]))
+        self.register_buffer("smooth", smooth, persistent=False)
+        for name, shape in {
+            "maps": (clips, in_channels, image_size, image_size), "values": (clips, classes), "bias": (classes,),
+            "medians": (len(self.divisions), len(smoothing)), "unknown": (classes,),
+        }.items():  # fmt: skip
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        """Logits, whose softmax are the probabilities; −inf for a class without a training clip."""
+        return self.kernel(x.double()) @ self.values + self.bias + self.unknown
+
+    def kernel(self, x: Float64[Tensor, "b c h w"]) -> Float64[Tensor, "b n"]:
+        """The kernel between clips and the training clips."""
+        total = torch.zeros(())
+        for division, medians in zip(self.divisions, self.medians, strict=True):
+            rows, training = self._rows(x, division), self._rows(self.maps, division)
+            mirrored = self._rows(self.maps.flip(-1) * self.sign, division)
+            for row, one, other, median in zip(rows, training, mirrored, medians, strict=True):
+                for distance in (_distances(row, one), _distances(row, other)):
+                    total = total + sum(torch.exp(-width * distance / median) for width in self.widths)
+        return total / (2 * len(self.widths) * self.medians.numel())
+
+    def measure(self) -> None:
+        """Set the median squared distances of the training clips and their mirror images."""
+        for index, division in enumerate(self.divisions):
+            pairs = zip(
+                self._rows(self.maps, division), self._rows(self.maps.flip(-1) * self.sign, division), strict=True
+            )
+            for place, (one, other) in enumerate(pairs):
+                both = torch.cat([_distances(one, one), _distances(one, other)])
+                self.medians[index, place] = float(np.median(both.numpy())) or 1.0
+
+    def _rows(self, maps: Float64[Tensor, "n c h w"], division: str) -> list[Float64[Tensor, "n d"]]:
+        """Values of each clip for each width of smoothing, centred and divided."""
+        flow = torch.tensor([name in ("u", "v") for name in self.channels])
+        flat = maps.flatten(2)
+        middle = torch.where(flow[:, None], _median(flat), flat.mean(dim=2, keepdim=True))
+        flat = flat - middle
+        deviation = flat.var(dim=2, keepdim=True, correction=0).sqrt()
+        if division == "joint":
+            parts = flat.unflatten(1, (-1, self.phase))
+            moving = flow[: self.phase].double()[:, None]
+            squares = (parts.square() * moving).mean(dim=3, keepdim=True).sum(dim=2, keepdim=True)
+            common = (squares / moving.sum().clamp_min(1)).sqrt().expand(-1, -1, self.phase, -1).flatten(1, 2)
+            deviation = torch.where(flow[:, None], common, deviation)
+        scaled = (flat / (deviation + _TINY)).unflatten(2, maps.shape[2:])
+        return [(matrix @ scaled @ matrix.T).flatten(1) for matrix in self.smooth]
+
+
+class FlowKernelClassifier:
+    """The classifier; `fit`, then `predict_proba`.
+
+    Args:
+        classes: k, of the protocol; one without a training clip is never predicted.
+        channels: of each phase of the input, in order.
+        settings: see `FlowKernelSettings`.
+
+    Attributes:
+        inputs: kinds of `input` that it takes.
+        chosen: division, ridge and temperature, after `fit`.
+    """
+
+    inputs = ("maps", "apex_flow")
+
+    def __init__(
+        self,
+        classes: int = 3,
+        channels: Sequence[str] = ("u", "v", "strain"),
+        settings: FlowKernelSettings = FlowKernelSettings(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.classes, self.channels, self.settings = classes, tuple(channels), settings
+        self.chosen: tuple[Sequence[str], float, float] | None = None
+
+    def fit(
+        self, x: Shaped[np.ndarray, "n c h w"], y: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"] | None = None
+    ) -> "FlowKernelClassifier":
+        """Fit on training clips.
+
+        Args:
+            x: flow maps of each clip.
+            y: class numbers, 0..k-1.
+            subjects: of each clip; the choices leave out one of them after the other. None, or one subject alone: the
+                choices leave out one clip after the other.
+
+        Raises:
+            ValueError: no clip, a class number that is none, or maps that do not fit the channels.
+        """
+        from threadpoolctl import threadpool_limits
+
+        if not len(y) or y.min() < 0 or y.max() >= self.classes:
+            raise ValueError(
+                f"flow_kernel got {len(y)} clips of the classes {np.unique(y)}; expected some of 0..{self.classes - 1}"
+            )
+        groups = np.arange(len(y)) if subjects is None or len(np.unique(subjects)) < 2 else subjects
+        maps = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
+        known = np.unique(y)
+        targets = np.full((len(y), self.classes), -1.0)
+        targets[np.arange(len(y)), y] = 1
+        weights = len(y) / (len(known) * np.bincount(y, minlength=self.classes)[y])
+        best, threads = -np.inf, torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)  # the same sums on any number of cores
+            with threadpool_limits(1), torch.no_grad():
+                for divisions, machine, kernel in self._kernels(maps):
+                    for ridge in self.settings.ridges:
+                        inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
+                        weighted = inverse @ targets
+                        values = left_out(inverse, weighted, targets, groups)[:, known]
+                        for temperature in self.settings.temperatures:
+                            score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
+                            if score > best:
+                                best, self.chosen = score, (divisions, ridge, temperature)
+                                self.machine = machine
+                                solution = torch.from_numpy(temperature * weighted)
+                                machine.values.copy_(solution)
+                                machine.bias.copy_(solution.sum(dim=0))
+                self.machine.unknown[[each for each in range(self.classes) if each not in known]] = -torch.inf
+        finally:
+            torch.set_num_threads(threads)
+        return self
+
+    def predict_proba(self, x: Shaped[np.ndarray, "m c h w"]) -> Float[np.ndarray, "m k"]:
+        """Probabilities of each class; 0 for one without a training clip."""
+        with torch.no_grad():
+            return F.softmax(self.machine(torch.from_numpy(np.ascontiguousarray(x))), dim=1).numpy()
+
+    def as_network(self) -> tuple[FlowKernelMachine, dict[str, object]]:
+        """Return the fitted machine as a network, and the options that build one of its form."""
+        return self.machine.eval(), self._options(self.machine.maps.shape, self.machine.divisions)
+
+    def _kernels(self, maps: Tensor) -> "list[tuple[Sequence[str], FlowKernelMachine, np.ndarray]]":
+        found = []
+        for divisions in self.settings.divisions:
+            machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
+            machine.maps.copy_(maps)
+            machine.measure()
+            found.append((divisions, machine, machine.kernel(machine.maps).numpy()))
+        return found
+
+    def _options(self, shape: Sequence[int], divisions: Sequence[str]) -> dict[str, object]:
+        clips, in_channels, image_size, _ = shape
+        return {
+            "clips": clips, "channels": list(self.channels), "in_channels": in_channels, "image_size": image_size,
+            "smoothing": list(self.settings.smoothing), "widths": list(self.settings.widths),
+            "divisions": list(divisions),
+        }  # fmt: skip
+
+
+def left_out(
+    inverse: Float[np.ndarray, "n n"],
+    weighted: Float[np.ndarray, "n k"],
+    targets: Float[np.ndarray, "n k"],
+    groups: Shaped[np.ndarray, " n"],
+) -> Float[np.ndarray, "n k"]:
+    """Return the values of each clip by the machine that is fitted without the clips of its group.
+
+    Args:
+        inverse: M⁻¹, see above.
+        weighted: α = M⁻¹ Y.
+        targets: Y.
+        groups: of each clip.
+    """
+    values = np.empty_like(targets)
+    for group in np.unique(groups):
+        of = np.flatnonzero(groups == group)
+        values[of] = targets[of] - np.linalg.solve(inverse[np.ix_(of, of)], weighted[of])
+    return values
+
+
+def _likelihood(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+    """Mean log-likelihood, every class of the same weight."""
+    from scipy.special import log_softmax
+
+    return float(np.mean(weights * log_softmax(logits, axis=1)[np.arange(len(y)), y]))
+
+
+def _gaussian(side: int, deviation: float) -> np.ndarray:
+    """The matrix that smooths the columns of a map, which goes on mirrored at its edges."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(np.eye(side), deviation, axis=0))
+
+
+def _median(values: Float64[Tensor, "n c p"]) -> Float64[Tensor, "n c 1"]:
+    """The mean of the two middle values (`torch.median` gives the lower one)."""
+    ordered, p = values.sort(dim=2).values, values.shape[2]
+    return (ordered[..., (p - 1) // 2 : (p - 1) // 2 + 1] + ordered[..., p // 2 : p // 2 + 1]) / 2
+
+
+def _distances(one: Float64[Tensor, "m d"], other: Float64[Tensor, "n d"]) -> Float64[Tensor, "m n"]:
+    """Squared distances of all pairs."""
+    squares = one.square().sum(dim=1, keepdim=True) + other.square().sum(dim=1) - 2 * one @ other.T
+    return squares.clamp_min(0)
