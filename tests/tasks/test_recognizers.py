@@ -200,11 +200,13 @@ def test_a_classical_recogniser_that_is_no_network_has_no_model_file(monkeypatch
         check_options(configuration("model=svc", "task=fit"))
 
 
-def test_published_maps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["ststnet", "rcn_a", "capsulenet_flow"])  # as they are, resized, margin loss
+def test_published_maps(model: str, tmp_path: Path) -> None:
     root = write(tmp_path / "HTNet", CLIPS, drawn(1))
     plan = fold_here(
         "+experiment=megc2019_flow", f"data.root={root}", "+data.adapter.expected=null", "protocol.strict=false",
-        "model.optimizer.steps=2", "fold=casme2_01", f"data.store={tmp_path}/stores", f"run={tmp_path}/run",
+        f"model={model}", "model.optimizer.steps=2", "fold=casme2_01", f"data.store={tmp_path}/stores",
+        f"run={tmp_path}/run",
     )  # fmt: skip
     table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
     assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
