@@ -110,8 +110,8 @@ def _about(facts: Facts) -> str:
     if kind is None:
         return f"`{name}`" if name else "A model"
     about = getattr(kind, "about", kind.__name__)
-    if name == kind.__name__.lower():
-        return about
+    if name in getattr(kind, "names", (kind.__name__.lower(),)):
+        return f"{about[0].upper()}{about[1:]}"
     return f"{f'`{name}`' if name else 'A model'}, a network after {about}, but not the paper's"
 
 
