@@ -195,7 +195,7 @@ function forget() {
 }
 
 // The address of what the page made or was given, until the next answer.
-function kept(blob) {
+function addressOf(blob) {
   urls.push(URL.createObjectURL(blob));
   return urls[urls.length - 1];
 }
@@ -207,7 +207,7 @@ function show(said, video) {
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
-  const seen = player(clip, kept(video));
+  const seen = player(clip, addressOf(video));
   shown.append(saving(said));
   if (said.kind === "scan") shown.append(...timeline(said, seen.jump));
   shown.append(
@@ -310,7 +310,7 @@ function saving(said) {
   const name = said.clip.replace(/[^\w.-]+/g, "_") || "clip";
   const link = (kind, href, suffix) => make("a", { href, download: `${name}.${suffix}` }, kind);
   const facts = JSON.stringify(said, (key, value) => (key === "frames" || key === "sections" ? undefined : value), 1);
-  const text = (content, type) => kept(new Blob([content], { type }));
+  const text = (content, type) => addressOf(new Blob([content], { type }));
   return make(
     "p",
     { className: "saving" },
@@ -355,7 +355,7 @@ async function picture(said) {
     pen.stroke();
   }
   write(`${document.querySelector(".facts dd").textContent}. ${document.querySelector(".judge strong").textContent}`, 20, paper.height - 20, "14px sans-serif", "#59626d");
-  return kept(await new Promise((done) => paper.toBlob(done)));
+  return addressOf(await new Promise((done) => paper.toBlob(done)));
 }
 
 // A row for each window of a scan, or the one of a clip.
