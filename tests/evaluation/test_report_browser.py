@@ -98,7 +98,7 @@ def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
 def test_on_paper_details_are_open_and_no_table_is_cut(browser: Any, page: Path, scheme: str) -> None:
     with opened(browser, page, width=680, scheme=scheme) as (tab, _):  # A4 less 15 mm on either side
         inside = "[...document.querySelectorAll('details pre, details table')]"
-        assert tab.evaluate(f"{inside}.map(each => each.checkVisibility())") == [False, False]
+        assert tab.evaluate(f"{inside}.map(each => each.checkVisibility())") == [False] * 5
         tab.emulate_media(media="print", color_scheme=scheme)
         tab.wait_for_function(f"{inside}.every(each => each.checkVisibility())")  # with the next frame
         assert tab.evaluate("document.documentElement.scrollWidth") <= 680

@@ -23,7 +23,8 @@ def _section(text: str, name: str) -> str:
 def test_the_page_is_whole_and_its_numbers_are_those_of_metrics(unit_run: Path) -> None:
     text = build_report(unit_run, "A title", True, False).read_text()
     page = Page(text)
-    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    single = ("calibration", "embedding")  # of one label per clip alone
+    assert [name for name in page.ids if name in SECTIONS] == [name for name in SECTIONS if name not in single]
     assert not page.unlabelled
     found = json.loads((unit_run / "metrics.json").read_text())
     last = found["selections"]["last"]

@@ -155,14 +155,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 if __name__ == "__main__":
     from fdp_lightning.inference.demo.app import demo_app
-    from fdp_lightning.inference.demo.page import answer_of
     from fdp_lightning.tasks.demo import listening, serve
 
     with listening(0) as place:
         most_bytes, most_seconds = int(sys.argv[1]), float(sys.argv[2])
         application = demo_app(StandIn(), lambda _: film(), most_bytes, most_seconds)
-        clip = answer(frames_of(film()), "clip")  # what is imported and compiled at first use is by now
-        for result in (clip, scan(clip, 60)):
-            answer_of(result, FACTS)
+        frames_of(film())  # what is imported and compiled at first use is by now
         sys.addaudithook(_watch)
         serve(application, place, FACTS["name"])

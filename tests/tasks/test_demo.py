@@ -193,7 +193,7 @@ def test_what_the_model_says_can_be_saved(browser: Any, server: Server, frames: 
         saved = {}
         for kind in ("JSON", "CSV", "picture"):
             with page.expect_download() as waited:
-                page.get_by_role("link", name=kind, exact=True).click()
+                page.locator(".saving").get_by_text(kind, exact=True).click()
             saved[waited.value.suggested_filename.rpartition(".")[2]] = Path(waited.value.path()).read_bytes()
         facts = json.loads(saved["json"])
         rows = list(csv.DictReader(io.StringIO(saved["csv"].decode())))

@@ -195,7 +195,7 @@ function forget() {
 }
 
 // The address of what the page made or was given, until the next answer.
-function kept(blob) {
+function addressOf(blob) {
   urls.push(URL.createObjectURL(blob));
   return urls[urls.length - 1];
 }
@@ -207,7 +207,7 @@ function show(said, video) {
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
-  const seen = player(clip, kept(video));
+  const seen = player(clip, addressOf(video));
   shown.append(saving(said));
   if (said.kind === "scan") shown.append(...timeline(said, seen.jump));
   shown.append(
@@ -309,16 +309,53 @@ function aligned(clip) {
 function saving(said) {
   const name = said.clip.replace(/[^\w.-]+/g, "_") || "clip";
   const link = (kind, href, suffix) => make("a", { href, download: `${name}.${suffix}` }, kind);
-  const facts = JSON.stringify(said, (key, value) => (key === "frames" || key === "picture" || key === "sections" ? undefined : value), 1);
-  const text = (content, type) => kept(new Blob([content], { type }));
+  const facts = JSON.stringify(said, (key, value) => (key === "frames" || key === "sections" ? undefined : value), 1);
+  const text = (content, type) => addressOf(new Blob([content], { type }));
   return make(
     "p",
     { className: "saving" },
     "Save: ",
     link("JSON", text(facts + "\n", "application/json"), "json"),
     link("CSV", text(table(said), "text/csv"), "csv"),
-    link("picture", said.picture, "png"),
+    make("button", { type: "button", className: "go", onclick: () => picture(said).then((href) => link("", href, "png").click()) }, "picture"),
   );
+}
+
+// The answer as one picture, light whatever the page's scheme: frames, probabilities, and the first curve.
+async function picture(said) {
+  const clip = said.kind === "scan" ? said.strongest : said;
+  const frames = await Promise.all(
+    clip.frames.map(async (src) => {
+      const image = make("img", { src });
+      await image.decode();
+      return image;
+    }),
+  );
+  const shares = Object.entries(clip.probabilities);
+  const curve = clip.sections.flatMap((section) => section.extras).find((extra) => extra.kind === "curve");
+  const paper = make("canvas", { width: 1200, height: Math.max(460, 250 + 30 * shares.length) });
+  const pen = paper.getContext("2d");
+  const write = (words, x, y, font = "16px sans-serif", colour = "#1b1f24") => Object.assign(pen, { font, fillStyle: colour }).fillText(words, x, y, 1160);
+  Object.assign(pen, { fillStyle: "#fff" }).fillRect(0, 0, paper.width, paper.height);
+  const when = said.kind === "scan" ? `, strongest window from ${seconds(clip.seconds[0])}` : "";
+  write(`${clip.clip}${when}: ${clip.class || "no action unit"}`, 20, 36, "bold 22px sans-serif");
+  const size = Math.min(140, 1160 / frames.length);
+  frames.forEach((image, i) => pen.drawImage(image, 20 + i * size, 56, size - 4, size - 4));
+  shares.forEach(([name, share], i) => {
+    const y = 232 + 30 * i;
+    write(name, 20, y);
+    Object.assign(pen, { fillStyle: clip.class.split("+").includes(name) ? "#b4491a" : "#1d5fa8" }).fillRect(190, y - 14, 260 * share, 18);
+    write(percent(share), 460, y);
+  });
+  if (curve) {
+    write(curve.title, 600, 226, "16px sans-serif", "#59626d");
+    const [low, high] = [Math.min(...curve.shown), Math.max(...curve.shown)];
+    Object.assign(pen, { strokeStyle: "#1d5fa8", lineWidth: 3 }).beginPath();
+    curve.shown.forEach((value, i) => pen.lineTo(600 + (560 * i) / (curve.shown.length - 1 || 1), 390 - (140 * (value - low)) / (high - low || 1)));
+    pen.stroke();
+  }
+  write(`${document.querySelector(".facts dd").textContent}. ${document.querySelector(".judge strong").textContent}`, 20, paper.height - 20, "14px sans-serif", "#59626d");
+  return addressOf(await new Promise((done) => paper.toBlob(done)));
 }
 
 // A row for each window of a scan, or the one of a clip.
@@ -381,7 +418,7 @@ function declared(clip) {
       parts.push(...curveOf(clip, curve));
       framed = true;
     }
-    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => picture(section, extra))));
+    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => imageOf(section, extra))));
     if (of("scalar").length) {
       const list = make("dl", { className: "numbers" });
       for (const extra of of("scalar")) list.append(make("dt", {}, extra.title), make("dd", {}, Number(extra.shown.toPrecision(4)).toString()));
@@ -394,7 +431,7 @@ function declared(clip) {
   return framed ? drawn : [frames(), ...drawn];
 }
 
-function picture(section, extra) {
+function imageOf(section, extra) {
   return make("div", {}, make("img", { src: extra.shown, alt: `${section.heading}, ${extra.title}` }), extra.title);
 }
 

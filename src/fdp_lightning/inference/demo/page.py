@@ -12,7 +12,6 @@ from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.extras import Extra, notes, sections
 from fdp_lightning.inference.example import EXAMPLES
-from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -48,20 +47,13 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     return page, policy
 
 
-def answer_of(result: Prediction | Scan, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A Prediction or a Scan as the page's script expects it.
-
-    Args:
-        result: of the model.
-        facts: of its model.json.
-    """
-    name, synthetic = facts["name"], facts["synthetic"]
+def answer_of(result: Prediction | Scan) -> dict[str, Any]:
+    """A Prediction or a Scan as the page's script expects it."""
     if isinstance(result, Prediction):
-        return {"kind": "clip", **_clip(result), "picture": _uri(overview(result, name, synthetic))}
+        return {"kind": "clip", **_clip(result)}
     return {
         "kind": "scan",
         **result.facts(),
-        "picture": _uri(timeline(result, facts["classes"], name, synthetic)),
         "strongest": _clip(result.strongest),
         "windows": [
             {
@@ -98,10 +90,6 @@ def _shown(extra: Extra, prediction: Prediction) -> Any:
     """A picture as the page can show it, or plain numbers."""
     values = prediction.extras[extra.name]
     return image_uri(values) if extra.kind == "image" else values.tolist()
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
