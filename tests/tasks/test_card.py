@@ -13,6 +13,9 @@ from sklearn.metrics import f1_score
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.scores import loso_scores
+from fdp_lightning.models.fdp.network import FDP
+from fdp_lightning.models.fdp.objective import Objective
+from fdp_lightning.models.parts import name_of
 from tests.tasks.conftest import run_of
 
 FINGERPRINT = "15abc15d7fb5"
@@ -32,7 +35,8 @@ def facts(scores: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
         "classes": classes, "multi_label": False,
         "input": {"frames": 8, "channels": 1, "size": 64}, "normalisation": {"mean": 0.41, "std": 0.2},
         "alignment": {"method": "mtcnn", "per_frame": False, "margin": 0.0},
-        "sampling": {"frames": 8, "rule": "uniform", "short": "repeat"},
+        "sampling": {"frames": 8, "rule": "uniform", "short": "repeat"}, "fitted": {"image_rms": 0.2},
+        "configuration": {"model": {"_target_": name_of(FDP), "objective": {"_target_": name_of(Objective)}}},
         "weights": {"file": "model.safetensors", "sha256": "0f" * 32, "tensors": 99, "numbers": 90123},
         "training": training | changed.pop("training", {}), "scores": scores, **changed,
     }  # fmt: skip
@@ -101,3 +105,11 @@ def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tup
     for words in ("Not for judging people", "Article 5(1)(f)", "0f" * 32, "task=predict", "load_model(", "2.15.0"):
         assert words in body
     assert "oracle" not in body and "None" not in body and "{" not in body
+
+
+def test_the_card_names_the_class_and_what_is_declared() -> None:
+    top = model_card(facts(None, training={"model": "fdp_tiny"})).split("## ")[0]
+    assert FDP.about in top and "not the paper's" in top and "dynamic images (true, constructed" in top
+    foreign = {"model": {"_target_": "my.Net", "objective": {"_target_": "my.Mine"}}}
+    top = model_card(facts(None, training={"model": "mine"}, configuration=foreign)).split("## ")[0]
+    assert "`mine`" in top and "FDP, " not in top and "also gives" not in top

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
+from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
+from fdp_lightning.models.objective import IMAGE_SCALES
+from fdp_lightning.models.rank.losses import RANK_LOSSES
+from fdp_lightning.models.rank.pooling_modules import POOLINGS
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.faces.prepare_clip import COLOURS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
-from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
-from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
-from fdp_lightning.models.objective import IMAGE_SCALES
-from fdp_lightning.models.rank.losses import RANK_LOSSES
-from fdp_lightning.models.rank.pooling_modules import POOLINGS
 from tests.command import once
 from tests.tasks.conftest import fold_here
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.trained import thousands
 from fdp_lightning.extras import sections
 from fdp_lightning.inference.packaging.building import build_objective, network_class
@@ -92,7 +93,10 @@ def _summary(facts: Facts) -> str:
     size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
     taken = facts.get("taken")
     looks_at = "the raw frames" if taken is None else f"the optical flow ({', '.join(taken['channels'])})"
-    declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
+    try:
+        declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
+    except UserError:  # an objective of one's own: only who trusts it can ask it
+        declared = []
     titles = "; ".join(
         f"{extras[0].heading} ({', '.join(extra.title for extra in extras)})" if extras[0].heading else extras[0].title
         for extras in sections(declared).values()
