@@ -137,6 +137,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.search.space import SAMPLERS
     from fdp_lightning.tasks.export import FORMS
     from fdp_lightning.tasks.predict import MODES
+    from fdp_lightning.training.optimizer import OPTIMIZERS, SCHEDULES
 
     assert set(POOLINGS) == {*MODULES, "conv"}
     assert set(RANK_LOSSES) == set(LOSSES)
@@ -150,6 +151,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
         "model.head_block": HEAD_BLOCKS, "model.backbone.local_mixer": LOCAL_MIXERS,
         "model.objective.image_scale": IMAGE_SCALES, "export.to": FORMS, "predict.mode": MODES,
         "report.headline": HEADLINES, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
+        "model.optimizer.name": OPTIMIZERS, "model.optimizer.schedule": SCHEDULES,
     }  # fmt: skip
     assert {key: set(ALLOWED[key].choices) for key in same} == {key: set(known) for key, known in same.items()}
 

@@ -55,11 +55,11 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)
-    if config.data.faces.colour == "rgb" and "backbone" in network:
-        network.backbone.in_channels = 3  # grey frames suit a backbone for colour, but not the other way round
     for other in ("name", "objective", "optimizer"):
         network.pop(other, None)
     *frames, channels, side, _ = input_shape(config)
+    if channels > 1 and "backbone" in network:
+        network.backbone.in_channels = channels  # grey frames suit a backbone for colour, but not the other way round
     offered = {
         "classes": classes, "in_channels": channels, "image_size": side, "frames": frames[0] if frames else 1,
         "mean": mean, "std": std,

@@ -41,11 +41,12 @@ VALUES = {
     "objective.rank_loss": list(RANK_LOSSES), "objective.intensity_loss": list(reversed(RANK_LOSSES)),
     "objective.image_kind": list(DYNAMIC_IMAGES), "objective.image_scale": list(IMAGE_SCALES),
     "objective.motion_measure": list(MOTION_MEASURES), "objective.class_weighting": list(CLASS_WEIGHTINGS),
-    "objective.label_smoothing": [0.1, 0.0], "objective.focal": [0.0, 2.0], "optimizer.name": ["adam", "adamw"],
+    "objective.label_smoothing": [0.1, 0.0], "objective.focal": [0.0, 2.0], "optimizer.name": ["adam", "adamw", "sgd"],
     "optimizer.lr_scaling": ["none", "sqrt", "linear"], "optimizer.lr_reference_batch": [20],
     "optimizer.decay_all": [False, True],
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
-    "optimizer.schedule": ["constant", "cosine"], "optimizer.ema": [None, 0.9],
+    "optimizer.schedule": ["constant", "cosine", "step", "exponential"], "optimizer.every": [4],
+    "optimizer.ema": [None, 0.9],
     "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
 }  # fmt: skip
 DATA = {
@@ -123,6 +124,7 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     numbers |= {
         "gate_temperature", "objective.effective_beta", "objective.rank_sharpness", "optimizer.steps",
         "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup",
+        "optimizer.momentum", "optimizer.gamma", "optimizer.lowest", "optimizer.gradient_clip",
     }  # fmt: skip
     assert set(configuration().compute) == set(COMPUTE)
     assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}

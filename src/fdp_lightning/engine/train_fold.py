@@ -21,6 +21,7 @@ from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.budget import Budget
@@ -197,6 +198,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
     statistics = data.statistics
     if config.data.normalisation == "training":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
+    if config.input.kind != "frames":
+        statistics = Statistics(mean=0.0, std=1.0)  # those are of the frames; maps have a scale of their own
     multi_label = is_multi_label(config.protocol.column)
     counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
     objective = build(config.model.objective, **counts, multi_label=multi_label)
@@ -209,24 +212,31 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         objective,
         optimizer,
         provenance={
-            "config": plan.config,
-            "model": plan.model,
+            **provenance(plan, data),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "classes": classes,
-            "multi_label": multi_label,
-            "fold": plan.fold.name,
-            "subjects": subjects_of(plan.fold, plan.clips),
-            "mean": statistics.mean,
-            "std": statistics.std,
-            **({"divisors": list(data.scale.divisors)} if data.scale else {}),
-            "clips": len(data.train_set),
-            "class_counts": data.class_counts,
-            "fingerprint": plan.fingerprint,
-            "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
         },
         max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
+
+
+def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
+    """Return the description of a checkpoint, as plain data."""
+    return {
+        "config": plan.config,
+        "model": plan.model,
+        "classes": list(plan.config["protocol"]["classes"]),
+        "multi_label": is_multi_label(plan.config["protocol"]["column"]),
+        "fold": plan.fold.name,
+        "subjects": subjects_of(plan.fold, plan.clips),
+        "mean": data.statistics.mean,
+        "std": data.statistics.std,
+        **({"divisors": list(data.scale.divisors)} if data.scale else {}),
+        "clips": len(data.train_set),
+        "class_counts": data.class_counts,
+        "fingerprint": plan.fingerprint,
+        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
+    }
 
 
 def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
@@ -316,6 +326,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         normalisation=config.data.normalisation,
         multi_label=is_multi_label(config.protocol.column),
         taken=settings(InputSettings, config.input),
+        shuffle=config.data.shuffle,
     )
 
 

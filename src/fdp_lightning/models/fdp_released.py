@@ -83,6 +83,10 @@ class FDPReleased(FDP):
         maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
         return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
 
+    def take_any_number_of_clips(self) -> None:
+        """Pass all frames through the backbone at once, which gives the same without batch statistics."""
+        self.frame_batches = "folded"
+
     def _norms_by_frame(self, clips: int | None) -> bool:
         """Make the backbone's batch norms take statistics by frame index; False if they cannot, as those of DDP."""
         norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]

@@ -13,8 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from fdp_lightning.extras import Extra
 from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+
+__all__ = ("AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective", "Output", "with_logits")
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,12 @@ def with_logits(output: Output | Tensor) -> Output:
     return Logits(output) if isinstance(output, Tensor) else output
 
 
-@dataclass(frozen=True)
-class Extra:
-    """An array that is kept of each clip besides its class.
+@runtime_checkable
+class AnyNumberOfClips(Protocol):
+    """A network that has to be set up before its ONNX file takes any number of clips."""
 
-    Attributes:
-        name: name of the array.
-        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); or 'scalar'.
-        title: name for people, in lower case.
-    """
-
-    name: str
-    kind: str
-    title: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"extra {self.name} is of kind '{self.kind}'; expected one of {', '.join(KINDS)}")
-
-
-KINDS = ("image", "curve", "scalar")
+    def take_any_number_of_clips(self) -> None:
+        """Compute in a way that does not fix the number of clips of a batch."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
         multi_label: True if a clip may be of several classes. It follows from the protocol and is no configuration key.
 
     Attributes:
-        extras: arrays that `record` returns of each clip.
+        extras: arrays that `record` returns of each clip, and `of_training` of a fold.
         labels: loss, probabilities and correct decisions of this kind of labels.
     """
 
@@ -150,14 +139,27 @@ class Objective(nn.Module, Generic[AnyOutput]):
         """Return means over a batch that are recorded beside losses and accuracy; here none."""
         return {}
 
-    def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
-        """Return the arrays of `extras`, one row per clip."""
+    def of_output(self, output: AnyOutput) -> dict[str, Tensor]:
+        """Return the arrays of `extras` that depend on the network's output only; its ONNX file has them too."""
         return {}
+
+    def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
+        """Return the arrays of `extras` of clips, one row per clip; NaN where a clip or network has none."""
+        return {name: values.float() for name, values in self.of_output(output).items()}
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
         """Return arrays of a fold's training clips that its extras are compared with, by name; here none."""
         return {}
+
+    def restore(self, fitted: Mapping[str, float]) -> None:
+        """Set the numbers that `fit` keeps as buffers, by name, from a model file.
+
+        Raises:
+            ValueError: they are not those that this objective fits.
+        """
+        if fitted:
+            raise ValueError(f"{type(self).__name__} fits nothing, and got {', '.join(fitted)}")
 
 
 def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:

@@ -71,10 +71,12 @@ class FDP(nn.Module):
         std: standard deviation of all values of the training clips, by which the frames are divided.
 
     Attributes:
+        about: name and source, for the card of a model.
         inputs: kinds of `input` that it takes.
     """
 
-    inputs = ("frames",)
+    about = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
+    inputs = ("frames", "flow")
     mean: Tensor
     std: Tensor
 

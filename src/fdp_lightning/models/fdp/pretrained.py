@@ -5,14 +5,12 @@ Its blocks are ours under other names: NCB is the local relational aggregator, N
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import timm
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from fdp_lightning.models.weights import read_weights
+from fdp_lightning.models.imagenet import imagenet_weights
 
 log = logging.getLogger("fdp_lightning")
 
@@ -92,7 +90,7 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
     own = backbone.state_dict()
     layout: Any = backbone.layout
     in_channels: Any = backbone.in_channels
-    given = from_nextvit(_weights(source), layout, in_channels)
+    given = from_nextvit(imagenet_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     # The stem fits any pattern of the same widths; at least some blocks must fit too.
     if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
@@ -107,19 +105,3 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
 def _block(name: str) -> tuple[int, int]:
     _, stage, _, block, *_ = name.split(".")
     return int(stage), int(block)
-
-
-def _weights(source: bool | str) -> Mapping[str, Tensor]:
-    if isinstance(source, str):
-        try:
-            return read_weights(Path(source))
-        except ValueError as error:
-            raise ValueError(f"pretrained={error}; allowed are true, false and a file of weights") from error
-    try:
-        return timm.create_model(_ARCHITECTURE, pretrained=True).state_dict()
-    except Exception as error:
-        # The hub's client raises many kinds of errors without a network; the remedy is the same.
-        raise ValueError(
-            f"pretrained=true: timm cannot fetch {_ARCHITECTURE} ({error}); "
-            "give the path of a local file of its weights: model.backbone.pretrained=/path/to/model.safetensors"
-        ) from error
