@@ -84,7 +84,7 @@ def predicted(emotion: str = "happiness", seed: int = 5) -> Any:
 def pipeline(options: argparse.Namespace) -> None:
     """Frames, their scores, the dynamic image and the class, from left to right."""
     prediction = predicted()
-    frames, scores = prediction.frames, prediction.rank_scores
+    frames, scores = prediction.frames, prediction.extras["rank_scores"]
     n = len(frames)
 
     def draw(figure: Figure, c: dict[str, str]) -> None:
@@ -113,7 +113,9 @@ def pipeline(options: argparse.Namespace) -> None:
         axes.set(xlabel="frame", xticks=range(1, n + 1), yticks=[])
         axes.set_ylabel("score")
         step(0.63, "3  Dynamic image", "frames summed by their rank")
-        picture(place(0.63, 0.16, 0.18, 0.18 * across), prediction.true_dynamic_image, cmap="gray", vmin=0, vmax=1)
+        picture(
+            place(0.63, 0.16, 0.18, 0.18 * across), prediction.extras["true_dynamic_image"], cmap="gray", vmin=0, vmax=1
+        )
         figure.text(0.72, 0.075, "what is still cancels, motion stays", ha="center", fontsize=8.5, color=c["quiet"])
         step(0.845, "4  Emotion", "a probability for each class")
         names, values = zip(*sorted(prediction.probabilities.items(), key=lambda pair: pair[1]), strict=True)

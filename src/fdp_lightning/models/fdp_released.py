@@ -62,6 +62,10 @@ class FDPReleased(FDP):
         if frame_batches == "per_frame":
             by_frame(self.backbone)
 
+    def take_any_number_of_clips(self) -> None:
+        """Pass all frames through the backbone at once: without batch statistics that gives the same."""
+        self.frame_batches = "folded"
+
     @staticmethod
     def make_pooling(names: Sequence[str], maps: Sequence[MapShape], frames: int, *options: Any) -> nn.Module:
         """Make the convolution for 'conv', else a `RankPooling`."""
@@ -82,10 +86,6 @@ class FDPReleased(FDP):
         masks = [None] * t if mask is None else mask.split(1, dim=1)
         maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
         return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
-
-    def take_any_number_of_clips(self) -> None:
-        """Pass all frames through the backbone at once, which gives the same without batch statistics."""
-        self.frame_batches = "folded"
 
     def _norms_by_frame(self, clips: int | None) -> bool:
         """Make the backbone's batch norms take statistics by frame index; False if they cannot, as those of DDP."""
