@@ -22,9 +22,9 @@ def main() -> None:
     if (launch := launch_of(os.environ)) is None:
         run()
     else:
-        from fdp_lightning.engine.multinode.leader import run_as_agent
+        from fdp_lightning.engine.multinode.leader import run_as_ddp_process
 
-        run_as_agent(launch, run)
+        run_as_ddp_process(launch, run)
 
 
 if __name__ == "__main__":

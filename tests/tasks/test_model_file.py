@@ -17,7 +17,7 @@ from fdp_lightning import load_model
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import checksummed
 from fdp_lightning.inference.model import Model
-from fdp_lightning.inference.packaging.model_file import FACTS, WEIGHTS, read_model, write_model
+from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, read_model, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
 from tests.tasks.conftest import run_of
 
@@ -103,7 +103,7 @@ def test_damage_is_named_and_never_read(model: Path) -> None:
         load_model(model)
 
 
-@pytest.mark.parametrize("form", [0, 1, 3, "2", None])
+@pytest.mark.parametrize("form", [0, 1, FORMAT + 1, str(FORMAT), None])
 def test_another_version_is_refused_by_name(model: Path, form: object) -> None:
     rewrite(model, lambda facts: facts.update(format=form))
     with pytest.raises(UserError, match=r"is of format"):

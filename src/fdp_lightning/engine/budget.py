@@ -1,4 +1,4 @@
-"""When the training of a fold ends, by the first of its budgets as in Lightning, and how long that takes."""
+"""Budgets of a training, of which the first one reached ends it, as in Lightning, and the time it takes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from fdp_lightning.engine.plan import FoldPlan
 
 LONG_S = 30 * 60.0
-"""A run that will take longer says so as soon as its first steps are measured."""
+"""Seconds from which a run logs its estimated time once its first steps are measured."""
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """What the process of a fold tells once: the seconds of a step."""
+    """Message of a fold's process: the seconds of a step."""
 
     seconds: float
 
@@ -26,9 +26,9 @@ class Budget:
     """The budgets of a training; `math.inf` and None: no such limit.
 
     Attributes:
-        steps: of the optimizer, `trainer.max_steps`; the groups of conf/trainer take it from `model.optimizer.steps`.
-        epochs: `trainer.max_epochs`.
-        time: `trainer.max_time`, as it is written.
+        steps: optimizer steps, `trainer.max_steps`; the groups of conf/trainer take it from `model.optimizer.steps`.
+        epochs: epochs, `trainer.max_epochs`.
+        time: `trainer.max_time` as configured.
     """
 
     steps: float
@@ -37,7 +37,7 @@ class Budget:
 
     @classmethod
     def of(cls, trainer: Mapping[str, Any]) -> "Budget":
-        """The budgets in the options of the Trainer, where null and -1 are none."""
+        """Return the budgets in the options of the Trainer, where null and -1 are none."""
         steps, epochs = ((trainer.get(name) or -1) for name in ("max_steps", "max_epochs"))
         return cls(
             steps=math.inf if steps == -1 else steps,
@@ -47,11 +47,11 @@ class Budget:
 
     @property
     def max_steps(self) -> int | None:
-        """The steps, if they are limited."""
+        """Steps, if they are limited."""
         return None if self.steps == math.inf else int(self.steps)
 
     def epochs_of(self, epoch_steps: int) -> int | None:
-        """The epochs that steps and epochs allow, of so many steps each; None: no end."""
+        """Return the epochs of so many steps each that the budgets allow; None: no limit."""
         epochs = min(self.epochs, self.steps / epoch_steps)
         return None if epochs == math.inf else math.ceil(epochs)
 
@@ -62,12 +62,12 @@ class Budget:
 
 
 def steps_of_epoch(clips: int, batch_size: int) -> int:
-    """Batches of an epoch of so many training clips, see data/loading/batches.py."""
+    """Return the batches of an epoch of so many training clips, see data/loading/batches.py."""
     return -(-clips // min(batch_size, clips))
 
 
 def epoch_steps_of(plan: "FoldPlan") -> int:
-    """Steps of the optimizer in an epoch of a fold."""
+    """Return the optimizer steps in an epoch of a fold."""
     trainer = plan.config["trainer"]
     batches = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
     limit = trainer.get("limit_train_batches")
@@ -76,22 +76,22 @@ def epoch_steps_of(plan: "FoldPlan") -> int:
 
 
 def epochs_of(plan: "FoldPlan") -> int:
-    """The epochs a fold will take; 1 where only `trainer.max_time` ends it."""
+    """Return the epochs of a fold; 1 where only `trainer.max_time` ends it."""
     return Budget.of(plan.config["trainer"]).epochs_of(epoch_steps_of(plan)) or 1
 
 
 def steps_of(plan: "FoldPlan") -> int:
-    """The steps a fold will take."""
+    """Return the steps of a fold."""
     return int(min(epochs_of(plan) * epoch_steps_of(plan), Budget.of(plan.config["trainer"]).steps))
 
 
 def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:
-    """What a long run will take and, on the CPU, what is quicker; '' for a run that is not long.
+    """Return the estimated time of a long run with, on the CPU, faster choices; '' for a run that is not long.
 
     Args:
-        seconds: of a step, measured while as many folds train as will.
-        plans: of all folds.
-        at_once: folds that train side by side.
+        seconds: seconds of a step, measured while `at_once` folds train.
+        plans: plans of all folds.
+        at_once: folds that train in parallel.
     """
     steps = [steps_of(plan) for plan in plans]
     needed = seconds * max(sum(steps) / max(1, min(at_once, len(plans))), max(steps))
@@ -125,5 +125,5 @@ def _about(seconds: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Two significant digits, without an exponent."""
+    """Format two significant digits without an exponent."""
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -31,12 +31,12 @@ def is_classical(model: Any) -> bool:
 
 @dataclass(frozen=True)
 class Selections:
-    """What the selections hold of a recogniser that is fitted once: each the same predictions.
+    """Selections of a recogniser that is fitted once: each holds the same predictions.
 
     Attributes:
         oracle: probabilities of the held-out clips, (n, k).
-        inner: likewise where there are inner validation subjects; else None.
-        aside: those of the inner validation clips, by selection.
+        inner: the same where there are inner validation subjects; else None.
+        aside: probabilities of the inner validation clips, by selection.
         curves: none.
     """
 
@@ -53,10 +53,10 @@ def fit_fold(
     rank: Rank,
     on_step_time: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:
-    """Fit on the fold's training clips and write what it says of the held-out ones; as `train_fold.train_fold`.
+    """Fit on the fold's training clips and write predictions of the held-out ones, as `train_fold.train_fold`.
 
-    A recogniser that can be had as a network (`as_network`) leaves a checkpoint, of which model files are made.
-    `check_classical` has seen to it that one process fits it.
+    A recogniser that can be converted to a network (`as_network`) leaves a checkpoint, from which model files are made.
+    `check_classical` has made sure that one process fits it.
     """
     assert folder is not None
     config = OmegaConf.create(plan.config)

@@ -14,10 +14,10 @@ POOLING_LOCK = ".pooling.lock"
 
 
 def complete(run: Run) -> None:
-    """Run the folds of a run that are not finished, then pool.
+    """Run the unfinished folds of a run, then pool.
 
     Raises:
-        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+        FoldsFailedError: folds crashed, with their logs; the others are kept.
     """
     with run.claim():
         trained = train(run, run.plans)
@@ -25,12 +25,12 @@ def complete(run: Run) -> None:
 
 
 def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
-    """Pool a complete run. Of folds that jobs side by side finish at one moment, each finds the run complete.
+    """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete.
 
     Args:
-        config: of the run.
-        run: its folder.
-        trained: whether this command has trained any of its folds.
+        config: configuration of the run.
+        run: run folder.
+        trained: True if this command trained any of its folds.
     """
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)

@@ -1,4 +1,4 @@
-"""The dataset of a run, ready to train on: written if synthetic, read, cut down to the protocol, aligned, stored."""
+"""The dataset of a run: written if synthetic, read, filtered by the protocol, aligned and stored."""
 
 import json
 import logging
@@ -42,17 +42,17 @@ class ReadyData:
     """Everything a fold needs of its dataset.
 
     Attributes:
-        protocol: the classes.
-        clips: the protocol's clips that are in the store, with their class in `target`.
+        protocol: protocol of the run.
+        clips: clips of the protocol that are in the store, with their class in `target`.
         left_out: annotated clips that are neither trained on nor tested, with the reason in `why`: they are of no class
-            (see `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule has no frames
-            of them.
-        without_clips: annotated subjects that have no clip under the protocol: a fold each that does not exist.
-        store: the folder of the verified store.
-        manifest: its manifest.
-        reused: whether the store was there already.
+            (see `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule selects no
+            frames of them.
+        without_clips: annotated subjects without a clip under the protocol, who have no fold.
+        store: folder of the verified store.
+        manifest: manifest of the store.
+        reused: True if the store existed already.
         rebuilt_because: see `ReadyStore`.
-        caveats: a sentence on each setting that makes the scores of the run not comparable with others.
+        caveats: a sentence on each setting that makes the scores of the run incomparable with others.
     """
 
     protocol: Protocol
@@ -67,7 +67,7 @@ class ReadyData:
 
     @property
     def n_subjects(self) -> int:
-        """Subjects with a clip in the run."""
+        """Number of subjects with a clip in the run."""
         return int(owners(self.clips).nunique())
 
     @cached_property
@@ -76,12 +76,12 @@ class ReadyData:
         return content_of(self.store, self.clips)
 
     def folds(self) -> list[Fold]:
-        """The folds of the protocol's split."""
+        """Return the folds of the protocol's split."""
         protocol = self.protocol
         return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
 
     def unlearnable(self, folds: Sequence[Fold]) -> str:
-        """A sentence on the clips of a class that no training clip of their fold has, '' if there are none."""
+        """Return a sentence on clips whose class no training clip of their fold has, or ''."""
         names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.multi_label)
         names = names[names != ""]
         found: dict[str, list[int]] = {}
@@ -93,13 +93,11 @@ class ReadyData:
         if not found:
             return ""
         named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
-        return (
-            f"No training clip of their fold has the class of these clips, which cannot be answered rightly: {named}."
-        )
+        return f"No training clip of their fold has the class of these clips, so none can be predicted right: {named}."
 
 
 def build_protocol(config: DictConfig) -> Protocol:
-    """The protocol; raises UserError if it is made for another dataset than the one chosen."""
+    """Return the protocol; raise UserError if it is made for another dataset than the one chosen."""
     protocol: Protocol = settings(Protocol, config.protocol)
     if protocol.dataset != config.data.name:
         raise UserError(
@@ -110,21 +108,21 @@ def build_protocol(config: DictConfig) -> Protocol:
 
 
 def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
-    """Bring the dataset to where folds can read it; each step that was done before is found and skipped.
+    """Prepare the dataset for the folds; steps that were done before are skipped.
 
     Args:
-        config: the configuration.
-        before_work: called before clips are drawn or aligned, which takes minutes: the last moment to refuse options.
+        config: configuration of the run.
+        before_work: called before clips are drawn or aligned, which takes minutes: the last moment to check options.
 
     Raises:
-        UserError: of the folder, the workbook, the protocol's counts or the clips' frames.
+        UserError: folder, workbook, counts of the protocol or frames are not as expected.
     """
     sampling: Sampling = settings(Sampling, config.data.sampling)
     check_normalisation(config.data.normalisation)
     protocol = build_protocol(config)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()
-    if not any(place.glob(f"{config.data.name}-*")):  # else a store that is there may do without
+    if not any(place.glob(f"{config.data.name}-*")):  # an existing store needs none
         check_device(faces)
     dataset = open_dataset(config, before_work)
     annotated = read_clips(dataset, protocol, config.corrections)
@@ -168,7 +166,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
 
 
 def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, sampling: Sampling, workers: int) -> None:
-    """Compute the maps that the recogniser takes of all clips, once for all folds."""
+    """Compute the recogniser's input maps of all clips, once for all folds."""
     taken: InputSettings = settings(InputSettings, config.input)
     if taken.of_frames:
         return
@@ -203,7 +201,7 @@ def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str])
 
 
 def open_dataset(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> FaceDataset | Composite:
-    """The dataset of `data.root`; a synthetic one is written first, unless it is there."""
+    """Return the dataset of `data.root`; a synthetic one is written first, unless it exists."""
     root = _synthetic_root(config, before_work) if config.data.generate is not None else Path(config.data.root)
     dataset: FaceDataset | Composite = build(config.data.adapter, root=root, name=config.data.name)
     if config.data.faces.method == "official_crops":
@@ -213,7 +211,7 @@ def open_dataset(config: DictConfig, before_work: Callable[[], object] = lambda:
 
 
 def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> pd.Series:
-    """The setting that leaves a clip out of the run, and '' for the others; one per row of `clips`."""
+    """Return the setting that leaves each clip out of the run, or ''."""
     held = store.holds(clips)
     why = pd.Series("", index=clips.index, dtype=object).mask(~held, "data.policy=skip")
     for label, row in zip(clips.index[held], store.rows(clips[held]), strict=True):
@@ -223,7 +221,7 @@ def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> 
 
 
 def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Path:
-    """Write the synthetic dataset of these settings, unless it is there; settings that differ lie side by side."""
+    """Write the synthetic dataset of these settings, unless it exists, in a folder of its own for each settings."""
     generator = build(config.data.generate)
     root = Path(config.data.root) / generator.digest()
     if not root.exists():
@@ -234,12 +232,12 @@ def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Pa
 
 
 def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
-    """Leave in the run folder what `expected_clips` says."""
+    """Write `expected_clips` into the run folder."""
     write_atomic(run / EXPECTED, json.dumps(expected_clips(data, folds), indent=0) + "\n")
 
 
 def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
-    """Which clips the pooled predictions of a run must hold, and what of the dataset they lack; plain data."""
+    """Return the clips that the pooled predictions must hold, and those of the dataset they lack, as plain data."""
     clips = data.clips.iloc[rows_under_test(folds)]
     unlearnable = data.unlearnable(folds)
     if unlearnable:

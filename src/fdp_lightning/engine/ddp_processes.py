@@ -1,8 +1,8 @@
 """The processes of one fold: usually one, with `trainer.strategy=ddp` one per device.
 
 Lightning's own launcher starts the other ranks by running the command line again, which inside a sweep runs the sweep
-again. Here the ranks of a fold are started by the fold pool (under torchrun and srun: by multinode/leader.py) and only
-told who they are.
+again. Here the ranks of a fold are started by the fold pool (under torchrun and srun: by multinode/leader.py) and
+receive their rank.
 """
 
 import os
@@ -30,11 +30,11 @@ class Rank:
     """One process of a fold.
 
     Attributes:
-        number: of this process, from 0.
-        of: how many there are.
-        host: where they meet.
-        port: there.
-        device: the accelerator of this process, by its number on the machine; None on the CPU.
+        number: index of this process, from 0.
+        of: number of processes.
+        host: host of the rendezvous.
+        port: port of the rendezvous.
+        device: index of this process's accelerator on the machine; None on the CPU.
     """
 
     number: int = 0
@@ -45,19 +45,19 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that records and writes."""
+        """True for the process that records and writes."""
         return self.number == 0
 
 
 ALONE = Rank()
-"""The one process of a fold that is trained by one."""
+"""Rank of the only process of a fold."""
 
 
 def ranks_of(trainer: DictConfig) -> int:
-    """Processes per fold: devices of a machine times machines.
+    """Return the number of processes per fold: devices of a machine times machines.
 
     Raises:
-        UserError: devices and strategy do not go together.
+        UserError: devices and strategy do not fit together.
     """
     devices, nodes, strategy = trainer.get("devices", 1), trainer.get("num_nodes", 1), trainer.get("strategy", "auto")
     for name, value in (("devices", devices), ("num_nodes", nodes)):
@@ -72,10 +72,10 @@ def ranks_of(trainer: DictConfig) -> int:
 
 
 def check_devices(trainer: DictConfig) -> None:
-    """Refuse what no machine has and what Lightning does not know, before anything is prepared for it.
+    """Refuse unknown devices and precisions before any work is done.
 
     Raises:
-        UserError: of accelerator, precision or a number of processes.
+        UserError: accelerator, precision or number of processes is not possible.
     """
     if trainer.accelerator not in _ACCELERATORS:
         raise UserError(
@@ -97,18 +97,18 @@ def check_devices(trainer: DictConfig) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens to."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    """The options of the Trainer in one process of a fold.
+    """Return the options of the Trainer in one process of a fold.
 
     Args:
-        options: of the group `trainer`.
-        rank: who this process is.
+        options: options of the group `trainer`.
+        rank: rank of this process.
     """
     # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
@@ -131,7 +131,7 @@ def _environment(rank: Rank) -> "ClusterEnvironment":
     from lightning.fabric.plugins.environments import LightningEnvironment
 
     class Told(LightningEnvironment):
-        """Lightning's environment, told everything instead of finding it in variables, Slurm's or torchrun's."""
+        """Lightning's environment with given values, instead of those in variables of Slurm or torchrun."""
 
         creates_processes_externally = True
         main_address = rank.host

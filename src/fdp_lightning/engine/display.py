@@ -18,9 +18,7 @@ _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
 class _Lines:
-    """Progress where there is no terminal: a line per finished fold, with the time left; of a single fold, lines of its
-    epochs too.
-    """
+    """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
         self._folds, self._epochs = folds, epochs
@@ -31,13 +29,13 @@ class _Lines:
         self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def step_time(self, fold: str, told: StepTime) -> None:
-        """One fold has measured its steps; the first one speaks for all."""
+        """Show the estimate from the first fold that measured its steps."""
         if self._estimate is not None and (text := self._estimate(told.seconds)):
             log.info("%s", text)
         self._estimate = None
 
     def epoch(self, fold: str, done: int) -> None:
-        """One fold has trained `done` epochs."""
+        """Update the epochs of a fold."""
         self._done[fold] = done
         if self._single is not None:
             if done < self._epochs:
@@ -50,7 +48,7 @@ class _Lines:
             log.info("training: %d/%d epochs of all folds, %s", all_done, total, left)
 
     def end(self, fold: str, success: bool) -> None:
-        """One fold has ended."""
+        """Show the end of a fold."""
         self._ended += 1
         self._done[fold] = self._epochs
         self._last_line = time.monotonic()
@@ -69,20 +67,20 @@ class _Bars:
         self._ended = 0
 
     def step_time(self, fold: str, told: StepTime) -> None:
-        """One fold has measured its steps; the first one speaks for all."""
+        """Show the estimate from the first fold that measured its steps."""
         if self._estimate is not None and (text := self._estimate(told.seconds)):
             self._progress.console.print(text, highlight=False)
         self._estimate = None
 
     def epoch(self, fold: str, done: int) -> None:
-        """One fold has trained `done` epochs."""
+        """Update the epochs of a fold."""
         if fold not in self._bars:
             self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
         self._progress.advance(self._all)
         self._progress.update(self._bars[fold], completed=done)
 
     def end(self, fold: str, success: bool) -> None:
-        """One fold has ended."""
+        """Show the end of a fold."""
         self._ended += 1
         self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}")
         if fold in self._bars:
@@ -93,11 +91,11 @@ class _Bars:
 
 @contextmanager
 def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[_Lines | _Bars]:
-    """What shows these folds: call its `epoch`, `step_time` and `end`.
+    """Provide the display of these folds; call its `epoch`, `step_time` and `end`.
 
     Args:
-        plans: of the folds.
-        at_once: folds that train side by side.
+        plans: plans of the folds.
+        at_once: folds that train in parallel.
     """
     folds, epochs = len(plans), max(map(epochs_of, plans))
     screen = console()

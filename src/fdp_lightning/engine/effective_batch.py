@@ -1,4 +1,4 @@
-"""How many clips one step of the optimizer sees, on how many devices, and the learning rate that goes with it."""
+"""Clips of one optimizer step, devices, and the learning rate for them."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,19 +12,19 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 class EffectiveBatch:
     """The clips of one optimizer step.
 
-    `data.batch_size` counts the clips of all devices together, so that neither they nor the learning rate change with
-    the number of devices.
+    `data.batch_size` counts the clips of all devices together, so that batch and learning rate do not depend on the
+    number of devices.
 
     Attributes:
         batch_size: clips of all devices per batch.
-        batch_per_device: of each.
-        devices: of each machine.
-        num_nodes: machines.
+        batch_per_device: clips of each device per batch.
+        devices: devices of each machine.
+        num_nodes: number of machines.
         accumulate_grad_batches: batches per step.
         effective_batch: clips per step.
-        sync_batchnorm: whether batch norm takes its statistics over all devices, or each over its own clips.
-        lr: the largest learning rate, scaled.
-        lr_scaling: how it was scaled.
+        sync_batchnorm: True if batch norm takes its statistics over all devices, False if over those of each.
+        lr: largest learning rate, scaled.
+        lr_scaling: rule of the scaling.
     """
 
     batch_size: int
@@ -38,7 +38,7 @@ class EffectiveBatch:
     lr_scaling: str
 
     def facts(self) -> dict[str, int | float | bool | str]:
-        """By name, for fold.json and the loggers."""
+        """Return the facts by name, for fold.json and the loggers."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -53,11 +53,11 @@ class EffectiveBatch:
 
 
 def effective_batch(config: DictConfig, optimizer: OptimizerSettings) -> EffectiveBatch:
-    """What the configuration says.
+    """Return the effective batch of a configuration.
 
     Args:
-        config: of the run.
-        optimizer: its settings as configured, not scaled yet.
+        config: configuration of the run.
+        optimizer: settings of the optimizer, not scaled yet.
     """
     trainer, size = config.trainer, config.data.batch_size
     accumulated = trainer.get("accumulate_grad_batches") or 1

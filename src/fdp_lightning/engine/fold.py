@@ -1,4 +1,4 @@
-"""One fold, trained and predicted in this process; its folder appears when all of it is written."""
+"""One fold, trained and predicted in this process."""
 
 import shutil
 import time
@@ -20,13 +20,13 @@ def run_fold(
     rank: Rank = ALONE,
     on_step_time: Callable[[float], None] = lambda seconds: None,
 ) -> None:
-    """Train and predict in this process; the fold's folder appears when all of it is written.
+    """Train and predict in this process; the fold's folder appears only when it is complete.
 
     Args:
-        plan: of the fold.
+        plan: plan of the fold.
         on_epoch: called with the number of epochs done, those before an interruption included.
-        rank: of several processes that train the fold together; the first one writes.
-        on_step_time: called once with the seconds of a step, when a few are done.
+        rank: rank among the processes that train the fold together; the first one writes.
+        on_step_time: called once with the seconds of a step, after a few steps.
     """
     train = _learner(plan)
     if not rank.first:
@@ -37,7 +37,7 @@ def run_fold(
 
 
 def _learner(plan: FoldPlan) -> Callable[..., dict[str, Any]]:
-    """What trains a fold: Lightning, or scikit-learn."""
+    """Return the function that trains a fold, by Lightning or by scikit-learn."""
     # Imported here: a run whose folds are all finished never needs torch.
     from fdp_lightning.engine.classical import fit_fold, is_classical
     from fdp_lightning.engine.train_fold import train_fold
@@ -47,10 +47,10 @@ def _learner(plan: FoldPlan) -> Callable[..., dict[str, Any]]:
 
 @contextmanager
 def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The folder to write a fold into and the facts to add to fold.json; it is sealed and in place when all went well.
+    """Provide the folder to write a fold into and the facts for fold.json; on success seal it and move it into place.
 
     Args:
-        plan: of the fold.
+        plan: plan of the fold.
     """
     start = time.monotonic()
     with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:

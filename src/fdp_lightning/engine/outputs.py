@@ -1,6 +1,6 @@
 """The files of a finished fold: predictions.csv, curves.csv and outputs.npz.
 
-With subjects set aside inner.csv too, and where the configuration asks for them baselines.csv.
+With inner validation subjects also inner.csv, and where configured baselines.csv.
 """
 
 import io
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Recorded(Protocol):
-    """What a training recorded: `training.recorder.Recorder`, or what stands for it where there are no epochs."""
+    """Records of a training: `training.recorder.Recorder`, or its stand-in where there are no epochs."""
 
     @property
     def oracle(self) -> np.ndarray | None: ...
@@ -41,7 +41,7 @@ class Recorded(Protocol):
 
 
 INNER = "inner.csv"
-"""The predictions table of the subjects set aside: no test score comes of it, and a search scores nothing else."""
+"""Predictions table of the inner validation subjects: never part of a test score, and the only score of a search."""
 
 
 def write_outputs(
@@ -53,16 +53,16 @@ def write_outputs(
     extras: Sequence["Extra"],
     of_training: Mapping[str, np.ndarray],
 ) -> None:
-    """Write what the held-out clips gave, and apart from it what those of the subjects set aside gave.
+    """Write the predictions and extras of the held-out clips, and apart those of the inner validation clips.
 
     Args:
-        folder: of the fold.
-        plan: of the fold.
-        data: its held-out clips.
-        outputs: of `RecognitionModule.predict_step`, one row per held-out clip, in the order of the clip table.
-        recorder: its curves, and the probabilities of the epochs that `inner` and `oracle` choose.
-        extras: of the recogniser, which `outputs` holds.
-        of_training: what its objective keeps of the training clips.
+        folder: folder of the fold.
+        plan: plan of the fold.
+        data: data of the fold.
+        outputs: arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip table.
+        recorder: curves, and the probabilities of the epochs that `inner` and `oracle` choose.
+        extras: extras of the recogniser, which `outputs` holds.
+        of_training: arrays that the objective keeps of the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -96,13 +96,13 @@ def write_outputs(
 
 
 def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips", held_out: "Clips") -> None:
-    """Write what the linear baselines predict; linear_apex only where the protocol's clips have an apex at all.
+    """Write the predictions of the linear baselines; linear_apex only where some clip of the protocol has an apex.
 
     Args:
-        folder: of the fold.
-        plan: of the fold.
+        folder: folder of the fold.
+        plan: plan of the fold.
         training: all training clips as the network gets them, without augmentation.
-        held_out: likewise, in the order of the clip table.
+        held_out: held-out clips likewise, in the order of the clip table.
     """
     classes = list(plan.config["protocol"]["classes"])
     clips = plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True)
@@ -119,7 +119,7 @@ def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips"
 
 
 def write_curves(folder: Path, recorder: Recorded) -> None:
-    """Write what was recorded of each epoch."""
+    """Write the records of each epoch."""
     write_atomic(folder / "curves.csv", pd.DataFrame(list(recorder.curves)).to_csv(index=False))
 
 

@@ -21,16 +21,16 @@ log = logging.getLogger("fdp_lightning")
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """All that a process needs to run one fold; plain data, so that it can be sent to one.
+    """All that a process needs to run one fold, as plain data.
 
     Attributes:
-        config: the resolved configuration.
-        run: the run folder; of a fit the folder of that, in the run folder.
-        store: the verified clip store.
-        clips: the protocol's clips.
-        fold: the split, with the subjects set aside for the selection `inner`.
-        fingerprint: of everything that decides the predictions.
-        model: the name of what is trained, for people.
+        config: resolved configuration.
+        run: run folder; of a fit its own folder in the run folder.
+        store: verified clip store.
+        clips: clips of the protocol.
+        fold: split, with the inner validation subjects of the selection `inner`.
+        fingerprint: fingerprint of everything that decides the predictions.
+        model: name of the model, for people.
     """
 
     config: dict[str, Any]
@@ -43,36 +43,36 @@ class FoldPlan:
 
     @property
     def is_fit(self) -> bool:
-        """Whether it trains on all subjects, so that nobody is left to test (`task=fit`)."""
+        """True if it trains on all subjects and tests nobody (`task=fit`)."""
         return not self.fold.test_rows
 
     @property
     def home(self) -> Path:
-        """The run folder of the configuration; a fit lies in it, apart from the folds that are pooled."""
+        """Run folder of the configuration; a fit lies in it, apart from the folds that are pooled."""
         return self.run.parent if self.is_fit else self.run
 
     @property
     def folder(self) -> Path:
-        """Where the finished fold lies."""
+        """Folder of the finished fold."""
         return self.run / "folds" / self.fold.name
 
     @property
     def unfinished(self) -> Path:
-        """Where checkpoints to resume from lie until the fold is finished."""
+        """Folder of the checkpoints to resume from until the fold is finished."""
         return self.run / "unfinished" / self.fold.name
 
     @property
     def is_done(self) -> bool:
-        """Whether the fold is finished, whole, and of these settings, clips and source."""
+        """True if the fold is finished, intact, and of these settings, clips and source."""
         return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
 
 
 def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
-    """The plan of one fold of a run.
+    """Plan one fold of a run.
 
     Raises:
         LeakError: its sides share a subject or a clip.
-        UserError: more subjects are to be set aside than there are.
+        UserError: there are fewer training subjects than inner validation subjects.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     seed = derived_seed(config.seed, split.name)
@@ -83,14 +83,14 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> Fo
 
 
 def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
-    """The plan of a model of all subjects, nobody of whom is tested or set aside.
+    """Plan the training of a model on all subjects, without tested or inner validation subjects.
 
-    Its fingerprint is that of the folds of the same configuration, whose score estimates what it is worth.
+    Its fingerprint is that of the folds of the same configuration, whose score estimates its own.
 
     Args:
-        config: the configuration.
-        data: of the run.
-        run: the folder of the fit, in the run folder.
+        config: configuration of the run.
+        data: data of the run.
+        run: folder of the fit, in the run folder.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.content)
@@ -98,7 +98,7 @@ def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
 
 
 def clear_the_way(plan: FoldPlan) -> bool:
-    """Whether the fold is finished; one that cannot be used is moved aside and said so."""
+    """Return True if the fold is finished; one that cannot be used is moved aside with a warning."""
     done, reason = finished(plan.folder, plan.fingerprint, checkpoints=plan.is_fit)
     if reason:
         kept = move_aside(plan.run, plan.folder)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fdp_lightning.engine.budget import StepTime
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.process import Crew, FoldProcess, log_file
+from fdp_lightning.engine.process import FoldProcess, ProcessStarter, log_file
 from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
@@ -25,7 +25,7 @@ _MOMENT_S = 0.02
 
 @dataclass
 class _Running:
-    """A fold in training: its processes, where they tell of epochs and troubles, and what it holds."""
+    """A fold in training: its processes, their connection for epochs and errors, and the locks it holds."""
 
     plan: FoldPlan
     held: contextlib.ExitStack
@@ -39,13 +39,13 @@ class _Running:
         return sentinels if self.news is None else [*sentinels, self.news]
 
     def end(self) -> bool:
-        """Whether it has ended, and how: the processes of a fold cannot do without each other."""
+        """Return True if it has ended; if one process fails, the others are stopped."""
         if any(process.exitcode not in (None, 0) for process in self.processes):
             self.stop()
         return not any(process.is_alive() for process in self.processes)
 
     def stop(self) -> None:
-        """End the processes that are left."""
+        """Stop the remaining processes."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -53,27 +53,27 @@ class _Running:
 
 
 class FoldPool:
-    """Runs folds, some at once; a fold that fails does not stop the others.
+    """Run folds, some at once; a fold that fails does not stop the others.
 
     Args:
         workers: folds at once.
-        crew: starts the processes of a fold.
-        gpus: to claim one for each process from; None: the folds run on the CPU, or the crew knows its devices.
+        starter: starter of the processes of a fold.
+        gpus: GPUs to claim one for each process from; None: the folds run on the CPU, or the starter has its devices.
         on_epoch: called with (fold, epochs done).
-        on_end: called with (fold, whether it succeeded).
-        on_step_time: called with (fold, what it measured), once a fold.
+        on_end: called with (fold, True if it succeeded).
+        on_step_time: called with (fold, measured step time), once a fold.
     """
 
     def __init__(
         self,
         workers: int,
-        crew: Crew,
+        starter: ProcessStarter,
         gpus: Gpus | None,
         on_epoch: Callable[[str, int], None],
         on_end: Callable[[str, bool], None],
         on_step_time: Callable[[str, StepTime], None] = lambda fold, told: None,
     ) -> None:
-        self._workers, self._crew, self._gpus = workers, crew, gpus
+        self._workers, self._starter, self._gpus = workers, starter, gpus
         self._on_epoch, self._on_end, self._on_step_time = on_epoch, on_end, on_step_time
         self._context = forkserver()
         self._running: list[_Running] = []
@@ -87,7 +87,7 @@ class FoldPool:
             The failed folds and the log file of each.
 
         Raises:
-            DiskError: the disk is full, or a place forbidden; the other folds are ended too.
+            DiskError: the disk is full or not writable; the other folds are stopped too.
         """
         waiting, failed = list(plans), dict[str, Path]()
         try:
@@ -113,15 +113,15 @@ class FoldPool:
         return failed
 
     def _wait(self, ask_again: bool) -> None:
-        """Until a fold tells something or ends, or until it is time to ask again for what others hold."""
-        if not all(one.handles for one in self._running):  # one has ended here, and nothing of it would wake us
+        """Wait until a fold reports or ends, or until it is time to try locks of other processes again."""
+        if not all(one.handles for one in self._running):  # one has ended and sends no event
             time.sleep(_MOMENT_S)
         else:
             handles = [handle for one in self._running for handle in one.handles]
-            wait(handles, timeout=min(_ASK_AGAIN_S, self._crew.look_s) if ask_again else self._crew.look_s)
+            wait(handles, timeout=min(_ASK_AGAIN_S, self._starter.look_s) if ask_again else self._starter.look_s)
 
     def _start(self, plan: FoldPlan) -> bool:
-        """Start a fold; False if something it needs is in other hands."""
+        """Start a fold; False if another process holds its lock or the GPUs."""
         lock = claim(plan.unfinished.with_name(f"{plan.fold.name}.lock"))
         if lock is None:
             return False
@@ -133,7 +133,7 @@ class FoldPool:
             return True
         devices: tuple[int, ...] = ()
         if self._gpus is not None:
-            claimed = self._gpus.claim(self._crew.ranks)
+            claimed = self._gpus.claim(self._starter.ranks)
             if claimed is None:
                 held.close()
                 return False
@@ -142,7 +142,7 @@ class FoldPool:
         one = _Running(plan, held)
         self._running.append(one)
         one.news, send = self._context.Pipe(duplex=False)
-        one.processes = self._crew.start(plan, devices, send)
+        one.processes = self._starter.start(plan, devices, send)
         send.close()
         return True
 
@@ -158,5 +158,5 @@ class FoldPool:
                     self._on_step_time(one.plan.fold.name, heard)
                 else:
                     self._on_epoch(one.plan.fold.name, heard)
-        except (EOFError, OSError):  # its end is closed: nothing more to hear, and nothing to wake up for
+        except (EOFError, OSError):  # its end is closed
             one.news = None

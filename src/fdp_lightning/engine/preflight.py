@@ -1,4 +1,4 @@
-"""Refuse impossible options before a process per fold would stumble over them; torch is imported here."""
+"""Check of all options before any fold starts; torch is imported here."""
 
 from typing import NamedTuple
 
@@ -21,16 +21,16 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 
 
 class Checked(NamedTuple):
-    """What a run is, as far as only the built network and optimizer can say it."""
+    """Facts of a run that need the built network and optimizer."""
 
     parameters: int
-    """Of the network."""
+    """Parameters of the network."""
     step: str
-    """What one step sees on which devices, and when a training ends."""
+    """Clips and devices of a step, and the end of a training, in words."""
 
 
 def check_options(config: DictConfig) -> Checked:
-    """Refuse impossible options before a process per fold would stumble over them."""
+    """Build everything once and raise UserError for impossible options, before any fold starts."""
     if is_classical(config.model):
         return Checked(0, check_classical(config))
     batch_size = config.data.batch_size
@@ -67,11 +67,11 @@ def check_options(config: DictConfig) -> Checked:
 
 
 def _check_augmentation(config: DictConfig) -> None:
-    """Refuse transforms that do not take the frames of this configuration, or give frames of another size back."""
+    """Raise UserError for transforms that fail on the frames of this configuration or change their size."""
     if not config.data.augmentation:
         return
     augmentation = build(config.data.augmentation)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     clip = np.zeros((config.data.sampling.frames, *faces.frame_shape), np.uint8)
-    for seed in range(20):  # a transform that comes seldom may not come at once
+    for seed in range(20):  # a rare transform may not come at once
         augmentation(clip, seed)

@@ -1,4 +1,4 @@
-"""A process of a fold: what it runs, and what of it the fold pool sees."""
+"""A process of a fold, and its interface to the fold pool."""
 
 import contextlib
 import logging
@@ -28,41 +28,41 @@ class FoldProcess(Protocol):
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; 0: well."""
+        """None while it runs; 0 after success."""
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Return True while it runs."""
 
     def terminate(self) -> None:
-        """Let it end."""
+        """Request its end."""
 
     def join(self) -> None:
         """Wait until it has ended."""
 
 
-class Crew(Protocol):
-    """Who starts the processes of a fold.
+class ProcessStarter(Protocol):
+    """Starter of the processes of a fold.
 
     Attributes:
         ranks: processes of each fold.
-        look_s: how often to look whether one has ended, in seconds: one on another machine wakes nobody up.
+        look_s: seconds between checks for ended processes: one on another machine sends no event.
     """
 
     ranks: int
     look_s: float
 
     def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
-        """Start those of one fold.
+        """Start the processes of one fold.
 
         Args:
-            plan: of the fold.
+            plan: plan of the fold.
             devices: accelerators of this machine, one per process; empty on the CPU.
-            news: for the first of them.
+            news: connection on which the first process reports.
         """
 
 
-class Here:
-    """All processes of a fold on this machine.
+class LocalProcesses:
+    """Starter of all processes of a fold on this machine.
 
     Args:
         ranks: processes of each fold.
@@ -75,7 +75,7 @@ class Here:
         self._context = forkserver()
 
     def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[BaseProcess]:
-        """Start them side by side."""
+        """Start them in parallel."""
         port = free_port() if self.ranks > 1 else 0
         ranks = [
             Rank(number, self.ranks, port=port, device=devices[number] if devices else None)
@@ -85,7 +85,7 @@ class Here:
 
 
 def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
-    """Start one process of a fold; `news` is the first one's alone."""
+    """Start one process of a fold; only the first one gets `news`."""
     arguments = (plan, rank, news if rank.first else None)
     process = context.Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
     process.start()
@@ -93,12 +93,12 @@ def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: 
 
 
 def log_file(plan: FoldPlan, number: int = 0) -> Path:
-    """Where a process of a fold writes what it says."""
+    """Return the log file of a process of a fold."""
     return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
 class Tell(logging.Handler):
-    """Sends warnings to the process that shows them."""
+    """Send warnings to the process that shows them."""
 
     def __init__(self, news: Connection) -> None:
         super().__init__(logging.WARNING)
@@ -112,7 +112,7 @@ class Tell(logging.Handler):
 def logged(path: Path, news: Connection | None) -> Iterator[None]:
     """Write what this process prints to a log file; an exception is written there too, and ends the process.
 
-    A disk that is full has no room for that: the parent is told.
+    A full disk has no room for that; it is reported to the parent.
 
     Args:
         path: of the log.
@@ -134,7 +134,7 @@ def logged(path: Path, news: Connection | None) -> Iterator[None]:
 
 
 def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
-    """What the process runs: its output goes to a log file, its epochs and warnings to the parent."""
+    """Run a rank of a fold; output goes to a log file, epochs and warnings to the parent."""
     end_with_parent()
     if news is not None:
         log.addHandler(Tell(news))

@@ -1,4 +1,4 @@
-"""The clip store of a run: found whole, or built from what older and damaged stores can still give."""
+"""The clip store of a run: reused if intact, else built, reusing clips of older and damaged stores."""
 
 import logging
 import secrets
@@ -26,10 +26,10 @@ class ReadyStore:
     """A verified store.
 
     Attributes:
-        store: opened.
-        reused: whether it was there already.
-        rebuilt_because: what differs from the store there was before, or was damaged; None if it is reused or the first
-            of its dataset.
+        store: opened store.
+        reused: True if it existed already.
+        rebuilt_because: difference from the previous store, or its damage; None if the store is reused or the first of
+            its dataset.
     """
 
     store: ClipStore
@@ -49,16 +49,16 @@ def ready_store(
     """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
 
     Args:
-        stores: the folder that holds the stores.
-        dataset: its name.
-        clips: the clip table.
+        stores: folder of all stores.
+        dataset: name of the dataset.
+        clips: clip table.
         faces: settings of the faces.
-        policy: see `build_store`.
-        workers: processes.
+        policy: policy of `build_store`.
+        workers: number of processes.
         before_work: called before a store is built.
 
     Raises:
-        UserError: of the clips' frames, or a full disk.
+        UserError: frames of the clips are missing, or the disk is full.
     """
     sources = list_sources(clips)
     folder = store_folder(stores, dataset, faces, policy, sources)
@@ -82,7 +82,7 @@ def ready_store(
 
 
 def check_device(faces: FaceSettings) -> None:
-    """Raise UserError if faces are to be found on a GPU and there is none."""
+    """Raise UserError if faces are to be detected on a GPU and there is none."""
     if faces.device != "cpu" and not gpu_names():
         raise UserError(
             f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
@@ -90,7 +90,7 @@ def check_device(faces: FaceSettings) -> None:
 
 
 def _set_aside_if_damaged(folder: Path) -> str | None:
-    """Move a damaged store to a name that nobody takes for a store, and say what is wrong with it."""
+    """Move a damaged store to a name that is no store's, and return what is damaged."""
     if not folder.exists():
         return None
     before = folder.stat().st_ino

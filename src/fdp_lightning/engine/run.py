@@ -1,4 +1,4 @@
-"""The engine: the folds of a run, planned, guarded, trained side by side, and never half counted."""
+"""The engine: the folds of a run are planned, checked, trained in parallel, and counted only when complete."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ from fdp_lightning.engine.multinode.leader import leader
 from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit, plan_fold
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.preflight import Checked, check_options
-from fdp_lightning.engine.process import Here
+from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.engine.stacked.check import check_engine
 from fdp_lightning.engine.stacked.pool import StackPool, stacks_of
 from fdp_lightning.engine.trainer_auto import settled
@@ -48,49 +48,49 @@ from fdp_lightning.tracking.loggers import WANDB_IMPORTS, uses_wandb
 log = logging.getLogger("fdp_lightning")
 
 _LINEAR_IMPORTS = ("sklearn.linear_model", "threadpoolctl")
-"""Of models/linear_baseline.py: they take longer to import than a fold's baselines take to fit."""
+"""Imports of models/linear_baseline.py, which take longer than fitting a fold's baselines."""
 
 
 class FoldsFailedError(Exception):
-    """Folds that crashed; there is no pooled score without them."""
+    """Raised when folds crashed; there is no pooled score without them."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its folder, its data, and the plan of each of its folds; of a fit, of the one training on everybody."""
+    """A run: its folder, its data, and the plan of each fold; for a fit, of the one training on all subjects."""
 
     config: DictConfig
-    """Of the command, with what `trainer=auto` became."""
+    """Configuration of the command, with `trainer=auto` resolved."""
     folder: Path
     data: ReadyData
     plans: list[FoldPlan]
 
     @property
     def is_complete(self) -> bool:
-        """Whether every fold is finished."""
+        """True if every fold is finished."""
         return all(plan.is_done for plan in self.plans)
 
     def claim(self) -> AbstractContextManager[None]:
-        """Keep the run folder to commands of these settings, see `claims.run_claim`."""
+        """Reserve the run folder for commands of these settings, see `claims.run_claim`."""
         return run_claim(self.folder, self.plans[0].fingerprint)
 
     @property
     def is_fit(self) -> bool:
-        """Whether nobody is tested, so that there is nothing to pool."""
+        """True if nobody is tested, so that there is nothing to pool."""
         return all(plan.is_fit for plan in self.plans)
 
 
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
-    """Bring the data to where folds can read it, and plan all folds.
+    """Prepare the data and plan all folds.
 
     Args:
-        config: the configuration.
-        folder: of the run; None: that of the command.
-        fit: plan one training on all subjects in place of the folds.
+        config: configuration of the command.
+        folder: run folder; None: that of the configuration.
+        fit: plan one training on all subjects instead of the folds.
 
     Raises:
-        UserError: of the data or the options.
-        LeakError: a fold would train on what it tests.
+        UserError: data or options are not usable.
+        LeakError: a fold would train on clips that it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
@@ -99,8 +99,8 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     if not pooled:
         require_writable(folder)  # not after minutes of data work
         linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
-        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before anything is asked of a worker
-    # A fit goes on as the folds beside it, whose score is to be its own.
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before a worker is used
+    # A fit trains like the folds beside it, whose score estimates its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
     check_engine(config, launched=leader() is not None)
     if not pooled:
@@ -118,18 +118,20 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
 
 
 def train(run: Run, plans: Sequence[FoldPlan]) -> int:
-    """Run those of the plans that are not finished.
+    """Run the plans that are not finished.
 
     Returns:
-        How many were run.
+        Number of folds that were run.
 
     Raises:
-        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
-        UserError: impossible options.
+        FoldsFailedError: folds crashed, with their logs; the others are kept.
+        UserError: options are not possible.
     """
     todo = [plan for plan in plans if not plan.is_done]
     checked = _checked(run.config) if todo else None
-    todo = [plan for plan in todo if not clear_the_way(plan)]  # not before: refused options must cost no finished fold
+    todo = [
+        plan for plan in todo if not clear_the_way(plan)
+    ]  # not earlier: refused options must not move a finished fold
     _write_what_it_is(run)
     log.info(
         "%s: %d clips, %d subjects, %d of %d %s to run in %s",
@@ -141,7 +143,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     log.info("%s", what_is_trained(run.config, todo, checked))
     _say_other_versions(run)
     remove_leftovers(run.folder)
-    remove_pooled(run.folder)  # of fewer or of other folds; if one fails now, no old score must stand for the run
+    remove_pooled(run.folder)  # of fewer or other folds; if one fails now, no old score must remain
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
         failed = _run(run.config, todo)
@@ -157,7 +159,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
 
 
 def _checked(config: DictConfig) -> Checked:
-    """What `check_options` says of a configuration, in a worker: torch is imported there, and not needed here."""
+    """Run `check_options` in a worker, which imports torch; this process does not need it."""
     return _checked_once(OmegaConf.to_yaml(config, resolve=True))
 
 
@@ -167,12 +169,12 @@ def _checked_once(config: str) -> Checked:
 
 
 def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
-    """A line on the model, its budget, and where and how it is trained.
+    """Return a line on the model, its budget, and where and how it is trained.
 
     Args:
-        config: of the run, settled.
-        plans: of the folds to train.
-        checked: of `check_options`.
+        config: configuration of the run, with `trainer=auto` resolved.
+        plans: plans of the folds to train.
+        checked: result of `check_options`.
     """
     steps = span([steps_of(plan) for plan in plans])
     where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
@@ -185,7 +187,7 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
 
 
 def _say_other_versions(run: Run) -> None:
-    """Log that finished folds were trained with another version of torch, whose last digits may differ."""
+    """Warn of finished folds that were trained with another version of torch, whose last digits may differ."""
     here = version("torch")
     made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
     if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
@@ -198,7 +200,7 @@ def _say_other_versions(run: Run) -> None:
 def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
     if run.is_fit:
         ((_, path),) = failed.items()
-        return f"the fit failed: {_last_line(path)}  ({path})\nThe same command goes on from its last checkpoint."
+        return f"the fit failed: {_last_line(path)}  ({path})\nThe same command resumes from its last checkpoint."
     tails = [f"fold {name}: {_last_line(path)}  ({path})" for name, path in failed.items()]
     return (
         f"{len(failed)} of {len(run.plans)} folds failed; the others are kept, and there is no pooled score:\n  "
@@ -208,10 +210,10 @@ def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
 
 
 def _write_what_it_is(run: Run) -> None:
-    """The run's own configuration, whichever task and fold the command asked for, and the clips it must predict."""
+    """Write the configuration of the run, whatever task and fold the command is, and the clips it must predict."""
     shown = OmegaConf.merge(run.config, {"task": "fit" if run.is_fit else "loso", "fold": None})
     write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
-    if run.is_fit:  # the mark of a folder that is no run and has no score
+    if run.is_fit:  # marks a folder that is no run and has no score
         facts = {"protocol": run.data.protocol.name, "clips": len(run.data.clips), "subjects": run.data.n_subjects}
         write_atomic(run.folder / FIT, json.dumps(facts, indent=1) + "\n")
         return
@@ -219,9 +221,9 @@ def _write_what_it_is(run: Run) -> None:
 
 
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
-    if crew := leader():  # one fold after the other: each takes all processes that torchrun or srun started
+    if starter := leader():  # one fold after the other: each takes all processes that torchrun or srun started
         with fold_display(todo, 1) as display:
-            return FoldPool(1, crew, None, display.epoch, display.end, display.step_time).run(todo)
+            return FoldPool(1, starter, None, display.epoch, display.end, display.step_time).run(todo)
     ranks = ranks_of(config.trainer)
     names = _gpus(config) if config.trainer.accelerator in GPUS else None
     workers = config.loso.workers
@@ -235,13 +237,13 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
             return StackPool(min(workers, len(stacks)), gpus, display.epoch, display.end).run(stacks)
     workers = min(workers, len(todo))
     with fold_display(todo, workers) as display:
-        return FoldPool(workers, Here(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)
+        return FoldPool(workers, LocalProcesses(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)
 
 
 def _gpus(config: DictConfig) -> list[str]:
-    """The GPUs of this machine, as many as the configuration asks of it."""
+    """Return the GPUs of this machine; UserError if there are fewer than the configuration needs."""
     names, devices = gpu_names(), config.trainer.devices
-    own = leader() is not None and len(names) == 1  # srun may show each process its own alone
+    own = leader() is not None and len(names) == 1  # srun may show each process its own GPU only
     if len(names) < devices and not own:
         raise UserError(
             f"trainer.devices is {devices} and trainer.accelerator is {config.trainer.accelerator}, but PyTorch sees "

@@ -1,4 +1,4 @@
-"""What one process does to train a fold and predict its held-out clips: the parts of a fold put together."""
+"""Training of a fold and prediction of its held-out clips in one process."""
 
 import logging
 import os
@@ -54,14 +54,14 @@ def train_fold(
     rank: Rank,
     on_step_time: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:
-    """Train on the fold's training clips, going on from a checkpoint if there is one, and write what comes of it.
+    """Train on the fold's training clips, resumed from a checkpoint if there is one, and write the results.
 
     Args:
-        plan: of the fold.
-        folder: to write into; None in all processes of a fold but the first.
+        plan: plan of the fold.
+        folder: folder to write into; None in all processes of a fold but the first.
         on_epoch: called with the number of epochs done.
-        rank: which of the fold's processes this is.
-        on_step_time: called once with the seconds of a step, when a few are done.
+        rank: rank of this process in the fold.
+        on_step_time: called once with the seconds of a step, after a few steps.
 
     Returns:
         Facts for fold.json: seconds of training, epochs and steps, the epoch resumed from, the network's parameters,
@@ -99,16 +99,16 @@ def made_on(trainer: L.Trainer) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class FoldParts:
-    """What a fold is trained with.
+    """Parts of a fold in training.
 
     Attributes:
-        seed: of the fold.
-        data: of the fold.
-        module: the network, its losses and its optimizer.
-        statistics: of batch norm, computed anew for what predicts; None: the running ones.
-        recorder: of the epochs.
-        trainer: that has these callbacks and the fold's loggers.
-        step: the clips of a step by device, for fold.json.
+        seed: seed of the fold.
+        data: data of the fold.
+        module: network, losses and optimizer.
+        statistics: batch-norm statistics, recomputed for prediction; None: the running ones.
+        recorder: recorder of the epochs.
+        trainer: trainer with these callbacks and the fold's loggers.
+        step: clips of a step by device, for fold.json.
     """
 
     seed: int
@@ -121,12 +121,12 @@ class FoldParts:
 
 
 def set_up(config: DictConfig, rank: Rank) -> None:
-    """Threads and determinism of this process."""
+    """Set threads and determinism of this process."""
     torch.set_num_threads(config.loso.cpu_threads)
     if rank.of > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
-    # `trainer.deterministic` would have torch fill all memory it takes, an eighth of each step here. That is against
-    # reading what nobody wrote, which is a bug, and the tests that compare runs bit for bit would show it.
+    # `trainer.deterministic` would make torch fill all memory it allocates, an eighth of each step here. That guards
+    # against reading uninitialised memory, a bug that the tests which compare runs bit for bit would show.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
     compute: Compute = settings(Compute, config.compute)
@@ -136,7 +136,7 @@ def set_up(config: DictConfig, rank: Rank) -> None:
 def parts_of(
     plan: FoldPlan, config: DictConfig, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank
 ) -> FoldParts:
-    """Put a fold together; the arguments are those of `train_fold`. All generators are seeded for it."""
+    """Seed all generators and build the parts of a fold; arguments as those of `train_fold`."""
     seed = derived_seed(config.seed, plan.fold.name)
     L.seed_everything(seed, verbose=False)
     data = data_of(plan, config, seed)
@@ -152,9 +152,9 @@ def parts_of(
 
 
 def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
-    """Predict the held-out clips with the trained module that the trainer holds, and write what comes of the fold.
+    """Predict the held-out clips with the trained module and write the files of the fold.
 
-    Where nobody is held out that is the checkpoint and the curves.
+    Where nobody is held out these are the checkpoint and the curves.
 
     Returns:
         Facts for fold.json by which `evaluation.learning` judges the training; none where nobody is held out.
@@ -193,7 +193,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> RecognitionModule:
-    """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
+    """Build network, losses and optimizer, and fit on the training clips what is fitted."""
     classes = list(config.protocol.classes)
     statistics = data.statistics
     if config.data.normalisation == "training":
@@ -221,7 +221,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
 
 
 def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
-    """What a checkpoint says of itself, as plain data."""
+    """Return the description of a checkpoint, as plain data."""
     return {
         "config": plan.config,
         "model": plan.model,
@@ -235,12 +235,12 @@ def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
         "clips": len(data.train_set),
         "class_counts": data.class_counts,
         "fingerprint": plan.fingerprint,
-        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
+        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
     }
 
 
 def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
-    """What computes batch norm's statistics anew, as the settings of the optimizer say."""
+    """Return the callback that recomputes batch-norm statistics, if the optimizer's settings ask for it."""
     settings = module.optimizer_settings
     if settings.batch_norm == "running":
         return None
@@ -263,14 +263,14 @@ def _trainer(
 
 
 def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
-    """W&B's run of this fold: the one it had before it was cut off, if these are still the same settings."""
+    """Return the W&B run of this fold: the one from before an interruption, if the settings are the same."""
     name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
     if not uses_wandb(config):
         return LogOf(name, job_type, "", {})
     subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
     rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
     made_with = environment()
-    made_with.pop("command")  # it says where things lie on this machine
+    made_with.pop("command")  # it holds paths of this machine
     facts = {
         "fold": plan.fold.name,
         "fingerprint": plan.fingerprint,
@@ -296,10 +296,10 @@ def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Make a Trainer of the group's options and let it go.
+    """Build a Trainer of the options to check them.
 
     Raises:
-        UserError: what Lightning says of an option that it does not know or cannot follow.
+        UserError: Lightning refuses an option.
     """
     with warnings.catch_warnings():
         quiet()
@@ -311,6 +311,7 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
+    """Build the data module of a fold."""
     augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
     return FoldDataModule(
         store=plan.store,
@@ -330,7 +331,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
 
 
 def quiet() -> None:
-    """Lightning's start-up lines and advice would repeat for every fold."""
+    """Silence Lightning's start-up lines and advice, which would repeat for every fold."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,4 +1,4 @@
-"""`trainer=auto`: on which device and in which precision a run trains, settled once, before anything is planned."""
+"""`trainer=auto`: device and precision of a run, resolved once before anything is planned."""
 
 import logging
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ _DECIDED = ("accelerator", "precision", "deterministic")
 
 
 def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictConfig:
-    """The configuration with what `auto` becomes here: a GPU where PyTorch sees one, else the CPU.
+    """Return the configuration with `auto` resolved: a GPU where PyTorch sees one, else the CPU.
 
-    Bits differ between devices, so folds of both cannot be one run: a run with finished folds of this model goes on
+    Bits differ between devices, so folds of both cannot be one run: a run with finished folds of this model continues
     as they were trained.
 
     Args:
-        config: of the command; without `auto` it is given back as it is.
-        folders: run folders whose finished folds decide, the first that has some.
-        pooled: whether the run has its scores, so that nothing is left to train and no GPU is asked for.
+        config: configuration of the command; returned as it is without `auto`.
+        folders: run folders whose finished folds decide; the first that has some.
+        pooled: True if the run has its scores, so that nothing is trained and no GPU is needed.
 
     Raises:
         UserError: finished folds were trained on a GPU, and there is none here.
@@ -54,7 +54,7 @@ def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictCo
 
 
 def gpu_precision() -> str | None:
-    """The half precision that all GPUs of this machine compute in; None where PyTorch sees no GPU."""
+    """Return the half precision that all GPUs of this machine support; None where PyTorch sees no GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -66,7 +66,7 @@ def gpu_precision() -> str | None:
 
 
 def _begun(config: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """How the finished folds in a run folder were trained; None if there are none, or they are of another model."""
+    """Return how the finished folds of a run folder were trained; None without any, or if of another model."""
     path = folder / "config.yaml"
     if not path.is_file() or not any(folder.glob("folds/*/fold.json")):
         return None
@@ -84,8 +84,8 @@ def _say_where_it_goes_on(folder: Path, begun: dict[str, Any]) -> None:
     if begun["accelerator"] in GPUS and not gpu_here:
         raise UserError(
             f"the finished folds in {folder} were trained on a GPU ({begun['precision']}), and PyTorch sees none on "
-            "this machine: folds of both would be no one run.\n  Go on where there is a GPU, or begin another run on "
-            "the CPU: trainer=cpu"
+            "this machine: folds of both cannot be one run.\n  Resume it on a machine with a GPU, or start another run "
+            "on the CPU: trainer=cpu"
         )
     if begun["accelerator"] == "cpu" and gpu_here:
         log.info("trainer=auto: the finished folds were trained on the CPU, so the others are too; trainer=gpu begins "

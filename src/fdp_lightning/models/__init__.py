@@ -1,4 +1,4 @@
-"""FDP in pure torch: no Lightning, no Hydra, nothing from data.
+"""Recognisers in pure torch or scikit-learn: no Lightning, no Hydra, nothing from data.
 
-Shape letters: b clips, t frames, c channels, h w picture or map, k classes, n = b·t frames in one batch.
+Shape letters: b clips, t frames, c channels, h w image or map, k classes, n = b·t frames in one batch.
 """

@@ -19,7 +19,7 @@ CLASS_WEIGHTINGS = ("none", "inverse", "effective")
 
 
 def check_weighting(weighting: str, beta: float) -> None:
-    """Raise ValueError unless both can be meant."""
+    """Raise ValueError for an unknown weighting or a β out of range."""
     if weighting not in CLASS_WEIGHTINGS:
         raise ValueError(f"unknown class_weighting '{weighting}'; allowed are {', '.join(CLASS_WEIGHTINGS)}")
     if not 0 <= beta < 1:
@@ -27,12 +27,12 @@ def check_weighting(weighting: str, beta: float) -> None:
 
 
 def class_weights(counts: Sequence[int], weighting: str = "none", beta: float = 0.99) -> Float[Tensor, " k"]:
-    """A weight for each class; over the clips they were counted on they average 1.
+    """Weights of the classes, whose mean over the counted clips is 1.
 
     Args:
         counts: training clips of each class; a class without any gets weight 0.
         weighting: 'none'; 'inverse', 1/n; or 'effective', (1 - β)/(1 - βⁿ) [1].
-        beta: of the effective number, 0 up to, not including, 1. [1] takes 0.9 to 0.9999; the higher, the nearer to
+        beta: β of the effective number, at least 0 and below 1. [1] uses 0.9 to 0.9999; the higher, the closer to
             'inverse'.
     """
     check_weighting(weighting, beta)
@@ -57,9 +57,9 @@ def emotion_loss(
     """`Σ_b w_b (1 - p_b)^focal · CE_b / Σ_b w_b`, p_b the probability of the true class, w_b its weight.
 
     Args:
-        logits: of the classes.
+        logits: logits of the classes.
         target: class numbers.
-        weights: of the classes; None: all 1.
+        weights: weights of the classes; None: all 1.
         smoothing: share of the target spread evenly over all classes [2].
         focal: exponent γ [3]; 0 is plain cross-entropy.
     """
@@ -76,10 +76,10 @@ def emotion_loss(
 def positive_weights(
     counts: Sequence[int], clips: int, weighting: str = "none", beta: float = 0.99
 ) -> Float[Tensor, " k"]:
-    """How much more a clip that shows a unit weighs than one that does not (ours; the formulas are those of classes).
+    """Weight of a clip that shows a unit relative to one that does not (O; the formulas are those of classes).
 
     Shown and not shown are a unit's two classes, of n and N − n clips. Each has the weight of `class_weights` up to a
-    common factor, 1/n or (1 - β)/(1 - βⁿ) [1], and what counts is their ratio:
+    common factor, 1/n or (1 - β)/(1 - βⁿ) [1]; the result is their ratio:
 
         'inverse': (N − n) / n        'effective': (1 - β^(N−n)) / (1 - βⁿ)
 
@@ -89,13 +89,13 @@ def positive_weights(
         counts: training clips that show each unit, n.
         clips: training clips, N.
         weighting: 'none' (1 for all), 'inverse' or 'effective'.
-        beta: of the effective number, 0 up to, not including, 1; 0 weighs all alike.
+        beta: β of the effective number, at least 0 and below 1; 0 weighs all alike.
     """
     check_weighting(weighting, beta)
     shown = torch.tensor(counts, dtype=torch.float64)
     absent = clips - shown
     if bool((shown < 0).any()) or bool((absent < 0).any()):
-        raise ValueError(f"units are shown in {list(counts)} of {clips} clips: more than there are, or fewer than none")
+        raise ValueError(f"units are shown in {list(counts)} of {clips} clips; expected counts from 0 to {clips}")
     weights = torch.ones_like(shown)
     if weighting == "inverse":
         weights = absent / shown.clamp_min(1)
@@ -113,13 +113,13 @@ def unit_loss(
 ) -> Float[Tensor, ""]:
     """`mean over clips and units of −(1 - p_r)^focal · (w q log p + (1 - q) log(1 - p))`.
 
-    p is the probability that the unit is shown, p_r that of the right answer, w the unit's positive weight and q the
+    p is the probability that the unit is shown, p_r that of the correct answer, w the unit's positive weight and q the
     target, 1 or 0, smoothed.
 
     Args:
-        logits: of the units.
+        logits: logits of the units.
         target: 1 where a unit is shown, else 0.
-        weights: of the units where they are shown; None: all 1.
+        weights: weights of the units where they are shown; None: all 1.
         smoothing: share ε of the target spread evenly over the two answers: q is 1 - ε/2 or ε/2.
         focal: exponent γ [3]; 0 is plain binary cross-entropy.
     """

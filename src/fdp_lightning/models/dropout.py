@@ -1,8 +1,8 @@
-"""Dropout and drop path whose random masks are drawn in one place, or handed in.
+"""Dropout and drop path whose random masks are drawn in one place, or given from outside.
 
 The formulas are those of torch's own dropout and of timm's `DropPath`, and so are the draws: on the CPU the same seed
-gives the same masks. What theirs cannot do is to take a mask that was drawn elsewhere. Networks that are trained as one
-(`loso.engine=stacked`) need that: each has random numbers of its own, as if it were trained alone.
+gives the same masks. Theirs cannot take a mask that was drawn elsewhere, which networks trained as one stack
+(`loso.engine=stacked`) need: each has its own random numbers, as if it were trained alone.
 
 References:
     [1] Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 2014.
@@ -19,10 +19,10 @@ class RandomMask(nn.Module):
     """Multiply by a random mask in training: 1 / (1 - p) with probability 1 - p, else 0.
 
     Args:
-        p: probability of 0, from 0 up to, not including, 1.
+        p: probability of 0, at least 0 and below 1.
 
     Attributes:
-        handed: masks to take, one for each call, instead of drawing them; None: they are drawn.
+        handed: masks to use, one for each call, instead of drawing them; None: masks are drawn.
     """
 
     def __init__(self, p: float = 0.0) -> None:
@@ -34,33 +34,33 @@ class RandomMask(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether a call takes a mask."""
+        """Return True if a call uses a mask."""
         return self.training and self.p > 0
 
     def mask_like(self, x: Tensor) -> Tensor:
-        """Unset memory of the mask's shape and type for values `x`."""
+        """Return uninitialised memory of the mask's shape and type for values `x`."""
         return torch.empty_like(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values of the same shape."""
+        """Multiply by a mask in training."""
         if not self.draws:
             return x
         return x * (drawn(self.mask_like(x), self.p) if self.handed is None else next(self.handed))
 
     def extra_repr(self) -> str:
-        """For print."""
+        """Return the probability for print."""
         return f"p={self.p}"
 
 
 class Dropout(RandomMask):
-    """Each value for itself [1]."""
+    """Drop each value by itself [1]."""
 
 
 class DropPath(RandomMask):
-    """Each sample (the first axis) as a whole [2]."""
+    """Drop each sample (the first axis) as a whole [2]."""
 
     def mask_like(self, x: Tensor) -> Tensor:
-        """One number for each sample."""
+        """Return uninitialised memory of one number for each sample."""
         return x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1))
 
 
@@ -68,8 +68,8 @@ def drawn(mask: Tensor, p: float, generator: torch.Generator | None = None) -> T
     """Fill a mask, in place.
 
     Args:
-        mask: of the wanted shape and type.
+        mask: tensor of the desired shape and type.
         p: probability of 0.
-        generator: to draw from; None: torch's global one.
+        generator: source of random numbers; None: torch's global one.
     """
     return mask.bernoulli_(1 - p, generator=generator).div_(1 - p)

@@ -1,4 +1,4 @@
-"""Dynamic images: a clip's motion in one picture, `Σ_t w_t I_t`, by approximate rank pooling (ARP).
+"""Dynamic images: a clip's motion in one image, `Σ_t w_t I_t`, by approximate rank pooling (ARP).
 
 Every kind is a weight vector over frames, applied by one batched, masked, differentiable kernel.
 
@@ -37,25 +37,25 @@ def simple_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> 
 
 
 def arp_weights(t: int) -> Float[Tensor, " t"]:
-    """The exact weights of one clip of t frames, float64."""
+    """Exact weights of one clip of t frames, float64."""
     return exact_weights(*_one_clip(t))[0]
 
 
 def simple_arp_weights(t: int) -> Float[Tensor, " t"]:
-    """The simple weights of one clip of t frames, float64."""
+    """Simple weights of one clip of t frames, float64."""
     return simple_weights(*_one_clip(t))[0]
 
 
 def motion_intensity(
     frames: Float[Tensor, "b t c h w"], mask: Mask | None = None, measure: str = "difference"
 ) -> Float[Tensor, "b t"]:
-    """How far each frame has moved from the onset frame, the clip's first (O: the measure of [2] is not public).
+    """Distance of each frame from the onset frame, the clip's first (O: the measure of [2] is not public).
 
     Args:
-        frames: of the clips.
-        mask: of the real frames; intensity is 0 at the others.
+        frames: frames of the clips.
+        mask: real frames; intensity is 0 at the others.
         measure: 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the normal
-            flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two pictures fix.
+            flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
     """
     mask = real_frames(frames, mask)
     first = mask.long().argmax(dim=1)
@@ -76,15 +76,13 @@ def apex_index(
     apex: Float[Tensor, " b"] | None = None,
     mask: Mask | None = None,
 ) -> Int[Tensor, " b"]:
-    """Which frame stands for the apex: the one nearest to the annotated apex.
-
-    Where the annotation has none (NaN), the frame that differs most from the onset (O).
+    """Index of the frame nearest to the annotated apex; where it is NaN, of the frame farthest from the onset (O).
 
     Args:
-        frames: of the clips.
-        frame_number: of each frame in the recording; needed with `apex`.
+        frames: frames of the clips.
+        frame_number: number of each frame in the recording; needed with `apex`.
         apex: annotated frame number, or NaN.
-        mask: of the real frames.
+        mask: real frames.
     """
     mask = real_frames(frames, mask)
     by_motion = motion_intensity(frames, mask).masked_fill(~mask, -1).argmax(dim=1)
@@ -101,15 +99,15 @@ def frame_weights(
     apex: Int[Tensor, " b"] | None = None,
     measure: str = "difference",
 ) -> Float[Tensor, "b t"]:
-    """The weight of each frame in the dynamic image of `kind`; each clip's sum to zero.
+    """Weights of the frames in the dynamic image of `kind`; those of a clip sum to zero.
 
     Args:
-        frames: of the clips, t >= 1.
+        frames: frames of the clips, t >= 1.
         kind: 'exact' or 'simple' [1]; 'onset_apex' or 'apex_offset' [3], exact weights over that phase, the apex in
             both; 'intensity' [2], exact weights over the frames in the order of their motion intensity.
-        mask: of the real frames; weights are 0 at the others.
-        apex: which frame is the apex; None: see `apex_index`. Of the two phases alone.
-        measure: of 'intensity', see `motion_intensity`.
+        mask: real frames; weights are 0 at the others.
+        apex: index of the apex frame, for the two phases; None: see `apex_index`.
+        measure: motion measure of 'intensity', see `motion_intensity`.
     """
     _check(kind, frames.shape[1])
     mask = real_frames(frames, mask)
@@ -134,7 +132,7 @@ def dynamic_image(
     apex: Int[Tensor, " b"] | None = None,
     measure: str = "difference",
 ) -> Float[Tensor, "b c h w"]:
-    """The dynamic image `Σ_t w_t I_t` of each clip; the arguments are those of `frame_weights`."""
+    """Dynamic image `Σ_t w_t I_t` of each clip; arguments as those of `frame_weights`."""
     weights = frame_weights(frames, kind, mask, apex, measure)
     if mask is not None:
         frames = masked(frames, mask)
@@ -142,14 +140,14 @@ def dynamic_image(
 
 
 def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor, "b c h w"]:
-    """Each image scaled to [0, 1] by its own extremes, as the DIC target is (R); a constant image becomes 0."""
+    """Scale each image to [0, 1] by its own extremes, as the DIC target is (R); a constant image becomes 0."""
     low = images.amin(dim=(1, 2, 3), keepdim=True)
     high = images.amax(dim=(1, 2, 3), keepdim=True)
     return (images - low) / (high - low).clamp_min(eps)
 
 
 def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b c h w"]:
-    """No motion is 0.5, and ±4 `scale` span [0, 1]; what lies beyond is cut off (O). Keeps sign and magnitude.
+    """Scale images so that no motion is 0.5 and ±4 `scale` span [0, 1], clipped (O); keeps sign and magnitude.
 
     Args:
         images: dynamic images.

@@ -114,16 +114,16 @@ def scrambled(features: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t c h w"
 
 
 class FrameBatchNorm(_BatchNorm):
-    """In training, statistics of each frame index, one after the other.
+    """Batch norm with, in training, statistics of each frame index, one after the other (7).
 
     With time folded into the batch, time outermost, every `clips` maps are of one frame index: the statistics are those
     of one pass of the network per frame (R), running ones included, while all between the norms is done at once.
 
     Args:
-        norm: the layer whose parameters and running statistics are used, as they are and under their own names.
+        norm: layer whose parameters and running statistics are used under their own names.
 
     Attributes:
-        clips: b, maps of one frame index; None: all.
+        clips: number of maps of one frame index, b; None: all.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -132,10 +132,10 @@ class FrameBatchNorm(_BatchNorm):
         self.clips: int | None = None
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any shape (n, c, …)."""
+        """Accept any shape (n, c, …)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, …) → the same shape.
+        """Normalise maps (n, c, …).
 
         Raises:
             ValueError: n is no multiple of `clips`.
@@ -148,9 +148,9 @@ class FrameBatchNorm(_BatchNorm):
 
 
 def by_frame(module: nn.Module) -> None:
-    """Put a `FrameBatchNorm` in the place of each plain batch norm within a module."""
+    """Replace each plain batch norm in a module by a `FrameBatchNorm`."""
     for name, child in module.named_children():
-        # What timm derives from them does more than normalise.
+        # Subclasses of timm do more than normalise.
         if isinstance(child, _BatchNorm) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
             setattr(module, name, FrameBatchNorm(child))
         else:
@@ -248,11 +248,11 @@ class PooledMERHead(nn.Module):
 
     Args:
         maps: channels and side of D at each resolution, fine to coarse; the coarsest of at least 3×3 places is read.
-        classes: k.
+        classes: number of classes, k.
         hidden: units of the hidden layer.
-        normalised: batch norm first (ours). The released head takes the output of a convolution, which has a scale of
+        normalised: batch norm first (O). The released head takes the output of a convolution, which has a scale of
             its own; a D pooled by rank is a difference over time and small.
-        dropout: before the last layer.
+        dropout: probability of dropping a value before the last layer.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class PooledMERHead(nn.Module):
         self.classify = nn.Linear(hidden, classes)
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
-        """Logits of the classes."""
+        """D to logits."""
         return self.classify(self.act(self.hidden(self.pool(self.norm(representation[self.reads])))))
 
 
@@ -289,13 +289,14 @@ _ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 5
 
 
 class SegNet(nn.Module):
-    """A VGG16-shaped encoder, its mirror as decoder, and the encoder's pooling indices to enlarge by.
+    """The DIC network, 29.45 M parameters (6): SegNet (Badrinarayanan et al., TPAMI 2017), a VGG16-shaped encoder, its
+    mirror as decoder, unpooling by the encoder's indices.
 
     Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
 
     Args:
         maps: channels and side of D at each resolution; all are brought to the image's side first and joined.
-        image_side: of the dynamic image; a multiple of 32.
+        image_side: side of the dynamic image; a multiple of 32.
 
     Attributes:
         checkpointing: keep only the inputs of stages, see `backbone.recomputed`; None: keep everything.
@@ -345,7 +346,7 @@ class SegNet(nn.Module):
         return x
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
-        """The constructed dynamic image, in [0, 1]."""
+        """D of all resolutions to the dynamic image, in [0, 1]."""
         x = torch.cat([self._enlarged(d) for d in representation], dim=1)
         places = []
         for stage in range(1, len(_ENCODER) + 1):
@@ -357,7 +358,7 @@ class SegNet(nn.Module):
 
 
 def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
-    """Each value back to where the 2×2 pooling took it from, zero elsewhere.
+    """Put each value back to where the 2×2 pooling took it from, zero elsewhere.
 
     `F.max_unpool2d` does the same, but has no deterministic form; pooled windows do not overlap, so this is one.
     """
@@ -382,14 +383,14 @@ _IN_BLOCK = (
     (".mlp.conv2.", ".mlp.project."),
 )
 _OURS_ALONE = {"mean": 0.0, "std": 1.0}
-"""The released network normalises nothing: its frames come normalised."""
+"""The released network normalises nothing: its frames come normalised already."""
 
 
 def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of the released layout as one of `model=fdp_released`, to be loaded strictly.
+    """Convert a state dict of the released layout to one of `model=fdp_released`, to be loaded strictly.
 
     Raises:
-        ValueError: a name that the released layout does not have.
+        ValueError: a name is not in the released layout.
     """
     return {_renamed(name, _NAMES, _IN_BLOCK): value for name, value in state.items()} | {
         name: torch.tensor(value) for name, value in _OURS_ALONE.items()
@@ -397,13 +398,13 @@ def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of `model=fdp_released` in the released layout.
+    """Convert a state dict of `model=fdp_released` to the released layout.
 
-    The frames' own normalisation (`mean`, `std`) has no place there and is left out: whoever loads the result has to
-    normalise the frames.
+    The normalisation of the frames (`mean`, `std`) has no place there and is left out: the result takes normalised
+    frames.
 
     Raises:
-        ValueError: a name that the released layout has no place for; the model is another.
+        ValueError: a name has no place in the released layout; the model is another.
     """
     names, in_block = (tuple((ours, theirs) for theirs, ours in table) for table in (_NAMES, _IN_BLOCK))
     return {_renamed(name, names, in_block): value for name, value in state.items() if name not in _OURS_ALONE}

@@ -13,17 +13,17 @@ Mask = Bool[Tensor, "b t"]
 
 
 def real_frames(values: Tensor, mask: Mask | None) -> Mask:
-    """The mask, or all frames of `values` (b, t, …) when there is none."""
+    """Return the mask, or all frames of `values` (b, t, …) where there is none."""
     return torch.ones(values.shape[:2], dtype=torch.bool, device=values.device) if mask is None else mask
 
 
 def positions(mask: Mask) -> Int[Tensor, "b t"]:
-    """1, 2, 3, … over the real frames of each clip; whatever stands at the others is not to be read."""
+    """Positions 1, 2, 3, … of the real frames of each clip; values at other frames are undefined."""
     return mask.long().cumsum(dim=1)
 
 
 def frame_count(mask: Mask) -> Int[Tensor, "b 1"]:
-    """Real frames of each clip, at least 1, so that one may divide by it."""
+    """Number of real frames of each clip, at least 1, so that it can be a divisor."""
     return mask.sum(dim=1, keepdim=True).clamp_min(1)
 
 
@@ -36,12 +36,12 @@ def mean_over_time(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> F
 
 
 def masked(values: Float[Tensor, "b t *rest"], mask: Mask) -> Float[Tensor, "b t *rest"]:
-    """Zero at frames that are not real, whatever stood there."""
+    """Return values with zero at frames that are not real, even where they hold NaN."""
     return values.masked_fill(~mask.view(*mask.shape, *[1] * (values.ndim - 2)), 0)
 
 
 def running_means(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> Float[Tensor, "b t *rest"]:
-    """Mean over the real frames up to each frame, `V_t = (1/t) Σ_{i≤t} F_i`; frames that are not real repeat the last.
+    """Means over the real frames up to each frame, `V_t = (1/t) Σ_{i≤t} F_i`; frames that are not real repeat the last.
 
     The smoothing of rank pooling (Fernando et al., "Rank pooling for action recognition", TPAMI 2017).
     """
@@ -59,12 +59,12 @@ def onset_frames(features: Float[Tensor, "b t *rest"], mask: Mask | None) -> Flo
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """In float32, or in float64 if it is that."""
+    """Return the tensor in float32, or in float64 if it is float64 already."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def weighted_sum(weights: Float[Tensor, "b n t"], frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b n c h w"]:
-    """`Σ_t w_nt F_t` for n weight vectors at once, summed in float32 at least and rounded once, to the frames' type."""
+    """`Σ_t w_nt F_t` for n weight vectors at once, summed in at least float32 and rounded once to the frames' type."""
     values = wide(frames).permute(0, 1, 3, 4, 2)  # maps lie in memory with channels last, which keeps this a view
     b, t, h, w, c = values.shape
     with torch.autocast(frames.device.type, enabled=False):

@@ -1,7 +1,7 @@
-"""What the logits mean: a clip is of one class, or it shows any number of action units.
+"""The two kinds of labels: a clip is of one class, or it shows any number of action units.
 
-The two kinds of labels, each in one place: loss, class weights, probabilities, and which decisions are right. The
-protocol says which kind it is; whoever composes the objective hands that on, so that no option can contradict it.
+Each kind in one place: loss, class weights, probabilities, and correct decisions. The protocol determines the kind and
+is passed on by whoever builds the objective, so that no option can contradict it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class SingleLabel:
     """One class of k: softmax and cross-entropy."""
 
     def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
-        """See `classification_loss.class_weights`; `clips` is not asked for, the counts add up to it."""
+        """See `classification_loss.class_weights`; `clips` is not needed, the counts add up to it."""
         return class_weights(counts, weighting, beta)
 
     def loss(
@@ -35,11 +35,11 @@ class SingleLabel:
         return emotion_loss(logits, target, weights, smoothing, focal)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """Of each class, double precision; a clip's sum to 1."""
+        """Probabilities of the classes, double precision; those of a clip sum to 1."""
         return logits.double().softmax(dim=1)
 
     def right(self, logits: Float[Tensor, "b k"], target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """1 for a clip whose most probable class is its own, else 0."""
+        """Return 1 for a clip whose most probable class is its own, else 0."""
         return (logits.argmax(dim=1) == target).double()
 
 
@@ -62,11 +62,11 @@ class MultiLabel:
         return unit_loss(logits, target, weights, smoothing, focal)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """That each unit is shown, double precision; a clip's need not sum to 1."""
+        """Probabilities that each unit is shown, double precision; those of a clip need not sum to 1."""
         return torch.sigmoid(logits.double())
 
     def right(self, logits: Float[Tensor, "b k"], target: Float[Tensor, "b k"]) -> Float[Tensor, " b"]:
-        """The share of a clip's k decisions that are right."""
+        """Share of a clip's k decisions that are correct."""
         # By the probabilities and not by the logits' signs: the predictions table decides by them too.
         return ((self.probabilities(logits) > THRESHOLD) == (target > 0.5)).double().mean(dim=1)
 

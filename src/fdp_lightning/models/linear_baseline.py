@@ -1,10 +1,10 @@
-"""Linear baselines: a linear classifier on one picture of each clip, the bar that a network has to clear (O).
+"""Linear baselines: a linear classifier on one image of each clip, which a network has to exceed (O).
 
-Two pictures are classified, both sums of the frames that the network gets, with weights that nobody learned:
+Two images are classified, both sums of the frames that the network gets, with fixed weights:
 
-    linear_arp    the exact ARP dynamic image of the frames (dynamic_image.py, [1]); nobody is told anything.
-    linear_apex   the frame nearest to the annotated apex minus the first frame; the classifier is told the apex. Where
-                  a clip has none, the frame that differs most from the first takes its place.
+    linear_arp    the exact ARP dynamic image of the frames (dynamic_image.py); uses no annotation.
+    linear_apex   the frame nearest to the annotated apex minus the first frame; uses the annotation. Without an apex,
+                  the frame that differs most from the first takes its place.
 
 The classifier has three steps, all fitted on the training clips alone: the first 60 principal components, each scaled
 to unit variance, then logistic regression with L2 penalty, C = 0.1. For action units there is one regression per unit.
@@ -23,16 +23,16 @@ from fdp_lightning.models.recognizer import Clips
 COMPONENTS = 60
 C = 0.1
 _NOTHING = 1e-10
-"""Share of the largest variance below which a component holds rounding errors alone, and is left out."""
+"""Share of the largest variance below which a component holds floating-point errors only and is left out."""
 
 
 def arp_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
-    """The exact ARP dynamic image of each clip."""
+    """Exact ARP dynamic image of each clip."""
     return dynamic_image(clips.frames, "exact", clips.mask)
 
 
 def apex_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
-    """The frame nearest to the apex minus the first one, of each clip."""
+    """Frame nearest to the apex minus the first frame, of each clip."""
     every = torch.arange(len(clips.frames))
     apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
     return clips.frames[every, apex] - clips.frames[:, 0]
@@ -46,16 +46,16 @@ def linear_probabilities(
 ) -> Float[np.ndarray, "m k"]:
     """Fit the classifier on training clips and apply it to others.
 
-    The same input gives the same bits, however many cores there are: sums are made by one thread.
+    Bit for bit the same on any number of cores: sums are computed by one thread.
 
     Args:
-        pictures: of the training clips, shape (n, …).
-        targets: of the training clips: class numbers (n,), or multi-label (n, k), 1 for each unit that is shown.
-        others: pictures of the clips to predict, shape (m, …).
-        n_classes: k.
+        pictures: images of the training clips, shape (n, …).
+        targets: class numbers of the training clips, (n,), or multi-label (n, k), 1 for each unit that is shown.
+        others: images of the clips to predict, shape (m, …).
+        n_classes: number of classes, k.
 
     Returns:
-        Probabilities: of each class, 0 for one that no training clip has; multi-label: that each unit is shown.
+        Probabilities of the classes, 0 for one that no training clip has; multi-label: that each unit is shown.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,10 +68,10 @@ def linear_probabilities(
 
 
 def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first principal components of both, scaled by the mean and the deviation of the first.
+    """Return the first principal components of both, scaled by mean and standard deviation of the first.
 
-    By the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred pictures X, because there are
-    far fewer pictures than pixels: component i of a centred picture y is yXᵀu_i / √λ_i; its deviation is √(λ_i / n).
+    By the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred images X, because there are
+    far fewer images than pixels: component i of a centred image y is yXᵀu_i / √λ_i; its deviation is √(λ_i / n).
     """
     from scipy.linalg import eigh
 

@@ -27,5 +27,5 @@ CLASSES: Mapping[str, tuple[type, ...]] = {
 
 
 def name_of(kind: type) -> str:
-    """Return what configurations call a class."""
+    """Return the name of a class in configurations."""
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""What every recogniser is to the rest of this suite: a network that gives logits, and an objective of its own.
+"""The interface of every recogniser: a network that gives logits, and an objective of its own.
 
 The network is an `nn.Module` that takes a batch of clips and gives an object with `logits`, (b, k). The objective names
 its losses, what of an output is worth a curve over the epochs, and the extras that are kept of each clip. Everything
@@ -22,14 +22,14 @@ __all__ = ("AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective"
 
 @dataclass(frozen=True)
 class Clips:
-    """A batch of clips as networks and objectives get it.
+    """A batch of clips, the input of networks and objectives.
 
     Attributes:
-        frames: as the input stage gives them: values of 0..1, (b, t, c, h, w), or maps of their motion.
+        frames: output of the input stage: frames with values in 0..1, (b, t, c, h, w), or maps of their motion.
         target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
-        frame_number: of each frame in the recording; None: they are counted.
+        frame_number: number of each frame in the recording; None: frames are counted from 1.
         apex: frame number of the annotated apex, NaN where unknown.
-        mask: of the real frames; None: all are.
+        mask: real frames; None: all are.
     """
 
     frames: Float[Tensor, "b *input"]
@@ -41,11 +41,11 @@ class Clips:
 
 @runtime_checkable
 class Output(Protocol):
-    """What a network gives of a batch; its objective knows what else there is."""
+    """Output of a network for a batch; its objective knows what else there is."""
 
     @property
     def logits(self) -> Float[Tensor, "b k"]:
-        """Of the classes or action units."""
+        """Logits of the classes or action units."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Logits:
 
 
 def with_logits(output: Output | Tensor) -> Output:
-    """An output that has logits, of a network that may give them bare."""
+    """Return an output that has logits, from a network that may give bare ones."""
     return Logits(output) if isinstance(output, Tensor) else output
 
 
 @runtime_checkable
 class AnyNumberOfClips(Protocol):
-    """A network that has to be set up before a file of it takes any number of clips at once."""
+    """A network that has to be set up before its ONNX file takes any number of clips."""
 
     def take_any_number_of_clips(self) -> None:
-        """Compute no longer in a way that fixes the number of clips of a batch."""
+        """Compute in a way that does not fix the number of clips of a batch."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,20 @@ AnyOutput = TypeVar("AnyOutput", bound=Output)
 
 
 class Objective(nn.Module, Generic[AnyOutput]):
-    """Cross-entropy of the classes, or of each action unit, see labels.py: all that a recogniser needs at least.
+    """Cross-entropy of the classes, or of each action unit, see labels.py: the least that a recogniser needs.
 
     Args:
         class_weighting: 'none', 'inverse' or 'effective', see classification_loss.py.
-        effective_beta: of 'effective'.
-        label_smoothing: of the cross-entropy.
+        effective_beta: β of the weighting 'effective'.
+        label_smoothing: share of the target spread over all classes.
         focal: exponent of focal weighting; 0 is none.
         class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
         train_clips: number of training clips, of which multi-label `class_counts` count overlapping parts.
-        multi_label: True if a clip may be of several classes. It follows from the protocol, which whoever builds the
-            objective hands on; no configuration says it.
+        multi_label: True if a clip may be of several classes. It follows from the protocol and is no configuration key.
 
     Attributes:
-        extras: what `record` gives of each clip, and `of_training` of a fold.
-        labels: loss, probabilities and right decisions of this kind of labels.
+        extras: arrays that `record` returns of each clip, and `of_training` of a fold.
+        labels: loss, probabilities and correct decisions of this kind of labels.
     """
 
     extras: Sequence[Extra] = ()
@@ -124,37 +123,37 @@ class Objective(nn.Module, Generic[AnyOutput]):
         self.register_buffer("class_weights", self.labels.weights(counts, n_clips, class_weighting, effective_beta))
 
     def fit(self, clips: Clips) -> None:
-        """Fit what an objective fits on all training clips; here nothing."""
+        """Fit the objective on all training clips; here nothing."""
 
     def forward(self, output: AnyOutput, clips: Clips) -> Losses:
-        """All parts for one batch."""
+        """Losses of one batch."""
         emotion = self.emotion_loss(output.logits, clips.target)
         return Losses(emotion, {"emotion": emotion})
 
     def emotion_loss(self, logits: Float[Tensor, "b k"], target: Tensor) -> Float[Tensor, ""]:
-        """The unweighted emotion part, with the weights of the classes."""
+        """Emotion loss with the weights of the classes, not yet weighted against other losses."""
         weights = self.class_weights if self.weighted else None
         return self.labels.loss(logits, target, weights, self.label_smoothing, self.focal)
 
     def measures(self, output: AnyOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
-        """Means over a batch that are recorded of each epoch beside losses and accuracy; here none."""
+        """Return means over a batch that are recorded beside losses and accuracy; here none."""
         return {}
 
     def of_output(self, output: AnyOutput) -> dict[str, Tensor]:
-        """Those arrays of `extras` that are of the network's output alone: they are outputs of its ONNX file, too."""
+        """Return the arrays of `extras` that depend on the network's output only; its ONNX file has them too."""
         return {}
 
     def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
-        """The arrays of `extras` that are of clips, one row per clip; NaN where a clip or network has none."""
+        """Return the arrays of `extras` of clips, one row per clip; NaN where a clip or network has none."""
         return {name: values.float() for name, values in self.of_output(output).items()}
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
-        """What is kept of a fold's training clips to compare its extras with, by name; here nothing."""
+        """Return arrays of a fold's training clips that its extras are compared with, by name; here none."""
         return {}
 
     def restore(self, fitted: Mapping[str, float]) -> None:
-        """Take over the numbers that `fit` kept as buffers, by name, from a model file.
+        """Set the numbers that `fit` keeps as buffers, by name, from a model file.
 
         Raises:
             ValueError: they are not those that this objective fits.

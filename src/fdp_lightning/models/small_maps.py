@@ -1,4 +1,4 @@
-"""3×3 convolutions on small maps as matrix products (O; lineage: Winograd; Lavin and Gray, CVPR 2016).
+"""3×3 convolutions on small maps as matrix products (ours; lineage: Winograd; Lavin and Gray, CVPR 2016).
 
 A padded 3×3 convolution on a 2×2 map multiplies mostly by the zeros of its border, and libraries reach a fraction of
 the machine's matrix rate on maps this small. Along one side s of a map, tiles of m outputs each cost r products instead
@@ -8,7 +8,7 @@ longer sides. With `into` (r·s/m × s), `filters` (r × 3) and `out` (s × r·s
     y = out [(filters w) · (into x)]
 
 and, over both sides of a map, r² matrix products of (clips · tiles) × c with c × d. Outputs and gradients are those of
-the convolution within rounding; the test compares both, in double precision to 1e-12.
+the convolution up to floating-point differences: the test compares both in double precision to 1e-12.
 """
 
 from functools import cache
@@ -19,21 +19,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-"""Where polynomials are evaluated for tiles of 4, beside infinity. Of the usual sets the one that rounds least: 5e-6 of
-the largest output in float32, measured; 0, ±1, ±2 and 0, ±1, ±½ give 1e-5, the convolution itself up to 3e-6."""
+"""Points where polynomials are evaluated for tiles of 4, beside infinity. The usual set with the smallest error: 5e-6
+of the largest output in float32, measured; 0, ±1, ±2 and 0, ±1, ±½ give 1e-5, the convolution itself up to 3e-6."""
 
 _SIDES = (2, 4, 8, 16, 32)
 _LEAST_CHANNELS = {2: 64, 4: 64, 8: 64, 16: 128, 32: 128}
-"""Below these the products are too thin to pay for bringing maps to them and back (measured on two cores with AVX-512;
+"""Fewer channels do not pay for the transforms (measured on two cores with AVX-512;
 of 96 channels on 16×16 maps the rewritten convolution takes 0.95 of the time, of 256 it takes 0.48)."""
 
 
 class Conv3x3(nn.Conv2d):
-    """A dense 3×3 convolution, padding 1, stride 1; on small maps as matrix products where it is told to.
+    """A dense 3×3 convolution, padding 1, stride 1; on small maps as matrix products where `rewritten` is set.
 
     Attributes:
-        rewritten: carry it out so, in float32 and float64 on the CPU. GPUs have such kernels of their own, and half
-            precision would round too much.
+        rewritten: compute it by matrix products, in float32 and float64 on the CPU. GPUs have such kernels themselves,
+            and half precision would round too much.
     """
 
     rewritten = False
@@ -42,7 +42,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
-        """Maps of the same side."""
+        """Maps to maps of the same side."""
         if not (self.rewritten and _pays(self, maps)):
             return super().forward(maps)
         convolved = conv3x3(maps, self.weight)
@@ -105,5 +105,5 @@ def _transforms(side: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _values(terms: int) -> np.ndarray:
-    """The powers of the points, (r, terms): what evaluates a polynomial of so many terms at each of them."""
+    """Powers of the points, (r, terms), which evaluate a polynomial of so many terms at each of them."""
     return np.array([[point**i for i in range(terms)] for point in _POINTS] + [[0.0] * (terms - 1) + [1.0]])

@@ -1,4 +1,4 @@
-"""Any image model of timm in the backbone's place (O)."""
+"""Any image model of timm in place of FDP's backbone (O)."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -17,16 +17,16 @@ class TimmBackbone(nn.Module):
     """Frames to the feature maps of one level of a timm model.
 
     Args:
-        name: of the model in timm.
+        name: name of the model in timm.
         image_size: side of the frames, pixels.
         in_channels: 1 for grey, 3 for colour.
         pretrained: start from timm's weights (fetched by timm, and kept in its cache).
-        level: which of its feature levels; -1 is the last, the coarsest.
-        input_size: frames are enlarged to this side first, for models that know one size alone; None: as they are.
+        level: index of the feature level; -1 is the last, the coarsest.
+        input_size: side that frames are enlarged to first, for models that take one size only; None: as they are.
         options: further arguments of `timm.create_model`.
 
     Attributes:
-        in_channels: as given.
+        in_channels: channels of the frames.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TimmBackbone(nn.Module):
         try:
             with torch.no_grad():
                 probe = self.eval()._all_maps(torch.zeros(1, in_channels, image_size, image_size))
-        except Exception as error:  # whatever a model of timm raises, it does not take these frames
+        except Exception as error:  # timm models raise anything for frames that they do not take
             raise ValueError(
                 f"timm model '{name}' does not take frames of {self.input_size} pixels ({error}); "
                 "model.backbone.input_size=224 enlarges them"
@@ -68,10 +68,10 @@ class TimmBackbone(nn.Module):
             raise ValueError(f"timm model '{name}' gives maps of {tuple(probe[-1].shape[2:])}; square ones are needed")
 
     def map_shapes(self, image_size: int) -> dict[int, MapShape]:
-        """Channels and side of the last map of each stride, as timm counts them; the last entry is what comes out.
+        """Return channels and side of the last map of each stride, as timm counts them; the last entry is the output.
 
         Raises:
-            ValueError: another image size than the model was made for.
+            ValueError: the image size is not the one that the model was made for.
         """
         if image_size != self.image_size:
             raise ValueError(f"image size {image_size}: this timm backbone was made for {self.image_size}")
@@ -82,7 +82,7 @@ class TimmBackbone(nn.Module):
         return self.forward_maps(frames, ())[0]
 
     def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
-        """The maps of the strides `finer`, ascending, and the feature maps."""
+        """Frames to the maps of the strides `finer`, ascending, and the feature maps."""
         maps = self._all_maps(frames)
         return [*(maps[self._index[stride]] for stride in sorted(finer)), maps[-1]]
 
@@ -90,11 +90,11 @@ class TimmBackbone(nn.Module):
         if frames.shape[-1] != self.input_size:
             frames = F.interpolate(frames, (self.input_size, self.input_size), mode="bilinear", antialias=False)
         maps = self.net(frames)
-        return [one.permute(0, 3, 1, 2) for one in maps] if self._by_place else maps  # Swin and its kin: n h w d
+        return [one.permute(0, 3, 1, 2) for one in maps] if self._by_place else maps  # Swin and others: n h w d
 
 
 def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
-    """The model; those with position embeddings must be told the picture's size, the others do not know the word."""
+    """Create the model; those with position embeddings need the image size, the others do not take the argument."""
     try:
         try:
             return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)

@@ -1,4 +1,4 @@
-"""Files of weights, read without executing anything that is in them."""
+"""Files of weights, read without executing any of their content."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,9 @@ from torch import Tensor
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file, or in a file of `torch.save` that holds plain tensors.
+    """Read the state dict of a safetensors file, or of a file of `torch.save` that holds plain tensors.
 
-    A state dict under the key `state_dict`, and names behind `module.` (as data parallel training writes them), are
-    taken for what they are.
+    A state dict under the key `state_dict` and the prefix `module.` of data parallel training are unwrapped.
 
     Raises:
         ValueError: there is no such file, or it holds no state dict that can be read without running pickled code.

@@ -1,8 +1,8 @@
-"""Batch norm's statistics computed anew on training clips, for the weights that are to predict.
+"""Batch-norm statistics recomputed on training clips, for the weights that predict.
 
-Running statistics lag behind the weights: after few steps they are those of weights long gone, and a network that has
-learnt its training clips answers one class for every new one. `torch.optim.swa_utils.update_bn` would do, but it puts
-the whole network into training, dropout and drop path too.
+Running statistics lag behind the weights: after few steps they belong to much earlier weights, and a network that has
+learnt its training clips predicts one class for every new one. `torch.optim.swa_utils.update_bn` would also put dropout
+and drop path into training mode.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,31 +20,31 @@ from fdp_lightning.training.synced_batch_norm import SyncedBatchNorm
 
 
 class BatchStatistics(L.Callback):
-    """Computes the statistics of all batch norms anew, at the end of a training and whenever it is asked to.
+    """Recompute the statistics of all batch norms, at the end of a training and on request.
 
-    It stands behind an average of weights (EMA), which takes its place at the end of the training too.
+    It must come after an average of weights (EMA), which replaces the weights at the end of the training too.
 
     Args:
-        batches: gives the same batches of training clips each time, equally large but for one clip.
+        batches: returns the same batches of training clips each time, of sizes that differ by at most one clip.
     """
 
     def __init__(self, batches: Callable[[], Iterable[Batch]]) -> None:
         self._batches = batches
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the statistics that predict in the trained network."""
+        """Recompute the statistics of the trained network."""
         assert isinstance(pl_module, RecognitionModule)
         self.compute(pl_module, trainer.precision_plugin)
 
     @torch.no_grad()
     def compute(self, module: RecognitionModule, precision: Precision) -> None:
-        """Put means of the batches' statistics in the place of the running ones; the module is in evaluation then.
+        """Replace the running statistics by the means over the batches, and leave the module in evaluation mode.
 
-        Each process of a fold does so by itself, on all of the batches: nothing is asked of the others.
+        Each process of a fold does so by itself on all batches, without communication.
 
         Args:
-            module: with the weights that are to predict.
-            precision: of the training.
+            module: module with the weights that predict.
+            precision: precision of the training.
         """
         norms = _norms(module)
         if not norms:
@@ -71,7 +71,7 @@ class BatchStatistics(L.Callback):
 
     @contextmanager
     def computed(self, module: RecognitionModule, precision: Precision) -> Iterator[None]:
-        """Have the statistics of the weights as they are, and the running ones back afterwards."""
+        """Use recomputed statistics within the context and restore the running ones afterwards."""
         kept = [(buffer, buffer.clone()) for norm in _norms(module) for buffer in norm.buffers()]
         self.compute(module, precision)
         try:

@@ -1,4 +1,4 @@
-"""How training is carried out: the same values, sooner or in less memory."""
+"""How training is computed: the same values, faster or in less memory."""
 
 import ctypes
 import platform
@@ -16,20 +16,20 @@ _ALLOWED: dict[str, tuple[str | None, ...]] = {
 
 @dataclass(frozen=True)
 class Compute:
-    """What `compute=…` chooses. Nothing here changes what is computed beyond rounding; a network is built with none of
-    it, which is the reference that tests compare with.
+    """Settings of `compute=…`. They change results by floating-point differences only; a network is built without any,
+    the reference implementation that tests compare with.
 
     Args:
-        frames_at_once: of `model.frame_batches=per_frame`, whose statistics stay those of each frame index; None: all.
+        frames_at_once: number of frames computed together under `model.frame_batches=per_frame`; None: all.
         channels_last: weights of convolutions, and so all maps, with channels last in memory.
         small_maps: 3×3 convolutions on small maps as matrix products (models/small_maps.py); on the CPU.
         fused_optimizer: one kernel for a whole step of the optimizer.
-        freed_memory: 'keep' what a step frees for the next one, or 'return' it to the system at once, which then has
-            to clear each page anew; 'default': the C library decides. On the CPU.
+        freed_memory: 'keep' what a step frees for the next one, or 'return' it to the system at once, which then
+            has to clear each page again; 'default': the C library decides. On the CPU.
         checkpointing: keep only the inputs of the backbone's 'blocks' or 'stages' (and of SegNet's stages), and compute
             the rest once more in the backward pass; None: keep everything.
-        compile: None, or a mode of torch.compile; 'reduce-overhead' replays CUDA graphs. Training steps alone.
-        tf32: products of float32 in TF32, with 10 binary digits, on GPUs that have it.
+        compile: None, or a mode of torch.compile; 'reduce-overhead' replays CUDA graphs. Training steps only.
+        tf32: products of float32 in TF32, with 10 binary digits, on GPUs that support it.
     """
 
     frames_at_once: int | None = None
@@ -56,7 +56,7 @@ class Compute:
             raise ValueError("compile and checkpointing do not go together; torch.compile decides itself what it keeps")
 
     def set_process(self, on_gpu: bool) -> None:
-        """What holds for the whole process: allocator, or precision of products."""
+        """Set what holds for the whole process: allocator, or precision of products."""
         if on_gpu:
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = self.tf32
@@ -64,7 +64,7 @@ class Compute:
             free_memory(self.freed_memory)
 
     def prepare(self, network: nn.Module) -> None:
-        """Have a network carried out so, in place, as far as its modules know these options."""
+        """Apply the settings to a network in place, as far as its modules have these options."""
         options = {
             "frames_at_once": self.frames_at_once,
             "rewritten": self.small_maps,
@@ -81,16 +81,16 @@ class Compute:
 
 
 PLAIN = Compute(1, False, False, False, "default", tf32=False)
-"""None of it."""
+"""The reference implementation: no setting applied."""
 
 
 def channels_last(network: nn.Module) -> None:
-    """The layout of the weights of all convolutions, which their maps follow.
+    """Store the weights of all convolutions with channels last, which their maps follow.
 
-    Convolutions on small maps are about a third faster so, on the CPU as on a GPU.
+    Convolutions on small maps are then about a third faster, on the CPU and on a GPU.
     """
     for parameter in network.parameters():
-        if parameter.ndim == 4:  # a Conv3d's weights know no such format
+        if parameter.ndim == 4:  # weights of a Conv3d have no such format
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
 
@@ -99,10 +99,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
 
 def free_memory(way: str) -> None:
-    """What glibc's allocator, where it is the one, does with large pieces that are freed, from now on in this process.
+    """Set what glibc's allocator does with large freed blocks in this process; no effect with another C library.
 
     Args:
-        way: see `Compute.freed_memory`.
+        way: one of the values of `Compute.freed_memory`.
     """
     if way == "default" or platform.libc_ver()[0] != "glibc":
         return

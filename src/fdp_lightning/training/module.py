@@ -15,7 +15,7 @@ Batch = Mapping[str, Tensor]
 
 
 def clips_of(batch: Batch) -> Clips:
-    """What the objective is to know of a batch."""
+    """Return the clips of a batch, as networks and objectives take them."""
     return Clips(
         **{name: batch[name] for name in ("frames", "target", "frame_number", "apex", "mask") if name in batch}
     )
@@ -25,12 +25,12 @@ class RecognitionModule(L.LightningModule):
     """A recogniser in training.
 
     Args:
-        model: the network.
-        objective: the losses and their weights.
-        optimizer: its settings.
+        model: network to train.
+        objective: losses and their weights.
+        optimizer: settings of the optimizer.
         provenance: plain data written into every checkpoint (configuration, classes, statistics, subjects).
-        max_steps: of the optimizer, where the budget is given in steps; else as many as the epochs have.
-        compute: how it is carried out.
+        max_steps: largest number of optimizer steps; None: as many as the epochs have.
+        compute: how the training is computed.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class RecognitionModule(L.LightningModule):
         compute.prepare(model)
 
     def forward(self, clips: Tensor) -> Output:
-        """Clips as the input stage gives them."""
+        """Clips of the input stage to the network's output."""
         return with_logits(self.model(clips))
 
     def run(self, clips: Clips) -> Output:
-        """The network's output of a batch; never by the compiled network, which training alone uses."""
+        """Return the network's output for a batch, never by the compiled network, which only training uses."""
         masks = () if clips.mask is None else (clips.mask,)
         return with_logits(self.model.forward(clips.frames, *masks))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Of logits (b, k), double precision: of each class, or that each action unit is shown."""
+        """Probabilities of logits (b, k), double precision: of each class, or that each action unit is shown."""
         return self.objective.labels.probabilities(logits)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs every loss, the accuracy and the measures of the objective, averaged over the epoch."""
+        """Run one step and log every loss, the accuracy and the measures of the objective, averaged over the epoch."""
         clips = clips_of(batch)
         losses, values, _ = self.evaluate(clips)
         self.log_dict(
@@ -78,7 +78,7 @@ class RecognitionModule(L.LightningModule):
         return losses.total
 
     def evaluate(self, clips: Clips) -> tuple[Losses, dict[str, Tensor], Output]:
-        """Losses, the values to record, and outputs of a batch, in training and of the held-out subject."""
+        """Return losses, values to record and output of a batch, in training and for the held-out subject."""
         output = self._output(clips)
         losses = self.objective(output, clips)
         values = {
@@ -90,14 +90,14 @@ class RecognitionModule(L.LightningModule):
         return losses, values, output
 
     def _output(self, clips: Clips) -> Output:
-        # Compiled in training alone: subjects have any number of clips, and each would be compiled for anew.
+        # Compiled in training only: subjects have any number of clips, and each number would be compiled anew.
         if not self.training:
             return self.run(clips)
         masks = () if clips.mask is None else (clips.mask,)
         return with_logits(self.model(clips.frames, *masks))
 
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
-        """What is kept of each held-out clip: `index`, probabilities, whether they are right, and the extras."""
+        """Return what is kept of each held-out clip: `index`, probabilities, accuracy and extras."""
         clips = clips_of(batch)
         output = self._output(clips)
         return {
@@ -108,7 +108,7 @@ class RecognitionModule(L.LightningModule):
         }
 
     def configure_optimizers(self) -> Any:
-        """From the settings, over all steps of the training."""
+        """Build the optimizer for all steps of the training."""
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
         # A fused step takes the scale off the gradients itself, and Lightning then has none to clip.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
@@ -116,5 +116,5 @@ class RecognitionModule(L.LightningModule):
         return self.optimizer_settings.build(self.model, int(steps), fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Plain data alone, so that `torch.load(weights_only=True)` reads the checkpoint."""
+        """Add plain data only, so that `torch.load(weights_only=True)` reads the checkpoint."""
         checkpoint["fdp_lightning"] = self.provenance

@@ -17,32 +17,32 @@ _LR_SCALINGS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How the network is optimised.
+    """Settings of the optimizer.
 
     Args:
         name: 'adam', 'adamw' or 'sgd'.
-        momentum: of 'sgd'.
-        lr: the largest learning rate.
-        lr_scaling: of `lr` with the clips per step b, by (b / lr_reference_batch)^p: 'none' p = 0, 'sqrt' p = ½ (the
+        momentum: momentum of 'sgd'.
+        lr: largest learning rate.
+        lr_scaling: scaling with the clips per step b, by (b / lr_reference_batch)^p: 'none' p = 0, 'sqrt' p = ½ (the
             usual one of Adam), 'linear' p = 1 (Goyal et al., arXiv 1706.02677, of SGD). With more devices b does not
-            change by itself, since `data.batch_size` counts the clips of all of them.
-        lr_reference_batch: the clips per step that `lr` is meant for.
-        weight_decay: on weights of convolutions and linear layers.
+            change, since `data.batch_size` counts the clips of all of them.
+        lr_reference_batch: clips per step that `lr` is meant for.
+        weight_decay: weight decay of convolutions and linear layers.
         decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
         rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
-            'backbone' or 'backbone.stem'; of several that hold a parameter the longest name counts.
+            'backbone' or 'backbone.stem'; of several that hold a parameter the longest name applies.
         schedule: factor on the rate after s steps: 'constant'; 'cosine' down to zero over the whole training; 'step'
             gamma^⌊s / every⌋; 'exponential' gamma^(s / every).
-        gamma: of 'step' and 'exponential'.
-        every: steps, likewise; those of an epoch where a recipe counts epochs.
+        gamma: base of 'step' and 'exponential'.
+        every: steps per factor gamma; those of an epoch where a recipe counts epochs.
         lowest: factor below which no schedule falls.
         warmup: share of the steps over which the rate rises from zero.
-        gradient_clip: limit of the gradient's norm, which `trainer.gradient_clip_val` follows; None: none.
+        gradient_clip: limit of the gradient's norm, which `trainer.gradient_clip_val` takes; None: none.
         ema: decay per step of an exponential moving average of the weights, which then predicts; None: no average.
-        batch_norm: the statistics that predict: 'recomputed' on training clips for the weights as they are (O), or
-            'running' as the steps have left them (R).
-        batch_norm_clips: of the training set at most, drawn once per fold, that they are computed on.
-        steps: of a training, which `trainer.max_steps` follows; None: it has another end.
+        batch_norm: statistics that predict: 'recomputed' on training clips for the weights as they are (O), or
+            'running' from the training steps (R).
+        batch_norm_clips: largest number of training clips, drawn once per fold, that they are computed on.
+        steps: steps of a training, which `trainer.max_steps` takes; None: another budget ends it.
     """
 
     name: str = "adam"
@@ -80,7 +80,7 @@ class OptimizerSettings:
         reference = self.lr_reference_batch
         if (reference is None and self.lr_scaling != "none") or (reference is not None and reference < 1):
             raise ValueError(
-                f"lr_scaling={self.lr_scaling} with lr_reference_batch={reference}: it needs the clips "
+                f"lr_scaling={self.lr_scaling} with lr_reference_batch={reference}: expected the clips "
                 "per step that lr is meant for, 1 or more"
             )
         if self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
@@ -98,19 +98,19 @@ class OptimizerSettings:
                 raise ValueError(f"unknown rule {part}: {factors}; allowed are factors of {' and '.join(_FACTORS)}")
 
     def for_batch(self, clips: int) -> "OptimizerSettings":
-        """The settings for steps of that many clips: `lr` is scaled, and not to be scaled again."""
+        """Return the settings for steps of that many clips, with `lr` scaled once and for all."""
         if self.lr_scaling == "none" or self.lr_reference_batch is None:
             return self
         factor = (clips / self.lr_reference_batch) ** _LR_SCALINGS[self.lr_scaling]
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
     def groups(self, model: nn.Module, stacked: Mapping[str, Tensor] | None = None) -> list[dict[str, Any]]:
-        """Parameter groups, one for each pair of learning rate and weight decay.
+        """Return parameter groups, one for each pair of learning rate and weight decay.
 
         Args:
-            model: the network.
-            stacked: by the names of the network's parameters, those of several such networks, to optimise instead; the
-                rules still follow the network's own.
+            model: network to optimise.
+            stacked: parameters of a stack of such networks by name, to optimise instead; the rules still follow those
+                of the network.
 
         Raises:
             ValueError: a rule's part is not in the network.
@@ -134,13 +134,13 @@ class OptimizerSettings:
     def build(
         self, model: nn.Module, steps: int, stacked: Mapping[str, Tensor] | None = None, fused: bool = False
     ) -> dict[str, Any]:
-        """Lightning's optimizer configuration.
+        """Return Lightning's optimizer configuration.
 
         Args:
-            model: the network.
-            steps: of the whole training.
+            model: network to optimise.
+            steps: steps of the whole training.
             stacked: as in `groups`.
-            fused: one kernel for each step.
+            fused: use one kernel for each step.
         """
         options = {"momentum": self.momentum} if self.name == "sgd" else {}
         optimizer = OPTIMIZERS[self.name](self.groups(model, stacked), lr=self.lr, fused=fused, **options)

@@ -1,9 +1,9 @@
 """Recording after each epoch, for the curves and for the selections `oracle` and `inner`.
 
-The recorder looks and never acts: no gradient, no random number, no stopping and no change of a weight comes of it. All
-selections are read off the same training run:
+The recorder only observes: it changes no gradient, random number or weight and stops nothing. All selections come from
+the same training run:
     last    the last epoch; the default and the headline,
-    inner   the epoch best on subjects set aside from training, where there are some,
+    inner   the epoch best on the inner validation subjects, where there are some,
     oracle  the epoch best on the held-out subject: what most published code reports, always printed beside `last`.
 """
 
@@ -26,28 +26,28 @@ Loader = Callable[[], DataLoader[Any] | None]
 
 
 class DivergedError(Exception):
-    """The loss is no number any more; no prediction of such a network means anything."""
+    """Raised when a loss is not finite; predictions of such a network are meaningless."""
 
 
 class Recorder(L.Callback):
-    """Curves of all sides, and the held-out clips' probabilities of the epochs that `oracle` and `inner` choose.
+    """Record curves, and the held-out clips' probabilities of the epochs that `oracle` and `inner` choose.
 
-    Only the process of rank 0 records: held-out clips are few, and each is to be predicted once.
+    Only the process of rank 0 records: held-out clips are few, and each is predicted once.
 
     Args:
-        test: makes the loader of the held-out clips, in the order of the clip table, or gives None.
+        test: makes the loader of the held-out clips, in the order of the clip table, or returns None.
         on_epoch: called with the number of epochs done.
-        inner: makes the loader of the clips set aside, or gives None.
-        statistics: of batch norm, computed anew for each evaluation; None: the running ones.
+        inner: makes the loader of the inner validation clips, or returns None.
+        statistics: batch-norm statistics, recomputed for each evaluation; None: the running ones.
 
     Attributes:
         curves: one dictionary per epoch.
         oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k);
             None without such clips, and where not every epoch was evaluated.
-        inner: those of the epoch most accurate on the clips set aside (of equals the one of the lowest emotion loss
-            there, then the first); None without such clips.
-        aside: probabilities of the clips set aside themselves, by selection: of the newest epoch (`last`) and of
-            the one that `inner` chooses; empty without such clips.
+        inner: those of the epoch most accurate on the inner validation clips (of equals the one of the lowest emotion
+            loss there, then the first); None without such clips.
+        aside: probabilities of the inner validation clips themselves, by selection: of the newest epoch (`last`) and
+            of the one that `inner` chooses; empty without such clips.
     """
 
     def __init__(
@@ -69,19 +69,19 @@ class Recorder(L.Callback):
         self.aside: dict[str, np.ndarray] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the loggers of the epochs before an interruption.
+        """Log the epochs before an interruption again.
 
-        Their files began anew. W&B goes on in the same run, but lost what it had not written when it was killed (of a
-        short fold all, if offline); the points that it has already it gets again, the same.
+        The loggers' files start empty. W&B continues the same run but has lost what it had not written when it was
+        killed (all of a short fold, if offline); it receives the points that it has already again, unchanged.
         """
         self.tell(trainer.loggers)
 
     def tell(self, loggers: Iterable[Any]) -> None:
-        """Give these loggers all that was recorded so far."""
+        """Log all that was recorded so far to these loggers."""
         for logger in loggers:
             for row, step in zip(self.curves, self._steps, strict=True):
                 logger.log_metrics(_part(row, "train/", without=True), step=step)
-                # Lightning logs the means of an epoch at its last step, not behind it.
+                # Lightning logs the means of an epoch at its last step, not after it.
                 logger.log_metrics({**_part(row, "train/"), "epoch": int(row["epoch"]) - 1}, step=step - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -105,7 +105,7 @@ class Recorder(L.Callback):
         self.announce(epoch)
 
     def announce(self, epoch: int) -> None:
-        """Tell whoever shows the progress that so many epochs are done and recorded."""
+        """Report the number of epochs that are done and recorded."""
         self._on_epoch(epoch)
 
     def record(
@@ -117,19 +117,19 @@ class Recorder(L.Callback):
         precision: Precision,
         evaluate: bool = True,
     ) -> dict[str, float]:
-        """Evaluate an epoch and take it into curves and choice.
+        """Evaluate an epoch and add it to curves and selections.
 
         Args:
-            module: with the weights that would predict now.
-            epoch: how many are done.
-            step: how many are done.
-            train: the means of the epoch over the training clips.
-            precision: of the training.
-            evaluate: false: take the training's means alone. The best epoch of all is then not known, so there is no
+            module: module with the weights that predict.
+            epoch: number of epochs done.
+            step: number of steps done.
+            train: means of the epoch over the training clips.
+            precision: precision of the training.
+            evaluate: False: record the training's means only. The best of all epochs is then unknown, so there is no
                 `oracle`.
 
         Returns:
-            What the evaluation gave.
+            Values of the evaluation by name.
         """
         self._all_evaluated &= evaluate
         row: dict[str, float] = {}
@@ -153,23 +153,23 @@ class Recorder(L.Callback):
         return row
 
     def finish(self, last: np.ndarray, accuracy: float) -> None:
-        """Take the final predictions into the choice: where arithmetic is not repeatable (GPU) they may be the best.
+        """Add the final predictions to the selections: where arithmetic is not repeatable (GPU) they may be the best.
 
         Args:
-            last: the final probabilities of the held-out clips, (n, k).
-            accuracy: of them.
+            last: final probabilities of the held-out clips, (n, k).
+            accuracy: their accuracy.
         """
         self._offer_to_oracle(last, accuracy)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was recorded, as tensors and plain values, for a checkpoint to resume from."""
+        """Return all that was recorded, as tensors and plain values, for a checkpoint to resume from."""
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
         aside = {selection: torch.from_numpy(p) for selection, p in self.aside.items()}
         steps = {"curves": self.curves, "steps": self._steps, "all_evaluated": self._all_evaluated}
         return {**steps, "best": self._best, "probabilities": kept, "aside": aside}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What a training before this one had recorded up to its checkpoint."""
+        """Load what an interrupted training had recorded up to its checkpoint."""
         self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
         self._steps, self._all_evaluated = list(state_dict["steps"]), bool(state_dict["all_evaluated"])
         for name, probabilities in state_dict["probabilities"].items():
@@ -190,7 +190,7 @@ class Recorder(L.Callback):
 
     @contextmanager
     def _predicting_weights(self, trainer: L.Trainer, module: RecognitionModule) -> Iterator[None]:
-        """The weights that would predict now: with an average of weights (EMA) those, else the ones in training."""
+        """Use the weights that predict: the average of weights (EMA) where there is one, else those in training."""
         averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         for average in averages:
             average.on_validation_epoch_start(trainer, module)
@@ -202,7 +202,7 @@ class Recorder(L.Callback):
 
 
 def check_finite(train: Mapping[str, float], epoch: int) -> None:
-    """Raise DivergedError unless the means of all losses of an epoch are numbers."""
+    """Raise DivergedError unless the means of all losses of an epoch are finite."""
     for name, value in train.items():
         if name.endswith("loss") and not math.isfinite(value):
             raise DivergedError(
@@ -211,7 +211,7 @@ def check_finite(train: Mapping[str, float], epoch: int) -> None:
 
 
 def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:
-    """The values of one side of an epoch, or of the other sides."""
+    """Return the values of one side of an epoch, or of the other sides."""
     return {k: v for k, v in row.items() if k != "epoch" and k.startswith(prefix) != without}
 
 
@@ -219,7 +219,7 @@ def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[
 def _evaluate(
     module: RecognitionModule, batches: DataLoader[Any], precision: Precision
 ) -> tuple[np.ndarray, Mapping[str, float]]:
-    """Probabilities of all clips, shape (n, k), and the means of all values over them, in the training's precision."""
+    """Return probabilities of all clips, shape (n, k), and means of all values over them."""
     module.eval()
     totals: dict[str, float] = {}
     probabilities = []

@@ -1,4 +1,4 @@
-"""Checkpoints to resume an interrupted training from: the newest whole one counts, a damaged one is never read."""
+"""Checkpoints to resume an interrupted training from: the newest intact one is used, a damaged one is never read."""
 
 import contextlib
 import hashlib
@@ -18,13 +18,13 @@ _NAME = re.compile(r"(?P<fingerprint>[0-9a-f]+)-epoch(?P<epoch>\d+)-(?P<checksum
 class ResumePoints(L.Callback):
     """Save the state of a training after epochs, at most one checkpoint per `every` seconds.
 
-    A file's name holds what it is of and the checksum of its content, so that it needs no second file and a cut or
-    changed one is known for what it is.
+    A file's name holds fingerprint, epoch and checksum, so that a truncated or changed file is recognised without a
+    second one.
 
     Args:
-        folder: for the checkpoints of one fold.
-        fingerprint: of everything that decides the training, hexadecimal.
-        every: seconds that a killed training may lose; an epoch at least.
+        folder: folder for the checkpoints of one fold.
+        fingerprint: fingerprint of everything that decides the training, hexadecimal.
+        every: seconds that a killed training may lose; at least an epoch is lost.
     """
 
     def __init__(self, folder: Path, fingerprint: str, every: float) -> None:
@@ -32,7 +32,7 @@ class ResumePoints(L.Callback):
         self._saved_at = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save if it is time; stands behind the recorder, whose state of this epoch belongs in the file."""
+        """Save if it is due; must come after the recorder, whose state of this epoch belongs in the file."""
         due = time.monotonic() - self._saved_at >= self._every
         if not trainer.strategy.broadcast(due) or trainer.should_stop:
             return
@@ -44,11 +44,11 @@ class ResumePoints(L.Callback):
 
 
 def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
-    """The checkpoint to resume from, if there is one, and a sentence on each file that could not be used.
+    """Return the checkpoint to resume from, if there is one, and a remark on each file that cannot be used.
 
     Args:
-        folder: of one fold's checkpoints.
-        fingerprint: of the training that is to go on; checkpoints of another are passed over.
+        folder: folder of one fold's checkpoints.
+        fingerprint: fingerprint of the training to resume; checkpoints of another are skipped.
     """
     remarks: list[str] = []
     found = [match for path in _files(folder) if (match := _NAME.fullmatch(path.name))]
@@ -59,15 +59,15 @@ def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
         with contextlib.suppress(FileNotFoundError):  # another process of the same fold has a newer one
             if sha256(path).startswith(match["checksum"]):
                 return path, remarks
-            remarks.append(f"{path} is damaged (checksum differs) and is not read; what it held is trained again")
+            remarks.append(f"{path} is damaged (checksum differs) and is not used; its epochs are trained again")
     return None, remarks
 
 
 def keep(temporary: Path, name: str) -> None:
-    """Give a checkpoint its name, on the disk, and drop the older ones.
+    """Rename a complete checkpoint to its final name and delete the older ones.
 
     Args:
-        temporary: the checkpoint, whole, in its folder.
+        temporary: complete checkpoint in its folder.
         name: `<fingerprint>-epoch<number>`.
     """
     with temporary.open("rb") as stream:

@@ -1,8 +1,8 @@
-"""Several networks of one architecture trained as one: each operation acts on all of them at once.
+"""A stack of networks of one architecture, trained together: each operation acts on all of them at once.
 
-Their weights and buffers are stacked, and one network's training step is mapped over the stack by `torch.func`. Nothing
-passes from one network to another: each has its own batch, random masks, losses, gradients and clipping. Adam is
-elementwise, so that one optimizer over the stack does what one for each would.
+Their weights and buffers are stacked, and one network's step is mapped over the stack by `torch.func`. Networks share
+nothing: each has its own batch, random masks, losses, gradients and clipping. Adam is
+elementwise, so one optimizer over the stack is equivalent to one for each network.
 """
 
 import copy
@@ -25,10 +25,10 @@ _WRAPPED = "module."
 
 @dataclass(frozen=True)
 class Clipping:
-    """Of each network's gradient by itself.
+    """Gradient clipping of each network by itself.
 
     Attributes:
-        limit: of the norm or of the values; 0: none.
+        limit: limit of the norm or of the values; 0: none.
         by: 'norm' or 'value'.
     """
 
@@ -36,7 +36,7 @@ class Clipping:
     by: str = "norm"
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
-        """Clip in place; the first axis of each gradient is that of the networks."""
+        """Clip in place; the first axis of each gradient is the network."""
         if self.limit <= 0:
             return
         if self.by == "value":
@@ -51,14 +51,14 @@ class Clipping:
 
 
 class Stack:
-    """Networks in training together.
+    """Networks that are trained together.
 
     Args:
-        modules: of one architecture and of the same settings, on the device and in the precision of the training. Their
-            weights are copied.
+        modules: modules of one architecture and the same settings, on the device and in the precision of the training;
+            their weights are copied.
         steps: optimizer steps of the whole training.
-        clipping: of each network's gradient.
-        precision: of the training.
+        clipping: clipping of each network's gradient.
+        precision: precision of the training.
     """
 
     def __init__(
@@ -88,18 +88,18 @@ class Stack:
         self._averages: dict[str, Tensor] | None = None
 
     def step(self, batch: Batch, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        """One optimizer step of every network.
+        """Run one optimizer step of every network.
 
         Args:
-            batch: the batches of all networks, stacked; each entry is (networks, b, …).
-            generators: of each network, to draw its random masks from.
+            batch: batches of all networks, stacked; each entry is (networks, b, …).
+            generators: source of the random masks of each network.
 
         Returns:
             Losses and accuracies of the batches by name, each (networks,).
         """
         masks = self._draw(batch, generators)
         self._optimizer.zero_grad()
-        # Attention by plain matrix products: the CPU's fused kernel has no rule for a stack, torch would loop over it.
+        # Attention by matrix products: the CPU's fused kernel has no batching rule, so torch would loop over the stack.
         with self._precision.forward_context(), sdpa_kernel(SDPBackend.MATH):
             losses, values = vmap(self._one, randomness="error")(self._parameters, self._buffers, batch, masks)
         losses.sum().backward()
@@ -112,7 +112,7 @@ class Stack:
     def _one(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Batch, masks: Sequence[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What `vmap` maps: loss and values of one network."""
+        """Return loss and values of one network; `vmap` maps this function."""
         handed = iter(masks)
         for module in self._random:
             module.handed = handed
@@ -121,7 +121,7 @@ class Stack:
         return result
 
     def _draw(self, batch: Batch, generators: Sequence[torch.Generator]) -> tuple[Tensor, ...]:
-        """The masks of all networks in the order in which a network trained alone would draw them."""
+        """Draw the masks of all networks in the order in which a network trained alone draws them."""
         if self._masks is None:
             self._masks = self._find_masks(batch)
         device = batch["frames"].device
@@ -132,7 +132,7 @@ class Stack:
         return tuple(torch.stack(masks) for masks in zip(*of_each, strict=True))
 
     def _find_masks(self, batch: Batch) -> list[tuple[torch.Size, torch.dtype, float]]:
-        """Shape, type and probability of each mask of a step, seen in a pass of the first network by itself."""
+        """Return shape, type and probability of each mask of a step, found in one pass of the first network."""
         found: list[tuple[torch.Size, torch.dtype, float]] = []
 
         def note(module: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -151,7 +151,7 @@ class Stack:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """As Lightning's EMAWeightAveraging: it starts as a copy after the first step, buffers are averaged too."""
+        """Update the average as Lightning's EMAWeightAveraging does: a copy after the first step, buffers included."""
         if self._average is None:
             return
         tensors = {**self._parameters, **self._buffers}
@@ -163,11 +163,11 @@ class Stack:
             average.copy_(self._average(average, tensor.detach(), torch.tensor(1)))
 
     def weights(self, index: int, predicting: bool = True) -> dict[str, Tensor]:
-        """Copies of one network's weights and buffers, by name.
+        """Return copies of one network's weights and buffers, by name.
 
         Args:
-            index: of the network.
-            predicting: those that would predict now, which an average may be; else those in training.
+            index: index of the network.
+            predicting: return the weights that predict, which may be an average; else those in training.
         """
         averaged = predicting and self._averages is not None
         tensors = self._averages if averaged else {**self._parameters, **self._buffers}
@@ -175,7 +175,7 @@ class Stack:
         return {name: tensor.detach()[index].clone() for name, tensor in tensors.items()}
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Go on with some of the networks alone, in this order."""
+        """Continue with these networks only, in this order."""
         for tensor in self._parameters.values():
             tensor.grad = None
             state = self._optimizer.state.get(tensor, {})
@@ -186,7 +186,7 @@ class Stack:
             self._averages = {name: tensor[indices] for name, tensor in self._averages.items()}
 
     def state(self, index: int) -> dict[str, Any]:
-        """All of one network's state, as tensors and plain values, to resume from."""
+        """Return the whole state of one network, as tensors and plain values, to resume from."""
         moments = {
             name: {key: (value[index] if value.ndim else value).clone() for key, value in state.items()}
             for name, tensor in self._parameters.items()
@@ -200,7 +200,7 @@ class Stack:
 
     @torch.no_grad()
     def load(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from these states of all networks, which have done equally many steps."""
+        """Load the states of all networks, which must have done equally many steps."""
         for name, tensor in {**self._parameters, **self._buffers}.items():
             tensor.copy_(torch.stack([state["weights"][name].to(tensor) for state in states]))
         for name, tensor in self._parameters.items():
@@ -238,5 +238,5 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _rows(gradient: Tensor) -> Tensor:
-    """At least two axes, for a network's parameter may be a single number."""
+    """Return a tensor of at least two axes; a network's parameter may be a single number."""
     return gradient if gradient.ndim > 1 else gradient.unsqueeze(1)

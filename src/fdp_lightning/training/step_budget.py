@@ -1,4 +1,4 @@
-"""A budget in steps, kept by epochs: Lightning 2.6.6 repeats epochs when `max_steps` is resumed (seen)."""
+"""A budget in steps beside Lightning's `max_steps`, with which Lightning 2.6.6 repeats epochs on resuming."""
 
 import lightning as L
 
@@ -10,6 +10,6 @@ class StepBudget(L.Callback):
         self._steps = steps
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        """The step is done."""
+        """Stop the training when its steps are done."""
         if trainer.global_step >= self._steps:
             trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""How long a step takes, measured on the first ones."""
+"""Duration of a step, measured on the first ones."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ import lightning as L
 
 
 class StepTimer(L.Callback):
-    """Tells once how many seconds a step takes.
+    """Report once how many seconds a step takes.
 
-    The first step is not counted: memory is taken, and perhaps code compiled. An evaluation between epochs is.
+    The first step is not counted: memory is allocated, and perhaps code compiled. An evaluation between epochs is.
 
     Args:
         tell: called with the seconds.
-        steps: of the optimizer to measure.
+        steps: number of optimizer steps to measure.
     """
 
     def __init__(self, tell: Callable[[float], None], steps: int = 3) -> None:
@@ -22,7 +22,7 @@ class StepTimer(L.Callback):
         self._told = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        """A batch is done, and perhaps a step with it."""
+        """Measure after a batch, which may have ended a step."""
         if self._told:
             return
         step, now = trainer.global_step, time.monotonic()

@@ -1,4 +1,4 @@
-"""Batch norm over the clips of all processes, on the CPU too (torch's SyncBatchNorm is for GPUs alone)."""
+"""Batch norm over the clips of all processes, on the CPU too (torch's SyncBatchNorm is for GPUs only)."""
 
 import torch
 import torch.distributed as dist
@@ -9,12 +9,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """In training normalise by mean and variance over all processes, so that DDP learns what one process would.
+    """Batch norm that in training uses mean and variance over all processes, so that DDP learns what one process would.
 
     Of the n values of a channel in all processes: mean Σx / n, variance Σ(x - mean)² / n, running variance by n - 1.
 
     Args:
-        norm: the layer whose parameters and running statistics are used, as they are and under their own names.
+        norm: layer whose parameters and running statistics are used under their own names.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -23,10 +23,10 @@ class SyncedBatchNorm(_BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any shape (b, c, …)."""
+        """Accept any shape (b, c, …)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(b, c, …) → the same shape."""
+        """Normalise maps (b, c, …)."""
         if not self.training:
             return super().forward(input)
         places = [0, *range(2, input.ndim)]
@@ -50,13 +50,13 @@ class SyncedBatchNorm(_BatchNorm):
 
 
 class SyncedBatchNorms(LayerSync):
-    """Lightning's hook: put `SyncedBatchNorm` in each batch norm's place while training, and take it off again."""
+    """Lightning's hook that replaces each batch norm by a `SyncedBatchNorm` while training."""
 
     def __init__(self) -> None:
         self._originals: dict[SyncedBatchNorm, _BatchNorm] = {}
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Put in place."""
+        """Replace all batch norms of a model."""
         for name, child in model.named_children():
             if isinstance(child, _BatchNorm):
                 synced = SyncedBatchNorm(child)
@@ -67,7 +67,7 @@ class SyncedBatchNorms(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Take off."""
+        """Put the original batch norms back."""
         for name, child in model.named_children():
             if isinstance(child, SyncedBatchNorm):
                 setattr(model, name, self._originals.pop(child).train(child.training))

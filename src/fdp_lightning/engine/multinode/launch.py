@@ -1,6 +1,6 @@
-"""Whether this command was started once per device by torchrun or srun, and how its processes find each other.
+"""Detection of torchrun and srun, which start a command once per device.
 
-Nothing heavy is imported here: every command asks.
+Nothing heavy is imported here: every command calls it.
 """
 
 import re
@@ -20,15 +20,15 @@ _BY_HAND = (
 
 @dataclass(frozen=True)
 class Launch:
-    """One of several processes that all were given the same command.
+    """One of several processes that run the same command.
 
     Attributes:
         by: 'torchrun' or 'srun'.
-        number: of this process, from 0; the first leads.
-        of: how many there are.
-        local: its number on its machine, which is its device there.
-        host: where they meet.
-        port: there.
+        number: index of this process, from 0; the first leads.
+        of: number of processes.
+        local: index of this process on its machine, which is its device.
+        host: host of the rendezvous.
+        port: port of the rendezvous.
     """
 
     by: str
@@ -40,10 +40,10 @@ class Launch:
 
 
 def launch_of(variables: Mapping[str, str]) -> Launch | None:
-    """What the environment says; None if the command was started once, as in the batch step of sbatch.
+    """Return the launch of this process; None if the command was started once, as in the batch step of sbatch.
 
     Args:
-        variables: of the environment.
+        variables: environment variables.
     """
     launch: Launch | None = None
     if "TORCHELASTIC_RUN_ID" in variables:
@@ -57,26 +57,26 @@ def launch_of(variables: Mapping[str, str]) -> Launch | None:
 
 
 def first_host(nodes: str) -> str:
-    """The first of a Slurm list of nodes: node[005-009,12],login → node005."""
+    """Return the first of a Slurm list of nodes: node[005-009,12],login → node005."""
     return re.split("[ ,]", re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes))[0]
 
 
 def _slurm_port(variables: Mapping[str, str]) -> int:
-    """The same for all processes of a step, another for the next step and job: 15000 to 24999."""
+    """Return a port from 15000 to 24999: the same for all processes of a step, another for the next step and job."""
     job, step = (int(variables.get(f"SLURM_{what}_ID", 0)) for what in ("JOB", "STEP"))
     return 15_000 + (10 * job + step) % 10_000
 
 
 def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
-    """Refuse a number of processes that nobody has started.
+    """Check that as many processes were started as the options need.
 
     Args:
-        trainer: the group.
-        launch: of this command, if there is one.
-        led: whether this process is the one that leads the others.
+        trainer: options of the trainer.
+        launch: launch of this command, if there is one.
+        led: True if this process is the leader.
 
     Raises:
-        UserError: saying how to start as many as the options want, or what options go with as many as there are.
+        UserError: they differ, with the command or the options that fit.
     """
     ranks, nodes = ranks_of(trainer), trainer.get("num_nodes", 1)
     if launch is None:

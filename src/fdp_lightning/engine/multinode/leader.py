@@ -1,10 +1,9 @@
-"""A command that torchrun or srun started once per device: its first process leads, the others follow.
+"""Leader and followers of a command that torchrun or srun started once per device.
 
-Were each of them to run the command, each would run the whole sweep, and their ranks would meet only by luck. Instead
-the first process alone plans, shows, pools and writes, as if it had been started alone. A follower reads no
-configuration: for each fold that the leader announces it starts the one process that is its rank of that fold, on its
-own machine and device, and it ends as the leader ends. All machines need the run folder and the store, so one file
-system.
+If each of them ran the command, each would run the whole sweep, and their ranks would match only by chance. Instead
+the first process plans, shows, pools and writes as if it had been started alone. A follower reads no configuration: for
+each fold that the leader announces it starts its rank of that fold on its own machine and device, and it exits as the
+leader does. All machines need the run folder and the store, hence one file system.
 """
 
 import logging
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from fdp_lightning.engine.ddp_processes import GPUS, Rank, free_port
 from fdp_lightning.engine.multinode.launch import Launch
-from fdp_lightning.engine.multinode.rendezvous import POLL_S, LeaderGoneError, Meeting
+from fdp_lightning.engine.multinode.rendezvous import POLL_S, LeaderGoneError, Rendezvous
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.process import FoldProcess, start_process
 from fdp_lightning.errors import UserError
@@ -35,7 +34,7 @@ _GOODBYE_S = 15.0
 
 @dataclass(frozen=True)
 class _Announced:
-    """A fold to train: its plan, the first process's rank, and the folder that its paths start from."""
+    """A fold to train: its plan, the rank of the first process, and the folder that its paths are relative to."""
 
     plan: FoldPlan
     first: Rank
@@ -43,43 +42,43 @@ class _Announced:
 
 
 class Leader:
-    """The first process, as the crew of the fold pool: each fold is trained by all processes of the command.
+    """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command.
 
     Args:
-        launch: this process's.
-        meeting: with the others.
+        launch: launch of this process.
+        rendezvous: connection to the others.
     """
 
     look_s = 0.2
 
-    def __init__(self, launch: Launch, meeting: Meeting) -> None:
+    def __init__(self, launch: Launch, rendezvous: Rendezvous) -> None:
         self.ranks = launch.of
-        self._launch, self._meeting = launch, meeting
+        self._launch, self._rendezvous = launch, rendezvous
         self._context = forkserver()
 
     def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[FoldProcess]:
         """Start the first process of a fold and announce it to the others."""
-        gone = [number for number in range(1, self.ranks) if self._meeting.silent(number)]
+        gone = [number for number in range(1, self.ranks) if self._rendezvous.silent(number)]
         if gone:
             raise RuntimeError(f"processes {gone} of {self._launch.by} are gone. The same command goes on from here")
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
-        number = self._meeting.say(_Announced(plan, first, Path.cwd()))
-        others = [_Elsewhere(self._meeting, number, rank) for rank in range(1, self.ranks)]
+        number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
+        others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
         return [start_process(self._context, plan, first, news), *others]
 
 
 class _Elsewhere:
-    """The process of a fold that a follower has started."""
+    """A process of a fold that a follower has started."""
 
-    def __init__(self, meeting: Meeting, fold: int, rank: int) -> None:
-        self._meeting, self._fold, self._rank = meeting, fold, rank
+    def __init__(self, rendezvous: Rendezvous, fold: int, rank: int) -> None:
+        self._rendezvous, self._fold, self._rank = rendezvous, fold, rank
         self._code: int | None = None
 
     @property
     def exitcode(self) -> int | None:
         if self._code is None:
-            self._code = self._meeting.ended(self._fold, self._rank)
-        if self._code is None and self._meeting.silent(self._rank):
+            self._code = self._rendezvous.ended(self._fold, self._rank)
+        if self._code is None and self._rendezvous.silent(self._rank):
             self._code = -signal.SIGKILL
         return self._code
 
@@ -87,7 +86,7 @@ class _Elsewhere:
         return self.exitcode is None
 
     def terminate(self) -> None:
-        self._meeting.stop(self._fold)
+        self._rendezvous.stop(self._fold)
 
     def join(self) -> None:
         while self.is_alive():
@@ -98,31 +97,31 @@ _leader: Leader | None = None
 
 
 def leader() -> Leader | None:
-    """The crew of this process, if it is the first of several that were given the command."""
+    """Return the leader, if this process is the first of several that run the command; else None."""
     return _leader
 
 
-def run_as_agent(launch: Launch, command: Callable[[], None]) -> None:
-    """Be this process of the launch, to the end.
+def run_as_ddp_process(launch: Launch, command: Callable[[], None]) -> None:
+    """Run as this process of the launch until it ends.
 
     Args:
-        launch: which one this is.
-        command: what the command does when it is started once.
+        launch: launch of this process.
+        command: the command, as it is run when started once.
 
     Raises:
-        SystemExit: with the exit code of the command, in all of its processes.
+        SystemExit: with the exit code of the command, in all DDP processes.
     """
     try:
-        meeting = Meeting(launch)
+        rendezvous = Rendezvous(launch)
     except UserError as error:
         print(f"\nfdp_lightning: {error}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(_lead(launch, meeting, command) if launch.number == 0 else _follow(launch, meeting))
+    sys.exit(_lead(launch, rendezvous, command) if launch.number == 0 else _follow(launch, rendezvous))
 
 
-def _lead(launch: Launch, meeting: Meeting, command: Callable[[], None]) -> int:
+def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -> int:
     global _leader
-    _leader = Leader(launch, meeting)
+    _leader = Leader(launch, rendezvous)
     code = 1
     try:
         command()
@@ -132,40 +131,39 @@ def _lead(launch: Launch, meeting: Meeting, command: Callable[[], None]) -> int:
     except BaseException:
         traceback.print_exc()  # before the others end: torchrun ends everybody when one has failed
     finally:
-        meeting.say(code)
-    meeting.wait_for_leaving(range(1, launch.of), _GOODBYE_S)
+        rendezvous.announce(code)
+    rendezvous.wait_for_leaving(range(1, launch.of), _GOODBYE_S)
     return code
 
 
-def _follow(launch: Launch, meeting: Meeting) -> int:
+def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everyone; the leader ends its followers
     warm_up()
     try:
         for number in count():
-            said = meeting.hear(number)
-            if isinstance(said, int):
-                meeting.leave()
-                return said
-            meeting.report(number, _train(said, number, launch, meeting))
+            announced = rendezvous.receive(number)
+            if isinstance(announced, int):
+                rendezvous.leave()
+                return announced
+            rendezvous.report(number, _train(announced, number, launch, rendezvous))
     except LeaderGoneError:
         print(f"\nfdp_lightning: process {launch.number} ends, since the first one is gone.", file=sys.stderr)
     return 1
 
 
-def _train(said: _Announced, number: int, launch: Launch, meeting: Meeting) -> int:
-    """Run this process's rank of a fold; returns its exit code."""
-    if not (said.folder / said.plan.run).is_dir():
+def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
+    """Run this process's rank of a fold and return its exit code."""
+    if not (announced.folder / announced.plan.run).is_dir():
         host = socket.gethostname()
-        print(
-            f"\nfdp_lightning: {host} does not see {said.folder / said.plan.run} of {said.first.host}", file=sys.stderr
-        )
+        run = announced.folder / announced.plan.run
+        print(f"\nfdp_lightning: {host} does not see {run} of {announced.first.host}", file=sys.stderr)
         return 1
-    os.chdir(said.folder)
-    rank = replace(said.first, number=launch.number, device=_device(said.plan, launch))
-    process = start_process(forkserver(), said.plan, rank, None)
+    os.chdir(announced.folder)
+    rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
+    process = start_process(forkserver(), announced.plan, rank, None)
     try:
         while process.exitcode is None:
-            if meeting.stopped(number):
+            if rendezvous.stopped(number):
                 process.terminate()
             process.join(POLL_S)
     finally:
@@ -175,12 +173,12 @@ def _train(said: _Announced, number: int, launch: Launch, meeting: Meeting) -> i
 
 
 def _device(plan: FoldPlan, launch: Launch) -> int | None:
-    """The device of this process: torchrun and srun number the processes of each machine."""
+    """Return the device of this process: torchrun and srun number the processes of each machine."""
     return launch.local if plan.config["trainer"]["accelerator"] in GPUS else None
 
 
 def _address(launch: Launch) -> str:
-    """Where others reach this machine, which need not be the one that holds torchrun's store."""
+    """Return the address of this machine, which need not be the one that holds torchrun's store."""
     with socket.create_connection((launch.host, launch.port), timeout=60) as connection:
         address = str(connection.getsockname()[0])
     return launch.host if address.startswith("127.") or address == "::1" else address

@@ -1,11 +1,11 @@
-"""Where the processes of one command that torchrun or srun started once per device hear of each other.
+"""Messages among the DDP processes of one command that torchrun or srun started once per device.
 
-A store of keys on the first one's machine, torch's own: torchrun brings it, and under srun the first process holds it.
-As in every group of torch's, whoever may write to the port is believed.
+They go through torch's key-value store on the first process's machine: torchrun provides it, under srun the first
+process holds it. As in every process group of torch, anybody who can write to the port is trusted.
 
-The keys: `say/<i>`, what the leader says, in order; `stop/<i>`, that it wants the fold of message i ended;
-`ended/<i>/<rank>`, the exit code of a process of that fold; `beat/<rank>`, that a follower lives; `left/<rank>`, that
-it has heard the end.
+Keys: `say/<i>`, the leader's messages in order; `stop/<i>`, a request to end the fold of message i; `ended/<i>/<rank>`,
+the exit code of a process of that fold; `beat/<rank>`, a follower's heartbeat; `left/<rank>`, a follower that has
+received the end.
 """
 
 import pickle
@@ -24,17 +24,17 @@ POLL_S = 0.1
 
 
 class LeaderGoneError(Exception):
-    """The first process has ended without a word."""
+    """Raised when the first process has ended without a message."""
 
 
-class Meeting:
-    """One process's way to the others.
+class Rendezvous:
+    """Connection of one DDP process to the others.
 
     Args:
-        launch: which of them this is.
+        launch: launch of this process.
 
     Raises:
-        UserError: the others did not come.
+        UserError: the others did not connect.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -55,46 +55,46 @@ class Meeting:
                 f"{launch.host}:{launch.port} (MASTER_ADDR, MASTER_PORT): {error}"
             ) from error
         self._store = PrefixStore("fdp_lightning", store)
-        self._said = 0
+        self._announced = 0
         self._beat = 0
         self._beat_at = 0.0
         self._heard: dict[int, tuple[bytes, float]] = {}
 
-    def say(self, message: Any) -> int:
-        """Tell all followers; returns the message's number."""
-        self._store.set(f"say/{self._said}", pickle.dumps(message))  # type: ignore[arg-type]  # it takes bytes
-        self._said += 1
-        return self._said - 1
+    def announce(self, message: Any) -> int:
+        """Send a message to all followers and return its number."""
+        self._store.set(f"say/{self._announced}", pickle.dumps(message))  # type: ignore[arg-type]  # it takes bytes
+        self._announced += 1
+        return self._announced - 1
 
-    def hear(self, number: int) -> Any:
-        """The leader's message of that number; waits for it.
+    def receive(self, number: int) -> Any:
+        """Wait for the leader's message of that number and return it.
 
         Raises:
-            LeaderGoneError: it can say nothing any more.
+            LeaderGoneError: the leader is gone.
         """
         while not self._asked(f"say/{number}"):
             time.sleep(POLL_S)
         return pickle.loads(self._store.get(f"say/{number}"))
 
     def stop(self, fold: int) -> None:
-        """Ask for the end of the fold that message `fold` announced."""
+        """Request the end of the fold that message `fold` announced."""
         self._store.set(f"stop/{fold}", "")
 
     def stopped(self, fold: int) -> bool:
-        """Whether the leader wants it ended."""
+        """Return True if the leader requested the end of that fold."""
         return self._asked(f"stop/{fold}")
 
     def report(self, fold: int, code: int) -> None:
-        """Tell the leader how this process's part of the fold ended."""
+        """Report the exit code of this process's part of the fold."""
         self._store.set(f"ended/{fold}/{self._launch.number}", str(code))
 
     def ended(self, fold: int, rank: int) -> int | None:
-        """The exit code of a rank's part of a fold; None while it runs."""
+        """Return the exit code of a rank's part of a fold; None while it runs."""
         key = f"ended/{fold}/{rank}"
         return int(self._store.get(key)) if self._store.check([key]) else None
 
     def silent(self, rank: int) -> bool:
-        """Whether a follower has shown no sign of life for a minute."""
+        """Return True if a follower has sent no heartbeat for a minute."""
         key = f"beat/{rank}"
         beat = self._store.get(key) if self._store.check([key]) else b""
         if rank not in self._heard or self._heard[rank][0] != beat:
@@ -102,17 +102,17 @@ class Meeting:
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
 
     def leave(self) -> None:
-        """A follower's last word."""
+        """Report that this follower has received the end."""
         self._store.set(f"left/{self._launch.number}", "")
 
     def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
-        """Hold the store until the followers have heard the end, or long enough."""
+        """Hold the store until the followers have received the end, or for so many seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
             time.sleep(POLL_S)
 
     def _asked(self, key: str) -> bool:
-        """Whether there is such a key; shows the leader that this process lives."""
+        """Return True if the key exists, and send a heartbeat."""
         try:
             if time.monotonic() - self._beat_at > _BEAT_S:
                 self._beat, self._beat_at = self._beat + 1, time.monotonic()

@@ -1,4 +1,4 @@
-"""What cannot be trained as a stack of folds (`loso.engine=stacked`) is refused before anything is trained."""
+"""Check of the options of `loso.engine=stacked` before anything is trained."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ENGINES = ("processes", "stacked")
 _PRECISIONS = ("32-true", "32", "64-true", "64", "bf16-mixed")
 INSTEAD = "loso.engine=processes trains each fold by itself and takes it"
 
-# Options of the Trainer that the engine follows, and those that change nothing in it. Any other one is refused.
+# Options of the Trainer that the engine supports or that do not affect it. Any other is refused.
 _FOLLOWED = {
     "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "precision", "deterministic", "benchmark",
     "max_epochs", "max_steps", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
@@ -22,14 +22,14 @@ _FOLLOWED = {
 
 
 def check_engine(config: DictConfig, launched: bool) -> None:
-    """Refuse an engine that there is not, and options that the stacked one does not follow.
+    """Check that the engine exists and that the stacked one supports all options.
 
     Args:
-        config: the configuration.
-        launched: whether torchrun or srun has started the command once per device.
+        config: configuration of the run.
+        launched: True if torchrun or srun started the command once per device.
 
     Raises:
-        UserError: naming the option and what takes it.
+        UserError: an option is not supported, with the engine that supports it.
     """
     engine, stack = config.loso.engine, config.loso.stack
     if engine not in ENGINES:

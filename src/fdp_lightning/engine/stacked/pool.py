@@ -1,4 +1,4 @@
-"""Stacks of folds side by side, each in a process of its own (`loso.engine=stacked`)."""
+"""Parallel stacks of folds, each in a process of its own (`loso.engine=stacked`)."""
 
 import contextlib
 import logging
@@ -25,15 +25,15 @@ _ASK_AGAIN_S = 0.5  # for what another run holds
 
 
 def stacks_of(plans: Sequence[FoldPlan], workers: int, largest: int | None) -> list[list[FoldPlan]]:
-    """Share folds out to stacks, whose folds have equally many and equally large batches.
+    """Group folds into stacks, whose folds have equally many and equally large batches.
 
     Args:
-        plans: of the folds.
-        workers: stacks at once: there are at least as many, if there are enough folds.
-        largest: folds in a stack at most; None: any number.
+        plans: plans of the folds.
+        workers: stacks at once; there are at least as many, if there are enough folds.
+        largest: largest number of folds in a stack; None: any.
 
     Returns:
-        The stacks; those of equal batches differ by at most one fold in size.
+        Stacks; those of equal batches differ by at most one fold in size.
     """
     alike: dict[tuple[int, int], list[FoldPlan]] = {}
     for plan in plans:
@@ -49,7 +49,7 @@ def stacks_of(plans: Sequence[FoldPlan], workers: int, largest: int | None) -> l
 
 @dataclass
 class _Running:
-    """A stack in training: its process, what it tells, and what it holds."""
+    """A stack in training: its process, its messages, and the locks it holds."""
 
     plans: list[FoldPlan]
     held: contextlib.ExitStack
@@ -59,13 +59,13 @@ class _Running:
 
 
 class StackPool:
-    """Runs stacks of folds, some at once; one that fails does not stop the others.
+    """Run stacks of folds, some at once; one that fails does not stop the others.
 
     Args:
         workers: stacks at once.
-        gpus: to claim one for each stack from; None: they run on the CPU.
+        gpus: GPUs to claim one for each stack from; None: they run on the CPU.
         on_epoch: called with (fold, epochs done).
-        on_end: called with (fold, whether it succeeded).
+        on_end: called with (fold, True if it succeeded).
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class StackPool:
         return failed
 
     def _start(self, plans: list[FoldPlan]) -> list[FoldPlan]:
-        """Start those of the folds that no other process holds; the others are given back."""
+        """Start the folds that no other process holds; return the others."""
         with contextlib.ExitStack() as held:
             free: list[FoldPlan] = []
             for plan in plans:
@@ -155,7 +155,7 @@ class StackPool:
                     log.warning("%s", heard)
                 else:
                     self._on_epoch(*heard)
-        except (EOFError, OSError):  # its end is closed: nothing more to hear
+        except (EOFError, OSError):  # its end is closed
             one.news = None
 
     def _end(self, one: _Running) -> dict[str, Path]:
@@ -171,7 +171,7 @@ class StackPool:
 
 
 def _run(plans: list[FoldPlan], device: int | None, news: Connection) -> None:
-    """What the process of a stack runs; what it says becomes the log of each of its folds."""
+    """Run a stack in its process; its output becomes the log of each of its folds."""
     end_with_parent()
     log.addHandler(Tell(news))
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)

@@ -1,4 +1,4 @@
-"""What one process does to train several folds as one stack (`loso.engine=stacked`): each ends as if trained alone."""
+"""Training of several folds as one stack in one process (`loso.engine=stacked`): each ends as if trained alone."""
 
 import logging
 import secrets
@@ -30,12 +30,12 @@ from fdp_lightning.training.stack import Clipping, Stack
 log = logging.getLogger("fdp_lightning")
 
 KEPT = "stacked"
-"""Where the states of a fold in a stack lie, in the folder of its checkpoints; of another form than Lightning's."""
+"""Folder of a stacked fold's states beside its checkpoints; their format is not Lightning's."""
 
 
 @dataclass
 class _Fold:
-    """A fold of the stack: its plan, its parts, and the folder in the making."""
+    """A fold of the stack: its plan, its parts, and its folder while it is written."""
 
     plan: FoldPlan
     parts: FoldParts
@@ -46,7 +46,7 @@ class _Fold:
 
     @property
     def epoch(self) -> int:
-        """Epochs done before this process."""
+        """Epochs done before this process started."""
         return int(self.state.get("epoch", 0))
 
     @property
@@ -55,17 +55,17 @@ class _Fold:
 
 
 def train_stack(plans: Sequence[FoldPlan], device: int | None, on_epoch: Callable[[str, int], None]) -> dict[str, str]:
-    """Train these folds together, going on from saved states, and write what comes of each.
+    """Train these folds together, resumed from saved states, and write the files of each.
 
-    Folds that were cut off after different epochs go on apart from each other.
+    Folds that were interrupted after different epochs are trained in separate stacks.
 
     Args:
-        plans: of folds whose batches are equally many and equally large.
-        device: the accelerator by its number on the machine; None on the CPU.
+        plans: plans of folds whose batches are equally many and equally large.
+        device: index of the accelerator on the machine; None on the CPU.
         on_epoch: called with (fold, epochs done).
 
     Returns:
-        The folds that failed by themselves, with their tracebacks; the others are finished.
+        Tracebacks of the folds that failed by themselves; the others are finished.
     """
     config = OmegaConf.create(plans[0].config)
     rank = Rank(device=device)
@@ -86,7 +86,7 @@ def train_stack(plans: Sequence[FoldPlan], device: int | None, on_epoch: Callabl
 
 
 class _Training:
-    """Folds that have done equally many epochs, in training."""
+    """Training of folds that have done equally many epochs."""
 
     def __init__(self, config: DictConfig, folds: list[_Fold], failed: dict[str, str]) -> None:
         self._config, self._folds, self._failed = config, folds, failed
@@ -115,7 +115,7 @@ class _Training:
             self._resume()
 
     def run(self) -> None:
-        """Train to the end and write all folds that come there."""
+        """Train to the end and write all folds that reach it."""
         start = time.monotonic()
         together, saved_at = len(self._folds), start
         while self._folds and not self._ended:
@@ -161,7 +161,7 @@ class _Training:
             self._batches.keep(well)
 
     def _record(self, index: int, fold: _Fold, train: dict[str, float]) -> bool:
-        """Whether the fold goes on: not one whose loss is no number any more."""
+        """Record an epoch of a fold; return False if its loss is not finite and it stops."""
         try:
             check_finite(train, self._done)
         except DivergedError as error:
@@ -175,7 +175,7 @@ class _Training:
         row = recorder.record(module, self._done, self._step, train, self._precision, evaluate)
         for logger in fold.parts.trainer.loggers:
             logger.log_metrics(row, step=self._step)
-            # As Lightning does: the means of an epoch at its last step, not behind it.
+            # As Lightning does: the means of an epoch at its last step, not after it.
             logger.log_metrics({**train, "epoch": self._done - 1}, step=self._step - 1)
             logger.save()
         recorder.announce(self._done)
@@ -186,7 +186,7 @@ class _Training:
         module.load_state_dict(self._stack.weights(index))
         if fold.parts.statistics is not None:
             fold.parts.statistics.compute(module, self._precision)
-        trainer.strategy.connect(module)  # what a training would have done, for the checkpoint
+        trainer.strategy.connect(module)  # as a training does, for the checkpoint
         loop: Any = trainer.fit_loop
         loop.epoch_progress.current.processed = loop.epoch_progress.current.completed = self._done
         loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = self._step
@@ -209,7 +209,7 @@ class _Training:
 
 
 def _read_state(fold: _Fold) -> None:
-    """The newest whole state of the fold, if there is one."""
+    """Load the newest intact state of the fold, if there is one."""
     path, remarks = newest(fold.states, fold.plan.fingerprint)
     for remark in remarks:
         log.warning("fold %s: %s", fold.plan.fold.name, remark)

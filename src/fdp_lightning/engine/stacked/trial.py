@@ -1,4 +1,4 @@
-"""A trial of what only torch can say: whether it maps a model and its losses over a stack."""
+"""Trial step of a stack, which shows whether torch can map a model and its losses over it."""
 
 import torch
 from omegaconf import DictConfig
@@ -14,7 +14,7 @@ from fdp_lightning.training.stack import Clipping, Stack
 
 
 def try_stack(config: DictConfig) -> None:
-    """Train two networks of this configuration for a step on noise, as a stack.
+    """Train a stack of two networks of this configuration for one step on noise.
 
     Raises:
         UserError: torch cannot map an operation of the model or of its losses over a stack.

@@ -22,8 +22,8 @@ class Stage:
     """The pattern of one stage: `n_local` LRAs of `width`, then `n_global` GRAs of `global_width`.
 
     Attributes:
-        repeats: how often that pattern stands in the stage.
-        stride: of the stage's first block.
+        repeats: number of repetitions of that pattern in the stage.
+        stride: stride of the stage's first block.
         sr_ratio: spatial reduction of the GRAs' keys and values.
     """
 
@@ -45,25 +45,25 @@ class Stage:
 
 
 class Backbone(nn.Module):
-    """Frames to feature maps.
+    """Frames to feature maps: stem, then stages of LRAs and GRAs.
 
     Args:
-        stem_widths: see `Stem`.
-        stem_strides: see `Stem`.
-        stages: a `Stage`, or its fields as a mapping, per stage.
+        stem_widths: widths of the `Stem`.
+        stem_strides: strides of the `Stem`.
+        stages: `Stage` of each stage, or its fields as a mapping.
         in_channels: 1 for grey, 3 for colour.
-        head_channels: of one head of either aggregator.
-        local_mlp_ratio: of the LRAs.
-        global_mlp_ratio: of the GRAs.
-        mix_ratio: of the GRAs.
-        drop_path: rate at the last block; it grows linearly from 0 at the first.
+        head_channels: channels of one head of either aggregator.
+        local_mlp_ratio: MLP ratio of the LRAs.
+        global_mlp_ratio: MLP ratio of the GRAs.
+        mix_ratio: mix ratio of the GRAs.
+        drop_path: drop-path rate of the last block; it grows linearly from 0 at the first.
         attention: build the GRAs; False: the local blocks alone (ablation).
         local: build the LRAs; False: the global blocks alone, and in a stage that has none a GRA of the same width for
             each of its LRAs (ablation).
         pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
 
     Attributes:
-        in_channels: as given.
+        in_channels: channels of the frames.
         stride: image pixels per place of the feature maps.
         layout: stage, aggregator, and index among those of its kind in the stage, of each block.
         checkpointing: keep only the inputs of 'blocks', or of all blocks of a stride ('stages'), see `recomputed`;
@@ -126,7 +126,7 @@ class Backbone(nn.Module):
         self.in_channels = in_channels
         self._strides = [*accumulate([*stem_strides, *(stride for _, _, stride in plan)], mul)]
         self.stride = self._strides[-1]
-        # Of equal strides the last entry stays.
+        # The last entry of equal strides stays.
         self._channels = dict(zip(self._strides, [*stem_widths, *widths], strict=True))
         kinds = [(number, kind) for number, kind, _ in plan]
         self.layout = [(*place, kinds[:i].count(place)) for i, place in enumerate(kinds)]
@@ -135,7 +135,7 @@ class Backbone(nn.Module):
             load_nextvit(self, pretrained)
 
     def map_shapes(self, image_size: int) -> dict[int, MapShape]:
-        """Channels and side of the last map of each stride, of square frames; the last entry is what comes out.
+        """Return channels and side of the last map of each stride, for square frames; the last entry is the output.
 
         Raises:
             ValueError: the size is no multiple of the stride.
@@ -155,7 +155,7 @@ class Backbone(nn.Module):
         return self.forward_maps(frames, ())[0]
 
     def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
-        """The last maps of the strides `finer`, ascending, and the feature maps, each (n, d, h / stride, w / stride).
+        """Frames to the last maps of the strides `finer`, ascending, and the feature maps; h2 = h / stride.
 
         Raises:
             ValueError: a side of the frames is no multiple of the stride.
@@ -164,7 +164,7 @@ class Backbone(nn.Module):
         if h % self.stride or w % self.stride:
             raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
         x, maps = frames, []
-        # Each stride's convolutions and blocks in turn; the last map of a stride is the one to hand out.
+        # Each stride's convolutions and blocks in turn; the last map of a stride is returned.
         units = zip(self._strides, (*self.stem, *self.blocks), strict=True)
         for stride, of_stride in groupby(units, key=lambda unit: unit[0]):
             x = self._carry_out([unit for _, unit in of_stride], x)
@@ -193,7 +193,7 @@ def _global_only(stage: Stage) -> Stage:
 
 
 def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
-    """Aggregator and stride of each block of a stage; the first block that is built carries the stage's stride."""
+    """Return aggregator and stride of each block of a stage; the first block that is built has the stage's stride."""
     once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
     kinds = once * stage.repeats
     return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
@@ -230,7 +230,7 @@ def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when
 
 @contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
-    """Batch norms normalise as in training, and their running statistics stay what they are."""
+    """Keep the running statistics of batch norms unchanged while they normalise as in training."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

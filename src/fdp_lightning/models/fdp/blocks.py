@@ -28,12 +28,12 @@ class ConvNormAct(nn.Sequential):
 
 
 class Stem(nn.Sequential):
-    """3×3 convolutions with batch norm and ReLU that take pictures to the first stage's resolution.
+    """3×3 convolutions with batch norm and ReLU, from frames to the first stage's resolution.
 
     Args:
         in_channels: 1 for grey, 3 for colour.
         widths: channels of each convolution.
-        strides: of each convolution; their product is the stem's stride.
+        strides: strides of each convolution; their product is the stem's stride.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int], strides: Sequence[int]) -> None:
@@ -49,12 +49,12 @@ class Stem(nn.Sequential):
         super().__init__(*(ConvNormAct(*layer) for layer in zip(before, widths, strides, strict=True)))
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Frames to feature maps; h2 = h / product of the strides."""
+        """Frames to maps; h2 = h / product of the strides."""
         return super().forward(frames)
 
 
 class PatchEmbed(nn.Sequential):
-    """Halve the resolution, change the width, or pass on.
+    """Patch embedding (PE): halve the resolution, change the width, or pass on.
 
     Stride 2: 2×2 average pool (odd sides rounded up, the border not counted), 1×1 convolution, batch norm. A change of
     width alone: 1×1 convolution, batch norm. Neither: identity.
@@ -76,7 +76,7 @@ class PatchEmbed(nn.Sequential):
 
 
 class FeedForward(nn.Sequential):
-    """1×1 convolution to `ratio` times the width, ReLU, 1×1 convolution back."""
+    """MLP of both aggregators: 1×1 convolution to `ratio` times the width, ReLU, 1×1 convolution back."""
 
     def __init__(self, channels: int, ratio: float) -> None:
         hidden = round(channels * ratio)
@@ -88,7 +88,7 @@ class FeedForward(nn.Sequential):
         self.project = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Maps to maps of the same shape."""
+        """Maps to maps."""
         return super().forward(maps)
 
 
@@ -96,7 +96,7 @@ class MultiHeadConvAttention(nn.Sequential):
     """`PWConv(concat_h ReLU(BN(conv3x3_h(X_h))))` over groups of channels, one group a head (P).
 
     Args:
-        channels: c.
+        channels: width, c.
         head_channels: channels of one head; must divide c.
     """
 
@@ -111,18 +111,18 @@ class MultiHeadConvAttention(nn.Sequential):
 
 
 class LocalRelationalAggregator(nn.Module):
-    """`X' = X + MHCA(X)`, then `X' + MLP(BN(X'))`, after a patch embedding.
+    """LRA, the convolutional block: `X' = X + MHCA(X)`, then `X' + MLP(BN(X'))`, after a patch embedding.
 
     Args:
-        in_channels: of the maps that come in.
-        out_channels: of the maps that go out.
-        stride: of the patch embedding.
-        head_channels: of one convolution head.
-        mlp_ratio: hidden width of the perceptron over c.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the patch embedding.
+        head_channels: channels of one convolution head.
+        mlp_ratio: hidden width of the MLP over c.
         drop_path: probability of dropping a branch for a sample.
 
     Attributes:
-        mixer: class of the convolution X goes through first.
+        mixer: class of the first convolution.
     """
 
     mixer: type[nn.Module] = MultiHeadConvAttention
@@ -154,7 +154,7 @@ class ReducedSelfAttention(nn.Module):
     """Multi-head self-attention over places, keys and values averaged over `sr_ratio`² neighbours in scan order.
 
     Args:
-        channels: c.
+        channels: width, c.
         head_channels: channels of one head; must divide c.
         sr_ratio: spatial reduction of keys and values.
     """
@@ -174,7 +174,7 @@ class ReducedSelfAttention(nn.Module):
         self.norm = nn.BatchNorm1d(channels) if sr_ratio > 1 else nn.Identity()
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Each place looks at all places of its own frame."""
+        """Attend from each place to all places of its own frame."""
         n, c, h, w = maps.shape
         tokens = maps.flatten(2)  # n c p
         context = tokens
@@ -192,16 +192,16 @@ class ReducedSelfAttention(nn.Module):
 
 
 class GlobalRelationalAggregator(nn.Module):
-    """Attention on a share of the channels, mixed with a local branch that is made from its result.
+    """GRA, the transformer block: attention on a share of the channels, mixed with a local branch made from its result.
 
     Args:
-        in_channels: of the maps that come in.
-        out_channels: of the maps that go out.
-        stride: of the patch embedding.
-        mix_ratio: share of `out_channels` that the attention works on; the rest is the local branch.
-        head_channels: of one head, in both branches.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the patch embedding.
+        mix_ratio: share of `out_channels` of the attention; the rest is the local branch.
+        head_channels: channels of one head, in both branches.
         sr_ratio: spatial reduction of keys and values.
-        mlp_ratio: hidden width of the perceptron over c.
+        mlp_ratio: hidden width of the MLP over c.
         drop_path: probability of dropping a branch for a sample; the two mixed branches share it by `mix_ratio`.
     """
 

@@ -1,4 +1,4 @@
-"""A light encoder-decoder with skip connections (ours; lineage: U-Net, Ronneberger et al., MICCAI 2015)."""
+"""Dynamic-image construction (DIC, P): a light encoder-decoder (O; lineage U-Net, Ronneberger et al., MICCAI 2015)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,23 +13,23 @@ from fdp_lightning.models.frame_mask import wide
 
 LEAST_MOTION = 1e-6
 """Mean square of D at which a construction is half faded to "nothing moved"; that of moving clips is 100 times as large
-and more, that of a still one, a rounding error, is below 1e-12."""
+and more; that of a still one, a floating-point error, is below 1e-12."""
 
 
 class UNet(nn.Module):
-    """Down from the coarsest D and up again beside it, then up through the finer ones and on to the image's side.
+    """Encode the coarsest D and decode it, with D of each finer resolution as a skip, up to the image's side.
 
-    D of each resolution is a skip: a coarse map alone cannot say where an edge lies. The last doubling is a sub-pixel
-    convolution (Shi et al., CVPR 2016), so that nothing is computed at full resolution. What leaves the network is
+    Skips matter: a coarse map alone cannot tell where an edge lies. The last doubling is a sub-pixel
+    convolution (Shi et al., CVPR 2016), so that nothing is computed at full resolution. The output is
     `σ(x · m / (m + 1e-6))`, m the mean square of D: where nothing moves, D is zero and the image 0.5 throughout,
     whatever the weights.
 
     Args:
         maps: channels and side of D at each resolution, fine to coarse.
-        image_side: of the dynamic image.
+        image_side: side of the dynamic image.
         width: channels at D's resolutions, halved (to 8 at least) beyond the finest one, and doubled at each halving
             below the coarsest up to four times.
-        depth: halvings at most, while sides are even and at least 4; 0 leaves a plain decoder.
+        depth: largest number of halvings, while sides are even and at least 4; 0: decoder only.
     """
 
     def __init__(self, maps: Sequence[MapShape], image_side: int, width: int = 16, depth: int = 2) -> None:
@@ -67,7 +67,7 @@ class UNet(nn.Module):
             self.beyond = nn.Sequential(*beyond, *size, nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
-        """The constructed dynamic image, in [0, 1]."""
+        """D of all resolutions to the dynamic image, in [0, 1]."""
         *finer, coarsest = representation
         levels = [self.enter(coarsest)]
         for down in self.down:

@@ -71,7 +71,7 @@ class FDP(nn.Module):
         std: standard deviation of all values of the training clips, by which the frames are divided.
 
     Attributes:
-        about: what it is and where it is from, for the card of a model.
+        about: name and source, for the card of a model.
         inputs: kinds of `input` that it takes.
     """
 

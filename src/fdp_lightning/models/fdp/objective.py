@@ -1,4 +1,4 @@
-"""The training objective: emotion, dynamic image and rank order, weighted (R; the rank term is ours)."""
+"""The objective of FDP: emotion, dynamic image and rank order, weighted (R; the rank term is O)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,8 +31,8 @@ def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
     """Declare the rank scores, and the dynamic images beside those that need no model.
 
     Args:
-        image_kind: see `Objective`.
-        image_scale: likewise.
+        image_kind: kind of the dynamic image, see `Objective`.
+        image_scale: scale of the dynamic image, see `Objective`.
     """
     signed_scale = image_scale == "signed"
     image: dict[str, Any] = {"heading": DYNAMIC_IMAGES_HEADING}
@@ -46,7 +46,7 @@ def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
         ),
         Extra(
             "true_dynamic_image", "image", "true", **image,
-            note="A dynamic image sums up the motion of a clip in one picture. The true one is computed from the "
+            note="A dynamic image sums up the motion of a clip in one image. The true one is computed from the "
             "frames; the constructed one is what the model made of its own features, and was trained to resemble it. "
             + (
                 "On the signed scale mid grey is where nothing moved, and black and white are −4 and +4 times the root "
@@ -80,22 +80,16 @@ class Objective(RecognizerObjective[FDPOutput]):
     Args:
         emotion: weight of the cross-entropy.
         dynamic_image: weight of the mean squared error to the clip's dynamic image.
-        rank: weight of the rank losses, one of each order that is scored, summed.
-        rank_loss: of the chronological order, one of `rank_losses.RANK_LOSSES`.
-        intensity_loss: of the intensity order, one of them.
-        rank_temperature: of ranknet and soft_spearman.
-        rank_margin: of hinge.
-        rank_sharpness: of listnet.
-        image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
+        rank: weight of the sum of the rank losses, one for each order that is scored.
+        rank_loss: loss of the chronological order, one of `rank_losses.RANK_LOSSES`.
+        intensity_loss: loss of the intensity order, one of them.
+        rank_temperature: temperature of ranknet and soft_spearman.
+        rank_margin: margin of hinge.
+        rank_sharpness: sharpness of listnet.
+        image_kind: kind of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
         image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
-        motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
-        class_weighting: see `recognizer.Objective`, as all that follow.
-        effective_beta: likewise.
-        label_smoothing: likewise.
-        focal: likewise.
-        class_counts: likewise.
-        train_clips: likewise.
-        multi_label: likewise.
+        motion_measure: order of the frames of the kind 'intensity', 'difference' or 'flow'.
+        options: arguments of `recognizer.Objective`.
     """
 
     image_rms: Tensor
@@ -113,22 +107,14 @@ class Objective(RecognizerObjective[FDPOutput]):
         image_kind: str = "exact",
         image_scale: str = "min_max",
         motion_measure: str = "difference",
-        class_weighting: str = "none",
-        effective_beta: float = 0.99,
-        label_smoothing: float = 0.0,
-        focal: float = 0.0,
-        class_counts: Sequence[int] | None = None,
-        train_clips: int | None = None,
-        multi_label: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            class_weighting, effective_beta, label_smoothing, focal, class_counts, train_clips, multi_label
-        )
+        super().__init__(**options)
         _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
         _one_of("image_scale", image_scale, IMAGE_SCALES)
         _one_of("motion_measure", motion_measure, MOTION_MEASURES)
         if min(emotion, dynamic_image, rank) < 0:
-            raise ValueError("the weights of losses must not be below 0")
+            raise ValueError(f"emotion={emotion}, dynamic_image={dynamic_image}, rank={rank}; expected at least 0")
         self.weights = (emotion, dynamic_image, rank)
         self.rank_losses = nn.ModuleDict(
             {
@@ -143,21 +129,19 @@ class Objective(RecognizerObjective[FDPOutput]):
 
     @torch.no_grad()
     def fit(self, clips: Clips) -> None:
-        """Read the scale of the dynamic images off the training clips, for `image_scale=signed`."""
+        """Fit the scale of the dynamic images on the training clips, for `image_scale=signed`."""
         self.image_rms.copy_(self._dynamic_image(clips).square().mean().sqrt().clamp_min(1e-6))
 
     def true_dynamic_image(self, clips: Clips) -> Float[Tensor, "b 1 h w"]:
-        """The DIC target of the frames the model sees, in [0, 1]; of coloured frames and of flow
-        maps, their mean over channels.
-        """
+        """Return the DIC target in [0, 1]; the channels of colour or flow are averaged."""
         return self.scaled(self._dynamic_image(clips))
 
     def scaled(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Dynamic images on the scale of the target, in [0, 1]."""
+        """Scale dynamic images as the target, to [0, 1]."""
         return min_max(images) if self.image_scale == "min_max" else signed(images, self.image_rms)
 
     def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
-        """What the scorer of an order is to find, see rank_losses.py."""
+        """Relevance of the frames in an order, the target of its scorer, see rank_losses.py."""
         position = chronological(clips.frames, clips.mask)
         if order == "chronological":
             return position
@@ -166,7 +150,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         return intensity(number, number.gather(1, index.unsqueeze(1)).squeeze(1), clips.mask)
 
     def forward(self, output: FDPOutput, clips: Clips) -> Losses:
-        """All parts for one batch."""
+        """Losses of one batch."""
         emotion = self.emotion_loss(output.logits, clips.target)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
@@ -178,7 +162,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         return Losses(total, {"emotion": emotion, "dynamic_image": image, "rank": rank})
 
     def measures(self, output: FDPOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
-        """Kendall's τ of each order with the wanted one."""
+        """Return Kendall's τ of each order with its target."""
         return {
             "kendall_tau" if order == "chronological" else f"{order}_kendall_tau": kendall_tau(
                 scores, self.relevance(order, clips), clips.mask
@@ -192,10 +176,9 @@ class Objective(RecognizerObjective[FDPOutput]):
         return {**scores, "dynamic_image": output.dynamic_image[:, 0]}
 
     def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
-        """Rank scores (NaN without a scorer), and three dynamic images on the scale of the target, (b, h, w).
+        """Return rank scores (NaN without a scorer) and three dynamic images on the scale of the target, (b, h, w).
 
-        `arp_of_input` is the exact one of the frames themselves: it needs no model, to stand beside the constructed
-        one.
+        `arp_of_input` is the exact one of the frames themselves, a baseline that needs no model.
         """
         none = {"rank_scores": clips.frames.new_full(clips.frames.shape[:2], torch.nan).float()}
         arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
@@ -204,8 +187,8 @@ class Objective(RecognizerObjective[FDPOutput]):
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
-        """The mean true dynamic image of the training clips, (h, w), and their root mean square, of which ±4 span
-        0..1 on the signed scale; NaN where each image is scaled by its own extremes.
+        """Return the mean true dynamic image of the training clips, (h, w), and their root mean square, ±4 of which
+        span 0..1 on the signed scale; NaN where each image is scaled by its own extremes.
         """
         rms = self.image_rms.double() if self.image_scale == "signed" else torch.tensor(torch.nan, dtype=torch.float64)
         return {"mean_training_image": self.true_dynamic_image(clips).mean(dim=0)[0].float(), "image_rms": rms}

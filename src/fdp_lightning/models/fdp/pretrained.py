@@ -45,15 +45,15 @@ _GLOBAL = {
 def from_nextvit(
     state: Mapping[str, Tensor], layout: list[tuple[int, str, int]], in_channels: int
 ) -> dict[str, Tensor]:
-    """A state dict of timm's Next-ViT under the names of a `Backbone`.
+    """Rename a state dict of timm's Next-ViT to the names of a `Backbone`.
 
-    The i-th local (global) block of a stage there becomes the i-th local (global) block of that stage here; blocks that
-    are not there are left out, and so is the classifier.
+    The i-th local (global) block of a stage there becomes the i-th local (global) block of that stage here; blocks
+    without a counterpart and the classifier are left out.
 
     Args:
-        state: of timm's model.
-        layout: of the backbone, see `Backbone.layout`.
-        in_channels: of the backbone; the first convolution's three colours are summed for grey.
+        state: state dict of timm's model.
+        layout: layout of the backbone, see `Backbone.layout`.
+        in_channels: channels of the backbone; the first convolution's three colours are summed for grey.
     """
     with_attention = {_block(name) for name in state if ".e_mhsa." in name}
     numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
@@ -80,19 +80,19 @@ def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
     """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree.
 
     Args:
-        backbone: to be changed.
-        source: True: timm fetches `nextvit_small` and keeps it in its cache; else a file of those weights, safetensors
-            or a state dict that `torch.load(weights_only=True)` reads.
+        backbone: backbone to load into.
+        source: True: timm downloads `nextvit_small` and caches it; else a file of those weights, safetensors or a state
+            dict that `torch.load(weights_only=True)` reads.
 
     Raises:
-        ValueError: the weights cannot be had, or none of them fits.
+        ValueError: the weights are not available, or none of them fits.
     """
     own = backbone.state_dict()
     layout: Any = backbone.layout
     in_channels: Any = backbone.in_channels
     given = from_nextvit(imagenet_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    # The stem fits any pattern of the same widths; a start worth the name has blocks too.
+    # The stem fits any pattern of the same widths; at least some blocks must fit too.
     if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
         raise ValueError(
             f"pretrained={source}: no block of {_ARCHITECTURE} has the shapes of this backbone; "

@@ -1,10 +1,10 @@
-"""Rank losses: how far the scores of a clip are from the wanted order. Pure functions, a loss for each clip.
+"""Rank losses: distance of a clip's scores from the target order. Pure functions, a loss for each clip.
 
 Adding a constant to all scores of a clip changes none of them. With the chronological target the loss of the reversed
-clip is that of the negated scores; only the losses of lists do not keep that, which look at the top of the order first.
+clip is that of the negated scores, except for the list losses, which look at the top of the order first.
 
-All take scores (b, t), the relevance of the frames (b, t; see targets.py) and the mask of the real ones, and give (b,).
-A clip whose frames are all equally relevant, one of a single frame above all, has nothing to rank and a loss of 0.
+All take scores (b, t), the relevance of the frames (b, t; `chronological`, `intensity`) and the mask of the real ones,
+and return (b,). A clip whose frames are all equally relevant, as one of a single frame, has a loss of 0.
 
 References:
     [1] Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005.
@@ -24,7 +24,7 @@ RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
 
 
 def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
-    """1, 2, 3, … in time (P: later frames score higher).
+    """Relevance 1, 2, 3, … in time (P: later frames score higher).
 
     Head drift or a ramp of brightness alone can solve it; `intensity` is the target that they do not solve.
     """
@@ -34,14 +34,14 @@ def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) 
 def intensity(
     frame_number: Float[Tensor, "b t"], apex: Float[Tensor, " b"], mask: Mask | None = None
 ) -> Float[Tensor, "b t"]:
-    """0 at the onset, rising evenly to 1 at the apex and falling evenly to 0 at the offset (O).
+    """Relevance 0 at the onset, rising evenly to 1 at the apex and falling evenly to 0 at the offset (O).
 
     The onset is the first real frame, the offset the last.
 
     Args:
-        frame_number: of each frame in the recording, ascending.
+        frame_number: number of each frame in the recording, ascending.
         apex: frame number of the apex, within the clip.
-        mask: of the real frames.
+        mask: real frames.
     """
     mask = real_frames(frame_number, mask)
     onset = frame_number.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
@@ -90,14 +90,14 @@ def listnet(
 ) -> Float[Tensor, " b"]:
     """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the chances of being ranked first.
 
-    `p = softmax(sharpness · r)`, r the clip's relevance from 0 to 1 (ours: of [4] is `softmax(r)`). Only the most
-    relevant frames have to stand out. How the others are ordered, which nobody can tell before a motion begins and
-    after it has ended, costs next to nothing, where a loss of pairs asks for it as much as for the apex.
+    `p = softmax(sharpness · r)`, r the clip's relevance scaled to 0..1 (O; in [4] `softmax(r)`). Only the most
+    relevant frames have to stand out. The order of the others, undefined before and after a motion, costs next to
+    nothing, where a pairwise loss weighs it as much as the apex.
 
     Args:
-        scores: of the frames.
-        relevance: of the frames.
-        mask: of the real frames.
+        scores: scores of the frames.
+        relevance: relevance of the frames.
+        mask: real frames.
         sharpness: logarithm of the ratio between the chances of the most and the least relevant frame.
     """
     mask = real_frames(scores, mask)
@@ -114,7 +114,7 @@ def listnet(
 def soft_spearman(
     scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
 ) -> Float[Tensor, " b"]:
-    """1 less the correlation of the scores' soft ranks with the ranks of relevance; 1 - Spearman as temperature → 0."""
+    """1 minus the correlation of soft ranks of the scores with ranks of relevance; 1 - Spearman as temperature → 0."""
     mask = real_frames(scores, mask)
     n = frame_count(mask)
     # Ranks, soft or not, have the mean (n + 1) / 2.
@@ -128,13 +128,13 @@ def soft_spearman(
 
 
 def pairwise_steps(scores: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
-    """`s_u - s_t` for all pairs; frames that are not real count as 0, whatever stands there (NaN times 0 is NaN)."""
+    """Return `s_u - s_t` for all pairs; frames that are not real count as 0, even where they hold NaN."""
     scores = masked(scores, real_frames(scores, mask))
     return scores.unsqueeze(1) - scores.unsqueeze(2)
 
 
 def ranked_pairs(relevance: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
-    """1 where both frames are real and u is more relevant than t, else 0."""
+    """Return 1 where both frames are real and u is more relevant than t, else 0."""
     mask = real_frames(relevance, mask)
     both = mask.unsqueeze(1) & mask.unsqueeze(2)
     return (both & (pairwise_steps(relevance) > 0)).to(relevance.dtype)
@@ -152,9 +152,9 @@ class RankLoss(nn.Module):
 
     Args:
         name: one of `RANK_LOSSES`.
-        temperature: of ranknet and soft_spearman, above 0.
-        margin: of hinge.
-        sharpness: of listnet, above 0.
+        temperature: temperature of ranknet and soft_spearman, above 0.
+        margin: margin of hinge.
+        sharpness: sharpness of listnet, above 0.
     """
 
     def __init__(
@@ -164,13 +164,13 @@ class RankLoss(nn.Module):
         if name not in RANK_LOSSES:
             raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
         if temperature <= 0 or sharpness <= 0:
-            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; both must be above 0")
+            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; expected both above 0")
         self.name, self.temperature, self.margin, self.sharpness = name, temperature, margin, sharpness
 
     def forward(
         self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
     ) -> Float[Tensor, ""]:
-        """The mean loss."""
+        """Mean loss of the clips."""
         if self.name == "ranknet":
             loss = ranknet(scores, relevance, mask, self.temperature)
         elif self.name == "hinge":
@@ -187,9 +187,9 @@ class RankLoss(nn.Module):
 def kendall_tau(
     scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Tensor | None = None
 ) -> Float[Tensor, " b"]:
-    """Kendall's τ of each clip's scores with the wanted order: 1 the same, -1 reversed; equal scores count 0.
+    """Kendall's τ of each clip's scores with the target order: 1 the same, -1 reversed; equal scores count 0.
 
-    Over the pairs of real frames that have an order. (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
+    Over the pairs of real frames that have an order. (The one of torchmetrics 1.9 fails on a batch of one clip.)
     """
     pairs = ranked_pairs(relevance, mask)
     return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
@@ -198,15 +198,15 @@ def kendall_tau(
 def soft_ranks(
     values: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
 ) -> Float[Tensor, "b t"]:
-    """`r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`: 1 for the smallest value, T for the largest.
+    """Soft ranks `r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`, from 1 for the smallest value to T.
 
     They always sum to T(T+1)/2, and are the ranks (equal values share theirs) as the temperature goes to 0.
     (After Qin, Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
 
     Args:
-        values: of the frames.
-        mask: of the real frames; ranks are 0 at the others.
-        temperature: above 0.
+        values: values of the frames.
+        mask: real frames; ranks are 0 at the others.
+        temperature: width of the sigmoids, above 0.
     """
     mask = real_frames(values, mask)
     values = masked(values, mask)  # a NaN there would reach the gradients of the real frames
@@ -215,7 +215,7 @@ def soft_ranks(
 
 
 def ranks(values: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
-    """The ranks themselves, equal values sharing theirs; the limit of `soft_ranks`."""
+    """Ranks, which equal values share; the limit of `soft_ranks`."""
     mask = real_frames(values, mask)
     sign = (values.unsqueeze(2) - values.unsqueeze(1)).sign()
     above = 0.5 + 0.5 * sign

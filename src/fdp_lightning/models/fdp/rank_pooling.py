@@ -26,30 +26,30 @@ Scores = Mapping[str, Float[Tensor, "b t"]]
 
 
 def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
-    """The clip's scores standardised to zero mean and (nearly) unit scale (P in words, O in formula).
+    """Weights that are the clip's scores, standardised to zero mean and nearly unit scale (P in words, O in formula).
 
     Args:
-        scores: of the rank scorer.
-        mask: of the real frames.
+        scores: scores of the rank scorer.
+        mask: real frames.
         eps: added to the variance, so that the flat scores of a still clip stay flat.
     """
     return _unit_scale(_centred(scores, mask), mask, eps)
 
 
 def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) -> Float[Tensor, "b t"]:
-    """Every pair of frames votes for its later one, by as much as the scores tell the two apart (O).
+    """Weights by which each pair of frames votes for its later one, as far as the scores tell the two apart (O).
 
     With z the clip's standardised scores, the pair t < u is open by `g_tu = σ((z_u - z_t) / temperature)`, and
 
         w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   so that   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
 
-    The order in time is known when a clip is predicted, too: a wrong score can close a pair and never turn its sign,
-    where standardised scores turn D round. Flat scores open all pairs alike, `w_u ∝ 2u - T - 1`, the simple weights of
+    The order in time is known at test time too: a wrong score can close a pair but never flip its sign, where
+    standardised scores flip D. Flat scores open all pairs alike, `w_u ∝ 2u - T - 1`, the simple weights of
     approximate rank pooling: the limit of a high temperature as well.
 
     Args:
-        scores: of the chronological scorer.
-        mask: of the real frames.
+        scores: scores of the chronological scorer.
+        mask: real frames.
         temperature: difference of standardised scores at which a pair is open by 0.73.
     """
     z = score(scores, mask)
@@ -61,17 +61,17 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
 def intensity(
     scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 6.4e-3
 ) -> Float[Tensor, "b t"]:
-    """The frames that stand out by intensity against those that stand out least (O).
+    """Weights of the frames of highest against those of lowest intensity (O).
 
     `w = softmax(sharpness · z) - softmax(-sharpness · z)`, z the clip's standardised scores: between the standardised
     scores themselves (sharpness → 0) and the apex frame less the most neutral one (sharpness → ∞). Σ w = 0.
 
     Args:
-        scores: of the intensity scorer.
-        mask: of the real frames.
-        sharpness: above 0.
-        eps: T² times what is added to the variance, so that the flat scores of a still clip stay flat; a softmax over T
-            frames is of size 1/T.
+        scores: scores of the intensity scorer.
+        mask: real frames.
+        sharpness: sharpness of the softmax, above 0.
+        eps: T² times the constant added to the variance, so that the flat scores of a still clip stay flat; a softmax
+            over T frames is of size 1/T.
     """
     z = sharpness * score(scores, mask)
     high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
@@ -79,15 +79,15 @@ def intensity(
 
 
 def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """The weights of the frames that pool as `weights` pool the clip's running means.
+    """Weights of the frames that give the same D as `weights` of the clip's running means.
 
     `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and
     `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All are
     scaled by the same factor, that which takes simple weights of unit scale to exact ones of unit scale.
 
     Args:
-        weights: of the running means.
-        mask: of the real frames.
+        weights: weights of the running means.
+        mask: real frames.
     """
     position, count = positions(mask), frame_count(mask)
     shares = masked(weights / position.clamp_min(1), mask)
@@ -100,29 +100,29 @@ _ARP = (simple_weights, exact_weights)
 
 
 def arp(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Exact approximate-rank-pooling weights; the scores are not looked at."""
+    """Exact approximate-rank-pooling weights; the scores are not used."""
     return _unit_scale(exact_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
 
 
 def arp_simple(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """`2t - T - 1`; the scores are not looked at."""
+    """Weights `2t - T - 1`; the scores are not used."""
     return _unit_scale(simple_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
 
 
 def soft_rank_arp(
     scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0, eps: float = 1e-2
 ) -> Float[Tensor, "b t"]:
-    """Exact ARP weights read at the soft ranks of the scores, linear between whole ranks.
+    """Exact ARP weights interpolated at the soft ranks of the scores.
 
     Where order is perfect they are those of `arp`, but for `eps`. Centred (O): off whole ranks the weights read do not
     sum to zero by themselves, and the identity would leak in.
 
     Args:
-        scores: of the rank scorer.
-        mask: of the real frames.
-        temperature: of the soft ranks.
-        eps: added to the variance, so that the flat scores of a still clip stay flat. (With next to none, rounding is
-            blown up to weights that no longer sum to zero, and the gradient at flat scores is 1e5 and more.)
+        scores: scores of the rank scorer.
+        mask: real frames.
+        temperature: temperature of the soft ranks.
+        eps: added to the variance, so that the flat scores of a still clip stay flat. (If it
+            is too small, floating-point errors grow to weights that do not sum to zero, and gradients to 1e5 and more.)
     """
     count = frame_count(mask)
     steps = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(scores)
@@ -136,12 +136,12 @@ def soft_rank_arp(
 
 
 def mean(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """The same weight for all frames."""
+    """Equal weights."""
     return masked(torch.ones_like(scores), mask)
 
 
 def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """The offset frame against the onset frame."""
+    """Weights of the offset frame minus the onset frame."""
     position = positions(mask)
     ends = (position == frame_count(mask)).to(scores.dtype) - (position == 1).to(scores.dtype)
     return _unit_scale(ends, mask)
@@ -158,11 +158,11 @@ WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "last_minus_first": last_minus_first,
 }
 READS = {"gated": "chronological", "score": "chronological", "soft_rank_arp": "chronological", "intensity": "intensity"}
-"""The order whose scores a pooling reads; the others need no scorer."""
+"""Order whose scores a pooling reads; the others need no scorer."""
 
 
 def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """`T · softmax`: weights above zero that sum to T, like those of `mean`."""
+    """Weights `T · softmax`, above zero that sum to T, like those of `mean`."""
     return logits.masked_fill(~mask, -torch.inf).softmax(dim=1) * frame_count(mask)
 
 
@@ -176,7 +176,7 @@ def pool(
 
 
 def max_over_time(features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b c h w"]:
-    """The largest value of each entry."""
+    """Return the largest value over the frames."""
     mask = real_frames(features, mask)
     return features.masked_fill(~mask[:, :, None, None, None], -torch.inf).amax(dim=1)
 
@@ -187,13 +187,13 @@ def _centred(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
 
 
 def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float | Tensor = 1e-12) -> Float[Tensor, "b t"]:
-    """To a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
+    """Scale to a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
     weights = masked(weights, mask)
     return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()
 
 
 class FrameAttention(nn.Module):
-    """A softmax over frames of one learned linear reading of each (O)."""
+    """Softmax over frames of one learned linear reading of each (O)."""
 
     def __init__(self, channels: int, places: int) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class FrameAttention(nn.Module):
         self.read = nn.Linear(channels * places, 1, bias=False)
 
     def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask) -> Float[Tensor, "b t"]:
-        """The weights of the frames."""
+        """Features to weights of the frames."""
         return attention(self.read(masked(features, mask).flatten(2)).squeeze(2), mask)
 
 
@@ -212,11 +212,11 @@ class RankPooling(nn.Module):
     """One or more poolings of the same frames, their D side by side; each uses the same weights at all resolutions.
 
     Args:
-        names: some of `POOLINGS`.
+        names: one or more of `POOLINGS`.
         maps: channels and side of the frames' maps, fine to coarse; the coarsest is F.
-        frames: T.
+        frames: number of frames, T.
         running_means: poolings by chronological scores pool the running means of the frames.
-        temperature: of 'gated'.
+        temperature: temperature of 'gated'.
 
     Attributes:
         maps: channels and side of D at each resolution.
@@ -237,7 +237,7 @@ class RankPooling(nn.Module):
             if name not in POOLINGS:
                 raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
         if temperature <= 0:
-            raise ValueError(f"gate_temperature={temperature}; it must be above 0")
+            raise ValueError(f"gate_temperature={temperature}; expected above 0")
         self.names, self.running_means = tuple(names), running_means
         self._weights: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
             **WEIGHTS,
@@ -250,7 +250,7 @@ class RankPooling(nn.Module):
     def forward(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
     ) -> list[Tensor]:
-        """D at each resolution, (b, d, h, w)."""
+        """Maps and scores to D at each resolution, (b, d, h, w)."""
         real = real_frames(maps[-1], mask)
         weights = [self._weights_of(name, maps[-1], scores, real) for name in self.names if name != "max"]
         stacked = torch.stack(weights, dim=1) if weights else None

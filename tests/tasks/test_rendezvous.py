@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from fdp_lightning.engine.ddp_processes import free_port
-from fdp_lightning.engine.multinode import rendezvous as meeting
+from fdp_lightning.engine.multinode import rendezvous
 from fdp_lightning.engine.multinode.launch import Launch
 from fdp_lightning.processes import forkserver
 
@@ -21,18 +21,18 @@ def launch(number: int, port: int) -> Launch:
 
 
 def _follower(port: int, told: Connection) -> None:
-    mine = meeting.Meeting(launch(1, port))
-    told.send(mine.hear(0))
+    mine = rendezvous.Rendezvous(launch(1, port))
+    told.send(mine.receive(0))
     mine.report(0, 3)
     try:
-        mine.hear(1)
-    except meeting.LeaderGoneError:
+        mine.receive(1)
+    except rendezvous.LeaderGoneError:
         told.send("the leader is gone")
 
 
 def _leader(port: int, told: Connection) -> None:
-    mine = meeting.Meeting(launch(0, port))
-    number = mine.say({"fold": "01"})
+    mine = rendezvous.Rendezvous(launch(0, port))
+    number = mine.announce({"fold": "01"})
     while mine.ended(number, 1) is None:
         time.sleep(0.05)
     told.send((number, mine.ended(number, 1)))
@@ -60,11 +60,11 @@ def test_a_follower_notices_that_its_leader_is_gone() -> None:
 
 
 def test_a_leader_notices_that_a_follower_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_SILENT_S", 4.0)
+    monkeypatch.setattr(rendezvous, "_SILENT_S", 4.0)
     port = free_port()
     follower, of_follower = begin(_follower, port)
-    mine = meeting.Meeting(launch(0, port))
-    mine.say("go on")
+    mine = rendezvous.Rendezvous(launch(0, port))
+    mine.announce("go on")
     assert of_follower.recv() == "go on"
     watched = time.monotonic() + 6
     while time.monotonic() < watched:
