@@ -46,6 +46,7 @@ class Model:
         classes: names, in the order of the probabilities.
         preparation: how footage becomes frames.
         network: that predicts.
+        objective: that makes probabilities and extras of what the network gives.
 
     Raises:
         UserError: facts and weights are not those of a model that this version can build.
@@ -61,7 +62,7 @@ class Model:
             faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
             self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
             self.network = build_network(facts, state, source)
-            self._objective = build_objective(facts, source)
+            self.objective = build_objective(facts, source)
             self._taken = _Maps(facts["taken"]) if facts.get("taken") else None
         except UserError:
             raise
@@ -69,7 +70,7 @@ class Model:
             reason = str(error).split("\n")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
-        self._objective.to(device)
+        self.objective.to(device)
         # Nothing beyond rounding depends on it; compiling pays for thousands of clips alone.
         Compute(freed_memory="default").prepare(self.network)
 
@@ -123,11 +124,11 @@ class Model:
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
         with one_thread():
-            taken = frames if self._taken is None else self._taken(clips).to(self._device)
+            taken = self.take(clips)
             output = with_logits(self.network(taken))
-            probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
+            probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
             motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
-            recorded = self._objective.record(output, Clips(taken, target))
+            recorded = self.objective.record(output, Clips(taken, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}
         seconds = (time.perf_counter() - start) / len(clips)
         for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
@@ -142,6 +143,17 @@ class Model:
                 **{field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "timing"},
                 timing={**clip.timing, "network": seconds},
             )
+
+    def take(self, clips: Sequence[ReadClip | Prediction]) -> Tensor:
+        """The input of the network: frames as values of 0..1, (b, t, c, h, w), or maps of their motion."""
+        if self._taken is None:
+            return as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+        return self._taken(clips).to(self._device)
+
+    @property
+    def takes_maps(self) -> bool:
+        """True if the network takes maps of motion."""
+        return self._taken is not None
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
@@ -167,7 +179,7 @@ class _Maps:
         self._settings = InputSettings(**options)
         self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
 
-    def __call__(self, clips: Sequence[ReadClip]) -> Tensor:
+    def __call__(self, clips: Sequence[ReadClip | Prediction]) -> Tensor:
         """The input of a batch; the apex is the frame farthest from the first."""
         settings = self._settings
         if settings.kind == "apex_flow":

@@ -1,0 +1,79 @@
+"""Heat maps of what moved and counted: recognisers that look at one place."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.models.occlusion import heat_map, still_clip
+
+T, SIDE = 6, 32
+PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
+
+
+def motion_at(place: tuple[int, int]):
+    """Log odds that are the mean motion in a square of 8 pixels about a place."""
+    y, x = place
+
+    def odds(clips: Tensor) -> Tensor:
+        moved = (clips - clips[:, :1]).abs().flatten(1, -3).mean(dim=1)
+        return moved[:, y - 4 : y + 4, max(x - 4, 0) : x + 4].mean(dim=(1, 2))
+
+    return odds
+
+
+def moving_everywhere(seed: int = 0) -> Tensor:
+    return torch.rand(T, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> None:
+    clip = moving_everywhere()
+    heat = heat_map(motion_at(place), clip, still_clip(clip, maps=False))
+    y, x = divmod(int(heat.argmax()), SIDE)
+    assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
+    assert heat.max() == 1 and heat.min() >= 0
+    far = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    far[max(place[0] - 12, 0) : place[0] + 12, max(place[1] - 12, 0) : place[1] + 12] = False
+    assert heat[far].max() < 0.1
+
+
+def test_what_does_not_move_does_not_count() -> None:
+    """A recogniser that looks at two places, of which one moves."""
+    clip = torch.full((T, 1, SIDE, SIDE), 0.5)
+    clip[1:, :, 4:12, 4:12] += 0.2
+    both = lambda clips: motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
+    heat = heat_map(both, clip, still_clip(clip, maps=False))
+    assert heat[:16, :16].sum() / heat.sum() > 0.98
+
+
+@pytest.mark.parametrize("sign", [0, -1], ids=["still", "against"])
+def test_nothing_that_counts_is_a_map_of_zeros(sign: int) -> None:
+    clip = torch.full((T, 1, SIDE, SIDE), 0.5) if sign == 0 else moving_everywhere()
+    odds = motion_at((8, 8)) if sign == 0 else lambda clips: -motion_at((8, 8))(clips)
+    heat = heat_map(odds, clip, still_clip(clip, maps=False))
+    assert heat.max() == 0 and torch.isfinite(heat).all()
+
+
+def test_maps_of_motion_stand_still_at_zero() -> None:
+    maps = moving_everywhere()[:3, 0]  # (3, h, w): a flow
+    still = still_clip(maps, maps=True)
+    assert still.abs().max() == 0
+    heat = heat_map(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps, still)
+    y, x = divmod(int(heat.argmax()), SIDE)
+    assert 2 <= y <= 13 and 18 <= x <= 29
+
+
+def test_the_number_of_windows_at_once_changes_nothing_but_rounding() -> None:
+    clip = moving_everywhere(1)
+    some, all_ = (heat_map(motion_at((8, 8)), clip, clip[:1].expand_as(clip), n) for n in (5, 64))
+    torch.testing.assert_close(some, all_)
+
+
+def test_log_odds_are_those_of_the_probabilities() -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    for labels in (SINGLE_LABEL, MULTI_LABEL):
+        p = labels.probabilities(logits)[:, 1]
+        torch.testing.assert_close(labels.log_odds(logits, 1), (p / (1 - p)).log())
+    sure = torch.tensor([[200.0, 0.0, 0.0]])  # of which float probabilities are 1
+    assert float(SINGLE_LABEL.log_odds(sure, 0)) == pytest.approx(200 - torch.tensor(2.0).log().item())
