@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser import chromium, faults, opened
-from random_runs import CLASSES, make_run
+from random_runs import CLASSES, IMAGES, RANKS, make_run
 
 from fdp_lightning.evaluation.report import build_report
 
@@ -51,12 +51,12 @@ def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
         sections = tab.eval_on_selector_all("section", "all => all.map(each => each.id)")
         assert targets == sections
         assert sections == [
-            *("scores", "seeds", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin")
+            *("scores", "seeds", "confusion", "classes", "subjects", "curves", RANKS, IMAGES, "mistakes", "origin")
         ]
         assert tab.locator("#scores svg").count() == 1
         assert tab.locator("#curves svg").count() == 6
-        assert tab.locator("#ranks svg").count() == len(CLASSES)
-        assert tab.locator("#images img").count() == 4 * 2 * len(CLASSES)
+        assert tab.locator(f"#{RANKS} svg").count() == len(CLASSES)
+        assert tab.locator(f"#{IMAGES} img").count() == 4 * 2 * len(CLASSES)
         assert tab.locator("#mistakes img").count() == 3 * 8
         # a legend that names the inner subjects' line, in every drawing that has one
         assert tab.locator("#curves svg", has_text="inner").count() == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import make_run
+from random_runs import IMAGES, RANKS, make_run
 from scipy.stats import kendalltau
 
 from fdp_lightning.errors import UserError
@@ -19,7 +19,7 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 
 pytestmark = pytest.mark.costly
 
-SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin"]
+SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", RANKS, IMAGES, "mistakes", "origin"]
 
 
 class Page(HTMLParser):
@@ -113,7 +113,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_gallery_ignores_the_predictions(run: Path) -> None:
-    pictures = re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True))
+    pictures = re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True))
     assert len(pictures) == 4 * 2 * 3
     table = (run / "predictions.csv").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
@@ -122,7 +122,7 @@ def test_gallery_ignores_the_predictions(run: Path) -> None:
     write_predictions(run / "predictions.csv", frame, classes)
     write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
     assert (run / "predictions.csv").read_text() != table
-    assert re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True)) == pictures
+    assert re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True)) == pictures
 
 
 def test_damaged_outputs_are_named_and_not_read(run: Path) -> None:

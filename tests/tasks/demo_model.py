@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.extras import Extra
 from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
@@ -99,18 +100,27 @@ def answer(frames: np.ndarray, name: str) -> Prediction:
         name=name,
         label=CLASSES[int(shares.argmax())],
         probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
-        rank_scores=small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
         frame_numbers=places,
         seconds=places / 25,
         motion=0.02,
         face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
         transform=np.eye(2, 3),
         frames=small,
-        true_dynamic_image=small[-1] / 255,
-        constructed_dynamic_image=small[0] / 255,
         length=len(frames),
         timing={"reading": 0.01, "face": 0.02, "network": 0.03},
         warnings=["There are 2 faces on its first frame; the largest is used."],
+        extras={
+            "score": small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
+            "last": small[-1] / 255,
+            "first": small[0] / 255,
+            "strength": np.float64(0.25),
+        },
+        declared=(
+            Extra("score", "curve", "rank score"),
+            Extra("last", "image", "last frame", "pictures", "A note on pictures."),
+            Extra("first", "image", "first frame", "pictures"),
+            Extra("strength", "scalar", "strength"),
+        ),
     )
 
 

@@ -56,9 +56,9 @@ def test_a_clip_is_predicted_as_the_training_path_does(finished_workplace: Path)
         for name, value in prediction.probabilities.items():
             assert value == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
         assert list(prediction.frame_numbers) == list(outputs["frames"][i])
-        np.testing.assert_allclose(prediction.rank_scores, outputs["rank_scores"][i], atol=1e-5)
-        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
-        np.testing.assert_allclose(prediction.constructed_dynamic_image, outputs["dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["rank_scores"], outputs["rank_scores"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["true_dynamic_image"], outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["dynamic_image"], outputs["dynamic_image"][i], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_so_it_is_with_other_options(finished_workplace: Path, tmp_path: Path, o
         assert prediction.label == rows[row["clip"]]["prediction"]
         for name, value in prediction.probabilities.items():
             assert value == pytest.approx(float(rows[row["clip"]][f"prob_{name}"]), abs=1e-5)
-        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["true_dynamic_image"], outputs["true_dynamic_image"][i], atol=1e-5)
         np.testing.assert_allclose(prediction.frame_numbers, outputs["frames"][i], atol=1e-9)
 
 
@@ -133,7 +133,7 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     assert facts["notice"] in done.stdout
     assert clip["class"] == max(clip["probabilities"], key=clip["probabilities"].get)
     assert sum(clip["probabilities"].values()) == pytest.approx(1)
-    assert len(clip["rank_scores"]) == len(clip["frames_used"]) == len(clip["seconds"]) == 8
+    assert len(clip["extras"]["rank_scores"]["values"]) == len(clip["frames_used"]) == len(clip["seconds"]) == 8
     assert (clip["frames_used"][0], clip["frames_used"][-1]) == (0, clip["length"] - 1)
     left, top, right, bottom = clip["face"]["box"]
     assert 0 < left < right < 320 and 0 < top < bottom < 240
@@ -141,7 +141,7 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     assert np.shape(clip["transform"]) == (2, 3)
     assert all(seconds >= 0 for seconds in clip["timing"].values())
     assert {*clip["timing"]} == {"reading", "face", "network"}
-    for name in ("true_dynamic_image", "constructed_dynamic_image"):
+    for name in ("true_dynamic_image", "dynamic_image"):
         assert cv2.imread(str(output / "my clip" / f"{name}.png"), cv2.IMREAD_UNCHANGED).shape == (64, 64)
     assert cv2.imread(str(output / "my clip" / "overview.png")).shape[1] > 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.mp4", "predictions"]
@@ -173,7 +173,7 @@ def test_a_prediction_does_not_depend_on_the_number_of_threads(model: Model, tmp
     assert seen == {1}  # some CPUs show no difference
     for other in found[1:]:
         assert other.probabilities == found[0].probabilities
-        assert np.array_equal(other.rank_scores, found[0].rank_scores)
+        assert np.array_equal(other.extras["rank_scores"], found[0].extras["rank_scores"])
 
 
 def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> None:

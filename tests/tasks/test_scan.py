@@ -136,5 +136,5 @@ def test_the_command_on_a_long_video(
         probabilities = {name: float(value) for name, value in row.items() if name.startswith("prob_")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
         assert "prob_" + row["class"] == max(probabilities, key=probabilities.get)  # type: ignore[arg-type]
-    for name in ("timeline.png", "overview.png", "true_dynamic_image.png", "constructed_dynamic_image.png"):
+    for name in ("timeline.png", "overview.png", "true_dynamic_image.png", "dynamic_image.png"):
         assert cv2.imread(str(output / "long" / name)) is not None

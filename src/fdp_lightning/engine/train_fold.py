@@ -209,24 +209,31 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         objective,
         optimizer,
         provenance={
-            "config": plan.config,
-            "model": plan.model,
+            **provenance(plan, data),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "classes": classes,
-            "multi_label": multi_label,
-            "fold": plan.fold.name,
-            "subjects": subjects_of(plan.fold, plan.clips),
-            "mean": statistics.mean,
-            "std": statistics.std,
-            **({"divisors": list(data.scale.divisors)} if data.scale else {}),
-            "clips": len(data.train_set),
-            "class_counts": data.class_counts,
-            "fingerprint": plan.fingerprint,
-            "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
         },
         max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
+
+
+def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
+    """What a checkpoint says of itself, as plain data."""
+    return {
+        "config": plan.config,
+        "model": plan.model,
+        "classes": list(plan.config["protocol"]["classes"]),
+        "multi_label": is_multi_label(plan.config["protocol"]["column"]),
+        "fold": plan.fold.name,
+        "subjects": subjects_of(plan.fold, plan.clips),
+        "mean": data.statistics.mean,
+        "std": data.statistics.std,
+        **({"divisors": list(data.scale.divisors)} if data.scale else {}),
+        "clips": len(data.train_set),
+        "class_counts": data.class_counts,
+        "fingerprint": plan.fingerprint,
+        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
+    }
 
 
 def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:

@@ -73,31 +73,36 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
     return _svg(draw, label)
 
 
-def rank_chart(
-    mean: np.ndarray, clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]], limit: float, label: str
+def clips_chart(
+    mean: np.ndarray,
+    clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]],
+    limits: tuple[float, float],
+    quantity: str,
+    label: str,
 ) -> Markup:
-    """Draw the rank scores of one class against time.
+    """Draw a curve of the clips of one class against time.
 
     Args:
         mean: the class mean on an even grid from first to last frame, shape (T,).
-        clips: for each single clip its frames' positions in 0..1 (T,), its scores (T,) and its apex or None.
-        limit: the vertical axis runs from -limit to limit, the same for every class.
+        clips: for each single clip the places of its values in 0..1 (T,), its values (T,) and its apex or None.
+        limits: ends of the vertical axis, the same for every class.
+        quantity: name of the vertical axis.
         label: what the drawing shows, for those who cannot see it.
     """
 
     def draw(axes: "Axes") -> None:
-        for place, scores, apex in clips:
-            axes.plot(place, scores, color=QUIET, linewidth=0.8, alpha=0.7)
+        for place, values, apex in clips:
+            axes.plot(place, values, color=QUIET, linewidth=0.8, alpha=0.7)
             if apex is not None:
-                axes.plot([apex], [np.interp(apex, place, scores)], "D", color=SECOND, markersize=4.5)
+                axes.plot([apex], [np.interp(apex, place, values)], "D", color=SECOND, markersize=4.5)
         axes.plot(np.linspace(0, 1, len(mean)), mean, color=ACCENT, linewidth=2.2)
         axes.set(
             xlim=(-0.02, 1.02),
-            ylim=(-limit, limit),
+            ylim=limits,
             xticks=[0, 0.5, 1],
             xticklabels=["first", "middle", "last"],
         )
-        axes.set(xlabel="frame of the clip", ylabel="rank score, standardised")
+        axes.set(xlabel="frame of the clip", ylabel=quantity)
 
     return _svg(draw, label)
 

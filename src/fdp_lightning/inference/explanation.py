@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from fdp_lightning.data.faces.regions import face_regions
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.prediction import Prediction
-from fdp_lightning.models.occlusion import heat_map, still_clip
+from fdp_lightning.models.attribution import heat_map, still_clip
 from fdp_lightning.models.recognizer import with_logits
 from fdp_lightning.processes import one_thread
 
@@ -34,9 +34,7 @@ class Explanation:
 
 
 def explain(model: "Model", prediction: Prediction, label: str = "") -> Explanation:
-    """Find out which motion counted, see `models.occlusion`.
-
-    It takes 65 forward passes, and no gradients.
+    """Find out which motion counted, see `models.attribution`.
 
     Args:
         model: that predicted.

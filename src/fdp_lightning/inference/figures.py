@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from fdp_lightning.extras import Extra
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan
 
@@ -34,12 +35,15 @@ _MOST_FRAMES = 12
 
 _MOST_NOTES = 5
 
+_MOST_EXTRAS = 3
+"""Curves, and pictures: predict.json and the folder of the clip have all."""
+
 _MOST_CLASSES = 20
 """Of these the most probable are drawn; predict.json has all."""
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
-    """The frames a model saw, the order it scored them in, its probabilities and both dynamic images, as PNG.
+    """The frames a model saw, its probabilities, and the curves, pictures and numbers that it declares, as PNG.
 
     Args:
         prediction: of a clip.
@@ -54,19 +58,21 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
         labels = _labels(prediction)
         for axes, i in zip(rows[0].subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _picture(axes, prediction.frames[i], labels[i])
-        left, middle, right = rows[1].subfigures(1, 3, width_ratios=[1.25, 1.25, 0.8])
-        _rank_curve(left.subplots(), prediction)
-        _bars(middle.subplots(), prediction)
-        images = (prediction.true_dynamic_image, prediction.constructed_dynamic_image)
-        names = ("dynamic image of the frames", "constructed by the model")
-        for axes, image, name in zip(right.subplots(2, 1), images, names, strict=True):
-            if image is None:
-                axes.set_axis_off()
-            else:
-                _picture(axes, image, name)
+        curves, images = (prediction.of_kind(kind)[:_MOST_EXTRAS] for kind in ("curve", "image"))
+        widths = [*([1.25] if curves else []), 1.25, *([0.8] if images else [])]
+        panels = list(rows[1].subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0])
+        if curves:
+            for axes, (extra, values) in zip(_column(panels.pop(0), curves), curves, strict=True):
+                _curve(axes, prediction, extra, values)
+        _bars(panels.pop(0).subplots(), prediction)
+        if images:
+            for axes, (extra, values) in zip(_column(panels.pop(0), images), images, strict=True):
+                _picture(axes, values, f"{extra.heading}: {extra.title}" if extra.heading else extra.title)
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        _footnotes(rows[2], [f"Model: {model}", *_notes(synthetic), *prediction.warnings])
+        numbers = [f"{extra.title}: {float(value):.4g}" for extra, value in prediction.of_kind("scalar")]
+        told = [", ".join(numbers)] if numbers else []
+        _footnotes(rows[2], [*told, f"Model: {model}", *_notes(synthetic), *prediction.warnings])
         return _png(figure)
 
 
@@ -113,15 +119,19 @@ def _labels(prediction: Prediction) -> list[str]:
     return [f"{second:.2f} s" for second in prediction.seconds]
 
 
-def _rank_curve(axes: "Axes", prediction: Prediction) -> None:
-    if prediction.rank_scores is None:
-        axes.set_axis_off()
-        return
-    axes.set_title("rank scores: higher is later", loc="left", fontsize=9)
+def _column(place: Any, extras: Sequence[object]) -> Sequence[Any]:
+    """Axes one below the other."""
+    return list(place.subplots(len(extras), 1, squeeze=False)[:, 0])
+
+
+def _curve(axes: "Axes", prediction: Prediction, extra: Extra, values: np.ndarray) -> None:
+    axes.set_title(extra.title, loc="left", fontsize=9)
     by_time = prediction.seconds is not None
     place = prediction.seconds if prediction.seconds is not None else prediction.frame_numbers
-    axes.plot(place, prediction.rank_scores, "o-", color=_ACCENT, markersize=4)
-    axes.set(xlabel="seconds" if by_time else "frame", ylabel="score")
+    if len(place) != len(values):
+        place = np.linspace(place[0], place[-1], len(values))
+    axes.plot(place, values, "o-", color=_ACCENT, markersize=4)
+    axes.set(xlabel="seconds" if by_time else "frame")
     axes.grid(color="#d8dee4", linewidth=0.6)
 
 

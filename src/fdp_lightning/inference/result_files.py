@@ -68,10 +68,9 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
-    """The pictures of a clip: both dynamic images as they are, of a model that constructs one, and the overview."""
-    for name in ("true_dynamic_image", "constructed_dynamic_image"):
-        if (image := getattr(prediction, name)) is not None:
-            write_atomic(folder / f"{name}.png", png(image))
+    """The pictures of a clip: those that the recogniser declares, as they are, and the overview."""
+    for extra, image in prediction.of_kind("image"):
+        write_atomic(folder / f"{extra.name}.png", png(image))
     synthetic = model.facts["synthetic"]
     write_atomic(folder / "overview.png", overview(prediction, model.facts["name"], synthetic))
 

@@ -71,11 +71,13 @@ class FDP(nn.Module):
         std: of all values of the training clips, the frames are divided by it.
 
     Attributes:
+        about: what it is and where it is from, for the card of a model.
         inputs: kinds of `input` that it takes.
         frames_at_once: carry out `frame_batches='per_frame'` so many frames at a time, with the statistics of one pass
             each; None: all.
     """
 
+    about = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
     inputs = ("frames",)
     frames_at_once: int | None = 1
     mean: Tensor
@@ -197,6 +199,10 @@ class FDP(nn.Module):
             logits=self.mer_head(representation),
             dynamic_image=self.dic_head(representation),
         )
+
+    def take_any_number_of_clips(self) -> None:
+        """Pass all frames through the backbone at once: without batch statistics that gives the same."""
+        self.frame_batches = "folded"
 
     def forward(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> FDPOutput:
         """Clips of t frames with values in 0..1.

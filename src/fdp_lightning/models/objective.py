@@ -1,6 +1,7 @@
 """The training objective: emotion, dynamic image and rank order, weighted (R; the rank term is ours)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,12 +25,52 @@ from fdp_lightning.models.recognizer import Objective as RecognizerObjective
 IMAGE_SCALES = ("min_max", "signed")
 
 
-EXTRAS = (
-    Extra("rank_scores", "curve", "rank score"),
-    Extra("true_dynamic_image", "image", "true"),
-    Extra("dynamic_image", "image", "constructed"),
-    Extra("arp_of_input", "image", "ARP of the input"),
-)
+DYNAMIC_IMAGES_HEADING = "dynamic images"
+
+
+def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
+    """Declare the rank scores, and the dynamic images beside those that need no model.
+
+    Args:
+        image_kind: see `Objective`.
+        image_scale: likewise.
+    """
+    signed_scale = image_scale == "signed"
+    image: dict[str, Any] = {"heading": DYNAMIC_IMAGES_HEADING}
+    if signed_scale:
+        image |= {"neutral": 0.5, "scale": "image_rms"}
+    compared = {**image, "reference": "true_dynamic_image"}
+    return (
+        Extra(
+            "rank_scores", "curve", "rank score", heading="rank scores against time", standardised=True, rises=True,
+            note="The scorer is trained to put frames in order: higher is later.",
+        ),
+        Extra(
+            "true_dynamic_image", "image", "true", **image,
+            note="A dynamic image sums up the motion of a clip in one picture. The true one is computed from the "
+            "frames; the constructed one is what the model made of its own features, and was trained to resemble it. "
+            + (
+                "On the signed scale mid grey is where nothing moved, and black and white are −4 and +4 times the root "
+                "mean square of the training clips’ dynamic images."
+                if signed_scale
+                else "Each image is scaled by its own darkest and brightest point (image_scale=min_max): the grey of "
+                "“nothing moved” differs from clip to clip, and so does the strength of a motion that looks the same."
+            ),
+        ),
+        Extra("dynamic_image", "image", "constructed", **compared),
+        Extra("mean_training_image", "image", "mean of training", of="training", **compared),
+        Extra(
+            "arp_of_input", "image", "ARP of the input", **compared,
+            note="ARP is the exact approximate rank pooling of the clip’s own frames, which needs no model."
+            + (
+                " Here (image_kind=exact) it is the true image itself: a weighted sum of the frames that the model is "
+                "given. Constructing it is extra supervision for the features and no feat of reconstruction, so its "
+                "row is the most that can be reached and not a baseline to beat."
+                if image_kind == "exact"
+                else ""
+            ),
+        ),
+    )  # fmt: skip
 
 
 class Objective(RecognizerObjective[FDPOutput]):
@@ -58,7 +99,6 @@ class Objective(RecognizerObjective[FDPOutput]):
         multi_label: likewise.
     """
 
-    extras = EXTRAS
     image_rms: Tensor
 
     def __init__(
@@ -98,6 +138,7 @@ class Objective(RecognizerObjective[FDPOutput]):
             }
         )
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
+        self.extras = extras_of(image_kind, image_scale)
         # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
         self.register_buffer("image_rms", torch.tensor(1.0))
 
@@ -144,22 +185,21 @@ class Objective(RecognizerObjective[FDPOutput]):
             for order, scores in output.scores.items()
         }
 
+    def of_output(self, output: FDPOutput) -> dict[str, Tensor]:
+        """Rank scores, where there is a scorer, and the constructed dynamic image, (b, h, w)."""
+        scores = {} if output.rank_scores is None else {"rank_scores": output.rank_scores}
+        return {**scores, "dynamic_image": output.dynamic_image[:, 0]}
+
     def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
         """Rank scores (NaN without a scorer), and three dynamic images on the scale of the target, (b, h, w).
 
         `arp_of_input` is the exact one of the frames themselves: it needs no model, to stand beside the constructed
         one.
         """
-        scores = output.rank_scores
-        if scores is None:
-            scores = clips.frames.new_full(clips.frames.shape[:2], torch.nan)
+        none = {"rank_scores": clips.frames.new_full(clips.frames.shape[:2], torch.nan).float()}
         arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
-        images = {
-            "true_dynamic_image": self.true_dynamic_image(clips),
-            "dynamic_image": output.dynamic_image,
-            "arp_of_input": self.scaled(arp),
-        }
-        return {"rank_scores": scores.float(), **{name: image[:, 0].float() for name, image in images.items()}}
+        images = {"true_dynamic_image": self.true_dynamic_image(clips), "arp_of_input": self.scaled(arp)}
+        return none | super().record(output, clips) | {name: image[:, 0].float() for name, image in images.items()}
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
@@ -168,6 +208,12 @@ class Objective(RecognizerObjective[FDPOutput]):
         """
         rms = self.image_rms.double() if self.image_scale == "signed" else torch.tensor(torch.nan, dtype=torch.float64)
         return {"mean_training_image": self.true_dynamic_image(clips).mean(dim=0)[0].float(), "image_rms": rms}
+
+    def restore(self, fitted: Mapping[str, float]) -> None:
+        """Take over the scale of the dynamic images."""
+        if set(fitted) != {"image_rms"} or not fitted["image_rms"] > 0:
+            raise ValueError(f"the scale of the dynamic images is {dict(fitted)}; expected image_rms above 0")
+        self.image_rms.fill_(fitted["image_rms"])
 
     def _dynamic_image(self, clips: Clips) -> Tensor:
         apex = None

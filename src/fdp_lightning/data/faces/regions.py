@@ -31,8 +31,8 @@ OUTLINES: Mapping[str, Outline] = {
 }  # fmt: skip
 """Corners (x, y) in fractions of a picture aligned to `TEMPLATE`.
 
-A place belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by eye,
-on drawn faces: the brows reach up to where a raised brow gets, and the mouth includes its corners.
+A place belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by
+eye, on drawn faces: the brows reach up to where a raised brow gets, and the mouth includes its corners.
 """
 
 ELSEWHERE = "elsewhere"

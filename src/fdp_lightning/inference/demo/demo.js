@@ -207,8 +207,7 @@ function show(said, video) {
       make("div", {}, make("h3", {}, "The video"), player(clip)),
       make("div", {}, make("h3", {}, "Probabilities"), bars(clip)),
     ),
-    rankCurve(clip),
-    ...(clip.true_dynamic_image ? [pair(clip)] : []),
+    ...declared(clip),
     numbers(said, clip),
   );
   at("result").hidden = false;
@@ -276,15 +275,43 @@ function chart(label, paint) {
 
 const line = (x1, y1, x2, y2, name = "grid") => draw("path", { d: `M${x1} ${y1}L${x2} ${y2}`, class: name });
 
-function rankCurve(clip) {
+// What the recogniser declares besides its class, a section for each heading. The frames stand beneath the first curve.
+function declared(clip) {
+  const drawn = [];
+  let framed = false;
+  for (const section of clip.sections) {
+    const of = (kind) => section.extras.filter((extra) => extra.kind === kind);
+    const parts = [];
+    for (const curve of of("curve")) {
+      parts.push(...curveOf(clip, curve));
+      framed = true;
+    }
+    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => picture(section, extra))));
+    if (of("scalar").length) {
+      const list = make("dl", { className: "numbers" });
+      for (const extra of of("scalar")) list.append(make("dt", {}, extra.title), make("dd", {}, Number(extra.shown.toPrecision(4)).toString()));
+      parts.push(list);
+    }
+    if (section.note) parts.push(make("figcaption", {}, section.note));
+    drawn.push(make("figure", {}, make("h3", {}, section.heading), ...parts));
+  }
+  const frames = () => make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null));
+  return framed ? drawn : [frames(), ...drawn];
+}
+
+function picture(section, extra) {
+  return make("div", {}, make("img", { src: extra.shown, alt: `${section.heading}, ${extra.title}` }), extra.title);
+}
+
+// A curve with the frames beneath it, or the frames alone.
+function curveOf(clip, curve) {
   const places = clip.seconds || clip.frames_used;
   const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
-  const scores = clip.rank_scores;
+  const scores = curve && curve.shown;
   const caption = scores
-    ? "Rank score of each moment that the model saw, against time. The scorer is trained to put frames in order: higher is later. Beneath, these moments, aligned."
-    : "The moments that the model saw, aligned. This model has no rank scorer.";
-  const label = scores ? `Rank scores over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
-  const figure = make("figure", {}, make("h3", {}, scores ? "Rank curve" : "Frames"));
+    ? `${curve.title} of each moment that the model saw, against time. Beneath, these moments, aligned.`
+    : "The moments that the model saw, aligned.";
+  const label = scores ? `${curve.title} over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
     const n = places.length;
     const [left, right] = [48, width - 4];
@@ -304,10 +331,13 @@ function rankCurve(clip) {
         svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2)));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
-      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(places[i])} ${y(score)}`).join("L") }));
+      // A value per moment, or as many as there are, evenly.
+      const span = (i) => places[0] + (i / (scores.length - 1 || 1)) * (places[n - 1] - places[0]);
+      const when = scores.length === n ? places : scores.map((_, i) => span(i));
+      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(when[i])} ${y(score)}`).join("L") }));
       scores.forEach((score, i) => {
-        const dot = draw("circle", { class: "dot", cx: x(places[i]), cy: y(score), r: 3.5 });
-        dot.append(draw("title", {}, `${unit(places[i])}: ${score.toFixed(3)}`));
+        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(score), r: 3.5 });
+        dot.append(draw("title", {}, `${unit(when[i])}: ${score.toFixed(3)}`));
         svg.append(dot);
       });
     }
@@ -323,28 +353,7 @@ function rankCurve(clip) {
     }
     return top + size + 24;
   });
-  figure.append(svg, make("figcaption", {}, caption));
-  return figure;
-}
-
-function pair(clip) {
-  const names = { true_dynamic_image: "true: of the frames", constructed_dynamic_image: "constructed by the model" };
-  return make(
-    "figure",
-    {},
-    make("h3", {}, "Dynamic images"),
-    make(
-      "div",
-      { className: "pair" },
-      ...Object.entries(names).map(([key, name]) => make("div", {}, make("img", { src: clip[key], alt: `Dynamic image, ${name}` }), name)),
-    ),
-    make(
-      "figcaption",
-      {},
-      "A dynamic image sums up the motion of a clip in one picture: mid-grey where nothing moved, lighter or darker where something " +
-        "did. The left one is computed from the frames; the right one is what the model made of its own features, and was trained to resemble it.",
-    ),
-  );
+  return [svg, make("figcaption", {}, caption)];
 }
 
 function numbers(said, clip) {

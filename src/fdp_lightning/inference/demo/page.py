@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
+from fdp_lightning.extras import Extra, notes, sections
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -69,11 +70,24 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
     return {
         **prediction.facts(),
         "frames": [image_uri(frame) for frame in prediction.frames],
-        **{
-            name: None if (image := getattr(prediction, name)) is None else image_uri(image)
-            for name in ("true_dynamic_image", "constructed_dynamic_image")
-        },
+        "sections": [
+            {
+                "heading": heading,
+                "note": notes(extras),
+                "extras": [
+                    {"name": extra.name, "kind": extra.kind, "title": extra.title, "shown": _shown(extra, prediction)}
+                    for extra in extras
+                ],
+            }
+            for heading, extras in sections(prediction.declared).items()
+        ],
     }
+
+
+def _shown(extra: Extra, prediction: Prediction) -> Any:
+    """A picture as the page can show it, or plain numbers."""
+    values = prediction.extras[extra.name]
+    return image_uri(values) if extra.kind == "image" else values.tolist()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from fdp_lightning.errors import UserError
 UNNAMED = "a model"
 """The model of a checkpoint that does not name it: one that was made before models had names."""
 
-_RMS = "objective.image_rms"
+_OBJECTIVE = "objective."
 
 
 def facts_of(
@@ -57,7 +57,11 @@ def facts_of(
         "normalisation": {"mean": made["mean"], "std": made["std"]},
         "alignment": {**data["faces"], "template": TEMPLATE.tolist()},
         "sampling": data["sampling"],
-        **({"dynamic_image": {"rms": float(state[_RMS])}} if _RMS in state else {}),
+        "fitted": {
+            name.removeprefix(_OBJECTIVE): float(value)
+            for name, value in state.items()
+            if name.startswith(_OBJECTIVE) and value.ndim == 0
+        },
         **({"taken": {**taken, "divisors": made["divisors"]}} if taken["kind"] != "frames" else {}),
         "configuration": {
             "model": _without_places(config["model"]),

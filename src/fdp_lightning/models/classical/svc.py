@@ -14,9 +14,14 @@ needs five further fits, and its largest may stand elsewhere.
 """
 
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+if TYPE_CHECKING:
+    from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
 KERNELS = ("rbf", "linear")
 
@@ -114,6 +119,32 @@ class SupportVectorClassifier:
         probabilities[:, self._known] = softmax(values, axis=1)
         return probabilities
 
+    def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
+        """Return the fitted machine as a network, and the options that build one of its form."""
+        import torch
+
+        from fdp_lightning.models.classical.fitted_svc import FittedSVC
+
+        features, support = self._training.shape[1], [0] * self.classes
+        if len(self._known) == 1:  # it answers without a machine
+            support[self._known[0]] = 1
+            vectors, weights, intercepts = np.zeros((1, features)), np.zeros((0, 1)), np.zeros(0)
+        else:
+            for number, count in zip(self._known, self._svc.n_support_, strict=True):
+                support[number] = int(count)
+            vectors = self._training[self._svc.support_]
+            weights, intercepts = _pairs(self._svc)
+        options: dict[str, object] = {"features": features, "support": support, "kernel": self.settings.kernel}
+        network = FittedSVC(self.classes, features, support, self.settings.kernel)
+        standardised = self.settings.standardised
+        arrays = {
+            "mean": self._scaler.mean_ if standardised else np.zeros(features),
+            "scale": self._scaler.scale_ if standardised else np.ones(features),
+            "vectors": vectors, "weights": weights, "intercepts": intercepts, "gamma": np.array(self._gamma),
+        }  # fmt: skip
+        network.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
+        return network.eval(), options
+
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
@@ -127,6 +158,22 @@ class SupportVectorClassifier:
         if self.settings.kernel == "linear":
             return np.asarray(linear_kernel(rows, self._training))
         return np.asarray(rbf_kernel(rows, self._training, self._gamma))
+
+
+def _pairs(svc: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the support vectors and intercepts of each pair of classes i < j, positive for i.
+
+    scikit-learn keeps the weights of a class's vectors in k−1 rows, one for each other class, and turns the sign of all
+    numbers where there are two classes.
+    """
+    ends = np.cumsum(svc.n_support_)
+    of_class = [slice(end - count, end) for end, count in zip(ends, svc.n_support_, strict=True)]
+    pairs = list(combinations(range(len(of_class)), 2))
+    weights = np.zeros((len(pairs), ends[-1]))
+    for row, (i, j) in zip(weights, pairs, strict=True):
+        row[of_class[i]], row[of_class[j]] = svc.dual_coef_[j - 1, of_class[i]], svc.dual_coef_[i, of_class[j]]
+    sign = -1.0 if len(of_class) == 2 else 1.0
+    return sign * weights, sign * svc.intercept_
 
 
 def _rows(x: np.ndarray) -> np.ndarray:

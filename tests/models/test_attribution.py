@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fdp_lightning.models.attribution import heat_map, still_clip
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
-from fdp_lightning.models.occlusion import heat_map, still_clip
 
 T, SIDE = 6, 32
 PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
@@ -64,10 +64,22 @@ def test_maps_of_motion_stand_still_at_zero() -> None:
     assert 2 <= y <= 13 and 18 <= x <= 29
 
 
-def test_the_number_of_windows_at_once_changes_nothing_but_rounding() -> None:
-    clip = moving_everywhere(1)
-    some, all_ = (heat_map(motion_at((8, 8)), clip, clip[:1].expand_as(clip), n) for n in (5, 64))
-    torch.testing.assert_close(some, all_)
+def test_shares_of_two_places_are_as_what_they_count() -> None:
+    """Integrated gradients of a sum are what each part adds, so twice the weight is twice the heat."""
+    clip = torch.full((T, 1, SIDE, SIDE), 0.5)
+    clip[1:, :, 4:12, 4:12] += 0.2
+    clip[1:, :, 20:28, 18:26] += 0.2
+    odds = lambda clips: 2 * motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
+    heat = heat_map(odds, clip, still_clip(clip, maps=False))
+    assert float(heat[:16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
+
+
+def test_a_network_that_is_sure_is_explained_too() -> None:
+    clip = moving_everywhere()
+    logits = lambda clips: torch.stack([1e4 * motion_at((8, 8))(clips), torch.zeros(len(clips))], dim=1)  # noqa: E731
+    heat = heat_map(lambda clips: SINGLE_LABEL.log_odds(logits(clips), 0), clip, still_clip(clip, maps=False))
+    assert torch.isfinite(heat).all()
+    assert heat[:16, :16].sum() / heat.sum() > 0.9
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
