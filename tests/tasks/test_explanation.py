@@ -1,5 +1,7 @@
 """What moved and counted, from Python: recognisers that look at one region, and the model that comes along."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning import load_model
+from fdp_lightning.config import configuration
 from fdp_lightning.data.faces.regions import face_regions
 from fdp_lightning.data.input_video.source import as_footage
 from fdp_lightning.data.synthetic.film import draw_clip, write_frames
@@ -16,6 +19,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.inference.explanation import explain
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.tasks.predict import predict
 
 EMOTIONS = ("happiness", "disgust", "repression", "surprise", "others")
 MOVING = 0.5
@@ -70,11 +74,25 @@ def test_it_explains_the_most_probable_class_unless_told(prediction: Prediction)
 
 
 def test_a_clip_in_which_nothing_moves_has_no_heat(prediction: Prediction) -> None:
-    from dataclasses import replace
-
     still = replace(prediction, frames=np.repeat(prediction.frames[:1], len(prediction.frames), axis=0))
     explanation = explain(load_model(), still)
     assert explanation.heat.max() == 0 and explanation.shares is None
+
+
+@pytest.mark.parametrize("explain_it", [True, False])
+def test_predict_writes_map_and_shares(explain_it: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_frames(tmp_path / "clip", draw_clip("surprise", 3).pictures)
+    predict(configuration("predict.input=clip", "predict.output=out", f"predict.explain={str(explain_it).lower()}"))
+    (clip,) = json.loads((tmp_path / "out" / "predict.json").read_text())["clips"]
+    shares = {name: extra["values"] for name, extra in clip["extras"].items() if name.startswith("share_")}
+    assert (tmp_path / "out" / "clip" / "heat_map.png").exists() == explain_it == ("heat_map" in clip["extras"])
+    assert len(shares) == (7 if explain_it else 0)
+    if explain_it:
+        assert clip["extras"]["heat_map"]["kind"] == "image"
+        assert clip["class"] in clip["extras"]["heat_map"]["title"]
+        assert sum(shares.values()) == pytest.approx(1)
+        assert max(shares, key=shares.__getitem__) == "share_brows"
 
 
 def points_at_motion(model: Model, emotion: str, seed: int, folder: Path) -> tuple[bool, float]:

@@ -1,13 +1,16 @@
 """Which parts of a face moved and counted for a prediction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
+import matplotlib
 import numpy as np
 from torch.nn import functional as F
 
 from fdp_lightning.data.faces.regions import face_regions
 from fdp_lightning.errors import UserError
+from fdp_lightning.extras import Extra
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.models.attribution import heat_map, still_clip
 from fdp_lightning.models.recognizer import with_logits
@@ -15,6 +18,18 @@ from fdp_lightning.processes import one_thread
 
 if TYPE_CHECKING:
     from fdp_lightning.inference.model import Model
+
+
+HEAT = "heat_map"
+"""Name of the extra that holds the heat map."""
+
+HEADING = "what moved and counted"
+
+_NOTE = (
+    "How much each place moved, times how much this motion speaks for the class, by the model's own gradients; and the "
+    "share of each region of the face in it."
+)
+_COLOURS, _OPACITY, _LEAST_SIDE = "inferno", 0.65, 256
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,48 @@ def explain(model: "Model", prediction: Prediction, label: str = "") -> Explanat
         if heat.shape != sides:  # maps of motion may be smaller than the frames they are of
             heat = F.interpolate(heat[None, None], sides, mode="bilinear", align_corners=False)[0, 0]
     return Explanation(label, heat.numpy(), _shares(heat.numpy(), model))
+
+
+def explained(model: "Model", prediction: Prediction) -> Prediction:
+    """A prediction with its explanation among its extras: the heat map, and a number for each region of the face."""
+    explanation = explain(model, prediction)
+    shares = {} if explanation.shares is None else explanation.shares
+    extras = {HEAT: explanation.heat, **{f"share_{name}": np.float64(share) for name, share in shares.items()}}
+    declared = [
+        Extra(HEAT, "image", f"for {explanation.label}", HEADING, _NOTE),
+        *(Extra(f"share_{name}", "scalar", name, HEADING) for name in shares),
+    ]
+    return replace(prediction, extras={**prediction.extras, **extras}, declared=(*declared, *prediction.declared))
+
+
+def picture_of(prediction: Prediction, extra: Extra) -> np.ndarray:
+    """An extra of the kind 'image' as it is shown: the heat map over the face, enlarged; all others as they are."""
+    values = prediction.extras[extra.name]
+    if extra.name != HEAT:
+        return values
+    away = np.abs(prediction.frames.astype(np.int16) - prediction.frames[0]).reshape(len(prediction.frames), -1)
+    return over_face(values, prediction.frames[away.mean(axis=1).argmax()])
+
+
+def over_face(heat: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Paint a heat map over an aligned frame.
+
+    Args:
+        heat: in 0..1, (h, w).
+        frame: uint8, (h, w) or (h, w, 3).
+
+    Returns:
+        uint8, in colour, of at least `_LEAST_SIDE` pixels along each side.
+    """
+    factor = -(-_LEAST_SIDE // min(heat.shape))
+    size = (heat.shape[1] * factor, heat.shape[0] * factor)
+    large = cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
+    face = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+    face = np.dstack([face] * 3) if face.ndim == 2 else face
+    painted = (1 - _OPACITY * large) * face + _OPACITY * large * 255 * matplotlib.colormaps[_COLOURS](large[..., 0])[
+        ..., :3
+    ]
+    return painted.round().astype(np.uint8)
 
 
 def _shares(heat: np.ndarray, model: "Model") -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
 from fdp_lightning.extras import of_clip
 from fdp_lightning.inference.clip import Preparation, ReadClip, first_look, read_clip
+from fdp_lightning.inference.explanation import explained
 from fdp_lightning.inference.packaging.building import build_network, build_objective, registry_with
 from fdp_lightning.inference.packaging.schema import check_facts
 from fdp_lightning.inference.packaging.sources import read_source
@@ -117,6 +118,12 @@ class Model:
         if not look.ended:
             return scan(footage, self, windows)
         return self.of_clip(read_clip(footage, self.preparation, look), footage.name)
+
+    def explained(self, result: Prediction | Scan) -> Prediction | Scan:
+        """A prediction, or of a scan the one that is shown, with what moved and counted among its extras."""
+        if isinstance(result, Scan):
+            return replace(result, strongest=explained(self, result.strongest))
+        return explained(self, result)
 
     def of_clip(self, clip: ReadClip, name: str) -> Prediction:
         """What the model says of a clip that has been read."""

@@ -13,6 +13,7 @@ from typing import Any
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
+from fdp_lightning.inference.explanation import picture_of
 from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
@@ -69,8 +70,8 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
     """The pictures of a clip: those that the recogniser declares, as they are, and the overview."""
-    for extra, image in prediction.of_kind("image"):
-        write_atomic(folder / f"{extra.name}.png", png(image))
+    for extra, _ in prediction.of_kind("image"):
+        write_atomic(folder / f"{extra.name}.png", png(picture_of(prediction, extra)))
     synthetic = model.facts["synthetic"]
     write_atomic(folder / "overview.png", overview(prediction, model.facts["name"], synthetic))
 

@@ -1,8 +1,8 @@
 """What moved and counted: a heat map of a clip.
 
-An expression is motion, so a clip is compared with the same clip standing still. Integrated gradients (Sundararajan et al.,
-ICML 2017) from the one to the other share the change of a class's log odds out among the places; what speaks for the class,
-times how much moved there, is the heat map. Ours: the still clip as baseline, and the product.
+An expression is motion, so a clip is compared with the same clip standing still. Integrated gradients (Sundararajan et
+al., ICML 2017) from the one to the other share the change of a class's log odds out among the places. What speaks for
+the class, times how much moved there, is the heat map. Ours: the still clip as baseline, and the product.
 """
 
 from collections.abc import Callable
