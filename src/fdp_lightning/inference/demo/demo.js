@@ -309,7 +309,7 @@ function curveOf(clip, curve) {
   const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
   const scores = curve && curve.shown;
   const caption = scores
-    ? `${curve.title} of each moment that the model saw, against time. Beneath, these moments, aligned.`
+    ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} of each moment that the model saw, against time. Beneath, these moments, aligned.`
     : "The moments that the model saw, aligned.";
   const label = scores ? `${curve.title} over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
