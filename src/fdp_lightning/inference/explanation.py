@@ -1,24 +1,23 @@
 """Which parts of a face moved and counted for a prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import cv2
 import matplotlib
 import numpy as np
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.data.faces.regions import face_regions
 from fdp_lightning.errors import UserError
 from fdp_lightning.extras import Extra
+from fdp_lightning.inference.clip import Preparation
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.models.attribution import heat_map, still_clip
-from fdp_lightning.models.recognizer import with_logits
+from fdp_lightning.models.recognizer import Objective, with_logits
 from fdp_lightning.processes import one_thread
-
-if TYPE_CHECKING:
-    from fdp_lightning.inference.model import Model
-
 
 HEAT = "heat_map"
 """Name of the extra that holds the heat map."""
@@ -30,6 +29,22 @@ _NOTE = (
     "share of each region of the face in it."
 )
 _COLOURS, _OPACITY, _LEAST_SIDE = "inferno", 0.65, 256
+
+
+class Explainable(Protocol):
+    """What an explanation needs of a model."""
+
+    classes: list[str]
+    preparation: Preparation
+    network: nn.Module
+    objective: Objective[Any]
+
+    def take(self, clips: Sequence[Prediction]) -> Tensor:
+        """The input of the network."""
+
+    @property
+    def takes_maps(self) -> bool:
+        """True if it is maps of motion."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class Explanation:
     shares: dict[str, float] | None
 
 
-def explain(model: "Model", prediction: Prediction, label: str = "") -> Explanation:
+def explain(model: Explainable, prediction: Prediction, label: str = "") -> Explanation:
     """Find out which motion counted, see `models.attribution`.
 
     Args:
@@ -76,7 +91,7 @@ def explain(model: "Model", prediction: Prediction, label: str = "") -> Explanat
     return Explanation(label, heat.numpy(), _shares(heat.numpy(), model))
 
 
-def explained(model: "Model", prediction: Prediction) -> Prediction:
+def explained(model: Explainable, prediction: Prediction) -> Prediction:
     """A prediction with its explanation among its extras: the heat map, and a number for each region of the face."""
     explanation = explain(model, prediction)
     shares = {} if explanation.shares is None else explanation.shares
@@ -118,7 +133,7 @@ def over_face(heat: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return painted.round().astype(np.uint8)
 
 
-def _shares(heat: np.ndarray, model: "Model") -> dict[str, float] | None:
+def _shares(heat: np.ndarray, model: Explainable) -> dict[str, float] | None:
     regions = face_regions(model.preparation.faces, model.preparation.template)
     total = float(heat.sum(dtype=np.float64))
     if regions is None or total == 0:
