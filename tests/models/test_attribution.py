@@ -1,5 +1,7 @@
 """Heat maps of what moved and counted: recognisers that look at one place."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ T, SIDE = 6, 32
 PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
 
 
-def motion_at(place: tuple[int, int]):
+def motion_at(place: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     """Log odds that are the mean motion in a square of 8 pixels about a place."""
     y, x = place
 

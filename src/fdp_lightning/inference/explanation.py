@@ -95,7 +95,7 @@ def explained(model: Explainable, prediction: Prediction) -> Prediction:
     """A prediction with its explanation among its extras: the heat map, and a number for each region of the face."""
     explanation = explain(model, prediction)
     shares = {} if explanation.shares is None else explanation.shares
-    extras = {HEAT: explanation.heat, **{f"share_{name}": np.float64(share) for name, share in shares.items()}}
+    extras = {HEAT: explanation.heat, **{f"share_{name}": np.array(share) for name, share in shares.items()}}
     declared = [
         Extra(HEAT, "image", f"for {explanation.label}", HEADING, _NOTE),
         *(Extra(f"share_{name}", "scalar", name, HEADING) for name in shares),
