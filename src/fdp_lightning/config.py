@@ -63,6 +63,8 @@ class LosoOptions:
     """CPU threads of each fold. Part of the result: sums in another order differ in the last bit."""
     checkpoint_seconds: float = 15.0
     """How much training a kill may cost at most: a fold saves what it takes to resume after an epoch, so often."""
+    quick_model: str | None = None
+    """The option of the group `model` that a run which will take long on a CPU points to; null: none."""
 
 
 @dataclass
@@ -168,8 +170,8 @@ class PredictOptions:
     checkpoint: str = "synthetic"
     """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
     output: str | None = None
-    """The folder of predict.json and the pictures; null: predictions/<name of the input>. Results of another model or
-    input are not replaced."""
+    """The folder of predict.json, predictions.csv and the pictures; null: predictions/<name of the input>. Results of
+    another model or input are not replaced."""
     mode: str = "auto"
     """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
     what is longer than `longest_clip`."""
@@ -244,21 +246,13 @@ class Root:
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra under the name conf/config.yaml asks for, and the studies."""
+    """Make the schema known to Hydra under the name conf/config.yaml asks for."""
     ConfigStore.instance().store(name="schema", node=Root)
-    for sweep in sorted(EXPERIMENTS.glob("*/sweep.yaml")):
-        # A study is a folder with its sweep, its question and its answer in it; Hydra knows it as study=<folder>.
-        ConfigStore.instance().store(
-            group="study", name=sweep.parent.name, node=OmegaConf.load(sweep), package="_global_", provider=str(sweep)
-        )
     Plugins.instance()  # makes Hydra's launchers known
     known = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
         known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
     known.pop("ray_aws.yaml", None)  # comes with Ray's plugin, and starts machines that cost money
-    # Hydra copies its sources, and with them this one store of all, for each group that --help lists: more than half of
-    # the time of an answer. What it loads from the store it copies anyway.
-    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
 def let_debug_speak_last(config: DictConfig, debug: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -55,18 +55,18 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)
-    if config.data.faces.colour == "rgb" and "backbone" in network:
-        network.backbone.in_channels = 3  # grey frames suit a backbone for colour, but not the other way round
     for other in ("name", "objective", "optimizer"):
         network.pop(other, None)
     *frames, channels, side, _ = input_shape(config)
+    if channels > 1 and "backbone" in network:
+        network.backbone.in_channels = channels  # grey frames suit a backbone for colour, but not the other way round
     offered = {
         "classes": classes, "in_channels": channels, "image_size": side, "frames": frames[0] if frames else 1,
         "mean": mean, "std": std,
     }  # fmt: skip
     try:
         kind = get_class(network._target_)
-        asked = signature(kind).parameters
+        asked = parameters_of(kind)
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(f"model._target_ is {network._target_!r}: {str(error).splitlines()[0]}") from error
     if (inputs := getattr(kind, "inputs", ())) and config.input.kind not in inputs:
@@ -75,6 +75,16 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
             f"expected input={inputs[0]}"
         )
     return build(network, **{name: value for name, value in offered.items() if name in asked and name not in network})
+
+
+def parameters_of(kind: type) -> dict[str, Parameter]:
+    """Return what a class takes by name; behind `**options` also what its base class takes."""
+    own = signature(kind).parameters.values()
+    named = {one.name: one for one in own if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
+    base = kind.__base__
+    if base is None or base is object or not any(one.kind is Parameter.VAR_KEYWORD for one in own):
+        return named
+    return {**parameters_of(base), **named}
 
 
 def input_shape(config: DictConfig) -> tuple[int, ...]:

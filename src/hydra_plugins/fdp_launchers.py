@@ -1,7 +1,7 @@
 """The launchers of `-m` that run jobs side by side: joblib on this machine, submitit on Slurm, Ray on a cluster.
 
-The engines are those of Hydra's plugins of the same names. What is ours is what a long sweep needs around them: a job
-that is lost costs no other job, each has its share of the machine, and its lines in the terminal say whose they are.
+They stand in the place of Hydra's plugins of the same names, for what a long sweep needs: a job that is lost costs no
+other job, each has its share of the machine, and its lines in the terminal say whose they are.
 
 Hydra takes plugins from the package `hydra_plugins` alone and imports all of it at every start: keep this file light.
 """
@@ -62,7 +62,7 @@ class _SideBySide(Launcher):
 class JoblibJobs(_SideBySide):
     """Jobs side by side on this machine, each in a worker process of joblib's engine, loky."""
 
-    extra, packages = "joblib", ("joblib", "hydra_plugins.hydra_joblib_launcher")
+    extra, packages = "joblib", ("joblib",)
 
     def check(self) -> None:
         """Refuse what is no number of jobs."""
@@ -85,7 +85,7 @@ class SubmititJobs(_SideBySide):
         options: of submitit's executor.
     """
 
-    extra, packages = "submitit", ("submitit", "hydra_plugins.hydra_submitit_launcher")
+    extra, packages = "submitit", ("submitit",)
 
     def __init__(self, cluster: str, **options: Any) -> None:
         super().__init__(**options)
@@ -107,7 +107,7 @@ class SubmititJobs(_SideBySide):
 class RayJobs(_SideBySide):
     """Jobs that Ray places, on an instance of this machine or on a cluster."""
 
-    extra, packages = "ray", ("ray", "hydra_plugins.hydra_ray_launcher")
+    extra, packages = "ray", ("ray",)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; the result of each, in their order."""

@@ -5,23 +5,28 @@ Hydra takes plugins from the package `hydra_plugins` alone and imports all of it
 
 from collections.abc import Mapping, Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from omegaconf import OmegaConf
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning import interrupts
 from fdp_lightning.errors import UserError
 
 
-class VariantSweeper(BasicSweeper):
+class VariantSweeper(Sweeper):
     """Every combination of the swept values, under each variant.
 
     Args:
-        max_batch_size: see `BasicSweeper`.
-        params: see `BasicSweeper`.
+        max_batch_size: jobs handed to the launcher at once; None: all.
+        params: key → values to sweep over, as on the command line.
         variants: name → overrides of the variants of a study; the first is the baseline.
     """
+
+    launcher: Launcher
 
     def __init__(
         self,
@@ -29,8 +34,16 @@ class VariantSweeper(BasicSweeper):
         params: Mapping[str, str] | None = None,
         variants: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        super().__init__(max_batch_size, dict(params or {}))
+        self.max_batch_size = max_batch_size
+        self.params = [f"{key}={values}" for key, values in (params or {}).items()]
         self.variants = {str(name): list(overrides or ()) for name, overrides in (variants or {}).items()}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Remember what to sweep, and with which launcher."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn | Exception]:
         """Run all jobs, then print and write the table of their runs.
@@ -44,9 +57,12 @@ class VariantSweeper(BasicSweeper):
         from fdp_lightning.tasks import check_config
 
         assert self.config is not None and self.hydra_context is not None
+        most = self.max_batch_size
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise UserError(f"hydra.sweeper.max_batch_size is {most!r}; expected a number of at least 1, or null: all")
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
-        given = parse([*self._parse_config(), *arguments])
-        jobs = variant_runs(given, self.split_arguments(given, None)[0], self.variants)
+        given = parse([*self.params, *arguments])
+        jobs = variant_runs(given, self.variants)
         overrides = [list(job.overrides) for job in jobs]
         for job in overrides:  # what no job could mean must not wait for the jobs before it
             check_config(self.hydra_context.config_loader.load_sweep_config(self.config, job))
@@ -55,14 +71,14 @@ class VariantSweeper(BasicSweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         interrupts.tidy_up_first()
         returns: list[JobReturn | Exception] = []
-        for batch in self.split_overrides_to_chunks(overrides, self.max_batch_size):
-            returns += self._launch(batch, len(returns))
+        at_once = most or len(overrides)
+        for start in range(0, len(overrides), at_once):
+            returns += self._launch(overrides[start : start + at_once], start)
         finish_sweep(folder, jobs, returns)
         return returns
 
     def _launch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | Exception]:
         """Of each job its result; of a launcher that broke down, what it raised."""
-        assert self.launcher is not None
         try:
             return self.launcher.launch(batch, initial_job_idx=first)
         except UserError:

@@ -58,6 +58,22 @@ def test_the_seed_decides_the_change_alone(frames: np.ndarray) -> None:
     assert np.array_equal(augmentation(frames[2:5], 7), first[2:5])  # nor does the number of frames
 
 
+def test_flip_framing_and_light_are_drawn_independently_of_one_another() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    still = np.repeat((60 + rows + 40 * (columns >= 32)).astype(np.uint8)[None], 2, axis=0)
+    augmentation = ClipAugmentation(0.5, shift=0.2, scale=0, rotate=0, brightness=0, contrast=0.3)
+    # The seeds of clips in an epoch, as the loader makes them.
+    seeds = [int(np.random.SeedSequence([3, 0, clip]).generate_state(1)[0]) for clip in range(1000)]
+    left, right = (np.array([augmentation(still, seed)[0] for seed in seeds]).astype(float)[:, :, c] for c in (0, 63))
+    flipped = right[:, 32] < left[:, 32]
+    contrast = (right[:, 43] - right[:, 20]) / 23
+    downwards = 32 - (np.minimum(left, right)[:, 32] / contrast - 60)
+    assert 0.45 < flipped.mean() < 0.55
+    assert contrast.std() > 0.15 and downwards.std() > 6
+    between = np.corrcoef([flipped, contrast, downwards])[np.triu_indices(3, 1)]
+    assert np.abs(between).max() < 0.1  # three standard errors; 0.87 where one number decides two of them
+
+
 @pytest.fixture(scope="module")
 def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
     clips = casme2_clips.assign(target=casme2_clips["emotion"])

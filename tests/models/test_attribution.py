@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fdp_lightning.models.attribution import heat_map, still_clip
+from fdp_lightning.models.attribution import heat_map
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
 
 T, SIDE = 6, 32
@@ -31,7 +31,7 @@ def moving_everywhere(seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> None:
     clip = moving_everywhere()
-    heat = heat_map(motion_at(place), clip, still_clip(clip, maps=False))
+    heat = heat_map(motion_at(place), clip, clip[:1].expand_as(clip))
     y, x = divmod(int(heat.argmax()), SIDE)
     assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
     assert heat.max() == 1 and heat.min() >= 0
@@ -45,7 +45,7 @@ def test_what_does_not_move_does_not_count() -> None:
     clip = torch.full((T, 1, SIDE, SIDE), 0.5)
     clip[1:, :, 4:12, 4:12] += 0.2
     both = lambda clips: motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
-    heat = heat_map(both, clip, still_clip(clip, maps=False))
+    heat = heat_map(both, clip, clip[:1].expand_as(clip))
     assert heat[:16, :16].sum() / heat.sum() > 0.98
 
 
@@ -53,15 +53,26 @@ def test_what_does_not_move_does_not_count() -> None:
 def test_nothing_that_counts_is_a_map_of_zeros(sign: int) -> None:
     clip = torch.full((T, 1, SIDE, SIDE), 0.5) if sign == 0 else moving_everywhere()
     odds = motion_at((8, 8)) if sign == 0 else lambda clips: -motion_at((8, 8))(clips)
-    heat = heat_map(odds, clip, still_clip(clip, maps=False))
+    heat = heat_map(odds, clip, clip[:1].expand_as(clip))
     assert heat.max() == 0 and torch.isfinite(heat).all()
 
 
-def test_maps_of_motion_stand_still_at_zero() -> None:
+@pytest.mark.parametrize("others", [-torch.inf, 0.0], ids=["certain", "constant"])
+def test_odds_that_no_motion_changes(others: float) -> None:
+    """As of a recogniser that knows one class alone, or answers the same always."""
+    clip = moving_everywhere()
+
+    def odds(clips: Tensor) -> Tensor:
+        logits = torch.full((len(clips), 3), others)
+        logits[:, 0] = motion_at((8, 8))(clips) if others else 0.0
+        return SINGLE_LABEL.log_odds(logits, 0)
+
+    assert heat_map(odds, clip, clip[:1].expand_as(clip)).abs().max() == 0
+
+
+def test_maps_of_motion_are_explained_too() -> None:
     maps = moving_everywhere()[:3, 0]  # (3, h, w): a flow
-    still = still_clip(maps, maps=True)
-    assert still.abs().max() == 0
-    heat = heat_map(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps, still)
+    heat = heat_map(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps, maps * 0)
     y, x = divmod(int(heat.argmax()), SIDE)
     assert 2 <= y <= 13 and 18 <= x <= 29
 
@@ -72,14 +83,14 @@ def test_shares_of_two_places_are_as_what_they_count() -> None:
     clip[1:, :, 4:12, 4:12] += 0.2
     clip[1:, :, 20:28, 18:26] += 0.2
     odds = lambda clips: 2 * motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
-    heat = heat_map(odds, clip, still_clip(clip, maps=False))
+    heat = heat_map(odds, clip, clip[:1].expand_as(clip))
     assert float(heat[:16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
 
 
 def test_a_network_that_is_sure_is_explained_too() -> None:
     clip = moving_everywhere()
     logits = lambda clips: torch.stack([1e4 * motion_at((8, 8))(clips), torch.zeros(len(clips))], dim=1)  # noqa: E731
-    heat = heat_map(lambda clips: SINGLE_LABEL.log_odds(logits(clips), 0), clip, still_clip(clip, maps=False))
+    heat = heat_map(lambda clips: SINGLE_LABEL.log_odds(logits(clips), 0), clip, clip[:1].expand_as(clip))
     assert torch.isfinite(heat).all()
     assert heat[:16, :16].sum() / heat.sum() > 0.9
 

@@ -18,6 +18,7 @@ from fdp_lightning.training.step_timer import StepTimer
 
 def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: Any) -> FoldPlan:
     config = {"trainer": {"accelerator": "cpu", **trainer}, "data": {"batch_size": batch_size}}
+    config["loso"] = {"quick_model": "fdp_tiny"}
     fold = Fold("01", tuple(range(clips)), (clips,))
     return FoldPlan(config, Path("run"), Path("store"), pd.DataFrame(), fold, "mark", model)
 

@@ -24,7 +24,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES, cpu_count
 from fdp_lightning.runs.claims import Gpus
 from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
-from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled
+from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled, outcome
 from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
 from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
 
@@ -95,7 +95,7 @@ def sweep_of(function: Callable[..., Any], *overrides: str) -> Iterator[Sweep]:
 
 
 def results(returned: list[JobReturn]) -> list[object]:
-    return [each._return_value for each in returned]
+    return [outcome(each) for each in returned]
 
 
 def check_survivors(returned: list[JobReturn]) -> None:
@@ -172,7 +172,7 @@ def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> No
             time.sleep(0.1)
         (child,) = Path(f"/proc/{handle.job_id}/task/{handle.job_id}/children").read_text().split()
         os.kill(int(child), signal.SIGUSR2)
-        assert handle.result()._return_value == "done"
+        assert outcome(handle.result()) == "done"
 
 
 def test_two_jobs_never_hold_the_same_gpu(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_bug_keeps_its_traceback_on_the_way(monkeypatch: pytest.MonkeyPatch) -
         raise ZeroDivisionError("a bug")
     except ZeroDivisionError as error:
         result.return_value = error
-    (note,) = in_job(lambda: result, None, None)._return_value.__notes__
+    (note,) = outcome(in_job(lambda: result, None, None)).__notes__
     assert "test_launchers_jobs.py" in note and "ZeroDivisionError: a bug" in note
 
 

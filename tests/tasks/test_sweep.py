@@ -16,7 +16,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from fdp_lightning.errors import UserError
 from fdp_lightning.sweeps.finish import SweepError, finish_sweep
 from fdp_lightning.sweeps.variants import variant_runs
-from hydra_plugins.fdp_sweeper import VariantSweeper
 from tests.tasks.conftest import SMALL, start
 
 pytestmark = pytest.mark.costly
@@ -24,22 +23,21 @@ pytestmark = pytest.mark.costly
 
 def test_jobs_are_all_variants_at_all_points(tmp_path: Path) -> None:
     given = OverridesParser.create().parse_overrides(["seed=0,1", "model.optimizer.lr=0.1,0.2", "model.pooling=arp"])
-    grid = VariantSweeper.split_arguments(given, None)[0]
-    plain = variant_runs(given, grid, {})
+    plain = variant_runs(given, {})
     assert [(job.variant, job.point) for job in plain] == [
         ("model.optimizer.lr=0.1", "seed=0"),
         ("model.optimizer.lr=0.2", "seed=0"),
         ("model.optimizer.lr=0.1", "seed=1"),
         ("model.optimizer.lr=0.2", "seed=1"),
     ]
-    study = variant_runs(given, grid, {"whole": [], "no rank loss": ["model.objective.rank=0"]})
+    study = variant_runs(given, {"whole": [], "no rank loss": ["model.objective.rank=0"]})
     assert len(study) == len({job.overrides for job in study}) == 8
     assert study[1].variant == "no rank loss model.optimizer.lr=0.1"
     assert set(study[1].overrides) == {
         "model.objective.rank=0", "seed=0", "model.optimizer.lr=0.1", "model.pooling=arp"
     }  # fmt: skip
     only_seeds = OverridesParser.create().parse_overrides(["seed=0,1"])
-    named = variant_runs(only_seeds, [["seed=0"], ["seed=1"]], {})
+    named = variant_runs(only_seeds, {})
     assert {job.variant for job in named} == {"default"}
 
 
@@ -61,7 +59,7 @@ def test_what_failed_is_named_and_a_users_mistake_stays_one(
     errors: list[Exception | None], kind: type, tmp_path: Path
 ) -> None:
     given = OverridesParser.create().parse_overrides(["model.optimizer.lr=1,2,3"])
-    jobs = variant_runs(given, VariantSweeper.split_arguments(given, None)[0], {})
+    jobs = variant_runs(given, {})
     (tmp_path / "variants.csv").write_text("of an earlier sweep")
     with pytest.raises(kind) as caught:
         finish_sweep(tmp_path, jobs, [returned(error) for error in errors])
@@ -73,7 +71,7 @@ def test_what_failed_is_named_and_a_users_mistake_stays_one(
 
 def test_a_mistake_in_all_jobs_is_said_once(tmp_path: Path) -> None:
     given = OverridesParser.create().parse_overrides(["seed=1,2"])
-    jobs = variant_runs(given, VariantSweeper.split_arguments(given, None)[0], {})
+    jobs = variant_runs(given, {})
     with pytest.raises(UserError, match=r"^there is no store$"):
         finish_sweep(tmp_path, jobs, [returned(UserError("there is no store"))] * 2)
 

@@ -106,8 +106,13 @@ def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> st
     )
     if not on_cpu:
         return text
-    small = "" if plans[0].model.split(" ")[0] == "fdp_tiny" else "; the small model is far quicker on a CPU: "
-    return f"{text}. A GPU is far quicker (trainer=auto takes it){small}{'model=fdp_tiny trainer=cpu' if small else ''}"
+    small = plans[0].config["loso"].get("quick_model")
+    if not small or plans[0].model.split(" ")[0] == small:
+        return f"{text}. A GPU is far quicker (trainer=auto takes it)"
+    return (
+        f"{text}. A GPU is far quicker (trainer=auto takes it); the small model is far quicker on a CPU: "
+        f"model={small} trainer=cpu"
+    )
 
 
 def _about(seconds: float) -> str:

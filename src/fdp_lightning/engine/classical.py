@@ -112,8 +112,8 @@ def write_checkpoint(
 
 
 def features(clips: ClipDataset) -> np.ndarray:
-    """Return all clips' input as rows of numbers, (n, d)."""
-    return clips.all_clips()["frames"].flatten(1).numpy()
+    """Return all clips as the input stage gives them, (n, …)."""
+    return clips.all_clips()["frames"].numpy()
 
 
 def check_classical(config: DictConfig) -> str:

@@ -21,6 +21,7 @@ from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.budget import Budget
@@ -197,6 +198,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
     statistics = data.statistics
     if config.data.normalisation == "training":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
+    if config.input.kind != "frames":
+        statistics = Statistics(mean=0.0, std=1.0)  # those are of the frames; maps have a scale of their own
     multi_label = is_multi_label(config.protocol.column)
     counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
     objective = build(config.model.objective, **counts, multi_label=multi_label)
@@ -322,6 +325,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         normalisation=config.data.normalisation,
         multi_label=is_multi_label(config.protocol.column),
         taken=settings(InputSettings, config.input),
+        shuffle=config.data.shuffle,
     )
 
 

@@ -15,7 +15,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.extras import Extra
 from fdp_lightning.inference.clip import Preparation
 from fdp_lightning.inference.prediction import Prediction
-from fdp_lightning.models.attribution import heat_map, still_clip
+from fdp_lightning.models.attribution import heat_map
 from fdp_lightning.models.recognizer import Objective, with_logits
 from fdp_lightning.processes import one_thread
 
@@ -39,12 +39,8 @@ class Explainable(Protocol):
     network: nn.Module
     objective: Objective[Any]
 
-    def take(self, clips: Sequence[Prediction]) -> Tensor:
-        """The input of the network."""
-
-    @property
-    def takes_maps(self) -> bool:
-        """True if it is maps of motion."""
+    def take(self, clips: Sequence[Prediction], still: bool = False) -> Tensor:
+        """The input of the network; with `still` that of the same clips with nothing moving."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,11 @@ def explain(model: Explainable, prediction: Prediction, label: str = "") -> Expl
         raise UserError(f"label '{label}': expected one of {', '.join(model.classes)}, the classes of the model")
     index, labels = model.classes.index(label), model.objective.labels
     with one_thread():
-        (clip,) = model.take([prediction])
+        (clip,), (still,) = model.take([prediction]), model.take([prediction], still=True)
         heat = heat_map(
             lambda clips: labels.log_odds(with_logits(model.network(clips)).logits, index),
             clip,
-            still_clip(clip, maps=model.takes_maps),
+            still,
         )
         sides = prediction.frames.shape[1:3]
         if heat.shape != sides:  # maps of motion may be smaller than the frames they are of

@@ -156,16 +156,17 @@ class Model:
                 declared=tuple(extra for extra, _ in shown),
             )
 
-    def take(self, clips: Sequence[ReadClip | Prediction]) -> Tensor:
-        """The input of the network: frames as values of 0..1, (b, t, c, h, w), or maps of their motion."""
-        if self._taken is None:
-            return as_values(np.stack([clip.frames for clip in clips])).to(self._device)
-        return self._taken(clips).to(self._device)
+    def take(self, clips: Sequence[ReadClip | Prediction], still: bool = False) -> Tensor:
+        """The input of the network: frames as values of 0..1, (b, t, c, h, w), or maps of their motion.
 
-    @property
-    def takes_maps(self) -> bool:
-        """True if the network takes maps of motion."""
-        return self._taken is not None
+        Args:
+            clips: with their frames.
+            still: True for the same clips with nothing moving: all frames are as the first, maps those of no motion.
+        """
+        if self._taken is not None:
+            return self._taken(clips, still).to(self._device)
+        frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+        return frames[:, :1].expand_as(frames) if still else frames
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
@@ -186,14 +187,14 @@ class _Maps:
         self._settings = InputSettings(**options)
         self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
 
-    def __call__(self, clips: Sequence[ReadClip | Prediction]) -> Tensor:
-        """The input of a batch; the apex is the frame farthest from the first."""
+    def __call__(self, clips: Sequence[ReadClip | Prediction], still: bool) -> Tensor:
+        """The input of a batch, see `Model.take`; the apex is the frame farthest from the first."""
         settings = self._settings
         if settings.kind == "apex_flow":
             maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
         else:
             maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
-        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings).read(slice(None)))
+        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings, still).read(slice(None)))
 
 
 def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequence[type] = ()) -> Model:

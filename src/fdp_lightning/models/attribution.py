@@ -19,16 +19,6 @@ _SMOOTH = 1 / 32
 """Standard deviation of the blur of both factors, as a fraction of the side."""
 
 
-def still_clip(clip: Float[Tensor, "*clip"], maps: bool) -> Float[Tensor, "*clip"]:
-    """Return a clip in which nothing moves.
-
-    Args:
-        clip: frames, (t, c, h, w), or maps of their motion, (…, h, w).
-        maps: True if they are maps: these are then zero; frames are all as the first.
-    """
-    return torch.zeros_like(clip) if maps else clip[:1].expand_as(clip)
-
-
 def heat_map(
     odds: Callable[[Float[Tensor, "n *clip"]], Float[Tensor, " n"]],
     clip: Float[Tensor, "*clip"],
@@ -39,18 +29,22 @@ def heat_map(
     Args:
         odds: log odds of the class, of n clips, differentiable.
         clip: that is explained, (…, h, w).
-        still: the same without motion, see `still_clip`.
+        still: the same without motion: every frame as the first, or maps of no motion.
 
     Returns:
-        On the CPU; 0 throughout where nothing counts for the class.
+        On the CPU; 0 throughout where nothing counts for the class, or `odds` have no gradient.
     """
     motion = (clip - still).detach()
     part = (torch.arange(STEPS, device=clip.device) + 0.5).to(clip.dtype) / STEPS
     between = still + motion * part.view(-1, *(1,) * clip.dim())
     with torch.enable_grad():
         between = between.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(odds(between).sum(), between)
-    counted = _blurred((gradient.mean(dim=0) * motion).flatten(0, -3).sum(dim=0))
+        total = odds(between).sum()
+        if not total.requires_grad:
+            return torch.zeros(clip.shape[-2:])
+        (gradient,) = torch.autograd.grad(total, between)
+    # No number: of odds that are infinite, which no motion changes.
+    counted = _blurred((gradient.nan_to_num().mean(dim=0) * motion).flatten(0, -3).sum(dim=0))
     heat = (counted.clamp_min(0) * _blurred(motion.abs().flatten(0, -3).mean(dim=0))).cpu().float()
     return heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.sweeps.launchers.jobs import outcome
 from fdp_lightning.sweeps.variants import VariantRun
 
 log = logging.getLogger("fdp_lightning")
@@ -33,7 +34,7 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     for stale in folder.glob("variants.*"):  # of an earlier sweep; if every job fails now, none may stand for them
         stale.unlink()
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
-    folders = [None if i in errors else each._return_value for i, each in enumerate(returns)]  # type: ignore[union-attr]
+    folders = [None if i in errors else outcome(each) for i, each in enumerate(returns)]  # type: ignore[arg-type]
     if any(folders):
         reasons = {i: _first_line(error) for i, error in errors.items()}
         write_table(folder, jobs, [place and Path(place) for place in folders], reasons)
@@ -55,7 +56,7 @@ def _error(returned: JobReturn | Exception) -> Exception | None:
         return returned
     if returned.status == JobStatus.COMPLETED:
         return None
-    found = returned._return_value
+    found = outcome(returned)
     return found if isinstance(found, Exception) else RuntimeError(f"the job ended without a result ({found!r})")
 
 

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from fdp_lightning.runs.folder import experiment_name, variant_name
@@ -28,19 +30,16 @@ class VariantRun:
     point: str
 
 
-def variant_runs(
-    given: Sequence[Override], grid: Sequence[Sequence[str]], variants: Mapping[str, list[str]]
-) -> list[VariantRun]:
+def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -> list[VariantRun]:
     """Every variant of a study at every point of the grid of swept values.
 
     Args:
         given: the overrides of the command.
-        grid: those of each job, in the order of Hydra's basic sweeper.
         variants: of the study, name → its own overrides; empty: the swept values alone tell variants apart.
     """
     varying = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs = []
-    for point in grid:
+    for point in _grid(given):
         values = [override for override in point if override.partition("=")[0] in varying]
         shared = [value for value in values if _SAME_VARIANT.match(value.lstrip("+").partition("=")[0])]
         named = [value for value in values if value not in shared]
@@ -56,3 +55,22 @@ def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
     experiment = experiment_name(config, choices)
     name = variant_name([override.input_line or "" for override in given])
     return Path(config.hydra.sweep.dir).joinpath(*filter(None, (choices.get("study"), experiment, name)))
+
+
+def _grid(given: Sequence[Override]) -> list[tuple[str, ...]]:
+    """Return every combination of the given values, the last key's fastest (the order of Hydra's basic sweeper);
+    of a key given twice the last counts.
+
+    Raises:
+        HydraException: a sweep without values to go through, such as interval(0, 1).
+    """
+    of_keys: dict[str, list[str]] = {}
+    for override in given:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            of_keys[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            of_keys[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise HydraException(f"{override.input_line}: a sweep goes through values; expected {key}=a,b or range(…)")
+    return list(product(*of_keys.values()))

@@ -194,6 +194,7 @@ class FoldDataModule(L.LightningDataModule):
             on one another, and no single clip could be predicted so: only to reproduce.
         multi_label: a clip's `target` names any number of classes, see targets.py.
         taken: by the recogniser, frames or maps of their motion.
+        shuffle: draw the order of the training clips anew in each epoch; False: that of the clip table.
     """
 
     def __init__(
@@ -210,6 +211,7 @@ class FoldDataModule(L.LightningDataModule):
         normalisation: str = "training",
         multi_label: bool = False,
         taken: InputSettings | None = None,
+        shuffle: bool = True,
     ) -> None:
         super().__init__()
         taken = taken or InputSettings()
@@ -246,10 +248,10 @@ class FoldDataModule(L.LightningDataModule):
                     one.normalise_by_itself()
             self.statistics = Statistics(mean=0.0, std=1.0)
         self.class_counts = class_counts(targets[train], len(classes))
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
+        """Training clips. Their order depends on seed and epoch alone, so a resumed run repeats it."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
         return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
@@ -257,7 +259,8 @@ class FoldDataModule(L.LightningDataModule):
     def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
         """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
         self.train_set.epoch = epoch
-        return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
+        order = self.seed * 100_003 + epoch if self.shuffle else None
+        return EpochBatches(len(self.train_set), self.batch_size, order, ranks, rank)
 
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
         """Training clips without augmentation, the same batches each time it is asked, as large as in training at most.

@@ -11,7 +11,9 @@ from markupsafe import Markup
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.extras import Extra, notes, sections
+from fdp_lightning.inference.example import EXAMPLES
 from fdp_lightning.inference.explanation import picture_of
+from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -36,6 +38,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
         training=facts["training"],
         score=_score(facts.get("scores")),
         most_bytes=most_bytes,
+        examples=EXAMPLES,
         style=style,
         script=script,
     )
@@ -46,13 +49,20 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     return page, policy
 
 
-def answer_of(result: Prediction | Scan) -> dict[str, Any]:
-    """A Prediction or a Scan as the page's script expects it."""
+def answer_of(result: Prediction | Scan, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A Prediction or a Scan as the page's script expects it.
+
+    Args:
+        result: of the model.
+        facts: of its model.json.
+    """
+    name, synthetic = facts["name"], facts["synthetic"]
     if isinstance(result, Prediction):
-        return {"kind": "clip", **_clip(result)}
+        return {"kind": "clip", **_clip(result), "picture": _uri(overview(result, name, synthetic))}
     return {
         "kind": "scan",
         **result.facts(),
+        "picture": _uri(timeline(result, facts["classes"], name, synthetic)),
         "strongest": _clip(result.strongest),
         "windows": [
             {
@@ -90,6 +100,10 @@ def _shown(extra: Extra, prediction: Prediction) -> Any:
     if extra.kind == "image":
         return image_uri(picture_of(prediction, extra))
     return prediction.extras[extra.name].tolist()
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -108,9 +108,9 @@ def _licence(dataset: str, synthetic: bool) -> str:
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the network, without a path to the weights that it started from."""
-    if "backbone" not in model:
-        return dict(model)
-    backbone = dict(model["backbone"])
-    if isinstance(backbone.get("pretrained"), str):
-        backbone["pretrained"] = Path(backbone["pretrained"]).name
-    return {**model, "backbone": backbone}
+    named = dict(model)
+    if isinstance(model.get("pretrained"), str):
+        named["pretrained"] = Path(model["pretrained"]).name
+    if "backbone" in model:
+        named["backbone"] = _without_places(model["backbone"])
+    return named

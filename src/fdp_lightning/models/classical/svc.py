@@ -53,8 +53,8 @@ RBF = SVCSettings()
 LINEAR = SVCSettings("linear", 1.0, standardised=False)
 
 
-class SupportVectorClassifier:
-    """The classifier; `fit`, then `predict` and `predict_proba`.
+class FeatureClassifier:
+    """A support vector classifier of `features`; `fit`, then `predict` and `predict_proba`.
 
     Args:
         classes: k, of the protocol; one without a training clip is never predicted.
@@ -64,12 +64,15 @@ class SupportVectorClassifier:
     def __init__(self, classes: int = 3, settings: SVCSettings = RBF) -> None:
         self.classes, self.settings = classes, settings
 
-    def fit(self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"]) -> "SupportVectorClassifier":
+    def fit(
+        self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"] | None = None
+    ) -> "FeatureClassifier":
         """Fit on training clips.
 
         Args:
             x: values of each clip, of any shape.
             y: class numbers, 0..k-1.
+            subjects: of each clip; nothing is chosen on them here.
 
         Raises:
             ValueError: no clip, or a class number that is none.
@@ -82,7 +85,7 @@ class SupportVectorClassifier:
             raise ValueError(
                 f"SVC got {len(y)} clips of the classes {np.unique(y)}; expected some of 0..{self.classes - 1}"
             )
-        rows = _rows(x)
+        rows = self.features(x)
         self._known = np.unique(y)
         self._scaler = StandardScaler(with_mean=self.settings.standardised, with_std=self.settings.standardised)
         with threadpool_limits(1, user_api="blas"):
@@ -119,6 +122,32 @@ class SupportVectorClassifier:
         probabilities[:, self._known] = softmax(values, axis=1)
         return probabilities
 
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """Return what is classified of each clip."""
+        raise NotImplementedError
+
+    def _kernel_of(self, x: np.ndarray) -> np.ndarray:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"):
+            return self._kernel(self._scaler.transform(self.features(x)))
+
+    def _kernel(self, rows: np.ndarray) -> np.ndarray:
+        """The kernel between clips and the training clips, shape (m, n)."""
+        from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+
+        if self.settings.kernel == "linear":
+            return np.asarray(linear_kernel(rows, self._training))
+        return np.asarray(rbf_kernel(rows, self._training, self._gamma))
+
+
+class SupportVectorClassifier(FeatureClassifier):
+    """The classifier of a clip's values as they are."""
+
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """Return the values of each clip in one row."""
+        return x.reshape(len(x), -1).astype(np.float64)
+
     def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
         """Return the fitted machine as a network, and the options that build one of its form."""
         import torch
@@ -145,20 +174,6 @@ class SupportVectorClassifier:
         network.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
         return network.eval(), options
 
-    def _kernel_of(self, x: np.ndarray) -> np.ndarray:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, user_api="blas"):
-            return self._kernel(self._scaler.transform(_rows(x)))
-
-    def _kernel(self, rows: np.ndarray) -> np.ndarray:
-        """The kernel between clips and the training clips, shape (m, n)."""
-        from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
-
-        if self.settings.kernel == "linear":
-            return np.asarray(linear_kernel(rows, self._training))
-        return np.asarray(rbf_kernel(rows, self._training, self._gamma))
-
 
 def _pairs(svc: Any) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the support vectors and intercepts of each pair of classes i < j, positive for i.
@@ -174,7 +189,3 @@ def _pairs(svc: Any) -> tuple[np.ndarray, np.ndarray]:
         row[of_class[i]], row[of_class[j]] = svc.dual_coef_[j - 1, of_class[i]], svc.dual_coef_[i, of_class[j]]
     sign = -1.0 if len(of_class) == 2 else 1.0
     return sign * weights, sign * svc.intercept_
-
-
-def _rows(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1).astype(np.float64)

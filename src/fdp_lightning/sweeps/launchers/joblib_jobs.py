@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, configure_log
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,7 @@ def _begin(parent: int) -> None:
 
 
 def _run(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any]) -> JobReturn:
-    from hydra_plugins.hydra_joblib_launcher._core import execute_job
-
-    hydra = partial(execute_job, job.number, job.overrides, sweep.context, sweep.config, sweep.task, state)
-    return in_job(hydra, job.label, cores)
+    return in_job(partial(run_here, sweep, job, state), job.label, cores)
 
 
 def _exit_code(error: Exception) -> str:

@@ -12,11 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TextIO
+from typing import Any, TextIO
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES
@@ -84,6 +86,33 @@ def lost(job: Job, why: str) -> JobReturn:
     return failed(job, error)
 
 
+def outcome(result: JobReturn) -> Any:
+    """Return what a job returned, or the exception it ended with; Hydra's own property prints and raises the latter."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return result.return_value
+    except Exception as error:
+        return error
+
+
+def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None = None) -> JobReturn:
+    """Run a job in this process, as Hydra's launchers do.
+
+    Args:
+        sweep: it is of.
+        job: to run.
+        state: of Hydra in the process that launches, from `Singleton.get_state`.
+        identity: of the job; None: the name of all jobs with its number.
+    """
+    setup_globals()
+    Singleton.set_state(state)
+    config = sweep.context.config_loader.load_sweep_config(sweep.config, list(job.overrides))
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = identity or f"{config.hydra.job.name}_{job.number}", job.number
+    HydraConfig.instance().set_config(config)
+    return run_job(sweep.task, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=sweep.context)
+
+
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
     """What the process of a job does around Hydra's part.
 
@@ -98,7 +127,7 @@ def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -
         os.environ[CORES] = str(cores)  # not of this process alone: its workers prepare clips and count cores too
     with contextlib.nullcontext() if label is None else labelled(label):
         result = run()
-    error = result._return_value
+    error = outcome(result)
     if isinstance(error, Exception):
         if not isinstance(error, UserError):
             error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does

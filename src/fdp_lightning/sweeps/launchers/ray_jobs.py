@@ -11,11 +11,10 @@ from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log
-from omegaconf import DictConfig, open_dict
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[A
     results: dict[int, JobReturn] = {}
     try:
         for job in jobs:
-            running[remote.remote(sweep, job, _config(sweep, job), cores, state, place)] = job
+            running[remote.remote(sweep, job, cores, state, place)] = job
         while running:
             (ended,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(ended)
@@ -83,17 +82,8 @@ def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[A
     return [results[job.number] for job in jobs]
 
 
-def _config(sweep: Sweep, job: Job) -> DictConfig:
-    config: DictConfig = sweep.context.config_loader.load_sweep_config(sweep.config, list(job.overrides))
-    with open_dict(config):
-        config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{job.number}", job.number
-    return config
-
-
-def _job(sweep: Sweep, job: Job, config: DictConfig, cores: int, state: dict[Any, Any], place: Path) -> JobReturn:
+def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path) -> JobReturn:
     """What a process of Ray's runs."""
-    from hydra_plugins.hydra_ray_launcher._launcher_util import _run_job
-
     try:
         os.chdir(place)
     except OSError as error:
@@ -102,7 +92,7 @@ def _job(sweep: Sweep, job: Job, config: DictConfig, cores: int, state: dict[Any
             "command is given in, with data and runs, in a file system they share"
         ) from error
     end_with(os.getppid())
-    return in_job(partial(_run_job, sweep.context, config, sweep.task, state), job.label, cores)
+    return in_job(partial(run_here, sweep, job, state), job.label, cores)
 
 
 @contextmanager

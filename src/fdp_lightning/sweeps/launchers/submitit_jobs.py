@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, configure_log
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, failed, in_job, jobs_of, lost
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, failed, in_job, jobs_of, lost, run_here
 
 if TYPE_CHECKING:
     import submitit
@@ -35,12 +35,10 @@ class Submitted:
 
     def __call__(self) -> JobReturn:
         """Run it."""
-        from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher  # Slurm's does the same
+        import submitit
 
-        plugin = LocalLauncher()
-        plugin.setup(hydra_context=self.sweep.context, task_function=self.sweep.task, config=self.sweep.config)
-        where = ("hydra.sweep.dir", self.job.number, str(self.job.number), self.state)
-        return in_job(partial(plugin, list(self.job.overrides), *where), None, self.cores)
+        identity = submitit.JobEnvironment().job_id
+        return in_job(partial(run_here, self.sweep, self.job, self.state, identity), None, self.cores)
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
         """What Slurm is to start again when the job's time is over: the same, since folds go on from checkpoints."""
