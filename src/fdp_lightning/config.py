@@ -175,6 +175,8 @@ class PredictOptions:
     mode: str = "auto"
     """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
     what is longer than `longest_clip`."""
+    explain: bool = True
+    """Draw what moved and counted over the face, with the share of each region: a few passes of the network more."""
     longest_clip: float = 2.0
     """Seconds."""
     window: float = 0.5

@@ -162,6 +162,15 @@ def test_a_scaled_clip_mirrors_into_the_scaled_mirrored_clip(scale: str) -> None
     assert fitted.apply(maps).dtype == np.float32
 
 
+@pytest.mark.parametrize("scale", ["clip_minmax", "train_std"])
+def test_no_motion_stands_where_the_scale_of_a_clip_puts_zero(scale: str) -> None:
+    maps = np.random.default_rng(0).normal(0.5, 1, (1, 2, 8, 8)).astype(np.float32)
+    maps[0, :, 3, 3] = 0
+    fitted = FlowScale(scale, ("u", "v"), (2.0, 3.0))
+    still = fitted.apply(maps * 0, like=maps)
+    np.testing.assert_allclose(still, np.broadcast_to(fitted.apply(maps)[..., 3:4, 3:4], still.shape), atol=1e-6)
+
+
 def test_clip_minmax_is_by_clip_and_channel() -> None:
     maps = np.random.default_rng(2).normal(size=(3, 2, 5, 5)).astype(np.float32)
     maps[:, 1] = 0.7

@@ -83,6 +83,10 @@ class StandIn:
         finally:
             self._one.release()
 
+    def explained(self, result: Any) -> Any:
+        """As it is: nothing explains simple arithmetic."""
+        return result
+
 
 def frames_of(video: bytes) -> np.ndarray:
     """Grey, shape (t, h, w)."""

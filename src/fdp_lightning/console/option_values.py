@@ -268,6 +268,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "predict.checkpoint": PLACE,
     "predict.output": PLACE.or_null(),
     "predict.mode": one_of("auto", "clip", "scan"),
+    "predict.explain": YES_NO,
     "predict.longest_clip": number(above=0),
     "predict.window": number(above=0),
     "predict.step": number(above=0),

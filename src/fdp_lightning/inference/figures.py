@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fdp_lightning.extras import Extra
+from fdp_lightning.inference.explanation import picture_of
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan
 
@@ -66,12 +67,20 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
                 _curve(axes, prediction, extra, values)
         probability_bars(panels.pop(0).subplots(), prediction)
         if images:
-            for axes, (extra, values) in zip(_column(panels.pop(0), images), images, strict=True):
-                _picture(axes, values, f"{extra.heading}: {extra.title}" if extra.heading else extra.title)
+            for axes, (extra, _) in zip(_column(panels.pop(0), images), images, strict=True):
+                _picture(
+                    axes,
+                    picture_of(prediction, extra),
+                    f"{extra.heading}: {extra.title}" if extra.heading else extra.title,
+                )
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        numbers = [f"{extra.title}: {float(value):.4g}" for extra, value in prediction.of_kind("scalar")]
-        told = [", ".join(numbers)] if numbers else []
+        told = [
+            ": ".join(
+                filter(None, [heading, ", ".join(f"{e.title} {float(prediction.extras[e.name]):.2g}" for e in of)])
+            )
+            for heading, of in _by_heading(prediction).items()
+        ]
         footnotes(rows[2], [*told, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 
@@ -111,6 +120,14 @@ def _picture(axes: "Axes", image: np.ndarray, label: str) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
     axes.set_title(label, fontsize=8, color=QUIET)
     axes.set_axis_off()
+
+
+def _by_heading(prediction: Prediction) -> dict[str, list[Extra]]:
+    """The numbers among a prediction's extras; '' for those without a heading."""
+    found: dict[str, list[Extra]] = {}
+    for extra, _ in prediction.of_kind("scalar"):
+        found.setdefault(extra.heading, []).append(extra)
+    return found
 
 
 def moment_labels(prediction: Prediction) -> list[str]:

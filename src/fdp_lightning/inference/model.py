@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
 from fdp_lightning.extras import of_clip
 from fdp_lightning.inference.clip import Preparation, ReadClip, first_look, read_clip
+from fdp_lightning.inference.explanation import explained
 from fdp_lightning.inference.packaging.building import build_network, build_objective, registry_with
 from fdp_lightning.inference.packaging.schema import check_facts
 from fdp_lightning.inference.packaging.sources import read_source
@@ -118,6 +119,12 @@ class Model:
             return scan(footage, self, windows)
         return self.of_clip(read_clip(footage, self.preparation, look), footage.name)
 
+    def explained(self, result: Prediction | Scan) -> Prediction | Scan:
+        """A prediction, or of a scan the one that is shown, with what moved and counted among its extras."""
+        if isinstance(result, Scan):
+            return replace(result, strongest=explained(self, result.strongest))
+        return explained(self, result)
+
     def of_clip(self, clip: ReadClip, name: str) -> Prediction:
         """What the model says of a clip that has been read."""
         return next(self.of_clips([clip], [name]))
@@ -129,7 +136,7 @@ class Model:
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
         with one_thread():
-            taken = frames if self._taken is None else self._taken(clips).to(self._device)
+            taken = self.take(clips)
             output = with_logits(self.network(taken))
             probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
             motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
@@ -148,6 +155,18 @@ class Model:
                 extras={extra.name: values for extra, values in shown},
                 declared=tuple(extra for extra, _ in shown),
             )
+
+    def take(self, clips: Sequence[ReadClip | Prediction], still: bool = False) -> Tensor:
+        """The input of the network: frames as values of 0..1, (b, t, c, h, w), or maps of their motion.
+
+        Args:
+            clips: with their frames.
+            still: True for the same clips with nothing moving: all frames are as the first, maps those of no motion.
+        """
+        if self._taken is not None:
+            return self._taken(clips, still).to(self._device)
+        frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+        return frames[:, :1].expand_as(frames) if still else frames
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
@@ -168,14 +187,14 @@ class _Maps:
         self._settings = InputSettings(**options)
         self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
 
-    def __call__(self, clips: Sequence[ReadClip]) -> Tensor:
-        """The input of a batch; the apex is the frame farthest from the first."""
+    def __call__(self, clips: Sequence[ReadClip | Prediction], still: bool) -> Tensor:
+        """The input of a batch, see `Model.take`; the apex is the frame farthest from the first."""
         settings = self._settings
         if settings.kind == "apex_flow":
             maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
         else:
             maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
-        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings).read(slice(None)))
+        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings, still).read(slice(None)))
 
 
 def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequence[type] = ()) -> Model:

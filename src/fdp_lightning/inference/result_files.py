@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
+from fdp_lightning.inference.explanation import HEAT, picture_of
 from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.overlay import overlay
@@ -73,20 +72,13 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
     return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
 
 
-def write_prediction(folder: Path, prediction: Prediction, model: Model, heat: np.ndarray | None = None) -> None:
-    """Write the pictures of a clip: overview, overlay, and those that the recogniser declares, as they are.
-
-    Args:
-        folder: of the clip.
-        prediction: of it.
-        model: that predicted it.
-        heat: a heat map for the overlay, see there.
-    """
-    for extra, image in prediction.of_kind("image"):
-        write_atomic(folder / f"{extra.name}.png", png(image))
+def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
+    """Write the pictures of a clip: overview, overlay, and those among its extras."""
+    for extra, _ in prediction.of_kind("image"):
+        write_atomic(folder / f"{extra.name}.png", png(picture_of(prediction, extra)))
     about = model.facts["name"], model.facts["synthetic"]
     write_atomic(folder / "overview.png", overview(prediction, *about))
-    write_atomic(folder / "overlay.webp", overlay(prediction, *about, heat))
+    write_atomic(folder / "overlay.webp", overlay(prediction, *about, prediction.extras.get(HEAT)))
 
 
 def write_scan(folder: Path, scan: Scan, model: Model) -> None:

@@ -42,6 +42,11 @@ class SingleLabel:
         """Return 1 for a clip whose most probable class is its own, else 0."""
         return (logits.argmax(dim=1) == target).double()
 
+    def log_odds(self, logits: Float[Tensor, "b k"], index: int) -> Float[Tensor, " b"]:
+        """The logarithm of a class's probability over that of all others, double precision."""
+        others = [i for i in range(logits.shape[1]) if i != index]
+        return logits[:, index].double() - logits[:, others].double().logsumexp(dim=1)
+
 
 class MultiLabel:
     """Each of k action units is shown or not: sigmoid and binary cross-entropy."""
@@ -69,6 +74,10 @@ class MultiLabel:
         """Share of a clip's k decisions that are correct."""
         # By the probabilities and not by the logits' signs: the predictions table decides by them too.
         return ((self.probabilities(logits) > THRESHOLD) == (target > 0.5)).double().mean(dim=1)
+
+    def log_odds(self, logits: Float[Tensor, "b k"], index: int) -> Float[Tensor, " b"]:
+        """The logarithm of a unit's probability over that of its absence, double precision."""
+        return logits[:, index].double()
 
 
 SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()

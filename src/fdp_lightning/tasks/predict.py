@@ -59,7 +59,7 @@ def predict(config: DictConfig) -> None:
         clips = footages(draw_example(folder) if drawn else source, options.fps)
         for done, footage in enumerate(clips, start=1):
             try:
-                results.append(_one(model, footage, options.mode, windows, folder / footage.name))
+                results.append(_one(model, footage, options.mode, options.explain, windows, folder / footage.name))
             except UserError as error:
                 failed.append({"clip": footage.name, "error": str(error)})
                 if len(clips) == 1:
@@ -83,7 +83,7 @@ def predict(config: DictConfig) -> None:
         raise UserError(f"{len(failed)} of {len(clips)} clips could not be predicted:\n  " + _list(failed))
 
 
-def _one(model: Any, footage: Any, mode: str, windows: Any, folder: Path) -> dict[str, Any]:
+def _one(model: Any, footage: Any, mode: str, explain: bool, windows: Any, folder: Path) -> dict[str, Any]:
     from fdp_lightning.inference.result_files import write_prediction, write_scan
     from fdp_lightning.inference.scan import Scan
 
@@ -91,6 +91,8 @@ def _one(model: Any, footage: Any, mode: str, windows: Any, folder: Path) -> dic
         result = model.predict(footage)
     else:
         result = (model.scan if mode == "scan" else model.look)(footage, windows=windows)
+    if explain:
+        result = model.explained(result)
     for warning in result.warnings:
         log.warning("%s: %s", footage.name, warning)
     if isinstance(result, Scan):

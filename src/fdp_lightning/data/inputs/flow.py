@@ -251,15 +251,17 @@ class FlowScale:
             divisors = np.where(deviations > 0, deviations, 1.0)  # still clips alone: nothing to scale
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
-    def apply(self, maps: np.ndarray) -> np.ndarray:
+    def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         """Return the scaled maps of one clip.
 
         Args:
             maps: of all frames or phases of one clip, float32, shape (…, channels, size, size).
+            like: maps whose extremes count for 'clip_minmax'; None: those of the clip itself.
         """
+        like = maps if like is None else like
         if self.kind == "clip_minmax":
             axes = tuple(axis for axis in range(maps.ndim) if axis != maps.ndim - 3)
-            low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+            low, high = like.min(axis=axes, keepdims=True), like.max(axis=axes, keepdims=True)
             flat = np.array([0.5 if name in _SIGNED else 0.0 for name in self.channels], np.float32)[:, None, None]
             span = np.where(high > low, high - low, 1)
             return np.where(high > low, (maps - low) / span, flat).astype(np.float32)

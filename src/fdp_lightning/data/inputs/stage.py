@@ -246,11 +246,13 @@ class ScaledMaps:
         maps: of `input_maps`.
         scale: fitted on the training clips of the fold.
         settings: of the input.
+        still: True for the same clips without motion, on the scale of those with it.
     """
 
-    def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings) -> None:
+    def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:
         self._scale, self._settings = scale, settings
-        self._values = np.stack([scale.apply(of_clip) for of_clip in maps]) if len(maps) else maps
+        scaled = [scale.apply(of_clip * 0 if still else of_clip, like=of_clip) for of_clip in maps]
+        self._values = np.stack(scaled) if len(maps) else maps
 
     def __len__(self) -> int:
         return len(self._values)

@@ -146,6 +146,11 @@ class Scene:
         """Index of the frame with the largest displacement, known even where amplitude 0 hides it."""
         return int(self.displacement.argmax())
 
+    def moved(self) -> np.ndarray:
+        """How far the units move each pixel at the apex, (h, w) float32, in pixels of the frame; nuisances apart."""
+        field = _blend(self.plan.course[:, self.apex], self.motion)
+        return np.hypot(field[..., 0], field[..., 1]) * np.float32(self.plan.framing.unit)
+
 
 def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude: float) -> Scene:
     """Lay a clip's displacement fields out on its pixel grid; strength is exact, `amplitude` × plan.peak."""

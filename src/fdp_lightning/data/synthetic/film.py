@@ -56,12 +56,15 @@ class DrawnClip:
         actions: the units shown.
         apex: index of the frame with the largest displacement.
         pictures: (h, w, 3) uint8 BGR, in order of time.
+        moved: (h, w) float32, how far the units move each pixel at the apex, in pixels: where an explanation of the
+            clip should point; 0 of a static one.
     """
 
     emotion: str
     actions: tuple[Action, ...]
     apex: int
     pictures: list[np.ndarray]
+    moved: np.ndarray
 
 
 def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
@@ -91,10 +94,12 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     lengths = (settings.min_frames, settings.max_frames)
     plan = plan_clip(emotions[emotion], lengths, identity.framing, zoom_of(height, width), plan_rng, settings.course)
     scene = stage(identity, plan, height, width, settings.amplitude)
-    pictures = list(render(scene, settings.noise, settings.control == "static", frame_rng))
+    static = settings.control == "static"
+    pictures = list(render(scene, settings.noise, static, frame_rng))
+    moved = scene.moved() * (0 if static else 1)
     if settings.control == "reversed":
-        return DrawnClip(plan.emotion, plan.actions, plan.frames - 1 - scene.apex, pictures[::-1])
-    return DrawnClip(plan.emotion, plan.actions, scene.apex, pictures)
+        return DrawnClip(plan.emotion, plan.actions, plan.frames - 1 - scene.apex, pictures[::-1], moved)
+    return DrawnClip(plan.emotion, plan.actions, scene.apex, pictures, moved)
 
 
 def draw_film(

@@ -157,7 +157,7 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
 
 
 def _look(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
-    return answer_of(model.look(video, name))
+    return answer_of(model.explained(model.look(video, name)))
 
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:

@@ -12,6 +12,7 @@ from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.extras import Extra, notes, sections
 from fdp_lightning.inference.example import EXAMPLES
+from fdp_lightning.inference.explanation import picture_of
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -88,8 +89,9 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
 
 def _shown(extra: Extra, prediction: Prediction) -> Any:
     """A picture as the page can show it, or plain numbers."""
-    values = prediction.extras[extra.name]
-    return image_uri(values) if extra.kind == "image" else values.tolist()
+    if extra.kind == "image":
+        return image_uri(picture_of(prediction, extra))
+    return prediction.extras[extra.name].tolist()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,0 +1,119 @@
+"""What moved and counted, from Python: recognisers that look at one region, and the model that comes along."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fdp_lightning import load_model
+from fdp_lightning.config import configuration
+from fdp_lightning.data.faces.regions import face_regions
+from fdp_lightning.data.input_video.source import as_footage
+from fdp_lightning.data.synthetic.film import draw_clip, write_frames
+from fdp_lightning.errors import UserError
+from fdp_lightning.inference.explanation import explain
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.tasks.predict import predict
+
+EMOTIONS = ("happiness", "disgust", "repression", "surprise", "others")
+MOVING = 0.5
+"""A pixel is in the moving region if it moves by this share of what the farthest one does."""
+
+
+@pytest.fixture(scope="module")
+def prediction(tmp_path_factory: pytest.TempPathFactory) -> Prediction:
+    folder = tmp_path_factory.mktemp("explained") / "clip"
+    write_frames(folder, draw_clip("surprise", 3).pictures)
+    return load_model().predict(folder)
+
+
+class LooksAt(nn.Module):
+    """A network that answers 'disgust' the surer, the more a region moves, and sees nothing else."""
+
+    def __init__(self, region: np.ndarray) -> None:
+        super().__init__()
+        self.region = torch.from_numpy(region)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        moved = (clips - clips[:, :1]).abs().mean(dim=(1, 2))[:, self.region].mean(dim=1)
+        logits = torch.zeros(len(clips), 5)
+        logits[:, EMOTIONS.index("disgust")] = 100 * moved
+        return logits
+
+
+@pytest.mark.parametrize("region", ["brows", "mouth", "chin"])
+def test_a_recogniser_that_looks_at_one_region(region: str, prediction: Prediction) -> None:
+    model = load_model()
+    regions = face_regions(model.preparation.faces)
+    assert regions is not None
+    model.network = LooksAt(regions[region])
+    explanation = explain(model, prediction, "disgust")
+    assert regions[region].flat[explanation.heat.argmax()]
+    assert explanation.shares is not None
+    assert max(explanation.shares, key=explanation.shares.__getitem__) == region
+    assert sum(explanation.shares.values()) == pytest.approx(1)
+    # What it looks at is no evidence for another class, but against it.
+    assert explain(model, prediction, "surprise").shares is None
+
+
+def test_it_explains_the_most_probable_class_unless_told(prediction: Prediction) -> None:
+    model = load_model()
+    own = explain(model, prediction)
+    assert own.label == prediction.label
+    assert own.heat.shape == prediction.frames.shape[1:] and own.heat.dtype == np.float32
+    assert (own.heat.min(), own.heat.max()) == (0, 1)
+    assert np.array_equal(own.heat, explain(model, prediction, prediction.label).heat)
+    with pytest.raises(UserError, match="joy"):
+        explain(model, prediction, "joy")
+
+
+def test_a_clip_in_which_nothing_moves_has_no_heat(prediction: Prediction) -> None:
+    still = replace(prediction, frames=np.repeat(prediction.frames[:1], len(prediction.frames), axis=0))
+    explanation = explain(load_model(), still)
+    assert explanation.heat.max() == 0 and explanation.shares is None
+
+
+@pytest.mark.parametrize("explain_it", [True, False])
+def test_predict_writes_map_and_shares(explain_it: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_frames(tmp_path / "clip", draw_clip("surprise", 3).pictures)
+    predict(configuration("predict.input=clip", "predict.output=out", f"predict.explain={str(explain_it).lower()}"))
+    (clip,) = json.loads((tmp_path / "out" / "predict.json").read_text())["clips"]
+    shares = {name: extra["values"] for name, extra in clip["extras"].items() if name.startswith("share_")}
+    assert (tmp_path / "out" / "clip" / "heat_map.png").exists() == explain_it == ("heat_map" in clip["extras"])
+    assert len(shares) == (7 if explain_it else 0)
+    if explain_it:
+        assert clip["extras"]["heat_map"]["kind"] == "image"
+        assert clip["class"] in clip["extras"]["heat_map"]["title"]
+        assert sum(shares.values()) == pytest.approx(1)
+        assert max(shares, key=shares.__getitem__) == "share_brows"
+
+
+def points_at_motion(model: Model, emotion: str, seed: int, folder: Path) -> tuple[bool, float]:
+    """Whether the map of a drawn clip peaks in the moving region, and the share of this region's area."""
+    clip = draw_clip(emotion, seed)
+    write_frames(folder, clip.pictures)
+    prediction = model.predict(as_footage(folder))
+    heat = explain(model, prediction).heat
+    moved = cv2.warpAffine(clip.moved, prediction.transform, heat.shape[::-1])
+    region = moved >= MOVING * moved.max()
+    return bool(region.flat[heat.argmax()]), float(region.mean())
+
+
+@pytest.mark.slow  # forty clips to draw, predict and explain
+def test_maps_peak_where_subjects_move_that_no_model_has_seen(tmp_path: Path) -> None:
+    model = load_model()
+    results = [
+        points_at_motion(model, emotion, seed, tmp_path / f"{seed}-{emotion}")
+        for seed in range(100, 108)
+        for emotion in EMOTIONS
+    ]
+    hits, areas = np.mean(results, axis=0)
+    assert areas < 0.1
+    assert hits >= 0.8
