@@ -90,7 +90,7 @@ def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
 
 
 def slug(heading: str) -> str:
-    """Return a heading as a word for ids and keys: 'Rank scores' is 'rank_scores'."""
+    """Return a heading as a word for ids and keys: 'Map of strain' is 'map_of_strain'."""
     return "_".join("".join(letter if letter.isalnum() else " " for letter in heading.lower()).split())
 
 

@@ -19,7 +19,11 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 
 pytestmark = pytest.mark.costly
 
-SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", RANKS, IMAGES, "mistakes", "origin"]
+SECTIONS = [
+    "scores", "confusion", "classes", "calibration", "subjects", "curves", RANKS, IMAGES, "embedding", "mistakes",
+    "origin",
+]  # fmt: skip
+SAVED = ("data:image/svg+xml;base64,", "data:text/csv;base64,", "data:application/x-tex;base64,")
 
 
 class Page(HTMLParser):
@@ -67,14 +71,14 @@ def test_page_is_self_contained_and_whole(run: Path) -> None:
     text = _text(run, show_faces=True)
     assert "Synthetic data:" not in text
     page = Page(text)
-    assert all(load.startswith(("#", "data:image/png;base64,")) for load in page.loads)
+    assert all(load.startswith(("#", "data:image/png;base64,", *SAVED)) for load in page.loads)
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [name for name in page.ids if name in SECTIONS] == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
     assert not page.unlabelled
-    assert page.tags.count("svg") == 1 + 6 + 3  # overview; quantities; classes
+    assert page.tags.count("svg") == 1 + 1 + 6 + 3 + 3 + 2  # overview; calibration; quantities, of folds; classes; map
     wrong = pd.read_csv(run / "predictions.csv").query("selection == 'last' and target != prediction")
     assert page.tags.count("img") == 4 * 2 * 3 + 3 * min(8, len(wrong))
 
@@ -96,7 +100,7 @@ def test_no_face_unless_asked_and_a_banner_on_synthetic_data(run: Path) -> None:
     text = _text(run, synthetic=True)
     assert "Synthetic data:" in text
     assert "<img" not in text
-    assert "data:image" not in text
+    assert "data:image/png" not in text
     assert "report.show_faces=true" in text
 
 

@@ -57,8 +57,8 @@ def test_lbp_top_of_a_constant_clip(options: dict, frames: int, side: int, lengt
 @pytest.mark.parametrize("radius", [1, 2, 3])
 def test_patterns_are_those_of_scikit_image(radius: int) -> None:
     feature = pytest.importorskip("skimage.feature")
-    image = np.random.default_rng(radius).normal(size=(20, 24))
-    ours = patterns(image[None], (1, 2), (0, radius, radius))[0]
+    image = np.random.default_rng(radius).integers(0, 256, (20, 24)).astype(np.uint8)
+    ours = patterns(image[None].astype(float), (1, 2), (0, radius, radius))[0]
     theirs = feature.local_binary_pattern(image, 8, radius, "nri_uniform").astype(int)[radius:-radius, radius:-radius]
     pairs = {(int(a), int(b)) for a, b in zip(ours.ravel(), theirs.ravel(), strict=True)}
     # The same classes of patterns under other numbers.

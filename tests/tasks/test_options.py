@@ -123,8 +123,8 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
     numbers |= {
         "gate_temperature", "objective.effective_beta", "objective.rank_sharpness", "optimizer.steps",
-        "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup", "optimizer.momentum",
-        "optimizer.gamma", "optimizer.lowest", "optimizer.gradient_clip",
+        "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup",
+        "optimizer.momentum", "optimizer.gamma", "optimizer.lowest", "optimizer.gradient_clip",
     }  # fmt: skip
     assert set(configuration().compute) == set(COMPUTE)
     assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}

@@ -15,8 +15,8 @@ from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
-from fdp_lightning.models.objective import Objective
-from fdp_lightning.models.rank.losses import kendall_tau
+from fdp_lightning.models.fdp.objective import Objective
+from fdp_lightning.models.fdp.rank_losses import kendall_tau
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder

@@ -29,13 +29,8 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
         sentence on what they are of, or on why there are none.
     """
-    folds, bad = [], []
-    paths = finished_files(run, "curves.csv")
-    for path in paths:
-        try:
-            folds.append(pd.read_csv(path).select_dtypes("number").set_index("epoch"))
-        except (ValueError, KeyError, OSError) as error:
-            bad.append(f"{path.parent.name} ({error})")
+    tables, bad = fold_curves(run)
+    folds = list(tables.values())
     note = f"Could not be read: {', '.join(bad)}." if bad else ""
     if not folds:
         return {}, note or "No fold of this run has a curves.csv."
@@ -57,6 +52,17 @@ def read_curves(run: Path) -> tuple[Curves, str]:
             quantities.setdefault(quantity, {})[part or quantity] = line
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
     return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
+
+
+def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Read folds/*/curves.csv: fold → its numbers by epoch; and the folds that could not be read, with the reason."""
+    tables, bad = {}, []
+    for path in finished_files(run, "curves.csv"):
+        try:
+            tables[path.parent.name] = pd.read_csv(path).select_dtypes("number").set_index("epoch")
+        except (ValueError, KeyError, OSError) as error:
+            bad.append(f"{path.parent.name} ({error})")
+    return tables, bad
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
         finite = np.isfinite(decibel)
         row = {
             "key": key,
-            "name": f"an even {neutral:g}" if key == EVEN else extras[key].title,
+            "name": f"even image of {neutral:g}" if key == EVEN else extras[key].title,
             "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
             "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
             "same": int((~finite).sum()),

@@ -9,11 +9,13 @@ import pandas as pd
 
 from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.folds import Curves, read_curves, read_outputs
+from fdp_lightning.evaluation.folds import Curves, fold_curves, read_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
 from fdp_lightning.evaluation.predictions import SELECTIONS
+from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
+from fdp_lightning.evaluation.report_embedding import embedding
 from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 from fdp_lightning.evaluation.report_units import (
@@ -24,6 +26,7 @@ from fdp_lightning.evaluation.report_units import (
     unit_rows,
 )
 from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.saved_parts import with_links
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.evaluation.trained import trained_facts
@@ -81,6 +84,7 @@ def build_report(
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
     curves, curves_note = read_curves(run)
+    of_folds, _ = fold_curves(run)
     outputs = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
@@ -108,9 +112,14 @@ def build_report(
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
+        subject_rows=[] if multi_label else subject_rows(last, classes),
+        fold_rows=fold_rows(run, last, of_folds, _right_shares(last, classes)),
+        fold_charts=fold_charts(of_folds),
+        calibration={} if multi_label else calibration(last, classes),
         curves=_curves(curves),
         curves_note=curves_note,
         extras=sections_shown(outputs, classes, show_faces, multi_label),
+        embedding={} if multi_label else embedding(outputs, classes),
         outputs_note=outputs.note,
         outputs_lacking="" if outputs.arrays else outputs.note,
         mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),
@@ -126,7 +135,7 @@ def build_report(
         command=environment.get("command") or command_of(run / "config.yaml"),
     )
     path = page or run / "report.html"
-    write_atomic(path, text)
+    write_atomic(path, with_links(text))
     return path
 
 
@@ -175,6 +184,13 @@ def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list
         }
         for row in table.rename(columns={"sum": "right", "size": "n"}).itertuples()
     ]
+
+
+def _right_shares(last: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    if not is_multi_label(last):
+        return (last["target"] == last["prediction"]).astype(float)
+    counts, each = right_decisions(last, classes)
+    return pd.Series(counts / each, index=last.index)
 
 
 def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:

@@ -88,7 +88,7 @@ def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], multi_la
     limits = _limits([values for panel in panels for _, values, _ in panel["clips"]], extra.standardised)
     quantity = f"{extra.title}, standardised" if extra.standardised else extra.title
     for panel in panels:
-        label = f"{extra.title.capitalize()} against time, class {panel['name']}"
+        label = f"{extra.title} against time, class {panel['name']}"
         panel["chart"] = charts.clips_chart(panel.pop("mean"), panel.pop("clips"), limits, quantity, label)
     return {"title": extra.title, "standardised": extra.standardised, "rises": extra.rises, "panels": panels}
 

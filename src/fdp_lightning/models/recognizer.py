@@ -83,7 +83,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
     """Cross-entropy of the classes, or of each action unit, see labels.py: all that a recogniser needs at least.
 
     Args:
-        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py; of action units see unit_loss.py.
+        class_weighting: 'none', 'inverse' or 'effective', see classification_loss.py.
         effective_beta: of 'effective'.
         label_smoothing: of the cross-entropy.
         focal: exponent of focal weighting; 0 is none.
@@ -161,3 +161,24 @@ class Objective(nn.Module, Generic[AnyOutput]):
         """
         if fitted:
             raise ValueError(f"{type(self).__name__} fits nothing, and got {', '.join(fitted)}")
+
+
+def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
+    """Return a network's input, classes and parameters in one line, and one line for each part of it.
+
+    Args:
+        network: recogniser, whose children are its parts.
+        shape: shape of one clip's input, (t, c, h, w) or (c, h, w).
+        classes: number of classes or action units, k.
+    """
+
+    def count(module: nn.Module) -> str:
+        return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+
+    first = (
+        f"{type(network).__name__}: input (b, {', '.join(map(str, shape))}), {classes} classes, "
+        f"{count(network)} parameters"
+    )
+    return "\n".join(
+        [first, *(f"  {name}: {type(part).__name__}, {count(part)}" for name, part in network.named_children())]
+    )

@@ -1,6 +1,5 @@
 """The network of a model file, built from a registry of classes: nothing that a file names is imported or looked up."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import parameters_of
 from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
 from fdp_lightning.models.recognizer import Objective
 
@@ -157,7 +157,7 @@ def _call(
             "class is used from Python, which names it: load_model(path, own=[MyNet, MyObjective])"
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
-    known = inspect.signature(kind).parameters
+    known = parameters_of(kind)
     given |= {name: value for name, value in (asked or {}).items() if name in known and name not in arguments}
     if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):
         raise UserError(f"{source}: {target} has no option {', '.join(wrong)} in this version")

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.rank.pooling_modules import MapShape
-from fdp_lightning.models.wide import wide
+from fdp_lightning.models.fdp.blocks import MapShape
+from fdp_lightning.models.frame_mask import wide
 
 LEAST_MOTION = 1e-6
 """Mean square of D at which a construction is half faded to "nothing moved"; that of moving clips is 100 times as large

@@ -18,10 +18,39 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.frame_mask import Mask, frame_count, masked, real_frames
-from fdp_lightning.models.rank.soft_rank import ranks, soft_ranks
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
 
 RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
+
+
+def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+    """1, 2, 3, … in time (P: later frames score higher).
+
+    Head drift or a ramp of brightness alone can solve it; `intensity` is the target that they do not solve.
+    """
+    return positions(real_frames(values, mask)).to(values.dtype)
+
+
+def intensity(
+    frame_number: Float[Tensor, "b t"], apex: Float[Tensor, " b"], mask: Mask | None = None
+) -> Float[Tensor, "b t"]:
+    """0 at the onset, rising evenly to 1 at the apex and falling evenly to 0 at the offset (O).
+
+    The onset is the first real frame, the offset the last.
+
+    Args:
+        frame_number: of each frame in the recording, ascending.
+        apex: frame number of the apex, within the clip.
+        mask: of the real frames.
+    """
+    mask = real_frames(frame_number, mask)
+    onset = frame_number.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
+    offset = frame_number.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
+    apex = apex.unsqueeze(1)
+    # An apex at an end of the clip leaves one side empty; the clamp keeps 0/0 out of it.
+    rising = 1 - (apex - frame_number) / (apex - onset).clamp_min(1e-6)
+    falling = 1 - (frame_number - apex) / (offset - apex).clamp_min(1e-6)
+    return torch.where(frame_number <= apex, rising, falling).masked_fill(~mask, 0)
 
 
 def ranknet(
@@ -164,3 +193,30 @@ def kendall_tau(
     """
     pairs = ranked_pairs(relevance, mask)
     return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
+
+
+def soft_ranks(
+    values: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, "b t"]:
+    """`r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`: 1 for the smallest value, T for the largest.
+
+    They always sum to T(T+1)/2, and are the ranks (equal values share theirs) as the temperature goes to 0.
+    (After Qin, Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
+
+    Args:
+        values: of the frames.
+        mask: of the real frames; ranks are 0 at the others.
+        temperature: above 0.
+    """
+    mask = real_frames(values, mask)
+    values = masked(values, mask)  # a NaN there would reach the gradients of the real frames
+    above = ((values.unsqueeze(2) - values.unsqueeze(1)) / temperature).sigmoid()  # b t u
+    return masked(0.5 + masked(above.transpose(1, 2), mask).sum(dim=1), mask)
+
+
+def ranks(values: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+    """The ranks themselves, equal values sharing theirs; the limit of `soft_ranks`."""
+    mask = real_frames(values, mask)
+    sign = (values.unsqueeze(2) - values.unsqueeze(1)).sign()
+    above = 0.5 + 0.5 * sign
+    return masked(0.5 + masked(above.transpose(1, 2), mask).sum(dim=1), mask)

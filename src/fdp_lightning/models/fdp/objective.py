@@ -16,9 +16,8 @@ from fdp_lightning.models.dynamic_image import (
     min_max,
     signed,
 )
-from fdp_lightning.models.fdp import FDPOutput
-from fdp_lightning.models.rank.losses import RankLoss, kendall_tau
-from fdp_lightning.models.rank.targets import chronological, intensity
+from fdp_lightning.models.fdp.network import FDPOutput
+from fdp_lightning.models.fdp.rank_losses import RankLoss, chronological, intensity, kendall_tau
 from fdp_lightning.models.recognizer import Clips, Extra, Losses
 from fdp_lightning.models.recognizer import Objective as RecognizerObjective
 
@@ -82,7 +81,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         emotion: weight of the cross-entropy.
         dynamic_image: weight of the mean squared error to the clip's dynamic image.
         rank: weight of the rank losses, one of each order that is scored, summed.
-        rank_loss: of the chronological order, one of `rank.losses.RANK_LOSSES`.
+        rank_loss: of the chronological order, one of `rank_losses.RANK_LOSSES`.
         intensity_loss: of the intensity order, one of them.
         rank_temperature: of ranknet and soft_spearman.
         rank_margin: of hinge.
@@ -158,7 +157,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         return min_max(images) if self.image_scale == "min_max" else signed(images, self.image_rms)
 
     def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
-        """What the scorer of an order is to find, see rank/targets.py."""
+        """What the scorer of an order is to find, see rank_losses.py."""
         position = chronological(clips.frames, clips.mask)
         if order == "chronological":
             return position

@@ -1,24 +1,28 @@
-"""Rank pooling: frame features to one dynamic representation D.
+"""Rank pooling: maps of all frames to one dynamic representation D, as functions and as a module.
 
 Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (gated, score, intensity, arp,
 arp_simple, soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels
-exactly. `mean`, `max` and `attention` keep the identity: ablations. `conv` is what the released code has.
+exactly. `mean`, `max` and `attention` keep the identity: ablations.
 
-Two orders of the frames are scored, each by a scorer of its own (ours; the paper has the chronological one):
+Two orders of the frames are scored, each by a scorer of its own (O; the paper has the chronological one):
     chronological   later frames score higher; read by gated, score and soft_rank_arp
     intensity       frames nearer to the apex score higher; read by intensity
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from fdp_lightning.models.dynamic_image import exact_weights, simple_weights
-from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
-from fdp_lightning.models.rank.soft_rank import soft_ranks
-from fdp_lightning.models.wide import weighted_sum
+from fdp_lightning.models.fdp.blocks import MapShape
+from fdp_lightning.models.fdp.rank_losses import soft_ranks
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames, weighted_sum, wide
+
+Scores = Mapping[str, Float[Tensor, "b t"]]
+"""Rank scores by order, 'chronological' and 'intensity'."""
 
 
 def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
@@ -33,7 +37,7 @@ def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[
 
 
 def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) -> Float[Tensor, "b t"]:
-    """Every pair of frames votes for its later one, by as much as the scores tell the two apart (ours).
+    """Every pair of frames votes for its later one, by as much as the scores tell the two apart (O).
 
     With z the clip's standardised scores, the pair t < u is open by `g_tu = σ((z_u - z_t) / temperature)`, and
 
@@ -57,7 +61,7 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
 def intensity(
     scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 6.4e-3
 ) -> Float[Tensor, "b t"]:
-    """The frames that stand out by intensity against those that stand out least (ours).
+    """The frames that stand out by intensity against those that stand out least (O).
 
     `w = softmax(sharpness · z) - softmax(-sharpness · z)`, z the clip's standardised scores: between the standardised
     scores themselves (sharpness → 0) and the apex frame less the most neutral one (sharpness → ∞). Σ w = 0.
@@ -165,7 +169,7 @@ def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
 def pool(
     features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b n t"], mask: Mask | None = None
 ) -> Float[Tensor, "b n c h w"]:
-    """`D_n = (1/T) Σ_t w_nt F_t`; the 1/T keeps the size of D free of the number of frames (ours)."""
+    """`D_n = (1/T) Σ_t w_nt F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
     count = frame_count(real_frames(features, mask))
     features = features if mask is None else masked(features, mask)
     return weighted_sum(weights / count.unsqueeze(2), features)
@@ -186,3 +190,84 @@ def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float | Tensor =
     """To a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
     weights = masked(weights, mask)
     return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()
+
+
+class FrameAttention(nn.Module):
+    """A softmax over frames of one learned linear reading of each (O)."""
+
+    def __init__(self, channels: int, places: int) -> None:
+        super().__init__()
+        # No bias: the softmax cancels it.
+        self.read = nn.Linear(channels * places, 1, bias=False)
+
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask) -> Float[Tensor, "b t"]:
+        """The weights of the frames."""
+        return attention(self.read(masked(features, mask).flatten(2)).squeeze(2), mask)
+
+
+POOLINGS = (*WEIGHTS, "max", "attention")
+
+
+class RankPooling(nn.Module):
+    """One or more poolings of the same frames, their D side by side; each uses the same weights at all resolutions.
+
+    Args:
+        names: some of `POOLINGS`.
+        maps: channels and side of the frames' maps, fine to coarse; the coarsest is F.
+        frames: T.
+        running_means: poolings by chronological scores pool the running means of the frames.
+        temperature: of 'gated'.
+
+    Attributes:
+        maps: channels and side of D at each resolution.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        maps: Sequence[MapShape],
+        frames: int,
+        running_means: bool = True,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"pooling={list(names)}; expected one or more different ones of {', '.join(POOLINGS)}")
+        for name in names:
+            if name not in POOLINGS:
+                raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
+        if temperature <= 0:
+            raise ValueError(f"gate_temperature={temperature}; it must be above 0")
+        self.names, self.running_means = tuple(names), running_means
+        self._weights: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            **WEIGHTS,
+            "gated": partial(gated, temperature=temperature),
+        }
+        channels, side = maps[-1]
+        self.attention = FrameAttention(channels, side**2) if "attention" in names else None
+        self.maps = [(len(names) * c, side) for c, side in maps]
+
+    def forward(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, (b, d, h, w)."""
+        real = real_frames(maps[-1], mask)
+        weights = [self._weights_of(name, maps[-1], scores, real) for name in self.names if name != "max"]
+        stacked = torch.stack(weights, dim=1) if weights else None
+        return [self._pool(features, stacked, mask) for features in maps]
+
+    def _weights_of(self, name: str, features: Tensor, scores: Scores, mask: Mask) -> Tensor:
+        if name == "attention":
+            assert self.attention is not None
+            return wide(self.attention(features, mask))
+        order = READS.get(name)
+        # A pooling without a scorer reads of the scores their shape and precision alone.
+        of_order = wide(features.new_zeros(features.shape[:2])) if order is None else scores[order]
+        weights = self._weights[name](of_order, mask)
+        on_means = self.running_means and order == "chronological"
+        return over_running_means(weights, mask) if on_means else weights
+
+    def _pool(self, features: Tensor, weights: Tensor | None, mask: Mask | None) -> Tensor:
+        by_weights = iter(() if weights is None else pool(features, weights, mask).unbind(1))
+        parts = [max_over_time(features, mask) if name == "max" else next(by_weights) for name in self.names]
+        return torch.cat(parts, dim=1)

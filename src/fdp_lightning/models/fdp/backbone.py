@@ -1,20 +1,20 @@
 """The local-global feature-aware transformer: stem, stages, one feature map per frame (P: arXiv 2509.06015)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from operator import mul
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
-from fdp_lightning.models.global_aggregator import GlobalRelationalAggregator
-from fdp_lightning.models.local_aggregator import LocalRelationalAggregator
-from fdp_lightning.models.pretrained import load_nextvit
-from fdp_lightning.models.rank.pooling_modules import MapShape
-from fdp_lightning.models.recomputed import recomputed
-from fdp_lightning.models.stem import Stem
+from fdp_lightning.models.fdp.blocks import GlobalRelationalAggregator, LocalRelationalAggregator, MapShape, Stem
+from fdp_lightning.models.fdp.pretrained import load_nextvit
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,22 @@ class Backbone(nn.Module):
         global_mlp_ratio: of the GRAs.
         mix_ratio: of the GRAs.
         drop_path: rate at the last block; it grows linearly from 0 at the first.
-        attention: build the GRAs; without them the local blocks alone are left, as in the released code (R).
-        local: build the LRAs; without them (an ablation, O) the global blocks alone are left, and a stage that has none
-            gets a GRA of the same width for each of its LRAs.
-        local_mixer: of the LRAs, 'heads', or 'dense' as in the released code (R).
+        attention: build the GRAs; False: the local blocks alone (ablation).
+        local: build the LRAs; False: the global blocks alone, and in a stage that has none a GRA of the same width for
+            each of its LRAs (ablation).
         pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
 
     Attributes:
         in_channels: as given.
-        stride: picture pixels per place of the feature maps.
-        layout: (stage, aggregator, how manieth of its kind in the stage) of each block.
-        checkpointing: of 'blocks', or of all blocks of a stride ('stages'), keep the inputs alone, see recomputed.py;
+        stride: image pixels per place of the feature maps.
+        layout: stage, aggregator, and index among those of its kind in the stage, of each block.
+        checkpointing: keep only the inputs of 'blocks', or of all blocks of a stride ('stages'), see `recomputed`;
             None: keep everything.
+        local_aggregator: class of the LRAs.
     """
 
     checkpointing: str | None = None
+    local_aggregator: type[LocalRelationalAggregator] = LocalRelationalAggregator
 
     def __init__(
         self,
@@ -86,7 +87,6 @@ class Backbone(nn.Module):
         drop_path: float = 0.1,
         attention: bool = True,
         local: bool = True,
-        local_mixer: str = "heads",
         pretrained: bool | str = False,
     ) -> None:
         super().__init__()
@@ -104,11 +104,7 @@ class Backbone(nn.Module):
         for (number, kind, stride), rate in zip(plan, rates, strict=True):
             stage = pattern[number]
             if kind == "local":
-                blocks.append(
-                    LocalRelationalAggregator(
-                        width, stage.width, stride, head_channels, local_mlp_ratio, rate, local_mixer
-                    )
-                )
+                blocks.append(self.local_aggregator(width, stage.width, stride, head_channels, local_mlp_ratio, rate))
                 width = stage.width
             else:
                 blocks.append(
@@ -209,3 +205,39 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when: bool = True) -> Any:
+    """Return `call(*inputs)`, keeping only the inputs and computing the rest once more for the gradient.
+
+    Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); random
+    masks are drawn alike the second time.
+
+    Args:
+        block: module with the batch norms that `call` uses; they update their running statistics the first time only.
+        call: function to compute.
+        inputs: arguments of `call`.
+        when: False: keep everything.
+    """
+    if not (when and torch.is_grad_enabled()):
+        return call(*inputs)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_held(block)
+
+    return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _statistics_held(block: nn.Module) -> Iterator[None]:
+    """Batch norms normalise as in training, and their running statistics stay what they are."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
