@@ -157,10 +157,10 @@ def selections(options: argparse.Namespace) -> None:
         left.plot(curves["epoch"], test, "-", color=c["ink"], lw=1.8)
         left.axhline(chance["accuracy"], color=c["line"], lw=1.5, zorder=0)
         right.axvline(chance["uf1"], color=c["line"], lw=1.5, zorder=0)
-        right.text(chance["uf1"], 2.52, "chance", ha="center", va="bottom", fontsize=9.5, color=c["quiet"])
+        right.text(chance["uf1"], -0.35, " chance", fontsize=9.5, color=c["quiet"])
         for name, at in chosen.items():
             left.plot(curves["epoch"][at], test[at], "o", ms=11, color=colours[name], mec=c["ground"], zorder=5)
-        offsets = {"last": (0, -24), "inner": (0, -24), "oracle": (0, 15)}
+        offsets = {"last": (0, 14), "inner": (0, -24), "oracle": (0, 15)}
         for name, at in chosen.items():
             left.annotate(
                 name, (curves["epoch"][at], test[at]), offsets[name], textcoords="offset points", ha="center",
@@ -183,7 +183,7 @@ def selections(options: argparse.Namespace) -> None:
         right.set_ylim(-0.5, 2.6)
         for label, name in zip(right.get_yticklabels(), reversed(names), strict=True):
             label.set_color(colours[name])
-        right.text(1, -0.3, "not comparable", transform=right.get_yaxis_transform(), ha="right", fontsize=9.5,
+        right.text(1, 0.16, "not comparable", transform=right.get_yaxis_transform(), ha="right", fontsize=9.5,
                    color=colours["oracle"])  # fmt: skip
         figure.tight_layout(w_pad=3)
 
