@@ -183,7 +183,7 @@ def selections(options: argparse.Namespace) -> None:
         right.set_ylim(-0.5, 2.6)
         for label, name in zip(right.get_yticklabels(), reversed(names), strict=True):
             label.set_color(colours[name])
-        right.text(1, 0.16, "not comparable", transform=right.get_yaxis_transform(), ha="right", fontsize=9.5,
+        right.text(1, -0.3, "not comparable", transform=right.get_yaxis_transform(), ha="right", fontsize=9.5,
                    color=colours["oracle"])  # fmt: skip
         figure.tight_layout(w_pad=3)
 
