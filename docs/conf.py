@@ -37,7 +37,7 @@ default_role = "code"  # `x` in a docstring
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-napoleon_numpy_docstring = False
+napoleon_numpy_docstring = napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

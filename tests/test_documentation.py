@@ -40,7 +40,7 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 def commands(path: Path) -> list[str]:
     """The commands of a page, those with something left out ('…') apart."""
     text = "\n".join(body for language, body in blocks(path) if language == "bash")
-    lines = re.findall(r"^(?:python -m fdp_lightning|fdp-lightning) ?(.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^python -m fdp_lightning (.*)$", text, re.MULTILINE)
     return [line for line in lines if "…" not in line]
 
 

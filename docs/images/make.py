@@ -138,7 +138,8 @@ def prediction(options: argparse.Namespace) -> None:
 def selections(options: argparse.Namespace) -> None:
     """Accuracy of one fold over the epochs with the three choices, and the pooled scores of the run."""
     run = Path(options.run)
-    metrics = json.loads((run / "metrics.json").read_text())["selections"]
+    facts = json.loads((run / "metrics.json").read_text())
+    metrics, chance = facts["selections"], facts["floors"]["chance"]
     fold = max(run.glob("folds/*"), key=_spread) if options.fold is None else run / "folds" / options.fold
     curves = pd.read_csv(fold / "curves.csv")
     test, aside = curves["test/accuracy"], curves["inner/accuracy"]
@@ -153,9 +154,12 @@ def selections(options: argparse.Namespace) -> None:
         left, right = figure.subplots(1, 2, width_ratios=[1.75, 1])
         left.plot(curves["epoch"], aside, "--", color=c["quiet"], lw=1.3)
         left.plot(curves["epoch"], test, "-", color=c["ink"], lw=1.8)
+        left.axhline(chance["accuracy"], color=c["line"], lw=1.5, zorder=0)
+        right.axvline(chance["uf1"], color=c["line"], lw=1.5, zorder=0)
+        right.text(chance["uf1"], -0.35, " chance", fontsize=9.5, color=c["quiet"])
         for name, at in chosen.items():
             left.plot(curves["epoch"][at], test[at], "o", ms=11, color=colours[name], mec=c["ground"], zorder=5)
-        offsets = {"last": (0, -24), "inner": (0, -24), "oracle": (0, 15)}
+        offsets = {"last": (0, 14), "inner": (0, -24), "oracle": (0, 15)}
         for name, at in chosen.items():
             left.annotate(
                 name, (curves["epoch"][at], test[at]), offsets[name], textcoords="offset points", ha="center",
@@ -166,8 +170,7 @@ def selections(options: argparse.Namespace) -> None:
             0.985, 0.04, "solid: held-out subject\ndashed: inner validation subjects", transform=left.transAxes,
             ha="right", va="bottom", fontsize=9.5, color=c["quiet"],
         )  # fmt: skip
-        low = min(test.min(), aside.min())
-        left.set_ylim(low - 0.05, 1.06)
+        left.set_ylim(min(test.min(), aside.min()) - 0.1, max(test.max(), aside.max()) + 0.1)
         names = ["last", "inner", "oracle"]
         for place, name in enumerate(reversed(names)):
             score, (lower, upper) = metrics[name]["uf1"], metrics[name]["ci95"]["uf1"]

@@ -18,7 +18,6 @@ without them are Y_g − (M⁻¹)_gg⁻¹ α_g (exact; W stays that of all train
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -168,7 +167,7 @@ class FlowKernelClassifier:
         self,
         classes: int = 3,
         channels: Sequence[str] = ("u", "v", "strain"),
-        settings: FlowKernelSettings = FlowKernelSettings(),  # noqa: B008 (frozen)
+        settings: FlowKernelSettings = FlowKernelSettings(),
     ) -> None:
         self.classes, self.channels, self.settings = classes, tuple(channels), settings
         self.chosen: tuple[Sequence[str], float, float] | None = None
