@@ -18,7 +18,7 @@ LEVELS = (
     ("models", "data"),
     ("console",),
     ("instantiate", "config", "disk", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
-    ("errors",),
+    ("errors", "labels"),
 )
 """From the top: a room, or a file beside the rooms, imports from its own level and from those below."""
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

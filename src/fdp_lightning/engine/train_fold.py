@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
@@ -31,6 +30,7 @@ from fdp_lightning.engine.outputs import write_baseline_predictions, write_curve
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
@@ -187,7 +187,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
     target = data.test_set.all_clips()["target"]
     same_for_all = torch.zeros(len(target), len(classes))
     return {
-        "class_counts": dict(zip(classes, data.class_counts, strict=True)),
+        "class_counts": dict(zip(classes, data.fitted.class_counts, strict=True)),
         "uniform_loss": float(module.objective.cpu().emotion_loss(same_for_all, target)),
     }
 
@@ -195,13 +195,13 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> RecognitionModule:
     """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
     classes = list(config.protocol.classes)
-    statistics = data.statistics
+    fitted, statistics = data.fitted, data.fitted.statistics
     if config.data.normalisation == "training":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
     if config.input.kind != "frames":
         statistics = Statistics(mean=0.0, std=1.0)  # those are of the frames; maps have a scale of their own
-    multi_label = is_multi_label(config.protocol.column)
-    counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
+    multi_label = LabelKind.of_column(config.protocol.column).is_multi
+    counts = {"class_counts": fitted.class_counts, "train_clips": fitted.clips}
     objective = build(config.model.objective, **counts, multi_label=multi_label)
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
@@ -221,9 +221,9 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
             "subjects": subjects_of(plan.fold, plan.clips),
             "mean": statistics.mean,
             "std": statistics.std,
-            **({"divisors": list(data.scale.divisors)} if data.scale else {}),
-            "clips": len(data.train_set),
-            "class_counts": data.class_counts,
+            **({"divisors": list(fitted.scale.divisors)} if fitted.scale else {}),
+            "clips": fitted.clips,
+            "class_counts": fitted.class_counts,
             "fingerprint": plan.fingerprint,
             "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
         },
@@ -316,7 +316,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         workers=config.data.loader_workers,
         seed=seed,
         normalisation=config.data.normalisation,
-        multi_label=is_multi_label(config.protocol.column),
+        label_kind=LabelKind.of_column(config.protocol.column),
         taken=settings(InputSettings, config.input),
     )
 

@@ -12,7 +12,8 @@ from fdp_lightning.evaluation.folds import COMPARED, read_key_frames, rows_of
 from fdp_lightning.evaluation.image_quality import MID_GREY, is_signed, qualities, quality_table
 from fdp_lightning.evaluation.mistakes import Mistake, mistakes_of
 from fdp_lightning.evaluation.multi_label import JOIN
-from fdp_lightning.evaluation.predictions import KEY, PROBABILITY
+from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.labels import KEY
 
 CLIPS_PER_CLASS = 2
 NAMES = {
