@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-all lint format types lock clean
+.PHONY: help setup demo test test-fast test-all lint format types docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,8 +48,12 @@ format: setup ## Fix style and format
 types: setup ## Static types
 	@$(BIN)/mypy
 
+docs: setup ## The documentation site, docs/_build/html/index.html; a warning or a dead link is an error
+	@$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions only)
 	@$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and the caches, keep runs and data
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.measuring import Goal, Measurement, Row, finish, in_child, options_of
-from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings

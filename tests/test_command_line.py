@@ -6,6 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from fdp_lightning import __version__
+from fdp_lightning.config import configuration
 from fdp_lightning.console.mistakes import asks_for_version, check_task, meant, multirun_first, normalise_debug
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks import TASKS
@@ -66,3 +67,36 @@ def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
 def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task: str, tasks: list[str]) -> None:
     with pytest.raises(UserError, match=f"Did you mean .*{' or '.join(tasks)}"):
         check_task(task, list(TASKS))
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (["predict", "clip.mp4", "predict.fps=60"], ["task=predict", "predict.input='clip.mp4'", "predict.fps=60"]),
+        (["predict.fps=60", "predict"], ["predict.fps=60", "predict"]),  # a task is the first word or none
+        (["-m", "loso", "seed=0,1"], ["-m", "task=loso", "seed=0,1"]),
+        (["loso", "seed=0,1", "-m"], ["-m", "task=loso", "seed=0,1"]),
+        (["check-data"], ["task=check_data"]),
+        (["demo"], ["task=demo"]),
+        (["report", "--cfg", "job", "runs/x"], ["task=report", "run='runs/x'", "--cfg", "job"]),
+        (["compare", "runs/a", "runs/b"], ["task=compare", "runs=['runs/a','runs/b']"]),
+        (["loso", "synthetic_loso"], ["task=loso", "synthetic_loso"]),
+    ],
+)
+def test_a_task_may_be_given_as_a_word(short: list[str], long: list[str]) -> None:
+    assert meant(short) == long
+
+
+@pytest.mark.parametrize("name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "42", "null"])
+def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
+    assert configuration(*meant(["predict", name])).predict.input == name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict", "task=loso"], ["predict", "a.mp4", "b.mp4"], ["predict", "a.mp4", "predict.input=b.mp4"]],
+)
+def test_a_short_command_that_says_two_things_is_refused(arguments: list[str], run_cli: Callable[..., Done]) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert arguments[-1] in done.stderr

@@ -126,19 +126,20 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.data.protocols.splits import SPLITS
     from fdp_lightning.data.store.build import POLICIES
     from fdp_lightning.data.synthetic.generator import CONTROLS, COURSES, LAYOUTS
+    from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS
     from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
-    from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
-    from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
-    from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
-    from fdp_lightning.models.objective import IMAGE_SCALES
-    from fdp_lightning.models.rank.losses import RANK_LOSSES as LOSSES
-    from fdp_lightning.models.rank.pooling_modules import POOLINGS as MODULES
+    from fdp_lightning.models.fdp.network import HEAD_BLOCKS
+    from fdp_lightning.models.fdp.objective import IMAGE_SCALES
+    from fdp_lightning.models.fdp.rank_losses import RANK_LOSSES as LOSSES
+    from fdp_lightning.models.fdp.rank_pooling import POOLINGS as MODULES
+    from fdp_lightning.models.fdp_released import FRAME_BATCHES, LOCAL_MIXERS
     from fdp_lightning.runs.pooling import HEADLINES
     from fdp_lightning.search.space import SAMPLERS
     from fdp_lightning.tasks.export import FORMS
     from fdp_lightning.tasks.predict import MODES
+    from fdp_lightning.training.optimizer import OPTIMIZERS, SCHEDULES
 
-    assert set(POOLINGS) == set(MODULES)
+    assert set(POOLINGS) == {*MODULES, "conv"}
     assert set(RANK_LOSSES) == set(LOSSES)
     same = {
         "corrections": LEVELS, "data.normalisation": NORMALISATIONS, "data.faces.colour": COLOURS,
@@ -150,6 +151,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
         "model.head_block": HEAD_BLOCKS, "model.backbone.local_mixer": LOCAL_MIXERS,
         "model.objective.image_scale": IMAGE_SCALES, "export.to": FORMS, "predict.mode": MODES,
         "report.headline": HEADLINES, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
+        "model.optimizer.name": OPTIMIZERS, "model.optimizer.schedule": SCHEDULES,
     }  # fmt: skip
     assert {key: set(ALLOWED[key].choices) for key in same} == {key: set(known) for key, known in same.items()}
 

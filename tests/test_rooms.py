@@ -1,6 +1,8 @@
 """The house: imports run downward, there is no circle, and no room imports what it has to do without."""
 
 import ast
+import re
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -17,7 +19,7 @@ LEVELS = (
     ("training", "evaluation"),
     ("models", "data"),
     ("console",),
-    ("instantiate", "config", "disk", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
+    ("instantiate", "config", "disk", "extras", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
     ("errors", "labels"),
 )
 """From the top: a room, or a file beside the rooms, imports from its own level and from those below."""
@@ -81,6 +83,35 @@ def test_a_room_does_without(room: str) -> None:
 def test_instantiate_is_called_in_one_place_only() -> None:
     users = [path.name for path in MODULES.values() if any(n.startswith("hydra.utils") for n in imported(path))]
     assert users == ["instantiate.py"]
+
+
+WORDS_OF_FDP = re.compile(
+    r"dynamic.?image|rank.?(scor|pool|loss|curve)|\b(arp|dic)(_|\b)|_arp\b|frame_scores|image_rms|mean_training_image",
+    re.I,
+)
+KNOW_FDP = {
+    "console/option_values.py": "the values of every configuration key",
+    "evaluation/baselines.py": "the linear classifiers beside a run: of no recogniser, but one reads FDP's picture",
+    "inference/packaging/synthetic": "the model that comes along is an FDP",
+    "models": "FDP itself, and the list of what model files may name",
+}
+"""Files and rooms that may name what is FDP's alone → why."""
+KNOW_NOT = ("models/flow", "models/classical", "models/recognizer.py", "models/labels.py")
+
+
+def test_no_other_file_knows_an_fdp_word() -> None:
+    def within(place: str, places: Iterable[str]) -> bool:
+        return any(place == one or place.startswith(f"{one}/") for one in places)
+
+    found = []
+    for path in PACKAGE.rglob("*"):
+        place = path.relative_to(PACKAGE).as_posix()
+        if path.suffix not in {".py", ".js", ".html", ".j2", ".css"} or (
+            within(place, KNOW_FDP) and not within(place, KNOW_NOT)
+        ):
+            continue
+        found += [f"{place}: {word[0]}" for word in WORDS_OF_FDP.finditer(path.read_text())]
+    assert found == []
 
 
 def test_files_stay_short() -> None:

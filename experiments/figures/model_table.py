@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.fdp.network import FDP
 
 README = Path(__file__).resolve().parents[2] / "src" / "fdp_lightning" / "models" / "README.md"
 BEGIN, END = "<!-- model table: written by experiments/figures/model_table.py -->", "<!-- end of the model table -->"

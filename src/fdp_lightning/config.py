@@ -83,7 +83,7 @@ class ReportOptions:
     headline: str = "last"
     """The selection that stands first, last or oracle; oracle stays "not comparable" wherever it stands."""
     show_faces: bool | None = None
-    """Dynamic images show faces; null: as the dataset allows (`data.show_faces`)."""
+    """Images show faces; null: as the dataset allows (`data.show_faces`)."""
     upload_faces: bool | None = None
     """Faces may leave for W&B, in galleries and on the uploaded page, whatever the local page shows; null: where the
     dataset is public (`data.show_faces`)."""
@@ -133,7 +133,7 @@ class TuneOptions:
     objective: str = "inner/uf1"
     """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; of action units inner/mean_f1."""
     space: Any = None
-    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [score, arp]}; whole numbers where both ends are.
+    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [adam, adamw]}; whole numbers where both ends are.
     +tune.space={…} adds to one that +space=… has chosen."""
     folder: str | None = None
     """Where its tables go; null: runs/<experiment>/tune-…/seed-<s>."""
@@ -170,8 +170,8 @@ class PredictOptions:
     checkpoint: str = "synthetic"
     """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
     output: str | None = None
-    """The folder of predict.json and the pictures; null: predictions/<name of the input>. Results of another model or
-    input are not replaced."""
+    """The folder of predict.json, predictions.csv and the pictures; null: predictions/<name of the input>. Results of
+    another model or input are not replaced."""
     mode: str = "auto"
     """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
     what is longer than `longest_clip`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -66,7 +66,7 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
     }  # fmt: skip
     try:
         kind = get_class(network._target_)
-        asked = signature(kind).parameters
+        asked = parameters_of(kind)
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(f"model._target_ is {network._target_!r}: {str(error).splitlines()[0]}") from error
     if (inputs := getattr(kind, "inputs", ())) and config.input.kind not in inputs:
@@ -75,6 +75,16 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
             f"expected input={inputs[0]}"
         )
     return build(network, **{name: value for name, value in offered.items() if name in asked and name not in network})
+
+
+def parameters_of(kind: type) -> dict[str, Parameter]:
+    """Return what a class takes by name; behind `**options` also what its base class takes."""
+    own = signature(kind).parameters.values()
+    named = {one.name: one for one in own if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
+    base = kind.__base__
+    if base is None or base is object or not any(one.kind is Parameter.VAR_KEYWORD for one in own):
+        return named
+    return {**parameters_of(base), **named}
 
 
 def input_shape(config: DictConfig) -> tuple[int, ...]:

@@ -76,5 +76,7 @@ def test_each_clip_is_in_every_epoch_and_processes_together_see_the_batches_of_o
         assert Counter(batch) == Counter(clip for share in shares for clip in share[step])
         assert len({len(share[step]) for share in shares}) == 1 or len(batch) % ranks
     assert list(EpochBatches(clips, size, seed)) == whole
+    in_order = [clip for batch in EpochBatches(clips, size, None) for clip in batch]
+    assert in_order == [*range(clips), *range(len(in_order) - clips)]
     if clips > 20:
         assert list(EpochBatches(clips, size, seed + 1)) != whole

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from tests.megc2019_arrays import FOLDER, needs_arrays
 
@@ -20,7 +21,7 @@ from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.errors import UserError
 
@@ -193,23 +194,57 @@ def test_the_published_pictures_in_both_layouts(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("pictures", [1, 4])
-def test_a_network_gets_the_pictures_as_they_are(htnet: Path, causalnet: Path, pictures: int, tmp_path: Path) -> None:
-    root = htnet if pictures == 1 else causalnet
-    dataset = MEGC2019FlowMaps(root, labels=htnet, expected=None)
+def stored(root: Path, labels: Path, stores: Path) -> tuple[ClipStore, pd.DataFrame]:
+    dataset = MEGC2019FlowMaps(root, labels=labels, expected=None)
     clips, faces = dataset.clips(), FaceSettings(method="none", size=28, colour="rgb")
     assert clips["folder"].is_unique and not dataset.found_deeper()
     sources = list_sources(clips)
-    folder = store_folder(tmp_path / "stores", "megc2019_flow", faces, "strict", sources)
+    folder = store_folder(stores, "megc2019_flow", faces, "strict", sources)
     build_store(folder, clips, sources, faces)
-    store = open_store(folder)
-    phases = ["onset_apex", "apex_offset"][:pictures]
-    settings = InputSettings("maps", channels=["strain", "v", "u"], scale="none", phases=phases, gain=255.0)
+    return open_store(folder), clips
+
+
+def taken(store: ClipStore, clips: pd.DataFrame, settings: InputSettings) -> ScaledMaps:
     maps = input_maps(store, store.rows(clips), np.full(len(clips), np.nan), Sampling(1), settings)
-    values = ScaledMaps(maps, FlowScale.fit(settings.flow), settings).read(slice(None))
+    return ScaledMaps(maps, FlowScale.fit(settings.flow), settings)
+
+
+@pytest.mark.parametrize(
+    "phases", [["onset_apex"], ["apex_offset", "onset_apex"], ["onset_apex", "onset_apex_direction"]], ids=len
+)
+def test_a_network_gets_the_pictures_that_it_asks_for(
+    htnet: Path, causalnet: Path, phases: list[str], tmp_path: Path
+) -> None:
+    root = htnet if len(phases) == 1 else causalnet
+    store, clips = stored(root, htnet, tmp_path / "stores")
+    settings = InputSettings("maps", channels=["strain", "v", "u"], scale="none", phases=phases, gain=255.0)
+    values = taken(store, clips, settings).read(slice(None))
     expected = MEGC2019Flow(root, labels=htnet, expected=None).select(["strain", "v", "u"], phases)
     np.testing.assert_allclose(values, expected, atol=1e-4)
-    if pictures == 1:
+    if len(phases) == 1:
         with pytest.raises(UserError, match="1 pictures"):
-            missing = InputSettings("maps", phases=["apex_offset"])
-            input_maps(store, store.rows(clips), np.full(6, np.nan), Sampling(1), missing)
+            taken(store, clips, InputSettings("maps", phases=["apex_offset"]))
+
+
+def test_pictures_are_resized_and_mirrored_about_the_middle_of_their_values(htnet: Path, tmp_path: Path) -> None:
+    store, clips = stored(htnet, htnet, tmp_path / "stores")
+    same, large = (taken(store, clips, InputSettings("maps", scale="none", size=size)) for size in (28, 56))
+    values = large.read(slice(None))
+    assert values.shape == (6, 3, 56, 56) and values.min() >= 0 and values.max() <= 1
+    # Bilinear at twice the side takes 3/4 of a pixel and 1/4 of its neighbour: 1/8, 6/8, 1/8 in the mean of two.
+    blocks = values.reshape(6, 3, 28, 2, 28, 2)[:, :, 1:-1, :, 1:-1].mean(axis=(3, 5))
+    weights = np.outer([1, 6, 1], [1, 6, 1]) / 64
+    own = same.read(slice(None)).reshape(18, 28, 28).transpose(1, 2, 0)
+    expected = cv2.filter2D(own, -1, weights)[1:-1, 1:-1].transpose(2, 0, 1).reshape(6, 3, 26, 26)
+    np.testing.assert_allclose(blocks, expected, atol=1e-5)
+    mirrored, plain = same.read(slice(None), np.ones(6, bool)), same.read(slice(None))
+    np.testing.assert_allclose(mirrored[:, 0], 1 - plain[:, 0, :, ::-1])
+    np.testing.assert_allclose(mirrored[:, 1:], plain[:, 1:, :, ::-1])
+
+
+@pytest.mark.parametrize("wrong", [{"phases": ["apex"]}, {"phases": []}, {"channels": ["magnitude"]}])
+def test_pictures_that_there_are_not(wrong: dict[str, list[str]]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        InputSettings("maps", **wrong)
+    with pytest.raises(ValueError, match="flip"):
+        InputSettings("maps", phases=["apex_offset_direction"], flip=0.5)

@@ -13,7 +13,7 @@
 
   // structure
   if (root.lang !== "en") faults.push("structure: no language");
-  for (const link of document.querySelectorAll("a[href]"))
+  for (const link of document.querySelectorAll("a[href]:not([download])"))
     if (!document.getElementById(link.getAttribute("href").slice(1))) faults.push(`structure: dead link ${link.href}`);
   for (const e of document.querySelectorAll("img, svg"))
     if (!(e.getAttribute("alt") || e.getAttribute("aria-label"))) faults.push(`structure: ${name(e)} has no alternative`);

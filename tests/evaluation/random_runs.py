@@ -9,9 +9,27 @@ import pandas as pd
 
 from fdp_lightning.evaluation.predictions import pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.extras import Extra, as_text
 from fdp_lightning.files import sha256
 
+RANKS, IMAGES = "rank_scores_against_time", "dynamic_images"
+"""Ids of the sections."""
+
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+
+
+def extras_of(signed: bool = False, compared: bool = True) -> tuple[Extra, ...]:
+    """What a recogniser may declare: a curve that rises, an image, its reference, and what stands beside it."""
+    about = {"heading": "dynamic images", "neutral": 0.5 if signed else None, "scale": "image_rms" if signed else ""}
+    beside = {**about, "reference": "true_dynamic_image"}
+    extras = (
+        Extra("rank_scores", "curve", "rank score", "rank scores against time", standardised=True, rises=True),
+        Extra("true_dynamic_image", "image", "true", note="A note.", **about),  # type: ignore[arg-type]
+        Extra("dynamic_image", "image", "constructed", **beside),  # type: ignore[arg-type]
+        Extra("mean_training_image", "image", "mean of training", of="training", **beside),  # type: ignore[arg-type]
+        Extra("arp_of_input", "image", "ARP of the input", **beside),  # type: ignore[arg-type]
+    )
+    return extras if compared else extras[:3]
 
 
 def make_predictions(
@@ -136,6 +154,7 @@ def make_run(
             arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
             **({"image_rms": image_rms * (1 + len(folds) / 10)} if image_rms else {}),
+            extras=np.array(as_text(extras_of(signed=image_rms is not None))),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],
         )

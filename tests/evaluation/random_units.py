@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from random_runs import extras_of
 
 from fdp_lightning.evaluation.predictions import pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.extras import as_text
 
 UNITS = ["AU1", "AU2", "AU4", "AU12"]
 
@@ -80,6 +82,7 @@ def make_unit_run(run: Path, size: int = 16, **options: object) -> Path:
             apex=frames[:, 3].astype(float),
             true_dynamic_image=random.random((n, size, size)).astype(np.float32),
             dynamic_image=random.random((n, size, size)).astype(np.float32),
+            extras=np.array(as_text(extras_of(compared=False))),
         )
     expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
     pooled = pool(folds, expected, units, multi_label=True)

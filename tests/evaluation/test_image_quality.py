@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_runs import make_run
+from random_runs import extras_of, make_run
 from scipy.ndimage import uniform_filter
 from scipy.stats import pearsonr, sem, t
 
-from fdp_lightning.evaluation.folds import read_outputs
-from fdp_lightning.evaluation.image_quality import correlation, image_scores, psnr, qualities, quality_table, ssim
+from fdp_lightning.evaluation.extra_scores import extra_scores
+from fdp_lightning.evaluation.folds import Outputs, kendall_tau, read_outputs
+from fdp_lightning.evaluation.image_quality import EVEN, correlation, psnr, qualities, quality_table, ssim
 from fdp_lightning.evaluation.intervals import clip_mean_interval
+
+TRUE = "true_dynamic_image"
 
 
 @pytest.fixture
@@ -79,12 +82,12 @@ def test_the_interval_is_over_subjects_and_not_over_clips() -> None:
     assert clip_mean_interval(few, np.arange(9)) == pytest.approx(t.interval(0.95, 8, few.mean(), sem(few)))
 
 
-def outputs_of(n: int = 6) -> dict[str, np.ndarray]:
+def outputs_of(n: int = 6, signed: bool = False) -> Outputs:
     """Two folds of one subject each, with the same id in two datasets; every fold has its own mean image."""
     random = np.random.default_rng(1)
     true = random.random((n, 16, 16))
     means = random.random((2, 16, 16))
-    return {
+    arrays = {
         "dataset": np.array(["a", "b"]).repeat(n // 2),
         "subject": np.full(n, "01"),
         "fold": np.array([0, 1]).repeat(n // 2),
@@ -93,52 +96,49 @@ def outputs_of(n: int = 6) -> dict[str, np.ndarray]:
         "mean_training_image": means,
         "arp_of_input": true.copy(),
     }
+    return Outputs(extras_of(signed), arrays)
 
 
 def test_the_table_counts_and_averages_over_clips() -> None:
     outputs = outputs_of()
     outputs["dynamic_image"][0] = outputs["true_dynamic_image"][0]
     outputs["dynamic_image"][5] = 1 - outputs["true_dynamic_image"][5]
-    values = qualities(outputs)
-    table = quality_table(outputs, values)
+    values = qualities(outputs, TRUE)
+    table = quality_table(outputs, TRUE, values)
     model, mean, arp = table["rows"]
     assert model["psnr"] == pytest.approx(values["dynamic_image"]["psnr"][1:].mean())
     assert model["ssim"] == pytest.approx(values["dynamic_image"]["ssim"].mean())
     assert model["ssim_ci95"][0] < model["ssim"] < model["ssim_ci95"][1]  # two subjects, though of one id
     assert [row["same"] for row in table["rows"]] == [1, 0, 6]
     assert np.isposinf(arp["psnr"]) and arp["psnr_ci95"] is None and arp["ssim"] == pytest.approx(1)
-    assert table["nearer"] == 5 and table["n"] == 6
+    assert table["nearer"] == [{"name": "mean of training", "n": 5}] and table["n"] == 6
     assert mean["psnr"] < 12  # two independent pictures
-    assert table["is_target"]
-    outputs["arp_of_input"][2] *= 0.9
-    assert not quality_table(outputs, qualities(outputs))["is_target"]
 
 
-def test_mid_grey_is_a_baseline_of_the_signed_scale_alone() -> None:
-    outputs = outputs_of()
-    assert "nothing_moved" not in qualities(outputs)
-    outputs["image_rms"] = np.array([0.1, np.nan])
-    assert "nothing_moved" not in qualities(outputs)
-    outputs["image_rms"] = np.array([0.1, 0.2])
-    values = qualities(outputs)["nothing_moved"]
+def test_an_even_image_is_compared_where_a_value_is_neutral() -> None:
+    assert EVEN not in qualities(outputs_of(), TRUE)
+    outputs = outputs_of(signed=True)
+    values = qualities(outputs, TRUE)[EVEN]
     assert (values["correlation"] == 0).all()
     errors = ((outputs["true_dynamic_image"] - 0.5) ** 2).mean(axis=(1, 2))
     np.testing.assert_allclose(values["psnr"], -10 * np.log10(errors))
-    rows = quality_table(outputs, qualities(outputs))["rows"]
-    assert [row["key"] for row in rows] == ["dynamic_image", "mean_training_image", "nothing_moved", "arp_of_input"]
+    rows = quality_table(outputs, TRUE, qualities(outputs, TRUE))["rows"]
+    assert [row["key"] for row in rows] == ["dynamic_image", "mean_training_image", "arp_of_input", EVEN]
 
 
 @pytest.mark.parametrize("rms", [None, 0.2])
 def test_scores_for_metrics_json_are_those_of_the_table(tmp_path: Path, rms: float | None) -> None:
     run = make_run(tmp_path / "run", exact=True, image_rms=rms)
-    outputs, _ = read_outputs(run)
-    scores = image_scores(run)
-    assert scores is not None and scores["n_clips"] == 20 and scores["scale"] == ("signed" if rms else "min_max")
-    for row in quality_table(outputs, qualities(outputs))["rows"]:
-        found = scores["images"][row["key"]]
+    outputs = read_outputs(run)
+    scores = extra_scores(run)
+    assert (EVEN in scores.get(TRUE, {})) == (rms is not None)
+    for row in quality_table(outputs, TRUE, qualities(outputs, TRUE))["rows"]:
+        found = scores[TRUE][EVEN] if row["key"] == EVEN else scores[row["key"]]
+        assert found["n_clips"] == 20
         assert found["correlation"] == row["correlation"] and found["ci95"]["ssim"] == row["ssim_ci95"]
         assert found["psnr"] == (None if np.isinf(row["psnr"]) else row["psnr"])
-    assert scores["images"]["arp_of_input"]["psnr"] is None
+    assert scores["arp_of_input"]["psnr"] is None
+    assert scores["rank_scores"]["tau"] == pytest.approx(np.mean([kendall_tau(c) for c in outputs["rank_scores"]]))
     for path in run.glob("folds/*/outputs.npz"):
         path.unlink()
-    assert image_scores(run) is None
+    assert extra_scores(run) == {}

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,19 @@ def test_the_shipped_table_is_sound_and_of_our_protocols() -> None:
         exact_or_coarser = [name for name in protocols if name == row.protocol or name.startswith(f"{row.protocol}_")]
         assert exact_or_coarser, row
     of = {(row.system, row.protocol): row for row in rows}
-    assert len(of) == len(rows) == 26
+    assert len(of) == len(rows) == 31
+    assert all(re.search(r"\b(19|20)\d\d\b", row.source) for row in rows)  # a paper or report has a year
     assert of["HTNet", "megc2019"].selection == "oracle"
     assert of["HTNet", "megc2019"].scores == {"uf1": 0.860, "uar": 0.848}
     assert of["AFN", "samm"].scores == {"accuracy": 0.8247, "uf1": 0.665}
     assert {row.selection for row in rows if row.protocol == "cd6me"} == {"last"}
-    assert sum(row.protocol == "cd6me" for row in rows) == 8
+    assert sum(row.protocol == "cd6me" for row in rows) == 9
     ranked = [row for row in rows if row.selection == "last" and row.protocol == "megc2019"]
-    assert [row.system for row in ranked] == ["SSSNet", "STSTNet", "OffApexNet"]
+    assert [row.system for row in ranked] == [
+        "SSSNet", "STSTNet", "STSTNet (own PyTorch)", "STSTNet (MEB)", "OffApexNet (MEB)",
+    ]  # fmt: skip
+    assert of["STSTNet", "megc2019"].scores["uar"] == 0.7186
+    assert ".7605" in "".join(of["STSTNet", "megc2019"].notes)
 
 
 def _table(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:

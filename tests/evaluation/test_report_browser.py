@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser import chromium, faults, opened
-from random_runs import CLASSES, make_run
+from random_runs import CLASSES, IMAGES, RANKS, make_run
 
 from fdp_lightning.evaluation.report import build_report
 
@@ -51,24 +51,37 @@ def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
         sections = tab.eval_on_selector_all("section", "all => all.map(each => each.id)")
         assert targets == sections
         assert sections == [
-            *("scores", "seeds", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin")
+            *(
+                "scores",
+                "seeds",
+                "confusion",
+                "classes",
+                "calibration",
+                "subjects",
+                "curves",
+                RANKS,
+                IMAGES,
+                "embedding",
+            ),
+            *("mistakes", "origin"),
         ]
         assert tab.locator("#scores svg").count() == 1
-        assert tab.locator("#curves svg").count() == 6
-        assert tab.locator("#ranks svg").count() == len(CLASSES)
-        assert tab.locator("#images img").count() == 4 * 2 * len(CLASSES)
+        assert tab.locator("#curves > .panels svg").count() == 6
+        assert tab.locator(f"#{RANKS} svg").count() == len(CLASSES)
+        assert tab.locator(f"#{IMAGES} img").count() == 4 * 2 * len(CLASSES)
         assert tab.locator("#mistakes img").count() == 3 * 8
         # a legend that names the inner subjects' line, in every drawing that has one
-        assert tab.locator("#curves svg", has_text="inner").count() == 2
+        assert tab.locator("#curves > .panels svg", has_text="inner").count() == 2
+        assert tab.locator("#embedding svg").count() == 2
         # the browser's own names for those who hear the page
         heard = tab.locator("main").aria_snapshot()
-        assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 6 + 5 + 40 + 24
+        assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 1 + 6 + 5 + 40 + 2 + 24  # what is folded is not heard
 
 
 def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
     with opened(browser, page) as (tab, _):
         seen = set()
-        for _ in range(40):
+        for _ in range(60):
             tab.keyboard.press("Tab")
             tag, style, width = tab.evaluate(
                 "() => { const e = document.activeElement, s = getComputedStyle(e);"
@@ -127,3 +140,25 @@ def test_a_planted_fault_is_found(browser: Any, page: Path, tmp_path: Path, faul
     copy.write_text(page.read_text().replace("</main>", FAULTS[fault] + "</main>"))
     found = faults(browser, copy)
     assert any(fault in one for one in found), found
+
+
+def test_a_table_says_that_it_scrolls_where_it_does(browser: Any, page: Path) -> None:
+    said = "all => all.map(e => [e.scrollWidth > e.clientWidth, getComputedStyle(e, '::before').content !== 'none'])"
+    for width, any_scrolls in ((390, True), (1280, False)):
+        with opened(browser, page, width) as (tab, _):
+            found = tab.eval_on_selector_all("section > .box", said)
+            assert all(scrolls == told for scrolls, told in found)
+            assert any(scrolls for scrolls, _ in found) == any_scrolls
+
+
+def test_what_is_saved_is_what_is_shown(browser: Any, page: Path) -> None:
+    with opened(browser, page) as (tab, heard):
+        with tab.expect_download() as waited:
+            tab.get_by_label("Save as CSV: Confusion matrix").click()
+        assert waited.value.suggested_filename == "confusion_matrix.csv"
+        lines = Path(waited.value.path()).read_text().splitlines()
+        assert len(lines) == 1 + len(CLASSES)
+        drawing = tab.locator("#scores .save a", has_text="SVG").get_attribute("href")
+        size = "u => new Promise(d => { const i = new Image(); i.onload = () => d(i.naturalWidth); i.src = u; })"
+        assert tab.evaluate(size, drawing) > 100
+        assert heard == []

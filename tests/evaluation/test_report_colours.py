@@ -8,7 +8,7 @@ import pytest
 from fdp_lightning.evaluation import report
 from fdp_lightning.evaluation.charts import LINES, VARIABLES
 
-TEMPLATE = (Path(report.__file__).parent / "report.html.j2").read_text()
+TEMPLATE = "".join((Path(report.__file__).parent / name).read_text() for name in ("page.css", "report.css"))
 PALETTES = [dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{([^}]*)\}", TEMPLATE)]
 
 

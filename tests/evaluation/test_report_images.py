@@ -9,20 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from random_runs import CLASSES, make_run
+from random_runs import CLASSES, IMAGES, make_run
 
 from fdp_lightning.evaluation.folds import read_key_frames, read_outputs
 from fdp_lightning.evaluation.image_quality import qualities, quality_table
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.report import build_report
-from fdp_lightning.evaluation.report_images import dynamic_images, mistakes_shown
+from fdp_lightning.evaluation.report_extras import sections_shown
+from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 
 pytestmark = pytest.mark.costly
+
+TRUE = "true_dynamic_image"
 
 
 def section(run: Path, name: str, show_faces: bool = True) -> str:
     page = build_report(run, "A title", show_faces, False).read_text()
     return page.split(f'<section id="{name}"')[1].split("</section>")[0]
+
+
+def pictures(run: Path, classes: list[str]) -> list[dict[str, Any]]:
+    """The gallery of the section of images."""
+    gallery: list[dict[str, Any]] = sections_shown(read_outputs(run), classes, show_faces=True)[1]["gallery"]
+    return gallery
 
 
 def rewrite(run: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
@@ -37,24 +46,24 @@ def decoded(uri: str) -> np.ndarray:
 
 
 def test_the_table_of_qualities_is_on_the_page_with_and_without_faces(run: Path) -> None:
-    outputs, _ = read_outputs(run)
-    table = quality_table(outputs, qualities(outputs))
+    outputs = read_outputs(run)
+    table = quality_table(outputs, TRUE, qualities(outputs, TRUE))
     for show_faces in (True, False):
-        text = section(run, "images", show_faces)
+        text = section(run, IMAGES, show_faces)
         for row in table["rows"]:
             low, high = row["psnr_ci95"]
             assert f"<td>{row['psnr']:.1f}<small>{low:.1f}–{high:.1f}</small></td>" in text
             assert f"<td>{row['ssim']:.3f}<small>" in text
             assert f"<td>{row['correlation']:.3f}<small>".replace("-", "−") in text
-        assert f"For {table['nearer']} of 20 clips" in text
-        assert "No feat of reconstruction" not in text and "∞" not in text
+        assert f"For {table['nearer'][0]['n']} of 20 clips" in text
+        assert "A note." in text and "∞" not in text
         assert ("<img" in text) == show_faces
 
 
 def test_figures_tell_their_own_clips_numbers(run: Path) -> None:
-    outputs, _ = read_outputs(run)
-    values = qualities(outputs)
-    face = dynamic_images(outputs, ["disgust"], show_faces=True)["faces"][1]
+    outputs = read_outputs(run)
+    values = qualities(outputs, TRUE)
+    face = pictures(run, ["disgust"])[1]
     row = int(np.flatnonzero(outputs["target"] == "disgust")[1])
     assert face["clip"] == f"{outputs['subject'][row]} / {outputs['clip'][row]} @ {outputs['onset'][row]}"
     true, *others = face["images"]
@@ -69,13 +78,13 @@ def test_figures_tell_their_own_clips_numbers(run: Path) -> None:
 def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", image_rms=0.2)
     rewrite(run, lambda parts: parts | {"dynamic_image": np.full_like(parts["dynamic_image"], 0.5)})
-    outputs, _ = read_outputs(run)
-    images = dynamic_images(outputs, CLASSES, show_faces=True)
-    assert images["signed"] and len(images["faces"]) == 2 * len(CLASSES)
+    outputs = read_outputs(run)
+    images = pictures(run, CLASSES)
+    assert len(images) == 2 * len(CLASSES)
     rms = outputs["image_rms"]
     assert len(set(rms)) == 4
     folds = []
-    for face in images["faces"]:
+    for face in images:
         row = outputs["clip"].tolist().index(face["clip"].split()[2])
         folds.append(int(outputs["fold"][row]))
         true, constructed, *_ = (decoded(image["uri"]).astype(float) for image in face["images"])
@@ -83,8 +92,7 @@ def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> No
         motion = (outputs["true_dynamic_image"][row] - 0.5) * rms[folds[-1]] / rms.mean()
         assert np.abs(true / 255 - (0.5 + motion).clip(0, 1)).max() <= 0.5 / 255 + 1e-6
     assert len(set(folds)) == 2
-    text = section(run, "images")
-    assert "mid grey" in text and text.count("<tr>") == 1 + 4
+    assert section(run, IMAGES).count("<tr>") == 1 + 4
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -119,8 +127,8 @@ def test_an_apex_outside_the_clip_is_none(run: Path) -> None:
 
 def test_clips_of_two_datasets_with_one_name_are_told_apart(run: Path) -> None:
     def other(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        doubled = {k: np.concatenate([v, v]) if len(v) == 5 else v for k, v in parts.items()}
-        doubled["mean_training_image"] = parts["mean_training_image"]
+        doubled = {k: np.concatenate([v, v]) if np.shape(v)[:1] == (5,) else v for k, v in parts.items()}
+        doubled |= {name: parts[name] for name in ("mean_training_image", "extras")}
         doubled["dataset"] = np.array(["aaa", "synthetic"]).repeat(5)
         doubled["key_frames"][:5] = 0
         return doubled
@@ -128,6 +136,5 @@ def test_clips_of_two_datasets_with_one_name_are_told_apart(run: Path) -> None:
     rewrite(run, other)
     kept = read_key_frames(run, "002", ("synthetic", "002", "002_3", 201))
     assert kept is not None and kept[0].any()
-    outputs, _ = read_outputs(run)
-    assert outputs["dataset"].tolist() == (["aaa"] * 5 + ["synthetic"] * 5) * 4
-    assert dynamic_images(outputs, ["disgust"], show_faces=True)["faces"][0]["clip"] == "aaa / 001 / 001_2 @ 101"
+    assert read_outputs(run)["dataset"].tolist() == (["aaa"] * 5 + ["synthetic"] * 5) * 4
+    assert pictures(run, ["disgust"])[0]["clip"] == "aaa / 001 / 001_2 @ 101"

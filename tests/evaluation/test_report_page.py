@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import make_run
+from random_runs import IMAGES, RANKS, make_run
 from scipy.stats import kendalltau
 
 from fdp_lightning.errors import UserError
@@ -19,7 +19,11 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 
 pytestmark = pytest.mark.costly
 
-SECTIONS = ["scores", "confusion", "classes", "subjects", "curves", "ranks", "images", "mistakes", "origin"]
+SECTIONS = [
+    "scores", "confusion", "classes", "calibration", "subjects", "curves", RANKS, IMAGES, "embedding", "mistakes",
+    "origin",
+]  # fmt: skip
+SAVED = ("data:image/svg+xml;base64,", "data:text/csv;base64,", "data:application/x-tex;base64,")
 
 
 class Page(HTMLParser):
@@ -67,14 +71,14 @@ def test_page_is_self_contained_and_whole(run: Path) -> None:
     text = _text(run, show_faces=True)
     assert "Synthetic data:" not in text
     page = Page(text)
-    assert all(load.startswith(("#", "data:image/png;base64,")) for load in page.loads)
+    assert all(load.startswith(("#", "data:image/png;base64,", *SAVED)) for load in page.loads)
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [name for name in page.ids if name in SECTIONS] == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
     assert not page.unlabelled
-    assert page.tags.count("svg") == 1 + 6 + 3  # overview; quantities; classes
+    assert page.tags.count("svg") == 1 + 1 + 6 + 3 + 3 + 2  # overview; calibration; quantities, of folds; classes; map
     wrong = pd.read_csv(run / "predictions.csv").query("selection == 'last' and target != prediction")
     assert page.tags.count("img") == 4 * 2 * 3 + 3 * min(8, len(wrong))
 
@@ -96,7 +100,7 @@ def test_no_face_unless_asked_and_a_banner_on_synthetic_data(run: Path) -> None:
     text = _text(run, synthetic=True)
     assert "Synthetic data:" in text
     assert "<img" not in text
-    assert "data:image" not in text
+    assert "data:image/png" not in text
     assert "report.show_faces=true" in text
 
 
@@ -113,7 +117,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_gallery_ignores_the_predictions(run: Path) -> None:
-    pictures = re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True))
+    pictures = re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True))
     assert len(pictures) == 4 * 2 * 3
     table = (run / "predictions.csv").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
@@ -122,7 +126,7 @@ def test_gallery_ignores_the_predictions(run: Path) -> None:
     write_predictions(run / "predictions.csv", frame, classes)
     write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
     assert (run / "predictions.csv").read_text() != table
-    assert re.findall(r'alt="[^"]*dynamic image[^"]*"', _text(run, show_faces=True)) == pictures
+    assert re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True)) == pictures
 
 
 def test_damaged_outputs_are_named_and_not_read(run: Path) -> None:

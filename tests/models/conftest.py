@@ -6,7 +6,7 @@ import pytest
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.fdp import FDP
+from fdp_lightning.models.fdp.network import FDP
 
 VARIANTS = sorted(path.stem for path in (CONF_DIR / "model").glob("fdp*.yaml"))
 

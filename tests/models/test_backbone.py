@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.models.backbone import Backbone
-from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.pretrained import from_nextvit
+from fdp_lightning.models.fdp.backbone import Backbone
+from fdp_lightning.models.fdp.network import FDP
+from fdp_lightning.models.fdp.pretrained import from_nextvit
+from fdp_lightning.models.fdp_released import ReleasedBackbone
 
 pytestmark = pytest.mark.costly
 
@@ -103,7 +104,7 @@ def test_any_multiple_of_the_stride_goes_through_any_pattern(
         with pytest.raises(ValueError, match="n_local"):
             Backbone([8], [2], [stage])
         return
-    backbone = Backbone([8], [2], [{**stage, "sr_ratio": sr_ratio}], channels, local_mixer=mixer).eval()
+    backbone = ReleasedBackbone([8], [2], [{**stage, "sr_ratio": sr_ratio}], channels, local_mixer=mixer).eval()
     assert len(backbone.blocks) == repeats * (n_local + n_global)
     h, w = (4 * side for side in sides)
     maps = backbone(torch.rand(2, channels, h, w))

@@ -16,7 +16,8 @@ LARGE = ("fdp", "fdp_nextvit", "fdp_released", "htnet", "htnet_tokens")
     "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in fdp_lightning.list_models()]
 )
 def test_a_model_takes_what_its_input_says_and_gives_logits(name: str) -> None:
-    network = fdp_lightning.create_model(name, 4).eval()
+    scratch = ["model.pretrained=false"] if "pretrained" in configuration(f"model={name}").model else []
+    network = fdp_lightning.create_model(name, 4, *scratch).eval()
     shape = input_shape(configuration(f"model={name}"))
     with torch.no_grad():
         assert with_logits(network(torch.rand(2, *shape))).logits.shape == (2, 4)

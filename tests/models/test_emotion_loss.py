@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
 
-from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS, class_weights, emotion_loss
+from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS, class_weights, emotion_loss
 from tests.models.padding import normal, seeds
 
 counts = st.lists(st.integers(0, 60), min_size=2, max_size=7).filter(any)

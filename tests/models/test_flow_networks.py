@@ -4,17 +4,27 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import fdp_lightning
 from fdp_lightning.config import configuration
-from fdp_lightning.models.flow import dual_inception, htnet, offapexnet, rcn_a, resnet18_flow, sssnet, ststnet
-from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+from fdp_lightning.models.flow import (
+    capsulenet_flow,
+    dual_inception,
+    htnet,
+    offapexnet,
+    rcn_a,
+    resnet18_flow,
+    sssnet,
+    ststnet,
+)
+from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.flow.htnet import POINTS, HTNet, HTNetTokens, Level, mosaic
 from fdp_lightning.models.flow.rcn_a import RCNA
 from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
+from fdp_lightning.models.recipe import Recipe, networks
 
 SMALL = {"width": 12, "depths": (1, 1, 2)}
 NETWORKS: dict[str, tuple[Callable[..., FlowNet], Recipe]] = {
@@ -25,6 +35,7 @@ NETWORKS: dict[str, tuple[Callable[..., FlowNet], Recipe]] = {
     "rcn_a": (rcn_a.RCNA, rcn_a.RECIPE),
     "dual_inception": (dual_inception.DualInception, dual_inception.RECIPE),
     "resnet18_flow": (resnet18_flow.ResNet18Flow, resnet18_flow.RECIPE),
+    "capsulenet_flow": (capsulenet_flow.CapsuleNetFlow, capsulenet_flow.RECIPE),
     "htnet": (lambda classes=3: HTNet(classes, **SMALL), htnet.RECIPE),
     "htnet_tokens": (lambda classes=3: HTNetTokens(classes, **SMALL), htnet.RECIPE),
 }
@@ -36,6 +47,7 @@ PARAMETERS = {
     "rcn_a": 51_139,
     "dual_inception": 6_449_867,
     "resnet18_flow": 11_178_051,
+    "capsulenet_flow": 5_813_504,
 }
 
 
@@ -122,7 +134,7 @@ def test_dropout_is_off_in_evaluation_alone(name: str) -> None:
     make, recipe = NETWORKS[name]
     model, maps = make(), maps_for(recipe)
     assert torch.equal(model.eval()(maps), model(maps))
-    if name not in ("dual_inception", "resnet18_flow", "htnet", "htnet_tokens"):
+    if name not in ("dual_inception", "resnet18_flow", "capsulenet_flow", "htnet", "htnet_tokens"):
         assert not torch.equal(model.train()(maps), model(maps))
 
 
@@ -146,6 +158,22 @@ def test_rcn_a_attends_where_the_stem_agrees_with_the_classifier() -> None:
     expected = torch.zeros(3, 3)
     expected[1, 2] = 1
     torch.testing.assert_close(model.attention(stem)[0, 0], expected)
+
+
+def test_capsules_keep_their_direction_and_the_margin_loss_is_that_of_the_formula() -> None:
+    capsule = torch.tensor([[3.0, 4.0]])
+    torch.testing.assert_close(capsulenet_flow.squashed(capsule), capsule / 5 * 25 / 26)
+    lengths = torch.tensor([[0.5, 0.2, 0.0], [1.0, 0.3, 0.1]])
+    expected = (0.49**2 + 0.5 * 0.19**2 + 0.69**2 + 0.5 * (0.99**2 + 0.09**2)) / 2
+    objective = capsulenet_flow.MarginObjective()
+    assert float(objective.emotion_loss(lengths, torch.tensor([0, 1]))) == pytest.approx(expected)
+    shown = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert float(objective.emotion_loss(lengths, shown)) == pytest.approx(expected)
+    weighted = capsulenet_flow.MarginObjective(class_weighting="inverse", class_counts=[1, 3, 0])
+    own = 2 * 0.49**2 + 0.5 * 0.19**2 + 2 / 3 * 0.69**2 + 0.5 * (0.99**2 + 0.09**2)
+    assert float(weighted.emotion_loss(lengths, torch.tensor([0, 1]))) == pytest.approx(own / 2)
+    with pytest.raises(ValueError, match="focal"):
+        capsulenet_flow.MarginObjective(focal=1.0)
 
 
 def test_the_mosaic_shows_eyes_above_and_mouth_below() -> None:
@@ -192,19 +220,51 @@ def test_resnet_starts_from_a_file_of_weights(tmp_path) -> None:  # type: ignore
     save_file({key: value + 1 if key == "conv1.weight" else value for key, value in given.items()}, file)
     model = ResNet18Flow(classes=3, pretrained=str(file))
     torch.testing.assert_close(model.net.conv1.weight, given["conv1.weight"] + 1)
-    with pytest.raises(ValueError, match="missing"):
-        ResNet18Flow(pretrained=str(tmp_path / "missing.safetensors"))
+    grey = ResNet18Flow(classes=3, in_channels=1, pretrained=str(file))
+    torch.testing.assert_close(grey.net.conv1.weight, (given["conv1.weight"] + 1).sum(dim=1, keepdim=True))
+    save_file({key: value for key, value in given.items() if "layer4" not in key}, tmp_path / "half.safetensors")
+    for wrong, word in (("missing", "missing"), ("half", "layer4")):
+        with pytest.raises(ValueError, match=rf"model\.pretrained=.*{word}"):
+            ResNet18Flow(pretrained=str(tmp_path / f"{wrong}.safetensors"))
 
 
-@pytest.mark.parametrize("name", sorted(set(NETWORKS) & set(fdp_lightning.list_models())))
+def test_without_a_network_the_user_reads_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **options: object) -> nn.Module:
+        if options.get("pretrained"):
+            raise OSError("no route to host")
+        return create("resnet18", **{key: value for key, value in options.items() if key != "pretrained"})
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ValueError, match=r"no route to host.*model\.pretrained=false"):
+        ResNet18Flow(pretrained=True)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_the_configuration_trains_by_the_recipe(name: str) -> None:
     recipe, config = NETWORKS[name][1], configuration(f"model={name}")
-    optimizer, given = config.model.optimizer, config.input
-    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == (recipe.optimizer, recipe.lr, recipe.weight_decay)
-    assert config.data.batch_size == recipe.batch_size
-    assert optimizer.steps == recipe.epochs * -(-435 // recipe.batch_size)  # of 442 clips less a subject's
+    of = config.model.optimizer
+    epoch = -(-435 // recipe.batch_size)  # steps; 442 clips less a subject's
+    assert (of.name, of.momentum, of.lr, of.weight_decay) == (
+        recipe.optimizer, recipe.momentum, recipe.lr, recipe.weight_decay,
+    )  # fmt: skip
+    assert of.steps == recipe.epochs * epoch
+    if recipe.lr_epochs is None:
+        assert of.schedule == "constant"
+    else:
+        found = (of.schedule, of.gamma, of.every, of.lowest)
+        assert found == ("step", recipe.lr_gamma, recipe.lr_epochs * epoch, recipe.lr_lowest)
+    assert (of.decay_all, of.batch_norm, config.trainer.gradient_clip_val) == (True, "running", None)
+    assert (config.data.batch_size, config.data.shuffle) == (recipe.batch_size, recipe.shuffle)
+    assert config.model.get("pretrained", False) == recipe.pretrained
+    given = config.input
     assert (tuple(given.channels), given.size, given.gain) == (
-        recipe.channels,
-        recipe.image_size,
-        recipe.value_range[1],
-    )
+        recipe.channels, recipe.image_size, recipe.value_range[1],
+    )  # fmt: skip
+    on_maps = configuration("+experiment=megc2019_flow", f"model={name}", "data.root=x").input
+    assert {**on_maps, "kind": given.kind, "scale": given.scale} == {k: given[k] for k in on_maps}
+
+
+def test_every_network_is_tested() -> None:
+    classes = {type(make()) for make, _ in NETWORKS.values()}
+    assert set(networks(FlowNet)) == classes

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.rank.pooling import WEIGHTS, arp, gated, over_running_means, pool
+from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, arp, gated, over_running_means, pool
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
 SPREADS = st.sampled_from([0.0, 1e-4, 1.0, 50.0])

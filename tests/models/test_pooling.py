@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, attention, max_over_time, over_running_means, pool
 from fdp_lightning.models.frame_mask import Mask
-from fdp_lightning.models.rank.pooling import WEIGHTS, attention, max_over_time, over_running_means, pool
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
 FIXED = {

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from torch import Tensor
 
+from fdp_lightning.models.fdp.network import ORDERS, RankScorer
+from fdp_lightning.models.fdp.rank_pooling import POOLINGS, READS, RankPooling
+from fdp_lightning.models.fdp_released import ConvPooling, ReleasedPooling
 from fdp_lightning.models.frame_mask import running_means
-from fdp_lightning.models.rank.pooling import READS
-from fdp_lightning.models.rank.pooling_modules import POOLINGS, ConvPooling, RankPooling
-from fdp_lightning.models.rank.scorer import ORDERS, RankScorer
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
 MAPS = [(2, 4), (3, 2)]
@@ -39,7 +39,7 @@ def test_every_pooling_gives_the_promised_maps_and_trains_all_it_has(name: str) 
     maps = [features.requires_grad_() for features in maps_of(0)]
     scores = {order: values.requires_grad_() for order, values in scores_of(9).items()}
     pooled = module(maps, scores, None)
-    assert module.maps == ([(8, 4), (8, 2)] if name == "conv" else MAPS)
+    assert module.maps == MAPS
     assert [d.shape for d in pooled] == [(2, channels, side, side) for channels, side in module.maps]
     sum(d.square().sum() for d in pooled).backward()
     for features in maps:
@@ -74,7 +74,7 @@ def test_names_lead_to_the_poolings_they_name() -> None:
         np.testing.assert_array_equal(d, features.numpy().max(axis=1))
 
 
-@pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"attention", "conv"}))
+@pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"attention"}))
 def test_the_chronological_order_alone_is_pooled_from_running_means(name: str) -> None:
     maps, scores = maps_of(0), scores_of(9)
     found = pooling_of(name)(maps, scores, None)
@@ -85,7 +85,7 @@ def test_the_chronological_order_alone_is_pooled_from_running_means(name: str) -
     torch.testing.assert_close(found, [factor * d for d in expected])
 
 
-@pytest.mark.parametrize("pair", combinations(sorted(set(POOLINGS) - {"attention", "conv"}), 2), ids="+".join)
+@pytest.mark.parametrize("pair", combinations(sorted(set(POOLINGS) - {"attention"}), 2), ids="+".join)
 def test_two_poolings_stand_side_by_side(pair: tuple[str, str]) -> None:
     maps, scores = maps_of(0), scores_of(9)
     for names in (pair, pair[::-1]):
@@ -97,14 +97,13 @@ def test_two_poolings_stand_side_by_side(pair: tuple[str, str]) -> None:
 
 def test_poolings_with_weights_of_their_own_stand_beside_others() -> None:
     maps, scores = maps_of(0), scores_of(9)
-    module = pooling_of("attention", "gated", "conv", "max")
+    module = pooling_of("attention", "gated", "max")
     found = module(maps, scores, None)
-    assert module.maps == [(2 + 2 + 8 + 2, 4), (3 + 3 + 8 + 3, 2)]
+    assert module.maps == [(6, 4), (9, 2)]
     for i, (features, d) in enumerate(zip(maps, found, strict=True)):
         c = features.shape[2]
         torch.testing.assert_close(d[:, c : 2 * c], pooling_of("gated")(maps, scores, None)[i])
-        torch.testing.assert_close(d[:, 2 * c : 2 * c + 8], module.conv[i](features))
-        torch.testing.assert_close(d[:, 2 * c + 8 :], features.amax(dim=1))
+        torch.testing.assert_close(d[:, 2 * c :], features.amax(dim=1))
 
 
 def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
@@ -118,6 +117,12 @@ def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
 def conv_of(channels: int = 3, frames: int = 5) -> ConvPooling:
     torch.manual_seed(0)
     return ConvPooling(channels, frames).double()
+
+
+def test_the_released_pooling_is_a_convolution_of_each_resolution() -> None:
+    module, maps = ReleasedPooling(MAPS, 5).double(), maps_of(0)
+    assert module.maps == [(8, 4), (8, 2)]
+    torch.testing.assert_close(module(maps, {}), [conv(one) for conv, one in zip(module.conv, maps, strict=True)])
 
 
 def test_conv_pooling_agrees_with_a_loop() -> None:
@@ -141,7 +146,7 @@ def test_conv_pooling_takes_missing_frames_for_zero_and_refuses_another_number()
     assert ConvPooling.out_channels == 8
 
 
-@pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"conv"}))
+@pytest.mark.parametrize("name", POOLINGS)
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=15, deadline=None)
 def test_padding_changes_no_pooled_clip_and_gets_no_gradient(

@@ -13,7 +13,7 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from fdp_lightning.models.rank.losses import RANK_LOSSES, RankLoss, hinge, listmle, listnet, ranknet, soft_spearman
+from fdp_lightning.models.fdp.rank_losses import RANK_LOSSES, RankLoss, hinge, listmle, listnet, ranknet, soft_spearman
 from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -8,8 +8,7 @@ from scipy.special import expit
 from scipy.stats import rankdata
 from torch import Tensor
 
-from fdp_lightning.models.rank.soft_rank import ranks, soft_ranks
-from fdp_lightning.models.rank.targets import chronological, intensity
+from fdp_lightning.models.fdp.rank_losses import chronological, intensity, ranks, soft_ranks
 from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
 
 

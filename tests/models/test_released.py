@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fdp_lightning.config import configuration
-from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.released import from_released, scrambled, to_released
+from fdp_lightning.models.fdp.network import FDP
+from fdp_lightning.models.fdp_released import from_released, scrambled, to_released
 from fdp_lightning.tasks.convert import convert
 from tests.models.released_network import ReleasedNetwork
 

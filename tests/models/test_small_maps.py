@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fdp_lightning.models.rank.pooling_modules import ConvPooling
+from fdp_lightning.models.fdp_released import ConvPooling
 from fdp_lightning.models.small_maps import Conv3x3, conv3x3
 
 SIDES = (2, 4, 8, 16, 32)

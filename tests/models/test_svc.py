@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from fdp_lightning.models.classical.fitted_svc import FittedSVC
 from fdp_lightning.models.classical.svc import LINEAR, RBF, SupportVectorClassifier, SVCSettings
 from tests.megc2019_arrays import FOLDER, needs_arrays
 
@@ -85,3 +87,19 @@ def test_the_public_maps_give_the_known_numbers(settings: SVCSettings, expected:
         predicted[held_out] = fitted.predict_proba(x[held_out]).argmax(axis=1)
     found = (f1_score(y, predicted, average="macro"), recall_score(y, predicted, average="macro"))
     assert (*found, accuracy_score(y, predicted)) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize("settings", [RBF, LINEAR])
+@pytest.mark.parametrize("kept", [[0, 1, 2], [0, 2], [1], [0, 1, 2, 3, 4]])
+def test_the_network_of_a_fitted_one_answers_as_it_does(settings: SVCSettings, kept: list[int]) -> None:
+    classes = max(3, len(kept))
+    x, y = clips(60, classes, 5)
+    some = np.isin(y, kept)
+    others, _ = clips(500, classes, 6)
+    fitted = SupportVectorClassifier(classes, settings).fit(x[some], y[some])
+    network, options = fitted.as_network()
+    again = FittedSVC(classes, **options)
+    again.load_state_dict(network.state_dict())
+    probabilities = again(torch.from_numpy(others)).softmax(1).numpy()
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), fitted.predict(others))
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(others), atol=1e-9)

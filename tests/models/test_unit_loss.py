@@ -11,11 +11,11 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
 
-from fdp_lightning.models.fdp import FDPOutput
+from fdp_lightning.models.classification_loss import positive_weights, unit_loss
+from fdp_lightning.models.fdp.network import FDPOutput
+from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
-from fdp_lightning.models.objective import Objective
 from fdp_lightning.models.recognizer import Clips
-from fdp_lightning.models.unit_loss import positive_weights, unit_loss
 from tests.models.padding import normal, seeds
 
 

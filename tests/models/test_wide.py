@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, dynamic_image
-from fdp_lightning.models.rank.pooling import WEIGHTS, pool
-from fdp_lightning.models.rank.pooling_modules import RankPooling
-from fdp_lightning.models.rank.scorer import ORDERS, RankScorer
-from fdp_lightning.models.wide import weighted_sum
+from fdp_lightning.models.fdp.network import ORDERS, RankScorer
+from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, RankPooling, pool
+from fdp_lightning.models.frame_mask import weighted_sum
 
 BF16 = {"device_type": "cpu", "dtype": torch.bfloat16}
 

@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.extras import Extra
 from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
@@ -37,11 +38,11 @@ FACTS = {
 }  # fmt: skip
 
 
-def film(frames: int = 12, fps: int = 25) -> bytes:
-    """A small H.264 video whose brightness rises."""
+def film(frames: int = 12, fps: int = 25, kind: str = "mp4", codec: str = "libx264") -> bytes:
+    """A small video whose brightness rises; browsers play H.264 in MP4, and no AVI."""
     stream = io.BytesIO()
-    with av.open(stream, "w", format="mp4") as container:
-        track = container.add_stream("libx264", rate=fps)
+    with av.open(stream, "w", format=kind) as container:
+        track = container.add_stream(codec, rate=fps)
         track.width, track.height, track.pix_fmt = 160, 120, "yuv420p"
         ramp = np.linspace(0, 120, 160)[None, :, None] * np.ones((120, 1, 3))
         for i in range(frames):
@@ -99,18 +100,27 @@ def answer(frames: np.ndarray, name: str) -> Prediction:
         name=name,
         label=CLASSES[int(shares.argmax())],
         probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
-        rank_scores=small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
         frame_numbers=places,
         seconds=places / 25,
         motion=0.02,
         face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
         transform=np.eye(2, 3),
         frames=small,
-        true_dynamic_image=small[-1] / 255,
-        constructed_dynamic_image=small[0] / 255,
         length=len(frames),
         timing={"reading": 0.01, "face": 0.02, "network": 0.03},
         warnings=["There are 2 faces on its first frame; the largest is used."],
+        extras={
+            "score": small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
+            "last": small[-1] / 255,
+            "first": small[0] / 255,
+            "strength": np.float64(0.25),
+        },
+        declared=(
+            Extra("score", "curve", "rank score"),
+            Extra("last", "image", "last frame", "pictures", "A note on pictures."),
+            Extra("first", "image", "first frame", "pictures"),
+            Extra("strength", "scalar", "strength"),
+        ),
     )
 
 
@@ -134,7 +144,7 @@ def scan(strongest: Prediction, length: int) -> Any:
         "clip": strongest.name, "seconds": (length - 1) / 25, "length": length, "warnings": [],
         "timing": {"reading": 0.5},
     }  # fmt: skip
-    return SimpleNamespace(windows=windows, strongest=strongest, facts=lambda: facts)
+    return SimpleNamespace(name=strongest.name, windows=windows, strongest=strongest, warnings=[], facts=lambda: facts)
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -145,10 +155,14 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 if __name__ == "__main__":
     from fdp_lightning.inference.demo.app import demo_app
+    from fdp_lightning.inference.demo.page import answer_of
     from fdp_lightning.tasks.demo import listening, serve
 
     with listening(0) as place:
-        application = demo_app(StandIn(), film, most_bytes=int(sys.argv[1]), most_seconds=float(sys.argv[2]))
-        frames_of(film())  # what is imported and compiled at first use is by now
+        most_bytes, most_seconds = int(sys.argv[1]), float(sys.argv[2])
+        application = demo_app(StandIn(), lambda _: film(), most_bytes, most_seconds)
+        clip = answer(frames_of(film()), "clip")  # what is imported and compiled at first use is by now
+        for result in (clip, scan(clip, 60)):
+            answer_of(result, FACTS)
         sys.addaudithook(_watch)
         serve(application, place, FACTS["name"])

@@ -1,6 +1,8 @@
 """The demo as its user meets it: the page in a real browser, and the server as another page would try to misuse it."""
 
+import csv
 import http.client
+import io
 import json
 import os
 import re
@@ -135,20 +137,82 @@ def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Serve
         assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
         assert page.locator(".bars dd.chosen").count() == 1
         assert page.locator(".warnings li").all_text_contents() == expected.warnings
-        assert expected.rank_scores is not None
-        curve = page.get_by_role("img", name="Rank scores over time")
+        curve = page.get_by_role("img", name="rank score over time")
         heard = curve.get_attribute("aria-label")
         assert [float(score) for score in heard.split(": ")[1].split(", ")] == [
-            round(s, 2) for s in expected.rank_scores
+            round(s, 2) for s in expected.extras["score"]
         ]
-        assert curve.locator("circle").count() == curve.locator("image").count() == len(expected.rank_scores)
-        assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
+        assert curve.locator("circle").count() == curve.locator("image").count() == len(expected.extras["score"])
+        assert page.get_by_role("img", name=re.compile("^Pictures")).count() == 2
         assert page.evaluate("() => document.activeElement.id") == "result-title"
         # the face's box lies on the video where the model says it is: 24 of 160 pixels from the left
         page.wait_for_selector(".face:not([hidden])")
         box, frame = (page.locator(name).bounding_box() for name in (".face", ".film"))
         assert (box["x"] - frame["x"]) / frame["width"] == pytest.approx(24 / 160, abs=0.01)
         assert box["width"] / frame["width"] == pytest.approx(112 / 160, abs=0.01)
+
+
+def test_the_aligned_face_plays_where_the_video_does_not(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        upload(page, film(12, kind="avi", codec="mpeg4"), "clip.avi")
+        shown(page)
+        page.locator(".film").wait_for(state="hidden")
+        seen = "() => document.querySelector('.aligned').src"
+        first = page.evaluate(seen)
+        page.wait_for_function(f"first => ({seen})() !== first", arg=first)
+        page.get_by_role("button", name="Pause").click()
+        slider = page.get_by_role("slider", name="Moment of the clip")
+        slider.fill("0")
+        frames = page.evaluate(seen)
+        slider.press("ArrowRight")
+        assert page.evaluate(seen) != frames
+        assert page.evaluate("() => document.querySelector('.aligned').naturalWidth") == 56
+
+
+def test_a_window_that_is_chosen_is_gone_to_in_the_video(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        upload(page, film(150))
+        page.wait_for_selector("#result:not([hidden])")
+        page.wait_for_function("() => document.querySelector('.film video').readyState >= 1")
+        page.locator("svg .target").nth(2).click()
+        at = "() => document.querySelector('.film video').currentTime"
+        assert page.evaluate(at) == pytest.approx(0.5, abs=0.01)
+        assert page.locator("svg .chosen").count() == 1
+        page.get_by_text("All windows as a table").click()
+        page.get_by_role("button", name="1.50–1.98").focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate(at) == pytest.approx(1.5, abs=0.01)
+        assert page.locator("figure [role=status]").text_content().startswith("1.50 s to 1.98 s: ")
+
+
+@pytest.mark.parametrize("frames", [20, 150])
+def test_what_the_model_says_can_be_saved(browser: Any, server: Server, frames: int) -> None:
+    with opened(browser, server) as page:
+        upload(page, film(frames), 'my "clip", 1.mp4')
+        page.wait_for_selector("#result:not([hidden])")
+        saved = {}
+        for kind in ("JSON", "CSV", "picture"):
+            with page.expect_download() as waited:
+                page.get_by_role("link", name=kind, exact=True).click()
+            saved[waited.value.suggested_filename.rpartition(".")[2]] = Path(waited.value.path()).read_bytes()
+        facts = json.loads(saved["json"])
+        rows = list(csv.DictReader(io.StringIO(saved["csv"].decode())))
+        assert saved["png"].startswith(b"\x89PNG")
+        expected = facts["windows"] if frames == 150 else [facts]
+        assert [row["class"] for row in rows] == [one["class"] or "" for one in expected]
+        assert [float(rows[0][f"prob_{name}"]) for name in CLASSES] == [
+            expected[0]["probabilities"][name] for name in CLASSES
+        ]
+        assert rows[0]["clip"] == facts["clip"] == 'my "clip", 1.mp4'
+
+
+def test_there_are_two_clips_to_try(browser: Any, server: Server) -> None:
+    assert server.ask("GET", "/example-2.mp4")[0] == 200
+    with opened(browser, server) as page:
+        for button in ("#try", "#try-2"):
+            page.click(button)
+            shown(page)
+            page.wait_for_function("() => !document.getElementById('try').disabled")
 
 
 def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Server) -> None:

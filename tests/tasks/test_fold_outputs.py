@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
-from fdp_lightning.evaluation.folds import COMPARED, EXTRAS, OUTPUTS, read_key_frames, read_outputs
-from fdp_lightning.evaluation.image_quality import image_scores
+from fdp_lightning.evaluation.extra_scores import extra_scores
+from fdp_lightning.evaluation.folds import OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions
@@ -37,8 +37,10 @@ def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_w
 
 def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
-    outputs, note = read_outputs(run)
-    assert {"dataset", "fold", "image_rms", *OUTPUTS, *EXTRAS, *COMPARED} == set(outputs) and note == "3 of 3 folds."
+    outputs = read_outputs(run)
+    names = [extra.name for extra in outputs.extras]
+    assert len(names) == 5 and {"dataset", "fold", "image_rms", *OUTPUTS, *names} == set(outputs.arrays)
+    assert outputs.note == "3 of 3 folds."
     assert set(outputs["dataset"]) == {"synthetic"}
     size = outputs["true_dynamic_image"].shape[1:]
     table, _ = read_predictions(run / "predictions.csv")
@@ -63,7 +65,7 @@ def test_folds_say_what_tells_whether_they_learned(finished_workplace: Path) -> 
         assert training.uniform_loss is not None and abs(training.uniform_loss - math.log(len(classes))) < 1e-5
         assert training.held_out_loss
     assert metrics["learning"] == [sign.plain() for sign in read_run(run).signs]
-    assert metrics["dynamic_images"] == image_scores(run)
+    assert metrics["extras"] == extra_scores(run)
 
 
 def test_each_fold_has_its_baselines_and_the_run_has_them_pooled(finished_workplace: Path) -> None:

@@ -156,7 +156,7 @@ def run(finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 DESCRIBES = {
     "name", "licence", "training", "synthetic", "input", "scores", "configuration", "alignment", "normalisation",
-    "dynamic_image", "sampling",
+    "fitted", "sampling",
 }  # fmt: skip
 """Entries of model.json in which some other names and numbers are as good."""
 
@@ -171,9 +171,7 @@ def test_a_model_folder(model: Path, sample: int | None) -> None:
     assert counts["refused"] > 0.6 * counts.total()
     for path in accepted:
         built = path[:2] == ("configuration", "model") and path[2:3] != ("optimizer",)
-        assert path[0] in DESCRIBES | {"configuration", "no_scores", "alignment", "dynamic_image", "normalisation"}, (
-            path
-        )
+        assert path[0] in DESCRIBES | {"configuration", "no_scores", "alignment", "fitted", "normalisation"}, path
         assert not built or len(path) > 2, path
 
 

@@ -113,9 +113,10 @@ def test_another_version_is_refused_by_name(model: Path, form: object) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system", "fdp_lightning.models.fdp.torch.load", "fdp_lightning.models.fdp.Any",
-        "fdp_lightning.models.fdp.nn.Linear", "fdp_lightning.instantiate.build", "fdp_lightning.models.no_such.Thing",
-        "fdp_lightning.models.fdp.no.Such", "fdp_lightning.models.timm_backbone._create", ["os.system"],
+        "os.system", "fdp_lightning.models.fdp.network.torch.load", "fdp_lightning.models.fdp.network.Any",
+        "fdp_lightning.models.fdp.network.nn.Linear", "fdp_lightning.instantiate.build",
+        "fdp_lightning.models.no_such.Thing",
+        "fdp_lightning.models.fdp.network.no.Such", "fdp_lightning.models.timm_backbone._create", ["os.system"],
     ],
 )  # fmt: skip
 def test_only_classes_of_ours_are_built(model: Path, target: object) -> None:

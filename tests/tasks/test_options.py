@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
+from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
+from fdp_lightning.models.objective import IMAGE_SCALES
+from fdp_lightning.models.rank.losses import RANK_LOSSES
+from fdp_lightning.models.rank.pooling_modules import POOLINGS
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.faces.prepare_clip import COLOURS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
-from fdp_lightning.models.emotion_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.fdp import FRAME_BATCHES, HEAD_BLOCKS
-from fdp_lightning.models.local_aggregator import LOCAL_MIXERS
-from fdp_lightning.models.objective import IMAGE_SCALES
-from fdp_lightning.models.rank.losses import RANK_LOSSES
-from fdp_lightning.models.rank.pooling_modules import POOLINGS
 from tests.command import once
 from tests.tasks.conftest import fold_here
 
@@ -41,11 +41,12 @@ VALUES = {
     "objective.rank_loss": list(RANK_LOSSES), "objective.intensity_loss": list(reversed(RANK_LOSSES)),
     "objective.image_kind": list(DYNAMIC_IMAGES), "objective.image_scale": list(IMAGE_SCALES),
     "objective.motion_measure": list(MOTION_MEASURES), "objective.class_weighting": list(CLASS_WEIGHTINGS),
-    "objective.label_smoothing": [0.1, 0.0], "objective.focal": [0.0, 2.0], "optimizer.name": ["adam", "adamw"],
+    "objective.label_smoothing": [0.1, 0.0], "objective.focal": [0.0, 2.0], "optimizer.name": ["adam", "adamw", "sgd"],
     "optimizer.lr_scaling": ["none", "sqrt", "linear"], "optimizer.lr_reference_batch": [20],
     "optimizer.decay_all": [False, True],
     "optimizer.rules": [{}, {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.0, "weight_decay": 0.0}}],
-    "optimizer.schedule": ["constant", "cosine"], "optimizer.ema": [None, 0.9],
+    "optimizer.schedule": ["constant", "cosine", "step", "exponential"], "optimizer.every": [4],
+    "optimizer.ema": [None, 0.9],
     "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
 }  # fmt: skip
 DATA = {
@@ -123,6 +124,7 @@ def test_no_option_of_the_model_is_forgotten() -> None:
     numbers |= {
         "gate_temperature", "objective.effective_beta", "objective.rank_sharpness", "optimizer.steps",
         "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup",
+        "optimizer.momentum", "optimizer.gamma", "optimizer.lowest", "optimizer.gradient_clip",
     }  # fmt: skip
     assert set(configuration().compute) == set(COMPUTE)
     assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}

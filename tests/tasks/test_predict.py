@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
@@ -24,6 +25,7 @@ from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.tasks.predict import predict
 from tests.tasks.conftest import fold_here, run_of
+from tests.tasks.prediction_schema import problems
 
 pytestmark = pytest.mark.costly
 
@@ -56,9 +58,9 @@ def test_a_clip_is_predicted_as_the_training_path_does(finished_workplace: Path)
         for name, value in prediction.probabilities.items():
             assert value == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
         assert list(prediction.frame_numbers) == list(outputs["frames"][i])
-        np.testing.assert_allclose(prediction.rank_scores, outputs["rank_scores"][i], atol=1e-5)
-        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
-        np.testing.assert_allclose(prediction.constructed_dynamic_image, outputs["dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["rank_scores"], outputs["rank_scores"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["true_dynamic_image"], outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["dynamic_image"], outputs["dynamic_image"][i], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_so_it_is_with_other_options(finished_workplace: Path, tmp_path: Path, o
         assert prediction.label == rows[row["clip"]]["prediction"]
         for name, value in prediction.probabilities.items():
             assert value == pytest.approx(float(rows[row["clip"]][f"prob_{name}"]), abs=1e-5)
-        np.testing.assert_allclose(prediction.true_dynamic_image, outputs["true_dynamic_image"][i], atol=1e-5)
+        np.testing.assert_allclose(prediction.extras["true_dynamic_image"], outputs["true_dynamic_image"][i], atol=1e-5)
         np.testing.assert_allclose(prediction.frame_numbers, outputs["frames"][i], atol=1e-9)
 
 
@@ -123,17 +125,18 @@ def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:
 
 def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_film(tmp_path / "my clip.mp4", "surprise", seed=3)
-    done = run_cli("task=predict", "predict.input=my clip.mp4")
+    done = run_cli("predict", "my clip.mp4")
     assert done.returncode == 0, done.stderr
     output = tmp_path / "predictions" / "my clip"
     facts = json.loads((output / "predict.json").read_text())
     (clip,) = facts["clips"]
+    assert problems(facts) == []
     assert facts["model"]["synthetic"] is True
     assert "synthetic faces" in facts["notice"] and "judge a person" in facts["notice"]
     assert facts["notice"] in done.stdout
     assert clip["class"] == max(clip["probabilities"], key=clip["probabilities"].get)
     assert sum(clip["probabilities"].values()) == pytest.approx(1)
-    assert len(clip["rank_scores"]) == len(clip["frames_used"]) == len(clip["seconds"]) == 8
+    assert len(clip["extras"]["rank_scores"]["values"]) == len(clip["frames_used"]) == len(clip["seconds"]) == 8
     assert (clip["frames_used"][0], clip["frames_used"][-1]) == (0, clip["length"] - 1)
     left, top, right, bottom = clip["face"]["box"]
     assert 0 < left < right < 320 and 0 < top < bottom < 240
@@ -141,9 +144,11 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     assert np.shape(clip["transform"]) == (2, 3)
     assert all(seconds >= 0 for seconds in clip["timing"].values())
     assert {*clip["timing"]} == {"reading", "face", "network"}
-    for name in ("true_dynamic_image", "constructed_dynamic_image"):
+    for name in ("true_dynamic_image", "dynamic_image"):
         assert cv2.imread(str(output / "my clip" / f"{name}.png"), cv2.IMREAD_UNCHANGED).shape == (64, 64)
     assert cv2.imread(str(output / "my clip" / "overview.png")).shape[1] > 1000
+    with Image.open(output / "my clip" / "overlay.webp") as animation:
+        assert animation.n_frames == 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.mp4", "predictions"]
     python = load_model().predict(tmp_path / "my clip.mp4")
     assert clip["probabilities"] == python.probabilities
@@ -173,7 +178,7 @@ def test_a_prediction_does_not_depend_on_the_number_of_threads(model: Model, tmp
     assert seen == {1}  # some CPUs show no difference
     for other in found[1:]:
         assert other.probabilities == found[0].probabilities
-        assert np.array_equal(other.rank_scores, found[0].rank_scores)
+        assert np.array_equal(other.extras["rank_scores"], found[0].extras["rank_scores"])
 
 
 def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> None:
@@ -185,10 +190,15 @@ def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> 
     assert done.returncode == 2
     assert "1 of 3 clips could not be predicted" in done.stderr and "c.mp4" in done.stderr
     facts = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert problems(facts) == []
     assert [clip["clip"] for clip in facts["clips"]] == ["a", "b"]
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = {row["clip"]: row for row in csv.DictReader(file)}
+    assert [rows[clip["clip"]]["class"] for clip in facts["clips"]] == [clip["class"] for clip in facts["clips"]]
+    assert rows["c"]["kind"] == "failed"
     assert [clip["clip"] for clip in facts["failed"]] == ["c"]
     assert facts["clips"][1]["seconds"] is None  # of a folder nobody knows the frame rate
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "predict.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "predict.json", "predictions.csv"]
 
 
 def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:

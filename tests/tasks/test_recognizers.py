@@ -2,22 +2,38 @@
 
 import json
 import os
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
+import torch
 
+from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
+from fdp_lightning.inference.demo.page import answer_of
+from fdp_lightning.inference.example import draw_example
+from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging.building import shape_of
+from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.result_files import write_prediction
+from fdp_lightning.models.classical.svc import SupportVectorClassifier
 from tests.command import command, new_process
 from tests.data.test_megc2019_flow import CLIPS, drawn, write
 from tests.tasks.conftest import SMALL, fold_here, run_of, start
+from tests.tasks.wandb_files import offline_runs
 
 MY = """
 from torch import nn
+
+from fdp_lightning.models.recognizer import Extra, Objective
 
 
 class Net(nn.Module):
@@ -27,25 +43,63 @@ class Net(nn.Module):
 
     def forward(self, maps):
         return self.layers(maps)
+
+
+class Mine(Objective):
+    extras = (
+        Extra("strength", "scalar", "strength of the flow"),
+        Extra("profile", "curve", "flow by height"),
+        Extra("strain", "image", "map of strain", note="Where the face is stretched."),
+    )
+
+    def record(self, output, clips):
+        rows = clips.frames.abs().mean(dim=(1, 3))
+        return {"strength": rows.mean(dim=1), "profile": rows, "strain": clips.frames[:, 0].clamp(0, 1)}
 """
+EXTRAS = {"strength_of_the_flow": "<td>", "flow_by_height": "<svg", "map_of_strain": "<img"}
+"""Id of the section of each → what it is drawn with."""
+
+
+def sections(page: str) -> dict[str, str]:
+    """The sections of a page, by their ids."""
+    found = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', page, re.DOTALL))
+    own = set(found) - {"scores", "seeds", "confusion", "classes", "subjects", "curves", "mistakes", "origin"}
+    return {name: found[name] for name in own}
 
 
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        (["model=own", "model._target_=my.Net", "model.name=mine", "input=apex_flow"], 5 * (3 * 28 * 28 + 1)),
+        (
+            [
+                "model=own",
+                "model._target_=my.Net",
+                "model.objective._target_=my.Mine",
+                "model.name=mine",
+                "input=apex_flow",
+                "logger=wandb",
+            ],
+            5 * (3 * 28 * 28 + 1),
+        ),
         (["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5),
         (["model=svc"], None),
+        (["model=bi_woof"], None),
+        (["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None),
     ],
-    ids=["own", "ststnet", "svc"],
+    ids=["own", "ststnet", "svc", "bi_woof", "lbp_top"],
 )
 def test_any_recogniser_on_flow(
-    finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None
+    finished_workplace: Path,
+    tmp_path: Path,
+    options: list[str],
+    parameters: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    is_own = "model=own" in options
     (tmp_path / "my.py").write_text(MY)
     for shared in ("data", "stores"):
         (tmp_path / shared).symlink_to(finished_workplace / shared)
-    if "model=own" in options:  # whose module a user has beside the command
+    if is_own:  # whose module a user has beside the command
         path = os.pathsep.join([str(tmp_path), *sys.path])
         done = new_process(*SMALL, "loso.workers=2", *options, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
     else:
@@ -54,14 +108,49 @@ def test_any_recogniser_on_flow(
     run = run_of(tmp_path)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["n_subjects"] == 3
-    assert "dynamic_images" not in metrics
     facts = [json.loads(path.read_text()) for path in run.glob("folds/*/fold.json")]
     assert {fact.get("parameters") for fact in facts} == {parameters}
     assert len(pd.read_csv(run / "predictions.csv").query("selection == 'last'")) == 30
-    outputs = dict(np.load(next(run.glob("folds/*/outputs.npz"))))
-    assert not {"rank_scores", "dynamic_image", "mean_training_image"} & set(outputs)
-    assert outputs["extras"].shape == (0, 3)
-    assert (run / "report.html").stat().st_size > 10_000
+    drawn = sections((run / "report.html").read_text())
+    fold = next(run.glob("folds/*"))
+    if not is_own:
+        assert drawn == {} and "extras" not in metrics
+        if "model=bi_woof" in options or "model=lbp_top" in options:
+            return  # they have no file
+        model = load_model(fold)
+        assert predicted(model, tmp_path).facts()["extras"] == {}
+        return
+    assert set(drawn) == set(EXTRAS) and all(mark in drawn[name] for name, mark in EXTRAS.items())
+    assert "Where the face is stretched." in drawn["map_of_strain"]
+    (logged,) = (of for of in offline_runs(run) if of.job_type == "aggregate")
+    assert logged.summary["extras/strength/mean"] == metrics["extras"]["strength"]["mean"] > 0
+    assert logged.summary["map_of_strain/count"] == 10
+    assert len(logged.table("profile_table")["data"]) == 5 * 28
+    with pytest.raises(UserError, match=r"my\.Net"):
+        load_model(fold)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my", raising=False)
+    my = import_module("my")
+    monkeypatch.delitem(sys.modules, "my")
+    prediction = predicted(load_model(fold, own=[my.Net, my.Mine]), tmp_path)
+    told = prediction.facts()["extras"]
+    assert {name: extra["kind"] for name, extra in told.items()} == {
+        "strength": "scalar", "profile": "curve", "strain": "image"
+    }  # fmt: skip
+    assert len(told["profile"]["values"]) == 28 and told["strength"]["values"] > 0
+    sent = [
+        (part["heading"], [extra["kind"] for extra in part["extras"]]) for part in answer_of(prediction)["sections"]
+    ]
+    assert sent == [("Strength of the flow", ["scalar"]), ("Flow by height", ["curve"]), ("Map of strain", ["image"])]
+
+
+def predicted(model: Model, folder: Path) -> Prediction:
+    """The prediction of the drawn example, and its files."""
+    prediction = model.predict(draw_example(folder))
+    write_prediction(folder / "files", prediction, model)
+    images = {extra.name for extra, _ in prediction.of_kind("image")}
+    assert {path.stem for path in (folder / "files").glob("*.png")} == images | {"overview"}
+    return prediction
 
 
 def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path) -> None:
@@ -89,8 +178,25 @@ def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
         check_options(configuration(f"model={model}", f"input={kind}"))
 
 
-def test_a_classical_recogniser_has_no_model_file() -> None:
-    with pytest.raises(UserError, match="task=fit"):
+def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_path: Path) -> None:
+    for shared in ("data", "stores"):
+        (tmp_path / shared).symlink_to(finished_workplace / shared)
+    done = start(tmp_path, "model=svc", "task=fit")
+    assert done.returncode == 0, done.stderr
+    folder = run_of(tmp_path) / "model"
+    model = load_model(folder)
+    assert model.facts["training"]["model"] == "svc" and "support vector" in (folder / "README.md").read_text()
+    prediction = predicted(model, tmp_path)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    write_onnx(tmp_path / "svc.onnx", model)
+    maps = torch.rand(4, *shape_of(model.facts), generator=torch.Generator().manual_seed(0))
+    (given,) = onnxruntime.InferenceSession(tmp_path / "svc.onnx").run(None, {INPUT: maps.numpy()})
+    np.testing.assert_allclose(given, model.network(maps).softmax(1).numpy(), atol=1e-6)
+
+
+def test_a_classical_recogniser_that_is_no_network_has_no_model_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(SupportVectorClassifier, "as_network")
+    with pytest.raises(UserError, match="as_network"):
         check_options(configuration("model=svc", "task=fit"))
 
 

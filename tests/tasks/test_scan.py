@@ -17,6 +17,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
+from tests.tasks.prediction_schema import problems
 
 pytestmark = pytest.mark.costly
 
@@ -124,7 +125,9 @@ def test_the_command_on_a_long_video(
     done = run_cli("task=predict", "predict.input=long.mp4")
     assert done.returncode == 0, done.stderr
     output = tmp_path / "predictions" / "long"
-    (facts,) = json.loads((output / "predict.json").read_text())["clips"]
+    written = json.loads((output / "predict.json").read_text())
+    assert problems(written) == []
+    (facts,) = written["clips"]
     assert facts["scan"] == NOTICE
     with (output / "long" / "timeline.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -136,5 +139,5 @@ def test_the_command_on_a_long_video(
         probabilities = {name: float(value) for name, value in row.items() if name.startswith("prob_")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
         assert "prob_" + row["class"] == max(probabilities, key=probabilities.get)  # type: ignore[arg-type]
-    for name in ("timeline.png", "overview.png", "true_dynamic_image.png", "constructed_dynamic_image.png"):
+    for name in ("timeline.png", "overview.png", "true_dynamic_image.png", "dynamic_image.png"):
         assert cv2.imread(str(output / "long" / name)) is not None

@@ -17,7 +17,7 @@ from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -132,7 +132,9 @@ def test_the_running_ones_come_back_and_training_goes_on_as_if_nothing_had_been(
     assert all(torch.equal(ends[0][name], buffer) for name, buffer in ends[1].items())
 
 
-@pytest.mark.parametrize("overrides", [(), ("model.frame_batches=per_frame",)], ids=["folded", "per_frame"])
+@pytest.mark.parametrize(
+    "overrides", [(), ("model=fdp_deviations", "model.frame_batches=per_frame")], ids=["folded", "per_frame"]
+)
 def test_the_norms_of_ddp_are_asked_for_their_own_clips_alone(data: Data, overrides: tuple[str, ...]) -> None:
     clips = data(batch_size=4)
     alone, shared = make_module(*overrides), make_module(*overrides)

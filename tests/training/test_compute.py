@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.fdp.network import FDP
+from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -107,7 +107,12 @@ def test_what_is_computed_once_more_draws_the_same_masks() -> None:
 @pytest.mark.parametrize("parts", ["blocks", "stages"])
 @pytest.mark.parametrize("frame_batches", ["folded", "per_frame"])
 def test_what_is_computed_once_more_gives_the_same_finer_maps(parts: str, frame_batches: str) -> None:
-    narrow = ["model=fdp_tiny", "data.faces.size=32", f"model.frame_batches={frame_batches}", "model.mer_head.reads=3"]
+    narrow = [
+        "model=fdp_deviations",
+        "data.faces.size=32",
+        f"model.frame_batches={frame_batches}",
+        "model.mer_head.reads=3",
+    ]
     results = []
     for checkpointing in (None, parts):
         torch.manual_seed(0)

@@ -15,8 +15,8 @@ from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
-from fdp_lightning.models.objective import Objective
-from fdp_lightning.models.rank.losses import kendall_tau
+from fdp_lightning.models.fdp.objective import Objective
+from fdp_lightning.models.fdp.rank_losses import kendall_tau
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
@@ -215,6 +215,34 @@ def test_norms_and_biases_do_not_decay_and_the_cosine_ends_at_zero() -> None:
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == pytest.approx(0.1)
     assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "lowest", "expected"),
+    [
+        ("step", 0.0, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]),
+        ("exponential", 0.0, [0.5 ** (step / 3) for step in range(10)]),
+        ("step", 0.4, [1, 1, 1, 0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4]),
+    ],
+)
+def test_the_rate_falls_by_a_factor(schedule: str, lowest: float, expected: list[float]) -> None:
+    settings = OptimizerSettings("sgd", 0.9, lr=0.1, schedule=schedule, gamma=0.5, every=3, lowest=lowest)
+    built = settings.build(torch.nn.Linear(2, 1), steps=10)
+    optimizer, schedule_, rates = built["optimizer"], built["lr_scheduler"]["scheduler"], []
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"] == 0.9
+    for _ in range(10):
+        rates.append(schedule_.get_last_lr()[0])
+        optimizer.step()
+        schedule_.step()
+    assert rates == pytest.approx([0.1 * factor for factor in expected])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "adam", "momentum": 0.9}, {"schedule": "step"}, {"lowest": 2.0}, {"gamma": 0.0}, {"every": 0}]
+)
+def test_an_optimizer_that_cannot_be_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="|".join(wrong)):
+        OptimizerSettings(**wrong)
 
 
 def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(

@@ -6,7 +6,7 @@ import torch
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import arp_weights
-from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
 

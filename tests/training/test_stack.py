@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.objective import Objective
+from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.stack import Clipping, Stack

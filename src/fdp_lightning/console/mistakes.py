@@ -14,6 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
 from fdp_lightning.console.option_values import ALLOWED
+from fdp_lightning.console.short_commands import written_out
 from fdp_lightning.console.value_kinds import guess
 from fdp_lightning.errors import UserError
 
@@ -61,7 +62,7 @@ def meant(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra understands them.
 
     Raises:
-        UserError: a flag that there is not.
+        UserError: a flag that there is not, or a short command with too many values.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -71,7 +72,8 @@ def meant(arguments: Sequence[str]) -> list[str]:
                 f"there is no flag {flag}. Options are written without dashes: "
                 f"{'+' if key in ADDED_GROUPS else ''}{key}={value or '…'}\n  All flags: --hydra-help"
             )
-    return multirun_first(["--help" if argument == "help" else normalise_debug(argument) for argument in arguments])
+    options = written_out(["--help" if argument == "help" else normalise_debug(argument) for argument in arguments])
+    return multirun_first(options)
 
 
 def check_task(task: str, tasks: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """A fold of a classical recogniser (`model=svc`): fitted on all training clips at once, by scikit-learn."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.loading.datamodule import ClipDataset
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.ddp_processes import Rank, ranks_of
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.train_fold import data_of, set_up
+from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.parts import name_of
+from fdp_lightning.models.recognizer import Objective
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.training.module import clips_of
 
@@ -53,17 +55,27 @@ def fit_fold(
 ) -> dict[str, Any]:
     """Fit on the fold's training clips and write what it says of the held-out ones; as `train_fold.train_fold`.
 
-    `check_classical` has seen to it that one process fits it and somebody is held out.
+    A recogniser that can be had as a network (`as_network`) leaves a checkpoint, of which model files are made.
+    `check_classical` has seen to it that one process fits it.
     """
     assert folder is not None
     config = OmegaConf.create(plan.config)
     set_up(config, rank)
     data = data_of(plan, config, derived_seed(config.seed, plan.fold.name))
-    assert data.test_set is not None
     estimator = build_model(config, len(config.protocol.classes))
     start = time.monotonic()
     estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy())
     seconds = time.monotonic() - start
+    if hasattr(estimator, "as_network"):
+        write_checkpoint(folder, plan, data, *estimator.as_network())
+    on_epoch(1)
+    counts = dict(zip(config.protocol.classes, data.fitted.class_counts, strict=True))
+    facts = {  # no steps and no parameters: a table of these would compare what is not alike
+        "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0,
+        "torch": torch.__version__, "device": "cpu", "class_counts": counts,
+    }  # fmt: skip
+    if data.test_set is None:
+        return facts
     probabilities = estimator.predict_proba(features(data.test_set))
     chosen = Selections(probabilities)
     if data.inner_set is not None:
@@ -74,17 +86,34 @@ def fit_fold(
         write_baseline_predictions(
             folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())
         )
-    on_epoch(1)
-    counts = dict(zip(config.protocol.classes, data.fitted.class_counts, strict=True))
-    return {  # no steps and no parameters: a table of these would compare what is not alike
-        "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0,
-        "torch": torch.__version__, "device": "cpu", "class_counts": counts,
-    }  # fmt: skip
+    return facts
+
+
+def write_checkpoint(
+    folder: Path, plan: FoldPlan, data: FoldDataModule, network: torch.nn.Module, options: Mapping[str, Any]
+) -> None:
+    """Write what a training of a network leaves, so that model files are made of it in the same way.
+
+    Args:
+        folder: of the fold.
+        plan: of the fold.
+        data: its training clips.
+        network: fitted.
+        options: that build one of its form.
+    """
+    made = provenance(plan, data)
+    model = {"_target_": name_of(type(network)), "name": plan.config["model"]["name"], **options}
+    objective = {"_target_": name_of(Objective)}
+    made["config"] = {**plan.config, "model": {**model, "objective": objective, "optimizer": None}}
+    state = {f"model.{name}": value for name, value in network.state_dict().items()}
+    place = folder / "checkpoints/last.ckpt"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"fdp_lightning": made, "state_dict": state, "epoch": 1, "global_step": 0}, place)
 
 
 def features(clips: ClipDataset) -> np.ndarray:
-    """Return all clips' input as rows of numbers, (n, d)."""
-    return clips.all_clips()["frames"].flatten(1).numpy()
+    """Return all clips as the input stage gives them, (n, …)."""
+    return clips.all_clips()["frames"].numpy()
 
 
 def check_classical(config: DictConfig) -> str:
@@ -93,15 +122,16 @@ def check_classical(config: DictConfig) -> str:
     Raises:
         UserError: naming the option.
     """
-    if config.task == "fit":
-        raise UserError(
-            f"task=fit writes networks alone, and model={config.model.name} is none; expected another model"
-        )
     if LabelKind.of_column(config.protocol.column).is_multi:
         raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
     if ranks_of(config.trainer) > 1 or config.loso.engine == "stacked":
         raise UserError(
             f"model={config.model.name} is fitted by one process; expected trainer=cpu loso.engine=processes"
         )
-    build_model(config, len(config.protocol.classes))
+    estimator = build_model(config, len(config.protocol.classes))
+    if config.task == "fit" and not hasattr(estimator, "as_network"):
+        raise UserError(
+            f"task=fit writes a model file, and model={config.model.name} has no as_network() to make one of; expected "
+            "another model"
+        )
     return "fitted at once"

@@ -15,6 +15,7 @@ from fdp_lightning.data.annotations.apex import apex_numbers
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions
+from fdp_lightning.extras import as_text
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, LabelKind
 from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
@@ -87,8 +88,8 @@ def write_outputs(
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
     }
-    arrays |= {extra.name: outputs[extra.name] for extra in extras} | dict(of_training)
-    arrays["extras"] = np.array([(extra.name, extra.kind, extra.title) for extra in extras], np.str_).reshape(-1, 3)
+    arrays |= {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"} | dict(of_training)
+    arrays["extras"] = np.array(as_text(extras))
     np.savez_compressed(stream, **arrays)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 

@@ -20,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
-from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.budget import Budget
@@ -196,10 +195,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
     """The network, its losses and its optimizer, fitted on the training clips where they are fitted on anything."""
     classes = list(config.protocol.classes)
     fitted, statistics = data.fitted, data.fitted.statistics
-    if config.data.normalisation == "training":
+    if config.data.normalisation == "training" and config.input.kind == "frames":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
-    if config.input.kind != "frames":
-        statistics = Statistics(mean=0.0, std=1.0)  # those are of the frames; maps have a scale of their own
     multi_label = LabelKind.of_column(config.protocol.column).is_multi
     counts = {"class_counts": fitted.class_counts, "train_clips": fitted.clips}
     objective = build(config.model.objective, **counts, multi_label=multi_label)
@@ -212,24 +209,32 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         objective,
         optimizer,
         provenance={
-            "config": plan.config,
-            "model": plan.model,
+            **provenance(plan, data),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "classes": classes,
-            "multi_label": multi_label,
-            "fold": plan.fold.name,
-            "subjects": subjects_of(plan.fold, plan.clips),
-            "mean": statistics.mean,
-            "std": statistics.std,
-            **({"divisors": list(fitted.scale.divisors)} if fitted.scale else {}),
-            "clips": fitted.clips,
-            "class_counts": fitted.class_counts,
-            "fingerprint": plan.fingerprint,
-            "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
         },
         max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
+
+
+def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
+    """What a checkpoint says of itself, as plain data."""
+    fitted = data.fitted
+    return {
+        "config": plan.config,
+        "model": plan.model,
+        "classes": list(plan.config["protocol"]["classes"]),
+        "multi_label": LabelKind.of_column(plan.config["protocol"]["column"]).is_multi,
+        "fold": plan.fold.name,
+        "subjects": subjects_of(plan.fold, plan.clips),
+        "mean": fitted.statistics.mean,
+        "std": fitted.statistics.std,
+        **({"divisors": list(fitted.scale.divisors)} if fitted.scale else {}),
+        "clips": fitted.clips,
+        "class_counts": fitted.class_counts,
+        "fingerprint": plan.fingerprint,
+        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it names places
+    }
 
 
 def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
@@ -318,6 +323,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         normalisation=config.data.normalisation,
         label_kind=LabelKind.of_column(config.protocol.column),
         taken=settings(InputSettings, config.input),
+        shuffle=config.data.shuffle,
     )
 
 

@@ -73,31 +73,36 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
     return _svg(draw, label)
 
 
-def rank_chart(
-    mean: np.ndarray, clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]], limit: float, label: str
+def clips_chart(
+    mean: np.ndarray,
+    clips: Sequence[tuple[np.ndarray, np.ndarray, float | None]],
+    limits: tuple[float, float],
+    quantity: str,
+    label: str,
 ) -> Markup:
-    """Draw the rank scores of one class against time.
+    """Draw a curve of the clips of one class against time.
 
     Args:
         mean: the class mean on an even grid from first to last frame, shape (T,).
-        clips: for each single clip its frames' positions in 0..1 (T,), its scores (T,) and its apex or None.
-        limit: the vertical axis runs from -limit to limit, the same for every class.
+        clips: for each single clip the places of its values in 0..1 (T,), its values (T,) and its apex or None.
+        limits: ends of the vertical axis, the same for every class.
+        quantity: name of the vertical axis.
         label: what the drawing shows, for those who cannot see it.
     """
 
     def draw(axes: "Axes") -> None:
-        for place, scores, apex in clips:
-            axes.plot(place, scores, color=QUIET, linewidth=0.8, alpha=0.7)
+        for place, values, apex in clips:
+            axes.plot(place, values, color=QUIET, linewidth=0.8, alpha=0.7)
             if apex is not None:
-                axes.plot([apex], [np.interp(apex, place, scores)], "D", color=SECOND, markersize=4.5)
+                axes.plot([apex], [np.interp(apex, place, values)], "D", color=SECOND, markersize=4.5)
         axes.plot(np.linspace(0, 1, len(mean)), mean, color=ACCENT, linewidth=2.2)
         axes.set(
             xlim=(-0.02, 1.02),
-            ylim=(-limit, limit),
+            ylim=limits,
             xticks=[0, 0.5, 1],
             xticklabels=["first", "middle", "last"],
         )
-        axes.set(xlabel="frame of the clip", ylabel="rank score, standardised")
+        axes.set(xlabel="frame of the clip", ylabel=quantity)
 
     return _svg(draw, label)
 
@@ -153,6 +158,88 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
 
     described = "; ".join(f"{names[name]} {last[name]:.3f}" for name in names)
     return _svg(draw, f"Scores of selection last and of the baselines: {described}.", size=(4.2, 2.5))
+
+
+def folds_chart(lines: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], label: str) -> Markup:
+    """Draw one quantity over the epochs, a thin line for each fold.
+
+    Args:
+        lines: per part of the data ("train", "test", …) the epochs and values of each fold.
+        label: what the drawing shows, for those who cannot see it.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: "Axes") -> None:
+        for name, folds in lines.items():
+            colour, dash = LINES.get(name, (QUIET, ":"))
+            for number, (epochs, values) in enumerate(folds):
+                of_part = name if number == 0 else None
+                axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=0.8, alpha=0.8, label=of_part)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        if len(lines) > 1:
+            axes.legend(loc="best", handlelength=2.4)
+
+    return _svg(draw, label)
+
+
+def reliability_chart(n: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray, label: str) -> Markup:
+    """Draw the accuracy of the clips of each bin of confidence, beside what it would be if they were calibrated.
+
+    Args:
+        n: clips of each bin, shape (bins,); a bin without any is left out.
+        accuracy: of each bin.
+        confidence: mean of each bin.
+        label: what the drawing shows, for those who cannot see it.
+    """
+
+    def draw(axes: "Axes") -> None:
+        some = n > 0
+        axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1, label="calibrated")
+        axes.vlines(confidence[some], confidence[some], accuracy[some], color=SECOND, linewidth=1.2, label="gap")
+        axes.plot(confidence[some], accuracy[some], color=ACCENT, linewidth=1.2)
+        axes.scatter(
+            confidence[some], accuracy[some], s=12 + 90 * n[some] / n.max(), color=ACCENT, label="clips of a bin"
+        )
+        axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="probability of the predicted class", ylabel="accuracy")
+        axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
+
+    return _svg(draw, label, size=(3.7, 3.3))
+
+
+MARKS = (
+    (ACCENT, "o", "●"), (SECOND, "s", "■"), (INK, "^", "▲"), (QUIET, "D", "◆"), (ACCENT, "v", "▼"), (SECOND, "P", "✚"),
+    (INK, "X", "✖"), (QUIET, "*", "★"),
+)  # fmt: skip
+"""Of classes in a drawing: colour, matplotlib's sign, and the sign for the legend in the page."""
+
+
+def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, centres: bool = False) -> Markup:
+    """Draw clips as points of a plane, of a group each.
+
+    Args:
+        points: shape (n, 2).
+        groups: the number of each point's group, (n,).
+        label: what the drawing shows, for those who cannot see it.
+        centres: True to join each point with the mean of its group, as where there are too many for colours.
+    """
+
+    def draw(axes: "Axes") -> None:
+        for group in np.unique(groups):
+            own = points[groups == group]
+            if centres:
+                middle = own.mean(axis=0)
+                # One line from the middle to each point and back.
+                star = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
+                axes.plot(*star.T, color=QUIET, linewidth=0.7, alpha=0.85)
+                axes.plot(*own.T, "o", color=ACCENT, markersize=2.5)
+                axes.plot(*middle, "D", color=SECOND, markersize=4.5)
+            else:
+                colour, sign, _ = MARKS[group % len(MARKS)]
+                axes.plot(*own.T, sign, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
+        axes.set(xticklabels=[], yticklabels=[], xlabel="first component", ylabel="second component")
+
+    return _svg(draw, label, size=(3.7, 3.0))
 
 
 def image_uri(image: np.ndarray) -> str:

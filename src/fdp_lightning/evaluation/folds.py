@@ -2,21 +2,18 @@
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.multi_label import JOIN
+from fdp_lightning.extras import Extra, from_text
 from fdp_lightning.files import is_partial
 from fdp_lightning.labels import KEY
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
-EXTRAS = ("rank_scores", "true_dynamic_image", "dynamic_image")
-"""Of a recogniser that declares them, and of all folds of before recognisers declared anything."""
-# Folds of before these were kept lack them. `mean_training_image` is one per fold, shape (F, h, w), as is `image_rms`,
-# shape (F,), and `fold` says which is a clip's.
-COMPARED = ("arp_of_input", "mean_training_image")
 # What a file that is cut off, of another kind, pickled, or without an array raises.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
 # Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
@@ -33,13 +30,8 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
         sentence on what they are of, or on why there are none.
     """
-    folds, bad = [], []
-    paths = finished_files(run, "curves.csv")
-    for path in paths:
-        try:
-            folds.append(pd.read_csv(path).select_dtypes("number").set_index("epoch"))
-        except (ValueError, KeyError, OSError) as error:
-            bad.append(f"{path.parent.name} ({error})")
+    tables, bad = fold_curves(run)
+    folds = list(tables.values())
     note = f"Could not be read: {', '.join(bad)}." if bad else ""
     if not folds:
         return {}, note or "No fold of this run has a curves.csv."
@@ -63,53 +55,83 @@ def read_curves(run: Path) -> tuple[Curves, str]:
     return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
 
 
-def read_outputs(run: Path) -> tuple[dict[str, np.ndarray], str]:
-    """Join folds/*/outputs.npz, clips sorted by (fold, dataset, subject, clip, onset).
+def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Read folds/*/curves.csv: fold → its numbers by epoch; and the folds that could not be read, with the reason."""
+    tables, bad = {}, []
+    for path in finished_files(run, "curves.csv"):
+        try:
+            tables[path.parent.name] = pd.read_csv(path).select_dtypes("number").set_index("epoch")
+        except (ValueError, KeyError, OSError) as error:
+            bad.append(f"{path.parent.name} ({error})")
+    return tables, bad
 
-    Returns:
-        The arrays of `OUTPUTS` and `dataset` ('' where the file does not say it), n clips long, and `fold`, with those
-        of `EXTRAS` and `COMPARED` that every fold has, and `image_rms` (NaN where dynamic images are scaled clip by
-        clip, or nothing is said of it); and a sentence on what they are of, or on why there are none. Files that
-        could not be read are named.
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the folds keep of their held-out clips, sorted by (fold, dataset, subject, clip, onset).
+
+    Attributes:
+        extras: declared by the recogniser and kept by every fold.
+        arrays: those of `OUTPUTS`, `dataset` ('' where the file does not say it), `fold` (its place among the folds
+            that could be read) and the extras, all n clips long; extras of the training, and the numbers that extras
+            name as their scale, are one per fold, (F, …).
+        note: a sentence on what they are of, or on why there are none. Files that could not be read are named.
     """
+
+    extras: tuple[Extra, ...] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    note: str = ""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def of(self, extra: Extra) -> np.ndarray:
+        """Return an extra's values of each clip, (n, …)."""
+        values = self.arrays[extra.name]
+        return values[self.arrays["fold"]] if extra.of == "training" else values
+
+
+def read_outputs(run: Path) -> Outputs:
+    """Join folds/*/outputs.npz."""
     parts: list[dict[str, np.ndarray]] = []
+    extras: list[tuple[Extra, ...]] = []
     bad: list[str] = []
     paths = finished_files(run, "outputs.npz")
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                parts.append(_of_fold(arrays))
+                declared, part = _of_fold(arrays)
         except UNREADABLE as error:
             bad.append(f"{path.parent.name} ({error})")
+        else:
+            parts.append(part)
+            extras.append(declared)
     note = f"Could not be read: {', '.join(bad)}." if bad else ""
-    shapes = {tuple(part[name].shape[1:] for name in EXTRAS if name in part) for part in parts}
-    if len(shapes) > 1:
-        return {}, "The folds' outputs.npz differ in number of frames or in image size."
     if not parts:
-        return {}, note or "No fold of this run has an outputs.npz: the model's outputs were not stored."
+        return Outputs(note=note or "No fold of this run has an outputs.npz: the model's outputs were not stored.")
+    common = tuple(extra for extra in extras[0] if all(extra in others for others in extras))
+    if len({tuple(part[extra.name].shape[1:] for extra in common) for part in parts}) > 1:
+        return Outputs(note="The folds' outputs.npz differ in number of frames or in image size.")
     folds = len(finished_files(run, "predictions.csv"))
-    names = ["dataset", *OUTPUTS, "image_rms"]
-    names += [name for name in EXTRAS if all(name in part for part in parts)]
-    if all(name in part for part in parts for name in COMPARED):
-        names += COMPARED
+    scales = {extra.scale for extra in common if extra.scale}
+    names = ["dataset", *OUTPUTS, *(extra.name for extra in common), *sorted(scales)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
     joined["fold"] = np.repeat(np.arange(len(parts)), [len(part["clip"]) for part in parts])
-    return joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip()
+    shown = tuple(extra for extra in common if np.isfinite(joined[extra.name]).any())
+    return Outputs(shown, joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip())
 
 
-def _of_fold(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
+    # A fold of before extras were declared in full has none to show.
+    declared = from_text(str(arrays["extras"])) if "extras" in arrays and arrays["extras"].ndim == 0 else ()
     part = {name: arrays[name] for name in OUTPUTS}
     part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
-    declared = [str(name) for name in arrays["extras"][:, 0]] if "extras" in arrays else EXTRAS
-    part |= {name: arrays[name] for name in declared}
-    if "arp_of_input" in arrays:
-        part["arp_of_input"] = arrays["arp_of_input"]
+    part |= {extra.name: arrays[extra.name] for extra in declared if extra.of == "clip"}
     order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))
     part = {name: values[order] for name, values in part.items()}
-    if "mean_training_image" in arrays:
-        part["mean_training_image"] = arrays["mean_training_image"][None]
-    part["image_rms"] = np.array([arrays.get("image_rms", np.nan)], dtype=np.float64)
-    return part
+    part |= {extra.name: arrays[extra.name][None] for extra in declared if extra.of == "training"}
+    part |= {extra.scale: np.array([arrays[extra.scale]], np.float64) for extra in declared if extra.scale}
+    return declared, part
 
 
 def read_key_frames(
@@ -140,6 +162,11 @@ def finished_files(run: Path, name: str) -> list[Path]:
     return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
 
 
+def curve_positions(frames: np.ndarray, length: int) -> np.ndarray:
+    """Place the values of a curve, (length,), in 0..1: at their frames, or evenly where they are not one per frame."""
+    return frame_positions(frames) if len(frames) == length else np.linspace(0, 1, length)
+
+
 def frame_positions(frames: np.ndarray) -> np.ndarray:
     """Place a clip's frame numbers, shape (T,), in 0..1 from first to last; evenly if all are one frame."""
     span = float(frames[-1]) - float(frames[0])
@@ -155,9 +182,9 @@ def apex_position(frames: np.ndarray, apex: float) -> float | None:
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Bring one clip's rank scores, shape (T,), to zero mean and unit deviation; constant ones become zeros.
+    """Bring one clip's curve, shape (T,), to zero mean and unit deviation; a constant one becomes zeros.
 
-    Every fold has its own scorer, whose offset and scale mean nothing: only this form can be averaged.
+    Where every fold has an offset and a scale of its own, which mean nothing, only this form can be averaged.
     """
     centred = np.nan_to_num(scores.astype(np.float64) - scores.mean(dtype=np.float64))
     deviation = centred.std()
@@ -165,7 +192,7 @@ def standardised(scores: np.ndarray) -> np.ndarray:
 
 
 def kendall_tau(scores: np.ndarray) -> float:
-    """Return Kendall's tau-b of scores, shape (T,), against time: 1 if they rise throughout, −1 if they fall.
+    """Return Kendall's tau-b of values, shape (T,), against time: 1 if they rise throughout, −1 if they fall.
 
     (concordant − discordant) / sqrt(pairs · pairs without a tie); time itself has no ties.
     """
@@ -179,14 +206,14 @@ def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -
     return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
 
 
-def class_rank_scores(outputs: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Average the standardised scores of a class's rows on an even grid, shape (T,), and their order against time.
+def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Average curves, (T,) each, given at these places in 0..1, on an even grid of as many points."""
+    grid = np.linspace(0, 1, len(curves[0]))
+    mean: np.ndarray = np.mean([np.interp(grid, *both) for both in zip(places, curves, strict=True)], axis=0)
+    return mean
 
-    The order is Kendall's tau of score against frame, mean over clips; NaN if no clip has different scores.
-    """
-    grid = np.linspace(0, 1, outputs["rank_scores"].shape[1])
-    scores = [standardised(outputs["rank_scores"][row]) for row in rows]
-    places = [frame_positions(outputs["frames"][row]) for row in rows]
-    mean = np.mean([np.interp(grid, place, score) for place, score in zip(places, scores, strict=True)], axis=0)
-    taus = [kendall_tau(score) for score in scores if np.ptp(score) > 0]
-    return mean, float(np.mean(taus)) if taus else float("nan")
+
+def mean_tau(curves: Sequence[np.ndarray]) -> float:
+    """Average Kendall's tau of curves against time; NaN if none has different values."""
+    taus = [kendall_tau(curve) for curve in curves if np.ptp(curve) > 0]
+    return float(np.mean(taus)) if taus else float("nan")

@@ -1,12 +1,8 @@
-"""How near the constructed dynamic images come to the true ones, beside baselines that need no model.
+"""How near images come to the reference that their recogniser declares for them, beside images that need no model.
 
-A number of decibels says little alone: dynamic images of faces resemble one another, and a mean of them is near every
-one. On the signed scale, where most of a face does not move, an even grey is near every one, too. So the constructed
-image stands beside
-    the mean training image, the same for all held-out clips of a fold, which has seen nothing of the clip,
-    on the signed scale the even mid grey, which stands for no motion, and
-    the exact approximate rank pooling (ARP) of the clip's own frames, which has learnt nothing at all. It is the upper
-    end of the scale where it is itself the target (image_kind=exact), and the report then states it.
+A number of decibels says little alone: images of faces resemble one another, and a mean of them is near every one. So
+beside an image that a recogniser makes stands whatever else it declares to be compared with the same reference, such as
+the mean image of the training clips, and, where a value stands for nothing (`Extra.neutral`), an even image of it.
 Correlation asks for the pattern alone, whatever its strength: an image that is unrelated to the clip has 0.
 
 References:
@@ -14,27 +10,19 @@ References:
         IEEE TIP 2004: SSIM. Computed by scikit-image with its default window of 7 × 7 pixels, values of 0..1.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fdp_lightning.evaluation.folds import COMPARED, read_outputs
+from fdp_lightning.evaluation.folds import Outputs
 from fdp_lightning.evaluation.intervals import clip_mean_interval
+from fdp_lightning.extras import SAME, Extra
 
-ROWS = {
-    "dynamic_image": "constructed by the model",
-    "mean_training_image": "mean training image",
-    "nothing_moved": "mid grey: nothing moved",
-    "arp_of_input": "ARP of the input frames",
-}
-"""Rows of the table; `nothing_moved` on the signed scale alone: where each image has its own, no grey stands for it."""
+EVEN = "even"
+"""Key of the even image."""
 
 QUALITIES = ("psnr", "ssim", "correlation")
-MID_GREY = 0.5
-# A mean squared error that float32 rounding can leave: such images are the same, their PSNR is infinite.
-SAME = 1e-12
 # Grey values that differ by less are float32 rounding of one value.
 FLAT = 1e-6
 
@@ -98,57 +86,61 @@ def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
     return np.divide((one * other).sum(axis=1), norms, out=np.zeros(len(one)), where=~flat).clip(-1, 1)
 
 
-def is_signed(outputs: Mapping[str, np.ndarray]) -> bool:
-    """Return True if the images of all folds are on the signed scale, where mid grey is no motion."""
-    return bool(np.isfinite(outputs.get("image_rms", np.array([np.nan]))).all())
+def references(extras: Sequence[Extra]) -> dict[str, list[Extra]]:
+    """Return the images that are compared, by the name of their reference, the recogniser's own first."""
+    found: dict[str, list[Extra]] = {}
+    names = {extra.name for extra in extras if extra.kind == "image"}
+    for extra in extras:
+        if extra.kind == "image" and extra.reference in names:
+            found.setdefault(extra.reference, []).append(extra)
+    return found
 
 
-def qualities(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """Compare every held-out clip's images with its true dynamic image.
+def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarray]]:
+    """Compare every held-out clip's images with their reference.
 
     Args:
-        outputs: of `folds.read_outputs`, with its arrays `folds.COMPARED`.
+        outputs: of `folds.read_outputs`.
+        reference: a key of `references`.
 
     Returns:
-        For each of `ROWS` its `QUALITIES`, each of shape (n,).
+        For each image that names it, and for `EVEN` where it has a neutral value, its `QUALITIES`, each of shape (n,).
     """
-    true = outputs["true_dynamic_image"]
-    images = {
-        "dynamic_image": outputs["dynamic_image"],
-        "mean_training_image": outputs["mean_training_image"][outputs["fold"]],
-        "nothing_moved": np.full_like(true, MID_GREY),
-        "arp_of_input": outputs["arp_of_input"],
-    }
-    if not is_signed(outputs):
-        images.pop("nothing_moved")
+    true = outputs[reference]
+    images = {extra.name: outputs.of(extra) for extra in references(outputs.extras)[reference]}
+    (neutral,) = (extra.neutral for extra in outputs.extras if extra.name == reference)
+    if neutral is not None:
+        images[EVEN] = np.full_like(true, neutral)
     return {
         name: {"psnr": psnr(true, image), "ssim": ssim(true, image), "correlation": correlation(true, image)}
         for name, image in images.items()
     }
 
 
-def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Average over all held-out clips, with intervals over subjects.
 
     Args:
         outputs: as in `qualities`.
+        reference: likewise.
         values: of `qualities`.
 
     Returns:
-        `rows`: for each of `ROWS` its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite
-        if there is none), `ssim` and `correlation`, each with `…_ci95` (a pair or None), and `same`, the number of
-        clips whose image is the true one. `n`: clips. `nearer`: clips whose constructed image has a higher PSNR than
-        the mean training image. `is_target`: True if the ARP of the input is the true image of every clip. `signed`:
-        see `is_signed`.
+        `rows`: for each image its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite if
+        there is none), `ssim` and `correlation`, each with `…_ci95` (a pair or None), and `same`, the number of clips
+        whose image is the reference itself. `n`: clips. `nearer`: for each image of the training its `name`, and the
+        number of clips (`n`) whose first image has a higher PSNR than it.
     """
-    _, subjects = np.unique(np.stack([outputs["dataset"], outputs["subject"]]), axis=1, return_inverse=True)
+    extras = {extra.name: extra for extra in outputs.extras}
+    neutral = extras[reference].neutral
+    subjects = subjects_of(outputs)
     rows = []
     for key, each in values.items():
         decibel = each["psnr"]
         finite = np.isfinite(decibel)
         row = {
             "key": key,
-            "name": ROWS[key],
+            "name": f"even image of {neutral:g}" if key == EVEN else extras[key].title,
             "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
             "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
             "same": int((~finite).sum()),
@@ -156,33 +148,17 @@ def quality_table(outputs: Mapping[str, np.ndarray], values: Mapping[str, Mappin
         for score in ("ssim", "correlation"):
             row |= {score: float(each[score].mean()), f"{score}_ci95": clip_mean_interval(each[score], subjects)}
         rows.append(row)
-    n = len(subjects)
-    return {
-        "rows": rows,
-        "n": n,
-        "nearer": int((values["dynamic_image"]["psnr"] > values["mean_training_image"]["psnr"]).sum()),
-        "is_target": rows[-1]["same"] == n,
-        "signed": is_signed(outputs),
-    }
+    first, *others = references(outputs.extras)[reference]
+    nearer = [
+        {"name": other.title, "n": int((values[first.name]["psnr"] > values[other.name]["psnr"]).sum())}
+        for other in others
+        if other.of == "training"
+    ]
+    titles = {"reference": extras[reference].title, "first": first.title}
+    return {**titles, "rows": rows, "n": len(subjects), "nearer": nearer}
 
 
-def image_scores(run: Path) -> dict[str, Any] | None:
-    """Return the means of `quality_table` as metrics.json has them; None where the folds of a run lack what it needs.
-
-    Args:
-        run: the run folder.
-
-    Returns:
-        `scale`, 'signed' or 'min_max'; `n_clips`; and `images`, for each of `ROWS` its `QUALITIES` with their 95 %
-        intervals. A PSNR that is infinite, that of the true image itself, is None.
-    """
-    outputs, _ = read_outputs(run)
-    if not all(name in outputs for name in COMPARED):
-        return None
-    table = quality_table(outputs, qualities(outputs))
-    images = {
-        row["key"]: {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
-        | {"ci95": {score: row[f"{score}_ci95"] for score in QUALITIES}}
-        for row in table["rows"]
-    }
-    return {"scale": "signed" if table["signed"] else "min_max", "n_clips": table["n"], "images": images}
+def subjects_of(outputs: Outputs) -> np.ndarray:
+    """Return a number of the subject of each clip, (n,): one id in two datasets is two subjects."""
+    _, subjects = np.unique(np.stack([outputs["dataset"], outputs["subject"]]), axis=1, return_inverse=True)
+    return subjects

@@ -184,9 +184,18 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, b
         probabilities: shape (n, C).
         bins: number of bins.
     """
+    n, accuracy_of, confidence_of = reliability(targets, probabilities, bins)
+    return float((n * np.abs(accuracy_of - confidence_of)).sum() / len(targets))
+
+
+def reliability(
+    targets: np.ndarray, probabilities: np.ndarray, bins: int = 15
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return clips, accuracy and confidence of each bin of `expected_calibration_error`, (bins,); 0 where empty."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     places = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    return float(np.abs(np.bincount(places, weights=right - confidence)).sum() / len(targets))
+    n, hits, sums = (np.bincount(places, weights=each, minlength=bins) for each in (None, right, confidence))
+    return n, _ratio(hits, n), _ratio(sums, n)
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,14 @@ import pandas as pd
 
 from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.folds import (
-    Curves,
-    apex_position,
-    class_rank_scores,
-    frame_positions,
-    read_curves,
-    read_outputs,
-    rows_of,
-    standardised,
-)
+from fdp_lightning.evaluation.folds import Curves, fold_curves, read_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
-from fdp_lightning.evaluation.report_images import dynamic_images, mistakes_shown
+from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
+from fdp_lightning.evaluation.report_embedding import embedding
+from fdp_lightning.evaluation.report_extras import sections_shown
+from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 from fdp_lightning.evaluation.report_units import (
     UNIT_FLOOR_NAMES,
     UNIT_FLOOR_NOTES,
@@ -31,6 +25,7 @@ from fdp_lightning.evaluation.report_units import (
     unit_rows,
 )
 from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.saved_parts import with_links
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.evaluation.trained import trained_facts
@@ -38,7 +33,6 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import SELECTIONS
 
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
-CLIPS_PER_CLASS = 3
 RULES = {
     "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
     "inner": "the epoch that is best on inner validation subjects, taken from the training subjects; this whole run "
@@ -90,7 +84,8 @@ def build_report(
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
     curves, curves_note = read_curves(run)
-    outputs, outputs_note = read_outputs(run)
+    of_folds, _ = fold_curves(run)
+    outputs = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
     text = template("report.html.j2").render(
@@ -117,11 +112,16 @@ def build_report(
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
+        subject_rows=[] if multi_label else subject_rows(last, classes),
+        fold_rows=fold_rows(run, last, of_folds, _right_shares(last, classes)),
+        fold_charts=fold_charts(of_folds),
+        calibration={} if multi_label else calibration(last, classes),
         curves=_curves(curves),
         curves_note=curves_note,
-        ranks=_ranks(outputs, classes, multi_label) if np.isfinite(outputs.get("rank_scores", np.nan)).any() else [],
-        outputs_note=outputs_note,
-        images=dynamic_images(outputs, classes, show_faces, multi_label),
+        extras=sections_shown(outputs, classes, show_faces, multi_label),
+        embedding={} if multi_label else embedding(outputs, classes),
+        outputs_note=outputs.note,
+        outputs_lacking="" if outputs.arrays else outputs.note,
         mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),
         seeds=seeds,
         show_faces=show_faces,
@@ -135,7 +135,7 @@ def build_report(
         command=environment.get("command") or command_of(run / "config.yaml"),
     )
     path = page or run / "report.html"
-    write_atomic(path, text)
+    write_atomic(path, with_links(text))
     return path
 
 
@@ -186,6 +186,13 @@ def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list
     ]
 
 
+def _right_shares(last: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    if not is_multi_label(last):
+        return (last["target"] == last["prediction"]).astype(float)
+    counts, each = right_decisions(last, classes)
+    return pd.Series(counts / each, index=last.index)
+
+
 def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:
     names = {quantity: quantity.replace("_", " ") for quantity in curves}
     return [
@@ -196,26 +203,3 @@ def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:
         )
         for quantity, lines in curves.items()
     ]
-
-
-def _ranks(outputs: Mapping[str, np.ndarray], classes: Sequence[str], multi_label: bool) -> list[dict[str, Any]]:
-    panels: list[dict[str, Any]] = []
-    for name in classes:
-        rows = rows_of(outputs["target"], name, multi_label)
-        if not len(rows):
-            continue
-        mean, tau = class_rank_scores(outputs, rows)
-        clips = [
-            (
-                frame_positions(outputs["frames"][row]),
-                standardised(outputs["rank_scores"][row]),
-                apex_position(outputs["frames"][row], float(outputs["apex"][row])),
-            )
-            for row in rows[:CLIPS_PER_CLASS]
-        ]
-        panels.append({"name": name, "n": len(rows), "tau": tau, "mean": mean, "clips": clips})
-    limit = 1.1 * max((abs(clip[1]).max() for panel in panels for clip in panel["clips"]), default=1.0) or 1.0
-    for panel in panels:
-        label = f"Rank scores against time, class {panel['name']}"
-        panel["chart"] = charts.rank_chart(panel.pop("mean"), panel.pop("clips"), limit, label)
-    return panels

@@ -78,23 +78,6 @@ def learning_note(signs: Sequence[Sign]) -> Text:
     return note if learned else note.append(f"\n  {WHAT_TO_TRY}", "not bold yellow")
 
 
-def images_note(images: Mapping[str, Any]) -> Text:
-    """Write one line on the constructed dynamic images, beside those that need no model.
-
-    Args:
-        images: `dynamic_images` of metrics.json.
-    """
-    scores = images["images"]
-    made = scores["dynamic_image"]
-    names = {"mean_training_image": "mean training image", "arp_of_input": "ARP of the input"}
-    others = [f"{name} {scores[key]['correlation']:.2f}" for key, name in names.items()]
-    decibel = "∞" if made["psnr"] is None else f"{made['psnr']:.1f}"
-    return Text(
-        f"dynamic images: correlation with the true ones {made['correlation']:.2f} ({', '.join(others)}), "
-        f"PSNR {decibel} dB, SSIM {made['ssim']:.2f}"
-    )
-
-
 def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
     """Add one row per action unit: clips, share of right decisions, F1 with its interval, and the constant baseline."""
     table.add_section()

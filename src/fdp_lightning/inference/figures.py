@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from fdp_lightning.extras import Extra
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan
 
@@ -17,56 +18,61 @@ if TYPE_CHECKING:
 FALLIBLE = "Reading emotion from faces is fallible: nothing here may be used to judge a person."
 SYNTHETIC = "The model was trained on synthetic faces and knows nothing of real ones."
 
-_INK, _QUIET, _ACCENT, _SECOND = "#1b1f24", "#57606a", "#0b5cad", "#b3541e"
-_STYLE: Any = {
+INK, QUIET, ACCENT, SECOND = "#1b1f24", "#57606a", "#0b5cad", "#b3541e"
+STYLE: Any = {
     "font.size": 9,
     "axes.edgecolor": "#8c959f",
-    "axes.labelcolor": _QUIET,
+    "axes.labelcolor": QUIET,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.color": _INK,
+    "text.color": INK,
     "text.parse_math": False,
-    "xtick.color": _QUIET,
-    "ytick.color": _INK,
+    "xtick.color": QUIET,
+    "ytick.color": INK,
 }
 _MOST_FRAMES = 12
 """Of a model that looks at more, so many are drawn."""
 
 _MOST_NOTES = 5
 
+_MOST_EXTRAS = 3
+"""Curves, and pictures: predict.json and the folder of the clip have all."""
+
 _MOST_CLASSES = 20
 """Of these the most probable are drawn; predict.json has all."""
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
-    """The frames a model saw, the order it scored them in, its probabilities and both dynamic images, as PNG.
+    """The frames a model saw, its probabilities, and the curves, pictures and numbers that it declares, as PNG.
 
     Args:
         prediction: of a clip.
         model: its name.
         synthetic: whether it was trained on synthetic faces.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         t = len(prediction.frames)
         shown = np.unique(np.linspace(0, t - 1, min(t, _MOST_FRAMES)).round().astype(int))
         figure = Figure(figsize=(9.6, 6.7), layout="constrained")
         rows: Any = figure.subfigures(3, 1, height_ratios=[0.95, 1.75, 0.34])
-        labels = _labels(prediction)
+        labels = moment_labels(prediction)
         for axes, i in zip(rows[0].subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _picture(axes, prediction.frames[i], labels[i])
-        left, middle, right = rows[1].subfigures(1, 3, width_ratios=[1.25, 1.25, 0.8])
-        _rank_curve(left.subplots(), prediction)
-        _bars(middle.subplots(), prediction)
-        images = (prediction.true_dynamic_image, prediction.constructed_dynamic_image)
-        names = ("dynamic image of the frames", "constructed by the model")
-        for axes, image, name in zip(right.subplots(2, 1), images, names, strict=True):
-            if image is None:
-                axes.set_axis_off()
-            else:
-                _picture(axes, image, name)
+        curves, images = (prediction.of_kind(kind)[:_MOST_EXTRAS] for kind in ("curve", "image"))
+        widths = [*([1.25] if curves else []), 1.25, *([0.8] if images else [])]
+        panels = list(rows[1].subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0])
+        if curves:
+            for axes, (extra, values) in zip(_column(panels.pop(0), curves), curves, strict=True):
+                _curve(axes, prediction, extra, values)
+        probability_bars(panels.pop(0).subplots(), prediction)
+        if images:
+            for axes, (extra, values) in zip(_column(panels.pop(0), images), images, strict=True):
+                _picture(axes, values, f"{extra.heading}: {extra.title}" if extra.heading else extra.title)
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        _footnotes(rows[2], [f"Model: {model}", *_notes(synthetic), *prediction.warnings])
+        numbers = [f"{extra.title}: {float(value):.4g}" for extra, value in prediction.of_kind("scalar")]
+        told = [", ".join(numbers)] if numbers else []
+        footnotes(rows[2], [*told, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 
 
@@ -79,7 +85,7 @@ def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) ->
         model: its name.
         synthetic: whether it was trained on synthetic faces.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.6 + 0.3 * len(classes)), layout="constrained")
         rows: Any = figure.subfigures(2, 1, height_ratios=[1 + 0.14 * len(classes), 0.3])
         top, bottom = rows[0].subplots(2, 1, sharex=True, height_ratios=[1.5 + 0.2 * len(classes), 1])
@@ -92,40 +98,44 @@ def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) ->
         top.set(yticks=np.arange(len(classes)) + 0.5, yticklabels=list(classes), facecolor="#d8dee4")
         top.invert_yaxis()
         rows[0].colorbar(mesh, ax=top, label="probability", pad=0.01)
-        bottom.stairs([np.nan if w.motion is None else w.motion for w in windows], edges, color=_ACCENT, linewidth=1.4)
+        bottom.stairs([np.nan if w.motion is None else w.motion for w in windows], edges, color=ACCENT, linewidth=1.4)
         bottom.set(xlabel="seconds", ylabel="motion", xlim=(edges[0], edges[-1]))
         bottom.set_ylim(bottom=0)
         figure.suptitle(f"{scan.name}: a scan", x=0.01, ha="left", fontsize=13, fontweight="bold")
         grey = ["Grey: no face on the first frame of the window."] if np.isnan(values).any() else []
-        _footnotes(rows[1], [NOTICE, f"Model: {model}", *grey, *_notes(synthetic), *scan.warnings])
+        footnotes(rows[1], [NOTICE, f"Model: {model}", *grey, *notes(synthetic), *scan.warnings])
         return _png(figure)
 
 
 def _picture(axes: "Axes", image: np.ndarray, label: str) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
-    axes.set_title(label, fontsize=8, color=_QUIET)
+    axes.set_title(label, fontsize=8, color=QUIET)
     axes.set_axis_off()
 
 
-def _labels(prediction: Prediction) -> list[str]:
+def moment_labels(prediction: Prediction) -> list[str]:
     if prediction.seconds is None:
         return [f"frame {number:g}" for number in prediction.frame_numbers]
     return [f"{second:.2f} s" for second in prediction.seconds]
 
 
-def _rank_curve(axes: "Axes", prediction: Prediction) -> None:
-    if prediction.rank_scores is None:
-        axes.set_axis_off()
-        return
-    axes.set_title("rank scores: higher is later", loc="left", fontsize=9)
+def _column(place: Any, extras: Sequence[object]) -> Sequence[Any]:
+    """Axes one below the other."""
+    return list(place.subplots(len(extras), 1, squeeze=False)[:, 0])
+
+
+def _curve(axes: "Axes", prediction: Prediction, extra: Extra, values: np.ndarray) -> None:
+    axes.set_title(extra.title, loc="left", fontsize=9)
     by_time = prediction.seconds is not None
     place = prediction.seconds if prediction.seconds is not None else prediction.frame_numbers
-    axes.plot(place, prediction.rank_scores, "o-", color=_ACCENT, markersize=4)
-    axes.set(xlabel="seconds" if by_time else "frame", ylabel="score")
+    if len(place) != len(values):
+        place = np.linspace(place[0], place[-1], len(values))
+    axes.plot(place, values, "o-", color=ACCENT, markersize=4)
+    axes.set(xlabel="seconds" if by_time else "frame")
     axes.grid(color="#d8dee4", linewidth=0.6)
 
 
-def _bars(axes: "Axes", prediction: Prediction) -> None:
+def probability_bars(axes: "Axes", prediction: Prediction) -> None:
     axes.set_title("probabilities", loc="left", fontsize=9)
     shown = list(prediction.probabilities.items())
     if len(shown) > _MOST_CLASSES:
@@ -133,25 +143,25 @@ def _bars(axes: "Axes", prediction: Prediction) -> None:
         axes.set_title(f"probabilities, the {_MOST_CLASSES} highest", loc="left", fontsize=9)
     chosen = prediction.label.split("+")
     rows = np.arange(len(shown))
-    colours = [_SECOND if name in chosen or name == prediction.label else _ACCENT for name, _ in shown]
+    colours = [SECOND if name in chosen or name == prediction.label else ACCENT for name, _ in shown]
     axes.barh(rows, [value for _, value in shown], color=colours)
     for row, (_, value) in enumerate(shown):
         inside = value > 0.8
         axes.text(value + (-0.02 if inside else 0.02), row, f"{value:.2f}", va="center", fontsize=8,
-                  ha="right" if inside else "left", color="white" if inside else _INK)  # fmt: skip
+                  ha="right" if inside else "left", color="white" if inside else INK)  # fmt: skip
     axes.set(yticks=rows, yticklabels=[name for name, _ in shown], xlim=(0, 1))
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
 
 
-def _notes(synthetic: bool) -> list[str]:
+def notes(synthetic: bool) -> list[str]:
     return [*([SYNTHETIC] if synthetic else []), FALLIBLE]
 
 
-def _footnotes(place: Any, sentences: Sequence[str]) -> None:
+def footnotes(place: Any, sentences: Sequence[str]) -> None:
     if (more := len(sentences) - _MOST_NOTES) > 0:
         sentences = [*sentences[:_MOST_NOTES], f"and {more} more, see predict.json"]
-    place.text(0.01, 0.98, "\n".join(sentences), va="top", fontsize=8, color=_QUIET, wrap=True)
+    place.text(0.01, 0.98, "\n".join(sentences), va="top", fontsize=8, color=QUIET, wrap=True)
 
 
 def _png(figure: Figure) -> bytes:

@@ -18,13 +18,13 @@ from fdp_lightning.data.loading.batches import as_values
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
+from fdp_lightning.extras import of_clip
 from fdp_lightning.inference.clip import Preparation, ReadClip, first_look, read_clip
-from fdp_lightning.inference.packaging.building import build_network, build_objective
+from fdp_lightning.inference.packaging.building import build_network, build_objective, registry_with
 from fdp_lightning.inference.packaging.schema import check_facts
 from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, ScanSettings, scan
-from fdp_lightning.models.dynamic_image import motion_intensity
 from fdp_lightning.models.recognizer import Clips, with_logits
 from fdp_lightning.processes import one_thread
 from fdp_lightning.training.compute import Compute
@@ -40,18 +40,23 @@ class Model:
         state: the network's tensors.
         source: its name in messages.
         device: of the network and of the face detector, 'cpu' or 'cuda'.
+        own: networks and objectives that facts may name besides those of this package.
 
     Attributes:
         facts: as given.
         classes: names, in the order of the probabilities.
         preparation: how footage becomes frames.
         network: that predicts.
+        objective: that makes probabilities and extras of what the network gives.
 
     Raises:
         UserError: facts and weights are not those of a model that this version can build.
     """
 
-    def __init__(self, facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str, device: str = "cpu") -> None:
+    def __init__(
+        self, facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str, device: str = "cpu",
+        own: Sequence[type] = (),
+    ) -> None:  # fmt: skip
         self.facts, self.classes = facts, list(facts["classes"])
         self._device = device
         check_facts(facts, source)
@@ -60,8 +65,9 @@ class Model:
             template = np.array(alignment.pop("template"), np.float64)
             faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
             self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
-            self.network = build_network(facts, state, source)
-            self._objective = build_objective(facts, source)
+            registry = registry_with(own)
+            self.network = build_network(facts, state, source, registry)
+            self.objective = build_objective(facts, source, registry)
             self._taken = _Maps(facts["taken"]) if facts.get("taken") else None
         except UserError:
             raise
@@ -69,7 +75,7 @@ class Model:
             reason = str(error).split("\n")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
-        self._objective.to(device)
+        self.objective.to(device)
         # Nothing beyond rounding depends on it; compiling pays for thousands of clips alone.
         Compute(freed_memory="default").prepare(self.network)
 
@@ -125,33 +131,28 @@ class Model:
         with one_thread():
             taken = frames if self._taken is None else self._taken(clips).to(self._device)
             output = with_logits(self.network(taken))
-            probabilities = self._objective.labels.probabilities(output.logits).cpu().numpy()
-            motion = motion_intensity(frames).amax(dim=1).cpu().numpy()
-            recorded = self._objective.record(output, Clips(taken, target))
+            probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
+            motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
+            recorded = self.objective.record(output, Clips(taken, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}
         seconds = (time.perf_counter() - start) / len(clips)
         for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
+            shown = list(of_clip(self.objective.extras, {key: values[i] for key, values in extras.items()}))
             yield Prediction(
                 name=name,
                 label=self._label(probabilities[i]),
                 probabilities=dict(zip(self.classes, probabilities[i].tolist(), strict=True)),
                 motion=float(motion[i]),
-                rank_scores=_finite(extras, "rank_scores", i),
-                true_dynamic_image=_finite(extras, "true_dynamic_image", i),
-                constructed_dynamic_image=_finite(extras, "dynamic_image", i),
                 **{field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "timing"},
                 timing={**clip.timing, "network": seconds},
+                extras={extra.name: values for extra, values in shown},
+                declared=tuple(extra for extra, _ in shown),
             )
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
             return above_threshold(probabilities[None], self.classes)[0]
         return self.classes[int(probabilities.argmax())]
-
-
-def _finite(extras: Mapping[str, np.ndarray], name: str, clip: int) -> np.ndarray | None:
-    """An extra of a clip; None of a recogniser that has none."""
-    return extras[name][clip] if name in extras and np.isfinite(extras[name][clip]).all() else None
 
 
 class _Maps:
@@ -177,13 +178,14 @@ class _Maps:
         return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings).read(slice(None)))
 
 
-def load_model(path: Path | str = "synthetic", device: str = "cpu") -> Model:
+def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequence[type] = ()) -> Model:
     """A trained model, read without executing anything that is in its file.
 
     Args:
         path: a model folder (of `task=fit` or `task=export`), a finished fold or its checkpoint; 'synthetic' is the
             model that comes with this package: it was trained on synthetic faces and knows nothing of real ones.
         device: 'cpu' or 'cuda'.
+        own: networks and objectives of your own that the model may be of: `load_model(fold, own=[my.Net])`.
 
     Raises:
         UserError: there is none, or it is damaged, edited, or of another version.
@@ -191,4 +193,4 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu") -> Model:
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
     facts, state = read_source(path)
-    return Model(facts, state, str(path), device)
+    return Model(facts, state, str(path), device, own)

@@ -1,9 +1,12 @@
 """What a model says of a clip."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from fdp_lightning.extras import Extra
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,6 @@ class Prediction:
         name: of the clip.
         label: its class; of a model of action units those above 0.5, joined by '+', '' for none.
         probabilities: class → probability; of action units each for itself.
-        rank_scores: of each frame used, shape (t,); None of a model without a rank scorer.
         frame_numbers: of the frames used, (t,): counted from 0 in a video, of a folder those of its files; between
             two numbers for a blend of two frames.
         seconds: of these frames since the first of the footage, shape (t,); None where the frame rate is unknown.
@@ -41,8 +43,8 @@ class Prediction:
         face: by which the clip is aligned.
         transform: picture pixels → aligned pixels, shape (2, 3).
         frames: aligned, as the network sees them but for its normalisation: uint8, shape (t, h, w) or (t, h, w, 3).
-        true_dynamic_image: of these frames, in 0..1, shape (h, w); None of a model that constructs none.
-        constructed_dynamic_image: by the model, likewise.
+        extras: what else the recogniser gives of the clip, by name; what each is stands in `declared`.
+        declared: kind and title of each of them, in order.
         length: frames of the clip.
         timing: seconds of reading the footage, of finding the face, and of the network.
         warnings: sentences on what makes this prediction worth less.
@@ -51,27 +53,34 @@ class Prediction:
     name: str
     label: str
     probabilities: dict[str, float]
-    rank_scores: np.ndarray | None
     frame_numbers: np.ndarray
     seconds: np.ndarray | None
     motion: float
     face: FaceUsed
     transform: np.ndarray
     frames: np.ndarray
-    true_dynamic_image: np.ndarray | None
-    constructed_dynamic_image: np.ndarray | None
     length: int
     timing: dict[str, float]
     warnings: list[str] = field(default_factory=list)
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    declared: tuple[Extra, ...] = ()
+
+    def of_kind(self, kind: str) -> list[tuple[Extra, np.ndarray]]:
+        """The extras of a kind, in order."""
+        return [(extra, self.extras[extra.name]) for extra in self.declared if extra.kind == kind]
 
     def facts(self) -> dict[str, Any]:
         """All but the pictures, as plain data: an entry of predict.json."""
-        scores, seconds = self.rank_scores, self.seconds
+        seconds = self.seconds
         return {
             "clip": self.name,
             "class": self.label,
             "probabilities": self.probabilities,
-            "rank_scores": None if scores is None else scores.tolist(),
+            "extras": {
+                extra.name: {"kind": extra.kind, "title": extra.title}
+                | ({} if extra.kind == "image" else {"values": self.extras[extra.name].tolist()})
+                for extra in self.declared
+            },
             "frames_used": self.frame_numbers.tolist(),
             "seconds": None if seconds is None else seconds.tolist(),
             "length": self.length,

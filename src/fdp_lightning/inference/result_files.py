@@ -1,4 +1,4 @@
-"""The files of task=predict: predict.json, and a folder of pictures for each clip."""
+"""The files of task=predict: predict.json, predictions.csv, and a folder of pictures for each clip."""
 
 import contextlib
 import csv
@@ -10,16 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
 from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.overlay import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, Window
 
 RESULT = "predict.json"
-"""Written last; a folder with it is one of ours."""
+"""Written last; a folder with it is one of ours. Its JSON schema is docs/prediction.schema.json."""
+
+TABLE = "predictions.csv"
+"""A row per clip, for spreadsheets."""
 
 
 @contextmanager
@@ -67,25 +73,62 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
     return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
 
 
-def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
-    """The pictures of a clip: both dynamic images as they are, of a model that constructs one, and the overview."""
-    for name in ("true_dynamic_image", "constructed_dynamic_image"):
-        if (image := getattr(prediction, name)) is not None:
-            write_atomic(folder / f"{name}.png", png(image))
-    synthetic = model.facts["synthetic"]
-    write_atomic(folder / "overview.png", overview(prediction, model.facts["name"], synthetic))
+def write_prediction(folder: Path, prediction: Prediction, model: Model, heat: np.ndarray | None = None) -> None:
+    """Write the pictures of a clip: overview, overlay, and those that the recogniser declares, as they are.
+
+    Args:
+        folder: of the clip.
+        prediction: of it.
+        model: that predicted it.
+        heat: a heat map for the overlay, see there.
+    """
+    for extra, image in prediction.of_kind("image"):
+        write_atomic(folder / f"{extra.name}.png", png(image))
+    about = model.facts["name"], model.facts["synthetic"]
+    write_atomic(folder / "overview.png", overview(prediction, *about))
+    write_atomic(folder / "overlay.webp", overlay(prediction, *about, heat))
 
 
 def write_scan(folder: Path, scan: Scan, model: Model) -> None:
-    """The timeline of a scan as table and picture, and the pictures of the window in which most moved."""
+    """Write the timeline of a scan as table and picture, and the pictures of the window in which most moved."""
     write_atomic(folder / "timeline.csv", timeline_table(scan.windows, model.classes))
     picture = timeline(scan, model.classes, model.facts["name"], model.facts["synthetic"])
     write_atomic(folder / "timeline.png", picture)
     write_prediction(folder, scan.strongest, model)
 
 
+def predictions_table(facts: Mapping[str, Any]) -> str:
+    """Return predictions.csv of the content of predict.json: of a scan the window in which most moved."""
+    classes = facts["model"]["classes"]
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    columns = ["frames", "start_s", "end_s", "motion", "face_confidence", "warnings", "error"]
+    table.writerow(["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns])
+    for result in facts["clips"]:
+        shown, is_scan = result.get("most_motion", result), "scan" in result
+        confidence, seconds = shown["face"]["confidence"], shown["seconds"] or [None]
+        table.writerow(
+            [
+                result["clip"],
+                "scan" if is_scan else "clip",
+                shown["class"],
+                *(f"{shown['probabilities'][name]:.6f}" for name in classes),
+                result["length"],
+                *("" if second is None else f"{second:.4f}" for second in (seconds[0], seconds[-1])),
+                f"{shown['motion']:.6f}",
+                "" if confidence is None else f"{confidence:.4f}",
+                " ".join(result["warnings"]),
+                "",
+            ]
+        )
+    for failure in facts["failed"]:
+        empty = [""] * (len(columns) - 1 + len(classes))
+        table.writerow([failure["clip"], "failed", "", *empty, failure["error"]])
+    return stream.getvalue()
+
+
 def timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
-    """timeline.csv: a row per window; its class, probabilities, motion and face are empty where it shows no face."""
+    """Return timeline.csv: a row per window, in which class and all that follows are empty where it shows no face."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     box = ["left", "top", "right", "bottom"]

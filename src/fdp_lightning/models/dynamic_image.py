@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
-from fdp_lightning.models.wide import weighted_sum
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames, weighted_sum
 
 DYNAMIC_IMAGES = ("exact", "simple", "onset_apex", "apex_offset", "intensity")
 MOTION_MEASURES = ("difference", "flow")

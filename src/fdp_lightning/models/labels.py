@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fdp_lightning.models.emotion_loss import class_weights, emotion_loss
-from fdp_lightning.models.unit_loss import positive_weights, unit_loss
+from fdp_lightning.models.classification_loss import class_weights, emotion_loss, positive_weights, unit_loss
 
 THRESHOLD = 0.5
 """A unit is predicted where its probability is above this."""
@@ -21,7 +20,7 @@ class SingleLabel:
     """One class of k: softmax and cross-entropy."""
 
     def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
-        """See `emotion_loss.class_weights`; `clips` is not asked for, the counts add up to it."""
+        """See `classification_loss.class_weights`; `clips` is not asked for, the counts add up to it."""
         return class_weights(counts, weighting, beta)
 
     def loss(
@@ -32,7 +31,7 @@ class SingleLabel:
         smoothing: float,
         focal: float,
     ) -> Float[Tensor, ""]:
-        """See `emotion_loss.emotion_loss`."""
+        """See `classification_loss.emotion_loss`."""
         return emotion_loss(logits, target, weights, smoothing, focal)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -48,7 +47,7 @@ class MultiLabel:
     """Each of k action units is shown or not: sigmoid and binary cross-entropy."""
 
     def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
-        """See `unit_loss.positive_weights`."""
+        """See `classification_loss.positive_weights`."""
         return positive_weights(counts, clips, weighting, beta)
 
     def loss(
@@ -59,7 +58,7 @@ class MultiLabel:
         smoothing: float,
         focal: float,
     ) -> Float[Tensor, ""]:
-        """See `unit_loss.unit_loss`."""
+        """See `classification_loss.unit_loss`."""
         return unit_loss(logits, target, weights, smoothing, focal)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:

@@ -13,8 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from fdp_lightning.extras import Extra
 from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+
+__all__ = ("AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective", "Output", "with_logits")
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,12 @@ def with_logits(output: Output | Tensor) -> Output:
     return Logits(output) if isinstance(output, Tensor) else output
 
 
-@dataclass(frozen=True)
-class Extra:
-    """Something that is kept of each clip besides its class.
+@runtime_checkable
+class AnyNumberOfClips(Protocol):
+    """A network that has to be set up before a file of it takes any number of clips at once."""
 
-    Attributes:
-        name: of the array.
-        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); or 'scalar'.
-        title: for people, in lower case.
-    """
-
-    name: str
-    kind: str
-    title: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"extra {self.name} is of kind '{self.kind}'; expected one of {', '.join(KINDS)}")
-
-
-KINDS = ("image", "curve", "scalar")
+    def take_any_number_of_clips(self) -> None:
+        """Compute no longer in a way that fixes the number of clips of a batch."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +83,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
     """Cross-entropy of the classes, or of each action unit, see labels.py: all that a recogniser needs at least.
 
     Args:
-        class_weighting: 'none', 'inverse' or 'effective', see emotion_loss.py; of action units see unit_loss.py.
+        class_weighting: 'none', 'inverse' or 'effective', see classification_loss.py.
         effective_beta: of 'effective'.
         label_smoothing: of the cross-entropy.
         focal: exponent of focal weighting; 0 is none.
@@ -104,7 +93,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
             objective hands on; no configuration says it.
 
     Attributes:
-        extras: what `record` gives of each clip.
+        extras: what `record` gives of each clip, and `of_training` of a fold.
         labels: loss, probabilities and right decisions of this kind of labels.
     """
 
@@ -151,11 +140,45 @@ class Objective(nn.Module, Generic[AnyOutput]):
         """Means over a batch that are recorded of each epoch beside losses and accuracy; here none."""
         return {}
 
-    def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
-        """The arrays of `extras`, one row per clip."""
+    def of_output(self, output: AnyOutput) -> dict[str, Tensor]:
+        """Those arrays of `extras` that are of the network's output alone: they are outputs of its ONNX file, too."""
         return {}
+
+    def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
+        """The arrays of `extras` that are of clips, one row per clip; NaN where a clip or network has none."""
+        return {name: values.float() for name, values in self.of_output(output).items()}
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
         """What is kept of a fold's training clips to compare its extras with, by name; here nothing."""
         return {}
+
+    def restore(self, fitted: Mapping[str, float]) -> None:
+        """Take over the numbers that `fit` kept as buffers, by name, from a model file.
+
+        Raises:
+            ValueError: they are not those that this objective fits.
+        """
+        if fitted:
+            raise ValueError(f"{type(self).__name__} fits nothing, and got {', '.join(fitted)}")
+
+
+def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
+    """Return a network's input, classes and parameters in one line, and one line for each part of it.
+
+    Args:
+        network: recogniser, whose children are its parts.
+        shape: shape of one clip's input, (t, c, h, w) or (c, h, w).
+        classes: number of classes or action units, k.
+    """
+
+    def count(module: nn.Module) -> str:
+        return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+
+    first = (
+        f"{type(network).__name__}: input (b, {', '.join(map(str, shape))}), {classes} classes, "
+        f"{count(network)} parameters"
+    )
+    return "\n".join(
+        [first, *(f"  {name}: {type(part).__name__}, {count(part)}" for name, part in network.named_children())]
+    )

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.rank.pooling_modules import MapShape
+from fdp_lightning.models.fdp.blocks import MapShape
 
 
 class TimmBackbone(nn.Module):

@@ -36,7 +36,7 @@ KEYS_LEFT_OUT = {
     "protocol.strict": "likewise",
     "data.policy": "acts on the clip table and on aligned frames, which count", "data.generate": "likewise",
     "data.faces": "acts on aligned frames, which count",
-    "model.backbone.pretrained": "the file's content counts where it is a file",
+    "model.pretrained": "the file's content counts where it is a file", "model.backbone.pretrained": "likewise",
 }  # fmt: skip
 """Keys of the configuration that do not count, with all below them, and the reason."""
 
@@ -138,6 +138,7 @@ def _source() -> str:
 
 def _start_weights(plain: Any) -> object:
     """Return the checksum of the file of weights to start from, or the setting itself."""
-    pretrained = plain["model"].get("backbone", {}).get("pretrained")
+    model = plain["model"]
+    pretrained = model.get("pretrained", model.get("backbone", {}).get("pretrained"))
     is_file = isinstance(pretrained, str) and Path(pretrained).is_file()
     return sha256(Path(pretrained)) if is_file else pretrained

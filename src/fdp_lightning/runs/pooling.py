@@ -14,14 +14,14 @@ from fdp_lightning import foreign
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_subjects
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.image_quality import image_scores
+from fdp_lightning.evaluation.extra_scores import extra_scores, extras_note
 from fdp_lightning.evaluation.learning import learning_signs, read_trainings
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
-from fdp_lightning.evaluation.terminal import images_note, learning_note, terminal_table
+from fdp_lightning.evaluation.terminal import learning_note, terminal_table
 from fdp_lightning.evaluation.trained import mixed_versions, trained
 from fdp_lightning.files import is_partial
 from fdp_lightning.labels import KEY, LabelKind, owners_of
@@ -162,8 +162,8 @@ def pool_frames(
     metrics = {**model, **summarise(pooled, classes, config.protocol.name, **lacking)}
     last = pooled[pooled["selection"] == "last"]
     signs = learning_signs(last, classes, metrics["selections"]["last"], metrics["floors"], read_trainings(run))
-    if images := image_scores(run):
-        metrics["dynamic_images"] = images
+    if extras := extra_scores(run):
+        metrics["extras"] = extras
     metrics["learning"] = [sign.plain() for sign in signs]
     if of_baselines:
         table = baselines.pool_baselines(of_baselines, expected, classes, multi_label)
@@ -173,8 +173,8 @@ def pool_frames(
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config))
     Console().print(terminal_table(metrics, first))
-    if images:
-        Console().print(images_note(images))
+    if extras:
+        Console().print(extras_note(extras))
     if signs:
         Console().print(learning_note(signs))
     if seeds:

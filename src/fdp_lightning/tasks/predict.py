@@ -24,7 +24,7 @@ EXAMPLE = "synthetic"
 
 
 def predict(config: DictConfig) -> None:
-    """Predict every clip of `predict.input`, write predict.json and pictures, and print a table.
+    """Predict every clip of `predict.input`, write predict.json, predictions.csv and pictures, and print a table.
 
     Raises:
         UserError: of the options, the model or the footage; of several clips those that can be predicted are written
@@ -44,7 +44,7 @@ def predict(config: DictConfig) -> None:
     from fdp_lightning.inference.example import draw_example
     from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
     from fdp_lightning.inference.model import load_model
-    from fdp_lightning.inference.result_files import RESULT, result_folder
+    from fdp_lightning.inference.result_files import RESULT, TABLE, predictions_table, result_folder
     from fdp_lightning.inference.scan import ScanSettings
 
     windows = ScanSettings(options.window, options.step, options.longest_clip)
@@ -75,6 +75,7 @@ def predict(config: DictConfig) -> None:
             "failed": failed,
             "made_with": environment(),
         }
+        write_atomic(folder / TABLE, predictions_table(facts))
         write_atomic(folder / RESULT, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     Console().print(_table(results, model.facts["name"]))
     print(f"{facts['notice']}\n{output / RESULT}")

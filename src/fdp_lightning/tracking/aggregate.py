@@ -1,7 +1,8 @@
 """What W&B and TensorBoard learn of a pooled run: W&B in an aggregate run beside those of the folds.
 
 The aggregate run has the pooled scores in its summary, and as tables and pictures: scores with their intervals, the
-confusion matrix, all predictions, dynamic images (where faces may leave) and the report page as an artifact.
+confusion matrix, all predictions, what the recogniser declares to keep of each clip (pictures where faces may leave)
+and the report page as an artifact.
 """
 
 import json
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from fdp_lightning.evaluation.folds import read_outputs
+from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
-from fdp_lightning.evaluation.report_images import clip_name, clips_shown
+from fdp_lightning.evaluation.report_extras import class_curves, clips_shown, images_of
+from fdp_lightning.evaluation.report_mistakes import clip_name
+from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
 from fdp_lightning.labels import KEY
 from fdp_lightning.processes import in_worker
@@ -99,8 +102,7 @@ def _log_to_wandb(
             y_true=targets, preds=predictions, class_names=classes, title=f"Confusion, {_CONFUSION_OF}"
         )
     with_faces = upload_faces(config)
-    if with_faces and (pictures := _gallery(run, classes, is_multi_label(table))):
-        content["dynamic_images"] = pictures
+    content |= _extras(read_outputs(run), classes, is_multi_label(table), with_faces)
     wandb_run.log(content)
     artifact = wandb.Artifact(
         f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
@@ -114,20 +116,45 @@ def _log_to_wandb(
         wandb_run.log_artifact(artifact)
 
 
-def _gallery(run: Path, classes: list[str], multi_label: bool) -> list[Any]:
-    """Dynamic images of the first clips of every class, the true one left of the constructed one."""
+def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces: bool) -> dict[str, Any]:
+    """What the recogniser keeps of each clip: pictures by heading, the class means of curves; numbers are scores."""
     import wandb
 
-    outputs, _ = read_outputs(run)
-    if "dynamic_image" not in outputs:
-        return []
+    found: dict[str, Any] = {}
+    for heading, extras in sections(outputs.extras).items():
+        own = [extra for extra in extras if extra.of == "clip"]
+        if with_faces and (images := [extra for extra in own if extra.kind == "image"]):
+            found[slug(heading)] = _gallery(outputs, images, classes, multi_label)
+        for extra in own:
+            if extra.kind != "curve":
+                continue
+            rows = {name: rows_of(outputs["target"], name, multi_label) for name in classes}
+            means = {
+                name: mean_curve(*class_curves(outputs, extra, of_class))
+                for name, of_class in rows.items()
+                if len(of_class)
+            }
+            grid = np.linspace(0, 1, len(next(iter(means.values()))))
+            found[extra.name] = wandb.plot.line_series(
+                grid.tolist(), [mean.tolist() for mean in means.values()], list(means), extra.title, "place in the clip"
+            )
+    return found
+
+
+def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], multi_label: bool) -> list[Any]:
+    """The images of the first clips of every class, side by side."""
+    import wandb
+
     several = len(np.unique(outputs["dataset"])) > 1
     pictures = []
     for row in clips_shown(outputs, classes, multi_label):
-        both = np.hstack([outputs["true_dynamic_image"][row], outputs["dynamic_image"][row]])
+        images = images_of(outputs, extras, row)
         name = clip_name({part: outputs[part][row] for part in KEY}, several)
-        pixels = (255 * both.clip(0, 1)).round().astype(np.uint8)
-        pictures.append(wandb.Image(pixels, caption=f"{outputs['target'][row]}: {name}; true | constructed"))
+        height = max(len(image) for _, image in images)
+        same_height = [np.pad(image, ((0, height - len(image)), (0, 0))) for _, image in images]
+        pixels = (255 * np.hstack(same_height).clip(0, 1)).round().astype(np.uint8)
+        titles = " | ".join(extra.title for extra, _ in images)
+        pictures.append(wandb.Image(pixels, caption=f"{outputs['target'][row]}: {name}; {titles}"))
     return pictures
 
 
@@ -137,7 +164,7 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     Returns:
         'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
         units in 'selection/f1/unit', the floors in 'floors/floor/score', trained baselines in
-        'baselines/baseline/score', and 'optimism_gap/score'.
+        'baselines/baseline/score', 'optimism_gap/score', and of the recogniser's extras 'extras/extra/score'.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():
@@ -147,7 +174,7 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
                 scores |= {
                     f"{selection}/{score}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
                 }
-    for group in ("floors", "baselines"):
+    for group in ("floors", "baselines", "extras"):
         for name, row in metrics.get(group, {}).items():
             scores |= _numbers(f"{group}/{name}", row)
     return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-_SCHEDULES = ("constant", "cosine")
+OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+SCHEDULES = ("constant", "cosine", "step", "exponential")
 _FACTORS = ("lr", "weight_decay")
 _BATCH_NORMS = ("recomputed", "running")
 _LR_SCALINGS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -20,7 +20,8 @@ class OptimizerSettings:
     """How the network is optimised.
 
     Args:
-        name: 'adam' or 'adamw'.
+        name: 'adam', 'adamw' or 'sgd'.
+        momentum: of 'sgd'.
         lr: the largest learning rate.
         lr_scaling: of `lr` with the clips per step b, by (b / lr_reference_batch)^p: 'none' p = 0, 'sqrt' p = ½ (the
             usual one of Adam), 'linear' p = 1 (Goyal et al., arXiv 1706.02677, of SGD). With more devices b does not
@@ -30,8 +31,13 @@ class OptimizerSettings:
         decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
         rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
             'backbone' or 'backbone.stem'; of several that hold a parameter the longest name counts.
-        schedule: 'constant', or 'cosine' down to zero over the whole training.
+        schedule: factor on the rate after s steps: 'constant'; 'cosine' down to zero over the whole training; 'step'
+            gamma^⌊s / every⌋; 'exponential' gamma^(s / every).
+        gamma: of 'step' and 'exponential'.
+        every: steps, likewise; those of an epoch where a recipe counts epochs.
+        lowest: factor below which no schedule falls.
         warmup: share of the steps over which the rate rises from zero.
+        gradient_clip: limit of the gradient's norm, which `trainer.gradient_clip_val` follows; None: none.
         ema: decay per step of an exponential moving average of the weights, which then predicts; None: no average.
         batch_norm: the statistics that predict: 'recomputed' on training clips for the weights as they are (O), or
             'running' as the steps have left them (R).
@@ -40,6 +46,7 @@ class OptimizerSettings:
     """
 
     name: str = "adam"
+    momentum: float = 0.0
     lr: float = 1e-4
     lr_scaling: str = "none"
     lr_reference_batch: int | None = None
@@ -47,22 +54,26 @@ class OptimizerSettings:
     decay_all: bool = False
     rules: Mapping[str, Mapping[str, float]] | None = None
     schedule: str = "constant"
+    gamma: float = 0.5
+    every: int | None = None
+    lowest: float = 0.0
     warmup: float = 0.0
+    gradient_clip: float | None = 1.0
     ema: float | None = None
     batch_norm: str = "recomputed"
     batch_norm_clips: int = 72
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _OPTIMIZERS:
-            raise ValueError(f"unknown optimizer name '{self.name}'; allowed are {', '.join(_OPTIMIZERS)}")
-        if self.schedule not in _SCHEDULES:
-            raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(_SCHEDULES)}")
+        if self.name not in OPTIMIZERS:
+            raise ValueError(f"unknown optimizer name '{self.name}'; allowed are {', '.join(OPTIMIZERS)}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule '{self.schedule}'; allowed are {', '.join(SCHEDULES)}")
         if self.lr_scaling not in _LR_SCALINGS:
             raise ValueError(f"unknown lr_scaling '{self.lr_scaling}'; allowed are {', '.join(_LR_SCALINGS)}")
         if self.batch_norm not in _BATCH_NORMS:
             raise ValueError(f"unknown batch_norm '{self.batch_norm}'; allowed are {', '.join(_BATCH_NORMS)}")
-        for name in ("steps", "batch_norm_clips"):
+        for name in ("steps", "batch_norm_clips", "every"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
@@ -74,6 +85,12 @@ class OptimizerSettings:
             )
         if self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
             raise ValueError("lr must be above 0, weight_decay not below 0, warmup a share from 0 to 1")
+        if self.momentum and self.name != "sgd":
+            raise ValueError(f"momentum={self.momentum} is of name=sgd; name={self.name} has betas of its own")
+        if not 0 <= self.momentum < 1 or not 0 < self.gamma <= 1 or not 0 <= self.lowest <= 1:
+            raise ValueError("momentum must be from 0 to below 1, gamma above 0 up to 1, lowest from 0 to 1")
+        if self.schedule in ("step", "exponential") and self.every is None:
+            raise ValueError(f"schedule={self.schedule} needs every: the steps after which the rate is times gamma")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema}; allowed are null and numbers between 0 and 1")
         for part, factors in (self.rules or {}).items():
@@ -125,7 +142,8 @@ class OptimizerSettings:
             stacked: as in `groups`.
             fused: one kernel for each step.
         """
-        optimizer = _OPTIMIZERS[self.name](self.groups(model, stacked), lr=self.lr, fused=fused)
+        options = {"momentum": self.momentum} if self.name == "sgd" else {}
+        optimizer = OPTIMIZERS[self.name](self.groups(model, stacked), lr=self.lr, fused=fused, **options)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -133,7 +151,13 @@ class OptimizerSettings:
         warm = round(self.warmup * steps)
         if step < warm:
             return (step + 1) / warm
+        return max(self.lowest, self._scheduled(step - warm, steps - warm))
+
+    def _scheduled(self, step: int, steps: int) -> float:
+        """The factor after the warm-up, `lowest` aside."""
         if self.schedule == "constant":
             return 1.0
-        progress = (step - warm) / max(1, steps - warm)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+        assert self.every is not None
+        return float(self.gamma ** (step // self.every if self.schedule == "step" else step / self.every))

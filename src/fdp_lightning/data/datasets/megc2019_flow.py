@@ -16,16 +16,14 @@ from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import existing, is_folder, subfolders
 from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
+from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
 CHANNELS = ("u", "v", "strain")
 """The channels of a picture in RGB order; those of CausalNet's direction maps are the directions' own, the third 0."""
 
-PICTURES = {
-    "ststnet": ("onset_apex",),
-    "causalnet": ("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction"),
-}
+PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
 """The pictures of a clip, by extraction."""
 
 SIDE = 28
@@ -36,8 +34,9 @@ _SUBJECT = {"casme2": re.compile(r"sub(\d\d)"), "smic": re.compile(r"s(\d\d)"), 
 _PUBLIC = {"casme2": "sub{}", "smic": "s{}", "samm": "{}"}
 _HOW_TO_GET = (
     "  Clone https://github.com/wangzhifengharrison/HTNet (STSTNet's maps and the labels), for the other extraction\n"
-    "  https://github.com/tony19980810/CausalNet as well, and set data.root to the clone. Nothing is downloaded for\n"
-    "  you: the maps derive from databases under licence."
+    "  https://github.com/tony19980810/CausalNet as well, and set data.root to the clone whose maps you want; of\n"
+    "  CausalNet's, data.adapter.labels to HTNet's. Nothing is downloaded for you: the maps derive from databases\n"
+    "  under licence."
 )
 
 
@@ -183,7 +182,7 @@ class MEGC2019Flow:
         if not is_folder(folder):
             raise UserError(
                 f"{self._labels_root} holds no folder {_LABELS[0]}, where the labels come from.\n"
-                "  Expected a clone of HTNet's repository (as `labels`, if data.root is one of CausalNet's).\n"
+                "  Expected a clone of HTNet's repository (as data.adapter.labels, if data.root is of CausalNet's).\n"
                 f"{_HOW_TO_GET}"
             )
         rows: dict[str, dict[str, str]] = {}

@@ -24,6 +24,8 @@ METHODS = ("dis", "farneback", "tvl1")
 CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
+DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)
+"""Public maps of the directions of a phase's flow, in 16 levels; nothing here computes them."""
 
 _SIGNED = {"u", "v"}
 _LEAST_SIDE = 16
@@ -142,10 +144,20 @@ def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> 
         "strain": lambda: optical_strain(u, v),
         "magnitude": lambda: np.hypot(u, v),
     }
-    side = (settings.size, settings.size)
-    kind = cv2.INTER_AREA if settings.size < min(u.shape) else cv2.INTER_LINEAR
-    maps = [cv2.resize(made[name](), side, interpolation=kind) for name in settings.channels]
-    return np.stack(maps).astype(np.float32)
+    return resized(np.stack([made[name]() for name in settings.channels]), settings.size)
+
+
+def resized(maps: np.ndarray, size: int) -> np.ndarray:
+    """Return maps at another size: means of areas where they shrink, bilinear where they grow.
+
+    Args:
+        maps: shape (channels, h, w).
+        size: side of what is returned, pixels.
+    """
+    if maps.shape[1:] == (size, size):
+        return maps.astype(np.float32)
+    kind = cv2.INTER_AREA if size < min(maps.shape[1:]) else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(one, (size, size), interpolation=kind) for one in maps]).astype(np.float32)
 
 
 def find_apex(frames: np.ndarray) -> int:

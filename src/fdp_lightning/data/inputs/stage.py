@@ -5,7 +5,8 @@
     apex_flow  the flow from the onset to the apex, and if asked for from the apex to the offset, of all frames of the
                clip: the maps of all phases side by side as channels, (phases · channels, size, size)
     maps       pictures that are flow maps already (data=megc2019_flow): u, v and strain are their red, green and blue,
-               and the pictures of a clip its phases; (phases · channels, size, size)
+               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized where a
+               network wants another size; (phases · channels, size, size)
 
 Maps are computed once per clip and kept beside the stores, each in a file whose name is a digest of all that decides
 it: the clip's frames, the positions, the settings and the package that computes them.
@@ -27,9 +28,19 @@ import numpy as np
 
 from fdp_lightning.data.annotations.apex import apex_position
 from fdp_lightning.data.faces.frames import blended
-from fdp_lightning.data.inputs.flow import PHASES, FlowScale, FlowSettings, apex_flow, flow_sequence, implementation
+from fdp_lightning.data.inputs.flow import (
+    DIRECTIONS,
+    PHASES,
+    FlowScale,
+    FlowSettings,
+    apex_flow,
+    flip_horizontally,
+    flow_sequence,
+    implementation,
+    resized,
+)
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.store.clip_store import ClipStore, open_index
+from fdp_lightning.data.store.clip_store import ClipStore, open_index, read_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import end_with_parent, forkserver
@@ -37,6 +48,8 @@ from fdp_lightning.processes import end_with_parent, forkserver
 KINDS = ("frames", "flow", "apex_flow", "maps")
 PICTURED = ("u", "v", "strain")
 """In the colours of a picture, in RGB order."""
+PICTURES = (*PHASES, *DIRECTIONS)
+"""The phases of `maps`, in the order of a clip's pictures."""
 
 FOLDER = "inputs"
 """Of the maps, beside the stores."""
@@ -52,7 +65,7 @@ class InputSettings:
         channels: likewise.
         size: likewise.
         scale: likewise.
-        phases: likewise; of `apex_flow` alone.
+        phases: likewise, of `apex_flow`; those of `maps` are of `PICTURES`.
         gain: factor on the scaled values; 255 for networks that were made for values of 0..255.
         flip: share of the training clips that are mirrored in an epoch, with u negated. The augmentation of frames
             (`data.augmentation`) does not apply to maps.
@@ -74,13 +87,18 @@ class InputSettings:
             raise ValueError(f"input flip is {self.flip}; expected a share of 0 to 1")
         if self.kind != "frames":
             _ = self.flow  # it refuses what no flow can be
-        if self.kind == "maps" and set(self.channels) - set(PICTURED):
-            raise ValueError(f"input channels are {list(self.channels)}; maps have {', '.join(PICTURED)}")
+        if self.kind == "maps":
+            for name, given, known in (("channels", self.channels, PICTURED), ("phases", self.phases, PICTURES)):
+                if set(given) - set(known) or not given or len(set(given)) < len(given):
+                    raise ValueError(f"input {name} are {list(given)}; expected of {', '.join(known)}, each once")
+            if self.flip and set(self.phases) & set(DIRECTIONS):
+                raise ValueError(f"input flip is {self.flip}; a map of directions cannot be mirrored: expected 0")
 
     @cached_property
     def flow(self) -> FlowSettings:
         """Those of the maps."""
-        return FlowSettings(self.method, tuple(self.channels), self.size, self.scale, tuple(self.phases))
+        phases = PHASES[:1] if self.kind == "maps" else tuple(self.phases)
+        return FlowSettings(self.method, tuple(self.channels), self.size, self.scale, phases)
 
     @property
     def of_frames(self) -> bool:
@@ -138,16 +156,21 @@ def input_maps(
 
 def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
     """The maps that the pictures of a clip are, values of 0..1."""
-    if store.frame_shape != (settings.size, settings.size, 3):
+    method = read_manifest(store.folder)["settings"]["faces"]["method"]
+    if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
-            f"input=maps takes coloured pictures of input.size={settings.size} as flow maps, and those here are "
-            f"{'×'.join(map(str, store.frame_shape))}; expected data=megc2019_flow, or input=apex_flow for faces"
+            "input=maps takes coloured pictures as flow maps, and those here are aligned faces of "
+            f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
+            "input=apex_flow for faces"
         )
-    places = [PHASES.index(phase) for phase in settings.phases]
-    if max(places) >= store.length(row):
-        raise UserError(f"input.phases={list(settings.phases)}, but the clips have {store.length(row)} pictures each")
+    places = [PICTURES.index(phase) for phase in settings.phases]
+    if max(places) >= (n := store.length(row)):
+        raise UserError(
+            f"input.phases={list(settings.phases)}, but the clips have {n} pictures each: {', '.join(PICTURES[:n])}"
+        )
     order = [PICTURED.index(channel) for channel in settings.channels]
-    return store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
+    maps = store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
+    return np.stack([resized(picture, settings.size) for picture in maps])
 
 
 @dataclass(frozen=True)
@@ -238,7 +261,12 @@ class ScaledMaps:
         if mirrored is not None and mirrored.any():
             values = values.copy()
             for row in np.flatnonzero(mirrored):
-                values[row] = self._scale.mirror(values[row])
+                values[row] = self._mirrored(values[row])
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))
+
+    def _mirrored(self, maps: np.ndarray) -> np.ndarray:
+        if self._settings.kind == "maps" and self._settings.scale == "none":
+            return flip_horizontally(maps, self._settings.channels, middle=0.5)  # of the values 0..1 of a picture
+        return self._scale.mirror(maps)

@@ -23,12 +23,12 @@ class EpochBatches(Sampler[list[int]]):
     Args:
         clips: n.
         batch_size: clips per step of all processes together.
-        seed: of the order.
+        seed: of the order; None: clips come one after another.
         ranks: processes.
         rank: of this one.
     """
 
-    def __init__(self, clips: int, batch_size: int, seed: int, ranks: int = 1, rank: int = 0) -> None:
+    def __init__(self, clips: int, batch_size: int, seed: int | None, ranks: int = 1, rank: int = 0) -> None:
         self._seed, self._clips, self._size = seed, clips, min(batch_size, clips)
         self._ranks, self._rank = ranks, rank
 
@@ -36,7 +36,9 @@ class EpochBatches(Sampler[list[int]]):
         return -(-self._clips // self._size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self._clips, generator=torch.Generator().manual_seed(self._seed)).tolist()
+        order = list(range(self._clips))
+        if self._seed is not None:
+            order = torch.randperm(self._clips, generator=torch.Generator().manual_seed(self._seed)).tolist()
         order += order[: len(self) * self._size - self._clips]
         for step in range(len(self)):
             batch = order[step * self._size : (step + 1) * self._size]

@@ -196,6 +196,7 @@ class FoldDataModule(L.LightningDataModule):
             on one another, and no single clip could be predicted so: only to reproduce.
         label_kind: of the clips' `target`, see targets.py.
         taken: by the recogniser, frames or maps of their motion.
+        shuffle: draw the order of the training clips anew in each epoch; False: that of the clip table.
     """
 
     def __init__(
@@ -212,6 +213,7 @@ class FoldDataModule(L.LightningDataModule):
         normalisation: str = "training",
         label_kind: LabelKind = LabelKind.SINGLE,
         taken: InputSettings | None = None,
+        shuffle: bool = True,
     ) -> None:
         super().__init__()
         taken = taken or InputSettings()
@@ -240,17 +242,18 @@ class FoldDataModule(L.LightningDataModule):
         self.inner_set = clips_at(inner) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
-        statistics = Statistics.of(self.train_set.sampled_frames)
+        # Maps have a scale of their own.
+        statistics = Statistics.of(self.train_set.sampled_frames) if taken.of_frames else Statistics(mean=0.0, std=1.0)
         if normalisation == "each_set":
             for one in (self.train_set, self.test_set, self.inner_set):
                 if one is not None:
                     one.normalise_by_itself()
             statistics = Statistics(mean=0.0, std=1.0)
         self.fitted = Fitted(statistics, scale, class_counts(targets[train], len(classes)), len(train))
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Shuffled training clips. The order depends on seed and epoch alone, so a resumed run repeats it."""
+        """Training clips. Their order depends on seed and epoch alone, so a resumed run repeats it."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
         return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
@@ -258,7 +261,8 @@ class FoldDataModule(L.LightningDataModule):
     def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
         """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
         self.train_set.epoch = epoch
-        return EpochBatches(len(self.train_set), self.batch_size, self.seed * 100_003 + epoch, ranks, rank)
+        order = self.seed * 100_003 + epoch if self.shuffle else None
+        return EpochBatches(len(self.train_set), self.batch_size, order, ranks, rank)
 
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
         """Training clips without augmentation, the same batches each time it is asked, as large as in training at most.

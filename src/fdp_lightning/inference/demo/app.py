@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
@@ -23,7 +23,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import scratch_folder
 from fdp_lightning.inference.demo.guard import Guard
 from fdp_lightning.inference.demo.page import answer_of, page_of
-from fdp_lightning.inference.example import draw_example
+from fdp_lightning.inference.example import EXAMPLES, draw_example
 
 if TYPE_CHECKING:
     from fdp_lightning.inference.model import Model
@@ -56,7 +56,7 @@ class _RefusedError(Exception):
 
 def demo_app(
     model: "Model",
-    example: Callable[[], bytes] | None = None,
+    example: Callable[[str], bytes] | None = None,
     most_bytes: int = MOST_BYTES,
     most_seconds: float = MOST_SECONDS,
 ) -> Starlette:
@@ -64,7 +64,8 @@ def demo_app(
 
     Args:
         model: of `load_model`.
-        example: makes the video that is offered to try it with; None: a synthetic clip, drawn at the first call.
+        example: makes the video of an emotion that is offered to try it with; None: a synthetic clip, drawn at the
+            first call.
         most_bytes: of a video.
         most_seconds: of work on a video.
     """
@@ -75,8 +76,11 @@ def demo_app(
     async def show(request: Request) -> Response:
         return HTMLResponse(page)
 
-    async def give_example(request: Request) -> Response:
-        return Response(await run_in_threadpool(example), media_type="video/mp4")
+    def giving(emotion: str) -> Callable[[Request], Awaitable[Response]]:
+        async def give_example(request: Request) -> Response:
+            return Response(await run_in_threadpool(example, emotion), media_type="video/mp4")
+
+        return give_example
 
     async def predict(request: Request) -> Response:
         try:
@@ -99,7 +103,8 @@ def demo_app(
     return Starlette(
         routes=[
             Route("/", show),
-            Route("/example.mp4", give_example),
+            Route("/example.mp4", giving(EXAMPLES[0])),
+            Route("/example-2.mp4", giving(EXAMPLES[1])),
             Route("/predict", predict, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, policy=policy)],
@@ -152,7 +157,7 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
 
 
 def _look(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
-    return answer_of(model.look(video, name))
+    return answer_of(model.look(video, name), model.facts)
 
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
@@ -176,7 +181,7 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
         video.write(piece)
 
 
-def _drawn() -> bytes:
+def _drawn(emotion: str) -> bytes:
     """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
     with scratch_folder("fdp_lightning-demo-") as folder:
-        return draw_example(folder).read_bytes()
+        return draw_example(folder, emotion).read_bytes()

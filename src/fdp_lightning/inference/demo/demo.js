@@ -34,7 +34,7 @@ function wait(doing) {
   at("doing").textContent = doing;
   at("wait").hidden = !busy;
   main.setAttribute("aria-busy", busy);
-  for (const id of ["choose", "camera", "try", "record"]) at(id).disabled = busy;
+  for (const id of ["choose", "camera", "try", "try-2", "record"]) at(id).disabled = busy;
 }
 
 function complain(words) {
@@ -74,21 +74,22 @@ at("file").onchange = (event) => {
   event.target.value = ""; // the same file again is a change again
   if (file) ask(file, file.name);
 };
-at("try").onclick = async () => {
-  if (busy) return;
-  complain("");
-  wait("Drawing a synthetic clip …");
-  let film = null;
-  try {
-    const answer = await fetch("/example.mp4");
-    if (answer.ok) film = await answer.blob();
-  } catch (error) {
-    console.info(error);
-  }
-  wait("");
-  if (film) await ask(film, "synthetic clip");
-  else complain("The demo could not draw a clip; its terminal says why.");
-};
+for (const button of [at("try"), at("try-2")])
+  button.onclick = async () => {
+    if (busy) return;
+    complain("");
+    wait("Drawing a synthetic clip …");
+    let film = null;
+    try {
+      const answer = await fetch(button.dataset.film);
+      if (answer.ok) film = await answer.blob();
+    } catch (error) {
+      console.info(error);
+    }
+    wait("");
+    if (film) await ask(film, "synthetic clip");
+    else complain("The demo could not draw a clip; its terminal says why.");
+  };
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
     event.preventDefault(); // a video dropped beside the field must not take the page's place
@@ -181,34 +182,42 @@ const CHART = 240;
 let redraw = [];
 new ResizeObserver(() => redraw.forEach((each) => each())).observe(main);
 
-let film = "";
+let urls = [];
+let ticking = 0; // the timer of the aligned frames
 
 function forget() {
   at("result").hidden = true;
   at("shown").replaceChildren();
   redraw = [];
-  if (film) URL.revokeObjectURL(film);
-  film = "";
+  for (const url of urls) URL.revokeObjectURL(url);
+  urls = [];
+  clearTimeout(ticking);
+}
+
+// The address of what the page made or was given, until the next answer.
+function kept(blob) {
+  urls.push(URL.createObjectURL(blob));
+  return urls[urls.length - 1];
 }
 
 function show(said, video) {
-  film = URL.createObjectURL(video);
   const clip = said.kind === "scan" ? said.strongest : said;
   const shown = at("shown");
   at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : `The model says: ${clip.class || "no action unit"}`;
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
-  if (said.kind === "scan") shown.append(...timeline(said));
+  const seen = player(clip, kept(video));
+  shown.append(saving(said));
+  if (said.kind === "scan") shown.append(...timeline(said, seen.jump));
   shown.append(
     make(
       "div",
       { className: "split" },
-      make("div", {}, make("h3", {}, "The video"), player(clip)),
+      make("div", {}, make("h3", {}, "The video"), seen.figure, make("h3", {}, "The face, aligned"), aligned(clip)),
       make("div", {}, make("h3", {}, "Probabilities"), bars(clip)),
     ),
-    rankCurve(clip),
-    ...(clip.true_dynamic_image ? [pair(clip)] : []),
+    ...declared(clip),
     numbers(said, clip),
   );
   at("result").hidden = false;
@@ -222,7 +231,7 @@ function described(said) {
   return `${said.clip}, ${said.length} frames, of which the model saw ${said.frames_used.length} moments`;
 }
 
-function player(clip) {
+function player(clip, film) {
   const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true });
   video.setAttribute("aria-label", "The video that was looked at");
   const box = make("div", { className: "face", hidden: true });
@@ -241,9 +250,94 @@ function player(clip) {
   const words = make("figcaption", {}, `The frame is the face that the clip is aligned by, found on frame ${clip.face.found_on_frame}.`);
   video.onerror = () => {
     frame.hidden = true;
-    words.textContent = "This browser cannot play this kind of video; the model could read it.";
+    words.textContent = "This browser cannot play this kind of video; the model could read it. What the model saw of it plays below.";
   };
-  return make("figure", {}, frame, words);
+  const jump = (time) => {
+    video.pause();
+    video.currentTime = time;
+    box.hidden = true; // it is the face of another moment
+    if (!frame.hidden) video.scrollIntoView({ block: "nearest" });
+  };
+  return { figure: make("figure", {}, frame, words), jump };
+}
+
+const SLOWER = 6; // a micro-expression lasts half a second at most
+
+// The frames that the model saw, which play in every browser.
+function aligned(clip) {
+  const last = clip.frames.length - 1;
+  const moments = clip.seconds || clip.frames_used;
+  const face = make("img", { className: "aligned", alt: "The aligned face at the moment that is chosen below" });
+  const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0 });
+  place.setAttribute("aria-label", "Moment of the clip");
+  const words = make("span", { className: "quiet" });
+  const button = make("button", { type: "button" }, "Play");
+  const turn = (i) => {
+    place.value = i;
+    face.src = clip.frames[i];
+    words.textContent = clip.seconds ? seconds(moments[i]) : `frame ${moments[i].toFixed(0)}`;
+    place.setAttribute("aria-valuetext", words.textContent);
+  };
+  const stop = () => {
+    clearTimeout(ticking);
+    button.textContent = "Play";
+  };
+  const step = () => {
+    const next = Number(place.value) === last ? 0 : Number(place.value) + 1;
+    turn(next);
+    const lasts = clip.seconds && next < last ? (moments[next + 1] - moments[next]) * 1000 * SLOWER : next === last ? 1200 : 300;
+    ticking = setTimeout(step, Math.min(1500, Math.max(40, lasts)));
+  };
+  button.onclick = () => {
+    if (button.textContent === "Pause") return stop();
+    button.textContent = "Pause";
+    step();
+  };
+  place.oninput = () => {
+    stop();
+    turn(Number(place.value));
+  };
+  turn(0);
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) button.click();
+  const slow = clip.seconds ? `, ${SLOWER} times slower` : "";
+  const caption = make("figcaption", {}, `What the model saw: ${last + 1} moments, turned and cut to the face${slow}.`);
+  return make("figure", {}, face, make("div", { className: "film-of" }, button, place, words), caption);
+}
+
+// ---- taking it along
+
+function saving(said) {
+  const name = said.clip.replace(/[^\w.-]+/g, "_") || "clip";
+  const link = (kind, href, suffix) => make("a", { href, download: `${name}.${suffix}` }, kind);
+  const facts = JSON.stringify(said, (key, value) => (key === "frames" || key === "picture" || key === "sections" ? undefined : value), 1);
+  const text = (content, type) => kept(new Blob([content], { type }));
+  return make(
+    "p",
+    { className: "saving" },
+    "Save: ",
+    link("JSON", text(facts + "\n", "application/json"), "json"),
+    link("CSV", text(table(said), "text/csv"), "csv"),
+    link("picture", said.picture, "png"),
+  );
+}
+
+// A row for each window of a scan, or the one of a clip.
+function table(said) {
+  const scan = said.kind === "scan";
+  const names = Object.keys((scan ? said.strongest : said).probabilities);
+  const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
+  const row = (one, start, end) => [
+    said.clip,
+    start,
+    end,
+    one.class === null ? "" : one.class,
+    ...names.map((name) => (one.probabilities ? one.probabilities[name] : "")),
+    one.motion === null ? "" : one.motion,
+  ];
+  const head = ["clip", "start_s", "end_s", "class", ...names.map((name) => `prob_${name}`), "motion"];
+  const times = said.seconds || [""];
+  const rows = scan ? said.windows.map((each) => row(each, each.start, each.end)) : [row(said, times[0], times[times.length - 1])];
+  return [head, ...rows].map((cells) => cells.map(cell).join(",") + "\n").join("");
 }
 
 function bars(clip) {
@@ -276,15 +370,43 @@ function chart(label, paint) {
 
 const line = (x1, y1, x2, y2, name = "grid") => draw("path", { d: `M${x1} ${y1}L${x2} ${y2}`, class: name });
 
-function rankCurve(clip) {
+// What the recogniser declares besides its class, a section for each heading. The frames stand beneath the first curve.
+function declared(clip) {
+  const drawn = [];
+  let framed = false;
+  for (const section of clip.sections) {
+    const of = (kind) => section.extras.filter((extra) => extra.kind === kind);
+    const parts = [];
+    for (const curve of of("curve")) {
+      parts.push(...curveOf(clip, curve));
+      framed = true;
+    }
+    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => picture(section, extra))));
+    if (of("scalar").length) {
+      const list = make("dl", { className: "numbers" });
+      for (const extra of of("scalar")) list.append(make("dt", {}, extra.title), make("dd", {}, Number(extra.shown.toPrecision(4)).toString()));
+      parts.push(list);
+    }
+    if (section.note) parts.push(make("figcaption", {}, section.note));
+    drawn.push(make("figure", {}, make("h3", {}, section.heading), ...parts));
+  }
+  const frames = () => make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null));
+  return framed ? drawn : [frames(), ...drawn];
+}
+
+function picture(section, extra) {
+  return make("div", {}, make("img", { src: extra.shown, alt: `${section.heading}, ${extra.title}` }), extra.title);
+}
+
+// A curve with the frames beneath it, or the frames alone.
+function curveOf(clip, curve) {
   const places = clip.seconds || clip.frames_used;
   const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
-  const scores = clip.rank_scores;
+  const scores = curve && curve.shown;
   const caption = scores
-    ? "Rank score of each moment that the model saw, against time. The scorer is trained to put frames in order: higher is later. Beneath, these moments, aligned."
-    : "The moments that the model saw, aligned. This model has no rank scorer.";
-  const label = scores ? `Rank scores over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
-  const figure = make("figure", {}, make("h3", {}, scores ? "Rank curve" : "Frames"));
+    ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} of each moment that the model saw, against time. Beneath, these moments, aligned.`
+    : "The moments that the model saw, aligned.";
+  const label = scores ? `${curve.title} over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
     const n = places.length;
     const [left, right] = [48, width - 4];
@@ -304,10 +426,13 @@ function rankCurve(clip) {
         svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2)));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
-      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(places[i])} ${y(score)}`).join("L") }));
+      // A value per moment, or as many as there are, evenly.
+      const span = (i) => places[0] + (i / (scores.length - 1 || 1)) * (places[n - 1] - places[0]);
+      const when = scores.length === n ? places : scores.map((_, i) => span(i));
+      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(when[i])} ${y(score)}`).join("L") }));
       scores.forEach((score, i) => {
-        const dot = draw("circle", { class: "dot", cx: x(places[i]), cy: y(score), r: 3.5 });
-        dot.append(draw("title", {}, `${unit(places[i])}: ${score.toFixed(3)}`));
+        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(score), r: 3.5 });
+        dot.append(draw("title", {}, `${unit(when[i])}: ${score.toFixed(3)}`));
         svg.append(dot);
       });
     }
@@ -323,28 +448,7 @@ function rankCurve(clip) {
     }
     return top + size + 24;
   });
-  figure.append(svg, make("figcaption", {}, caption));
-  return figure;
-}
-
-function pair(clip) {
-  const names = { true_dynamic_image: "true: of the frames", constructed_dynamic_image: "constructed by the model" };
-  return make(
-    "figure",
-    {},
-    make("h3", {}, "Dynamic images"),
-    make(
-      "div",
-      { className: "pair" },
-      ...Object.entries(names).map(([key, name]) => make("div", {}, make("img", { src: clip[key], alt: `Dynamic image, ${name}` }), name)),
-    ),
-    make(
-      "figcaption",
-      {},
-      "A dynamic image sums up the motion of a clip in one picture: mid-grey where nothing moved, lighter or darker where something " +
-        "did. The left one is computed from the frames; the right one is what the model made of its own features, and was trained to resemble it.",
-    ),
-  );
+  return [svg, make("figcaption", {}, caption)];
 }
 
 function numbers(said, clip) {
@@ -361,12 +465,24 @@ function numbers(said, clip) {
 
 // ---- a scan
 
-function timeline(said) {
+function timeline(said, jump) {
   const names = Object.keys(said.strongest.probabilities);
   const windows = said.windows;
   const seen = windows.filter((window) => window.class !== null);
   const most = Math.max(...seen.map((window) => window.motion));
   const strongest = windows.find((window) => window.motion === most);
+  let chosen = -1;
+  const about = make("p", { className: "quiet" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
+  about.setAttribute("role", "status");
+  const choose = (i) => {
+    const { start, end, motion, class: label } = windows[i];
+    chosen = i;
+    about.textContent =
+      `${seconds(start)} to ${seconds(end)}: ` +
+      (label === null ? "no face on its first frame." : `${label || "no action unit"}${label in windows[i].probabilities ? ` ${percent(windows[i].probabilities[label])}` : ""}, motion ${motion.toFixed(4)}.`);
+    jump(start);
+    redraw.forEach((each) => each());
+  };
   const svg = chart(`Probability of ${names.join(", ")} and motion in ${windows.length} windows over ${seconds(said.seconds)}`, (svg, width) => {
     const left = Math.min(120, width / 3);
     const right = width - 4;
@@ -398,6 +514,19 @@ function timeline(said) {
     svg.append(
       draw("rect", { class: "here", x: x(strongest.start), y: 0, width: Math.max(3, until(marked) - x(strongest.start)), height: bottom }),
     );
+    if (chosen >= 0) {
+      const window = windows[chosen];
+      const wide = Math.max(3, until(chosen) - x(window.start));
+      svg.append(draw("rect", { class: "chosen", x: x(window.start), y: 0, width: wide, height: bottom }));
+    }
+    windows.forEach((window, i) => {
+      const place = { x: x(window.start), y: 0, width: Math.max(0.5, until(i) - x(window.start)), height: bottom };
+      const target = draw("rect", { ...place, class: "target" });
+      const all = names.map((name) => `${name} ${window.class === null ? "–" : percent(window.probabilities[name])}`).join(", ");
+      target.append(draw("title", {}, `${seconds(window.start)} to ${seconds(window.end)}: ${all}`));
+      target.onclick = () => choose(i);
+      svg.append(target);
+    });
     const ticks = Math.max(2, Math.min(8, Math.floor((right - left) / 70)));
     for (let i = 0; i <= ticks; i++) {
       const time = windows[0].start + (i / ticks) * (stop - windows[0].start);
@@ -405,11 +534,12 @@ function timeline(said) {
     }
     return bottom + 26;
   });
-  const row = (window) =>
+  const go = (window, i) => make("button", { type: "button", className: "go", onclick: () => choose(i) }, `${window.start.toFixed(2)}–${window.end.toFixed(2)}`);
+  const row = (window, i) =>
     make(
       "tr",
       {},
-      make("th", { scope: "row" }, `${window.start.toFixed(2)}–${window.end.toFixed(2)}`),
+      make("th", { scope: "row" }, go(window, i)),
       make("td", {}, window.class === null ? "no face" : window.class || "none"),
       ...names.map((name) => make("td", {}, window.class === null ? "" : percent(window.probabilities[name]))),
       make("td", {}, window.class === null ? "" : window.motion.toFixed(4)),
@@ -426,6 +556,7 @@ function timeline(said) {
       make("h3", {}, "Probabilities and motion over time"),
       svg,
       make("figcaption", {}, "The stronger the colour, the higher the probability. Empty: no face on the first frame of the window."),
+      about,
     ),
     make("details", {}, make("summary", {}, "All windows as a table"), box),
     make("h3", {}, `The window from ${seconds(strongest.start)} to ${seconds(strongest.end)}: ${said.strongest.class || "no action unit"}`),

@@ -10,6 +10,9 @@ from markupsafe import Markup
 
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
+from fdp_lightning.extras import Extra, notes, sections
+from fdp_lightning.inference.example import EXAMPLES
+from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -34,6 +37,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
         training=facts["training"],
         score=_score(facts.get("scores")),
         most_bytes=most_bytes,
+        examples=EXAMPLES,
         style=style,
         script=script,
     )
@@ -44,13 +48,20 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     return page, policy
 
 
-def answer_of(result: Prediction | Scan) -> dict[str, Any]:
-    """A Prediction or a Scan as the page's script expects it."""
+def answer_of(result: Prediction | Scan, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A Prediction or a Scan as the page's script expects it.
+
+    Args:
+        result: of the model.
+        facts: of its model.json.
+    """
+    name, synthetic = facts["name"], facts["synthetic"]
     if isinstance(result, Prediction):
-        return {"kind": "clip", **_clip(result)}
+        return {"kind": "clip", **_clip(result), "picture": _uri(overview(result, name, synthetic))}
     return {
         "kind": "scan",
         **result.facts(),
+        "picture": _uri(timeline(result, facts["classes"], name, synthetic)),
         "strongest": _clip(result.strongest),
         "windows": [
             {
@@ -69,11 +80,28 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
     return {
         **prediction.facts(),
         "frames": [image_uri(frame) for frame in prediction.frames],
-        **{
-            name: None if (image := getattr(prediction, name)) is None else image_uri(image)
-            for name in ("true_dynamic_image", "constructed_dynamic_image")
-        },
+        "sections": [
+            {
+                "heading": heading,
+                "note": notes(extras),
+                "extras": [
+                    {"name": extra.name, "kind": extra.kind, "title": extra.title, "shown": _shown(extra, prediction)}
+                    for extra in extras
+                ],
+            }
+            for heading, extras in sections(prediction.declared).items()
+        ],
     }
+
+
+def _shown(extra: Extra, prediction: Prediction) -> Any:
+    """A picture as the page can show it, or plain numbers."""
+    values = prediction.extras[extra.name]
+    return image_uri(values) if extra.kind == "image" else values.tolist()
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:

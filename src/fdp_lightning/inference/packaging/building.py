@@ -1,7 +1,6 @@
 """The network of a model file, built from a registry of classes: nothing that a file names is imported or looked up."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,27 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.models import recognizer
-from fdp_lightning.models.backbone import Backbone
-from fdp_lightning.models.dic.segnet import SegNet
-from fdp_lightning.models.dic.unet import UNet
-from fdp_lightning.models.fdp import FDP
-from fdp_lightning.models.flow.flow_net import networks
-from fdp_lightning.models.mer_head import MERHead, PooledMERHead
-from fdp_lightning.models.objective import Objective
-from fdp_lightning.models.rank.scorer import RankScorer
-from fdp_lightning.models.timm_backbone import TimmBackbone
+from fdp_lightning.instantiate import parameters_of
+from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
+from fdp_lightning.models.recognizer import Objective
 
-_KINDS_OF: Mapping[str, tuple[type, ...]] = {
-    "": (FDP, *networks()), "backbone": (Backbone, TimmBackbone), "scorer": (RankScorer,),
-    "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet), "objective": (Objective, recognizer.Objective),
-}  # fmt: skip
-_REGISTRY: Mapping[str, Mapping[str, Any]] = {
-    place: {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds} for place, kinds in _KINDS_OF.items()
-}
+Registry = Mapping[str, Mapping[str, Any]]
 """Part of the configuration of a network → the classes it may be of, by the names that configurations call them."""
 
-_PARTS = ("backbone", "scorer", "mer_head", "dic_head")
+
+def registry_with(own: Sequence[type] = ()) -> Registry:
+    """Return what a file may name: the classes of this package and, by the caller's leave, some of the caller's own.
+
+    Args:
+        own: networks and objectives.
+    """
+    places = {place: {name_of(kind): kind for kind in kinds} for place, kinds in CLASSES.items()}
+    for kind in own:
+        places[OBJECTIVE if issubclass(kind, Objective) else NETWORK][name_of(kind)] = kind
+    return places
+
+
+_OURS = registry_with()
+_PARTS = tuple(place for place in CLASSES if place not in (NETWORK, OBJECTIVE))
 _NOT_OF_THE_NETWORK = ("name", "objective", "optimizer")
 
 _TIMM_OPTIONS = (
@@ -39,7 +39,7 @@ _TIMM_OPTIONS = (
 )  # fmt: skip
 """Arguments of `timm.create_model` that a file may give; others read files or ask the network."""
 
-_MOST = {"n_local": 32, "n_global": 8, "repeats": 8}
+_MOST = {"features": 10**8, "n_local": 32, "n_global": 8, "repeats": 8}
 """The largest number by option, of all others `_LARGEST`; sizes are bounded by the tensors of the file besides."""
 
 _LARGEST = 100_000
@@ -47,7 +47,9 @@ _LARGEST = 100_000
 _MOST_OF_A_LIST = 16
 
 
-def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> nn.Module:
+def build_network(
+    facts: Mapping[str, Any], state: Mapping[str, Tensor], source: str, registry: Registry = _OURS
+) -> nn.Module:
     """Build the network of a model file with its weights.
 
     It is built without memory first and compared with the tensors of the file, so that no size that a file claims is
@@ -57,6 +59,7 @@ def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source:
         facts: content of model.json, checked by `schema.check_facts`.
         state: tensors of the network.
         source: name of the file, for messages.
+        registry: of `registry_with`.
 
     Raises:
         UserError: a class or option that is not in the registry, or tensors of another network.
@@ -70,7 +73,7 @@ def build_network(facts: Mapping[str, Any], state: Mapping[str, Tensor], source:
 
     def made() -> nn.Module:
         parts = {name: _part(name, model.get(name), source, colours) for name in _PARTS if name in model}
-        network: nn.Module = _call(source, "", {**options, **parts}, asked=_offered(facts))
+        network: nn.Module = _call(source, NETWORK, {**options, **parts}, registry, asked=_offered(facts))
         return network
 
     with torch.device("meta"):
@@ -102,18 +105,24 @@ def shape_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
     return (len(taken["phases"]) * maps[0], *maps[1:])
 
 
-def build_objective(facts: Mapping[str, Any], source: str) -> "recognizer.Objective[Any]":
-    """Build the objective of a model file, for the true dynamic image and the probabilities; nothing is trained."""
+def build_objective(facts: Mapping[str, Any], source: str, registry: Registry = _OURS) -> "Objective[Any]":
+    """Build the objective of a model file, for its extras and the probabilities; nothing is trained."""
     options = facts["configuration"]["model"].get("objective")
     if not isinstance(options, Mapping):
         raise UserError(f"{source}: configuration.model.objective is {options!r}; expected a mapping")
     _require_small(options, source)
-    objective: recognizer.Objective[Any] = _call(source, "objective", options, multi_label=facts["multi_label"])
-    if isinstance(objective, Objective):
-        if facts.get("dynamic_image") is None:
-            raise UserError(f"{source}: dynamic_image is missing, whose scale its objective needs")
-        objective.image_rms.fill_(facts["dynamic_image"]["rms"])
+    objective: Objective[Any] = _call(source, OBJECTIVE, options, registry, multi_label=facts["multi_label"])
+    try:
+        objective.restore(facts["fitted"])
+    except ValueError as error:
+        raise UserError(f"{source}: fitted: {error}") from error
     return objective
+
+
+def network_class(facts: Mapping[str, Any]) -> type | None:
+    """Return the class of the network of a model file, if it is one of this package."""
+    kind: type | None = _OURS[NETWORK].get(facts["configuration"]["model"].get("_target_"))
+    return kind
 
 
 def _part(name: str, options: object, source: str, colours: int) -> nn.Module | Callable[..., nn.Module]:
@@ -131,24 +140,24 @@ def _part(name: str, options: object, source: str, colours: int) -> nn.Module | 
                 f"{source}: configuration.model.backbone.options is {extra!r}; expected some of "
                 f"{', '.join(_TIMM_OPTIONS)}"
             )
-    return _call(source, name, options, later=bool(later))  # type: ignore[no-any-return]
+    return _call(source, name, options, _OURS, later=bool(later))  # type: ignore[no-any-return]
 
 
 def _call(
-    source: str, place: str, options: Mapping[str, Any], later: bool = False, asked: Mapping[str, Any] | None = None,
-    **given: Any,
+    source: str, place: str, options: Mapping[str, Any], registry: Registry, later: bool = False,
+    asked: Mapping[str, Any] | None = None, **given: Any,
 ) -> Any:  # fmt: skip
     """Call the class that the options name, or leave that to the network (`later`)."""
     target = options.get("_target_")
-    kind = _REGISTRY[place].get(target) if isinstance(target, str) else None
+    kind = registry[place].get(target) if isinstance(target, str) else None
     if kind is None:
         where = "configuration.model" + (f".{place}" if place else "")
         raise UserError(
-            f"{source}: {where} names {target!r}; expected one of {', '.join(_REGISTRY[place])}. A model of one's own "
-            "class is used from Python, by its own code"
+            f"{source}: {where} names {target!r}; expected one of {', '.join(registry[place])}. A model of one's own "
+            "class is used from Python, which names it: load_model(path, own=[MyNet, MyObjective])"
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
-    known = inspect.signature(kind).parameters
+    known = parameters_of(kind)
     given |= {name: value for name, value in (asked or {}).items() if name in known and name not in arguments}
     if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):
         raise UserError(f"{source}: {target} has no option {', '.join(wrong)} in this version")
@@ -168,7 +177,7 @@ def _require_small(node: Any, source: str, key: str = "") -> None:
     """Refuse classes in other places than parts, and more or larger numbers than any network has."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            if isinstance(value, Mapping) and "_target_" in value and (key or name not in _REGISTRY):
+            if isinstance(value, Mapping) and "_target_" in value and (key or name not in CLASSES):
                 raise UserError(f"{source} names a class at {name}, which is no part of a network")
             _require_small(value, source, name)
     elif isinstance(node, list | tuple):

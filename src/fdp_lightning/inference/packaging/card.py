@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fdp_lightning.evaluation.trained import thousands
+from fdp_lightning.extras import sections
+from fdp_lightning.inference.packaging.building import build_objective, network_class
 from fdp_lightning.inference.packaging.card_scores import evaluation, held_out, named, table
 
 Facts = Mapping[str, Any]
-
-_PAPER = "fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
 
 _SYNTHETIC = (
     "> **A synthetic model.** It was trained on faces that a program draws and moves, for trying the software out. "
@@ -90,19 +90,29 @@ def _summary(facts: Facts) -> str:
     numbers = thousands(facts["weights"]["numbers"])
     parameters = training.get("parameters")
     size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
+    taken = facts.get("taken")
+    looks_at = "the raw frames" if taken is None else f"the optical flow ({', '.join(taken['channels'])})"
+    declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
+    titles = "; ".join(
+        f"{extras[0].heading} ({', '.join(extra.title for extra in extras)})" if extras[0].heading else extras[0].title
+        for extras in sections(declared).values()
+    )
+    gives = f" Of each clip it also gives {titles}." if titles else ""
     return (
-        f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From the raw frames of a short clip of a "
-        f"face it {answers}{classes}. It also constructs the clip's dynamic image, a picture of its motion. "
-        f"{size} file holds {numbers} numbers."
+        f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From {looks_at} of a short clip of a "
+        f"face it {answers}{classes}.{gives} {size} file holds {numbers} numbers."
     )
 
 
 def _about(facts: Facts) -> str:
-    """The model by its name; FDP is the paper's alone, and what departs from it is named as such."""
-    name = facts["training"].get("model")
-    if name == "fdp":
-        return f"FDP, {_PAPER}"
-    return f"{f'`{name}`' if name else 'A model'}, a network after FDP, {_PAPER}, but not the paper's"
+    """The model by its name, with what its class says of itself; what departs from the paper's is named as such."""
+    name, kind = facts["training"].get("model"), network_class(facts)
+    if kind is None:
+        return f"`{name}`" if name else "A model"
+    about = getattr(kind, "about", kind.__name__)
+    if name in getattr(kind, "names", (kind.__name__.lower(),)):
+        return f"{about[0].upper()}{about[1:]}"
+    return f"{f'`{name}`' if name else 'A model'}, a network after {about}, but not the paper's"
 
 
 def whose(training: Facts) -> str:

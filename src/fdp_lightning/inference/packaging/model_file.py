@@ -24,7 +24,7 @@ from fdp_lightning.inference.packaging.scores import check_scores
 
 log = logging.getLogger("fdp_lightning")
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a model file is written in another way; an older version of this package then refuses it by name."""
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"

@@ -14,36 +14,33 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of
-from fdp_lightning.models.fdp import FDP, FDPOutput
-from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
-from fdp_lightning.models.recognizer import with_logits
+from fdp_lightning.models.recognizer import AnyNumberOfClips, with_logits
 from fdp_lightning.training.compute import PLAIN
 
 INPUT = "clips"
-OUTPUTS = ("probabilities", "constructed_dynamic_image", "rank_scores")
-"""The last one only of a network with a rank scorer, the last two of FDP alone."""
+PROBABILITIES = "probabilities"
+"""The first output; behind it come the extras that the network itself gives (`Objective.of_output`), by their names."""
 
 
 class _Deployed(nn.Module):
-    """The network as it is used: clips (b, t, c, h, w) of values 0..1 to `OUTPUTS`."""
+    """The network as it is used: clips (b, t, c, h, w) of values 0..1 to probabilities and extras."""
 
-    def __init__(self, network: nn.Module, multi_label: bool) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.network = deepcopy(network).cpu()
+        self.network = deepcopy(model.network).cpu()
         PLAIN.prepare(self.network)
-        # Without batch statistics one pass over all frames gives what one for each frame index does, and no number of
-        # clips is written into the graph.
-        if isinstance(self.network, FDP):
-            self.network.frame_batches = "folded"
-        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
+        if isinstance(self.network, AnyNumberOfClips):
+            self.network.take_any_number_of_clips()
+        self.objective = deepcopy(model.objective).cpu()
+
+    def outputs(self, clips: Tensor) -> dict[str, Tensor]:
+        """Tensors by the name of the output."""
+        output = with_logits(self.network(clips))
+        probabilities = self.objective.labels.probabilities(output.logits).float()
+        return {PROBABILITIES: probabilities, **self.objective.of_output(output)}
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        output = with_logits(self.network(clips))
-        probabilities = self.labels.probabilities(output.logits).float()
-        if not isinstance(output, FDPOutput):
-            return (probabilities,)
-        scores = () if output.rank_scores is None else (output.rank_scores,)
-        return probabilities, output.dynamic_image, *scores
+        return tuple(self.outputs(clips).values())
 
 
 def write_onnx(path: Path, model: Model) -> None:
@@ -64,10 +61,9 @@ def write_onnx(path: Path, model: Model) -> None:
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install 'fdp-lightning[onnx]'") from error
     clips = torch.rand(2, *shape_of(model.facts))
-    network = _Deployed(model.network, model.facts["multi_label"]).eval()
-    names: tuple[str, ...] = OUTPUTS[:1]
-    if isinstance(network.network, FDP):
-        names = OUTPUTS if network.network.scorers else OUTPUTS[:-1]
+    network = _Deployed(model).eval()
+    with torch.no_grad():
+        names = list(network.outputs(clips))
     for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -78,7 +74,7 @@ def write_onnx(path: Path, model: Model) -> None:
                 (clips,),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=list(names),
+                output_names=names,
                 dynamic_shapes={INPUT: {0: torch.export.Dim("clip", min=1)}},
                 verbose=False,
             )

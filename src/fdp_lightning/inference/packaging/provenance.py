@@ -13,7 +13,7 @@ from fdp_lightning.errors import UserError
 UNNAMED = "a model"
 """The model of a checkpoint that does not name it: one that was made before models had names."""
 
-_RMS = "objective.image_rms"
+_OBJECTIVE = "objective."
 
 
 def facts_of(
@@ -57,7 +57,11 @@ def facts_of(
         "normalisation": {"mean": made["mean"], "std": made["std"]},
         "alignment": {**data["faces"], "template": TEMPLATE.tolist()},
         "sampling": data["sampling"],
-        **({"dynamic_image": {"rms": float(state[_RMS])}} if _RMS in state else {}),
+        "fitted": {
+            name.removeprefix(_OBJECTIVE): float(value)
+            for name, value in state.items()
+            if name.startswith(_OBJECTIVE) and value.ndim == 0
+        },
         **({"taken": {**taken, "divisors": made["divisors"]}} if taken["kind"] != "frames" else {}),
         "configuration": {
             "model": _without_places(config["model"]),
@@ -104,9 +108,9 @@ def _licence(dataset: str, synthetic: bool) -> str:
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the network, without a path to the weights that it started from."""
-    if "backbone" not in model:
-        return dict(model)
-    backbone = dict(model["backbone"])
-    if isinstance(backbone.get("pretrained"), str):
-        backbone["pretrained"] = Path(backbone["pretrained"]).name
-    return {**model, "backbone": backbone}
+    named = dict(model)
+    if isinstance(model.get("pretrained"), str):
+        named["pretrained"] = Path(model["pretrained"]).name
+    if "backbone" in model:
+        named["backbone"] = _without_places(model["backbone"])
+    return named

@@ -90,12 +90,6 @@ class SamplingRule(_Part):
     short: _one_of(*SHORT)  # type: ignore[valid-type]
 
 
-class Scale(_Part):
-    """Of the signed dynamic image."""
-
-    rms: Annotated[float, Field(gt=0, le=1e6)]
-
-
 class Taken(_Part):
     """Maps that the network takes in place of the frames: the settings of `input`, and the fitted scale."""
 
@@ -194,7 +188,7 @@ class Facts(_Part):
     normalisation: Normalisation
     alignment: Alignment
     sampling: SamplingRule
-    dynamic_image: Scale | None = None
+    fitted: Annotated[dict[Name, Annotated[float, Field(ge=-1e6, le=1e6)]], Field(max_length=100)]
     taken: Taken | None = None
     configuration: Configuration
     training: Training
@@ -217,7 +211,7 @@ class Facts(_Part):
 class ModelFile(Facts):
     """All of model.json but its checksum."""
 
-    format: Literal[2]
+    format: Literal[3]
     weights: Weights
     card: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

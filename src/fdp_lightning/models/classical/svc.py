@@ -14,9 +14,14 @@ needs five further fits, and its largest may stand elsewhere.
 """
 
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+if TYPE_CHECKING:
+    from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
 KERNELS = ("rbf", "linear")
 
@@ -48,8 +53,8 @@ RBF = SVCSettings()
 LINEAR = SVCSettings("linear", 1.0, standardised=False)
 
 
-class SupportVectorClassifier:
-    """The classifier; `fit`, then `predict` and `predict_proba`.
+class FeatureClassifier:
+    """A support vector classifier of `features`; `fit`, then `predict` and `predict_proba`.
 
     Args:
         classes: k, of the protocol; one without a training clip is never predicted.
@@ -59,12 +64,15 @@ class SupportVectorClassifier:
     def __init__(self, classes: int = 3, settings: SVCSettings = RBF) -> None:
         self.classes, self.settings = classes, settings
 
-    def fit(self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"]) -> "SupportVectorClassifier":
+    def fit(
+        self, x: Shaped[np.ndarray, "n ..."], y: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"] | None = None
+    ) -> "FeatureClassifier":
         """Fit on training clips.
 
         Args:
             x: values of each clip, of any shape.
             y: class numbers, 0..k-1.
+            subjects: of each clip; nothing is chosen on them here.
 
         Raises:
             ValueError: no clip, or a class number that is none.
@@ -77,7 +85,7 @@ class SupportVectorClassifier:
             raise ValueError(
                 f"SVC got {len(y)} clips of the classes {np.unique(y)}; expected some of 0..{self.classes - 1}"
             )
-        rows = _rows(x)
+        rows = self.features(x)
         self._known = np.unique(y)
         self._scaler = StandardScaler(with_mean=self.settings.standardised, with_std=self.settings.standardised)
         with threadpool_limits(1, user_api="blas"):
@@ -114,11 +122,15 @@ class SupportVectorClassifier:
         probabilities[:, self._known] = softmax(values, axis=1)
         return probabilities
 
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """Return what is classified of each clip."""
+        raise NotImplementedError
+
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):
-            return self._kernel(self._scaler.transform(_rows(x)))
+            return self._kernel(self._scaler.transform(self.features(x)))
 
     def _kernel(self, rows: np.ndarray) -> np.ndarray:
         """The kernel between clips and the training clips, shape (m, n)."""
@@ -129,5 +141,51 @@ class SupportVectorClassifier:
         return np.asarray(rbf_kernel(rows, self._training, self._gamma))
 
 
-def _rows(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1).astype(np.float64)
+class SupportVectorClassifier(FeatureClassifier):
+    """The classifier of a clip's values as they are."""
+
+    def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
+        """Return the values of each clip in one row."""
+        return x.reshape(len(x), -1).astype(np.float64)
+
+    def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
+        """Return the fitted machine as a network, and the options that build one of its form."""
+        import torch
+
+        from fdp_lightning.models.classical.fitted_svc import FittedSVC
+
+        features, support = self._training.shape[1], [0] * self.classes
+        if len(self._known) == 1:  # it answers without a machine
+            support[self._known[0]] = 1
+            vectors, weights, intercepts = np.zeros((1, features)), np.zeros((0, 1)), np.zeros(0)
+        else:
+            for number, count in zip(self._known, self._svc.n_support_, strict=True):
+                support[number] = int(count)
+            vectors = self._training[self._svc.support_]
+            weights, intercepts = _pairs(self._svc)
+        options: dict[str, object] = {"features": features, "support": support, "kernel": self.settings.kernel}
+        network = FittedSVC(self.classes, features, support, self.settings.kernel)
+        standardised = self.settings.standardised
+        arrays = {
+            "mean": self._scaler.mean_ if standardised else np.zeros(features),
+            "scale": self._scaler.scale_ if standardised else np.ones(features),
+            "vectors": vectors, "weights": weights, "intercepts": intercepts, "gamma": np.array(self._gamma),
+        }  # fmt: skip
+        network.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
+        return network.eval(), options
+
+
+def _pairs(svc: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the support vectors and intercepts of each pair of classes i < j, positive for i.
+
+    scikit-learn keeps the weights of a class's vectors in k−1 rows, one for each other class, and turns the sign of all
+    numbers where there are two classes.
+    """
+    ends = np.cumsum(svc.n_support_)
+    of_class = [slice(end - count, end) for end, count in zip(ends, svc.n_support_, strict=True)]
+    pairs = list(combinations(range(len(of_class)), 2))
+    weights = np.zeros((len(pairs), ends[-1]))
+    for row, (i, j) in zip(weights, pairs, strict=True):
+        row[of_class[i]], row[of_class[j]] = svc.dual_coef_[j - 1, of_class[i]], svc.dual_coef_[i, of_class[j]]
+    sign = -1.0 if len(of_class) == 2 else 1.0
+    return sign * weights, sign * svc.intercept_

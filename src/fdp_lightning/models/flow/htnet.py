@@ -29,7 +29,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.recipe import Recipe
 
 RECIPE = Recipe(
     channels=("strain", "v", "u"),

@@ -16,7 +16,9 @@ import timm
 from jaxtyping import Float
 from torch import Tensor
 
-from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.imagenet import load_timm
+from fdp_lightning.models.recipe import Recipe
 
 RECIPE = Recipe(
     channels=("u", "v", "strain"),
@@ -38,7 +40,8 @@ class ResNet18Flow(FlowNet):
         classes: k.
         in_channels: of the maps.
         image_size: side of the maps, pixels.
-        pretrained: False; True: ImageNet weights, fetched by timm and kept in its cache; or the path of a file of them.
+        pretrained: False; True: ImageNet weights, fetched by timm and kept in its cache; or the path of a file of them,
+            safetensors or a state dict that `torch.load(weights_only=True)` reads.
 
     Raises:
         ValueError: the weights cannot be had.
@@ -49,16 +52,9 @@ class ResNet18Flow(FlowNet):
     ) -> None:
         super().__init__()
         self.in_channels, self.image_size = in_channels, image_size
-        try:
-            self.net: Any = timm.create_model(
-                "resnet18",
-                pretrained=bool(pretrained),
-                pretrained_cfg_overlay={"file": pretrained} if isinstance(pretrained, str) else None,
-                in_chans=in_channels,
-                num_classes=classes,
-            )
-        except Exception as error:  # without a network, or with a file of something else: each library raises its own
-            raise ValueError(f"weights of timm's resnet18 (pretrained={pretrained}) cannot be had: {error}") from error
+        self.net: Any = timm.create_model("resnet18", in_chans=in_channels, num_classes=classes)
+        if pretrained:
+            load_timm(self.net, "resnet18", pretrained, "model.pretrained")
 
     def forward_features(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 512 h2 w2"]:
         """The last feature maps; h2 = h / 32, rounded up."""

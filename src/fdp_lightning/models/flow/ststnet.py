@@ -7,7 +7,8 @@ channels. `from_published` loads the 68 published weights; on the published maps
 Input: u, v and optical strain of TV-L1 flow onset→apex, each channel of each clip scaled to 0..255 by its own extremes,
 in OpenCV's channel order: strain, v, u.
 Published, MEGC 2019: UF1 .7353 (Matlab), .7209 (PyTorch). The Matlab UAR .7605 is the mean precision; its UAR is .7186.
-Deviations: none known. Batches are not shuffled there, as in the recipe; the Matlab original has 500 epochs.
+Recipe: batches are not shuffled; the Matlab original has 500 epochs.
+Deviations: in which order the clips come is ours, that of the clip table; and the last batch is filled from its head.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet, Recipe
+from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.recipe import Recipe
 
 RECIPE = Recipe(
     channels=("strain", "v", "u"),

@@ -1,0 +1,65 @@
+"""The short way of a command: `fdp-lightning predict clip.mp4` is `task=predict predict.input=clip.mp4`."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from fdp_lightning.config import TASKS
+from fdp_lightning.errors import UserError
+
+BARE_VALUE = {
+    "predict": "predict.input",
+    "demo": "demo.checkpoint",
+    "report": "run",
+    "compare": "runs",
+    "export": "export.checkpoint",
+    "convert": "convert.input",
+}
+"""Task → the option whose value may stand behind it without a name."""
+
+_SEVERAL = ("compare",)
+"""Tasks whose option takes a list."""
+
+_MULTIRUN = ("-m", "--multirun")
+
+
+def written_out(arguments: Sequence[str]) -> list[str]:
+    """Write a task that is given as a word, and what stands behind it without a name, as options.
+
+    Raises:
+        UserError: the task is given twice, or there are more values than the task takes.
+    """
+    place = next((i for i, argument in enumerate(arguments) if argument not in _MULTIRUN), len(arguments))
+    task = arguments[place].replace("-", "_") if place < len(arguments) else ""
+    if task not in TASKS:
+        return list(arguments)
+    others = [*arguments[:place], *arguments[place + 1 :]]
+    if named := next((argument for argument in others if argument.startswith("task=")), ""):
+        raise UserError(f"the task is given twice, as {arguments[place]} and as {named}; give it once")
+    key = BARE_VALUE.get(task)
+    if key is None:  # values without a name are refused by Hydra
+        return [f"task={task}", *others]
+    # What a flag of Hydra's is given (--cfg job) has no name either.
+    is_bare = [
+        "=" not in argument
+        and not argument.startswith("-")
+        and (i == 0 or others[i - 1] in _MULTIRUN or not others[i - 1].startswith("-"))
+        for i, argument in enumerate(others)
+    ]
+    bare = [argument for argument, this in zip(others, is_bare, strict=True) if this]
+    if len(bare) > 1 and task not in _SEVERAL:
+        raise UserError(
+            f"{task} takes one value without a name ({key}); found {len(bare)}: {', '.join(bare)}"
+            + (". A folder may hold many clips" if task == "predict" else "")
+        )
+    named_ones = [argument for argument, this in zip(others, is_bare, strict=True) if not this]
+    if bare and (given := next((argument for argument in named_ones if argument.startswith(f"{key}=")), "")):
+        raise UserError(f"{key} is given twice, as {bare[0]} and as {given}; give it once")
+    values = [_quoted(value) for value in bare]
+    option = [f"{key}={values[0] if len(values) == 1 else '[' + ','.join(values) + ']'}"] if bare else []
+    return [f"task={task}", *option, *named_ones]
+
+
+def _quoted(value: str) -> str:
+    """A value as Hydra reads it letter by letter: file names may hold what means something to it."""
+    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()

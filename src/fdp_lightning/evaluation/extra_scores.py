@@ -1,0 +1,80 @@
+"""Numbers of what a recogniser keeps of the held-out clips, for metrics.json and the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.text import Text
+
+from fdp_lightning.evaluation.folds import Outputs, mean_tau, read_outputs
+from fdp_lightning.evaluation.image_quality import EVEN, QUALITIES, qualities, quality_table, references, subjects_of
+from fdp_lightning.evaluation.intervals import clip_mean_interval
+
+
+def extra_scores(run: Path) -> dict[str, Any]:
+    """Return what metrics.json has under `extras`, by the name of the extra.
+
+    Returns:
+        Of a number its `mean` over the clips, with `ci95` over subjects; of a curve that is meant to rise its mean
+        Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their intervals, and in
+        `even` those of an even image, where a value of the reference stands for nothing. A PSNR that is infinite,
+        that of the reference itself, is None. Each has `title` and `n_clips`.
+    """
+    outputs, scores = read_outputs(run), dict[str, Any]()
+    for extra in outputs.extras:
+        about = {"title": extra.title, "n_clips": len(outputs["clip"])}
+        if extra.kind == "scalar" and extra.of == "clip":
+            scores[extra.name] = about | scalar_mean(outputs, extra.name)
+        if extra.kind == "curve" and extra.rises and extra.of == "clip":
+            tau = mean_tau(list(outputs[extra.name]))
+            scores[extra.name] = {**about, "tau": tau if np.isfinite(tau) else None}
+    for reference in references(outputs.extras):
+        table = quality_table(outputs, reference, qualities(outputs, reference))
+        rows = {row["key"]: {"title": row["name"], "n_clips": table["n"], **_quality(row)} for row in table["rows"]}
+        even = rows.pop(EVEN, None)
+        scores |= {name: {**row, "reference": table["reference"]} for name, row in rows.items()}
+        if even is not None:
+            scores[reference] = {"title": table["reference"], "n_clips": table["n"], EVEN: even}
+    return scores
+
+
+def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(None)) -> dict[str, Any]:
+    """Average a number over the clips that have one, with its interval over subjects.
+
+    Args:
+        outputs: of `folds.read_outputs`.
+        name: of the number.
+        rows: the clips; all of them unless told.
+    """
+    values, subjects = outputs[name][rows].astype(np.float64), subjects_of(outputs)[rows]
+    known = np.isfinite(values)
+    if not known.any():
+        return {"mean": None, "ci95": None}
+    return {"mean": float(values[known].mean()), "ci95": clip_mean_interval(values[known], subjects[known])}
+
+
+def extras_note(scores: Mapping[str, Any]) -> Text:
+    """Write a line on each extra, for below the scores in the terminal.
+
+    Args:
+        scores: of `extra_scores`.
+    """
+    lines = []
+    for row in scores.values():
+        if "mean" in row:
+            lines.append(f"{row['title']}: mean {row['mean']:.4g}" if row["mean"] is not None else "")
+        if "tau" in row:
+            lines.append(f"{row['title']}: Kendall’s τ with time {row['tau']:.2f}" if row["tau"] is not None else "")
+        if "psnr" in row:
+            decibel = "∞" if row["psnr"] is None else f"{row['psnr']:.1f}"
+            lines.append(
+                f"image “{row['title']}” beside “{row['reference']}”: correlation {row['correlation']:.2f}, "
+                f"PSNR {decibel} dB, SSIM {row['ssim']:.2f}"
+            )
+    return Text("\n".join(line for line in lines if line))
+
+
+def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
+    return {**values, "ci95": {score: row[f"{score}_ci95"] for score in QUALITIES}}

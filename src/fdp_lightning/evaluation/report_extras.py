@@ -1,0 +1,162 @@
+"""The report's sections on what a recogniser keeps of each clip, drawn by kind: pictures, curves and numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdp_lightning.evaluation import charts
+from fdp_lightning.evaluation.extra_scores import scalar_mean
+from fdp_lightning.evaluation.folds import (
+    Outputs,
+    apex_position,
+    curve_positions,
+    mean_curve,
+    mean_tau,
+    rows_of,
+    standardised,
+)
+from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
+from fdp_lightning.evaluation.report_mistakes import clip_name
+from fdp_lightning.extras import Extra, notes, same, sections, slug
+from fdp_lightning.labels import KEY
+
+CURVES_PER_CLASS = 3
+IMAGES_PER_CLASS = 2
+
+Qualities = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def sections_shown(
+    outputs: Outputs, classes: Sequence[str], show_faces: bool, multi_label: bool = False
+) -> list[dict[str, Any]]:
+    """Describe a section for each heading that the recogniser's extras name; none where it keeps nothing.
+
+    Args:
+        outputs: of `folds.read_outputs`.
+        classes: the protocol's classes, in order.
+        show_faces: True if images may be on the page.
+        multi_label: True if targets are sets of labels.
+
+    Returns:
+        For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
+        each class; `numbers`, each with `title` and a row for each class; `qualities`, tables of `quality_table`; and
+        of images `has_images`, and the `gallery` of some clips, empty unless asked for.
+    """
+    values = {name: qualities(outputs, name) for name in references(outputs.extras)}
+    of_image = {key: each for one in values.values() for key, each in one.items()}
+    found = []
+    for heading, extras in sections(outputs.extras).items():
+        own = [extra for extra in extras if extra.of == "clip"]
+        images = [extra for extra in extras if extra.kind == "image"]
+        found.append(
+            {
+                "id": slug(heading),
+                "heading": heading,
+                "note": notes(extras),
+                "curves": [curve_shown(outputs, e, classes, multi_label) for e in own if e.kind == "curve"],
+                "numbers": [_numbers(outputs, e, classes, multi_label) for e in own if e.kind == "scalar"],
+                "qualities": [quality_table(outputs, e.name, values[e.name]) for e in images if e.name in values],
+                "has_images": bool(images),
+                "gallery": gallery(outputs, images, classes, of_image, multi_label) if images and show_faces else [],
+            }
+        )
+    return found
+
+
+def class_curves(
+    outputs: Outputs, extra: Extra, rows: Sequence[int] | np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the places in 0..1 and the values of the curves of some clips, as they are to be drawn."""
+    curves = [np.asarray(outputs[extra.name][row], np.float64) for row in rows]
+    places = [curve_positions(outputs["frames"][row], len(curve)) for row, curve in zip(rows, curves, strict=True)]
+    return places, [standardised(curve) for curve in curves] if extra.standardised else curves
+
+
+def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+    """Draw a curve, a panel for each class that has clips: their mean, and the first of them by key."""
+    panels: list[dict[str, Any]] = []
+    for name in classes:
+        rows = rows_of(outputs["target"], name, multi_label)
+        if not len(rows):
+            continue
+        places, curves = class_curves(outputs, extra, rows)
+        apex = [apex_position(outputs["frames"][row], float(outputs["apex"][row])) for row in rows]
+        clips = list(zip(places, curves, apex, strict=True))[:CURVES_PER_CLASS]
+        mean, tau = mean_curve(places, curves), mean_tau(curves) if extra.rises else float("nan")
+        panels.append({"name": name, "n": len(rows), "tau": tau, "mean": mean, "clips": clips})
+    limits = _limits([values for panel in panels for _, values, _ in panel["clips"]], extra.standardised)
+    quantity = f"{extra.title}, standardised" if extra.standardised else extra.title
+    for panel in panels:
+        label = f"{extra.title} against time, class {panel['name']}"
+        panel["chart"] = charts.clips_chart(panel.pop("mean"), panel.pop("clips"), limits, quantity, label)
+    return {"title": extra.title, "standardised": extra.standardised, "rises": extra.rises, "panels": panels}
+
+
+def _limits(curves: Sequence[np.ndarray], symmetric: bool) -> tuple[float, float]:
+    values = np.concatenate(curves) if curves else np.zeros(1)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if symmetric:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _numbers(outputs: Outputs, extra: Extra, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+    rows = {name: rows_of(outputs["target"], name, multi_label) for name in classes}
+    everyone = np.arange(len(outputs["clip"]))
+    of_class = {name: own for name, own in rows.items() if len(own)} | {"": everyone}
+    table = [{"name": name, "n": len(own), **scalar_mean(outputs, extra.name, own)} for name, own in of_class.items()]
+    return {"title": extra.title, "rows": table}
+
+
+def gallery(
+    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], values: Qualities, multi_label: bool
+) -> list[dict[str, Any]]:
+    """Return the images of the first clips of every class, as data URIs.
+
+    Args:
+        outputs: of `folds.read_outputs`.
+        extras: the images.
+        classes: the protocol's classes, in order.
+        values: of `image_quality.qualities`, by the name of the image.
+        multi_label: True if targets are sets of labels.
+    """
+    several = len(np.unique(outputs["dataset"])) > 1
+    return [
+        {
+            "class": str(outputs["target"][row]),
+            "clip": clip_name({part: outputs[part][row] for part in KEY}, several),
+            "images": [
+                {
+                    "name": extra.title,
+                    "uri": charts.image_uri(image),
+                    **{score: float(each[row]) for score, each in values.get(extra.name, {}).items()},
+                }
+                for extra, image in images_of(outputs, extras, row)
+            ],
+        }
+        for row in clips_shown(outputs, classes, multi_label)
+    ]
+
+
+def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple[Extra, np.ndarray]]:
+    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice."""
+    found = []
+    for extra in extras:
+        image = outputs[extra.name][outputs["fold"][row] if extra.of == "training" else row]
+        # Shown already where it is the reference in every clip.
+        if extra.reference in outputs.arrays and same(outputs.of(extra), outputs[extra.reference]):
+            continue
+        if extra.neutral is not None and extra.scale:
+            own, common = outputs[extra.scale][outputs["fold"][row]], outputs[extra.scale].mean()
+            image = np.float32(extra.neutral) + (image - np.float32(extra.neutral)) * np.float32(own / common)
+        found.append((extra, image))
+    return found
+
+
+def clips_shown(outputs: Outputs, classes: Sequence[str], multi_label: bool = False) -> list[int]:
+    """Choose the first clips of every class in the order of their keys, as rows: no look at how well they came out."""
+    rows = [rows_of(outputs["target"], name, multi_label) for name in classes]
+    chosen = [int(row) for of_class in rows for row in of_class[:IMAGES_PER_CLASS]]
+    return list(dict.fromkeys(chosen))  # a clip of several labels once

@@ -1,0 +1,143 @@
+"""Links on a page that save what it shows: each figure as SVG, each table as CSV and LaTeX.
+
+They hold the files themselves as data URIs, so that the page stays one file without a script. All is made of the
+finished page, whatever drew it.
+"""
+
+import base64
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+from markupsafe import escape
+
+from fdp_lightning.evaluation.tables.render import escape as latex_escape
+
+_BOX = re.compile(r'<div class="box"[^>]*aria-label="([^"]*)"[^>]*>(?:(?!</div>).)*<table.*?</div>', re.DOTALL)
+_FIGURE = re.compile(r"<figcaption>((?:(?!</figcaption>).)*)</figcaption>(<svg.*?</svg>)", re.DOTALL)
+_VARIABLE = re.compile(r"var\((--[\w-]+)\)")
+
+
+def with_links(page: str) -> str:
+    """Put links below each figure, and below each table that lies in a box; the same page gives the same bytes."""
+    page = _BOX.sub(lambda found: found[0] + _table_links(html.unescape(found[1]), found[0]), page)
+    return _FIGURE.sub(lambda found: found[0] + _figure_link(_plain(found[1]), found[2]), page)
+
+
+def _table_links(name: str, table: str) -> str:
+    rows = table_rows(table)
+    links = [("CSV", "csv", "text/csv", table_csv(rows)), ("LaTeX", "tex", "application/x-tex", table_latex(rows))]
+    return f'<p class="save">{"".join(_link(name, *link) for link in links)}</p>'
+
+
+def _figure_link(name: str, drawing: str) -> str:
+    label = re.search(r'aria-label="([^"]*)"', drawing)
+    what = f"{html.unescape(label[1]) if label else name}"
+    return f'<p class="save">{_link(what[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
+
+
+def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
+    data = base64.b64encode(content.encode()).decode()
+    file = "_".join(re.findall(r"\w+", name.lower()))[:60] or "saved"
+    label = escape(f"Save as {kind}: {name}")
+    return f'<a download="{escape(file)}.{suffix}" href="data:{media};base64,{data}" aria-label="{label}">{kind}</a>'
+
+
+def standalone(drawing: str) -> str:
+    """Turn a drawing of a page into an SVG file, in the page's light colours on its ground."""
+    box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', drawing)
+    size = f' width="{box[1]}" height="{box[2]}"' if box else ""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    ground = f'<rect width="100%" height="100%" fill="{palette()["--page"]}"/>'
+    opened = re.sub(r"^<svg([^>]*)>", rf'<svg {names}{size}\1 font-family="sans-serif">{ground}', drawing)
+    return _VARIABLE.sub(lambda found: palette()[found[1]], opened) + "\n"
+
+
+@cache
+def palette() -> dict[str, str]:
+    """The page's light colours by the names of their variables."""
+    css = (Path(__file__).parent / "page.css").read_text()
+    return dict(re.findall(r"(--[\w-]+): (#\w+)", css[: css.index("@media")]))
+
+
+class _Rows(HTMLParser):
+    """Collects the cells of a table: what they say, and what they say in small print."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[tuple[str, str]]] = []
+        self._cell: list[list[str]] | None = None
+        self._small = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("th", "td"):
+            self._cell = [[], []]
+        elif tag == "small":
+            self._small = 1
+            if self._cell and self._cell[1]:
+                self._cell[1].append("; ")
+        elif tag == "br" and self._cell:
+            self._cell[self._small].append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td") and self._cell:
+            main, small = (" ".join("".join(part).split()).strip("; ") for part in self._cell)
+            self.rows[-1].append((main, small))
+            self._cell = None
+        elif tag == "small":
+            self._small = 0
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self._cell[self._small].append(data)
+
+
+def table_rows(table: str) -> list[list[tuple[str, str]]]:
+    """The cells of a table in HTML, each as its text and its small print."""
+    parser = _Rows()
+    parser.feed(table)
+    return [row for row in parser.rows if row]
+
+
+def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
+    """Write a table as CSV; small print has a column of its own beside that of its cell."""
+    width = max(len(row) for row in rows)
+    has_small = [any(len(row) > place and row[place][1] for row in rows[1:]) for place in range(width)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for number, row in enumerate(rows):
+        cells: list[str] = []
+        for (main, small), has in zip(row, has_small, strict=False):
+            if number:
+                cells += [main.replace("−", "-"), small.replace("−", "-")] if has else [main.replace("−", "-")]
+            else:
+                head = f"{main} {small}".strip()
+                cells += [head, f"{head}, notes"] if has else [head]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def table_latex(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
+    r"""Write a table for `\input` with booktabs."""
+    width = max(len(row) for row in rows)
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [
+            latex_escape(main) + (rf" {{\scriptsize {latex_escape(small)}}}" if small else "") for main, small in row
+        ]
+        lines.append(" & ".join([*cells, *[""] * (width - len(row))]) + r" \\")
+        lines += [r"\midrule"] if number == 0 else []
+    body = "\n".join(lines)
+    columns = f"l*{{{width - 1}}}{{r}}" if width > 1 else "l"
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _plain(markup: str) -> str:
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", markup).split()))

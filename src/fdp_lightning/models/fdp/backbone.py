@@ -1,0 +1,243 @@
+"""The local-global feature-aware transformer: stem, stages, one feature map per frame (P: arXiv 2509.06015)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
+from operator import mul
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from fdp_lightning.models.fdp.blocks import GlobalRelationalAggregator, LocalRelationalAggregator, MapShape, Stem
+from fdp_lightning.models.fdp.pretrained import load_nextvit
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The pattern of one stage: `n_local` LRAs of `width`, then `n_global` GRAs of `global_width`.
+
+    Attributes:
+        repeats: how often that pattern stands in the stage.
+        stride: of the stage's first block.
+        sr_ratio: spatial reduction of the GRAs' keys and values.
+    """
+
+    n_local: int
+    width: int
+    n_global: int = 0
+    global_width: int = 0
+    stride: int = 2
+    sr_ratio: int = 1
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
+            raise ValueError(
+                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, not {self}"
+            )
+        if (self.n_local and self.width < 1) or (self.n_global and self.global_width < 1):
+            raise ValueError(f"a stage with n_local needs its width, one with n_global its global_width, in {self}")
+
+
+class Backbone(nn.Module):
+    """Frames to feature maps.
+
+    Args:
+        stem_widths: see `Stem`.
+        stem_strides: see `Stem`.
+        stages: a `Stage`, or its fields as a mapping, per stage.
+        in_channels: 1 for grey, 3 for colour.
+        head_channels: of one head of either aggregator.
+        local_mlp_ratio: of the LRAs.
+        global_mlp_ratio: of the GRAs.
+        mix_ratio: of the GRAs.
+        drop_path: rate at the last block; it grows linearly from 0 at the first.
+        attention: build the GRAs; False: the local blocks alone (ablation).
+        local: build the LRAs; False: the global blocks alone, and in a stage that has none a GRA of the same width for
+            each of its LRAs (ablation).
+        pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
+
+    Attributes:
+        in_channels: as given.
+        stride: image pixels per place of the feature maps.
+        layout: stage, aggregator, and index among those of its kind in the stage, of each block.
+        checkpointing: keep only the inputs of 'blocks', or of all blocks of a stride ('stages'), see `recomputed`;
+            None: keep everything.
+        local_aggregator: class of the LRAs.
+    """
+
+    checkpointing: str | None = None
+    local_aggregator: type[LocalRelationalAggregator] = LocalRelationalAggregator
+
+    def __init__(
+        self,
+        stem_widths: Sequence[int],
+        stem_strides: Sequence[int],
+        stages: Sequence[Stage | dict[str, int]],
+        in_channels: int = 1,
+        head_channels: int = 8,
+        local_mlp_ratio: float = 3.0,
+        global_mlp_ratio: float = 2.0,
+        mix_ratio: float = 0.75,
+        drop_path: float = 0.1,
+        attention: bool = True,
+        local: bool = True,
+        pretrained: bool | str = False,
+    ) -> None:
+        super().__init__()
+        pattern = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
+        if not local:
+            pattern = [_global_only(stage) for stage in pattern]
+        plan = [(number, *block) for number, stage in enumerate(pattern) for block in _blocks(stage, attention)]
+        if not plan or {number for number, *_ in plan} != set(range(len(pattern))):
+            raise ValueError("a stage has no block, or there is no stage: each needs local=true or attention=true")
+        rates = torch.linspace(0, drop_path, len(plan), device="cpu").tolist()
+        self.stem = Stem(in_channels, stem_widths, stem_strides)
+        width = stem_widths[-1]
+        blocks: list[nn.Module] = []
+        widths: list[int] = []
+        for (number, kind, stride), rate in zip(plan, rates, strict=True):
+            stage = pattern[number]
+            if kind == "local":
+                blocks.append(self.local_aggregator(width, stage.width, stride, head_channels, local_mlp_ratio, rate))
+                width = stage.width
+            else:
+                blocks.append(
+                    GlobalRelationalAggregator(
+                        width,
+                        stage.global_width,
+                        stride,
+                        mix_ratio,
+                        head_channels,
+                        stage.sr_ratio,
+                        global_mlp_ratio,
+                        rate,
+                    )
+                )
+                width = stage.global_width
+            widths.append(width)
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.BatchNorm2d(width)
+        self.in_channels = in_channels
+        self._strides = [*accumulate([*stem_strides, *(stride for _, _, stride in plan)], mul)]
+        self.stride = self._strides[-1]
+        # Of equal strides the last entry stays.
+        self._channels = dict(zip(self._strides, [*stem_widths, *widths], strict=True))
+        kinds = [(number, kind) for number, kind, _ in plan]
+        self.layout = [(*place, kinds[:i].count(place)) for i, place in enumerate(kinds)]
+        self.apply(_initialise)
+        if pretrained:
+            load_nextvit(self, pretrained)
+
+    def map_shapes(self, image_size: int) -> dict[int, MapShape]:
+        """Channels and side of the last map of each stride, of square frames; the last entry is what comes out.
+
+        Raises:
+            ValueError: the size is no multiple of the stride.
+        """
+        if image_size < 1 or image_size % self.stride:
+            raise ValueError(
+                f"image size {image_size} (data.faces.size) is no multiple of the backbone's stride {self.stride}"
+            )
+        return {stride: (channels, image_size // stride) for stride, channels in self._channels.items()}
+
+    def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Frames to feature maps; h2 = h / stride.
+
+        Raises:
+            ValueError: a side of the frames is no multiple of the stride.
+        """
+        return self.forward_maps(frames, ())[0]
+
+    def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
+        """The last maps of the strides `finer`, ascending, and the feature maps, each (n, d, h / stride, w / stride).
+
+        Raises:
+            ValueError: a side of the frames is no multiple of the stride.
+        """
+        h, w = frames.shape[-2:]
+        if h % self.stride or w % self.stride:
+            raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
+        x, maps = frames, []
+        # Each stride's convolutions and blocks in turn; the last map of a stride is the one to hand out.
+        units = zip(self._strides, (*self.stem, *self.blocks), strict=True)
+        for stride, of_stride in groupby(units, key=lambda unit: unit[0]):
+            x = self._carry_out([unit for _, unit in of_stride], x)
+            if stride in finer:
+                maps.append(x)
+        return [*maps, self.norm(x)]
+
+    def _carry_out(self, units: list[nn.Module], x: Tensor) -> Tensor:
+        if self.checkpointing == "stages":
+            return recomputed(nn.ModuleList(units), lambda x: _in_turn(units, x), x)
+        for unit in units:
+            x = unit(x) if self.checkpointing is None else recomputed(unit, unit, x)
+        return x
+
+
+def _in_turn(units: list[nn.Module], x: Tensor) -> Tensor:
+    for unit in units:
+        x = unit(x)
+    return x
+
+
+def _global_only(stage: Stage) -> Stage:
+    if stage.n_global:
+        return replace(stage, n_local=0)
+    return replace(stage, n_local=0, n_global=stage.n_local, global_width=stage.width)
+
+
+def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
+    """Aggregator and stride of each block of a stage; the first block that is built carries the stage's stride."""
+    once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
+    kinds = once * stage.repeats
+    return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Truncated normal of std 0.02 for weights, zero for biases (R)."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when: bool = True) -> Any:
+    """Return `call(*inputs)`, keeping only the inputs and computing the rest once more for the gradient.
+
+    Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); random
+    masks are drawn alike the second time.
+
+    Args:
+        block: module with the batch norms that `call` uses; they update their running statistics the first time only.
+        call: function to compute.
+        inputs: arguments of `call`.
+        when: False: keep everything.
+    """
+    if not (when and torch.is_grad_enabled()):
+        return call(*inputs)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_held(block)
+
+    return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _statistics_held(block: nn.Module) -> Iterator[None]:
+    """Batch norms normalise as in training, and their running statistics stay what they are."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked

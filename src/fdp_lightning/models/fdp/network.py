@@ -1,0 +1,339 @@
+"""FDP: raw frames to class logits and a dynamic image, without key frames and without optical flow.
+
+Provenance: P, arXiv 2509.06015. Not fixed there and ours (O): the form of the scorer, the inner layers of both heads,
+D at several resolutions. Shape letters and sources (P, R, O) are those of `fdp_lightning.models.fdp`.
+
+In the order of the data flow:
+    Backbone     frames I_1..I_T → maps of each frame, at one or more resolutions         backbone.py, blocks.py
+    head block   the coarsest map → F_t                                                   `Spatial`, `Map64`
+    RankScorer   F_t → s_t, trained so that s_1 < … < s_T                                 rank_losses.py
+    RankPooling  maps and s → D, the dynamic representation, at each resolution           rank_pooling.py
+    MERHead      D → logits
+    UNet         D → dynamic image                                                        image_head.py
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fdp_lightning.models.dropout import Dropout
+from fdp_lightning.models.fdp.blocks import MapShape
+from fdp_lightning.models.fdp.rank_pooling import READS, RankPooling
+from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time, onset_frames, running_means
+from fdp_lightning.models.recognizer import summary
+
+
+@dataclass(frozen=True)
+class FDPOutput:
+    """Output of FDP for b clips of t frames.
+
+    Attributes:
+        logits: logits of the classes, (b, k).
+        scores: rank scores by order ('chronological', 'intensity'), each (b, t); the orders that the poolings read.
+        representation: D at each resolution, fine to coarse, (b, c, h, w).
+        dynamic_image: constructed dynamic image in [0, 1], (b, 1, h2, w2).
+    """
+
+    logits: Float[Tensor, "b k"]
+    scores: dict[str, Float[Tensor, "b t"]]
+    representation: Sequence[Float[Tensor, "b _ _ _"]]
+    dynamic_image: Float[Tensor, "b 1 h2 w2"]
+
+    @property
+    def rank_scores(self) -> Float[Tensor, "b t"] | None:
+        """Chronological scores, else those of intensity; None without a scorer."""
+        return self.scores.get("chronological", self.scores.get("intensity"))
+
+
+class FDP(nn.Module):
+    """The whole network.
+
+    Args:
+        backbone: module from frames to maps, with `in_channels`, `map_shapes(image_size)` and
+            `forward_maps(frames, finer)`.
+        scorer: makes a rank scorer of `in_channels`, `places`, `order` and `running_means`.
+        mer_head: makes the MER head of `maps` (channels and side of D at each resolution) and `classes`.
+        dic_head: makes the DIC head of `maps` and `image_side`.
+        classes: number of classes or action units, k.
+        image_size: side of the frames in pixels.
+        frames: number of frames of a clip, T.
+        head_block: 'spatial' (O) or 'map64' (R).
+        finer_maps: strides (image pixels per place) of the backbone's finer maps that D is pooled from, besides the
+            feature maps (O); none: D has the one resolution of the feature maps.
+        pooling: one or more of `rank_pooling.POOLINGS`; their D stand side by side.
+        running_means: score and pool the chronological order on running means (Fernando et al., TPAMI 2017; O).
+        gate_temperature: temperature of the pooling 'gated'.
+        mean: mean of all values of the training clips, one for all colours; subtracted from the frames.
+        std: standard deviation of all values of the training clips, by which the frames are divided.
+
+    Attributes:
+        about: what it is and where it is from, for the card of a model.
+        inputs: kinds of `input` that it takes.
+    """
+
+    about = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
+    inputs = ("frames", "flow")
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Any,
+        scorer: Callable[..., nn.Module],
+        mer_head: Callable[..., nn.Module],
+        dic_head: Callable[..., nn.Module],
+        classes: int,
+        image_size: int,
+        frames: int = 8,
+        head_block: str = "spatial",
+        finer_maps: Sequence[int] = (),
+        pooling: str | Sequence[str] = "gated",
+        running_means: bool = True,
+        gate_temperature: float = 1.0,
+        mean: float = 0.5,
+        std: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if head_block not in HEAD_BLOCKS:
+            raise ValueError(f"unknown head_block '{head_block}'; allowed are {', '.join(HEAD_BLOCKS)}")
+        if frames < 1:
+            raise ValueError(f"T = {frames} frames (data.sampling.frames); expected at least 1")
+        self.backbone = backbone
+        *finer, (channels, side) = self._maps_of(backbone, image_size, finer_maps)
+        self.head_block = HEAD_BLOCKS[head_block](channels)
+        feature = (self.head_block.out_channels, self.head_block.side or side)
+        names = [pooling] if isinstance(pooling, str) else list(pooling)
+        self.pooling = self.make_pooling(names, [*finer, feature], frames, running_means, gate_temperature)
+        orders = sorted({READS[name] for name in names if name in READS})
+        self.scorers = nn.ModuleDict(
+            {
+                order: scorer(in_channels=feature[0], places=feature[1] ** 2, order=order, running_means=running_means)
+                for order in orders
+            }
+        )
+        self.mer_head = mer_head(maps=self.pooling.maps, classes=classes)
+        self.dic_head = dic_head(maps=self.pooling.maps, image_side=image_size)
+        # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
+        self.register_buffer("mean", torch.tensor(float(mean)))
+        self.register_buffer("std", torch.tensor(max(float(std), 1e-3)))
+        self._takes = (frames, backbone.in_channels, image_size, image_size), classes
+
+    make_pooling: Callable[..., nn.Module] = RankPooling
+    """Makes the pooling of names, maps, T, `running_means` and `gate_temperature`."""
+
+    def _maps_of(self, backbone: Any, image_size: int, finer: Sequence[int]) -> list[MapShape]:
+        """Return the shapes of the maps that D is pooled from, fine to coarse."""
+        *strides, last = shapes = backbone.map_shapes(image_size)
+        self.finer_maps = sorted(finer)
+        unknown = set(finer) - set(strides)
+        if unknown or len(set(finer)) < len(finer):
+            raise ValueError(
+                f"finer_maps={list(finer)}: expected different ones of the backbone's strides "
+                f"{', '.join(map(str, strides))} (image pixels per place; {last} is that of the feature maps)"
+            )
+        return [shapes[stride] for stride in (*self.finer_maps, last)]
+
+    def forward(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> FDPOutput:
+        """Clips of t frames to logits, scores, D and dynamic image.
+
+        Args:
+            clips: frames with values in 0..1.
+            mask: real frames, at least one a clip; None: all are.
+        """
+        return self.forward_head(self.forward_features(clips, mask), mask)
+
+    def forward_features(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> list[Tensor]:
+        """Maps of each frame at each resolution, fine to coarse, (b, t, d, h2, w2); zero where no frame is real."""
+        b, t, c, _, _ = clips.shape
+        clips = (clips - self.mean) / self.std
+        if c == 1:
+            clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey to a backbone for colour
+        # One pass over all frames (O), so that batch statistics are those of all frames; over the real ones alone, so
+        # that padding has no part in them.
+        *finer, last = self.backbone.forward_maps(clips.flatten(0, 1) if mask is None else clips[mask], self.finer_maps)
+        maps = [*finer, self.head_block(last)]  # n d h2 w2
+        if mask is None:
+            return [of_level.unflatten(0, (b, t)) for of_level in maps]
+        return [
+            real.new_zeros(b, t, *real.shape[1:]).masked_scatter(mask[:, :, None, None, None], real) for real in maps
+        ]
+
+    def forward_head(self, maps: Sequence[Float[Tensor, "b t _ _ _"]], mask: Mask | None = None) -> FDPOutput:
+        """Scores, D pooled by them, and both heads."""
+        scores = {order: scorer(maps[-1], mask) for order, scorer in self.scorers.items()}
+        representation = self.forward_pooling(maps, scores, mask)
+        return FDPOutput(
+            scores=scores,
+            representation=representation,
+            logits=self.mer_head(representation),
+            dynamic_image=self.dic_head(representation),
+        )
+
+    def forward_pooling(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: dict[str, Tensor], mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, fine to coarse, (b, d, h2, w2)."""
+        return self.pooling(maps, scores, mask)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        """One line for the network and one for each part."""
+        return summary(self, *self._takes)
+
+
+class Spatial(nn.Module):
+    """Keep the last feature map, so that place is not lost (O)."""
+
+    side = None
+    """As the map that comes in."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return the maps themselves."""
+        return maps
+
+
+class Map64(nn.Module):
+    """Global average, then a linear layer to 4096 entries read as one 64×64 map (R)."""
+
+    side = 64
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(in_channels, self.side**2)
+        nn.init.trunc_normal_(self.project.weight, std=0.02)  # like the backbone (R)
+        nn.init.zeros_(self.project.bias)
+        self.out_channels = 1
+
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 64 64"]:
+        """Maps to one map each, whose places the linear layer makes."""
+        return self.project(maps.mean(dim=(2, 3))).unflatten(1, (1, self.side, self.side))
+
+
+HEAD_BLOCKS: dict[str, type[Spatial] | type[Map64]] = {"spatial": Spatial, "map64": Map64}
+ORDERS = ("chronological", "intensity")
+
+
+class RankScorer(nn.Module):
+    """`s_t = g(X_t)`, one score per frame (P; form O): 1×1 convolution to few channels, ReLU, linear over all places.
+
+    `X_t` is the frame relative to its clip, so that the scorer never sees the identity and a still clip has flat
+    scores, trained or not:
+        chronological   `V_t - mean_t V_t` with V the running means, or `F_t - mean_t F_t` (of which a reversed clip has
+                        reversed scores, trained or not)
+        intensity       `F_t - F_1`, the change since the onset frame
+
+    On running means a score also depends on how many frames were averaged, for their noise falls with t: the τ of
+    reversed clips is lower than that of forward ones, but not its negative. `running_means=False` has no such help.
+
+    Place matters here as in the MER head: averaged over the face, the rise of a brow drowns in everything that stays.
+    (Measured on the synthetic set: with an average over places Kendall's τ stayed at 0, see experiments/LOG.md.)
+
+    Args:
+        in_channels: channels of the frame features, c.
+        places: places of the frame features, h·w.
+        hidden: channels kept per place.
+        order: 'chronological' or 'intensity'.
+        running_means: score the chronological order on running means.
+        centred: False: score the chronological order on the features as they are, identity included (ablation).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        places: int,
+        hidden: int = 8,
+        order: str = "chronological",
+        running_means: bool = True,
+        centred: bool = True,
+    ) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden} of the scorer; expected at least 1")
+        if order not in ORDERS:
+            raise ValueError(f"unknown order '{order}'; allowed are {', '.join(ORDERS)}")
+        self.order, self.running_means, self.centred = order, running_means, centred
+        self.mix = nn.Sequential(
+            nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
+        )
+        # No bias: adding a constant to all scores changes neither the loss nor the pooling.
+        self.score = nn.Linear(hidden * places, 1, bias=False)
+
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+        """Score each frame; 0 at those that are not real."""
+        # In the precision of the weights, not in that of mixed precision: scores of a clip's frames are close together.
+        features = features.to(torch.promote_types(features.dtype, self.score.weight.dtype))
+        with torch.autocast(features.device.type, enabled=False):
+            return self._scores(self._relative(features, mask), mask)
+
+    def _relative(self, features: Tensor, mask: Mask | None) -> Tensor:
+        if self.order == "intensity":
+            return features - onset_frames(features, mask)
+        if self.running_means:
+            features = running_means(features, mask)
+        return features - mean_over_time(features, mask) if self.centred else features
+
+    def _scores(self, features: Tensor, mask: Mask | None) -> Tensor:
+        b, t = features.shape[:2]
+        if mask is None:
+            return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
+        # Real frames alone, so that padding has no part in batch norm's statistics.
+        scores = features.new_zeros(b, t)
+        scored = self.score(self.mix(features[mask])).squeeze(1)
+        return masked(scores.masked_scatter(mask, scored), mask)
+
+
+class MERHead(nn.Module):
+    """Micro-expression recognition: D to class logits (P; the layers are O).
+
+    At each resolution that is read: batch norm, 1×1 convolution to few channels, one linear layer over all places; the
+    logits are summed. Place matters: a brow and a mouth corner are told apart by where they move.
+
+    Args:
+        maps: channels and side of D at each resolution, fine to coarse.
+        classes: number of classes, k.
+        reads: number of resolutions that are read, the coarsest ones.
+        hidden: channels kept per place.
+        dropout: probability of dropping a value before the linear layers.
+    """
+
+    def __init__(
+        self, maps: Sequence[MapShape], classes: int, reads: int = 2, hidden: int = 16, dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        check_mer_head(classes, hidden, dropout)
+        if reads < 1:
+            raise ValueError(f"reads={reads} of the MER head; expected at least 1")
+        self.readings = nn.ModuleList(_reading(*shape, classes, hidden, dropout) for shape in maps[-reads:])
+
+    def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
+        """D of all resolutions to logits."""
+        maps = representation[-len(self.readings) :]
+        return torch.stack([reading(d) for reading, d in zip(self.readings, maps, strict=True)]).sum(dim=0)
+
+
+def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float) -> nn.Module:
+    return nn.Sequential(
+        # D is a difference over time and small; batch norm brings it to the scale the layers expect.
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        Dropout(dropout),
+        nn.Linear(hidden * side**2, classes),
+    )
+
+
+def check_mer_head(classes: int, hidden: int, dropout: float) -> None:
+    """Raise ValueError for sizes that no MER head has."""
+    if classes < 2 or hidden < 1:
+        raise ValueError(f"MER head of {classes} classes and {hidden} hidden channels; expected at least 2 and 1")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout} of the MER head; expected 0 up to, not including, 1")

@@ -1,0 +1,229 @@
+"""The training objective: emotion, dynamic image and rank order, weighted (R; the rank term is ours)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.dynamic_image import (
+    DYNAMIC_IMAGES,
+    MOTION_MEASURES,
+    apex_index,
+    dynamic_image,
+    min_max,
+    signed,
+)
+from fdp_lightning.models.fdp.network import FDPOutput
+from fdp_lightning.models.fdp.rank_losses import RankLoss, chronological, intensity, kendall_tau
+from fdp_lightning.models.recognizer import Clips, Extra, Losses
+from fdp_lightning.models.recognizer import Objective as RecognizerObjective
+
+IMAGE_SCALES = ("min_max", "signed")
+
+
+DYNAMIC_IMAGES_HEADING = "dynamic images"
+
+
+def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
+    """Declare the rank scores, and the dynamic images beside those that need no model.
+
+    Args:
+        image_kind: see `Objective`.
+        image_scale: likewise.
+    """
+    signed_scale = image_scale == "signed"
+    image: dict[str, Any] = {"heading": DYNAMIC_IMAGES_HEADING}
+    if signed_scale:
+        image |= {"neutral": 0.5, "scale": "image_rms"}
+    compared = {**image, "reference": "true_dynamic_image"}
+    return (
+        Extra(
+            "rank_scores", "curve", "rank score", heading="rank scores against time", standardised=True, rises=True,
+            note="The scorer is trained to put frames in order: higher is later.",
+        ),
+        Extra(
+            "true_dynamic_image", "image", "true", **image,
+            note="A dynamic image sums up the motion of a clip in one picture. The true one is computed from the "
+            "frames; the constructed one is what the model made of its own features, and was trained to resemble it. "
+            + (
+                "On the signed scale mid grey is where nothing moved, and black and white are −4 and +4 times the root "
+                "mean square of the training clips’ dynamic images."
+                if signed_scale
+                else "Each image is scaled by its own darkest and brightest point (image_scale=min_max): the grey of "
+                "“nothing moved” differs from clip to clip, and so does the strength of a motion that looks the same."
+            ),
+        ),
+        Extra("dynamic_image", "image", "constructed", **compared),
+        Extra("mean_training_image", "image", "mean of training", of="training", **compared),
+        Extra(
+            "arp_of_input", "image", "ARP of the input", **compared,
+            note="ARP is the exact approximate rank pooling of the clip’s own frames, which needs no model."
+            + (
+                " Here (image_kind=exact) it is the true image itself: a weighted sum of the frames that the model is "
+                "given. Constructing it is extra supervision for the features and no feat of reconstruction, so its "
+                "row is the most that can be reached and not a baseline to beat."
+                if image_kind == "exact"
+                else ""
+            ),
+        ),
+    )  # fmt: skip
+
+
+class Objective(RecognizerObjective[FDPOutput]):
+    """`emotion · cross-entropy + dynamic_image · MSE + rank · rank loss`.
+
+    With multi-label targets the first is the binary cross-entropy of all action units, see labels.py.
+
+    Args:
+        emotion: weight of the cross-entropy.
+        dynamic_image: weight of the mean squared error to the clip's dynamic image.
+        rank: weight of the rank losses, one of each order that is scored, summed.
+        rank_loss: of the chronological order, one of `rank_losses.RANK_LOSSES`.
+        intensity_loss: of the intensity order, one of them.
+        rank_temperature: of ranknet and soft_spearman.
+        rank_margin: of hinge.
+        rank_sharpness: of listnet.
+        image_kind: of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
+        image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
+        motion_measure: that orders the frames of the kind 'intensity', 'difference' or 'flow'.
+        class_weighting: see `recognizer.Objective`, as all that follow.
+        effective_beta: likewise.
+        label_smoothing: likewise.
+        focal: likewise.
+        class_counts: likewise.
+        train_clips: likewise.
+        multi_label: likewise.
+    """
+
+    image_rms: Tensor
+
+    def __init__(
+        self,
+        emotion: float = 1.0,
+        dynamic_image: float = 100.0,
+        rank: float = 1.0,
+        rank_loss: str = "ranknet",
+        intensity_loss: str = "listnet",
+        rank_temperature: float = 1.0,
+        rank_margin: float = 1.0,
+        rank_sharpness: float = 4.0,
+        image_kind: str = "exact",
+        image_scale: str = "min_max",
+        motion_measure: str = "difference",
+        class_weighting: str = "none",
+        effective_beta: float = 0.99,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        class_counts: Sequence[int] | None = None,
+        train_clips: int | None = None,
+        multi_label: bool = False,
+    ) -> None:
+        super().__init__(
+            class_weighting, effective_beta, label_smoothing, focal, class_counts, train_clips, multi_label
+        )
+        _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
+        _one_of("image_scale", image_scale, IMAGE_SCALES)
+        _one_of("motion_measure", motion_measure, MOTION_MEASURES)
+        if min(emotion, dynamic_image, rank) < 0:
+            raise ValueError("the weights of losses must not be below 0")
+        self.weights = (emotion, dynamic_image, rank)
+        self.rank_losses = nn.ModuleDict(
+            {
+                order: RankLoss(name, rank_temperature, rank_margin, rank_sharpness)
+                for order, name in (("chronological", rank_loss), ("intensity", intensity_loss))
+            }
+        )
+        self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
+        self.extras = extras_of(image_kind, image_scale)
+        # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
+        self.register_buffer("image_rms", torch.tensor(1.0))
+
+    @torch.no_grad()
+    def fit(self, clips: Clips) -> None:
+        """Read the scale of the dynamic images off the training clips, for `image_scale=signed`."""
+        self.image_rms.copy_(self._dynamic_image(clips).square().mean().sqrt().clamp_min(1e-6))
+
+    def true_dynamic_image(self, clips: Clips) -> Float[Tensor, "b 1 h w"]:
+        """The DIC target of the frames the model sees, in [0, 1]; of coloured frames and of flow
+        maps, their mean over channels.
+        """
+        return self.scaled(self._dynamic_image(clips))
+
+    def scaled(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Dynamic images on the scale of the target, in [0, 1]."""
+        return min_max(images) if self.image_scale == "min_max" else signed(images, self.image_rms)
+
+    def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
+        """What the scorer of an order is to find, see rank_losses.py."""
+        position = chronological(clips.frames, clips.mask)
+        if order == "chronological":
+            return position
+        number = position if clips.frame_number is None else clips.frame_number
+        index = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
+        return intensity(number, number.gather(1, index.unsqueeze(1)).squeeze(1), clips.mask)
+
+    def forward(self, output: FDPOutput, clips: Clips) -> Losses:
+        """All parts for one batch."""
+        emotion = self.emotion_loss(output.logits, clips.target)
+        image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
+        rank = emotion.new_zeros(())
+        for order, scores in output.scores.items():
+            loss = self.rank_losses[order]
+            rank = rank + loss(scores.to(clips.frames.dtype), self.relevance(order, clips), clips.mask)
+        parts = (emotion, image, rank)
+        total = sum((weight * part for weight, part in zip(self.weights, parts, strict=True)), emotion * 0)
+        return Losses(total, {"emotion": emotion, "dynamic_image": image, "rank": rank})
+
+    def measures(self, output: FDPOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
+        """Kendall's τ of each order with the wanted one."""
+        return {
+            "kendall_tau" if order == "chronological" else f"{order}_kendall_tau": kendall_tau(
+                scores, self.relevance(order, clips), clips.mask
+            ).mean()
+            for order, scores in output.scores.items()
+        }
+
+    def of_output(self, output: FDPOutput) -> dict[str, Tensor]:
+        """Rank scores, where there is a scorer, and the constructed dynamic image, (b, h, w)."""
+        scores = {} if output.rank_scores is None else {"rank_scores": output.rank_scores}
+        return {**scores, "dynamic_image": output.dynamic_image[:, 0]}
+
+    def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
+        """Rank scores (NaN without a scorer), and three dynamic images on the scale of the target, (b, h, w).
+
+        `arp_of_input` is the exact one of the frames themselves: it needs no model, to stand beside the constructed
+        one.
+        """
+        none = {"rank_scores": clips.frames.new_full(clips.frames.shape[:2], torch.nan).float()}
+        arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
+        images = {"true_dynamic_image": self.true_dynamic_image(clips), "arp_of_input": self.scaled(arp)}
+        return none | super().record(output, clips) | {name: image[:, 0].float() for name, image in images.items()}
+
+    @torch.no_grad()
+    def of_training(self, clips: Clips) -> dict[str, Tensor]:
+        """The mean true dynamic image of the training clips, (h, w), and their root mean square, of which ±4 span
+        0..1 on the signed scale; NaN where each image is scaled by its own extremes.
+        """
+        rms = self.image_rms.double() if self.image_scale == "signed" else torch.tensor(torch.nan, dtype=torch.float64)
+        return {"mean_training_image": self.true_dynamic_image(clips).mean(dim=0)[0].float(), "image_rms": rms}
+
+    def restore(self, fitted: Mapping[str, float]) -> None:
+        """Take over the scale of the dynamic images."""
+        if set(fitted) != {"image_rms"} or not fitted["image_rms"] > 0:
+            raise ValueError(f"the scale of the dynamic images is {dict(fitted)}; expected image_rms above 0")
+        self.image_rms.fill_(fitted["image_rms"])
+
+    def _dynamic_image(self, clips: Clips) -> Tensor:
+        apex = None
+        if self.image_kind in ("onset_apex", "apex_offset"):
+            apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
+        frames = clips.frames.mean(dim=2, keepdim=True)
+        return dynamic_image(frames, self.image_kind, clips.mask, apex, self.motion_measure)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"unknown {name} '{value}'; allowed are {', '.join(allowed)}")

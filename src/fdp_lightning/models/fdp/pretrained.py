@@ -1,0 +1,107 @@
+"""Weights of timm's Next-ViT in our blocks (lineage: Next-ViT, arXiv 2207.05501; weights of ImageNet-1k).
+
+Its blocks are ours under other names: NCB is the local relational aggregator, NTB the global one.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from fdp_lightning.models.imagenet import imagenet_weights
+
+log = logging.getLogger("fdp_lightning")
+
+_ARCHITECTURE = "nextvit_small"
+_LOCAL = {
+    "patch_embed": "patch_embed",
+    "mhca.group_conv3x3": "attention.conv",
+    "mhca.norm": "attention.norm",
+    "mhca.projection": "attention.project",
+    "norm": "norm",
+    "mlp.fc1": "mlp.expand",
+    "mlp.fc2": "mlp.project",
+}
+_GLOBAL = {
+    "patch_embed": "patch_embed",
+    "norm1": "norm",
+    "e_mhsa.q": "attention.query",
+    "e_mhsa.k": "attention.key",
+    "e_mhsa.v": "attention.value",
+    "e_mhsa.proj": "attention.project",
+    "e_mhsa.norm": "attention.norm",
+    "projection": "to_local",
+    "mhca.group_conv3x3": "local.conv",
+    "mhca.norm": "local.norm",
+    "mhca.projection": "local.project",
+    "norm2": "mlp_norm",
+    "mlp.fc1": "mlp.expand",
+    "mlp.fc2": "mlp.project",
+}
+
+
+def from_nextvit(
+    state: Mapping[str, Tensor], layout: list[tuple[int, str, int]], in_channels: int
+) -> dict[str, Tensor]:
+    """A state dict of timm's Next-ViT under the names of a `Backbone`.
+
+    The i-th local (global) block of a stage there becomes the i-th local (global) block of that stage here; blocks that
+    are not there are left out, and so is the classifier.
+
+    Args:
+        state: of timm's model.
+        layout: of the backbone, see `Backbone.layout`.
+        in_channels: of the backbone; the first convolution's three colours are summed for grey.
+    """
+    with_attention = {_block(name) for name in state if ".e_mhsa." in name}
+    numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
+    kinds = [(stage, "global" if (stage, i) in with_attention else "local") for stage, i in numbers]
+    places = {
+        (*kind, kinds[:i].count(kind)): number for i, (kind, number) in enumerate(zip(kinds, numbers, strict=True))
+    }
+    ours = {name: value for name, value in state.items() if name.startswith(("stem.", "norm."))}
+    if "stem.0.conv.weight" in ours:
+        ours["stem.0.conv.weight"] = adapt_input_conv(in_channels, ours["stem.0.conv.weight"])
+    for i, place in enumerate(layout):
+        if place not in places:
+            continue
+        prefix = "stages.{}.blocks.{}.".format(*places[place])
+        names = _GLOBAL if place[1] == "global" else _LOCAL
+        for theirs, here in names.items():
+            for name, value in state.items():
+                if name.startswith(f"{prefix}{theirs}."):
+                    ours[f"blocks.{i}.{here}.{name.removeprefix(f'{prefix}{theirs}.')}"] = value
+    return ours
+
+
+def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
+    """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree.
+
+    Args:
+        backbone: to be changed.
+        source: True: timm fetches `nextvit_small` and keeps it in its cache; else a file of those weights, safetensors
+            or a state dict that `torch.load(weights_only=True)` reads.
+
+    Raises:
+        ValueError: the weights cannot be had, or none of them fits.
+    """
+    own = backbone.state_dict()
+    layout: Any = backbone.layout
+    in_channels: Any = backbone.in_channels
+    given = from_nextvit(imagenet_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    # The stem fits any pattern of the same widths; a start worth the name has blocks too.
+    if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
+        raise ValueError(
+            f"pretrained={source}: no block of {_ARCHITECTURE} has the shapes of this backbone; "
+            "choose model/backbone=fdp_nextvit (all fit) or fdp (most fit), or pretrained=false"
+        )
+    backbone.load_state_dict(fitting, strict=False)
+    log.info("pretrained: %d of %d tensors come from %s", len(fitting), len(own), _ARCHITECTURE)
+
+
+def _block(name: str) -> tuple[int, int]:
+    _, stage, _, block, *_ = name.split(".")
+    return int(stage), int(block)

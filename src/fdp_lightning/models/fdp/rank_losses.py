@@ -1,0 +1,222 @@
+"""Rank losses: how far the scores of a clip are from the wanted order. Pure functions, a loss for each clip.
+
+Adding a constant to all scores of a clip changes none of them. With the chronological target the loss of the reversed
+clip is that of the negated scores; only the losses of lists do not keep that, which look at the top of the order first.
+
+All take scores (b, t), the relevance of the frames (b, t; see targets.py) and the mask of the real ones, and give (b,).
+A clip whose frames are all equally relevant, one of a single frame above all, has nothing to rank and a loss of 0.
+
+References:
+    [1] Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005.
+    [2] Herbrich et al., "Large margin rank boundaries for ordinal regression", 2000.
+    [3] Xia et al., "Listwise approach to learning to rank" (ListMLE), ICML 2008.
+    [4] Cao et al., "Learning to rank: from pairwise approach to listwise approach" (ListNet), ICML 2007.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames
+
+RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
+
+
+def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+    """1, 2, 3, … in time (P: later frames score higher).
+
+    Head drift or a ramp of brightness alone can solve it; `intensity` is the target that they do not solve.
+    """
+    return positions(real_frames(values, mask)).to(values.dtype)
+
+
+def intensity(
+    frame_number: Float[Tensor, "b t"], apex: Float[Tensor, " b"], mask: Mask | None = None
+) -> Float[Tensor, "b t"]:
+    """0 at the onset, rising evenly to 1 at the apex and falling evenly to 0 at the offset (O).
+
+    The onset is the first real frame, the offset the last.
+
+    Args:
+        frame_number: of each frame in the recording, ascending.
+        apex: frame number of the apex, within the clip.
+        mask: of the real frames.
+    """
+    mask = real_frames(frame_number, mask)
+    onset = frame_number.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
+    offset = frame_number.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
+    apex = apex.unsqueeze(1)
+    # An apex at an end of the clip leaves one side empty; the clamp keeps 0/0 out of it.
+    rising = 1 - (apex - frame_number) / (apex - onset).clamp_min(1e-6)
+    falling = 1 - (frame_number - apex) / (offset - apex).clamp_min(1e-6)
+    return torch.where(frame_number <= apex, rising, falling).masked_fill(~mask, 0)
+
+
+def ranknet(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, " b"]:
+    """RankNet [1]: the mean of `softplus(-(s_u - s_t) / temperature)` over all pairs with u more relevant than t."""
+    return _mean_over_pairs(F.softplus(-pairwise_steps(scores, mask) / temperature), relevance, mask)
+
+
+def hinge(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, margin: float = 1.0
+) -> Float[Tensor, " b"]:
+    """Pairwise hinge [2]: the mean of `max(0, margin - (s_u - s_t))` over all pairs with u more relevant than t."""
+    return _mean_over_pairs(F.relu(margin - pairwise_steps(scores, mask)), relevance, mask)
+
+
+def listmle(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
+) -> Float[Tensor, " b"]:
+    """ListMLE [3]: `-log P` of drawing the frames from the most relevant down, under Plackett-Luce.
+
+    `-log P = Σ_i (log Σ_{j≥i} exp s_j - s_i)`, frames sorted by falling relevance; equal ones keep their order in time.
+    """
+    mask = real_frames(scores, mask)
+    order = relevance.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    real = mask.gather(1, order)
+    # Frames that are not real come last, with a weight of exp(-1e4) = 0 in every sum.
+    scores = scores.gather(1, order).masked_fill(~real, -1e4)
+    remaining = scores.flip(1).logcumsumexp(dim=1).flip(1)
+    loss = masked(remaining - scores, real).sum(dim=1)
+    least = relevance.masked_fill(~mask, torch.inf).amin(dim=1)
+    return torch.where(relevance.masked_fill(~mask, -torch.inf).amax(dim=1) > least, loss, 0 * loss)
+
+
+def listnet(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, sharpness: float = 4.0
+) -> Float[Tensor, " b"]:
+    """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the chances of being ranked first.
+
+    `p = softmax(sharpness · r)`, r the clip's relevance from 0 to 1 (ours: of [4] is `softmax(r)`). Only the most
+    relevant frames have to stand out. How the others are ordered, which nobody can tell before a motion begins and
+    after it has ended, costs next to nothing, where a loss of pairs asks for it as much as for the apex.
+
+    Args:
+        scores: of the frames.
+        relevance: of the frames.
+        mask: of the real frames.
+        sharpness: logarithm of the ratio between the chances of the most and the least relevant frame.
+    """
+    mask = real_frames(scores, mask)
+    least = relevance.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
+    most = relevance.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
+    from_0_to_1 = masked((relevance - least) / (most - least).clamp_min(1e-6), mask)
+    # Frames that are not real have a chance of exp(-1e4) = 0.
+    wanted = (sharpness * from_0_to_1).masked_fill(~mask, -1e4).log_softmax(dim=1)
+    found = scores.masked_fill(~mask, -1e4).log_softmax(dim=1)
+    loss = masked(wanted.exp() * (wanted - found), mask).sum(dim=1)
+    return torch.where((most > least).squeeze(1), loss, 0 * loss)
+
+
+def soft_spearman(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, " b"]:
+    """1 less the correlation of the scores' soft ranks with the ranks of relevance; 1 - Spearman as temperature → 0."""
+    mask = real_frames(scores, mask)
+    n = frame_count(mask)
+    # Ranks, soft or not, have the mean (n + 1) / 2.
+    soft, wanted = (
+        masked(r - (n + 1) / 2, mask) for r in (soft_ranks(scores, mask, temperature), ranks(relevance, mask))
+    )
+    # The constant keeps the gradient of flat scores in bounds; ranks of eight frames have a sum of squares of 42.
+    scale = (soft.square().sum(dim=1) + 1e-3 * temperature).sqrt() * (wanted.square().sum(dim=1) + 1e-6).sqrt()
+    correlation = (soft * wanted).sum(dim=1) / scale
+    return torch.where((wanted != 0).any(dim=1), 1 - correlation, 0 * correlation)
+
+
+def pairwise_steps(scores: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
+    """`s_u - s_t` for all pairs; frames that are not real count as 0, whatever stands there (NaN times 0 is NaN)."""
+    scores = masked(scores, real_frames(scores, mask))
+    return scores.unsqueeze(1) - scores.unsqueeze(2)
+
+
+def ranked_pairs(relevance: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t u"]:
+    """1 where both frames are real and u is more relevant than t, else 0."""
+    mask = real_frames(relevance, mask)
+    both = mask.unsqueeze(1) & mask.unsqueeze(2)
+    return (both & (pairwise_steps(relevance) > 0)).to(relevance.dtype)
+
+
+def _mean_over_pairs(
+    values: Float[Tensor, "b t u"], relevance: Float[Tensor, "b t"], mask: Mask | None
+) -> Float[Tensor, " b"]:
+    pairs = ranked_pairs(relevance, mask).to(values.dtype)
+    return (values * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
+
+
+class RankLoss(nn.Module):
+    """One of the losses, averaged over the clips of a batch.
+
+    Args:
+        name: one of `RANK_LOSSES`.
+        temperature: of ranknet and soft_spearman, above 0.
+        margin: of hinge.
+        sharpness: of listnet, above 0.
+    """
+
+    def __init__(
+        self, name: str = "ranknet", temperature: float = 1.0, margin: float = 1.0, sharpness: float = 4.0
+    ) -> None:
+        super().__init__()
+        if name not in RANK_LOSSES:
+            raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
+        if temperature <= 0 or sharpness <= 0:
+            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; both must be above 0")
+        self.name, self.temperature, self.margin, self.sharpness = name, temperature, margin, sharpness
+
+    def forward(
+        self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
+    ) -> Float[Tensor, ""]:
+        """The mean loss."""
+        if self.name == "ranknet":
+            loss = ranknet(scores, relevance, mask, self.temperature)
+        elif self.name == "hinge":
+            loss = hinge(scores, relevance, mask, self.margin)
+        elif self.name == "listmle":
+            loss = listmle(scores, relevance, mask)
+        elif self.name == "listnet":
+            loss = listnet(scores, relevance, mask, self.sharpness)
+        else:
+            loss = soft_spearman(scores, relevance, mask, self.temperature)
+        return loss.mean()
+
+
+def kendall_tau(
+    scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Tensor | None = None
+) -> Float[Tensor, " b"]:
+    """Kendall's τ of each clip's scores with the wanted order: 1 the same, -1 reversed; equal scores count 0.
+
+    Over the pairs of real frames that have an order. (torchmetrics' own fails on a batch of one clip, seen in 1.9.)
+    """
+    pairs = ranked_pairs(relevance, mask)
+    return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
+
+
+def soft_ranks(
+    values: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
+) -> Float[Tensor, "b t"]:
+    """`r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`: 1 for the smallest value, T for the largest.
+
+    They always sum to T(T+1)/2, and are the ranks (equal values share theirs) as the temperature goes to 0.
+    (After Qin, Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
+
+    Args:
+        values: of the frames.
+        mask: of the real frames; ranks are 0 at the others.
+        temperature: above 0.
+    """
+    mask = real_frames(values, mask)
+    values = masked(values, mask)  # a NaN there would reach the gradients of the real frames
+    above = ((values.unsqueeze(2) - values.unsqueeze(1)) / temperature).sigmoid()  # b t u
+    return masked(0.5 + masked(above.transpose(1, 2), mask).sum(dim=1), mask)
+
+
+def ranks(values: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
+    """The ranks themselves, equal values sharing theirs; the limit of `soft_ranks`."""
+    mask = real_frames(values, mask)
+    sign = (values.unsqueeze(2) - values.unsqueeze(1)).sign()
+    above = 0.5 + 0.5 * sign
+    return masked(0.5 + masked(above.transpose(1, 2), mask).sum(dim=1), mask)

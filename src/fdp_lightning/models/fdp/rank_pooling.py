@@ -1,0 +1,273 @@
+"""Rank pooling: maps of all frames to one dynamic representation D, as functions and as a module.
+
+Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (gated, score, intensity, arp,
+arp_simple, soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels
+exactly. `mean`, `max` and `attention` keep the identity: ablations.
+
+Two orders of the frames are scored, each by a scorer of its own (O; the paper has the chronological one):
+    chronological   later frames score higher; read by gated, score and soft_rank_arp
+    intensity       frames nearer to the apex score higher; read by intensity
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fdp_lightning.models.dynamic_image import exact_weights, simple_weights
+from fdp_lightning.models.fdp.blocks import MapShape
+from fdp_lightning.models.fdp.rank_losses import soft_ranks
+from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames, weighted_sum, wide
+
+Scores = Mapping[str, Float[Tensor, "b t"]]
+"""Rank scores by order, 'chronological' and 'intensity'."""
+
+
+def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
+    """The clip's scores standardised to zero mean and (nearly) unit scale (P in words, O in formula).
+
+    Args:
+        scores: of the rank scorer.
+        mask: of the real frames.
+        eps: added to the variance, so that the flat scores of a still clip stay flat.
+    """
+    return _unit_scale(_centred(scores, mask), mask, eps)
+
+
+def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) -> Float[Tensor, "b t"]:
+    """Every pair of frames votes for its later one, by as much as the scores tell the two apart (O).
+
+    With z the clip's standardised scores, the pair t < u is open by `g_tu = σ((z_u - z_t) / temperature)`, and
+
+        w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   so that   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
+
+    The order in time is known when a clip is predicted, too: a wrong score can close a pair and never turn its sign,
+    where standardised scores turn D round. Flat scores open all pairs alike, `w_u ∝ 2u - T - 1`, the simple weights of
+    approximate rank pooling: the limit of a high temperature as well.
+
+    Args:
+        scores: of the chronological scorer.
+        mask: of the real frames.
+        temperature: difference of standardised scores at which a pair is open by 0.73.
+    """
+    z = score(scores, mask)
+    gates = ((z.unsqueeze(1) - z.unsqueeze(2)) / temperature).sigmoid()  # b t u
+    gates = gates.masked_fill(~(mask.unsqueeze(1) & mask.unsqueeze(2)), 0).triu(1)
+    return _unit_scale(gates.sum(dim=1) - gates.sum(dim=2), mask)
+
+
+def intensity(
+    scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 6.4e-3
+) -> Float[Tensor, "b t"]:
+    """The frames that stand out by intensity against those that stand out least (O).
+
+    `w = softmax(sharpness · z) - softmax(-sharpness · z)`, z the clip's standardised scores: between the standardised
+    scores themselves (sharpness → 0) and the apex frame less the most neutral one (sharpness → ∞). Σ w = 0.
+
+    Args:
+        scores: of the intensity scorer.
+        mask: of the real frames.
+        sharpness: above 0.
+        eps: T² times what is added to the variance, so that the flat scores of a still clip stay flat; a softmax over T
+            frames is of size 1/T.
+    """
+    z = sharpness * score(scores, mask)
+    high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
+    return _unit_scale(high - low, mask, eps / frame_count(mask).to(scores.dtype).square())
+
+
+def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The weights of the frames that pool as `weights` pool the clip's running means.
+
+    `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and
+    `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All are
+    scaled by the same factor, that which takes simple weights of unit scale to exact ones of unit scale.
+
+    Args:
+        weights: of the running means.
+        mask: of the real frames.
+    """
+    position, count = positions(mask), frame_count(mask)
+    shares = masked(weights / position.clamp_min(1), mask)
+    sums = shares.flip(1).cumsum(dim=1).flip(1)
+    size = [masked(kind(position, count), mask).square().sum(dim=1, keepdim=True) for kind in _ARP]
+    return masked(sums * (size[0] / size[1].clamp_min(1e-6)).sqrt().to(sums.dtype), mask)
+
+
+_ARP = (simple_weights, exact_weights)
+
+
+def arp(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """Exact approximate-rank-pooling weights; the scores are not looked at."""
+    return _unit_scale(exact_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
+
+
+def arp_simple(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """`2t - T - 1`; the scores are not looked at."""
+    return _unit_scale(simple_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
+
+
+def soft_rank_arp(
+    scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0, eps: float = 1e-2
+) -> Float[Tensor, "b t"]:
+    """Exact ARP weights read at the soft ranks of the scores, linear between whole ranks.
+
+    Where order is perfect they are those of `arp`, but for `eps`. Centred (O): off whole ranks the weights read do not
+    sum to zero by themselves, and the identity would leak in.
+
+    Args:
+        scores: of the rank scorer.
+        mask: of the real frames.
+        temperature: of the soft ranks.
+        eps: added to the variance, so that the flat scores of a still clip stay flat. (With next to none, rounding is
+            blown up to weights that no longer sum to zero, and the gradient at flat scores is 1e5 and more.)
+    """
+    count = frame_count(mask)
+    steps = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(scores)
+    table = exact_weights(steps.minimum(count), count).to(scores.dtype)  # b t: the weights of ranks 1..T
+    rank = torch.clamp(soft_ranks(scores, mask, temperature), min=1).minimum(count.to(scores.dtype))
+    below = rank.detach().floor().long().minimum((count - 1).clamp_min(1))
+    above = (below + 1).minimum(count)
+    share = rank - below
+    weights = table.gather(1, below - 1) * (1 - share) + table.gather(1, above - 1) * share
+    return _unit_scale(_centred(weights, mask), mask, eps)
+
+
+def mean(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The same weight for all frames."""
+    return masked(torch.ones_like(scores), mask)
+
+
+def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """The offset frame against the onset frame."""
+    position = positions(mask)
+    ends = (position == frame_count(mask)).to(scores.dtype) - (position == 1).to(scores.dtype)
+    return _unit_scale(ends, mask)
+
+
+WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gated": gated,
+    "score": score,
+    "intensity": intensity,
+    "arp": arp,
+    "arp_simple": arp_simple,
+    "soft_rank_arp": soft_rank_arp,
+    "mean": mean,
+    "last_minus_first": last_minus_first,
+}
+READS = {"gated": "chronological", "score": "chronological", "soft_rank_arp": "chronological", "intensity": "intensity"}
+"""The order whose scores a pooling reads; the others need no scorer."""
+
+
+def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    """`T · softmax`: weights above zero that sum to T, like those of `mean`."""
+    return logits.masked_fill(~mask, -torch.inf).softmax(dim=1) * frame_count(mask)
+
+
+def pool(
+    features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b n t"], mask: Mask | None = None
+) -> Float[Tensor, "b n c h w"]:
+    """`D_n = (1/T) Σ_t w_nt F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
+    count = frame_count(real_frames(features, mask))
+    features = features if mask is None else masked(features, mask)
+    return weighted_sum(weights / count.unsqueeze(2), features)
+
+
+def max_over_time(features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b c h w"]:
+    """The largest value of each entry."""
+    mask = real_frames(features, mask)
+    return features.masked_fill(~mask[:, :, None, None, None], -torch.inf).amax(dim=1)
+
+
+def _centred(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
+    weights = masked(weights, mask)
+    return masked(weights - weights.sum(dim=1, keepdim=True) / frame_count(mask), mask)
+
+
+def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float | Tensor = 1e-12) -> Float[Tensor, "b t"]:
+    """To a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
+    weights = masked(weights, mask)
+    return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()
+
+
+class FrameAttention(nn.Module):
+    """A softmax over frames of one learned linear reading of each (O)."""
+
+    def __init__(self, channels: int, places: int) -> None:
+        super().__init__()
+        # No bias: the softmax cancels it.
+        self.read = nn.Linear(channels * places, 1, bias=False)
+
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask) -> Float[Tensor, "b t"]:
+        """The weights of the frames."""
+        return attention(self.read(masked(features, mask).flatten(2)).squeeze(2), mask)
+
+
+POOLINGS = (*WEIGHTS, "max", "attention")
+
+
+class RankPooling(nn.Module):
+    """One or more poolings of the same frames, their D side by side; each uses the same weights at all resolutions.
+
+    Args:
+        names: some of `POOLINGS`.
+        maps: channels and side of the frames' maps, fine to coarse; the coarsest is F.
+        frames: T.
+        running_means: poolings by chronological scores pool the running means of the frames.
+        temperature: of 'gated'.
+
+    Attributes:
+        maps: channels and side of D at each resolution.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        maps: Sequence[MapShape],
+        frames: int,
+        running_means: bool = True,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"pooling={list(names)}; expected one or more different ones of {', '.join(POOLINGS)}")
+        for name in names:
+            if name not in POOLINGS:
+                raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
+        if temperature <= 0:
+            raise ValueError(f"gate_temperature={temperature}; it must be above 0")
+        self.names, self.running_means = tuple(names), running_means
+        self._weights: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            **WEIGHTS,
+            "gated": partial(gated, temperature=temperature),
+        }
+        channels, side = maps[-1]
+        self.attention = FrameAttention(channels, side**2) if "attention" in names else None
+        self.maps = [(len(names) * c, side) for c, side in maps]
+
+    def forward(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, (b, d, h, w)."""
+        real = real_frames(maps[-1], mask)
+        weights = [self._weights_of(name, maps[-1], scores, real) for name in self.names if name != "max"]
+        stacked = torch.stack(weights, dim=1) if weights else None
+        return [self._pool(features, stacked, mask) for features in maps]
+
+    def _weights_of(self, name: str, features: Tensor, scores: Scores, mask: Mask) -> Tensor:
+        if name == "attention":
+            assert self.attention is not None
+            return wide(self.attention(features, mask))
+        order = READS.get(name)
+        # A pooling without a scorer reads of the scores their shape and precision alone.
+        of_order = wide(features.new_zeros(features.shape[:2])) if order is None else scores[order]
+        weights = self._weights[name](of_order, mask)
+        on_means = self.running_means and order == "chronological"
+        return over_running_means(weights, mask) if on_means else weights
+
+    def _pool(self, features: Tensor, weights: Tensor | None, mask: Mask | None) -> Tensor:
+        by_weights = iter(() if weights is None else pool(features, weights, mask).unbind(1))
+        parts = [max_over_time(features, mask) if name == "max" else next(by_weights) for name in self.names]
+        return torch.cat(parts, dim=1)

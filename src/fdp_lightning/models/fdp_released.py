@@ -1,0 +1,426 @@
+"""The code released with FDP (R): where it differs from the paper, and its checkpoints under our names.
+
+Provenance: the behaviour of the authors' released code, none of its text. `model=fdp_released` sets all deviations of
+the network, 85,304,206 parameters; each is an option and can be undone by itself. README.md spells out all options.
+
+     1  no attention: an indexing slip builds local blocks only              `backbone.attention=false`
+     2  no rank scorer, no rank loss, no pooling by scores                   follows from 5: it reads no scores
+     3  a reshape scrambles the time axis                                    `scrambled_time`, `scrambled`
+     4  the local block has a dense 3×3 convolution and nothing after it     `ReleasedBackbone(local_mixer)`
+     5  "temporal pooling" is a Conv3d to 8 maps                             `pooling='conv'`, `ReleasedPooling`
+     6  DIC is a full SegNet                                                 `SegNet`
+     7  batch statistics are those of each frame index                       `frame_batches='per_frame'`
+     8  the epoch is chosen by accuracy on the held-out subject              outside the network: `report.headline`
+     9  each set is centred and scaled by its own values                     `data.normalisation`
+    10  the tail of a clip is never seen, short clips vanish                 `data.sampling.rule`
+    11  every frame is aligned by its own landmarks                          `data.faces.per_frame`
+    12  CASME II's subject 18 is never tested                                `protocol.untested`
+
+Its head block is `network.Map64`; its MER head `PooledMERHead`.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fdp_lightning.models.dropout import Dropout
+from fdp_lightning.models.fdp.backbone import Backbone, recomputed
+from fdp_lightning.models.fdp.blocks import LocalRelationalAggregator, MapShape
+from fdp_lightning.models.fdp.network import FDP, check_mer_head
+from fdp_lightning.models.fdp.rank_pooling import RankPooling, Scores
+from fdp_lightning.models.frame_mask import Mask, masked
+from fdp_lightning.models.small_maps import Conv3x3
+
+FRAME_BATCHES = ("folded", "per_frame")
+
+
+class FDPReleased(FDP):
+    """FDP with the deviations of the released code that lie in the network.
+
+    Args:
+        scrambled_time: hand the pooling maps whose time axis is scrambled (3).
+        frame_batches: 'per_frame': one pass of the backbone for each frame index (7); 'folded': one over all, as `FDP`.
+        options: options of `FDP`; `pooling` may be 'conv' (5) as well.
+
+    Attributes:
+        frames_at_once: number of frames that 'per_frame' computes at a time, each with its own statistics; None: all.
+    """
+
+    frames_at_once: int | None = 1
+
+    def __init__(self, scrambled_time: bool = True, frame_batches: str = "per_frame", **options: Any) -> None:
+        if frame_batches not in FRAME_BATCHES:
+            raise ValueError(f"unknown frame_batches '{frame_batches}'; allowed are {', '.join(FRAME_BATCHES)}")
+        super().__init__(**options)
+        self.scrambled_time, self.frame_batches = scrambled_time, frame_batches
+        if frame_batches == "per_frame":
+            by_frame(self.backbone)
+
+    def take_any_number_of_clips(self) -> None:
+        """Pass all frames through the backbone at once: without batch statistics that gives the same."""
+        self.frame_batches = "folded"
+
+    @staticmethod
+    def make_pooling(names: Sequence[str], maps: Sequence[MapShape], frames: int, *options: Any) -> nn.Module:
+        """Make the convolution for 'conv', else a `RankPooling`."""
+        return ReleasedPooling(maps, frames) if names == ["conv"] else RankPooling(names, maps, frames, *options)
+
+    def forward_features(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> list[Tensor]:
+        """Maps of each frame at each resolution, as those of `FDP`."""
+        b, t, _, _, _ = clips.shape
+        features = super().forward_features
+        if self.frame_batches == "folded":
+            return features(clips, mask)
+        if mask is None and self._norms_by_frame(b):
+            parts = clips.transpose(0, 1).split(self.frames_at_once or t)  # t2 b c h w
+            maps = [[of_level.flatten(0, 1) for of_level in features(part)] for part in parts]
+            return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
+        self._norms_by_frame(None)
+        # A step without a real frame is an empty batch, of which batch norm takes no statistics.
+        masks = [None] * t if mask is None else mask.split(1, dim=1)
+        maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
+        return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
+
+    def _norms_by_frame(self, clips: int | None) -> bool:
+        """Make the backbone's batch norms take statistics by frame index; False if they cannot, as those of DDP."""
+        norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
+        for norm in norms:
+            if not isinstance(norm, FrameBatchNorm):
+                return False
+            norm.clips = clips
+        return True
+
+    def forward_pooling(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: dict[str, Tensor], mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, fine to coarse, (b, d, h2, w2)."""
+        return super().forward_pooling([scrambled(m) for m in maps] if self.scrambled_time else maps, scores, mask)
+
+
+def scrambled(features: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t c h w"]:
+    """Read (t, c, h, w) in memory as if it were (c, h, w, t), as the released code does (R).
+
+    What then stands along the time axis are t neighbouring features of one frame; of eight frames of 1×64×64, frame k
+    fills rows 8k to 8k+7.
+    """
+    b, t, c, h, w = features.shape
+    return features.reshape(b, c, h, w, t).permute(0, 4, 1, 2, 3)
+
+
+class FrameBatchNorm(_BatchNorm):
+    """In training, statistics of each frame index, one after the other.
+
+    With time folded into the batch, time outermost, every `clips` maps are of one frame index: the statistics are those
+    of one pass of the network per frame (R), running ones included, while all between the norms is done at once.
+
+    Args:
+        norm: the layer whose parameters and running statistics are used, as they are and under their own names.
+
+    Attributes:
+        clips: b, maps of one frame index; None: all.
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        self._parameters, self._buffers = norm._parameters, norm._buffers
+        self.clips: int | None = None
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any shape (n, c, …)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, c, …) → the same shape.
+
+        Raises:
+            ValueError: n is no multiple of `clips`.
+        """
+        if self.clips is None or not self.training or self.clips == len(input):
+            return super().forward(input)
+        if len(input) % self.clips:
+            raise ValueError(f"{len(input)} maps are not the frames of {self.clips} clips")
+        return torch.cat([super(FrameBatchNorm, self).forward(frame) for frame in input.split(self.clips)])
+
+
+def by_frame(module: nn.Module) -> None:
+    """Put a `FrameBatchNorm` in the place of each plain batch norm within a module."""
+    for name, child in module.named_children():
+        # What timm derives from them does more than normalise.
+        if isinstance(child, _BatchNorm) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
+            setattr(module, name, FrameBatchNorm(child))
+        else:
+            by_frame(child)
+
+
+class DenseConv(nn.Sequential):
+    """One dense 3×3 convolution; no heads, norm, ReLU or pointwise one."""
+
+    def __init__(self, channels: int, head_channels: int) -> None:
+        super().__init__()
+        self.conv = Conv3x3(channels, channels, bias=False)
+
+
+class DenseAggregator(LocalRelationalAggregator):
+    """The local block with `DenseConv` (4)."""
+
+    mixer = DenseConv
+
+
+LOCAL_MIXERS = {"heads": LocalRelationalAggregator, "dense": DenseAggregator}
+
+
+class ReleasedBackbone(Backbone):
+    """The backbone with the local blocks of the released code (4).
+
+    Args:
+        options: arguments of `Backbone`.
+        local_mixer: 'dense', or 'heads' as in the paper.
+    """
+
+    def __init__(self, *options: Any, local_mixer: str = "dense", **named: Any) -> None:
+        if local_mixer not in LOCAL_MIXERS:
+            raise ValueError(f"unknown local_mixer '{local_mixer}'; allowed are {', '.join(LOCAL_MIXERS)}")
+        self.local_aggregator = LOCAL_MIXERS[local_mixer]
+        super().__init__(*options, **named)
+
+
+class ConvPooling(nn.Module):
+    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (the released code's pooling).
+
+    Attributes:
+        rewritten: compute it as a 3×3 convolution of c·T channels, which it is.
+    """
+
+    out_channels = 8
+    rewritten = False
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.conv = nn.Conv3d(channels, self.out_channels, (3, 3, frames), padding=(1, 1, 0))
+
+    def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b d h w"]:
+        """D of 8 channels; frames that are not real count as zero.
+
+        Raises:
+            ValueError: another number of frames than the kernel was made for.
+        """
+        if features.shape[1] != self.frames:
+            raise ValueError(f"pooling=conv was made for T = {self.frames} frames, got {features.shape[1]}")
+        if mask is not None:
+            features = masked(features, mask)
+        if self.rewritten:
+            weight = self.conv.weight.permute(0, 4, 1, 2, 3).flatten(1, 2)  # d (t c) 3 3
+            return F.conv2d(features.flatten(1, 2), weight, self.conv.bias, padding=1)
+        return self.conv(features.permute(0, 2, 3, 4, 1)).squeeze(4)
+
+
+class ReleasedPooling(nn.Module):
+    """`ConvPooling` at each resolution; reads no scores (2, 5).
+
+    Args:
+        maps: channels and side of the frames' maps, fine to coarse.
+        frames: number of frames, T.
+
+    Attributes:
+        maps: channels and side of D at each resolution.
+    """
+
+    def __init__(self, maps: Sequence[MapShape], frames: int) -> None:
+        super().__init__()
+        self.conv = nn.ModuleList(ConvPooling(channels, frames) for channels, _ in maps)
+        self.maps = [(ConvPooling.out_channels, side) for _, side in maps]
+
+    def forward(
+        self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
+    ) -> list[Tensor]:
+        """D at each resolution, (b, 8, h, w)."""
+        return [conv(features, mask) for conv, features in zip(self.conv, maps, strict=True)]
+
+
+class PooledMERHead(nn.Module):
+    """Max pool 3×3, one hidden layer, ReLU, logits: the released code's head.
+
+    Args:
+        maps: channels and side of D at each resolution, fine to coarse; the coarsest of at least 3×3 places is read.
+        classes: k.
+        hidden: units of the hidden layer.
+        normalised: batch norm first (ours). The released head takes the output of a convolution, which has a scale of
+            its own; a D pooled by rank is a difference over time and small.
+        dropout: before the last layer.
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[MapShape],
+        classes: int,
+        hidden: int = 256,
+        normalised: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_mer_head(classes, hidden, dropout)
+        large = [index for index, (_, side) in enumerate(maps) if side >= 3]
+        if not large:
+            raise ValueError(
+                f"model/mer_head=pooled needs maps of at least 3×3 places, got sides {[side for _, side in maps]}; "
+                "take model/mer_head=linear, or finer maps (model.finer_maps)"
+            )
+        self.reads = large[-1]
+        channels, side = maps[self.reads]
+        self.norm = nn.BatchNorm2d(channels) if normalised else nn.Identity()
+        self.pool = nn.Sequential(nn.MaxPool2d(3), nn.Flatten())
+        self.hidden = nn.Linear(channels * (side // 3) ** 2, hidden)
+        self.act = nn.Sequential(nn.ReLU(inplace=True), Dropout(dropout))
+        self.classify = nn.Linear(hidden, classes)
+
+    def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
+        """Logits of the classes."""
+        return self.classify(self.act(self.hidden(self.pool(self.norm(representation[self.reads])))))
+
+
+_ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Widths of VGG16's convolutions."""
+
+
+class SegNet(nn.Module):
+    """A VGG16-shaped encoder, its mirror as decoder, and the encoder's pooling indices to enlarge by.
+
+    Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
+
+    Args:
+        maps: channels and side of D at each resolution; all are brought to the image's side first and joined.
+        image_side: of the dynamic image; a multiple of 32.
+
+    Attributes:
+        checkpointing: keep only the inputs of stages, see `backbone.recomputed`; None: keep everything.
+    """
+
+    checkpointing: str | None = None
+
+    def __init__(self, maps: Sequence[MapShape], image_side: int) -> None:
+        super().__init__()
+        if image_side % 32:
+            raise ValueError(f"model/dic_head=segnet needs an image side that is a multiple of 32, got {image_side}")
+        self.image_side = image_side
+        width = sum(channels for channels, _ in maps)
+        for stage, widths in enumerate(_ENCODER, 1):
+            for layer, out in enumerate(widths, 1):
+                self._add(f"{stage}{layer}", width, out)
+                width = out
+        for stage, widths in reversed(list(enumerate(_ENCODER, 1))):
+            narrower = _ENCODER[stage - 2][-1] if stage > 1 else 1
+            for layer in range(len(widths), 0, -1):
+                out = narrower if layer == 1 else widths[0]
+                self._add(f"{stage}{layer}d", width, out, normalised=(stage, layer) != (1, 1))
+                width = out
+
+    def _add(self, name: str, in_channels: int, out_channels: int, normalised: bool = True) -> None:
+        self.add_module(f"conv{name}", Conv3x3(in_channels, out_channels))
+        if normalised:
+            self.add_module(f"bn{name}", nn.BatchNorm2d(out_channels, momentum=0.1))
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
+
+    def _enlarged(self, maps: Tensor) -> Tensor:
+        size = (self.image_side, self.image_side)
+        return maps if maps.shape[-2:] == size else F.interpolate(maps, size)
+
+    def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        for layer in range(1, len(_ENCODER[stage - 1]) + 1):
+            x = self._layer(f"{stage}{layer}", x)
+        return F.max_pool2d(x, 2, return_indices=True)
+
+    def _decode(self, stage: int, x: Tensor, places: Tensor) -> Tensor:
+        x = _unpool(x, places)
+        for layer in range(len(_ENCODER[stage - 1]), 0, -1):
+            last = (stage, layer) == (1, 1)
+            x = self.get_submodule("conv11d")(x) if last else self._layer(f"{stage}{layer}d", x)
+        return x
+
+    def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
+        """The constructed dynamic image, in [0, 1]."""
+        x = torch.cat([self._enlarged(d) for d in representation], dim=1)
+        places = []
+        for stage in range(1, len(_ENCODER) + 1):
+            x, indices = recomputed(self, partial(self._encode, stage), x, when=self.checkpointing is not None)
+            places.append(indices)
+        for stage in range(len(_ENCODER), 0, -1):
+            x = recomputed(self, partial(self._decode, stage), x, places.pop(), when=self.checkpointing is not None)
+        return x.sigmoid()
+
+
+def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Each value back to where the 2×2 pooling took it from, zero elsewhere.
+
+    `F.max_unpool2d` does the same, but has no deterministic form; pooled windows do not overlap, so this is one.
+    """
+    b, c, h, w = maps.shape
+    empty = maps.new_zeros(b, c, 4 * h * w)
+    return empty.scatter_(2, places.flatten(2), maps.flatten(2)).view(b, c, 2 * h, 2 * w)
+
+
+_NAMES = (
+    ("frame_rep.stem.", "backbone.stem."),
+    ("frame_rep.features.", "backbone.blocks."),
+    ("frame_rep.norm.", "backbone.norm."),
+    ("frame_rep.proj_head.0.", "head_block.project."),
+    ("mer.conv3d.", "pooling.conv.0.conv."),
+    ("mer.fc1.", "mer_head.hidden."),
+    ("mer.fc2.", "mer_head.classify."),
+    ("dyimg_net.", "dic_head."),
+)
+_IN_BLOCK = (
+    (".mhca.group_conv3x3.", ".attention.conv."),
+    (".mlp.conv1.", ".mlp.expand."),
+    (".mlp.conv2.", ".mlp.project."),
+)
+_OURS_ALONE = {"mean": 0.0, "std": 1.0}
+"""The released network normalises nothing: its frames come normalised."""
+
+
+def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of the released layout as one of `model=fdp_released`, to be loaded strictly.
+
+    Raises:
+        ValueError: a name that the released layout does not have.
+    """
+    return {_renamed(name, _NAMES, _IN_BLOCK): value for name, value in state.items()} | {
+        name: torch.tensor(value) for name, value in _OURS_ALONE.items()
+    }
+
+
+def to_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of `model=fdp_released` in the released layout.
+
+    The frames' own normalisation (`mean`, `std`) has no place there and is left out: whoever loads the result has to
+    normalise the frames.
+
+    Raises:
+        ValueError: a name that the released layout has no place for; the model is another.
+    """
+    names, in_block = (tuple((ours, theirs) for theirs, ours in table) for table in (_NAMES, _IN_BLOCK))
+    return {_renamed(name, names, in_block): value for name, value in state.items() if name not in _OURS_ALONE}
+
+
+def _renamed(name: str, names: tuple[tuple[str, str], ...], in_block: tuple[tuple[str, str], ...]) -> str:
+    for old, new in names:
+        if name.startswith(old):
+            renamed = new + name.removeprefix(old)
+            if "features." in old or "blocks." in old:
+                for old_part, new_part in in_block:
+                    renamed = renamed.replace(old_part, new_part)
+            return renamed
+    raise ValueError(
+        f"'{name}' is not of the layout of the released code; expected names begin with {_beginnings(names)}"
+    )
+
+
+def _beginnings(names: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(old for old, _ in names)

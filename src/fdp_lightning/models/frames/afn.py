@@ -1,0 +1,61 @@
+"""AFN, as we read it: two dynamic images of a clip, one in the order of time and one in the order of motion, fused.
+
+Provenance: arXiv 2510.09730 (2025), of whose text we know the abstract alone; no code was found. It has two dynamic
+images, TRDI (frames weighted in temporal order) and MIDI (frames ordered by motion intensity, then rank pooling), a
+stream for each and a learned fusion. **All else here is ours**: it is no reproduction, and its numbers are not theirs.
+
+    TRDI    exact approximate rank pooling of the frames, `dynamic_image.py`
+    MIDI    the same weights on the frames in the order of their mean absolute difference to the first one
+    stream  four steps of 3×3 convolution, batch norm, ReLU and pooling; mean over places
+    fusion  g a + (1 - g) b with g = sigmoid(W [a; b]), a weight for each channel
+
+Published: accuracy .9395 on CASME II, .8247 on SAMM, .7600 on MMEW, by what protocol and selection is not stated.
+Unknown: backbone, measure of the intensity, fusion, classes, frames, training.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fdp_lightning.models.dynamic_image import dynamic_image
+from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
+
+
+class AFN(FrameNet):
+    """Frames to logits.
+
+    Args:
+        classes: k.
+        in_channels: 1 for grey, 3 for colour.
+        image_size: side of the frames, pixels.
+        frames: of a clip.
+        width: channels of the first step; each further step has twice as many.
+        steps: of each stream.
+    """
+
+    def __init__(
+        self,
+        classes: int = 5,
+        in_channels: int = 1,
+        image_size: int = 64,
+        frames: int = 16,
+        width: int = 16,
+        steps: int = 4,
+    ) -> None:
+        super().__init__(in_channels, image_size, frames)
+        widths = [width * 2**step for step in range(steps)]
+        self.streams = nn.ModuleDict({kind: image_stream(in_channels, widths) for kind in ("exact", "intensity")})
+        self.gate = nn.Linear(2 * widths[-1], widths[-1])
+        self.classify = nn.Linear(widths[-1], classes)
+
+    def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
+        """The fused features of both dynamic images."""
+        temporal, by_motion = (
+            stream(dynamic_image(frames, kind)).mean(dim=(2, 3)) for kind, stream in self.streams.items()
+        )
+        gate = self.gate(torch.cat([temporal, by_motion], dim=1)).sigmoid()
+        return gate * temporal + (1 - gate) * by_motion
+
+    def forward_head(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Features to logits."""
+        return self.classify(features)

@@ -1,0 +1,95 @@
+"""DIANet, as we read it: a dynamic image before the apex and one after it, which attend to each other.
+
+Provenance: arXiv 2510.12219 (2025), of whose text we know the abstract alone; no code was found. It has two dynamic
+images, onset→apex and apex→offset, a network on each and cross-attention. **All else here is ours**: it is no
+reproduction, and its numbers are not theirs.
+
+    images     exact approximate rank pooling of either half of the frames, `dynamic_image.py`; the middle frame is the
+               apex where the dataset has one (`data.sampling.rule=onset_apex_offset`), else the middle of the clip
+    streams    four steps of 3×3 convolution, batch norm, ReLU and pooling
+    attention  the places of each stream ask those of the other one, and add what they hear; norm; mean over places
+
+Published: accuracy .7000 on CASME II, .6889 on SAMM, .6424 on MMEW; class set and selection are not stated.
+Unknown: the networks, the form of the attention, frames, training.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fdp_lightning.models.dynamic_image import dynamic_image
+from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
+
+
+class CrossAttention(nn.Module):
+    """Places of one map ask those of another.
+
+    Args:
+        width: d.
+        heads: each of d / heads channels.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.project = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, own: Float[Tensor, "b p d"], other: Float[Tensor, "b q d"]) -> Float[Tensor, "b p d"]:
+        """What each place knows afterwards."""
+        b, p, d = own.shape
+        query, key, value = (
+            layer(tokens).view(b, tokens.shape[1], self.heads, -1).transpose(1, 2)
+            for layer, tokens in ((self.query, own), (self.key, other), (self.value, other))
+        )
+        heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, p, d)
+        return self.norm(own + self.project(heard))
+
+
+class DIANet(FrameNet):
+    """Frames to logits.
+
+    Args:
+        classes: k.
+        in_channels: 1 for grey, 3 for colour.
+        image_size: side of the frames, pixels.
+        frames: of a clip; the middle one is the apex.
+        width: channels of the first step; each further step has twice as many.
+        steps: of each stream.
+        heads: of the attention.
+    """
+
+    def __init__(
+        self,
+        classes: int = 5,
+        in_channels: int = 1,
+        image_size: int = 64,
+        frames: int = 9,
+        width: int = 16,
+        steps: int = 4,
+        heads: int = 4,
+    ) -> None:
+        super().__init__(in_channels, image_size, frames)
+        widths = [width * 2**step for step in range(steps)]
+        self.streams = nn.ModuleList(image_stream(in_channels, widths) for _ in range(2))
+        self.attentions = nn.ModuleList(CrossAttention(widths[-1], heads) for _ in range(2))
+        self.classify = nn.Linear(2 * widths[-1], classes)
+
+    def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d2"]:
+        """The means of both attended maps side by side."""
+        apex = frames.shape[1] // 2
+        phases = (frames[:, : apex + 1], frames[:, apex:])
+        rising, falling = (
+            stream(dynamic_image(phase)).flatten(2).transpose(1, 2)
+            for stream, phase in zip(self.streams, phases, strict=True)
+        )
+        after = (self.attentions[0](rising, falling), self.attentions[1](falling, rising))
+        return torch.cat([tokens.mean(dim=1) for tokens in after], dim=1)
+
+    def forward_head(self, features: Float[Tensor, "b d2"]) -> Float[Tensor, "b k"]:
+        """Features to logits."""
+        return self.classify(features)

@@ -1,1 +1,0 @@
-"""Ranking in time: the scorer, its losses, and the pooling by scores."""

@@ -1,0 +1,82 @@
+"""Each subject, each fold, calibration and the map of clips: their numbers are those of the table of predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_runs import CLASSES, make_predictions, make_run
+from sklearn.decomposition import PCA
+
+from fdp_lightning.evaluation import metrics
+from fdp_lightning.evaluation.folds import fold_curves, read_outputs
+from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
+from fdp_lightning.evaluation.report_embedding import embedding
+
+
+@pytest.fixture(scope="module")
+def last() -> pd.DataFrame:
+    return make_predictions(subjects=4, clips=7).query("selection == 'last'")
+
+
+def test_the_rows_of_subjects_add_up_to_the_confusion_matrix(last: pd.DataFrame) -> None:
+    rows = subject_rows(last, CLASSES)
+    assert [row["name"] for row in rows] == ["001", "002", "003", "004"]
+    for place, name in enumerate(CLASSES):
+        of_class = last[last["target"] == name]
+        right = (of_class["target"] == of_class["prediction"]).sum()
+        assert np.sum([row["classes"][place] for row in rows], axis=0).tolist() == [right, len(of_class)]
+    assert all(sum(n for _, n in row["classes"]) == row["n"] == 7 for row in rows)
+    assert all(sum(right for right, _ in row["classes"]) == row["right"] for row in rows)
+
+
+def test_the_bins_of_the_diagram_give_the_calibration_error(last: pd.DataFrame) -> None:
+    found = calibration(last, CLASSES)
+    by_hand = sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in found["bins"]) / len(last)
+    assert found["ece"] == pytest.approx(by_hand)
+    assert sum(row["n"] for row in found["bins"]) == len(last)
+    assert all(row["from"] < row["confidence"] <= row["to"] for row in found["bins"])
+    assert found["accuracy"] == pytest.approx((last["target"] == last["prediction"]).mean())
+
+
+def test_empty_bins_are_counted_as_empty() -> None:
+    n, accuracy, confidence = metrics.reliability(np.array([0, 0]), np.array([[1.0, 0], [0.6, 0.4]]), bins=5)
+    assert n.tolist() == [0, 0, 1, 0, 1]
+    assert accuracy.tolist() == [0, 0, 1, 0, 1]
+    assert confidence.tolist() == [0, 0, 0.6, 0, 1]
+
+
+def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", subjects=3, clips=4)
+    (run / "folds" / "001" / "curves.csv").write_text("no,numbers\nat,all\n")
+    (run / "folds" / "001" / "fold.json").write_text("{")
+    (run / "folds" / "002" / "fold.json").write_text('{"steps": 56}')
+    last = pd.read_csv(run / "predictions.csv", dtype={"fold": str}).query("selection == 'last'")
+    curves, bad = fold_curves(run)
+    assert [words.split()[0] for words in bad] == ["001"]
+    rows = fold_rows(run, last, curves, (last["target"] == last["prediction"]).astype(float))
+    assert [(row["name"], row["epochs"], row["steps"]) for row in rows] == [
+        ("001", None, None), ("002", 6, 56), ("003", 6, None)
+    ]  # fmt: skip
+    assert rows[0]["train"] is None
+    table = pd.read_csv(run / "folds" / "002" / "curves.csv")
+    assert rows[1]["test"] == pytest.approx(table["test/loss"].iloc[-1])
+    assert [name for name, _ in fold_charts(curves)] == ["loss", "accuracy", "kendall tau"]
+
+
+def test_the_map_of_clips_is_that_of_their_principal_components(tmp_path: Path) -> None:
+    outputs = read_outputs(make_run(tmp_path / "run", subjects=3, clips=5))
+    found = embedding(outputs, CLASSES)
+    (name,) = {extra.name for extra in outputs.extras if extra.title == found["title"]}
+    values = outputs[name].reshape(len(outputs["clip"]), -1)
+    assert found["variance"] == pytest.approx(PCA(2).fit(values).explained_variance_ratio_, rel=1e-4)
+    assert [mark["name"] for mark in found["legend"]] == CLASSES
+    assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
+    assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
+
+
+def test_a_recogniser_that_constructs_no_image_has_no_map(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", subjects=3, clips=4)
+    for path in run.glob("folds/*/outputs.npz"):
+        path.unlink()
+    assert embedding(read_outputs(run), CLASSES) == {}

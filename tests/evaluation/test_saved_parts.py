@@ -1,0 +1,61 @@
+"""Files that a page holds of itself: they say what the page says."""
+
+import base64
+import csv
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from fdp_lightning.evaluation.charts import curves_chart
+from fdp_lightning.evaluation.saved_parts import palette, standalone, table_csv, table_latex, table_rows, with_links
+
+TABLE = """<div class="box" role="region" tabindex="0" aria-label="Scores &amp; more"><table>
+<thead><tr><th scope="col">Class</th><th scope="col">F1<small>, mean</small></th></tr></thead>
+<tbody><tr><th scope="row">a &amp; b_c<small>note</small></th>
+<td>−0.5<small>0.1–0.2</small><small>p 0.01</small></td></tr>
+<tr><th scope="row">d</th><td>1</td></tr></tbody></table></div>"""
+
+
+def saved(page: str, suffix: str) -> str:
+    (data,) = re.findall(rf'<a download="[^"]*\.{suffix}" href="data:[^;]*;base64,([^"]*)"', page)
+    return base64.b64decode(data).decode()
+
+
+def test_a_table_is_saved_with_its_small_print_beside_its_numbers() -> None:
+    page = with_links(TABLE)
+    rows = list(csv.reader(io.StringIO(saved(page, "csv"))))
+    assert rows == [
+        ["Class", "Class, notes", "F1 , mean", "F1 , mean, notes"],
+        ["a & b_c", "note", "-0.5", "0.1–0.2; p 0.01"],
+        ["d", "", "1", ""],
+    ]
+    assert saved(page, "csv") == table_csv(table_rows(TABLE))
+    assert float(rows[1][2]) == -0.5
+    assert page.startswith(TABLE)
+
+
+def test_latex_has_as_many_cells_in_every_row_and_no_bare_sign() -> None:
+    text = table_latex([*table_rows(TABLE), [("a heading over all columns", "")]])
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in body] == [1] * 4
+    assert r"a \& b\_" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 1
+
+
+def test_a_figure_is_saved_as_a_drawing_of_its_own() -> None:
+    line = {name: [0.0, 1.0] for name in ("epoch", "mean", "low", "high")}
+    chart = curves_chart({"train": line}, 'a <label> & "more"')  # type: ignore[dict-item]
+    page = with_links(f"<figure><figcaption>loss</figcaption>{chart}</figure>")
+    text = saved(page, "svg")
+    drawing = ElementTree.fromstring(text)
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    assert float(drawing.get("width", 0)) > 100
+    assert "var(" not in text and palette()["--accent"] in text
+    assert standalone(str(chart)) == text
+
+
+@pytest.mark.parametrize("page", ["<p>nothing to save</p>", '<div class="box" aria-label="x"><p>no table</p></div>'])
+def test_what_is_neither_stays_as_it_is(page: str) -> None:
+    assert with_links(page) == page

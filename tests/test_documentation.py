@@ -1,0 +1,141 @@
+"""README, documentation and notebook: their code runs, their commands compose, their links lead somewhere."""
+
+import doctest
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fdp_lightning.config import configuration
+from fdp_lightning.evaluation.metrics import SCORE_NAMES, SCORES
+from tests.command import command, new_process
+from tests.tasks.conftest import SMALL, finished_workplace
+
+__all__ = ["finished_workplace"]  # a fixture of the tests of tasks
+
+pytestmark = pytest.mark.costly
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+if not DOCS.is_dir():
+    pytest.skip("the documentation is in the repository alone", allow_module_level=True)
+
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "rooms"} & set(path.parts))
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CODE_OF_CONDUCT.md", *PAGES]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+"""The first line of a block that is a file."""
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: language and text."""
+    return BLOCK.findall(path.read_text(encoding="utf-8"))
+
+
+def commands(path: Path) -> list[str]:
+    """The commands of a page, those with something left out ('…') apart."""
+    text = "\n".join(body for language, body in blocks(path) if language == "bash")
+    lines = re.findall(r"^(?:python -m fdp_lightning|fdp-lightning) ?(.*)$", text, re.MULTILINE)
+    return [line for line in lines if "…" not in line]
+
+
+def run_blocks(path: Path) -> None:
+    """Write the files of a page into the working folder and run its Python blocks, in order and in one namespace."""
+    names: dict[str, object] = {"__name__": path.stem}
+    for language, body in blocks(path):
+        if (file := FILE.match(body)) and language in ("python", "yaml"):
+            Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
+            Path(file[1]).write_text(body)
+        elif language == "python" and body.startswith(">>>"):
+            example = doctest.DocTestParser().get_doctest(body, names, path.name, str(path), 0)
+            said: list[str] = []
+            failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
+                example, out=said.append, clear_globs=False
+            )
+            names |= example.globs
+            assert not failed, "".join(said)
+        elif language == "python":
+            exec(compile(body, str(path), "exec"), names)
+
+
+@pytest.fixture
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder that Python imports from; what is imported and registered is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before, scores, titles = set(sys.modules), dict(SCORES), dict(SCORE_NAMES)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("my_"):
+            del sys.modules[name]
+    for registry, kept in ((SCORES, scores), (SCORE_NAMES, titles)):
+        registry.clear()
+        registry.update(kept)
+
+
+@pytest.mark.parametrize("page", [*sorted((DOCS / "own").glob("*.md")), DOCS / "video.md"], ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(page: Path, own_place: Path) -> None:
+    run_blocks(page)
+    for line in commands(page):
+        if "--config-dir" in line and "task=check_data" in line:
+            done = command(*shlex.split(line), cwd=own_place)
+            assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted((DOCS / "own").glob("[!i]*.md")), ids=lambda page: page.stem)
+def test_the_trainings_of_a_tutorial_run(page: Path, own_place: Path, finished_workplace: Path) -> None:
+    run_blocks(page)
+    for shared in ("data", "stores"):
+        (own_place / shared).symlink_to(finished_workplace / shared)
+    path = os.pathsep.join([str(own_place), *sys.path])
+    for line in commands(page):
+        words, small = shlex.split(line), SMALL[1:] if "+experiment=synthetic_loso" in line else SMALL[-2:]
+        if "task=compare" not in line:  # whose folders are those of the whole set
+            done = new_process(*words, *small, cwd=own_place, env=os.environ | {"PYTHONPATH": path})
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.parent.name == "datasets" else ())
+        for page in TEXTS
+        if commands(page)
+    ],
+    ids=lambda page: page.stem,
+)
+def test_the_commands_of_a_page_compose(page: Path) -> None:
+    for line in commands(page):
+        words = shlex.split(line, comments=True)
+        if "--config-dir" not in words:
+            # Of a sweep the first job: what stands before a comma that is in no brackets.
+            configuration(*(re.split(r",(?![^\[{]*[\]}])", word)[0] for word in words if word != "-m"))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    near = [target for pair in targets for target in pair if target and "://" not in target and target[0] != "#"]
+    # The pages of rooms/ are made by the site's build, which checks them.
+    files = [target.partition("#")[0] for target in near if "rooms/" not in target]
+    assert [file for file in files if not (page.parent / file).exists()] == []
+
+
+def test_pictures_stay_small() -> None:
+    assert [path.name for path in (DOCS / "images").glob("*.png") if path.stat().st_size > 150_000] == []
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(own_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names: dict[str, object] = {}
+    for cell in json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"cell {cell['id']}", "exec"), names)

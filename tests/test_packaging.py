@@ -1,0 +1,145 @@
+"""What leaves the repository: the wheel, the image, the citation; and their one version."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fdp_lightning import __version__
+from tests.command import once
+from tests.tasks.conftest import SMALL
+from tests.tasks.prediction_schema import problems
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_version_is_kept_in_one_place() -> None:
+    assert "version" not in PYPROJECT["project"]
+    assert "version" in PYPROJECT["project"]["dynamic"]
+    source = (ROOT / PYPROJECT["tool"]["hatch"]["version"]["path"]).read_text()
+    assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [__version__]
+    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == __version__
+    assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_citation_has_what_its_format_asks_for() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] in ("software", "dataset")
+    assert citation["license"] == PYPROJECT["project"]["license"]
+    for work in (citation, *citation["references"]):
+        assert work["title"] and work["authors"]
+        assert all(set(author) & {"name", "family-names"} for author in work["authors"])
+    assert citation["message"]
+    assert all(work["type"] for work in citation["references"])
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Instruction and arguments of each step of the Dockerfile."""
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")]
+    steps = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [(step.split()[0], step.split(maxsplit=1)[1]) for step in steps if step.strip()]
+
+
+def test_the_image_is_built_of_files_that_there_are_and_runs_the_command_as_nobody_special() -> None:
+    steps = instructions()
+    kinds = [kind for kind, _ in steps]
+    for kind, what in steps:
+        if kind == "COPY" and not what.startswith("--from"):
+            assert all((ROOT / source).exists() for source in what.split()[:-1]), what
+            ignored = (ROOT / ".dockerignore").read_text().splitlines()
+            assert all(f"!{Path(source).as_posix()}" in ignored for source in what.split()[:-1]), what
+    assert ("ARG", "COMPUTE=cpu") in steps
+    user = steps[len(kinds) - 1 - kinds[::-1].index("USER")][1]
+    assert user.isdigit() and int(user) > 0
+    (entry,) = (json.loads(what) for kind, what in steps if kind == "ENTRYPOINT")
+    assert entry[0] in PYPROJECT["project"]["scripts"]
+    assert not re.search(r"https?://|index-url", (ROOT / "Dockerfile").read_text())
+
+
+def test_an_image_for_cpus_leaves_out_what_cuda_needs_and_nothing_else() -> None:
+    (install,) = (what for kind, what in instructions() if kind == "RUN" and "grep" in what)
+    words = shlex.split(install)
+    pattern = re.compile(words[words.index("-vE") + 1])
+    left_out = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if pattern.search(line)]
+    assert len(left_out) > 10
+    assert all("sys_platform == 'linux'" in line for line in left_out)
+    assert not [line for line in left_out if line.startswith("torch")]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel. Shared."""
+
+    def build(place: Path) -> None:
+        line = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT)]
+        subprocess.run(line, check=True, capture_output=True)
+
+    (path,) = once(tmp_path_factory, "wheel", build).glob("*.whl")
+    return path
+
+
+@pytest.mark.costly
+def test_a_wheel_installed_elsewhere_answers(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [str(site / "bin" / "fdp-lightning"), "+experiment=synthetic_loso", "--cfg", "job"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert yaml.safe_load(done.stdout)["task"] == "loso"
+    study = [str(site / "bin" / "fdp-lightning"), "+study=components", "--cfg", "hydra"]
+    shown = subprocess.run(study, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "no rank losses" in yaml.safe_load(shown)["hydra"]["sweeper"]["variants"]
+    where = "import fdp_lightning.config as c; print(c.CONF_DIR); print(c.EXPERIMENTS / 'published.csv')"
+    python = [sys.executable, "-c", where]
+    found = subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    conf, published = map(Path, found.stdout.split())
+    assert conf.is_relative_to(site)
+    assert published.is_relative_to(site)
+    assert (site / "hydra_plugins/fdp_launchers.py").is_file()
+    inference = Path("fdp_lightning/inference")
+    parts = [f"demo/demo.{kind}" for kind in ("html", "css", "js")]
+    for name in (*parts, *(f"packaging/synthetic/{name}" for name in ("model.json", "model.safetensors", "README.md"))):
+        assert (site / inference / name).read_bytes() == (ROOT / "src" / inference / name).read_bytes()
+    assert published.read_bytes() == (ROOT / "experiments" / "published.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_a_wheel_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    site = next(home.glob("lib/python*/site-packages"))
+    # Dependencies are those of the environment that runs the tests; what is editable there is not seen through a .pth.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(*arguments: str) -> str:
+        line = [str(home / "bin" / "fdp-lightning"), *arguments]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = [str(python), "-c", "import fdp_lightning; print(fdp_lightning.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).is_relative_to(site)
+    assert __version__ in run("--version")
+    assert "task=T" in run("--help")
+    run("predict", "synthetic")
+    assert problems(json.loads((tmp_path / "predictions" / "synthetic" / "predict.json").read_text())) == []
+    run("loso", *SMALL, "trainer.max_epochs=1")
+    (report,) = tmp_path.glob("runs/synthetic_loso/*/seed-0/report.html")
+    assert report.stat().st_size > 10_000
