@@ -20,7 +20,7 @@ LEVELS = (
     ("models", "data"),
     ("console",),
     ("instantiate", "config", "disk", "extras", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
-    ("errors",),
+    ("errors", "labels"),
 )
 """From the top: a room, or a file beside the rooms, imports from its own level and from those below."""
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -76,7 +76,7 @@ def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(
     module: Callable[..., FoldDataModule],
 ) -> None:
     usual, released = module(), module(normalisation="each_set")
-    assert released.statistics == Statistics(mean=0.0, std=1.0) != usual.statistics
+    assert released.fitted.statistics == Statistics(mean=0.0, std=1.0) != usual.fitted.statistics
     means = []
     for ours, theirs in ((usual.train_set, released.train_set), (usual.test_set, released.test_set)):
         plain, changed = items(ours)["frames"].double(), items(theirs)["frames"].double()

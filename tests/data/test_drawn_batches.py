@@ -96,7 +96,7 @@ def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(
     data, fixed = (module(store.folder, clips, sampling=s) for s in (RANDOM, Sampling(4)))
     assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
     assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
-    assert data.statistics == fixed.statistics
+    assert data.fitted.statistics == fixed.fitted.statistics
     assert torch.equal(data.train_set.all_clips()["frames"], fixed.train_set.all_clips()["frames"])
     seen = [epoch(data, number) for number in range(3)]
     numbers = [torch.stack([item["frame_number"] for item in items.values()]) for items in seen]
@@ -132,8 +132,8 @@ def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured: 
     assert torch.equal(item["frames"], torch.from_numpy(pictures).movedim(-1, -3).float() / 255)
     everything = data.train_set.all_clips()["frames"]
     assert everything.shape == (10, 8, 3, 32, 32)
-    assert data.statistics.mean == pytest.approx(everything.mean().item(), abs=1e-5)
-    assert data.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
+    assert data.fitted.statistics.mean == pytest.approx(everything.mean().item(), abs=1e-5)
+    assert data.fitted.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
     frames = next(iter(data.train_dataloader()))["frames"]
     assert frames.shape == (4, 8, 3, 32, 32)
     # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.

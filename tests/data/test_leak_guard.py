@@ -47,7 +47,7 @@ def test_statistics_of_more_than_the_training_clips_are_caught(
     clips: pd.DataFrame, store_folder_path: Path, fold: Fold
 ) -> None:
     honest = FoldDataModule(store_folder_path, clips, CLASSES, fold)
-    check_statistics("01", honest.statistics, honest.train_set.sampled_frames)
+    check_statistics("01", honest.fitted.statistics, honest.train_set.sampled_frames)
     for side in ("test", "inner"):
         others = getattr(honest, f"{side}_set").sampled_frames
         planted = Statistics.of(np.concatenate([honest.train_set.sampled_frames, others]))
@@ -87,8 +87,8 @@ def test_nothing_of_the_held_out_and_inner_subjects_reaches_what_is_fitted(
     frames.flush()
     before = FoldDataModule(store_folder_path, clips, CLASSES, fold)
     after = FoldDataModule(folder, changed, CLASSES, fold)
-    assert after.statistics == before.statistics
-    assert after.class_counts == before.class_counts
+    assert after.fitted.statistics == before.fitted.statistics
+    assert after.fitted.class_counts == before.fitted.class_counts
     np.testing.assert_array_equal(after.train_set.sampled_frames, before.train_set.sampled_frames)
     for one, other in zip(before.train_dataloader(), after.train_dataloader(), strict=True):
         assert all((one[name] == other[name]).all() for name in one)

@@ -10,10 +10,11 @@ import pytest
 from hydra.utils import get_class
 
 from fdp_lightning.config import CONF_DIR, configuration
-from fdp_lightning.data.annotations.clips import KEY, clip_table
+from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import settings
+from fdp_lightning.labels import KEY
 
 pytestmark = pytest.mark.costly
 
@@ -106,9 +107,9 @@ def test_every_protocol_file_builds_under_its_own_name_with_counts_that_add_up(p
     if built.expected:
         assert built.source
     if parts := built.part_protocols():
-        for name in built.class_names if not built.multi_label else []:
+        for name in built.class_names if not built.label_kind.is_multi else []:
             assert built.expected["classes"][name] == sum(p.expected["classes"][name] for p in parts.values())
-        for name in ("clips", "subjects") if not built.multi_label else []:
+        for name in ("clips", "subjects") if not built.label_kind.is_multi else []:
             assert built.expected[name] == sum(part.expected[name] for part in parts.values())
 
 

@@ -146,11 +146,11 @@ def repainted(
 def test_statistics_are_of_the_training_clips_only(
     module: Callable[..., FoldDataModule], store: ClipStore, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:
-    before = module().statistics
+    before = module().fitted.statistics
     assert 0.2 < before.mean < 0.8
     assert 0.05 < before.std < 0.5
-    assert repainted(module, store, casme2_clips, tmp_path, "02").statistics == before
-    assert repainted(module, store, casme2_clips, tmp_path, "01").statistics != before
+    assert repainted(module, store, casme2_clips, tmp_path, "02").fitted.statistics == before
+    assert repainted(module, store, casme2_clips, tmp_path, "01").fitted.statistics != before
 
 
 class Watcher(L.LightningModule):

@@ -13,6 +13,7 @@ from fdp_lightning.data.annotations.targets import class_counts, names_of, targe
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.splits import Fold, make_folds, rows_under_test
+from fdp_lightning.labels import LabelKind
 
 UNITS = ["AU1", "AU12", "AU2"]
 
@@ -20,23 +21,23 @@ UNITS = ["AU1", "AU12", "AU2"]
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=20))
 def test_names_and_numbers_say_the_same(shown: list[list[bool]]) -> None:
     texts = pd.Series(["+".join(u for u, there in zip(UNITS, row, strict=True) if there) for row in shown])
-    numbers = target_numbers(texts, UNITS, multi_label=True)
+    numbers = target_numbers(texts, UNITS, LabelKind.MULTI)
     assert numbers.dtype == np.float32
     np.testing.assert_array_equal(numbers, np.array(shown))  # AU1 is not found in AU12
     assert class_counts(numbers, 3) == np.array(shown).sum(axis=0).tolist()
     table = pd.DataFrame({"target": texts, "dataset": "d", "subject": "s"})
-    assert list(count(table, UNITS, multi_label=True)["classes"].values()) == class_counts(numbers, 3)
+    assert list(count(table, UNITS, LabelKind.MULTI)["classes"].values()) == class_counts(numbers, 3)
 
 
 def test_a_class_is_a_number_and_a_stranger_is_an_error() -> None:
-    numbers = target_numbers(pd.Series(["b", "a+b", "b"]), ["a+b", "b", "c"], multi_label=False)
+    numbers = target_numbers(pd.Series(["b", "a+b", "b"]), ["a+b", "b", "c"], LabelKind.SINGLE)
     assert numbers.tolist() == [1, 0, 1] and numbers.dtype == np.int64
     assert class_counts(numbers, 3) == [1, 2, 0]
     with pytest.raises(ValueError, match="AU9 are not of the classes AU1, AU12, AU2"):
-        target_numbers(pd.Series(["AU1+AU9", ""]), UNITS, multi_label=True)
+        target_numbers(pd.Series(["AU1+AU9", ""]), UNITS, LabelKind.MULTI)
     with pytest.raises(ValueError, match="d are not of the classes"):
-        target_numbers(pd.Series(["d"]), ["a"], multi_label=False)
-    assert names_of(pd.Series(["x+y", ""]), True).tolist() == ["x", "y", ""]
+        target_numbers(pd.Series(["d"]), ["a"], LabelKind.SINGLE)
+    assert names_of(pd.Series(["x+y", ""]), LabelKind.MULTI).tolist() == ["x", "y", ""]
 
 
 def test_a_batch_holds_what_its_clips_show(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
@@ -48,12 +49,12 @@ def test_a_batch_holds_what_its_clips_show(store_folder_path: Path, casme2_clips
         classes,
         Fold("f", tuple(range(10)), tuple(range(10, 15))),
         batch_size=3,
-        multi_label=True,
+        label_kind=LabelKind.MULTI,
     )
     expected = torch.tensor([[1.0, 0], [0, 1], [0, 0], [1, 1], [0, 0]])
     assert torch.equal(torch.cat([batch["target"] for batch in data.test_dataloader()]), expected)
     assert torch.equal(data.train_set.all_clips()["target"], expected.repeat(2, 1))
-    assert data.class_counts == [4, 4]
+    assert data.fitted.class_counts == [4, 4]
     assert data.train_set[3]["target"].dtype == torch.float32
 
 
@@ -66,7 +67,7 @@ def test_k_folds_spread_each_unit_and_not_each_combination() -> None:
     }  # fmt: skip
     rows = [(subject, target) for subject, targets in shows.items() for target in targets]
     clips = pd.DataFrame(rows, columns=["subject", "target"]).assign(dataset="d", split="")
-    folds = make_folds(clips, "kfold", folds=2, multi_label=True)
+    folds = make_folds(clips, "kfold", folds=2, kind=LabelKind.MULTI)
     assert rows_under_test(folds) == list(range(len(clips)))
     for fold in folds:
         test = clips.iloc[list(fold.test_rows)]

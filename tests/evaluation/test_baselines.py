@@ -20,13 +20,14 @@ from fdp_lightning.evaluation.baselines import (
 )
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
-from fdp_lightning.evaluation.predictions import KEY, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored, summarise
 from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
 from fdp_lightning.evaluation.tables.render import variants_grid, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
+from fdp_lightning.labels import KEY
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from random_units import UNITS, make_unit_predictions
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
-from fdp_lightning.evaluation.predictions import KEY, columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.labels import KEY
 
 CLIP = "synthetic/002/002_3@201"
 

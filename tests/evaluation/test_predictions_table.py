@@ -7,7 +7,8 @@ import pytest
 from random_runs import CLASSES, make_predictions
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.predictions import KEY, columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.labels import KEY
 
 Change = Callable[[str], str]
 

@@ -11,9 +11,10 @@ from fdp_lightning.evaluation.extra_scores import extra_scores
 from fdp_lightning.evaluation.folds import OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import KEY, read_predictions
+from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
+from fdp_lightning.labels import KEY
 from tests.tasks.conftest import run_of
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdp_lightning.evaluation.predictions import KEY, read_predictions
+from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.labels import KEY
 from tests.tasks.conftest import SMALL, run_of, start
 
 pytestmark = pytest.mark.costly

@@ -18,7 +18,8 @@ from fdp_lightning.config import configuration
 from fdp_lightning.engine.ddp_processes import free_port
 from fdp_lightning.engine.multinode.launch import Launch, check_launch, first_host, launch_of
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.predictions import KEY, read_predictions
+from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.labels import KEY
 from tests.tasks.conftest import SMALL
 
 pytestmark = pytest.mark.costly

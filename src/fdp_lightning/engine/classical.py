@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.ddp_processes import Rank, ranks_of
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_outputs
@@ -18,6 +17,7 @@ from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build_model
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.parts import name_of
 from fdp_lightning.models.recognizer import Objective
 from fdp_lightning.seeds import derived_seed
@@ -70,7 +70,7 @@ def fit_fold(
     if hasattr(estimator, "as_network"):
         write_checkpoint(folder, plan, data, *estimator.as_network())
     on_epoch(1)
-    counts = dict(zip(config.protocol.classes, data.class_counts, strict=True))
+    counts = dict(zip(config.protocol.classes, data.fitted.class_counts, strict=True))
     facts = {  # no steps and no parameters: a table of these would compare what is not alike
         "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0,
         "torch": torch.__version__, "device": "cpu", "class_counts": counts,
@@ -123,7 +123,7 @@ def check_classical(config: DictConfig) -> str:
     Raises:
         UserError: naming the option.
     """
-    if is_multi_label(config.protocol.column):
+    if LabelKind.of_column(config.protocol.column).is_multi:
         raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
     if ranks_of(config.trainer) > 1 or config.loso.engine == "stacked":
         raise UserError(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import meter
 from fdp_lightning.data.annotations.apex import apex_numbers
-from fdp_lightning.data.annotations.clips import KEY, name_clips
+from fdp_lightning.data.annotations.clips import name_clips
 from fdp_lightning.data.annotations.reading import members, read_clips
 from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.data.datasets.adapter import FaceDataset
@@ -30,6 +30,7 @@ from fdp_lightning.engine.ready_store import check_device, ready_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build, settings
+from fdp_lightning.labels import KEY
 from fdp_lightning.processes import cpu_count
 from fdp_lightning.runs.fingerprint import content_of
 from fdp_lightning.runs.pooling import EXPECTED
@@ -78,11 +79,11 @@ class ReadyData:
     def folds(self) -> list[Fold]:
         """Return the folds of the protocol's split."""
         protocol = self.protocol
-        return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.multi_label)
+        return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.label_kind)
 
     def unlearnable(self, folds: Sequence[Fold]) -> str:
         """Return a sentence on clips whose class no training clip of their fold has, or ''."""
-        names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.multi_label)
+        names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.label_kind)
         names = names[names != ""]
         found: dict[str, list[int]] = {}
         for fold in folds:

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.apex import apex_numbers
-from fdp_lightning.data.annotations.clips import KEY
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.extras import as_text
 from fdp_lightning.files import write_atomic
+from fdp_lightning.labels import KEY, LabelKind
 from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def _table(
     plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
 ) -> pd.DataFrame:
     table = clips[[*KEY, "target"]].copy()
-    multi_label = is_multi_label(plan.config["protocol"]["column"])
+    multi_label = LabelKind.of_column(plan.config["protocol"]["column"]).is_multi
     if multi_label:
         table["prediction"] = above_threshold(probabilities, classes)
     else:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.classical import check_classical, is_classical
@@ -15,6 +14,7 @@ from fdp_lightning.engine.stacked.trial import try_stack
 from fdp_lightning.engine.train_fold import check_trainer
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.model_name import model_name
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -55,7 +55,7 @@ def check_options(config: DictConfig) -> Checked:
             f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts to compute "
             "once more; expected compute.checkpointing=null, or one of our own backbones"
         )
-    build(config.model.objective, multi_label=is_multi_label(config.protocol.column))
+    build(config.model.objective, multi_label=LabelKind.of_column(config.protocol.column).is_multi)
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     try:
         optimizer.groups(model)

@@ -17,11 +17,9 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
-from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.budget import Budget
@@ -31,6 +29,7 @@ from fdp_lightning.engine.outputs import write_baseline_predictions, write_curve
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
@@ -187,7 +186,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
     target = data.test_set.all_clips()["target"]
     same_for_all = torch.zeros(len(target), len(classes))
     return {
-        "class_counts": dict(zip(classes, data.class_counts, strict=True)),
+        "class_counts": dict(zip(classes, data.fitted.class_counts, strict=True)),
         "uniform_loss": float(module.objective.cpu().emotion_loss(same_for_all, target)),
     }
 
@@ -195,13 +194,11 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> RecognitionModule:
     """Build network, losses and optimizer, and fit on the training clips what is fitted."""
     classes = list(config.protocol.classes)
-    statistics = data.statistics
-    if config.data.normalisation == "training":
+    fitted, statistics = data.fitted, data.fitted.statistics
+    if config.data.normalisation == "training" and config.input.kind == "frames":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
-    if config.input.kind != "frames":
-        statistics = Statistics(mean=0.0, std=1.0)  # those are of the frames; maps have a scale of their own
-    multi_label = is_multi_label(config.protocol.column)
-    counts = {"class_counts": data.class_counts, "train_clips": len(data.train_set)}
+    multi_label = LabelKind.of_column(config.protocol.column).is_multi
+    counts = {"class_counts": fitted.class_counts, "train_clips": fitted.clips}
     objective = build(config.model.objective, **counts, multi_label=multi_label)
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
@@ -222,18 +219,19 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
 
 def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
     """Return the description of a checkpoint, as plain data."""
+    fitted = data.fitted
     return {
         "config": plan.config,
         "model": plan.model,
         "classes": list(plan.config["protocol"]["classes"]),
-        "multi_label": is_multi_label(plan.config["protocol"]["column"]),
+        "multi_label": LabelKind.of_column(plan.config["protocol"]["column"]).is_multi,
         "fold": plan.fold.name,
         "subjects": subjects_of(plan.fold, plan.clips),
-        "mean": data.statistics.mean,
-        "std": data.statistics.std,
-        **({"divisors": list(data.scale.divisors)} if data.scale else {}),
-        "clips": len(data.train_set),
-        "class_counts": data.class_counts,
+        "mean": fitted.statistics.mean,
+        "std": fitted.statistics.std,
+        **({"divisors": list(fitted.scale.divisors)} if fitted.scale else {}),
+        "clips": fitted.clips,
+        "class_counts": fitted.class_counts,
         "fingerprint": plan.fingerprint,
         "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
     }
@@ -324,7 +322,7 @@ def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
         workers=config.data.loader_workers,
         seed=seed,
         normalisation=config.data.normalisation,
-        multi_label=is_multi_label(config.protocol.column),
+        label_kind=LabelKind.of_column(config.protocol.column),
         taken=settings(InputSettings, config.input),
         shuffle=config.data.shuffle,
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.extras import Extra, from_text
 from fdp_lightning.files import is_partial
+from fdp_lightning.labels import KEY
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
 # What a file that is cut off, of another kind, pickled, or without an array raises.
@@ -149,8 +150,7 @@ def read_key_frames(
     """
     try:
         with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:
-            names = ("dataset", "subject", "clip", "onset")
-            same = [arrays[name] == part for name, part in zip(names, key, strict=True)]
+            same = [arrays[name] == part for name, part in zip(KEY, key, strict=True)]
             (row,) = np.flatnonzero(np.logical_and.reduce(same))
             return arrays["key_frames"][row], arrays["key_frame_numbers"][row], float(arrays["apex"][row])
     except UNREADABLE:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.labels import JOIN
+
 FLAG = "multi_label"
-JOIN = "+"
 THRESHOLD = 0.5
 
 

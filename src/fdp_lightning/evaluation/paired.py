@@ -14,7 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import estimate
 from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import KEY, name_keys
+from fdp_lightning.evaluation.predictions import name_keys
+from fdp_lightning.labels import KEY
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,13 @@ from fdp_lightning.evaluation.multi_label import (
 )
 from fdp_lightning.files import write_atomic
 from fdp_lightning.foreign import read_plain
+from fdp_lightning.labels import KEY, SELECTIONS, ClipKey
 
-KEY = ["dataset", "subject", "clip", "onset"]
 LEADING = [*KEY, "target", "prediction"]
 TRAILING = ["selection", "fold", "seed"]
 PROBABILITY = "prob_"
 INTEGERS = ["onset", "seed"]
-STRINGS = ["dataset", "subject", "clip", "target", "prediction", "selection", "fold"]
-# The order in which selections are listed wherever they meet: the headline first.
-SELECTIONS = ("last", "inner", "oracle")
+STRINGS = [*KEY[:-1], "target", "prediction", "selection", "fold"]
 SELECTION = "selection"
 SUM_TOLERANCE = 1e-3
 NAMED_AT_MOST = 8
@@ -163,7 +161,7 @@ def pool(
         raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed.")
     if names[0] not in set(pooled["selection"]):
         raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
-    _require_types(expected, ["dataset", "subject", "clip", "target"], ["onset"])
+    _require_types(expected, [*KEY[:-1], "target"], ["onset"])
     targets = expected.set_index(KEY)["target"]
     if not targets.index.is_unique:
         raise ValueError(f"the protocol lists clips twice: {name_keys(targets.index[targets.index.duplicated()])}")
@@ -201,7 +199,7 @@ def _compare(part: pd.DataFrame, targets: pd.Series, where: str) -> None:
 
 
 def name_keys(clips: pd.MultiIndex) -> str:
-    names = [f"{dataset}/{subject}/{clip}@{onset}" for dataset, subject, clip, onset in clips[:NAMED_AT_MOST]]
+    names = [str(ClipKey(*key)) for key in clips[:NAMED_AT_MOST]]
     more = len(clips) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
 

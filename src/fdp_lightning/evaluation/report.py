@@ -13,7 +13,6 @@ from fdp_lightning.evaluation.folds import Curves, fold_curves, read_curves, rea
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
-from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
 from fdp_lightning.evaluation.report_embedding import embedding
 from fdp_lightning.evaluation.report_extras import sections_shown
@@ -31,6 +30,7 @@ from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.evaluation.trained import trained_facts
 from fdp_lightning.files import write_atomic
+from fdp_lightning.labels import SELECTIONS
 
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
 RULES = {

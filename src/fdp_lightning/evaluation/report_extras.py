@@ -17,9 +17,9 @@ from fdp_lightning.evaluation.folds import (
     standardised,
 )
 from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
-from fdp_lightning.evaluation.predictions import KEY
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, notes, same, sections, slug
+from fdp_lightning.labels import KEY
 
 CURVES_PER_CLASS = 3
 IMAGES_PER_CLASS = 2

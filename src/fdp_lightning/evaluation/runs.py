@@ -16,10 +16,11 @@ from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainin
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
-from fdp_lightning.evaluation.predictions import SELECTIONS, read_predictions
+from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
+from fdp_lightning.labels import SELECTIONS
 
 TOLERANCE = 1e-9
 """Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""

@@ -12,8 +12,8 @@ from rich.text import Text
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.paired import clip_difference
-from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
+from fdp_lightning.labels import SELECTIONS
 
 Spread = dict[str, dict[str, dict[str, float]]]
 

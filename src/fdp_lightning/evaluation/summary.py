@@ -13,8 +13,8 @@ from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import auc_per_class, support, unit_f1, unit_support
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import KEY, SELECTIONS
 from fdp_lightning.files import write_atomic
+from fdp_lightning.labels import KEY, OWNER, SELECTIONS
 
 
 def summarise(
@@ -66,7 +66,7 @@ def summarise(
         "multi_label": multi_label,
         "classes": list(classes),
         "n_clips": len(parts["last"]),
-        "n_subjects": len(parts["last"][["dataset", "subject"]].drop_duplicates()),
+        "n_subjects": len(parts["last"][OWNER].drop_duplicates()),
         "skipped_folds": list(skipped_folds),
         "untested": list(untested),
         "left_out": {why: list(clips) for why, clips in (left_out or {}).items()},

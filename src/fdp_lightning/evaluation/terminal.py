@@ -12,8 +12,8 @@ from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import accuracy, support
-from fdp_lightning.evaluation.predictions import SELECTIONS
 from fdp_lightning.evaluation.trained import trained_label
+from fdp_lightning.labels import SELECTIONS
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.annotations.clips import KEY
 from fdp_lightning.data.inputs.flow import implementation
 from fdp_lightning.data.store.clip_store import open_index
 from fdp_lightning.files import sha256
+from fdp_lightning.labels import KEY
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

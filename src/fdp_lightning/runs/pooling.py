@@ -11,8 +11,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from fdp_lightning import foreign
-from fdp_lightning.data.annotations.clips import KEY
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_subjects
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
@@ -26,6 +24,7 @@ from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import learning_note, terminal_table
 from fdp_lightning.evaluation.trained import mixed_versions, trained
 from fdp_lightning.files import is_partial
+from fdp_lightning.labels import KEY, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
 EXPECTED = "expected.json"
@@ -156,7 +155,7 @@ def pool_frames(
     first = headline(config)
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
-    multi_label = is_multi_label(config.protocol.column)
+    multi_label = LabelKind.of_column(config.protocol.column).is_multi
     pooled = pool(frames, expected, classes, multi_label)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
@@ -213,6 +212,6 @@ def read_fold(folder: Path) -> pd.DataFrame:
     facts = sealed(folder)
     table = read_predictions(folder / "predictions.csv")[0]
     check_subjects(folder.name, facts["subjects"])
-    if unknown := sorted(set(table["dataset"] + "/" + table["subject"]) - set(facts["subjects"]["test"])):
+    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["test"])):
         raise LeakError(f"fold {folder.name} predicts subjects that it did not hold out: {', '.join(unknown)}")
     return table

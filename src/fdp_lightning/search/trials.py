@@ -21,6 +21,7 @@ from fdp_lightning.engine.run import FoldsFailedError, open_run
 from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.search import inner_interval, inner_score
+from fdp_lightning.labels import owners_of
 from fdp_lightning.runs.folder import folder_of
 from fdp_lightning.runs.pooling import POOLED, read_fold
 from fdp_lightning.runs.seal import sealed
@@ -134,7 +135,7 @@ def read_inner(folder: Path) -> pd.DataFrame:
     facts = sealed(folder)
     check_subjects(folder.name, facts["subjects"])
     table = read_predictions(folder / INNER)[0]
-    if unknown := sorted(set(table["dataset"] + "/" + table["subject"]) - set(facts["subjects"]["inner"])):
+    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["inner"])):
         raise LeakError(f"{folder / INNER} holds subjects that were not set aside: {', '.join(unknown)}")
     return table
 

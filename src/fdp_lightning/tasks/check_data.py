@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.console.progress import clock, meter
-from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.annotations.corrections import VERSION, correct
 from fdp_lightning.data.annotations.reading import members
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
@@ -27,6 +27,7 @@ from fdp_lightning.engine.dataset import build_protocol, open_dataset
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import settings
+from fdp_lightning.labels import KEY
 from fdp_lightning.processes import cpu_count
 
 
@@ -179,7 +180,7 @@ def _without_labels(protocol: Protocol, error: MissingTableError, instead: list[
 
 def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:
     chosen = protocol.choose(clips)
-    found = count(chosen, protocol.class_names, protocol.multi_label)
+    found = count(chosen, protocol.class_names, protocol.label_kind)
     return {
         "n_clips": found["clips"],
         "n_subjects": found["subjects"],

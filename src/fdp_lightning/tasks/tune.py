@@ -22,7 +22,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.console.progress import clock
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.engine.dataset import expected_clips
 from fdp_lightning.engine.run import Run, open_run
 from fdp_lightning.errors import UserError
@@ -33,6 +32,7 @@ from fdp_lightning.evaluation.search import (
     nested_frames,
 )
 from fdp_lightning.files import write_atomic
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.runs.folder import folder_of
 from fdp_lightning.runs.pooling import pool_frames, remove_pooled
@@ -96,7 +96,7 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     """The inner score and the space of a search whose options are possible."""
     check_config(config)
     options = config.tune
-    score = check_objective(str(options.objective), is_multi_label(config.protocol.column))
+    score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column).is_multi)
     space = Space.of(config)
     space.check_sampler(options.sampler)
     if config.selection.inner_subjects < 1:

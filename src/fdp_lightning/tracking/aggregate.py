@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.multi_label import is_multi_label
 from fdp_lightning.evaluation.origin import read_json
-from fdp_lightning.evaluation.predictions import KEY, class_indices, read_predictions
+from fdp_lightning.evaluation.predictions import class_indices, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, clips_shown, images_of
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
+from fdp_lightning.labels import KEY
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id

@@ -1,13 +1,13 @@
 """The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
-
-KEY = ["dataset", "subject", "clip", "onset"]
-"""What identifies a clip. The onset belongs to it: some folders hold several clips."""
+from fdp_lightning.labels import KEY, ClipKey
 
 _TEXT = ["dataset", "subject", "clip", "emotion", "objective", "action_units", "split", "folder", "remark"]
 _FRAME_NUMBERS = ["onset", "apex", "offset"]
@@ -109,5 +109,15 @@ def name_clips(table: pd.DataFrame, most: int = 8) -> str:
 
 
 def clip_id(row: pd.Series) -> str:
-    """One clip in messages and files: 'casme2/01/EP02_01f@46' (dataset/subject/clip@onset)."""
-    return f"{row['dataset']}/{row['subject']}/{row['clip']}@{row['onset']}"
+    """Name a row's clip in messages and files, see `ClipKey`."""
+    return str(ClipKey(row["dataset"], row["subject"], row["clip"], _onset(row["onset"])))
+
+
+def clip_keys(table: pd.DataFrame) -> list[ClipKey]:
+    """Return the identity of each row's clip."""
+    rows = zip(*(table[name] for name in KEY), strict=True)
+    return [ClipKey(dataset, subject, clip, _onset(onset)) for dataset, subject, clip, onset in rows]
+
+
+def _onset(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY
 
 VERSION = 1
 """Raised with every change of a row, so that a score can say which corrections it was made with."""

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, clip_table
+from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY
 
 
 def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:

@@ -5,27 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-JOIN = "+"
-"""Between the names of a multi-label target, which come in the protocol's order; '' is a clip that shows none."""
+from fdp_lightning.labels import JOIN, LabelKind
 
 
-def is_multi_label(column: str) -> bool:
-    """Whether a protocol by this column of the annotation may give a clip several classes, or none."""
-    return column == "action_units"
-
-
-def names_of(targets: pd.Series, multi_label: bool) -> pd.Series:
+def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
     """The single names, a row for each under its clip's label; a clip that shows several units has several rows."""
-    return targets.str.split(JOIN, regex=False).explode() if multi_label else targets
+    return targets.str.split(JOIN, regex=False).explode() if kind.is_multi else targets
 
 
-def target_numbers(targets: pd.Series, classes: Sequence[str], multi_label: bool) -> np.ndarray:
+def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
     """What the network is to learn.
 
     Args:
         targets: text, n of them.
         classes: names in the order of the predictions' columns.
-        multi_label: see `is_multi_label`.
+        kind: of the labels.
 
     Returns:
         Class numbers, int64, shape (n,); multi-label: 1 for each class that is shown, else 0, float32, shape (n, k).
@@ -33,9 +27,9 @@ def target_numbers(targets: pd.Series, classes: Sequence[str], multi_label: bool
     Raises:
         ValueError: a target is not of these classes.
     """
-    if unknown := sorted(set(names_of(targets, multi_label)) - {*classes, *([""] if multi_label else [])}):
+    if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
         raise ValueError(f"targets {', '.join(unknown)} are not of the classes {', '.join(classes)}")
-    if not multi_label:
+    if not kind.is_multi:
         return targets.map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     shown = [set(target.split(JOIN)) for target in targets]
     return np.array([[name in names for name in classes] for names in shown], np.float32).reshape(-1, len(classes))

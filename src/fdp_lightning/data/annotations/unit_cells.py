@@ -6,8 +6,8 @@ import pandas as pd
 
 from fdp_lightning.data.annotations.action_units import ActionUnits, parse
 from fdp_lightning.data.annotations.clips import name_clips
-from fdp_lightning.data.annotations.targets import JOIN
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import JOIN
 
 
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:

@@ -18,10 +18,12 @@ from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.batches import EpochBatches, as_values
+from fdp_lightning.data.loading.fitted import Fitted
 from fdp_lightning.data.loading.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.labels import LabelKind
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
@@ -192,7 +194,7 @@ class FoldDataModule(L.LightningDataModule):
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
             maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
             on one another, and no single clip could be predicted so: only to reproduce.
-        multi_label: a clip's `target` names any number of classes, see targets.py.
+        label_kind: of the clips' `target`, see targets.py.
         taken: by the recogniser, frames or maps of their motion.
         shuffle: draw the order of the training clips anew in each epoch; False: that of the clip table.
     """
@@ -209,7 +211,7 @@ class FoldDataModule(L.LightningDataModule):
         workers: int = 0,
         seed: int = 0,
         normalisation: str = "training",
-        multi_label: bool = False,
+        label_kind: LabelKind = LabelKind.SINGLE,
         taken: InputSettings | None = None,
         shuffle: bool = True,
     ) -> None:
@@ -219,7 +221,7 @@ class FoldDataModule(L.LightningDataModule):
         sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
         rows = opened.rows(clips)
-        targets = target_numbers(clips["target"], classes, multi_label)
+        targets = target_numbers(clips["target"], classes, label_kind)
         train, inner, test = list(fold.train_rows), list(fold.inner_rows), list(fold.test_rows)
         apexes = apex_numbers(clips)
         scale: FlowScale | None = None
@@ -238,16 +240,16 @@ class FoldDataModule(L.LightningDataModule):
         self.train_set = clips_at(train, augmentation=augmentation, seed=seed, training=True)
         self.test_set = clips_at(test) if test else None
         self.inner_set = clips_at(inner) if inner else None
-        self.scale = scale
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
-        self.statistics = Statistics.of(self.train_set.sampled_frames)
+        # Maps have a scale of their own.
+        statistics = Statistics.of(self.train_set.sampled_frames) if taken.of_frames else Statistics(mean=0.0, std=1.0)
         if normalisation == "each_set":
             for one in (self.train_set, self.test_set, self.inner_set):
                 if one is not None:
                     one.normalise_by_itself()
-            self.statistics = Statistics(mean=0.0, std=1.0)
-        self.class_counts = class_counts(targets[train], len(classes))
+            statistics = Statistics(mean=0.0, std=1.0)
+        self.fitted = Fitted(statistics, scale, class_counts(targets[train], len(classes)), len(train))
         self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

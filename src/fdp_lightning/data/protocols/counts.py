@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, name_clips
-from fdp_lightning.data.annotations.targets import is_multi_label, names_of
+from fdp_lightning.data.annotations.clips import name_clips
+from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY, OWNER, LabelKind
 
 _COUNTS = {"clips", "subjects", "classes", "splits", "datasets", "labels"}
 
@@ -20,15 +21,15 @@ _SUBJECTS = {
 """The subjects of the datasets whose annotation is known to name them all."""
 
 
-def count(chosen: pd.DataFrame, class_names: Sequence[str], multi_label: bool = False) -> dict[str, Any]:
+def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
     """Clips, subjects and clips per class of a table with its column `target`.
 
     A subject is one of its dataset: two that share a name are two.
     """
-    found = names_of(chosen["target"], multi_label).value_counts()
+    found = names_of(chosen["target"], kind).value_counts()
     return {
         "clips": len(chosen),
-        "subjects": len(chosen[["dataset", "subject"]].drop_duplicates()),
+        "subjects": len(chosen[OWNER].drop_duplicates()),
         "classes": {name: int(found.get(name, 0)) for name in class_names},
     }
 
@@ -69,8 +70,8 @@ class Expected:
             column: that names the class, see `protocol.Protocol`.
         """
         classes: Mapping[str, int] = self.counts.get("classes", {})
-        multi_label = is_multi_label(column)
-        found = count(chosen, list(classes), multi_label)
+        kind = LabelKind.of_column(column)
+        found = count(chosen, list(classes), kind)
         lines = [
             f"{name}: {self.counts[name]} expected, {found[name]} found"
             for name in ("clips", "subjects")
@@ -81,7 +82,7 @@ class Expected:
             missing = expected - found["classes"][name]
             if missing:
                 short = short or missing > 0
-                names = names_of(chosen["target"], multi_label)
+                names = names_of(chosen["target"], kind)
                 there = name_clips(chosen.loc[names.index[names == name]], most=400)
                 named = f"{missing} missing" if missing > 0 else there
                 lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")

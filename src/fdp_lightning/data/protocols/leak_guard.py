@@ -10,13 +10,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, clip_id, name_clips
+from fdp_lightning.data.annotations.clips import clip_id, name_clips
 from fdp_lightning.data.checks.near_copies import ALIGNED, LEAST_SIDE, WHOLE, near_copies, places, thumbnail
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.protocols.splits import Fold, owners
 from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY, owners_of
 
 SIDES = ("train", "inner", "test")
 
@@ -32,7 +33,7 @@ def sides(fold: Fold) -> dict[str, list[int]]:
 
 def subjects_of(fold: Fold, clips: pd.DataFrame) -> dict[str, list[str]]:
     """The subjects of each side of a fold, 'dataset/subject', ascending."""
-    owner = clips["dataset"] + "/" + clips["subject"]
+    owner = owners_of(clips)
     return {side: sorted(owner.iloc[rows].unique().tolist()) for side, rows in sides(fold).items()}
 
 
@@ -130,7 +131,7 @@ def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
         twice = table[several].sort_values(["checksum", *KEY])
         raise UserError(
             f"{len(twice)} clips are the same frames under different subjects: "
-            f"{name_clips(twice.assign(subject=twice['dataset'] + '/' + twice['subject']))}\n"
+            f"{name_clips(twice.assign(subject=owners_of(twice)))}\n"
             "  Whoever trains on one has seen the other. Expected each recording once: see data.root and the members' "
             "folders, or leave copies out by protocol.exclude."
         )

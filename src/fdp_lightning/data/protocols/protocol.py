@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.data.annotations.unit_cells import (
     as_meant,
     check_units,
@@ -19,6 +17,7 @@ from fdp_lightning.data.annotations.unit_cells import (
 from fdp_lightning.data.protocols.counts import Expected
 from fdp_lightning.data.protocols.splits import SPLITS, owners
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY, LabelKind, owners_of
 
 COLUMNS = ("emotion", "objective", "action_units")
 
@@ -91,7 +90,7 @@ class Protocol:
                 f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
                 f"found {self.untested!r}"
             )
-        if self.multi_label:
+        if self.label_kind.is_multi:
             check_units(self.classes, self.read_as, self.name)
         elif self.read_as:
             raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
@@ -118,9 +117,9 @@ class Protocol:
         return self.expected
 
     @property
-    def multi_label(self) -> bool:
+    def label_kind(self) -> LabelKind:
         """Whether a clip may be of several classes at once."""
-        return is_multi_label(self.column)
+        return LabelKind.of_column(self.column)
 
     def part_protocols(self) -> dict[str, "Protocol"]:
         """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
@@ -156,7 +155,7 @@ class Protocol:
         if self.parts:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
-        if self.multi_label:
+        if self.label_kind.is_multi:
             target = as_meant(clips, self.read_as).map(lambda cell: classes_shown(cell, self.classes))
         else:
             class_of = {str(label).lower(): name for name, labels in self.classes.items() for label in labels}
@@ -206,7 +205,7 @@ class Protocol:
         if self.shuffled is None:
             return targets
         generator = np.random.default_rng(self.shuffled)
-        subject = clips["dataset"] + "/" + clips["subject"]
+        subject = owners_of(clips)
         dealers = subject.where(subject.map(subject.value_counts()) > 1, "")
         for _, rows in targets.groupby(dealers):
             targets[rows.index] = generator.permutation(rows.to_numpy())
@@ -223,7 +222,7 @@ class Protocol:
         for name, part in self.part_protocols().items():
             own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
             lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
-        if self.multi_label and not self.parts:
+        if self.label_kind.is_multi and not self.parts:
             lines += unreadable_lines(chosen, self._unreadable(chosen))
         counts = Expected(self.published).differences(chosen, clips, self.column)
         absent = sorted(set(self.include) - set(_names(clips)))
@@ -256,7 +255,7 @@ class Protocol:
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
         """The words of each clip's cell of action units that nobody knows; '' for none, and under other columns."""
-        if self.multi_label and not self.parts:
+        if self.label_kind.is_multi and not self.parts:
             return unreadable_words(as_meant(clips, self.read_as))
         if not self.parts:
             return pd.Series("", index=clips.index, dtype=object)

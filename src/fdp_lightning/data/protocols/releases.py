@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY
 from fdp_lightning.data.annotations.reading import members, with_included
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import KEY
 
 
 class Releases:

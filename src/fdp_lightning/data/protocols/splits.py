@@ -9,6 +9,7 @@ import pandas as pd
 
 from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.errors import UserError
+from fdp_lightning.labels import LabelKind
 
 SPLITS = ("loso", "kfold", "lodo", "fixed")
 """What `protocol.split` may be: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
@@ -37,7 +38,7 @@ def make_folds(
     split: str = "loso",
     untested: Collection[str] = (),
     folds: int = 5,
-    multi_label: bool = False,
+    kind: LabelKind = LabelKind.SINGLE,
 ) -> list[Fold]:
     """The folds of a protocol.
 
@@ -46,7 +47,7 @@ def make_folds(
         split: of `SPLITS`.
         untested: see `leave_one_subject_out`; of no other split.
         folds: of `kfold`.
-        multi_label: see `grouped_k_fold`.
+        kind: of the labels, see `grouped_k_fold`.
 
     Raises:
         UserError: the clips cannot be split so.
@@ -56,7 +57,7 @@ def make_folds(
     if split == "loso":
         return leave_one_subject_out(clips, untested)
     if split == "kfold":
-        return grouped_k_fold(clips, folds, multi_label)
+        return grouped_k_fold(clips, folds, kind)
     return leave_one_dataset_out(clips) if split == "lodo" else published_split(clips)
 
 
@@ -86,7 +87,7 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     return folds
 
 
-def grouped_k_fold(clips: pd.DataFrame, folds: int, multi_label: bool = False) -> list[Fold]:
+def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
     """`folds` folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
     By scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
@@ -94,8 +95,8 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, multi_label: bool = False) -
     Args:
         clips: the protocol's clip table with its class in `target`.
         folds: k, from 2 to the number of subjects.
-        multi_label: `target` names any number of classes. A clip then counts once for each of them, and one that
-            shows none counts as one of that kind (ours).
+        kind: of the labels; of MULTI a clip counts once for each class that it shows, and one that shows none as of a
+            class of its own (ours).
 
     Raises:
         UserError: there are fewer subjects than folds.
@@ -107,7 +108,7 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, multi_label: bool = False) -
     if not 2 <= folds <= subjects:
         raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the subjects there are")
     # One row for each class of a clip: the splitter sees whose it is, and subjects stay whole.
-    names = names_of(clips["target"].reset_index(drop=True), multi_label)
+    names = names_of(clips["target"].reset_index(drop=True), kind)
     of_row = owner.iloc[names.index].to_numpy()
     classes = names.astype("category").cat.codes.to_numpy()
     if np.bincount(classes).max() < folds:  # no class reaches into every fold: there is nothing to spread evenly

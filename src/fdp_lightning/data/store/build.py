@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
@@ -22,6 +22,7 @@ from fdp_lightning.data.store.parts import Parts, parts_of, to_row
 from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder, checksummed
+from fdp_lightning.labels import KEY
 from fdp_lightning.processes import end_with_parent, forkserver
 
 POLICIES = ("strict", "clip", "skip")

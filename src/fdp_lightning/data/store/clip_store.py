@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import KEY, clip_id
+from fdp_lightning.data.annotations.clips import clip_id, clip_keys
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
@@ -65,15 +65,15 @@ class ClipStore:
 
     @cached_property
     def _row_of(self) -> dict[tuple[Any, ...], int]:
-        return {key: row for row, key in enumerate(_keys(self.index))}
+        return {key: row for row, key in enumerate(clip_keys(self.index))}
 
     def rows(self, clips: pd.DataFrame) -> np.ndarray:
         """The store's rows of a clip table, shape (len(clips),); raises KeyError for a clip it does not hold."""
-        return np.array([self._row_of[key] for key in _keys(clips)], dtype=np.int64)
+        return np.array([self._row_of[key] for key in clip_keys(clips)], dtype=np.int64)
 
     def holds(self, clips: pd.DataFrame) -> pd.Series:
         """Which clips of a table are in the store (a `skip` policy leaves some out)."""
-        return pd.Series([key in self._row_of for key in _keys(clips)], index=clips.index, dtype=bool)
+        return pd.Series([key in self._row_of for key in clip_keys(clips)], index=clips.index, dtype=bool)
 
     def length(self, row: int) -> int:
         """Frames of a clip."""
@@ -112,11 +112,6 @@ class ClipStore:
     @cached_property
     def _numbers(self) -> np.ndarray:
         return self.index["frame_numbers"].to_numpy()
-
-
-def _keys(clips: pd.DataFrame) -> list[tuple[Any, ...]]:
-    onsets = [None if pd.isna(onset) else int(onset) for onset in clips["onset"]]
-    return list(zip(*(clips[name] for name in KEY[:-1]), onsets, strict=True))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

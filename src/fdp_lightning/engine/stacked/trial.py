@@ -3,10 +3,10 @@
 import torch
 from omegaconf import DictConfig
 
-from fdp_lightning.data.annotations.targets import is_multi_label
 from fdp_lightning.engine.stacked.check import INSTEAD
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, input_shape, settings
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -20,7 +20,7 @@ def try_stack(config: DictConfig) -> None:
         UserError: torch cannot map an operation of the model or of its losses over a stack.
     """
     k, t = len(config.protocol.classes), config.data.sampling.frames
-    multi_label = is_multi_label(config.protocol.column)
+    multi_label = LabelKind.of_column(config.protocol.column).is_multi
     modules = [
         RecognitionModule(
             build_model(config, k),

@@ -20,6 +20,7 @@ from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
 from fdp_lightning.evaluation.seeds import seeds_differ, spread
 from fdp_lightning.evaluation.trained import trained_facts
+from fdp_lightning.labels import SELECTIONS
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
@@ -239,7 +240,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
     of_runs = spread(runs) if len(runs) > 1 else {}
     facts = {str(trained_facts(run.metrics)): trained_facts(run.metrics) for run in runs}
     rows = []
-    for selection in ("last", "inner", "oracle"):
+    for selection in SELECTIONS:
         if not all(selection in run.parts for run in runs):
             continue
         each = [run.scores(selection) for run in runs]

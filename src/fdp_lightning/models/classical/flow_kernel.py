@@ -78,6 +78,8 @@ class FlowKernelMachine(nn.Module):
     bias: Tensor
     medians: Tensor
     unknown: Tensor
+    sign: Tensor
+    smooth: Tensor
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class FlowKernelMachine(nn.Module):
             common = (squares / moving.sum().clamp_min(1)).sqrt().expand(-1, -1, self.phase, -1).flatten(1, 2)
             deviation = torch.where(flow[:, None], common, deviation)
         scaled = (flat / (deviation + _TINY)).unflatten(2, maps.shape[2:])
-        return [(matrix @ scaled @ matrix.T).flatten(1) for matrix in self.smooth]
+        return [(matrix @ scaled @ matrix.T).flatten(1) for matrix in self.smooth.unbind()]
 
 
 class FlowKernelClassifier:
@@ -225,11 +227,11 @@ class FlowKernelClassifier:
         with torch.no_grad():
             return F.softmax(self.machine(torch.from_numpy(np.ascontiguousarray(x))), dim=1).numpy()
 
-    def as_network(self) -> tuple[FlowKernelMachine, dict[str, object]]:
+    def as_network(self) -> tuple[FlowKernelMachine, dict[str, Any]]:
         """Return the fitted machine as a network, and the options that build one of its form."""
         return self.machine.eval(), self._options(self.machine.maps.shape, self.machine.divisions)
 
-    def _kernels(self, maps: Tensor) -> "list[tuple[Sequence[str], FlowKernelMachine, np.ndarray]]":
+    def _kernels(self, maps: Tensor) -> list[tuple[Sequence[str], FlowKernelMachine, np.ndarray]]:
         found = []
         for divisions in self.settings.divisions:
             machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
@@ -238,7 +240,7 @@ class FlowKernelClassifier:
             found.append((divisions, machine, machine.kernel(machine.maps).numpy()))
         return found
 
-    def _options(self, shape: Sequence[int], divisions: Sequence[str]) -> dict[str, object]:
+    def _options(self, shape: Sequence[int], divisions: Sequence[str]) -> dict[str, Any]:
         clips, in_channels, image_size, _ = shape
         return {
             "clips": clips, "channels": list(self.channels), "in_channels": in_channels, "image_size": image_size,
