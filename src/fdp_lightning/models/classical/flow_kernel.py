@@ -18,6 +18,7 @@ without them are Y_g − (M⁻¹)_gg⁻¹ α_g (exact; W stays that of all train
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
