@@ -206,7 +206,7 @@ def stored(root: Path, labels: Path, stores: Path) -> tuple[ClipStore, pd.DataFr
 
 def taken(store: ClipStore, clips: pd.DataFrame, settings: InputSettings) -> ScaledMaps:
     maps = input_maps(store, store.rows(clips), np.full(len(clips), np.nan), Sampling(1), settings)
-    return ScaledMaps(maps, FlowScale.fit(settings.flow), settings)
+    return ScaledMaps(maps, FlowScale.fit(settings.flow, maps), settings)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +240,9 @@ def test_pictures_are_resized_and_mirrored_about_the_middle_of_their_values(htne
     mirrored, plain = same.read(slice(None), np.ones(6, bool)), same.read(slice(None))
     np.testing.assert_allclose(mirrored[:, 0], 1 - plain[:, 0, :, ::-1])
     np.testing.assert_allclose(mirrored[:, 1:], plain[:, 1:, :, ::-1])
+    scaled = taken(store, clips, InputSettings("maps", scale="train_std"))
+    divisor = plain[0, 0, 0, 0] / scaled.read(slice(None))[0, 0, 0, 0]
+    np.testing.assert_allclose(scaled.read(slice(None), np.ones(6, bool))[:, 0] * divisor, mirrored[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [{"phases": ["apex"]}, {"phases": []}, {"channels": ["magnitude"]}])

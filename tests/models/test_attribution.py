@@ -57,6 +57,13 @@ def test_nothing_that_counts_is_a_map_of_zeros(sign: int) -> None:
     assert heat.max() == 0 and torch.isfinite(heat).all()
 
 
+def test_a_gradient_that_is_no_number_where_nothing_moves() -> None:
+    still = torch.zeros(3, SIDE, SIDE, dtype=torch.float64)
+    by_deviation = lambda clips: (clips / (clips.var(dim=(2, 3), keepdim=True).sqrt() + 1e-6)).sum(dim=(1, 2, 3))  # noqa: E731
+    heat = heat_map(by_deviation, still, still)
+    assert heat.max() == 0 and torch.isfinite(heat).all()
+
+
 def test_odds_that_no_motion_changes() -> None:
     """As of a recogniser that knows one class alone: they have no gradient."""
     clip = moving_everywhere()

@@ -1,5 +1,7 @@
 """Bi-WOOF and LBP-TOP on fields and clips whose features are known, and against scikit-image."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -37,8 +39,8 @@ def test_bi_woof_weighs_pixels_by_magnitude_and_blocks_by_strain() -> None:
 def test_bi_woof_of_no_motion_is_zero_and_other_maps_are_refused() -> None:
     assert not BiWOOFClassifier().features(np.zeros((2, 3, 28, 28), np.float32)).any()
     assert BiWOOFClassifier().features(np.ones((2, 3, 28, 28), np.float32)).shape == (2, 200)
-    for wrong in ({"in_channels": 6}, {"image_size": 4}):
-        with pytest.raises(ValueError, match=str(*wrong.values())):
+    for wrong in ({"in_channels": 6}, {"image_size": 4}, {"channels": ["v", "u", "strain"]}, {"scale": "clip_minmax"}):
+        with pytest.raises(ValueError, match=re.escape(str(*wrong.values()))):
             BiWOOFClassifier(**wrong)
 
 

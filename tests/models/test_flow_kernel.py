@@ -77,6 +77,12 @@ def test_the_network_of_a_fitted_one_answers_as_it_does_and_never_with_an_unseen
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
+def test_a_form_takes_no_memory_before_its_tensors_are_known() -> None:
+    with torch.device("meta"):
+        form = FlowKernelMachine(3, 10, ["u", "v"], 4, 100_000, [1.0], [1.0], ["joint"])
+    assert all(buffer.is_meta for buffer in form.buffers())
+
+
 @pytest.mark.parametrize(
     "wrong", [{"ridges": []}, {"widths": [0.0]}, {"divisions": [["pixel"]]}, {"divisions": [[]]}, {"smoothing": [-1.0]}]
 )

@@ -180,6 +180,8 @@ def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path
         assert flow["true_dynamic_image"].shape == frames["true_dynamic_image"].shape
         # The image to construct is of the maps that the network takes, not of the frames behind them.
         assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
+    model = load_model(next(run.glob("folds/*/checkpoints/last.ckpt")))
+    assert model.predict(draw_example(tmp_path)).extras["rank_scores"].shape == (8,)
 
 
 @pytest.mark.parametrize(("model", "kind"), [("fdp_tiny", "apex_flow"), ("ststnet", "frames"), ("ststnet", "flow")])

@@ -38,6 +38,8 @@ _SHARE = number(0, 1)
 _DEVICE = one_of("cpu", "cuda")
 _COUNTED = whole(1)
 _NAMES = list_of(TEXT)
+_MAPS = one_of("u", "v", "strain", "magnitude").or_list()
+_SCALE = one_of("clip_minmax", "train_std", "none")
 _WEIGHTS = Allowed("true, false or a file", lambda value: isinstance(value, bool | str))
 _LIMIT = Allowed(
     "how many, a whole number of at least 0, or a share from 0.0 to 1.0",
@@ -122,9 +124,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "input": MAPPING,
     "input.kind": one_of("frames", "flow", "apex_flow", "maps"),
     "input.method": one_of("dis", "farneback", "tvl1"),
-    "input.channels": one_of("u", "v", "strain", "magnitude").or_list(),
+    "input.channels": _MAPS,
     "input.size": whole(8, 1024),
-    "input.scale": one_of("clip_minmax", "train_std", "none"),
+    "input.scale": _SCALE,
     "input.phases": one_of("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction").or_list(),
     "input.gain": number(above=0),
     "input.flip": _SHARE,
@@ -202,7 +204,8 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.dic_head.width": _COUNTED,
     "model.dic_head.depth": whole(0),
     "model.blocks": _COUNTED,
-    "model.channels": one_of("u", "v", "strain", "magnitude").or_list(),
+    "model.channels": _MAPS,
+    "model.scale": _SCALE,
     "model.bins": _COUNTED,
     "model.overlap": number(0, below=1),
     "model.radii": list_of(_COUNTED),

@@ -43,6 +43,7 @@ def heat_map(
         if not total.requires_grad:
             return torch.zeros(clip.shape[-2:])
         (gradient,) = torch.autograd.grad(total, between)
+    gradient = gradient.nan_to_num(0, 0, 0)  # of a deviation where nothing moves
     counted = _blurred((gradient.mean(dim=0) * motion).flatten(0, -3).sum(dim=0))
     heat = (counted.clamp_min(0) * _blurred(motion.abs().flatten(0, -3).mean(dim=0))).cpu().float()
     return heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)

@@ -269,6 +269,8 @@ class ScaledMaps:
         return np.ascontiguousarray(values * np.float32(self._settings.gain))
 
     def _mirrored(self, maps: np.ndarray) -> np.ndarray:
-        if self._settings.kind == "maps" and self._settings.scale == "none":
-            return flip_horizontally(maps, self._settings.channels, middle=0.5)  # of the values 0..1 of a picture
+        if self._settings.kind == "maps" and self._settings.scale != "clip_minmax":
+            divisors = dict(zip(self._scale.channels, self._scale.divisors, strict=True))
+            middle = 0.5 / divisors.get("u", 1.0)  # of the values 0..1 of a picture
+            return flip_horizontally(maps, self._settings.channels, middle)
         return self._scale.mirror(maps)

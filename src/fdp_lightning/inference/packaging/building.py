@@ -69,10 +69,10 @@ def build_network(
     options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
     if "pretrained" in options:
         options["pretrained"] = False  # the weights lie in the file
-    colours = facts["input"]["channels"]
+    channels = shape_of(facts)[-3]
 
     def made() -> nn.Module:
-        parts = {name: _part(name, model.get(name), source, colours) for name in _PARTS if name in model}
+        parts = {name: _part(name, model.get(name), source, channels) for name in _PARTS if name in model}
         network: nn.Module = _call(source, NETWORK, {**options, **parts}, registry, asked=_offered(facts))
         return network
 
@@ -125,13 +125,13 @@ def network_class(facts: Mapping[str, Any]) -> type | None:
     return kind
 
 
-def _part(name: str, options: object, source: str, colours: int) -> nn.Module | Callable[..., nn.Module]:
+def _part(name: str, options: object, source: str, channels: int) -> nn.Module | Callable[..., nn.Module]:
     if not isinstance(options, Mapping):
         raise UserError(f"{source}: configuration.model.{name} is {options!r}; expected a mapping")
     options = dict(options)
     later = options.pop("_partial_", False)
     if name == "backbone":
-        options["in_channels"] = colours if colours == 3 else options.get("in_channels", 1)
+        options["in_channels"] = channels if channels > 1 else options.get("in_channels", 1)  # as `build_model`
         if "pretrained" in options:
             options["pretrained"] = False  # the weights lie in the file
         extra = options.get("options") or {}

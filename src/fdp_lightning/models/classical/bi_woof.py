@@ -13,10 +13,14 @@ Unknown: the classifier's kernel and penalty; a linear one with C = 1 is ours. T
 DIS (`input.method`), on faces of `data.faces.size`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from fdp_lightning.models.classical.svc import LINEAR, FeatureClassifier, SVCSettings
+
+CHANNELS = ("u", "v", "strain")
 
 
 class BiWOOFClassifier(FeatureClassifier):
@@ -27,11 +31,13 @@ class BiWOOFClassifier(FeatureClassifier):
         settings: of the classifier.
         blocks: along each side of the face.
         bins: of the directions.
-        in_channels: of the maps: u, v and strain.
+        channels: of the maps, in order: u, v and strain.
+        scale: of the maps, not by their extremes.
+        in_channels: of the maps of all phases.
         image_size: side of the maps, pixels.
 
     Raises:
-        ValueError: other maps than these three, or too small ones.
+        ValueError: other maps than these three, maps without a zero, or too small ones.
     """
 
     inputs = ("apex_flow",)
@@ -42,15 +48,20 @@ class BiWOOFClassifier(FeatureClassifier):
         settings: SVCSettings = LINEAR,
         blocks: int = 5,
         bins: int = 8,
+        channels: Sequence[str] = CHANNELS,
+        scale: str = "none",
         in_channels: int = 3,
         image_size: int = 64,
     ) -> None:
         super().__init__(classes, settings)
-        if in_channels != 3 or image_size < blocks:
+        if tuple(channels) != CHANNELS or in_channels != len(CHANNELS) or image_size < blocks:
             raise ValueError(
-                f"Bi-WOOF of {blocks}×{blocks} blocks got {in_channels} maps of {image_size} pixels; expected "
-                "input.channels=[u,v,strain] of one phase, and a pixel for each block"
+                f"Bi-WOOF of {blocks}×{blocks} blocks got {in_channels} maps of {image_size} pixels, "
+                f"input.channels={list(channels)}; expected input.channels=[u,v,strain] of one phase, and a pixel for "
+                "each block"
             )
+        if scale == "clip_minmax":
+            raise ValueError("Bi-WOOF got input.scale=clip_minmax, which moves the zero of directions; expected none")
         self.blocks, self.bins = blocks, bins
 
     def features(self, x: Shaped[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n d"]:

@@ -67,7 +67,7 @@ class FlowKernelMachine(nn.Module):
         channels: of each phase, in order; those named u are negated in a mirror image.
         in_channels: c, of all phases.
         image_size: side of the maps, pixels.
-        smoothing: see `FlowKernelSettings`.
+        smoothing: see `FlowKernelSettings`; the matrices that smooth are among the tensors.
         widths: likewise.
         divisions: the chosen ones.
     """
@@ -101,11 +101,11 @@ class FlowKernelMachine(nn.Module):
         self.widths, self.divisions = tuple(widths), tuple(divisions)
         sign = torch.tensor([-1.0 if name == "u" else 1.0 for name in self.channels], dtype=torch.float64)
         self.register_buffer("sign", sign[:, None, None], persistent=False)
-        smooth = torch.from_numpy(np.stack([_gaussian(image_size, each) for each in smoothing]))
-        self.register_buffer("smooth", smooth, persistent=False)
+        # Nothing is computed of these options: a model file may say anything.
         for name, shape in {
             "maps": (clips, in_channels, image_size, image_size), "values": (clips, classes), "bias": (classes,),
             "medians": (len(self.divisions), len(smoothing)), "unknown": (classes,),
+            "smooth": (len(smoothing), image_size, image_size),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
@@ -237,6 +237,8 @@ class FlowKernelClassifier:
         for divisions in self.settings.divisions:
             machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
             machine.maps.copy_(maps)
+            smooth = [_gaussian(maps.shape[-1], each) for each in self.settings.smoothing]
+            machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
             machine.measure()
             found.append((divisions, machine, machine.kernel(machine.maps).numpy()))
         return found
