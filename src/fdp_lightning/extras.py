@@ -10,7 +10,7 @@ KINDS = ("image", "curve", "scalar")
 OF = ("clip", "training")
 RESERVED = (
     "dataset", "subject", "clip", "onset", "target", "apex", "frames", "key_frames", "key_frame_numbers", "fold",
-    "extras", "index", "probabilities", "accuracy",
+    "extras", "face", "index", "probabilities", "accuracy",
 )  # fmt: skip
 """Names of a fold's own arrays."""
 
@@ -33,6 +33,7 @@ class Extra:
         neutral: of an image: the value of a pixel at which nothing is; None where no value means that.
         scale: of an image: name of the number of `Objective.of_training` that its distances from `neutral` are in, so
             that images of several folds can be drawn on one scale; '': none.
+        over_face: of an image: it is shown in colour over a frame of its clip.
         standardised: of a curve: its mean and deviation mean nothing, as every fold has its own.
         rises: of a curve: it is meant to rise with time, and its order is compared with it.
     """
@@ -46,6 +47,7 @@ class Extra:
     reference: str = ""
     neutral: float | None = None
     scale: str = ""
+    over_face: bool = False
     standardised: bool = False
     rises: bool = False
 

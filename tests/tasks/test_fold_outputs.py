@@ -8,7 +8,7 @@ import numpy as np
 
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores
-from fdp_lightning.evaluation.folds import OUTPUTS, read_key_frames, read_outputs
+from fdp_lightning.evaluation.folds import FACE, OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions
@@ -39,7 +39,7 @@ def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finish
     run = run_of(finished_workplace)
     outputs = read_outputs(run)
     names = [extra.name for extra in outputs.extras]
-    assert len(names) == 5 and {"dataset", "fold", "image_rms", *OUTPUTS, *names} == set(outputs.arrays)
+    assert len(names) == 5 + 8 and {"dataset", "fold", "image_rms", FACE, *OUTPUTS, *names} == set(outputs.arrays)
     assert outputs.note == "3 of 3 folds."
     assert set(outputs["dataset"]) == {"synthetic"}
     size = outputs["true_dynamic_image"].shape[1:]

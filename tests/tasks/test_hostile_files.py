@@ -8,14 +8,17 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -25,8 +28,12 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.files import checksummed
-from fdp_lightning.inference.packaging.model_file import FACTS
+from fdp_lightning.inference.packaging.model_file import FACTS, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED
+from fdp_lightning.models.classical.flow_kernel import FlowKernelClassifier
+from fdp_lightning.models.classical.svc import SupportVectorClassifier
+from fdp_lightning.models.parts import name_of
+from fdp_lightning.models.recognizer import Objective
 from fdp_lightning.runs.folder import recorded_config
 from fdp_lightning.runs.pooling import read_expected, read_fold
 from fdp_lightning.runs.seal import sealed
@@ -196,6 +203,96 @@ def test_a_checkpoint(finished_workplace: Path, tmp_path: Path, sample: int | No
         path for path in accepted if path[-1] == "_target_" and path[:2] == ("config", "model") and len(path) < 5
     }
     print(counts)
+
+
+def classical_model(folder: Path, name: str) -> Path:
+    """A model folder of a machine that is fitted to a few small maps, with the facts of the shipped model besides."""
+    classes, size, draw = 3, 12, np.random.default_rng(0)
+    maps, target = draw.normal(size=(12, 3, size, size)).astype(np.float32), np.arange(12) % classes
+    if name == "svc":
+        network, options = SupportVectorClassifier(classes).fit(maps, target).as_network()
+    else:
+        network, options = FlowKernelClassifier(classes, ["u", "v", "strain"]).fit(maps, target).as_network()
+    facts = json.loads((SHIPPED / FACTS).read_text())
+    for key in ("format", "weights", "card", "checksum", "scores"):
+        facts.pop(key, None)
+    facts["classes"], facts["multi_label"], facts["fitted"] = ["a", "b", "c"], False, {}
+    facts |= {"scores": None, "no_scores": "It was not scored."}
+    facts["training"] |= {"class_counts": dict.fromkeys(facts["classes"], 4), "clips": 12}
+    facts["taken"] = {
+        "kind": "apex_flow", "method": "dis", "channels": ["u", "v", "strain"], "size": size, "scale": "clip_minmax",
+        "phases": ["onset_apex"], "gain": 1.0, "flip": 0.0, "divisors": [1.0, 1.0, 1.0],
+    }  # fmt: skip
+    facts["configuration"]["model"] = {
+        "_target_": name_of(type(network)), "name": name, **options, "objective": {"_target_": name_of(Objective)},
+        "optimizer": None,
+    }  # fmt: skip
+    folder.mkdir()
+    write_model(folder, facts, network.state_dict())
+    return folder
+
+
+@contextmanager
+def memory(gigabytes: float) -> Iterator[None]:
+    """Let this process take so much more memory, and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + int(gigabytes * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("sample", [1, ALL])
+@pytest.mark.parametrize("name", ["svc", "flow_kernel"])
+def test_a_model_folder_of_a_classical_recogniser(name: str, tmp_path: Path, sample: int | None) -> None:
+    folder = classical_model(tmp_path / "model", name)
+    load_model(folder)
+    facts = json.loads((folder / FACTS).read_text())
+    facts.pop("checksum")
+    # What the other models do not have: the fuzz of the shipped model covers the rest.
+    for where in (("configuration", "model"), ("taken",)):
+        part = facts
+        for key in where:
+            part = part[key]
+
+        def write(new: Any, where: tuple[str, ...] = where) -> None:
+            *before, last = where
+            whole = copy.deepcopy(facts)
+            node = whole
+            for key in before:
+                node = node[key]
+            node[last] = new
+            (folder / FACTS).write_text(checksummed(whole))
+
+        with memory(1):
+            counts, accepted = fuzz(part, write, lambda: load_model(folder), folder, sample and 5)
+        assert counts["refused"] > 0.6 * counts.total()
+        assert not {path[0] for path in accepted} & {"_target_", "features", "support", "clips", "image_size", "size"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded by what Linux says of it")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image_size": 100_000}, {"smoothing": [1e5]}, {"smoothing": [-1.0]}, {"smoothing": [0.0]}, {"widths": [-1.0]},
+        {"clips": 100_000, "image_size": 2000}, {"divisions": ["pixel"]}, {"divisions": []}, {"widths": []},
+        {"smoothing": []}, {"image_size": 0}, {"image_size": -5}, {"channels": ["u"] * 16},
+    ],
+)  # fmt: skip
+def test_sizes_of_a_fitted_machine_are_bounded(wrong: dict[str, Any], tmp_path: Path) -> None:
+    folder = classical_model(tmp_path / "model", "flow_kernel")
+    load_model(folder)
+    facts = json.loads((folder / FACTS).read_text())
+    facts.pop("checksum")
+    facts["configuration"]["model"] |= wrong
+    (folder / FACTS).write_text(checksummed(facts))
+    start = time.monotonic()
+    with memory(1), watched(folder), pytest.raises(UserError):
+        load_model(folder)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "-0.0"])

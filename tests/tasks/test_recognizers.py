@@ -60,6 +60,10 @@ EXTRAS = {"strength_of_the_flow": "<td>", "flow_by_height": "<svg", "map_of_stra
 """Id of the section of each → what it is drawn with."""
 
 
+EXPLAINED = "what_moved_and_counted"
+"""Id of the section that folds of a network add."""
+
+
 def sections(page: str) -> dict[str, str]:
     """The sections of a page, by their ids."""
     found = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', page, re.DOTALL))
@@ -124,13 +128,15 @@ def test_any_recogniser_on_flow(
     drawn = sections((run / "report.html").read_text())
     fold = next(run.glob("folds/*"))
     if not is_own:
-        assert drawn == {} and "extras" not in metrics
+        networks = {EXPLAINED} if parameters is not None else set()
+        kept = set(metrics.get("extras", {}))
+        assert set(drawn) == networks and all(name.startswith("share_") for name in kept) and bool(kept) == bool(drawn)
         if "model=bi_woof" in options or "model=lbp_top" in options:
             return  # they have no file
         model = load_model(fold)
         assert predicted(model, tmp_path).facts()["extras"] == {}
         return
-    assert set(drawn) == set(EXTRAS) and all(mark in drawn[name] for name, mark in EXTRAS.items())
+    assert set(drawn) == {*EXTRAS, EXPLAINED} and all(mark in drawn[name] for name, mark in EXTRAS.items())
     assert "Where the face is stretched." in drawn["map_of_strain"]
     (logged,) = (of for of in offline_runs(run) if of.job_type == "aggregate")
     assert logged.summary["extras/strength/mean"] == metrics["extras"]["strength"]["mean"] > 0

@@ -248,6 +248,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "selection.inner_subjects": whole(0),
     "report.title": TEXT.or_null(),
     "report.show_faces": YES_NO.or_null("as the dataset allows"),
+    "report.explain": YES_NO,
     "report.upload_faces": YES_NO.or_null("where the dataset is public"),
     "report.headline": one_of("last", "inner", "oracle"),
     "check_data.deep": YES_NO,

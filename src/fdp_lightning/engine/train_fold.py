@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
@@ -25,6 +26,7 @@ from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_o
 from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.ddp_processes import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.effective_batch import effective_batch
+from fdp_lightning.engine.explanations import explanations
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_curves, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.errors import UserError
@@ -176,7 +178,12 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         training_clips = clips_of(data.train_set.all_clips())
         objective = module.objective.cpu()
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
-        write_outputs(folder, plan, data, outputs, recorder, objective.extras, of_training)
+        extras = list(objective.extras)
+        if plan.config["report"]["explain"]:
+            faces: FaceSettings = settings(FaceSettings, OmegaConf.create(plan.config).data.faces)
+            declared, made = explanations(module, data, outputs["probabilities"], faces, trainer.strategy.root_device)
+            extras, outputs = [*extras, *declared], {**outputs, **made}
+        write_outputs(folder, plan, data, outputs, recorder, extras, of_training)
         if plan.config["data"]["linear_baselines"]:
             write_baseline_predictions(
                 folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())

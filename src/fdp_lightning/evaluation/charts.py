@@ -257,6 +257,31 @@ def png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def over_face(heat: np.ndarray, frame: np.ndarray, least: int = 256) -> np.ndarray:
+    """Paint a map over an aligned frame.
+
+    Args:
+        heat: in 0..1, (h, w).
+        frame: uint8, of the same sides or others, grey or in colour.
+        least: pixels of the shorter side, at least.
+
+    Returns:
+        uint8, in colour.
+    """
+    import cv2
+    import matplotlib
+
+    factor = -(-least // min(heat.shape))
+    size = (heat.shape[1] * factor, heat.shape[0] * factor)
+    large = cv2.resize(heat.astype(np.float32), size, interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
+    face = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+    face = np.dstack([face] * 3) if face.ndim == 2 else face
+    colours = matplotlib.colormaps["inferno"](large[..., 0])[..., :3]
+    opacity = 0.65 * large
+    painted: np.ndarray = ((1 - opacity) * face + opacity * 255 * colours).round().astype(np.uint8)
+    return painted
+
+
 def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Markup:
     """Run a drawing function on fresh axes; return SVG that can stand in HTML beside others."""
     import matplotlib

@@ -16,16 +16,16 @@ def extra_scores(run: Path) -> dict[str, Any]:
     """Return what metrics.json has under `extras`, by the name of the extra.
 
     Returns:
-        Of a number its `mean` over the clips, with `ci95` over subjects; of a curve that is meant to rise its mean
-        Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their intervals, and in
-        `even` those of an even image, where a value of the reference stands for nothing. A PSNR that is infinite,
-        that of the reference itself, is None. Each has `title` and `n_clips`.
+        Of a number its `mean` over the clips, with `ci95` over subjects, and its `heading`; of a curve that is meant
+        to rise its mean Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their
+        intervals, and in `even` those of an even image, where a value of the reference stands for nothing. A PSNR
+        that is infinite, that of the reference itself, is None. Each has `title` and `n_clips`.
     """
     outputs, scores = read_outputs(run), dict[str, Any]()
     for extra in outputs.extras:
         about = {"title": extra.title, "n_clips": len(outputs["clip"])}
         if extra.kind == "scalar" and extra.of == "clip":
-            scores[extra.name] = about | scalar_mean(outputs, extra.name)
+            scores[extra.name] = about | {"heading": extra.section} | scalar_mean(outputs, extra.name)
         if extra.kind == "curve" and extra.rises and extra.of == "clip":
             tau = mean_tau(list(outputs[extra.name]))
             scores[extra.name] = {**about, "tau": tau if np.isfinite(tau) else None}
@@ -55,15 +55,15 @@ def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(No
 
 
 def extras_note(scores: Mapping[str, Any]) -> Text:
-    """Write a line on each extra, for below the scores in the terminal.
+    """Write a line on each extra, and one on all numbers of a heading, for below the scores in the terminal.
 
     Args:
         scores: of `extra_scores`.
     """
-    lines = []
+    lines, means = list[str](), dict[str, list[str]]()
     for row in scores.values():
-        if "mean" in row:
-            lines.append(f"{row['title']}: mean {row['mean']:.4g}" if row["mean"] is not None else "")
+        if row.get("mean") is not None:
+            means.setdefault(row["heading"], []).append(f"{row['title']} {row['mean']:.4g}")
         if "tau" in row:
             lines.append(f"{row['title']}: Kendall’s τ with time {row['tau']:.2f}" if row["tau"] is not None else "")
         if "psnr" in row:
@@ -72,6 +72,7 @@ def extras_note(scores: Mapping[str, Any]) -> Text:
                 f"image “{row['title']}” beside “{row['reference']}”: correlation {row['correlation']:.2f}, "
                 f"PSNR {decibel} dB, SSIM {row['ssim']:.2f}"
             )
+    lines += [f"{heading}, means: {', '.join(of_heading)}" for heading, of_heading in means.items()]
     return Text("\n".join(line for line in lines if line))
 
 

@@ -14,6 +14,8 @@ from fdp_lightning.files import is_partial
 from fdp_lightning.labels import KEY
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
+FACE = "face"
+"""The frame at the apex, or in the middle, of each clip, for extras that are shown over it."""
 # What a file that is cut off, of another kind, pickled, or without an array raises.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
 # Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
@@ -73,8 +75,8 @@ class Outputs:
     Attributes:
         extras: declared by the recogniser and kept by every fold.
         arrays: those of `OUTPUTS`, `dataset` ('' where the file does not say it), `fold` (its place among the folds
-            that could be read) and the extras, all n clips long; extras of the training, and the numbers that extras
-            name as their scale, are one per fold, (F, …).
+            that could be read), the extras and, where one is shown over it, `FACE`, all n clips long; extras of the
+            training, and the numbers that extras name as their scale, are one per fold, (F, …).
         note: a sentence on what they are of, or on why there are none. Files that could not be read are named.
     """
 
@@ -114,7 +116,8 @@ def read_outputs(run: Path) -> Outputs:
         return Outputs(note="The folds' outputs.npz differ in number of frames or in image size.")
     folds = len(finished_files(run, "predictions.csv"))
     scales = {extra.scale for extra in common if extra.scale}
-    names = ["dataset", *OUTPUTS, *(extra.name for extra in common), *sorted(scales)]
+    faces = [FACE] if any(extra.over_face for extra in common) else []
+    names = ["dataset", *OUTPUTS, *faces, *(extra.name for extra in common), *sorted(scales)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
     joined["fold"] = np.repeat(np.arange(len(parts)), [len(part["clip"]) for part in parts])
     shown = tuple(extra for extra in common if np.isfinite(joined[extra.name]).any())
@@ -127,6 +130,8 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[
     part = {name: arrays[name] for name in OUTPUTS}
     part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
     part |= {extra.name: arrays[extra.name] for extra in declared if extra.of == "clip"}
+    if any(extra.over_face for extra in declared):
+        part[FACE] = arrays["key_frames"][:, 1]
     order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))
     part = {name: values[order] for name, values in part.items()}
     part |= {extra.name: arrays[extra.name][None] for extra in declared if extra.of == "training"}

@@ -8,6 +8,7 @@ import numpy as np
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.extra_scores import scalar_mean
 from fdp_lightning.evaluation.folds import (
+    FACE,
     Outputs,
     apex_position,
     curve_positions,
@@ -40,7 +41,7 @@ def sections_shown(
 
     Returns:
         For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
-        each class; `numbers`, each with `title` and a row for each class; `qualities`, tables of `quality_table`; and
+        each class; `numbers`, their `titles` and a row for each class; `qualities`, tables of `quality_table`; and
         of images `has_images`, and the `gallery` of some clips, empty unless asked for.
     """
     values = {name: qualities(outputs, name) for name in references(outputs.extras)}
@@ -55,7 +56,7 @@ def sections_shown(
                 "heading": heading,
                 "note": notes(extras),
                 "curves": [curve_shown(outputs, e, classes, multi_label) for e in own if e.kind == "curve"],
-                "numbers": [_numbers(outputs, e, classes, multi_label) for e in own if e.kind == "scalar"],
+                "numbers": _numbers(outputs, [e for e in own if e.kind == "scalar"], classes, multi_label),
                 "qualities": [quality_table(outputs, e.name, values[e.name]) for e in images if e.name in values],
                 "has_images": bool(images),
                 "gallery": gallery(outputs, images, classes, of_image, multi_label) if images and show_faces else [],
@@ -102,12 +103,15 @@ def _limits(curves: Sequence[np.ndarray], symmetric: bool) -> tuple[float, float
     return low - margin, high + margin
 
 
-def _numbers(outputs: Outputs, extra: Extra, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+def _numbers(outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
     rows = {name: rows_of(outputs["target"], name, multi_label) for name in classes}
     everyone = np.arange(len(outputs["clip"]))
     of_class = {name: own for name, own in rows.items() if len(own)} | {"": everyone}
-    table = [{"name": name, "n": len(own), **scalar_mean(outputs, extra.name, own)} for name, own in of_class.items()]
-    return {"title": extra.title, "rows": table}
+    table = [
+        {"name": name, "n": len(own), "means": [scalar_mean(outputs, extra.name, own) for extra in extras]}
+        for name, own in of_class.items()
+    ]
+    return {"titles": [extra.title for extra in extras], "rows": table}
 
 
 def gallery(
@@ -130,7 +134,7 @@ def gallery(
             "images": [
                 {
                     "name": extra.title,
-                    "uri": charts.image_uri(image),
+                    "uri": charts.image_uri(_drawn(outputs, extra, image, row)),
                     **{score: float(each[row]) for score, each in values.get(extra.name, {}).items()},
                 }
                 for extra, image in images_of(outputs, extras, row)
@@ -140,8 +144,12 @@ def gallery(
     ]
 
 
+def _drawn(outputs: Outputs, extra: Extra, image: np.ndarray, row: int) -> np.ndarray:
+    return charts.over_face(image, outputs[FACE][row], least=160) if extra.over_face else image
+
+
 def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple[Extra, np.ndarray]]:
-    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice."""
+    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice or unknown."""
     found = []
     for extra in extras:
         image = outputs[extra.name][outputs["fold"][row] if extra.of == "training" else row]
@@ -151,7 +159,8 @@ def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple
         if extra.neutral is not None and extra.scale:
             own, common = outputs[extra.scale][outputs["fold"][row]], outputs[extra.scale].mean()
             image = np.float32(extra.neutral) + (image - np.float32(extra.neutral)) * np.float32(own / common)
-        found.append((extra, image))
+        if np.isfinite(image).all():
+            found.append((extra, image))
     return found
 
 

@@ -4,31 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import cv2
-import matplotlib
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.data.faces.regions import face_regions
+from fdp_lightning.data.faces.regions import face_regions, shares
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.charts import over_face
 from fdp_lightning.extras import Extra
 from fdp_lightning.inference.clip import Preparation
 from fdp_lightning.inference.prediction import Prediction
-from fdp_lightning.models.attribution import heat_map
+from fdp_lightning.models.attribution import HEAT, SHARE, heat_map, of_heat
 from fdp_lightning.models.recognizer import Objective, with_logits
 from fdp_lightning.processes import one_thread
-
-HEAT = "heat_map"
-"""Name of the extra that holds the heat map."""
-
-HEADING = "what moved and counted"
-
-_NOTE = (
-    "How much each place moved, times how much this motion speaks for the class, by the model's own gradients; and the "
-    "share of each region of the face in it."
-)
-_COLOURS, _OPACITY, _LEAST_SIDE = "inferno", 0.65, 256
 
 
 class Explainable(Protocol):
@@ -84,54 +72,23 @@ def explain(model: Explainable, prediction: Prediction, label: str = "") -> Expl
         sides = prediction.frames.shape[1:3]
         if heat.shape != sides:  # maps of motion may be smaller than the frames they are of
             heat = F.interpolate(heat[None, None], sides, mode="bilinear", align_corners=False)[0, 0]
-    return Explanation(label, heat.numpy(), _shares(heat.numpy(), model))
+    regions = face_regions(model.preparation.faces, model.preparation.template)
+    return Explanation(label, heat.numpy(), shares(heat.numpy(), regions))
 
 
 def explained(model: Explainable, prediction: Prediction) -> Prediction:
     """A prediction with its explanation among its extras: the heat map, and a number for each region of the face."""
     explanation = explain(model, prediction)
-    shares = {} if explanation.shares is None else explanation.shares
-    extras = {HEAT: explanation.heat, **{f"share_{name}": np.array(share) for name, share in shares.items()}}
-    declared = [
-        Extra(HEAT, "image", f"for {explanation.label}", HEADING, _NOTE),
-        *(Extra(f"share_{name}", "scalar", name, HEADING) for name in shares),
-    ]
+    of_region = explanation.shares or {}
+    extras = {HEAT: explanation.heat, **{SHARE + name: np.array(share) for name, share in of_region.items()}}
+    declared = of_heat(f"for {explanation.label}", of_region)
     return replace(prediction, extras={**prediction.extras, **extras}, declared=(*declared, *prediction.declared))
 
 
 def picture_of(prediction: Prediction, extra: Extra) -> np.ndarray:
-    """An extra of the kind 'image' as it is shown: the heat map over the face, enlarged; all others as they are."""
+    """An extra of the kind 'image' as it is shown: a map over the face, enlarged; all others as they are."""
     values = prediction.extras[extra.name]
-    if extra.name != HEAT:
+    if not extra.over_face:
         return values
     away = np.abs(prediction.frames.astype(np.int16) - prediction.frames[0]).reshape(len(prediction.frames), -1)
     return over_face(values, prediction.frames[away.mean(axis=1).argmax()])
-
-
-def over_face(heat: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Paint a heat map over an aligned frame.
-
-    Args:
-        heat: in 0..1, (h, w).
-        frame: uint8, (h, w) or (h, w, 3).
-
-    Returns:
-        uint8, in colour, of at least `_LEAST_SIDE` pixels along each side.
-    """
-    factor = -(-_LEAST_SIDE // min(heat.shape))
-    size = (heat.shape[1] * factor, heat.shape[0] * factor)
-    large = cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
-    face = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
-    face = np.dstack([face] * 3) if face.ndim == 2 else face
-    painted = (1 - _OPACITY * large) * face + _OPACITY * large * 255 * matplotlib.colormaps[_COLOURS](large[..., 0])[
-        ..., :3
-    ]
-    return painted.round().astype(np.uint8)
-
-
-def _shares(heat: np.ndarray, model: Explainable) -> dict[str, float] | None:
-    regions = face_regions(model.preparation.faces, model.preparation.template)
-    total = float(heat.sum(dtype=np.float64))
-    if regions is None or total == 0:
-        return None
-    return {name: float(heat[mask].sum(dtype=np.float64)) / total for name, mask in regions.items()}

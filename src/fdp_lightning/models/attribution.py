@@ -5,18 +5,29 @@ al., ICML 2017) from the one to the other share the change of a class's log odds
 the class, times how much moved there, is the heat map. Ours: the still clip as baseline, and the product.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2 import functional as images
 
+from fdp_lightning.extras import Extra
+
+HEAT, SHARE = "heat_map", "share_"
+"""Name of the extra that holds the heat map, and what the names of the regions' shares in it begin with."""
+
 STEPS = 4
 """Clips between the still one and the whole one at which gradients are taken."""
 
 _SMOOTH = 1 / 32
 """Standard deviation of the blur of both factors, as a fraction of the side."""
+
+_HEADING = "what moved and counted"
+_NOTE = (
+    "How much each place moved, times how much this motion speaks for the class, by the model's own gradients; and the "
+    "share of each region of the face in it."
+)
 
 
 def heat_map(
@@ -34,21 +45,50 @@ def heat_map(
     Returns:
         On the CPU; 0 throughout where nothing counts for the class, or `odds` have no gradient.
     """
-    motion = (clip - still).detach()
-    part = (torch.arange(STEPS, device=clip.device) + 0.5).to(clip.dtype) / STEPS
-    between = still + motion * part.view(-1, *(1,) * clip.dim())
+    return heat_maps(odds, clip[None], still[None])[0]
+
+
+def heat_maps(
+    odds: Callable[[Float[Tensor, "n *clip"]], Float[Tensor, " n"]],
+    clips: Float[Tensor, "b *clip"],
+    stills: Float[Tensor, "b *clip"],
+) -> Float[Tensor, "b h w"]:
+    """Return `heat_map` of several clips at once.
+
+    Args:
+        odds: of n = b · `STEPS` clips, those of one clip after another: each of its own class.
+        clips: that are explained.
+        stills: the same without motion.
+    """
+    motion = (clips - stills).detach()
+    part = ((torch.arange(STEPS, device=clips.device) + 0.5) / STEPS).to(clips.dtype)
+    between = stills[:, None] + motion[:, None] * part.view(-1, *(1,) * (clips.dim() - 1))
     with torch.enable_grad():
-        between = between.detach().requires_grad_()
-        total = odds(between).sum()
+        between = between.flatten(0, 1).detach().requires_grad_()
+        total = odds(between.clone()).sum()  # a network may change its input in place, which no leaf can bear
         if not total.requires_grad:
-            return torch.zeros(clip.shape[-2:])
+            return torch.zeros(len(clips), *clips.shape[-2:])
         (gradient,) = torch.autograd.grad(total, between)
     gradient = gradient.nan_to_num(0, 0, 0)  # of a deviation where nothing moves
-    counted = _blurred((gradient.mean(dim=0) * motion).flatten(0, -3).sum(dim=0))
-    heat = (counted.clamp_min(0) * _blurred(motion.abs().flatten(0, -3).mean(dim=0))).cpu().float()
-    return heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)
+    gradient = gradient.unflatten(0, (len(clips), STEPS)).mean(dim=1)
+    counted = _blurred((gradient * motion).flatten(1, -3).sum(dim=1).float())
+    heat = (counted.clamp_min(0) * _blurred(motion.abs().flatten(1, -3).mean(dim=1).float())).cpu()
+    return heat / heat.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
 
 
-def _blurred(values: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    sigma = [max(_SMOOTH * side, 0.3) for side in reversed(values.shape)]
-    return images.gaussian_blur(values[None], [2 * round(4 * s) + 1 for s in sigma], sigma)[0]
+def of_heat(title: str, regions: Iterable[str]) -> tuple[Extra, ...]:
+    """Declare a heat map and the share of each region in it.
+
+    Args:
+        title: of the map: what it counted for.
+        regions: of the face.
+    """
+    return (
+        Extra(HEAT, "image", title, _HEADING, _NOTE, over_face=True),
+        *(Extra(SHARE + name, "scalar", name, _HEADING) for name in regions),
+    )
+
+
+def _blurred(values: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    sigma = [max(_SMOOTH * side, 0.3) for side in reversed(values.shape[1:])]
+    return images.gaussian_blur(values, [2 * round(4 * s) + 1 for s in sigma], sigma)

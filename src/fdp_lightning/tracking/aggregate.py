@@ -149,6 +149,8 @@ def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], multi_la
     pictures = []
     for row in clips_shown(outputs, classes, multi_label):
         images = images_of(outputs, extras, row)
+        if not images:
+            continue
         name = clip_name({part: outputs[part][row] for part in KEY}, several)
         height = max(len(image) for _, image in images)
         same_height = [np.pad(image, ((0, height - len(image)), (0, 0))) for _, image in images]

@@ -59,3 +59,11 @@ def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dic
         masks[name] = free & polygon2mask(free.shape, np.column_stack([y, x]))
         free &= ~masks[name]
     return {**masks, ELSEWHERE: free}
+
+
+def shares(heat: np.ndarray, regions: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:
+    """Return the share of each region in a heat map, (h, w); None without regions, or where nothing is hot."""
+    total = float(heat.sum(dtype=np.float64))
+    if regions is None or total == 0:
+        return None
+    return {name: float(heat[mask].sum(dtype=np.float64)) / total for name, mask in regions.items()}

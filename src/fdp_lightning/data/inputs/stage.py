@@ -251,11 +251,17 @@ class ScaledMaps:
 
     def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:
         self._scale, self._settings = scale, settings
-        scaled = [scale.apply(of_clip * 0 if still else of_clip, like=of_clip) for of_clip in maps]
+        self._maps = maps
+        scaled = [scale.apply(self._without_motion(of_clip) if still else of_clip, like=of_clip) for of_clip in maps]
         self._values = np.stack(scaled) if len(maps) else maps
 
     def __len__(self) -> int:
         return len(self._values)
+
+    @cached_property
+    def still(self) -> "ScaledMaps":
+        """The same clips without motion."""
+        return ScaledMaps(self._maps, self._scale, self._settings, still=True)
 
     def read(self, places: Any, mirrored: np.ndarray | None = None) -> np.ndarray:
         """The input of the clips at these places, those of `mirrored` flipped left to right, (b, …)."""
@@ -267,6 +273,12 @@ class ScaledMaps:
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))
+
+    def _without_motion(self, maps: np.ndarray) -> np.ndarray:
+        nothing = maps * 0
+        if self._settings.kind == "maps":  # pictures: the middle of their values is no motion along an axis
+            nothing[:, [channel in ("u", "v") for channel in self._settings.channels]] = 0.5
+        return nothing
 
     def _mirrored(self, maps: np.ndarray) -> np.ndarray:
         if self._settings.kind == "maps" and self._settings.scale != "clip_minmax":

@@ -130,6 +130,13 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             return self.all_frames(places)
         return self._batch(torch.from_numpy(self._maps.read(places)), places)
 
+    def stills(self, places: Any) -> Tensor:
+        """What the recogniser gets of clips, see `all_clips`, with nothing moving: the first frame throughout."""
+        if self._maps is not None:
+            return torch.from_numpy(self._maps.still.read(places))
+        values = self._values(self._clips[places])
+        return values[:, :1].expand_as(values)
+
     def all_frames(self, places: Any = slice(None)) -> dict[str, Tensor]:
         """The same of the frames, whatever the recogniser takes."""
         return self._batch(self._values(self._clips[places]), places)

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 DIVISIONS = ("channel", "joint")
+_LARGEST_SIDE = 1024
+"""Pixels of a map; the matrices that smooth it grow with the square."""
 _TINY = 1e-6
 """Added to deviations, so that a map without motion stays zero."""
 
@@ -96,6 +98,19 @@ class FlowKernelMachine(nn.Module):
         super().__init__()
         if not channels or in_channels % len(channels):
             raise ValueError(f"flow_kernel got {in_channels} maps; expected a multiple of channels={list(channels)}")
+        if not 1 <= image_size <= _LARGEST_SIDE or clips < 1:
+            raise ValueError(
+                f"flow_kernel got {clips} clips of maps of {image_size} pixels; expected at least one, of 1 to "
+                f"{_LARGEST_SIDE} pixels"
+            )
+        # Before the matrices are made: a wide Gaussian takes as long as it is wide.
+        if not smoothing or not all(0 < each <= image_size for each in smoothing):
+            raise ValueError(f"flow_kernel smoothing={list(smoothing)}; expected numbers above 0, to {image_size}")
+        if not widths or not min(widths) > 0 or not divisions or not set(divisions) <= set(DIVISIONS):
+            raise ValueError(
+                f"flow_kernel widths={list(widths)}, divisions={list(divisions)}; expected numbers above 0 and some of "
+                f"{', '.join(DIVISIONS)}"
+            )
         self.channels = [*channels] * (in_channels // len(channels))
         self.phase = len(channels)
         self.widths, self.divisions = tuple(widths), tuple(divisions)
