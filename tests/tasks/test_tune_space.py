@@ -128,7 +128,7 @@ def test_a_trial_is_the_run_of_the_same_command_with_its_overrides(command: Any)
         (["tune.trials=0"], "at least 1"),
         (["run=somewhere"], "tune.folder"),
         (["tune.space=null"], "tune.space is not set"),
-        (["tune.space={seed: {choices: [1, 2]}}"], "no setting of the training"),
+        (["tune.space={seed: {choices: [1, 2]}}"], "not a setting of the training"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(command: Any, overrides: list[str], said: str) -> None:
