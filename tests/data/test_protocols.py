@@ -84,6 +84,7 @@ COUNTS = {
     "casme3a_7c": (860, 94), "casme3a_objective": (860, 94), "casme3c_4c": (165, 30), "casme_sq_3c": (38, 9),
     "casme_sq_4c": (57, 14), "casme_sq_all_3c": (275, 21), "casme_sq_all_4c": (357, 22), "dfme": (2629, 259),
     "megc2018": (253, 47), "megc2019": (442, 68), "megc2019_flow": (442, 68),
+    "megc2019_flow_causalnet": (442, 68),
     "mmew_3c": (234, 30), "mmew_4c": (263, 30), "mmew_6c": (234, 30),
     "mmew_7c": (300, 30), "samm_3c": (133, 28), "samm_5c": (136, 27), "samm_8c": (159, 29), "samm_objective": (159, 29),
     "samm_objective_5c": (68, 21), "smic_hs": (164, 16),

@@ -51,7 +51,7 @@ def test_a_video_is_dropped_and_its_prediction_is_shown(tmp_path: Path, address:
         values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
         assert dict(zip(names, values, strict=True)) == expected.probabilities
         assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
-        assert page.get_by_role("img", name="Rank scores over time").count() == 1
+        assert page.get_by_role("img", name="rank score over time").count() == 1
         assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
         page.set_input_files("#file", long)
         page.get_by_text("not a spotting benchmark").first.wait_for()

@@ -57,7 +57,7 @@ def test_every_key_of_the_configuration_counts_or_is_in_the_table(number: int) -
 
 def test_the_tables_name_only_what_there_is() -> None:
     found: set[str] = set()
-    for command in COMMANDS:
+    for command in (*COMMANDS, ["model=resnet18_flow"]):
         plain: Any = OmegaConf.to_container(configuration(*command), resolve=True)
         for path in leaves(plain):
             found |= {".".join(map(str, path[:depth])) for depth in range(1, len(path) + 1)}

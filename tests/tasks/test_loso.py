@@ -83,7 +83,7 @@ def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workpla
     done = start(workplace)
     assert done.returncode == 0, done.stderr
     assert re.search(r"fold 02 is run again: \S+/folds/02/predictions.csv is not what was written", done.stderr)
-    assert re.search(r"fold 03: \S+0123456789abcdef.ckpt is damaged \(checksum differs\) and is not read", done.stderr)
+    assert re.search(r"fold 03: \S+0123456789abcdef.ckpt is damaged \(checksum differs\) and is not used", done.stderr)
     assert "2 of 3 folds to run" in done.stderr
     assert (run / "folds/01/fold.json").stat().st_mtime_ns == kept
     assert (run / "predictions.csv").read_bytes() == table

@@ -63,7 +63,17 @@ EXTRAS = {"strength_of_the_flow": "<td>", "flow_by_height": "<svg", "map_of_stra
 def sections(page: str) -> dict[str, str]:
     """The sections of a page, by their ids."""
     found = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', page, re.DOTALL))
-    own = set(found) - {"scores", "seeds", "confusion", "classes", "subjects", "curves", "mistakes", "origin"}
+    own = set(found) - {
+        "scores",
+        "seeds",
+        "confusion",
+        "classes",
+        "calibration",
+        "subjects",
+        "curves",
+        "mistakes",
+        "origin",
+    }
     return {name: found[name] for name in own}
 
 
@@ -159,7 +169,7 @@ def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path
     done = start(tmp_path, "loso.workers=2", "input=flow")
     assert done.returncode == 0, done.stderr
     of_frames, run = run_of(finished_workplace), run_of(tmp_path)
-    assert "dynamic_images" in json.loads((run / "metrics.json").read_text())
+    assert "extras" in json.loads((run / "metrics.json").read_text())
     parameters = [
         json.loads(next(each.glob("folds/*/fold.json")).read_text())["parameters"] for each in (of_frames, run)
     ]

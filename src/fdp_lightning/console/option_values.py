@@ -202,6 +202,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.dic_head.width": _COUNTED,
     "model.dic_head.depth": whole(0),
     "model.blocks": _COUNTED,
+    "model.channels": one_of("u", "v", "strain", "magnitude").or_list(),
     "model.bins": _COUNTED,
     "model.overlap": number(0, below=1),
     "model.radii": list_of(_COUNTED),
