@@ -104,7 +104,7 @@ def test_casme_sq_a_participant_without_subject_id_is_refused_by_number(tmp_path
 
 def test_casme_sq_a_row_with_frames_but_without_participant_is_refused_and_not_dropped(tmp_path: Path) -> None:
     rows = [*layouts.CASME_SQ_ROWS, [None, "anger9_9", 4, 5, 6, "4", "others", "micro-expression", ""]]
-    assert "1 rows are without subject or clip name: /anger9_9" in refused(
+    assert "1 rows have no subject or no clip name: /anger9_9" in refused(
         CASMESquared(layouts.casme_sq(tmp_path, rows))
     )
 

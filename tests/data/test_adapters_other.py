@@ -108,7 +108,7 @@ def test_other_cameras_and_other_clips_of_smic_are_passed_over(tmp_path: Path, o
 def test_a_clip_of_smic_below_another_emotion_than_its_name_says_has_a_remark(tmp_path: Path) -> None:
     layouts.pictures(tmp_path / "HS" / "s2" / "micro" / "Positive" / "S2_NE_01", ["image000001.bmp"])
     (row,) = table(SMIC(tmp_path), "clip", "emotion", "remark")
-    assert row == ["s02_ne_01", "positive", "lies below positive but is named S2_NE_01; read as positive"]
+    assert row == ["s02_ne_01", "positive", "is in positive but is named S2_NE_01; read as positive"]
 
 
 @pytest.mark.parametrize(("asked", "there"), [("raw", "cropped"), ("cropped", "raw")])

@@ -93,7 +93,7 @@ def test_a_row_with_frames_but_without_subject_or_file_name_is_refused_and_not_d
 ) -> None:
     message = refused(casme2(tmp_path, row(), row(**{"clip": "EP99", field: None})))
     assert CASME2_FILE in message
-    assert "without" in message
+    assert "no subject" in message
     assert ("EP99" if field == "subject" else "01/") in message
 
 

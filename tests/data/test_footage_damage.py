@@ -35,7 +35,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("Dear diary, today I filmed my face.\n" * 50)
     failure(tmp_path / "text.mp4", "cannot be read as a video")
     os.mkfifo(tmp_path / "pipe.mp4")
-    failure(tmp_path / "pipe.mp4", "no regular file")
+    failure(tmp_path / "pipe.mp4", "not a regular file")
     with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
         next(VideoFile(io.BytesIO()).frames())
 
@@ -83,7 +83,7 @@ def test_a_playlist_opens_none_of_what_it_names(
 def test_a_recording_that_was_broken_off_before_its_index_was_written(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "whole.mp4", pictures(20)).read_bytes()  # the index, moov, is at the end
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
-    failure(tmp_path / "cut.mp4", "cannot be read as a video", "broken off")
+    failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
 
 
 def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(
     assert set(range(11)) | set(range(20, 40)) <= set(got)
     assert max(np.abs(picture.astype(float) - wanted[n]).mean() for n, picture in got.items()) < 3.0
     assert len(video.warnings) == 1
-    assert "the video is damaged: frames in front of" in video.warnings[0]
+    assert "the video is damaged: frames before" in video.warnings[0]

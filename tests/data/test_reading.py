@@ -42,11 +42,11 @@ def test_a_clip_whose_row_has_no_label_keeps_what_the_row_says(tmp_path: Path, w
     clips = with_247.apply(read_clips(CASME2(root), with_247, "official"))
     row = clips.set_index(["subject", "clip"]).loc[("24", "EP02_07")]
     assert (row["onset"], row["offset"], row["target"]) == (91, 120, "disgust")
-    assert "takes it for disgust" in row["remark"]
+    assert "counts it as disgust" in row["remark"]
 
 
 def test_a_clip_to_include_that_has_a_label_is_refused(tmp_path: Path, with_247: Protocol) -> None:
     root = replicas.write_casme2(tmp_path)
     add_row(root, "happiness")
-    with pytest.raises(UserError, match=r"24/EP02_07, which has a label already.*protocol\.include"):
+    with pytest.raises(UserError, match=r"24/EP02_07, which already has a label.*protocol\.include"):
         read_clips(CASME2(root), with_247, "official")

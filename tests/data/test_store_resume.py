@@ -100,7 +100,7 @@ def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
     assert f"no space left for the clip store in {stores}" in message
     assert "data.store=<folder>" in message
     assert f"about {(undisturbed / FRAMES).stat().st_size / 1000:.3g} kB" in message
-    assert (f"The {kept} clips that are prepared are kept in {stores}" in message) == (kept > 0)
+    assert (f"The {kept} prepared clips are kept in {stores}" in message) == (kept > 0)
     assert content(place_of(stores, clips[:1])) == content(build(tmp_path, clips[:1]))
     prepared = count_prepared(monkeypatch)
     assert content(build(stores, clips)) == content(undisturbed)

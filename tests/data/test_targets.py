@@ -33,9 +33,9 @@ def test_a_class_is_a_number_and_a_stranger_is_an_error() -> None:
     numbers = target_numbers(pd.Series(["b", "a+b", "b"]), ["a+b", "b", "c"], LabelKind.SINGLE)
     assert numbers.tolist() == [1, 0, 1] and numbers.dtype == np.int64
     assert class_counts(numbers, 3) == [1, 2, 0]
-    with pytest.raises(ValueError, match="AU9 are not of the classes AU1, AU12, AU2"):
+    with pytest.raises(ValueError, match="AU9 are not among the classes AU1, AU12, AU2"):
         target_numbers(pd.Series(["AU1+AU9", ""]), UNITS, LabelKind.MULTI)
-    with pytest.raises(ValueError, match="d are not of the classes"):
+    with pytest.raises(ValueError, match="d are not among the classes"):
         target_numbers(pd.Series(["d"]), ["a"], LabelKind.SINGLE)
     assert names_of(pd.Series(["x+y", ""]), LabelKind.MULTI).tolist() == ["x", "y", ""]
 

@@ -77,12 +77,12 @@ class Fails(A.ImageOnlyTransform):
 @pytest.mark.parametrize(
     ("transform", "what"),
     [
-        (NoiseOfItsOwn(p=0.01), "NoiseOfItsOwn draws for each frame"),
-        (A.OneOf([NoiseOfItsOwn(p=1.0)], p=0.01), "OneOf draws for each frame"),
-        (A.Sequential([NoiseOfItsOwn(p=0.01)], p=0.01), "Sequential draws for each frame"),
-        (Backwards(p=0.01), "Backwards changes a frame by the frames around it, or their order"),
-        (Unseeded(p=1.0), "Unseeded draws from elsewhere than the seed"),
-        (Fails(p=1.0), "Fails takes neither grey nor coloured frames: no such picture"),
+        (NoiseOfItsOwn(p=0.01), "NoiseOfItsOwn draws anew for each frame"),
+        (A.OneOf([NoiseOfItsOwn(p=1.0)], p=0.01), "OneOf draws anew for each frame"),
+        (A.Sequential([NoiseOfItsOwn(p=0.01)], p=0.01), "Sequential draws anew for each frame"),
+        (Backwards(p=0.01), "Backwards changes a frame depending on its neighbours"),
+        (Unseeded(p=1.0), "Unseeded does not depend on the seed"),
+        (Fails(p=1.0), "Fails accepts neither grey nor colour frames: no such picture"),
         ("albumentations.GaussianBlur", "expected transforms of albumentations"),
     ],
 )
@@ -94,5 +94,5 @@ def test_a_transform_that_breaks_the_order_of_time_is_refused(transform: Any, wh
 def test_a_transform_for_colour_takes_colour_and_refuses_grey() -> None:
     augmentation = ClipAugmentation(**NONE, transforms=[A.ISONoise(p=1.0)])
     assert not np.array_equal(augmentation(clip(3), 0), clip(3))
-    with pytest.raises(UserError, match=r"data\.augmentation does not take frames of shape \(32, 32, 1\)"):
+    with pytest.raises(UserError, match=r"data\.augmentation does not accept frames of shape \(32, 32, 1\)"):
         augmentation(clip(), 0)

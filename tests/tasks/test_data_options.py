@@ -57,7 +57,7 @@ def test_colour_makes_a_network_for_colour_that_a_step_can_train() -> None:
     ("transforms", "message"),
     [
         ("[{_target_: albumentations.RandomCrop, height: 16, width: 16}]", "turns frames of (64, 64, 1) uint8 into"),
-        ("[{_target_: albumentations.ISONoise, p: 1}]", "does not take frames of shape (64, 64, 1)"),
+        ("[{_target_: albumentations.ISONoise, p: 1}]", "does not accept frames of shape (64, 64, 1)"),
         ("[{_target_: collections.Counter}]", "data.augmentation.transforms holds Counter(); expected transforms"),
     ],
 )

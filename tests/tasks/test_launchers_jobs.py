@@ -106,7 +106,7 @@ def check_survivors(returned: list[JobReturn]) -> None:
     assert completed == [False, True, False, False, True]
     assert isinstance(killed, JobLostError)
     assert "job #4 fold=killed was lost" in str(killed)
-    assert "the same command goes on with it" in str(killed)
+    assert "the same command resumes it" in str(killed)
     assert isinstance(mistaken, UserError) and str(mistaken) == "data.root is nowhere"
     assert str(buggy) == "NoPickleError: a bug (7)"  # it could not travel as it was
     assert [each.overrides[-1] for each in returned] == [

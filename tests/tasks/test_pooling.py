@@ -45,7 +45,7 @@ def relabel(fold: Path, **subjects: list[str]) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "no fold": (shutil.rmtree, UserError, r"'last': 10 of 30 clips missing: synthetic/02/"),
-    "no seal": (lambda fold: (fold / "fold.json").unlink(), UserError, r"folds/02 is not whole"),
+    "no seal": (lambda fold: (fold / "fold.json").unlink(), UserError, r"folds/02 is not complete"),
     "cut table": (
         lambda fold: cut(fold, "predictions.csv"), UserError, r"02/predictions.csv is not what was written"
     ),

@@ -62,7 +62,7 @@ def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
         "text.mp4": "cannot be read as a video",
         "grey.mp4": "no face in any of its 12 frames",
         "one.mp4": "is a single picture",
-        "one.jpg": "is one picture",
+        "one.jpg": "single picture",
         "nothing": "holds no video and no frames",
         "nowhere.mp4": "cannot be opened",
     }.items():

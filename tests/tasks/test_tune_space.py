@@ -71,11 +71,11 @@ def test_a_point_is_what_the_configuration_then_holds() -> None:
 @pytest.mark.parametrize(
     ("key", "of_key", "said"),
     [
-        ("seed", {"choices": [0, 1]}, "seed is no setting of the training"),
-        ("data", {"choices": ["casme2"]}, "data is no setting"),
+        ("seed", {"choices": [0, 1]}, "seed is not a setting of the training"),
+        ("data", {"choices": ["casme2"]}, "data is not a setting"),
         ("protocol", {"choices": ["casme2_3c_156"]}, "must not choose its clips"),
-        ("data.policy", {"choices": ["strict"]}, "no setting"),
-        ("selection.inner_subjects", {"low": 1, "high": 3}, "no setting"),
+        ("data.policy", {"choices": ["strict"]}, "not a setting"),
+        ("selection.inner_subjects", {"low": 1, "high": 3}, "not a setting"),
         ("model.optimizer.lr", 0.1, "expected {low"),
         ("model.optimizer.lr", {"low": 0.1}, "has low; expected {low"),
         ("model.optimizer.lr", {"low": 0.1, "high": 0.01}, "low first"),
@@ -128,7 +128,7 @@ def test_a_trial_is_the_run_of_the_same_command_with_its_overrides(command: Any)
         (["tune.trials=0"], "at least 1"),
         (["run=somewhere"], "tune.folder"),
         (["tune.space=null"], "tune.space is not set"),
-        (["tune.space={seed: {choices: [1, 2]}}"], "no setting of the training"),
+        (["tune.space={seed: {choices: [1, 2]}}"], "not a setting of the training"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(command: Any, overrides: list[str], said: str) -> None:

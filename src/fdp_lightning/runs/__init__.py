@@ -1,1 +1,1 @@
-"""A run folder: its place, fingerprint, seal and pooled results."""
+"""Run folders: their paths, fingerprints, seals and pooled results."""

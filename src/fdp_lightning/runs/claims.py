@@ -1,7 +1,7 @@
-"""What only one process, or one kind of command, may have at a time: a fold in training, a GPU, a run folder.
+"""Exclusive claims of one process or one kind of command: on a fold in training, a GPU, a run folder.
 
-They are file locks, so that runs need not know each other; the system frees a lock when its holder is gone, however it
-ended.
+They are file locks, so that runs need no knowledge of each other; the system frees a lock when its holder ends, in
+whatever way.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from fdp_lightning.processes import in_fresh_process
 
 
 def claim(path: Path) -> FileLock | None:
-    """The lock of this file, held; None if another process holds it."""
+    """Acquire and return the lock of this file; None if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, mode=0o666)
     try:
@@ -34,12 +34,12 @@ def claim(path: Path) -> FileLock | None:
 
 @contextmanager
 def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
-    """Keep a run folder to commands of one fingerprint for as long as one of them works in it.
+    """Reserve a run folder for commands of one fingerprint while any of them works in it.
 
-    Commands of the same settings share it: each trains other folds. What killed commands left is cleared.
+    Commands of the same settings share it, each training other folds. Leftovers of killed commands are cleared.
 
     Raises:
-        UserError: a command of other settings works there.
+        UserError: a command with other settings works there.
     """
     place = run / ".working"
     place.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
             elif (other := path.name.partition("-")[0]) != fingerprint:
                 raise UserError(
                     f"another command works in {run}, with other settings, clips or source code (fingerprint {other}, "
-                    f"this one has {fingerprint}). Wait until it has ended, or give this one a folder of its own: run=…"
+                    f"this one has {fingerprint}). Wait until it has ended, or give this one its own folder: run=…"
                 )
         own = place / f"{fingerprint}-{os.getpid()}-{secrets.token_hex(4)}.lock"
         lock = claim(own)
@@ -64,12 +64,12 @@ def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
 
 
 class Gpus:
-    """The GPUs of this machine, shared with all runs of this project on it.
+    """GPUs of this machine, shared with all runs of this project on it.
 
     Args:
-        names: of the GPUs that this process sees, the same for every process of the machine.
-        per_gpu: folds that one GPU may train at once.
-        folder: of the locks; None: one for all users in the system's temporary folder.
+        names: names of the GPUs that this process sees, the same for every process of the machine.
+        per_gpu: largest number of folds that train on one GPU at once.
+        folder: folder of the locks; None: one for all users in the system's temporary folder.
     """
 
     def __init__(self, names: Sequence[str], per_gpu: int = 1, folder: Path | None = None) -> None:
@@ -77,9 +77,9 @@ class Gpus:
         self._folder = folder or _shared_folder()
 
     def claim(self, count: int) -> tuple[tuple[int, ...], ExitStack] | None:
-        """`count` free GPUs and what gives them back; None if fewer are free, and then none is held.
+        """Claim `count` free GPUs; return them with a stack that releases them, or None if fewer are free.
 
-        GPUs that train less are taken first.
+        The least busy GPUs are taken first.
         """
         held = ExitStack()
         indices: list[int] = []
@@ -100,12 +100,12 @@ class Gpus:
 
 @cache
 def gpu_names() -> list[str]:
-    """`visible_gpus`, of a process of its own: what is missing must not wait for all that workers import."""
+    """Return `visible_gpus` from a separate process, so that early checks need not wait for the workers' imports."""
     return in_fresh_process(visible_gpus)
 
 
 def visible_gpus() -> list[str]:
-    """A name for each GPU this process sees, in torch's order: what CUDA_VISIBLE_DEVICES calls it, or its number."""
+    """Return a name for each visible GPU, in torch's order: its entry in CUDA_VISIBLE_DEVICES, or its number."""
     if not _has_driver():
         return []
     import torch
@@ -116,7 +116,7 @@ def visible_gpus() -> list[str]:
 
 
 def _has_driver() -> bool:
-    """Return False if PyTorch can see no GPU here, which is known sooner than it is imported."""
+    """Return False if PyTorch cannot see any GPU here, which is faster than importing it."""
     if sys.platform != "linux" or Path("/dev/kfd").exists():  # AMD's
         return True
     try:
@@ -130,5 +130,5 @@ def _shared_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / "fdp_lightning-gpus"
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o1777)  # as /tmp itself: everybody locks, nobody removes another's file
+        folder.chmod(0o1777)  # like /tmp: all users may lock, and none may remove another's file
     return folder

@@ -1,4 +1,4 @@
-"""What a run was made with: environment.json beside its configuration."""
+"""Environment of a run, environment.json beside its configuration."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, str]:
-    """Flat facts: git revision, versions, machine, command; `gpus` only where there are some."""
+    """Return git revision, versions, machine and command as flat facts; `gpus` only if there are any."""
     return {
         "command": command(),
         "git_revision": _git_revision(),
@@ -30,12 +30,12 @@ def environment() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command that started this process, as a user would type it."""
+    """Return the command that started this process, as a user would type it."""
     return shlex.join(["python", "-m", "fdp_lightning", *sys.argv[1:]])
 
 
 def _git_revision() -> str:
-    """Of the source this package runs from; 'not a checkout' for an installed wheel."""
+    """Return the git revision of the running source; 'not a checkout' for an installed wheel."""
     folder = Path(__file__).resolve().parent
     try:
         ask = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -54,7 +54,7 @@ def _processor() -> str:
 
 
 def _gpus() -> str:
-    """The accelerators PyTorch sees, '2 × name'; asked only where it is loaded: what trained has loaded it."""
+    """Return the GPUs that PyTorch sees, '2 × name', if it is loaded: every process that trained has loaded it."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return ""

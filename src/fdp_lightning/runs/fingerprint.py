@@ -1,4 +1,4 @@
-"""The fingerprint of a run: everything decides its predictions, unless a table here says that it does not, and why."""
+"""The fingerprint of a run: everything determines its predictions, except what a table here lists, with the reason."""
 
 import ast
 import hashlib
@@ -66,11 +66,11 @@ FILES_LEFT_OUT = {
 
 
 def fingerprint(config: DictConfig, content: str) -> str:
-    """Return twelve hexadecimal digits over all that decides the predictions: settings, clips, frames, source code.
+    """Return twelve hexadecimal digits over all that determines the predictions: settings, clips, frames, source code.
 
     Args:
-        config: of the run.
-        content: of `content_of`.
+        config: configuration of the run.
+        content: digest from `content_of`.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
@@ -85,7 +85,7 @@ def content_of(store: Path, clips: pd.DataFrame) -> str:
     """Return a digest of a protocol's clips and of their aligned frames, wherever they lie.
 
     Args:
-        store: a verified clip store that holds them.
+        store: verified clip store that holds them.
         clips: the protocol's clip table.
     """
     opened = open_index(store, verify=False)
@@ -116,7 +116,7 @@ def decisive_files() -> list[Path]:
 
 
 def program(source: str) -> str:
-    """Return what a source file does: its syntax tree without comments, formatting and docstrings."""
+    """Return a source file's syntax tree without comments, formatting and docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -1,8 +1,8 @@
-"""Where a run lives, and the configuration that it has left there.
+"""Run folders, and the configurations recorded in them.
 
-`runs/<experiment>/<variant>/seed-<s>/` follows from the command alone, so the same command finds its own folds. What
-changes a result but not the path (a YAML file or the source was edited) shows in the fingerprint; folds
-of another fingerprint are moved aside (seal.py), never mixed in and never deleted.
+`runs/<experiment>/<variant>/seed-<s>/` depends on the command alone, so the same command finds its own folds. Changes
+that affect a result but not the path (an edited YAML or source file) show in the fingerprint; folds of another
+fingerprint are moved aside (seal.py), never mixed in and never deleted.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _LONGEST_NAME = 120
 
 
 def run_folder(config: DictConfig) -> Path:
-    """The folder of this command's run; `run=<path>` overrides it."""
+    """Return the folder of this command's run; `run=<path>` overrides it."""
     if config.run is not None:
         return Path(config.run)
     hydra = HydraConfig.get()
@@ -37,13 +37,13 @@ def run_folder(config: DictConfig) -> Path:
 def folder_of(
     config: DictConfig, choices: Mapping[str, str | None], overrides: Iterable[str], search: str = ""
 ) -> Path:
-    """The folder of the run of a command.
+    """Return the run folder of a command.
 
     Args:
-        config: of the command.
+        config: configuration of the command.
         choices: group → its option, as Hydra resolved them.
-        overrides: of the command.
-        search: the name of a search, whose folder this is to be.
+        overrides: overrides of the command.
+        search: name of the search, if the folder is that of a search.
     """
     experiment = experiment_name(config, choices)
     variant = variant_name(overrides)
@@ -55,14 +55,14 @@ def folder_of(
 
 
 def experiment_name(config: DictConfig, choices: Mapping[str, str | None] = MappingProxyType({})) -> str:
-    """The experiment of a command; without one its protocol, with the dataset where the protocol does not say it."""
+    """Return the experiment of a command, or else its protocol, with the dataset if the protocol does not name it."""
     data, protocol = str(config.data.name), str(config.protocol.name)
     plain = protocol if f"{protocol}_".startswith(f"{data}_") else f"{data}_{protocol}"
     return choices.get("experiment") or plain
 
 
 def variant_name(overrides: Iterable[str]) -> str:
-    """The overrides that make this run differ from its experiment, as one folder name."""
+    """Return the overrides that distinguish this run from its experiment, as one folder name."""
     given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # of a key given twice the last
     parts = [f"{key}-{value}" for key, value in given.items() if not _NOT_IN_NAME.match(key)]
     # No character that Hydra's command line would want quoted: the path is an argument of task=report.
@@ -73,10 +73,10 @@ def variant_name(overrides: Iterable[str]) -> str:
 
 
 def recorded_config(run: Path) -> DictConfig:
-    """Read the configuration that a run has left, as data: nothing in it is resolved or built.
+    """Read the recorded configuration of a run as data, without resolving or building anything.
 
     Raises:
-        UserError: it is missing, no mapping of plain values, or lacks what a report needs.
+        UserError: it is missing, not a mapping of plain values, or lacks entries that a report needs.
     """
     path = run / "config.yaml"
     try:
@@ -88,11 +88,9 @@ def recorded_config(run: Path) -> DictConfig:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if not isinstance(value, kinds):
-            raise UserError(
-                f"{path}: {key} is {value!r:.80}; it is not as it was written. The run's command writes it anew"
-            )
+            raise UserError(f"{path}: {key} is {value!r:.80}; the file was altered. The run's command writes it again")
     if not all(isinstance(name, str) for name in content["protocol"]["classes"]):
-        raise UserError(f"{path}: names of protocol.classes are not text. The run's command writes it anew")
+        raise UserError(f"{path}: names of protocol.classes are not text. The run's command writes it again")
     return OmegaConf.create(content)
 
 
@@ -103,4 +101,4 @@ _READ: Mapping[str, Any] = {
     "report.title": str | None, "report.headline": str | None, "report.show_faces": bool | None,
     "report.upload_faces": bool | None, "selection": dict, "selection.inner_subjects": int,
 }  # fmt: skip
-"""Entries of a run's configuration that reports read, and what they are."""
+"""Entries of a run's configuration that reports read, with their types."""

@@ -1,4 +1,4 @@
-"""The name of what is trained: the option of the group `model`, and where a run departs from it."""
+"""Name of the trained model: the option of the group `model`, and a run's deviations from it."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,9 +15,9 @@ _MISSING: Any = object()
 
 
 def model_name(config: DictConfig) -> str:
-    """`fdp_tiny`, or `fdp_tiny with pooling=mean`: overrides and experiments may change what an option says.
+    """Return `fdp_tiny`, or `fdp_tiny with pooling=mean` if overrides or experiments changed the option's values.
 
-    Only what makes the network, its losses and its training another is named: the budget stands beside the name.
+    Only changes of the network, its losses and its training are named; the budget is reported beside the name.
     """
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     name = str(model.get("name", "unnamed"))
@@ -39,7 +39,7 @@ def _plain(name: str) -> Mapping[str, Any]:
 
 
 def _changes(plain: Mapping[str, Any], model: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """`key=value` of each difference; of a part of another class that class alone, not all of its options."""
+    """Yield `key=value` for each difference; for a part of another class only the class, without its options."""
     for key in dict.fromkeys([*plain, *model]):
         before, now = plain.get(key, _MISSING), model.get(key, _MISSING)
         name = f"{path}{key}"

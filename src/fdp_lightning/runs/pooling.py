@@ -28,10 +28,10 @@ from fdp_lightning.labels import KEY, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
 EXPECTED = "expected.json"
-"""Written by `loso` before the first fold: the clips a pooled table must hold, and those and the subjects it lacks."""
+"""Written by `loso` before the first fold: the clips a pooled table must hold, and the clips and subjects left out."""
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
-"""What pooling writes, in this order; where the folds have baselines, their table too (baselines.FILE)."""
+"""Files that pooling writes, in this order; if the folds have baselines, also their table (baselines.FILE)."""
 
 HEADLINES = ("last", "inner", "oracle")
 
@@ -41,7 +41,7 @@ log = logging.getLogger("fdp_lightning")
 
 
 def headline(config: DictConfig) -> str:
-    """The selection that stands first in table and report; no prediction and no score depends on it."""
+    """Return the selection that comes first in table and report; it affects neither predictions nor scores."""
     name: str = config.report.get("headline", "last")
     if name not in HEADLINES:
         raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
@@ -54,17 +54,17 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     """Pool the folds' predictions into predictions.csv, metrics.json and report.html, and print the table.
 
     Args:
-        run: the run folder; its folds are finished.
-        config: the configuration of the run.
+        run: run folder with finished folds.
+        config: configuration of the run.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        UserError: a clip is missing or doubled, or folds differ in their settings, clips or source code.
+        UserError: a clip is missing or duplicated, or folds differ in their settings, clips or source code.
     """
     headline(config)
-    remove_pooled(run)  # if pooling fails now, no old score must stand for the run
+    remove_pooled(run)  # no old score may remain if pooling fails
     plan = read_expected(run)
     folders = fold_folders(run)
     refuse_mixture(run, folders)
@@ -81,7 +81,7 @@ def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
     """Refuse to pool folds that were made with different settings, clips or source code.
 
     Raises:
-        UserError: naming the folds of each fingerprint, and the command that makes them one run again.
+        UserError: the folds differ; the message gives the folds of each fingerprint, and the command to run.
     """
     by_fingerprint: dict[str, list[str]] = {}
     for folder in folders:
@@ -93,17 +93,17 @@ def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
     parts = "\n  ".join(f"{mark}: {', '.join(names)}" for mark, names in rarest_last)
     command = read_json(run / "environment.json").get("command") or "the command of the run, with task=loso"
     raise UserError(
-        f"the folds in {run} are of {len(by_fingerprint)} different settings, clips or source codes, so they have no "
-        f"score together (fingerprint: folds):\n  {parts}\n  This keeps those of its settings and runs the others "
-        f"again: {command}"
+        f"the folds in {run} were made with {len(by_fingerprint)} different settings, clips or source codes and cannot "
+        f"be pooled (fingerprint: folds):\n  {parts}\n  This command keeps the folds of its own settings and runs the "
+        f"others again: {command}"
     )
 
 
 def read_expected(run: Path) -> dict[str, Any]:
-    """Read what `write_expected` left.
+    """Read the file of `write_expected`.
 
     Raises:
-        UserError: it is not as it was written.
+        UserError: the file was altered.
     """
     plan = foreign.read_json(run / EXPECTED)
     kinds: Mapping[str, Any] = {
@@ -118,12 +118,12 @@ def read_expected(run: Path) -> dict[str, Any]:
         or not all(isinstance(text, str) for listed in texts for text in listed)
         or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
     ):
-        raise UserError(f"{run / EXPECTED} is not as it was written. The run's command writes it anew (task=loso)")
+        raise UserError(f"{run / EXPECTED} was altered. The run's command writes it again (task=loso)")
     return known
 
 
 def remove_pooled(run: Path) -> None:
-    """Remove what pooling wrote."""
+    """Remove the files that pooling wrote."""
     for stale in (*POOLED, baselines.FILE):
         (run / stale).unlink(missing_ok=True)
 
@@ -136,21 +136,21 @@ def pool_frames(
     model: Mapping[str, Any] = MappingProxyType({}),
     of_baselines: Sequence[pd.DataFrame] = (),
 ) -> dict[str, object]:
-    """Pool predictions, wherever they come from, into the files and the table of a run.
+    """Pool predictions into the files and the table of a run.
 
     Args:
-        run: the folder to write into.
-        config: the configuration of the run.
-        frames: the predictions of each fold.
-        plan: of `expected_clips`.
-        model: of `trained`.
-        of_baselines: the predictions of the baselines of each fold; none, or those of all folds.
+        run: folder to write to.
+        config: configuration of the run.
+        frames: predictions of each fold.
+        plan: expected clips, from `expected_clips`.
+        model: facts about the trained model, from `trained`.
+        of_baselines: predictions of the baselines of each fold; empty, or those of all folds.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        UserError: a clip is missing or doubled.
+        UserError: a clip is missing or duplicated.
     """
     first = headline(config)
     expected = pd.DataFrame(plan["clips"])
@@ -184,7 +184,7 @@ def pool_frames(
 
 
 def shows_faces(config: DictConfig) -> bool:
-    """Whether the run's own page shows faces."""
+    """Return True if the run's own page shows faces."""
     asked = config.report.show_faces
     return bool(config.data.show_faces if asked is None else asked)
 
@@ -203,12 +203,12 @@ def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | Non
 
 
 def fold_folders(run: Path) -> list[Path]:
-    """The folders of the folds that a run has, finished or damaged."""
+    """Return the folders of a run's folds, finished or damaged."""
     return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
 
 
 def read_fold(folder: Path) -> pd.DataFrame:
-    """The predictions of a finished fold, if its files are as they were written and it tested nobody it trained on."""
+    """Return the predictions of a finished fold after checking that its files are intact and its subjects disjoint."""
     facts = sealed(folder)
     table = read_predictions(folder / "predictions.csv")[0]
     check_subjects(folder.name, facts["subjects"])

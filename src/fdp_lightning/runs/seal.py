@@ -1,4 +1,4 @@
-"""Finished folds: sealed with checksums, known again by their fingerprint, verified when they are read."""
+"""Finished folds: sealed with checksums, identified by their fingerprint, verified when they are read."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from fdp_lightning.files import sha256, write_atomic
 from fdp_lightning.foreign import MOST_BYTES_OF_ANY, inside, read_json, require_plain, require_plain_tree
 
 _UNSEALED = ("log", "wandb")
-"""Folders of loggers, which go on writing; nothing of them is read."""
+"""Folders of loggers, which may still be written to; they are never read."""
 
-_CURE = "Give the command of the run again (task=loso): finished folds are kept, this one is made anew."
+_CURE = "Run the run's command again (task=loso): finished folds are kept, this one is trained again."
 
 
 def seal(fold: Path, facts: dict[str, Any]) -> None:
@@ -23,13 +23,13 @@ def seal(fold: Path, facts: dict[str, Any]) -> None:
 
 
 def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[bool, str]:
-    """Return whether a fold can be used as it is, and if not, why ('' when there is none yet).
+    """Return True if a fold can be used, else False and the reason ('' if there is no fold yet).
 
     Args:
-        fold: its folder.
-        fingerprint: of the settings that are asked for.
-        checkpoints: compare their checksums too, which takes long: of a fit, of which nothing else is used. Who reads
-            the checkpoint of a fold verifies it then.
+        fold: folder of the fold.
+        fingerprint: fingerprint of the requested settings.
+        checkpoints: also compare the checkpoints' checksums, which is slow; for a fit, of which only they are used. A
+            fold's checkpoint is verified when it is read.
     """
     if not fold.exists():
         return False, ""
@@ -38,19 +38,19 @@ def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[b
     except UserError as error:
         return False, str(error).split("\n")[0]
     if facts["fingerprint"] != fingerprint:
-        return False, "it was made with other settings, clips or source code"
+        return False, "it was trained with other settings, clips or source code"
     return True, ""
 
 
 def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
-    """Return the facts of a finished fold whose files are all as they were written.
+    """Return the facts of a finished fold after verifying its files.
 
     Args:
-        fold: its folder.
-        checkpoints: compare their checksums too.
+        fold: folder of the fold.
+        checkpoints: also compare the checkpoints' checksums.
 
     Raises:
-        UserError: naming what is missing, changed, added or no plain file.
+        UserError: a file is missing, changed, added or not a plain file.
     """
     try:
         require_plain_tree(fold, but=_UNSEALED)
@@ -66,17 +66,17 @@ def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
         if added := sorted(set(_files(fold)) - set(places)):
             raise UserError(f"{fold / added[0]} was not written with this fold\n  {_CURE}")
         for name, place in places.items():
-            require_plain(place, MOST_BYTES_OF_ANY)  # also what is not sealed: a pipe among logs
+            require_plain(place, MOST_BYTES_OF_ANY)  # also unsealed files, such as a pipe among the logs
             if (checkpoints or not name.startswith("checkpoints/")) and sha256(place) != checksums[name]:
                 cure = f"Remove {fold}. {_CURE}" if name.startswith("checkpoints/") else _CURE
                 raise UserError(f"{place} is not what was written (checksum differs)\n  {cure}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{fold} is not whole ({error!r})\n  {_CURE}") from error
+        raise UserError(f"{fold} is not complete ({error!r})\n  {_CURE}") from error
     return dict(facts)
 
 
 def move_aside(run: Path, fold: Path) -> Path:
-    """Move a fold that cannot be used out of the way, keeping it."""
+    """Move an unusable fold out of the way without deleting it."""
     place = run / "superseded"
     place.mkdir(parents=True, exist_ok=True)
     number = sum(1 for _ in place.glob(f"{fold.name}-*")) + 1

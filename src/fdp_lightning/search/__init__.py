@@ -1,1 +1,1 @@
-"""Hyperparameter search with inner subjects (`task=tune`)."""
+"""Hyperparameter search scored on inner validation subjects (`task=tune`)."""

@@ -1,4 +1,4 @@
-"""What a search writes and prints: trials.csv, nested.csv, best.yaml, and the table of its trials."""
+"""Output of a search: trials.csv, nested.csv, best.yaml, and the table of its trials."""
 
 import math
 import shlex
@@ -22,9 +22,9 @@ BEST = "best.yaml"
 NESTED = "nested.csv"
 
 _BEST = """\
-# The best of {n} trials by inner/{score}, pooled over the subjects that the folds set aside.
-# Subjects set aside in one fold are under test in another: the test score of this trial is not an independent estimate.
-# What the search is worth is the nested score in metrics.json beside this file.
+# The best of {n} trials by inner/{score}, pooled over the inner validation subjects of all folds.
+# They are tested in other folds: the test score of this trial is not an independent estimate.
+# The score of the search is the nested score in metrics.json beside this file.
 """
 
 
@@ -58,7 +58,7 @@ def write_nested(
 
 
 def write_best(path: Path, scored: Sequence[Scored], classes: Sequence[str], score: str) -> None:
-    """Write the trial that is best over the clips set aside in all folds, with the command of its run."""
+    """Write the trial that is best over the inner validation clips of all folds, with the command of its run."""
     inner = {one.trial.number: one.trial.all_inner for one in scored if one.trial.finished}
     chosen = scored[choose(inner, classes, score)]
     best = chosen.trial
@@ -73,9 +73,9 @@ def write_best(path: Path, scored: Sequence[Scored], classes: Sequence[str], sco
 
 
 def print_trials(scored: Sequence[Scored], score: str, console: Console | None = None) -> None:
-    """Print the trials, the best first; those that failed stand behind with the reason."""
+    """Print the trials, the best first, then the failed ones with the reason."""
     table = Table(
-        title=f"{len(scored)} trials by inner/{score}, on subjects set aside from training",
+        title=f"{len(scored)} trials by inner/{score}, on inner validation subjects",
         box=HORIZONTALS, pad_edge=False, title_justify="left",
     )  # fmt: skip
     table.add_column("trial", justify="right")

@@ -1,4 +1,4 @@
-"""The space of a search: which keys it varies, over which values, and who proposes the next ones (Optuna)."""
+"""The space of a search: keys and their values, sampled by Optuna."""
 
 import json
 import re
@@ -20,55 +20,55 @@ SAMPLERS = ("random", "grid", "tpe")
 _TRAINING = re.compile(r"^(model|trainer)([./].+)?$|^data\.(sampling|augmentation|faces|batch_size)(\..+)?$")
 _WORD = re.compile(r"^[A-Za-z][\w.+-]*$")
 _DIGITS = 4
-"""Significant digits of a proposed number: more decide nothing and make the names of run folders unreadable."""
+"""Significant digits of a proposed number; more have no effect and make the names of run folders unreadable."""
 
 Value = None | bool | int | float | str
 
 
 class Space:
-    """What a search varies.
+    """Search space.
 
     Args:
-        space: key of the configuration → {low, high, log, step} or {choices}.
+        space: configuration key → {low, high, log, step} or {choices}.
 
     Raises:
-        UserError: a key that is no setting of the training, or a range that is none.
+        UserError: a key is not a setting of the training, or a range is invalid.
     """
 
     def __init__(self, space: Mapping[str, Mapping[str, Any]]) -> None:
         checked = {key: _checked(key, of_key) for key, of_key in space.items()}
-        self._ranges = dict(sorted(checked.items()))  # points are drawn key by key: the order they are given in is none
+        self._ranges = dict(sorted(checked.items()))  # points are drawn key by key, in any given order
 
     @classmethod
     def of(cls, config: DictConfig) -> "Space":
-        """The space of a configuration."""
+        """Return the space of a configuration."""
         space = config.tune.space
         if not OmegaConf.is_dict(space) or not space:
             raise UserError(
-                "tune.space is not set: what is to be searched? Choose one (+space=optimizer) or give your own:\n"
+                "tune.space is not set. Choose a search space (+space=optimizer) or give your own:\n"
                 "  'tune.space={model.optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}'"
             )
         return cls(OmegaConf.to_container(space, resolve=True))  # type: ignore[arg-type]
 
     @property
     def keys(self) -> list[str]:
-        """What it varies."""
+        """Keys that are varied."""
         return list(self._ranges)
 
     @property
     def size(self) -> int | None:
-        """How many points it has, None where a range has no choices."""
+        """Number of points, None if a range is continuous."""
         choices = [of_key.get("choices") for of_key in self._ranges.values()]
         return None if None in choices else prod(map(len, choices))  # type: ignore[arg-type]
 
     def corners(self) -> list[list[str]]:
-        """As few points as have every choice and both ends of every range, as overrides."""
+        """Return the fewest points that cover every choice and both ends of every range, as overrides."""
         values = {key: of_key.get("choices") or _ends(of_key) for key, of_key in self._ranges.items()}
         longest = max(map(len, values.values()))
         return [self.overrides({key: of[i % len(of)] for key, of in values.items()}) for i in range(longest)]
 
     def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
-        """As Optuna names them."""
+        """Return the ranges as Optuna's distributions."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         found: dict[str, Any] = {}
@@ -85,11 +85,7 @@ class Space:
         return found
 
     def check_sampler(self, name: str) -> None:
-        """Refuse a sampler that there is not, or that cannot propose points of this space.
-
-        Raises:
-            UserError: naming those there are.
-        """
+        """Raise UserError for a sampler that is unknown or cannot propose points of this space."""
         if name not in SAMPLERS:
             raise UserError(f"tune.sampler is '{name}'; expected one of {', '.join(SAMPLERS)}")
         if name == "grid" and self.size is None:
@@ -97,26 +93,26 @@ class Space:
             raise UserError(f"tune.sampler=grid needs choices; these have a range: {', '.join(ranges)}")
 
     def study(self, sampler: str, seed: int, minimise: bool) -> "optuna.Study":
-        """An Optuna study that proposes points; the same seed and the same scores told give the same points."""
+        """Return an Optuna study that proposes points; equal seeds and reported scores give equal points."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         samplers = optuna.samplers
         proposing = samplers.TPESampler(seed=seed) if sampler == "tpe" else samplers.RandomSampler(seed)
         study = optuna.create_study(sampler=proposing, direction="minimize" if minimise else "maximize")
-        if sampler == "grid":  # Optuna's own stops a study as it runs out, which cannot be asked for points
+        if sampler == "grid":  # Optuna's own sampler ends the study when it runs out, which `ask` cannot do
             grid = list(product(*(of_key["choices"] for of_key in self._ranges.values())))
-            Random(seed).shuffle(grid)  # fewer trials than points are then no corner of the grid
+            Random(seed).shuffle(grid)  # so that few trials do not cover only a corner of the grid
             for point in grid:
                 study.enqueue_trial(dict(zip(self._ranges, point, strict=True)))
         return study
 
     def values(self, proposed: Mapping[str, Value]) -> dict[str, Value]:
-        """A proposed point with its numbers rounded, never out of their range."""
+        """Return a proposed point with its numbers rounded within their range."""
         return {key: self._rounded(key, proposed[key]) for key in self._ranges}
 
     def overrides(self, values: Mapping[str, Value]) -> list[str]:
-        """A point as the overrides of a command."""
+        """Return a point as the overrides of a command."""
         return [f"{key}={_text(value)}" for key, value in values.items()]
 
     def _rounded(self, key: str, value: Value) -> Value:
@@ -130,11 +126,11 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
     where = f"tune.space: {key}"
     if not isinstance(key, str) or not _TRAINING.match(key):
         raise UserError(
-            f"{where} is no setting of the training. Expected keys of model, trainer, data.sampling, "
+            f"{where} is not a setting of the training. Expected keys of model, trainer, data.sampling, "
             "data.augmentation, data.faces or data.batch_size: a search must not choose its clips, its subjects or "
             "its seed by score"
         )
-    expected = "expected {low: 1e-4, high: 1e-2, log: true}, with log or step as you like, or {choices: [a, b]}"
+    expected = "expected {low: 1e-4, high: 1e-2, log: true}, with log or step optional, or {choices: [a, b]}"
     if not isinstance(of_key, dict):
         raise UserError(f"{where} is {of_key!r}; {expected}")
     if set(of_key) == {"choices"}:
@@ -159,7 +155,7 @@ def _is_whole(of_key: Mapping[str, Any]) -> bool:
 
 
 def _text(value: Value) -> str:
-    """A value as Hydra reads it back, of its type."""
+    """Return a value as text that Hydra reads back with the same type."""
     if isinstance(value, str) and (not _WORD.match(value) or value.lower() in ("true", "false", "null", "nan", "inf")):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return value if isinstance(value, str) else json.dumps(value)

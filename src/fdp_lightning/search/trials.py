@@ -1,4 +1,4 @@
-"""The trials of a search: each an ordinary run of all folds, and what a search keeps of it."""
+"""Trials of a search, each an ordinary run of all folds."""
 
 import logging
 import math
@@ -32,16 +32,16 @@ log = logging.getLogger("fdp_lightning")
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the space, trained.
+    """A trained point of the space.
 
     Attributes:
-        number: 0 for the first.
+        number: number of the trial, from 0.
         values: key → value.
-        overrides: that give the same run again, without a search.
-        folder: of its run; None where there is none.
-        failure: why it was not finished; '' where it was.
-        inner: fold → what it gave on the clips that the fold set aside; of a failed trial its finished folds.
-        test: fold → what it gave on the held-out clips.
+        overrides: overrides that give the same run without a search.
+        folder: run folder; None if there is none.
+        failure: reason of a failure; '' for a finished trial.
+        inner: fold → predictions on its inner validation clips; for a failed trial only its finished folds.
+        test: fold → predictions on its held-out clips.
     """
 
     number: int
@@ -54,16 +54,16 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether all of its folds are."""
+        """True if all of its folds are finished."""
         return not self.failure
 
     @cached_property
     def all_inner(self) -> pd.DataFrame:
-        """What it gave on the clips set aside in all folds."""
+        """Return its predictions on the inner validation clips of all folds."""
         return pd.concat(self.inner.values(), ignore_index=True)
 
     def score(self, classes: Sequence[str], score: str) -> "Scored":
-        """Its inner score over all folds, with the interval; not a number where it failed."""
+        """Return its inner score over all folds with the interval; NaN if it failed."""
         if not self.finished:
             return Scored(self, math.nan, None)
         inner = self.all_inner
@@ -72,7 +72,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Scored:
-    """A trial with its inner score over all folds and the interval of it."""
+    """A trial with its inner score over all folds and the score's interval."""
 
     trial: Trial
     value: float
@@ -80,7 +80,7 @@ class Scored:
 
 
 def own_overrides() -> list[str]:
-    """The overrides of the command that are not about the search itself."""
+    """Return the overrides of the command without those of the search itself."""
     given = HydraConfig.get().overrides.task
     keys = [override.lstrip("+~").partition("=")[0] for override in given]
     ours = [key in ("task", "space") or key == "tune" or key.startswith("tune.") for key in keys]
@@ -88,10 +88,10 @@ def own_overrides() -> list[str]:
 
 
 def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """The configuration of a trial and its run folder, as the command with these overrides has them.
+    """Return the configuration and the run folder of the command with these overrides.
 
     Raises:
-        HydraException: a key or an option that there is not.
+        HydraException: a key or an option does not exist.
     """
     config = configuration(*overrides, hydra=True)
     choices: Mapping[str, str | None] = config.hydra.runtime.choices
@@ -105,7 +105,7 @@ def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
 
 
 def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Trial:
-    """Train all folds of a point of the space that are not finished; what it cannot do is its result too."""
+    """Train all unfinished folds of a point of the space; a failure is recorded in the trial."""
     folder, run, failure = None, None, ""
     try:
         config, folder = compose_trial(overrides)
@@ -126,23 +126,23 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
 
 
 def read_inner(folder: Path) -> pd.DataFrame:
-    """What a finished fold gave on the clips that it set aside; it reads no other prediction.
+    """Return a finished fold's predictions on its inner validation clips, without reading any other prediction.
 
     Raises:
-        UserError: the fold is not as it was written.
-        LeakError: there are clips of other subjects than those set aside.
+        UserError: the fold was altered.
+        LeakError: there are clips of other subjects.
     """
     facts = sealed(folder)
     check_subjects(folder.name, facts["subjects"])
     table = read_predictions(folder / INNER)[0]
     if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["inner"])):
-        raise LeakError(f"{folder / INNER} holds subjects that were not set aside: {', '.join(unknown)}")
+        raise LeakError(f"{folder / INNER} holds subjects other than the inner ones: {', '.join(unknown)}")
     return table
 
 
 def _reason(error: Exception) -> str:
-    """What made a trial fail, on one line; of folds the log of the first, by name."""
+    """Return the cause of a trial's failure on one line; for folds, the log of the first by name."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     if isinstance(error, FoldsFailedError):
-        return min((line for line in lines if line.startswith("fold ")), default=lines[0])  # whichever ended first
+        return min((line for line in lines if line.startswith("fold ")), default=lines[0])  # by name, not by time
     return lines[0] if lines else type(error).__name__

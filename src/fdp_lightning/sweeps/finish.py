@@ -1,4 +1,4 @@
-"""The end of a multirun: one table over its variants, and what kept a job from being finished."""
+"""End of a multirun: one table over its variants, and the errors of its failed jobs."""
 
 import logging
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ log = logging.getLogger("fdp_lightning")
 
 
 class SweepError(Exception):
-    """Jobs of a sweep that failed; the others are kept."""
+    """Jobs of a sweep failed; the others' results are kept."""
 
 
 def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
-    """Print and write the table over the runs of a sweep, then raise what kept jobs from being finished.
+    """Print and write the table over the runs of a sweep, then raise the errors of failed jobs.
 
     Args:
-        folder: of the table.
-        jobs: of the sweep.
-        returns: of each job what the launcher gave back, its value the run folder; or what broke the launcher.
+        folder: folder of the table.
+        jobs: jobs of the sweep.
+        returns: result of each job from the launcher, whose value is the run folder; or the launcher's exception.
 
     Raises:
-        UserError: mistakes of the user's are all that kept jobs from being finished.
-        SweepError: from the first other exception.
+        UserError: jobs failed by user mistakes alone.
+        SweepError: jobs failed otherwise; raised from the first such exception.
     """
     from fdp_lightning.sweeps.table import write_table
 
-    for stale in folder.glob("variants.*"):  # of an earlier sweep; if every job fails now, none may stand for them
+    for stale in folder.glob("variants.*"):  # of an earlier sweep; they must not remain if every job fails
         stale.unlink()
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
     folders = [None if i in errors else outcome(each) for i, each in enumerate(returns)]  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {_first_line(error)}" for i, error in errors.items())
     if len(jobs) == 1:
         raise next(iter(errors.values()))
-    summary = f"{len(errors)} of {len(jobs)} jobs failed; the same command runs these again and no others:\n  {lines}"
+    summary = f"{len(errors)} of {len(jobs)} jobs failed; the same command runs only these again:\n  {lines}"
     others = [error for error in errors.values() if not isinstance(error, UserError)]
     if not others:
         mistakes = dict.fromkeys(str(error) for error in errors.values())

@@ -17,10 +17,10 @@ def write_table(
     """Print and write the table of a sweep; runs without pooled scores are named as missing.
 
     Args:
-        folder: where variants.html, .csv, .md and .tex go.
-        jobs: of the sweep.
-        runs: the run folder of each job, None where it failed.
-        failed: number of a job → why it failed.
+        folder: folder of variants.html, .csv, .md and .tex.
+        jobs: jobs of the sweep.
+        runs: run folder of each job, None if it failed.
+        failed: number of a job → reason of its failure.
     """
     missing: dict[str, list[str]] = {job.variant: [] for job in jobs}
     found: dict[str, dict[Path, Run]] = {job.variant: {} for job in jobs}

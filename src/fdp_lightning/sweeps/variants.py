@@ -20,9 +20,9 @@ class VariantRun:
     """One run of a sweep.
 
     Attributes:
-        variant: its row of the table; jobs that differ in seed or fold alone share it.
-        overrides: as on the command line.
-        point: those that tell it from the other jobs of its variant: `seed=1`.
+        variant: row of the table; jobs that differ only in seed or fold share it.
+        overrides: overrides as on the command line.
+        point: overrides that distinguish it from the other jobs of its variant: `seed=1`.
     """
 
     variant: str
@@ -31,11 +31,11 @@ class VariantRun:
 
 
 def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -> list[VariantRun]:
-    """Every variant of a study at every point of the grid of swept values.
+    """Return every variant of a study at every point of the grid of swept values.
 
     Args:
-        given: the overrides of the command.
-        variants: of the study, name → its own overrides; empty: the swept values alone tell variants apart.
+        given: overrides of the command.
+        variants: name → overrides of each variant of the study; empty: the swept values alone define the variants.
     """
     varying = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs = []
@@ -50,7 +50,7 @@ def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -
 
 
 def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
-    """Where the table of a sweep goes: like a run folder, it follows from the command alone."""
+    """Return the folder of a sweep's table; like a run folder, it depends on the command alone."""
     choices = config.hydra.runtime.choices
     experiment = experiment_name(config, choices)
     name = variant_name([override.input_line or "" for override in given])
@@ -58,11 +58,12 @@ def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
 
 
 def _grid(given: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return every combination of the given values, the last key's fastest (the order of Hydra's basic sweeper);
-    of a key given twice the last counts.
+    """Return every combination of the given values, in the order of Hydra's basic sweeper (the last key is fastest).
+
+    The last value of a repeated key counts.
 
     Raises:
-        HydraException: a sweep without values to go through, such as interval(0, 1).
+        HydraException: a sweep has no list of values, such as interval(0, 1).
     """
     of_keys: dict[str, list[str]] = {}
     for override in given:

@@ -1,1 +1,1 @@
-"""Loggers, and what they are given."""
+"""Loggers, and the values logged."""

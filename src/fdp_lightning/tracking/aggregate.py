@@ -1,8 +1,8 @@
-"""What W&B and TensorBoard learn of a pooled run: W&B in an aggregate run beside those of the folds.
+"""Logging of a pooled run to W&B and TensorBoard: to W&B as an aggregate run beside those of the folds.
 
-The aggregate run has the pooled scores in its summary, and as tables and pictures: scores with their intervals, the
-confusion matrix, all predictions, what the recogniser declares to keep of each clip (pictures where faces may leave)
-and the report page as an artifact.
+The aggregate run has the pooled scores in its summary and, as tables and images, the scores with their intervals, the
+confusion matrix, all predictions, the recogniser's recorded extras of each clip (images if faces may be uploaded), and
+the report page as an artifact.
 """
 
 import json
@@ -30,13 +30,13 @@ _CONFUSION_OF = "last"
 
 
 def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
-    """Log what pooling gave to those of the chosen loggers that compare runs; CSV has metrics.json.
+    """Log pooled results to the chosen loggers that compare runs; metrics.json serves as the CSV logger's.
 
     Args:
-        config: the configuration of the run, with the loggers to use.
-        run: the run folder, pooled.
-        metrics: of its metrics.json.
-        anew: log again what these loggers were told already.
+        config: configuration of the run, with the loggers to use.
+        run: pooled run folder.
+        metrics: content of its metrics.json.
+        anew: log again what has already been logged.
     """
     for name, node in config.logger.items():
         if not (is_wandb(node) or str(node._target_).endswith("TensorBoardLogger")):
@@ -53,13 +53,13 @@ def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: boo
 
 
 def upload_faces(config: DictConfig) -> bool:
-    """Whether pictures of faces may leave for W&B: asked for, or of a public dataset and shown on the local page."""
+    """Return True if images of faces may be uploaded: requested, or of a public dataset and shown on the local page."""
     asked = config.report.get("upload_faces")
     return bool(config.data.show_faces and shows_faces(config) if asked is None else asked)
 
 
 def _log(config: DictConfig, run: Path, metrics: dict[str, Any], run_id: str) -> str:
-    """In a process of its own; returns where the log is."""
+    """Log in a separate process and return where the log is."""
     facts = {
         "made_with": {k: v for k, v in read_json(run / "environment.json").items() if k != "command"},
         "n_clips": metrics["n_clips"],
@@ -112,12 +112,12 @@ def _log_to_wandb(
         if shows_faces(config) != with_faces:
             page = write_page(run, config, with_faces, folder / POOLED[2])
         for path in (run / POOLED[0], run / POOLED[1], page):
-            artifact.add_file(str(path))  # copied there and then
+            artifact.add_file(str(path))  # copied immediately
         wandb_run.log_artifact(artifact)
 
 
 def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces: bool) -> dict[str, Any]:
-    """What the recogniser keeps of each clip: pictures by heading, the class means of curves; numbers are scores."""
+    """Return the recogniser's recorded extras: images by title and class means of curves; scalars are scores."""
     import wandb
 
     found: dict[str, Any] = {}
@@ -142,7 +142,7 @@ def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces:
 
 
 def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], multi_label: bool) -> list[Any]:
-    """The images of the first clips of every class, side by side."""
+    """Return the images of the first clips of every class, side by side."""
     import wandb
 
     several = len(np.unique(outputs["dataset"])) > 1
@@ -161,12 +161,13 @@ def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], multi_la
 
 
 def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers of metrics.json, by name.
+    """Return the numbers of metrics.json, by name.
 
     Returns:
         'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
-        units in 'selection/f1/unit', the floors in 'floors/floor/score', trained baselines in
-        'baselines/baseline/score', 'optimism_gap/score', and of the recogniser's extras 'extras/extra/score'.
+        units in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in
+        'baselines/baseline/score', 'optimism_gap/score', and scores of the recogniser's extras in
+        'extras/extra/score'.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():
@@ -188,7 +189,7 @@ def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
 
 
 def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """One row per selection and score: value, the ends of its 95 % interval, and how far above `last` it is."""
+    """Return one row per selection and score: value, the ends of its 95 % interval, and the difference to `last`."""
     rows = []
     for selection, row in metrics["selections"].items():
         for score, ends in row["ci95"].items():

@@ -1,4 +1,4 @@
-"""Refuse loggers that cannot work before any data is prepared and any fold is trained."""
+"""Early check of the loggers, before any data is prepared or any fold is trained."""
 
 import os
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _OFFLINE = ("offline", "dryrun", "disabled")
 
 
 def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
-    """Refuse impossible loggers, and add these to W&B's tags, which name what the run is.
+    """Refuse loggers that cannot work, and add `tags` to W&B's tags.
 
     Raises:
-        UserError: a package is missing, an option is unknown, or W&B is to be online and nobody is logged in.
+        UserError: a package is missing, an option is unknown, or W&B is online and no user is logged in.
     """
     for name, node in config.logger.items():
         target = str(node._target_)
@@ -35,11 +35,11 @@ def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
             OmegaConf.set_struct(node, False)
             node.tags = [*dict.fromkeys([*tags, *(node.get("tags") or [])])]
         if is_wandb(node) or set(node) - {"_target_"}:
-            in_worker(try_logger, str(name), node)  # Lightning and W&B are imported there already
+            in_worker(try_logger, str(name), node)  # a worker has already imported Lightning and W&B
 
 
 def tags_of(config: DictConfig) -> list[str]:
-    """W&B's tags of a run: dataset, protocol, model, whether it is synthetic, and debug-smoke if it is a trial."""
+    """Return W&B's tags of a run: dataset, protocol, model, and 'synthetic' and 'debug-smoke' if they apply."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     tags = _tags(config, choices.get("model"))
     if choices.get("debug") not in (None, "true"):
@@ -48,7 +48,7 @@ def tags_of(config: DictConfig) -> list[str]:
 
 
 def tags_of_run(run: Path) -> list[str]:
-    """The same of a run that lies there, by its config.yaml; which option its model was, only W&B's tags have kept."""
+    """Return the tags of an existing run by its config.yaml; its model's option is recorded only in W&B's tags."""
     of_run = recorded_config(run)
     nodes = [node for node in (of_run.logger or {}).values() if isinstance(node, DictConfig) and "_target_" in node]
     kept = [node.get("tags") or [] for node in nodes if is_wandb(node)]
@@ -68,7 +68,7 @@ def _check_offline(name: str, node: DictConfig) -> None:
 
 
 def try_logger(name: str, node: DictConfig) -> None:
-    """Make a logger as a fold would, short of opening its run.
+    """Build a logger as a fold would, without opening its run.
 
     Raises:
         UserError: see `check_loggers`.
@@ -77,7 +77,7 @@ def try_logger(name: str, node: DictConfig) -> None:
         node = node.copy()
         OmegaConf.set_struct(node, False)
         node.update({"save_dir": ".", "name": "", "version": ""})
-        build(node)  # writes nothing yet
+        build(node)  # without writing anything
         return
     import inspect
 
@@ -92,7 +92,7 @@ def try_logger(name: str, node: DictConfig) -> None:
     try:
         wandb.Settings(**plain, **(node.get("settings") or {}))
     except (ValueError, wandb.errors.UsageError) as error:
-        raise UserError(f"logger.{name}: W&B refuses it: {error}") from error
+        raise UserError(f"logger.{name}: W&B refuses the options: {error}") from error
     if not node.offline and os.environ.get("WANDB_MODE") not in _OFFLINE:
         _check_account(name)
 
@@ -100,13 +100,13 @@ def try_logger(name: str, node: DictConfig) -> None:
 def _check_account(name: str) -> None:
     import wandb
 
-    os.environ["WANDB_SILENT"] = "true"  # of this worker alone
+    os.environ["WANDB_SILENT"] = "true"  # in this worker only
     cure = f"log in (wandb login, or WANDB_API_KEY), or log offline: logger.{name}.offline=true"
     try:
         logged_in = wandb.login(prompt=False, verify=True)
     except (wandb.errors.Error, OSError) as error:
-        raise UserError(f"logger.{name}.offline=false: W&B did not let us in: {error}\n  {cure}") from error
+        raise UserError(f"logger.{name}.offline=false: W&B refused the login: {error}\n  {cure}") from error
     finally:
         wandb.teardown()
     if not logged_in:
-        raise UserError(f"logger.{name}.offline=false needs a W&B account, and no key is known.\n  {cure}")
+        raise UserError(f"logger.{name}.offline=false needs a W&B account, but no key was found.\n  {cure}")

@@ -13,7 +13,7 @@ _LARGEST = 99  # FACS has no code of three digits
 _FLAGS = re.IGNORECASE | re.ASCII
 _SEPARATORS = re.compile(r"[+,、;/&|]|\band\b|和|与", re.IGNORECASE)
 _OR = re.compile(r" ?(?:or|或) ?", re.IGNORECASE)
-# What stands for a written "or", "ref" and "(k)" while a cell is taken apart.
+# Stand-ins for a written "or", "ref" and "(k)" while a cell is parsed.
 _ALTERNATIVE, _REFERENCE, _STATIC = "\0", "\1", "\2"
 _LETTERS = "[LRATBU]"
 _UNIT = re.compile(
@@ -22,9 +22,9 @@ _UNIT = re.compile(
     rf"(?P<first>[A-ELR]?)(?P<second>[A-ELR]?)(?P<marks>[?{_STATIC}]*)",
     _FLAGS,
 )
-_EXCLUSIVE = ("LR", "AU", "TB")  # of each pair of letters a unit has one at most
-# Blanks that part nothing: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. Of letters between two numbers D, M, L and R are
-# the second's, the others the first's: they may be its intensity.
+_EXCLUSIVE = ("LR", "AU", "TB")  # a unit has at most one letter of each pair
+# Blanks that separate nothing: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. Between two numbers, the letters D, M, L and
+# R belong to the second; others belong to the first, because they may be its intensity.
 _BLANK_BEHIND_PREFIX = re.compile(
     rf"(?<![0-9A-Z])(AUS?|AD|[LRDM]|(?<![0-9A-Z)?.] ){_LETTERS}{{1,3}}) (?=[DM]?{_LETTERS}{{0,3}} ?(?:AU ?)?[0-9])",
     _FLAGS,
@@ -32,8 +32,8 @@ _BLANK_BEHIND_PREFIX = re.compile(
 _BLANK_BEFORE_SUFFIX = re.compile(
     rf"(?<=[0-9A-ELR{_STATIC}?.]) (?=(?:[A-ELR]|\?+|{_STATIC})(?:[ {_ALTERNATIVE}]|$))", _FLAGS
 )
-# Parentheses: of a letter or a mark ('12(B)'), of 'ref(…)', of one unit behind its letters ('A(12)'), and about units.
-# A number behind a number ('12(3)') is none of these: it may be a degree.
+# Parentheses: around a letter or a mark ('12(B)'), in 'ref(…)', around a unit after its letters ('A(12)'), and around
+# several units. A number after a number ('12(3)') is none of these: it may be a degree.
 _MARK = re.compile(r"\( ?(\?+|[A-Z]) ?\)", _FLAGS)
 _REFERENCES = re.compile(rf"(?<![0-9A-Z])REF\.? ?(?:\(([^()]*)\)|(?={_LETTERS}{{0,3}}[0-9]))", _FLAGS)
 _BEHIND_LETTERS = re.compile(rf"(?<![0-9A-Z])({_LETTERS}{{1,3}})\( ?([0-9]+[A-E]?) ?\)", _FLAGS)
@@ -44,17 +44,17 @@ _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One unit of a cell.
+    """One action unit of a cell.
 
     Attributes:
-        number: of the unit, 1 to 99.
-        side: where a letter L or R before or after the number says so.
-        intensity: a letter A (trace) to E (maximum) after the number.
-        uncertain: it has a question mark, or is one of several alternatives.
-        static: 4DME's "(k)": the unit is there throughout and does not move.
-        prefix: letters before the number other than the side. In FACS A is asymmetric, U unilateral, T the top and B
-            the bottom of the lips. What the D and M of DFME mean is not documented.
-        reference: it stands in SAMM's 'ref(…)', whose meaning is not documented either.
+        number: number of the unit, 1 to 99.
+        side: side given by a letter L or R before or after the number; '' if there is none.
+        intensity: letter A (trace) to E (maximum) after the number; '' if there is none.
+        uncertain: True if the unit has a question mark or is one of several alternatives.
+        static: True for 4DME's "(k)": the unit is present throughout and does not move.
+        prefix: letters before the number other than the side. In FACS, A is asymmetric, U unilateral, T the top and B
+            the bottom of the lips. The meaning of DFME's D and M is undocumented.
+        reference: True inside SAMM's 'ref(…)', whose meaning is also undocumented.
     """
 
     number: int
@@ -69,7 +69,7 @@ class ActionUnit:
         return self._code() + ("?" if self.uncertain else "")
 
     def _code(self) -> str:
-        """The unit without its question mark."""
+        """Return the unit without its question mark."""
         static = "(k)" if self.static else ""
         code = f"{self.prefix}{self.side[:1].upper()}{self.number}{self.intensity}{static}"
         return f"ref({code})" if self.reference else code
@@ -77,14 +77,14 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class ActionUnits:
-    """What a cell of action units says. `str()` writes it so that `parse` reads the same again.
+    """Parsed contents of a cell of action units; `parse(str(units))` gives the same again.
 
     Attributes:
-        units: those annotated, in the order of the cell; uncertain ones ('4?') are among them.
-        alternatives: groups of which one is meant ('14or23'); each unit of a group is uncertain.
-        unknown: a lone '?': there is something that the annotators could not name.
-        neutral: a 0, which in FACS is the neutral face: looked at, and nothing moves. A blank cell is not that.
-        unreadable: the words nobody here understands, as written.
+        units: annotated units in the order of the cell, including uncertain ones ('4?').
+        alternatives: groups of which one unit is meant ('14or23'); each unit of a group is uncertain.
+        unknown: True for a lone '?': the annotators saw something they could not name.
+        neutral: True for a 0, in FACS the neutral face: examined, and nothing moves. A blank cell does not mean that.
+        unreadable: words that cannot be parsed, as written.
     """
 
     units: tuple[ActionUnit, ...] = ()
@@ -95,17 +95,17 @@ class ActionUnits:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The numbers of `units`, each once, ascending: with the uncertain ones, without `alternatives`."""
+        """Distinct numbers of `units`, ascending: with the uncertain ones, without `alternatives`."""
         return _distinct(self.units)
 
     @property
     def possible_numbers(self) -> tuple[int, ...]:
-        """The numbers of `units` and of all `alternatives`, each once, ascending."""
+        """Distinct numbers of `units` and of all `alternatives`, ascending."""
         return _distinct([*self.units, *(unit for group in self.alternatives for unit in group)])
 
     @property
     def uncertain(self) -> bool:
-        """Whether anything in the cell is uncertain."""
+        """True if anything in the cell is uncertain."""
         return self.unknown or bool(self.alternatives) or any(unit.uncertain for unit in self.units)
 
     def __str__(self) -> str:
@@ -116,12 +116,12 @@ class ActionUnits:
 
 
 def parse(cell: str) -> ActionUnits:
-    """Read a cell of action units; any text is read, and what is not understood is in `unreadable`.
+    """Parse a cell of action units; any text is accepted, and words that cannot be parsed go to `unreadable`.
 
-    Units are parted by + , 、 ; / & |, 'and' or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12',
-    'AD19') with letters of FACS before it (A, U, T, B; D and M of DFME), a side L or R before or after it, an intensity
-    A to E after it, and '?' or '(k)', in either case of letters. 'ref(…)' and parentheses may stand about units. 'or'
-    (also 或) between units makes them alternatives; with nothing on its other side it is a doubt.
+    Units are separated by + , 、 ; / & |, 'and' or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12',
+    'AD19') with FACS letters before it (A, U, T, B; D and M in DFME), a side L or R before or after it, an intensity
+    A to E after it, and '?' or '(k)', in upper or lower case. 'ref(…)' and parentheses may enclose units. 'or'
+    (also 或) between units makes them alternatives; with a unit on one side only it marks that unit as uncertain.
 
     >>> parse("4+R10").numbers
     (4, 10)
@@ -137,7 +137,7 @@ def parse(cell: str) -> ActionUnits:
             parts = word.split(_ALTERNATIVE)
             found = [_read(part) for part in parts]
             if len(parts) > 1 and not any(found):
-                unreadable.append(_as_written(word))  # no unit on either side: the letters 'or' belong to a word
+                unreadable.append(_as_written(word))  # no unit on either side: the letters 'or' are part of a word
                 continue
             readings = [reading for reading in found if isinstance(reading, ActionUnit)]
             unknown |= "?" in found
@@ -155,7 +155,7 @@ def parse(cell: str) -> ActionUnits:
 
 
 def _without_parentheses(cell: str) -> str:
-    """A cell in one line without the parentheses that can be understood, its 'or', 'ref' and '(k)' as one sign each."""
+    """Return a cell in one line without the parentheses that can be resolved; 'or', 'ref' and '(k)' as stand-ins."""
     text = unicodedata.normalize("NFKC", cell).translate(
         {0: " ", 1: " ", 2: " ", **dict(zip(b"[]{}", "()()", strict=True))}
     )
@@ -171,13 +171,13 @@ def _without_parentheses(cell: str) -> str:
 
 
 def _as_written(word: str) -> str:
-    """A word nobody understands, its signs as text again; joining can compose its accents anew."""
+    """Return an unreadable word with its stand-ins as text again, normalised because joining can recombine accents."""
     text = word.replace(_ALTERNATIVE, "or").replace(_REFERENCE, "ref").replace(_STATIC, "(k)")
     return unicodedata.normalize("NFKC", text)
 
 
 def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
-    """One word without blanks: a unit, '?' for a lone question mark, '0' for the neutral face, or '' for neither."""
+    """Parse one word without blanks: a unit, '?' for a lone question mark, '0' for the neutral face, or '' if none."""
     if word and not word.strip("?"):
         return "?"
     match = _UNIT.fullmatch(word)

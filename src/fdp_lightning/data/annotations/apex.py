@@ -1,11 +1,11 @@
-"""Where the apex of a clip is: the annotated frame number, and its place among the frames that are there."""
+"""The apex of a clip: its annotated frame number, and its position among the frames present."""
 
 import numpy as np
 import pandas as pd
 
 
 def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
-    """The apex frame of each clip of a clip table, shape (n,); NaN where it is unknown or outside onset..offset."""
+    """Return the apex frame number of each clip, shape (n,); NaN where it is unknown or outside onset..offset."""
     apex, onset, offset = (
         clips[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
         for name in ("apex", "onset", "offset")
@@ -14,10 +14,10 @@ def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
 
 
 def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
-    """The position of the frame nearest to the apex (frames may be missing); the earlier of two, None if it is NaN.
+    """Return the position of the frame nearest to the apex (frames may be missing): the earlier of two, None for NaN.
 
     Args:
-        frame_numbers: of a clip's frames, shape (n,), ascending.
-        apex: a frame number.
+        frame_numbers: numbers of a clip's frames, shape (n,), ascending.
+        apex: frame number of the apex.
     """
     return None if np.isnan(apex) else int(np.abs(frame_numbers - apex).argmin())

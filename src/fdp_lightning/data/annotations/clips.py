@@ -14,18 +14,18 @@ _FRAME_NUMBERS = ["onset", "apex", "offset"]
 COLUMNS = [
     *KEY, "apex", "offset", "fps", "emotion", "objective", "action_units", "split", "folder", "remark",
 ]  # fmt: skip
-"""All columns. Text that is unknown is '', frame numbers that are unknown are NA.
+"""All columns. Unknown text is '', unknown frame numbers are NA.
 
-`objective` is the objective class, '1' to '7'; `split` the owners' own part of the dataset ('train'), where there is
-one; `remark` what the adapter had to read otherwise than it is written.
+`objective` is the objective class, '1' to '7'; `split` the owners' own part of the dataset ('train'), if there is
+one; `remark` says what the adapter read differently from what is written.
 """
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Type a table of clips.
+    """Complete, type and sort a table of clips.
 
     Args:
-        rows: any of the columns of `COLUMNS`.
+        rows: table with any of the columns of `COLUMNS`.
 
     Returns:
         All columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
@@ -42,11 +42,11 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The table again, if each row is one clip that can be told from all others.
+    """Return the table unchanged if each row is one uniquely identified clip.
 
     Args:
-        table: of `clip_table`.
-        source: the annotation file, for messages.
+        table: clip table from `clip_table`.
+        source: annotation file, for messages.
 
     Raises:
         UserError: a clip is listed twice, or has no name or no onset.
@@ -54,14 +54,14 @@ def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
     nameless = table[(table["subject"] == "") | (table["clip"] == "")]
     if len(nameless):
         raise UserError(
-            f"{source}: {len(nameless)} rows are without subject or clip name: {name_clips(nameless)}\n"
+            f"{source}: {len(nameless)} rows have no subject or no clip name: {name_clips(nameless)}\n"
             "  Expected both in every row with frame numbers; fill them in or take a fresh copy of the workbook."
         )
     if table["onset"].isna().any():
         broken = table[table["onset"].isna()]
         raise UserError(
             f"{source}: {len(broken)} clips have no usable onset: {name_clips(broken)}\n"
-            "  Expected a whole number; mend the workbook or take a fresh copy of it."
+            "  Expected a whole number; correct the workbook or take a fresh copy of it."
         )
     doubled = table[table.duplicated(KEY, keep=False)]
     if len(doubled):
@@ -73,12 +73,12 @@ def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def has_interval(table: pd.DataFrame) -> pd.Series:
-    """Which clips have an onset and an offset in this order; bool, one per row."""
+    """Return a mask of the clips whose onset and offset are known and in order, bool, one per row."""
     return ((table["offset"] >= table["onset"]).fillna(False)).astype(bool)
 
 
 def annotation_problems(table: pd.DataFrame) -> list[Problem]:
-    """What the annotation itself says wrong or leaves open, by clip; reads no picture."""
+    """Return what is wrong or missing in the annotation, by clip, without reading any image."""
     found = []
     doubled = table.duplicated(KEY, keep=False).tolist()
     usable = has_interval(table).tolist()
@@ -102,7 +102,7 @@ def annotation_problems(table: pd.DataFrame) -> list[Problem]:
 
 
 def name_clips(table: pd.DataFrame, most: int = 8) -> str:
-    """Up to `most` clips as 'subject/clip', and how many more there are."""
+    """List up to `most` clips as 'subject/clip', and the number of further ones."""
     names = [f"{subject}/{clip}" for subject, clip in zip(table["subject"], table["clip"], strict=True)]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

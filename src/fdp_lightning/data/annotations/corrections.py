@@ -1,4 +1,4 @@
-"""Known errors of published annotations, as a table with reasons: `corrections.csv` beside this file."""
+"""Known errors of published annotations, from the table with reasons in `corrections.csv` beside this file."""
 
 from functools import cache
 from pathlib import Path
@@ -11,14 +11,14 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY
 
 VERSION = 1
-"""Raised with every change of a row, so that a score can say which corrections it was made with."""
+"""Increased with every change of a row, so that a score can state which corrections it was computed with."""
 
 LEVELS = ("official", "corrected", "none")
-"""What `corrections` may be.
+"""Values of the option `corrections`.
 
-* `official`: what the owners' newest annotation says; what they changed since an older copy is changed in that too.
-* `corrected`: that, and what is known to be wrong in the newest one too.
-* `none`: the annotation to the letter.
+* `official`: the owners' newest annotation; older copies get the changes made since.
+* `corrected`: the same, with known errors of the newest annotation corrected too.
+* `none`: the annotation exactly as written.
 """
 
 _FILE = Path(__file__).with_suffix(".csv")
@@ -26,23 +26,23 @@ _FILE = Path(__file__).with_suffix(".csv")
 
 @cache
 def known_errors() -> pd.DataFrame:
-    """All rows of the table, as text.
+    """Return all rows of the table, as text.
 
     Columns: dataset, subject, clip, onset ('' where the clip's name suffices), column (of the clip table; 'frames' for
-    files that are published as they are, '' for a row that only says what to know of the clip), annotated, corrected,
+    known errors of the published files, '' for a row that is only a note on the clip), annotated, corrected,
     level ('official' or 'corrected'; '' where there is nothing to correct), reason, source.
     """
     return pd.read_csv(_FILE, dtype=str, keep_default_na=False)
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """A clip table with the corrections of a level.
+    """Return a clip table with the corrections of a level.
 
-    A cell is changed only if it holds the wrong value: a copy in which it is mended already stays as it is.
+    A cell is changed only if it holds the wrong value: a copy that is already correct stays as it is.
 
     Args:
-        table: of `clips.clip_table`; look-alikes under another name are never corrected.
-        level: of `LEVELS`.
+        table: clip table from `clips.clip_table`; look-alikes under another name are never corrected.
+        level: one of `LEVELS`.
 
     Raises:
         UserError: there is no such level.
@@ -58,7 +58,7 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
 
 
 def correction_problems(table: pd.DataFrame) -> list[Problem]:
-    """The known errors that a table as annotated (`corrections=none`) really has."""
+    """Return the known errors that a table as annotated (`corrections=none`) contains."""
     problems = []
     for error, places in _errors_in(table):
         for _, row in table.loc[places].iterrows():
@@ -72,13 +72,13 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
 
 
 def as_published(table: pd.DataFrame, column: str) -> set[str]:
-    """The clips whose `column` is known to be published as it is; their ids."""
+    """Return the ids of clips whose unusual `column` is known to be published so."""
     known = [places for error, places in _errors_in(table) if error["column"] == column]
     return {clip_id(table.loc[place]) for places in known for place in places}
 
 
 def _errors_in(table: pd.DataFrame) -> list[tuple[pd.Series, list[int]]]:
-    """Each known error with the rows of the table that have it."""
+    """Return each known error with the rows of the table that have it."""
     found = []
     errors = known_errors()
     for _, error in errors[errors["dataset"].isin(table["dataset"].unique())].iterrows():

@@ -1,4 +1,4 @@
-"""From datasets and a protocol to the table of all annotated clips."""
+"""Reading the table of all annotated clips for datasets and a protocol."""
 
 from pathlib import Path
 
@@ -14,20 +14,20 @@ from fdp_lightning.labels import KEY
 
 
 def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
-    """The datasets of a composite, or the one itself."""
+    """Return the datasets of a composite, or the single dataset itself."""
     return dataset.members() if isinstance(dataset, Composite) else [dataset]
 
 
 def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections: str) -> pd.DataFrame:
-    """All annotated clips under the labels of a protocol, and those it includes without a label; sorted by `KEY`.
+    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`.
 
     Args:
-        dataset: one, or several.
-        protocol: made for it.
-        corrections: see `corrections.LEVELS`.
+        dataset: dataset or composite.
+        protocol: protocol of this dataset.
+        corrections: one of `corrections.LEVELS`.
 
     Raises:
-        UserError: of the adapters, or a clip to include is annotated already.
+        UserError: an adapter cannot read its copy, or a clip to include is already annotated.
     """
     tables = []
     for member in members(dataset):
@@ -37,10 +37,10 @@ def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections
 
 
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """A clip table with the clips that a protocol includes without a label, under the label it gives them.
+    """Return a clip table extended by the unlabelled clips that a protocol includes, with the labels it gives them.
 
-    Such a clip lies on disk alone, or has a row whose label is blank. Where no frames are there to be looked at, it
-    counts if its subject is annotated; a copy that has frames but not this clip, or no such subject, does without.
+    Such a clip is on disk only, or has a row whose label is blank. If the copy has no frames at all, it is added
+    whenever its subject is annotated; a copy that has frames but not this clip, or no such subject, goes without it.
 
     Raises:
         UserError: a clip to include has a label of its own.
@@ -51,9 +51,9 @@ def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protoc
         rows = (annotated["subject"] == subject) & (annotated["clip"] == clip)
         if (annotated.loc[rows, protocol.column] != "").any():
             raise UserError(
-                f"protocol {protocol.name} includes {name}, which has a label already; mend protocol.include."
+                f"protocol {protocol.name} includes {name}, which already has a label; correct protocol.include."
             )
-        about = {protocol.column: label, "remark": f"not labelled; protocol {protocol.name} takes it for {label}"}
+        about = {protocol.column: label, "remark": f"not labelled; protocol {protocol.name} counts it as {label}"}
         if rows.any():
             tables[0].loc[rows, list(about)] = list(about.values())
         else:

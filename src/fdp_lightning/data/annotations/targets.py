@@ -1,4 +1,4 @@
-"""A clip's target as text and as numbers: one class, or the action units it shows joined by '+'."""
+"""Targets of clips as text and as numbers: one class, or the action units shown, joined by '+'."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from fdp_lightning.labels import JOIN, LabelKind
 
 
 def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
-    """The single names, a row for each under its clip's label; a clip that shows several units has several rows."""
+    """Return single class names under their clip's index label; a clip that shows several units has several rows."""
     return targets.str.split(JOIN, regex=False).explode() if kind.is_multi else targets
 
 
 def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
-    """What the network is to learn.
+    """Convert targets to the numbers a network learns.
 
     Args:
-        targets: text, n of them.
-        classes: names in the order of the predictions' columns.
-        kind: of the labels.
+        targets: target texts, shape (n,).
+        classes: k class names in the order of the predictions' columns.
+        kind: kind of the labels, single or multi.
 
     Returns:
-        Class numbers, int64, shape (n,); multi-label: 1 for each class that is shown, else 0, float32, shape (n, k).
+        Class indices, int64, shape (n,); multi-label: 1 for each class shown, else 0, float32, shape (n, k).
 
     Raises:
-        ValueError: a target is not of these classes.
+        ValueError: a target is not one of these classes.
     """
     if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
-        raise ValueError(f"targets {', '.join(unknown)} are not of the classes {', '.join(classes)}")
+        raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")
     if not kind.is_multi:
         return targets.map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     shown = [set(target.split(JOIN)) for target in targets]
@@ -36,7 +36,7 @@ def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) 
 
 
 def class_counts(numbers: np.ndarray, n_classes: int) -> list[int]:
-    """Clips of each class, from `target_numbers`."""
+    """Return the number of clips of each class, from `target_numbers`."""
     if numbers.ndim == 2:
         return [int(n) for n in numbers.sum(axis=0, dtype=np.float64)]
     return [int(n) for n in np.bincount(numbers, minlength=n_classes)]

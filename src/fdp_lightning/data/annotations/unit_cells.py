@@ -1,4 +1,4 @@
-"""The cells of action units in a clip table, as a protocol reads them."""
+"""Cells of action units in a clip table, as a protocol reads them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,29 +11,29 @@ from fdp_lightning.labels import JOIN
 
 
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:
-    """The cells of the clips, those that leave a doubt as `read_as` ('subject/clip' → cell) has them."""
+    """Return the clips' cells, with ambiguous ones replaced as `read_as` ('subject/clip' → cell) gives them."""
     meant = (clips["subject"] + "/" + clips["clip"]).map(dict(read_as))
     plain = clips["action_units"].map(lambda cell: _is_plain(parse(cell)))
     return clips["action_units"].where(meant.isna() | plain, meant)
 
 
 def classes_shown(cell: str, classes: Mapping[str, Sequence[object]]) -> str:
-    """The classes (name → unit numbers) of a cell, joined by '+'; '' where it has none of them."""
+    """Return the classes (name → unit numbers) that a cell shows, joined by '+'; '' if none."""
     shown = {str(number) for number in parse(cell).numbers}
     return JOIN.join(name for name, labels in classes.items() if shown & {str(label) for label in labels})
 
 
 def unreadable_words(cells: pd.Series) -> pd.Series:
-    """What each cell has in it that nobody knows, '' where it is read whole."""
+    """Return the unreadable words of each cell, '' where all of it can be parsed."""
     return cells.map(lambda cell: ", ".join(parse(cell).unreadable))
 
 
 def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
-    """A line on each notation that nobody knows, with its cells and clips.
+    """Return a line on each unreadable notation, with its cells and clips.
 
     Args:
-        clips: the clip table.
-        words: of `unreadable_words`, one per clip.
+        clips: clip table.
+        words: words from `unreadable_words`, one entry per clip.
     """
     return [
         f"no action unit, '{word}' in {', '.join(map(repr, part['action_units'].unique()))}: {len(part)} "
@@ -43,7 +43,7 @@ def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
 
 
 def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protocol: str) -> None:
-    """Raise UserError if a class looks like two joined ones, or a label or a cell to read is no plain unit."""
+    """Raise UserError if a class name contains the joining sign, or a label or a `read_as` cell is no plain unit."""
     if joined := [name for name in classes if JOIN in name or not name]:
         raise UserError(
             f"protocol.classes of {protocol}: '{joined[0]}' cannot be the name of an action unit, because clips "
@@ -59,11 +59,11 @@ def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protoc
     for clip, cell in read_as.items():
         if not isinstance(cell, str) or not _is_plain(parse(cell)):
             raise UserError(
-                f"protocol.read_as of {protocol} reads {clip} as {cell!r}; expected action units in quotes, with no "
-                'doubt and no "or", as in "R12+R15"'
+                f"protocol.read_as of {protocol} reads {clip} as {cell!r}; expected action units in quotes, without "
+                '"?" or "or", as in "R12+R15"'
             )
 
 
 def _is_plain(units: ActionUnits) -> bool:
-    """Return True if a cell leaves no doubt about what it says."""
+    """Return True if a cell is unambiguous."""
     return not (units.uncertain or units.unreadable)

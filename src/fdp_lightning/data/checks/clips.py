@@ -1,4 +1,4 @@
-"""What is wrong with a copy of a dataset, by its annotation and its folders' listings; no picture is decoded here."""
+"""Problems of a dataset copy found in its annotation and its folders' listings, without decoding any image."""
 
 import os
 from collections import Counter
@@ -18,24 +18,24 @@ from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
 
 _LONG = 10
-"""A clip of so many times the frames of the dataset's median clip is named: a slip in the annotation looks so."""
+"""A clip this many times longer than the dataset's median clip is reported as a likely annotation error."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The frames found in one folder, or why there are none."""
+    """Frames found in one folder, or the reason why there are none."""
 
     files: list[FrameFile]
     trouble: str = ""
 
 
 def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
-    """What is wrong or left open in an annotation as it is written: known errors first, then what can be seen of it.
+    """Return the problems of an annotation as written: known errors first, then those found by checking.
 
-    A broken row that is published so is no reason to refuse a copy.
+    A broken row that is published so is not fatal.
 
     Args:
-        table: with `corrections=none`.
+        table: clip table read with `corrections=none`.
     """
     known = correction_problems(table)
     published = {problem.clip for problem in known}
@@ -44,7 +44,7 @@ def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
 
 
 def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
-    """The frames of each folder, every folder listed once."""
+    """Return the frames of each folder, listing every folder once."""
     listings = {}
     for folder in dict.fromkeys(folders):
         try:
@@ -55,18 +55,18 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 
 
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
-    """Frames against the annotation, folders against the labels, and clips that look like copies of one another.
+    """Compare frames with the annotation and folders with the labels, and find clips that look like copies.
 
     Args:
-        dataset: whose clips they are.
+        dataset: dataset of the clips.
         clips: its clip table, with the corrections that a run would use.
-        listings: of the clips' folders.
+        listings: listings of the clips' folders.
     """
     root = dataset.frame_root()
     if not dataset.has_frames():
         state = "holds no folder of a subject" if is_folder(root) else "is missing"
         state = "is a file, not a folder" if root.is_file() else state
-        detail = f"{root} {state}: no frame could be looked for"
+        detail = f"{root} {state}: the frames could not be checked"
         return [Problem(dataset.table_name, "missing_folder", detail)]
     found: list[Problem] = []
     if deeper := dataset.found_deeper():
@@ -95,11 +95,11 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
 def _frame_problems(
     clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
 ) -> list[Problem]:
-    """What is wrong with the frames found within onset..offset."""
+    """Return the problems of the frames found within onset..offset."""
     numbers = sorted({file.number for file in inside})
     there = set(numbers)
     first, last = (numbers[0], numbers[-1]) if numbers else (offset + 1, offset)
-    # Counted, not listed: an offset with a digit too many would make lists of millions.
+    # Counted, not listed: an offset with an extra digit would make lists of millions.
     gaps = last - first + 1 - len(numbers)
     at_the_ends = offset - onset + 1 - len(numbers) - gaps
     found = []
@@ -123,7 +123,7 @@ def _frame_problems(
 
 
 def _unreadable(path: Path) -> str:
-    """Why a file cannot hold a picture, as far as its size and permissions tell."""
+    """Return why a file cannot hold an image, judged by its size and permissions; '' if it can."""
     try:
         trouble = unreadable(os.stat(path), path)  # noqa: PTH116 - of 30,000 files
     except OSError as error:
@@ -133,7 +133,7 @@ def _unreadable(path: Path) -> str:
 
 
 def _small_files(clip: str, files: list[FrameFile]) -> list[Problem]:
-    """Files far smaller than their neighbours: frames of one recording are alike, so such a file may be cut off."""
+    """Return files far smaller than their neighbours, which may be truncated: frames of one recording are alike."""
     sizes = [_size(file.path) for file in files]
     usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
     return [
@@ -151,7 +151,7 @@ def _small_files(clip: str, files: list[FrameFile]) -> list[Problem]:
 def _extra(
     clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
 ) -> list[Problem]:
-    """Frames that no clip of their folder covers, under the name of its first clip."""
+    """Return frames that no clip of their folder covers, under the name of its first clip."""
     found = []
     for folder, rows in clips.groupby("folder", sort=False):
         covered = used.get(str(folder), [])
@@ -164,30 +164,30 @@ def _extra(
 
 
 def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> list[Problem]:
-    """Folders with pictures that no clip of the annotation lies in."""
+    """Return folders with pictures that contain no annotated clip."""
     root, found = dataset.frame_root(), []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
         if place in labelled or place == str(root):
             continue
         if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
-            detail = f"{place}: pictures of no annotated clip"
+            detail = f"{place}: pictures that belong to no annotated clip"
             found.append(Problem(str(Path(place).relative_to(root)), "unlabelled_folder", detail, fatal=False))
     return found
 
 
 def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
-    """Folders whose frames have the same sizes in the same order, byte for byte: probably one clip under two names."""
+    """Return folders whose files have the same sizes in the same order: probably one clip under two names."""
     first_with: dict[tuple[int, ...], str] = {}
     found = []
     for folder, rows in clips.groupby("folder", sort=False):
         sizes = tuple(_size(file.path) for file in listings[str(folder)].files)
-        # Two frames of one size are chance; of pictures without compression all are.
+        # Two frames of one size may be chance, and uncompressed pictures all have one size.
         if len(sizes) < 3 or len(set(sizes)) == 1:
             continue
         twin = first_with.setdefault(sizes, str(folder))
         if twin != folder:
-            detail = f"{folder}: its files have the sizes of those in {twin}, one by one"
+            detail = f"{folder}: its files have the same sizes, one by one, as those in {twin}"
             found.append(Problem(clip_id(rows.iloc[0]), "same_frames", detail, fatal=False))
     return found
 
@@ -210,13 +210,13 @@ def _unit_problems(table: pd.DataFrame) -> list[Problem]:
             found.append(Problem(clip_id(row), "uncertain_action_units", f"'{row['action_units']}'", fatal=False))
         elif not row["action_units"]:
             found.append(Problem(clip_id(row), "no_action_units", "the cell is blank", fatal=False))
-    # A dataset whose every cell is blank has no action units (SMIC): that is no remark on its clips.
+    # A dataset without any action units (SMIC) needs no remark on each of its clips.
     blank = table["action_units"].eq("").all()
     return [p for p in found if not (blank and p.kind == "no_action_units")]
 
 
 def _without_apex(table: pd.DataFrame) -> list[Problem]:
-    """Clips without an apex, in an annotation that has apexes."""
+    """Return clips without an apex, if the annotation has apexes at all."""
     lacking = table[table["apex"].isna()]
     if len(lacking) == len(table):
         return []

@@ -1,4 +1,4 @@
-"""Clips of a copy that are near copies of another subject's: a few pictures of each are decoded and compared."""
+"""Search for clips that are near copies of another subject's, by decoding and comparing a few pictures of each."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +13,20 @@ from fdp_lightning.data.faces.alignment import align, alignment, find_face
 from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
 
 _MOST_FACES = 200
-"""Pairs whose faces are looked for, to be sure."""
+"""Largest number of pairs whose faces are detected and compared."""
 
 
 def copy_problems(
     clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
 ) -> list[Problem]:
-    """Each clip that shows what one of another subject shows.
+    """Return each clip that shows the same as a clip of another subject.
 
-    Whole pictures that are alike may still show two people in front of one wall, so their faces are compared then.
+    Whole pictures that are alike may still show two people in front of one wall, so their faces are compared too.
 
     Args:
-        clips: from `check_pictures.pictures`, of all members of a composite.
-        workers: threads; decoding leaves Python's lock to the others.
-        progress: called with (clips done, clips).
+        clips: names and files of clips from `checks.pictures`, of all members of a composite.
+        workers: number of threads; decoding releases the GIL.
+        progress: callback with (clips done, clips).
     """
     chosen = [[paths[place] for place in places(len(paths))] for _, paths in clips]
     pictures = []
@@ -61,7 +61,7 @@ def copy_problems(
 
 
 def _thumbnails(paths: list[Path]) -> list[np.ndarray | None]:
-    """None for what cannot be compared; that it cannot be read is said elsewhere."""
+    """Return thumbnails; None for a picture that cannot be read, which another check reports."""
     found: list[np.ndarray | None] = []
     for path in paths:
         try:
@@ -74,7 +74,7 @@ def _thumbnails(paths: list[Path]) -> list[np.ndarray | None]:
 
 
 def _shows_one_face(pair: Pair, paths: Sequence[Sequence[Path]]) -> bool:
-    """Whether the faces of a pair are one; pictures without a face are as they look."""
+    """Return True if a pair shows the same face; pictures without a face count as alike."""
     aligned: list[np.ndarray] = []
     for path in (paths[pair.one][pair.picture], paths[pair.other][pair.other_picture]):
         picture = read_image(path)

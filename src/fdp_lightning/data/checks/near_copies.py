@@ -1,9 +1,9 @@
-"""Clips under different subjects that show the same moment of the same face, though not byte for byte.
+"""Search for clips of different subjects that show the same moment of the same face, though not byte for byte.
 
-Encoded anew, made smaller, mirrored, cut short: whoever trains on one of them has seen the other. Two looks: a small
-picture of each against all others by one matrix product, then, of the few pairs that are much alike, one against the
-other after the one has been moved and turned onto it. Only clips of different subjects are compared: those of one
-subject may come from one recording, and being alike leaks nothing there.
+A clip that is a re-encoded, resized, mirrored or shortened copy of another leaks it into the training. The search has
+two stages: small thumbnails of all clips are compared by one matrix product; the most similar pairs are then compared
+after registering one onto the other by shift and rotation. Only clips of different subjects are compared: clips of one
+subject may come from one recording, and their likeness leaks nothing.
 """
 
 from collections.abc import Sequence
@@ -13,41 +13,41 @@ import cv2
 import numpy as np
 
 SIDE = 64
-"""Of the pictures that are compared, pixels."""
+"""Side of the thumbnails, pixels."""
 
 PICTURES = 4
-"""Of each clip, from its beginning to its end: whatever is cut off, one of them has its like in the copy."""
+"""Pictures compared per clip, spread from its beginning to its end, so that a shortened copy still matches one."""
 
 _SMALL = 16
 LEAST_SIDE = 32
-"""Smaller pictures show too little to be compared, pixels."""
+"""Side in pixels below which pictures show too little to be compared."""
 
 _LIKE = 0.93
 ALIGNED, WHOLE = 0.93, 0.97
-"""Correlations of high-passed pictures: at side 16 worth a second look, and at side 64 of a copy, of faces aligned anew
-and of whole pictures, which hold more that different subjects share (ours). Of 300 drawn clips, whose twelve subjects
-are all made from one photograph, different subjects reach 0.95 and 0.89; copies that are encoded badly, made smaller,
-brighter or mirrored do not fall below 0.94 and 0.97 if aligned anew, and 0.99 both if whole."""
+"""Least correlation of high-passed pictures, at side 16 for a second comparison and at side 64 for a copy: of aligned
+faces, and of whole pictures, in which different subjects share more (ours). On 300 drawn clips, whose twelve subjects
+all come from one photograph, different subjects reach 0.95 at side 16 and 0.89 at side 64; copies that are badly
+encoded, shrunk, brightened or mirrored stay above 0.94 and 0.97 if re-aligned, and above 0.99 at both if whole."""
 
 _LEAST_DETAIL = 3.0
-"""Grey levels by which details deviate, below which a picture is taken for empty; those of faces, by 25 and more."""
+"""Standard deviation of the details, in grey levels, below which a picture counts as empty; faces have 25 or more."""
 
 _MOST_LOOKS = 1000
-"""Second looks, the most alike first: a few seconds, should all clips of a dataset show one picture."""
+"""Largest number of pairs in the second stage, the most similar first: a few seconds if all clips look alike."""
 
 _ROWS = 512
-"""Pictures that are compared with all others at once."""
+"""Pictures compared with all others per matrix product."""
 
 
 class Pair(NamedTuple):
     """Two clips that are near copies, and the pictures that show it.
 
     Attributes:
-        one: place of a clip.
-        other: place of another, of another subject, behind the first.
-        picture: of the one.
-        other_picture: of the other.
-        mirrored: whether the one is the other's mirror image.
+        one: index of the first clip.
+        other: index of the second clip, of another subject.
+        picture: index of the first clip's picture.
+        other_picture: index of the second clip's picture.
+        mirrored: True if one picture is the other's mirror image.
     """
 
     one: int
@@ -58,27 +58,27 @@ class Pair(NamedTuple):
 
 
 def places(length: int) -> np.ndarray:
-    """Which frames of a clip are compared, ascending."""
+    """Return the positions of the compared frames in a clip of `length` frames, ascending."""
     return np.unique(np.linspace(0, length - 1, PICTURES).round().astype(np.int64))
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """A picture as it is compared: grey, uint8, shape (SIDE, SIDE).
+    """Return a grey thumbnail of a picture, uint8, shape (SIDE, SIDE).
 
     Args:
-        picture: uint8, shape (h, w) or (h, w, 3).
+        picture: grey or RGB picture, uint8, shape (h, w) or (h, w, 3).
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
     return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], least: float = ALIGNED) -> list[Pair]:
-    """The pairs of clips under different owners that show the same, by place.
+    """Return the pairs of clips of different owners that show the same, ordered by index.
 
     Args:
-        owners: of each clip, its subject.
+        owners: subject of each clip.
         clips: thumbnails of each clip.
-        least: correlation of a copy, `ALIGNED` or `WHOLE`.
+        least: least correlation of a copy, `ALIGNED` or `WHOLE`.
     """
     clip_of = np.repeat(np.arange(len(clips)), [len(pictures) for pictures in clips])
     first_of = np.cumsum([0, *(len(pictures) for pictures in clips)])
@@ -115,7 +115,7 @@ def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], le
 
 
 def is_copy(one: np.ndarray, other: np.ndarray, mirrored: bool, least: float = ALIGNED) -> bool:
-    """Whether two thumbnails show the same, once one of them is shifted and turned onto the other."""
+    """Return True if two thumbnails show the same after shifting and rotating one onto the other."""
     other = np.ascontiguousarray(other[:, ::-1]) if mirrored else other
     if min(one.std(), other.std()) < 1:
         return False
@@ -125,13 +125,13 @@ def is_copy(one: np.ndarray, other: np.ndarray, mirrored: bool, least: float = A
         likeness, _ = cv2.findTransformECC(
             _details(one), _details(other), start, cv2.MOTION_EUCLIDEAN, stop, everywhere, 1
         )
-    except cv2.error:  # it does not converge: they are too different
+    except cv2.error:  # no convergence: they are too different
         return False
     return bool(likeness >= least)
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
-    """The details of a picture in few pixels, as a vector of length 1; of an even one, of length 0."""
+    """Return the details of a picture in few pixels, as a unit vector; zero for a uniform picture."""
     details = _details(cv2.resize(picture, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA))
     details = (details - details.mean()).ravel()
     norm = float(np.linalg.norm(details))
@@ -139,6 +139,6 @@ def _small(picture: np.ndarray) -> np.ndarray:
 
 
 def _details(picture: np.ndarray) -> np.ndarray:
-    """What is smaller than an eighth of a picture: light from one side, or another brightness, is not seen."""
+    """Return the structures smaller than an eighth of a picture, which removes brightness and light from one side."""
     picture = picture.astype(np.float32)
     return picture - cv2.GaussianBlur(picture, (0, 0), len(picture) / 8)

@@ -1,4 +1,4 @@
-"""What is wrong with the pictures of a copy: their sizes by one header a clip, or every picture decoded."""
+"""Problems of a copy's pictures: sizes by one header per clip, or every picture decoded."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ _Clip = tuple[str, list[Path]]
 
 
 def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
-    """Each clip that has pictures, with those of its interval."""
+    """Return each clip that has pictures, with those of its interval."""
     found = []
     for usable, (_, row) in zip(has_interval(clips), clips.iterrows(), strict=True):
         files = listings[row["folder"]].files if usable else []
@@ -29,7 +29,7 @@ def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip
 
 
 def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
-    """Clips whose first picture is of another size than most are, by its header alone; and headers of no picture."""
+    """Return clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(pool.map(_header_size, [paths[0] for _, paths in clips]))
     counts = Counter(size for size in sizes if not isinstance(size, str))
@@ -45,12 +45,12 @@ def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
 
 
 def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) -> list[Problem]:
-    """Every picture that cannot be decoded, or is of another size than the first of its clip.
+    """Return every picture that cannot be decoded or differs in size from the first of its clip.
 
     Args:
-        clips: from `pictures`.
-        workers: threads; decoding leaves Python's lock to the others.
-        progress: called with (pictures done, pictures).
+        clips: names and files of clips from `pictures`.
+        workers: number of threads; decoding releases the GIL.
+        progress: callback with (pictures done, pictures).
     """
     jobs = [(clip, path) for clip, paths in clips for path in paths]
     found: list[Problem] = []
@@ -73,7 +73,7 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) ->
 
 
 def _header_size(path: Path) -> tuple[int, int] | str:
-    """Width and height, or what is wrong with the file."""
+    """Return width and height, or what is wrong with the file."""
     try:
         if trouble := unreadable(path.stat(), path):
             return trouble

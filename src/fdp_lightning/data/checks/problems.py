@@ -1,4 +1,4 @@
-"""What a user should know of a clip, in one form for all who look: annotation, listing, pictures, faces."""
+"""Problems of clips, in one form for all checks: annotation, listing, pictures, faces."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from itertools import islice
 
 @dataclass(frozen=True)
 class Problem:
-    """Something a user should know of a clip.
+    """A problem of a clip that the user should know about.
 
     Attributes:
-        clip: its name in messages (`clips.clip_id`), or a folder or file.
-        kind: one word for what is wrong.
-        detail: what was found, and where.
-        fatal: the clip cannot be used as it is annotated.
+        clip: clip id (`clips.clip_id`), or a folder or file.
+        kind: identifier of the kind of problem.
+        detail: description of what was found, and where.
+        fatal: True if the clip cannot be used as annotated.
     """
 
     clip: str
@@ -23,6 +23,6 @@ class Problem:
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
-    """The first few of some frame numbers or names; takes no more of them than it needs."""
+    """List the first few frame numbers or names; consumes no more items than needed."""
     first = list(islice(items, most + 1))
     return ", ".join(map(str, first[:most])) + (" …" if len(first) > most else "")

@@ -1,4 +1,4 @@
-"""What `task=check_data` prints: the protocols of a dataset, and its problems, those not as published first."""
+"""Output of `task=check_data`: a dataset's protocols, and its problems, those not as published first."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from rich.text import Text
 from fdp_lightning.data.checks.problems import Problem
 
 _MOST_LINES = 12
-"""Problems of one kind printed; all are in check.json."""
+"""Largest number of problems printed per kind; check.json holds all."""
 
 _LONGEST = 400
-"""Characters of a line that may name hundreds of clips; all are in check.json."""
+"""Largest length of a line that may name hundreds of clips; check.json holds all."""
 
 
 def print_protocols(
@@ -24,13 +24,13 @@ def print_protocols(
     differences: Iterable[str],
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """The counts of every protocol, and where those of the chosen one differ from the published ones.
+    """Print the counts of every protocol, and where those of the chosen one differ from the published ones.
 
     Args:
-        dataset: its name.
+        dataset: dataset name.
         tables: protocol → its part of check.json.
-        differences: of the chosen protocol.
-        left_out: reason → clips that are of none of its classes.
+        differences: differences of the chosen protocol from the published counts.
+        left_out: reason → clips in none of the chosen protocol's classes.
     """
     screen = _screen()
     table = Table(title=f"{dataset}: protocols", title_justify="left")
@@ -51,11 +51,11 @@ def print_protocols(
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
-    """The problems by kind: first the kinds with most that are not as published.
+    """Print the problems by kind, first the kinds with most that are not as published.
 
     Args:
-        problems: all.
-        roots: the users' copies; a path below one is printed from there on.
+        problems: all problems.
+        roots: folders of the users' copies; paths below them are printed relative to them.
     """
     screen = _screen()
     kinds: dict[str, list[Problem]] = {}
@@ -65,7 +65,7 @@ def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
     for kind, of_kind in sorted(kinds.items(), key=lambda item: (-_not_as_published(item[1]), -len(item[1]))):
         serious = _not_as_published(of_kind)
         screen.print(f"\n{kind}: {len(of_kind)}" + (f", {serious} not as published" if serious else ""), style="bold")
-        # The sort keeps the order of the clips.
+        # The sort is stable: it keeps the order of the clips.
         for problem in sorted(of_kind, key=lambda p: not p.fatal)[:_MOST_LINES]:
             detail = problem.detail
             for place in places:
@@ -82,7 +82,7 @@ def _screen() -> Console:
 
 
 def _print_line(screen: Console, clip: str, text: str) -> None:
-    """One line where it fits or nobody looks at it in a terminal; else what belongs to a clip goes below its name."""
+    """Print one line if it fits or the output is not a terminal; else print the text below the clip's name."""
     line = f"{clip}  {text}" if clip else text
     if not screen.is_terminal or len(line) <= screen.width or not clip:
         screen.print(line, markup=False, soft_wrap=not screen.is_terminal)

@@ -1,1 +1,1 @@
-"""One file per dataset, each on the base of `adapter.py`; the tidy clip table is all they hand on."""
+"""One file per dataset, each a subclass of `adapter.FaceDataset` that returns the tidy clip table."""

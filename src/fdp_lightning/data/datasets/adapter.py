@@ -1,4 +1,4 @@
-"""The base of all datasets: a user's folder → the tidy clip table. A new dataset is one file and one YAML."""
+"""Base class of all datasets: from a user's folder to the tidy clip table. A new dataset is one file and one YAML."""
 
 import re
 from abc import ABC, abstractmethod
@@ -15,19 +15,19 @@ from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.errors import UserError
 
 _LEVELS_DEEPER = 3
-"""Levels of folders below a user's copy in which its frames are looked for where a release does not have them."""
+"""Folder levels below a user's copy that are searched for frames which are not where the release puts them."""
 
 
 class FaceDataset(ABC):
     """One dataset on the user's disk.
 
-    A subclass states where the annotations are, how their columns are called and where a clip's frames lie; the class
+    A subclass states where the annotations are, what their columns are called and where a clip's frames lie; the class
     docstring gives counts, layout, paper and quirks.
 
     Args:
-        root: the user's copy.
-        frames: which of the dataset's frames, a key of `frame_folders`; the first by default.
-        name: written into the clip table; another than the dataset's own for look-alikes such as the synthetic set.
+        root: folder of the user's copy.
+        frames: kind of frames to read, a key of `frame_folders`; the first by default.
+        name: dataset name in the clip table; differs from the class's own for look-alikes such as the synthetic set.
     """
 
     name: ClassVar[str]
@@ -38,30 +38,30 @@ class FaceDataset(ABC):
     frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
     """Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself)."""
     subject_folders: ClassVar[str]
-    """A regular expression of the folders' names in a folder of frames, which is known by them; in whatever case."""
+    """Regular expression of the subjects' folder names, by which a folder of frames is recognised; case-insensitive."""
     crops: ClassVar[str | None] = None
-    """The kind of frames that are the owners' own face crops, if they are published."""
+    """Kind of frames that are the owners' own face crops, if published."""
     recordings: ClassVar[frozenset[str]] = frozenset()
-    """The kinds that hold whole recordings: frames outside the clips and folders without a clip are normal there."""
+    """Kinds that hold whole recordings, where frames outside the clips and folders without a clip are normal."""
     gaps_are_normal: ClassVar[bool] = False
-    """The owners themselves publish clips with frames missing."""
+    """True if the owners themselves publish clips with missing frames."""
     other_folders: ClassVar[frozenset[str]] = frozenset()
-    """Names of folders with pictures that are no frames of clips, in small letters ('depth')."""
+    """Lower-case names of folders with images that are not frames of clips ('depth')."""
 
     def __init__(self, root: str | Path, frames: str | None = None, name: str | None = None) -> None:
         self.root = Path(root).expanduser()
-        self.root_key = "data.root"  # what a user sets to correct it; a composite has a key for each member
+        self.root_key = "data.root"  # named in messages; a composite has a key for each member
         self.table_name = name or self.name
         self.frames = frames or next(iter(self.frame_folders))
         if self.frames not in self.frame_folders:
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """The clip table under one version of the labels (columns of `clips.COLUMNS`).
+        """Return the clip table under one version of the labels (columns of `clips.COLUMNS`).
 
         Args:
-            labels: of `label_versions`.
-            corrections: see `corrections.LEVELS`.
+            labels: one of `label_versions`; None: the dataset's default.
+            corrections: one of `corrections.LEVELS`.
 
         Raises:
             UserError: the folder, the workbook or a column is missing, the version is unknown, or two rows cannot be
@@ -71,7 +71,7 @@ class FaceDataset(ABC):
         return require_keys(correct(table, corrections), source)
 
     def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
-        """The annotation's path and its clip table as it is written there, doubled and broken rows included.
+        """Return the path of the annotation and its clip table as written, with duplicate and broken rows.
 
         Raises:
             UserError: the folder, the workbook or a column is missing, or the version is unknown.
@@ -84,29 +84,29 @@ class FaceDataset(ABC):
         require_folder(self.root, self.request_page, self.root_key)
         path, rows = self._annotations(version)
         if rows.empty:
-            raise UserError(f"{path}: the sheet has a header but no clip.")
+            raise UserError(f"{path}: the sheet has a header but no clips; copy the file again from the release.")
         about = {"dataset": self.table_name, "fps": self.fps}
         return str(path), clip_table(rows.assign(**{name: value for name, value in about.items() if name not in rows}))
 
     def default_labels(self) -> str:
-        """The labels of a protocol that names none."""
+        """Return the label version for a protocol that names none."""
         return self.label_versions[0]
 
     @abstractmethod
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        """The annotation file and its rows: those of `clips.COLUMNS` it knows; dataset and fps only where they vary.
+        """Return the annotation file and its rows with the `clips.COLUMNS` it knows; dataset and fps only if they vary.
 
-        `folder` is where a clip's frames should be; use `self.folders()`, which minds the case of letters.
+        `folder` is where a clip's frames should be; use `self.folders()`, which finds them regardless of case.
         """
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
-        """A clip that lies on disk without a label, as a table of one row; its interval is that of its files."""
+        """Return a one-row table for a clip on disk that has no label; its interval is that of its files."""
         raise UserError(f"{self.name} cannot read a clip without a label ({subject}/{clip}, protocol.include)")
 
     def frame_root(self) -> Path:
-        """The folder of the chosen frames: that of its candidates that holds subjects, in `root` or some levels deeper.
+        """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper.
 
-        Where none does it is the first candidate that exists, or else the first.
+        If none does, return the first candidate that exists, or else the first.
 
         Raises:
             UserError: several folders deeper in `root` hold subjects.
@@ -125,14 +125,14 @@ class FaceDataset(ABC):
                 raise UserError(
                     f"several folders in {self.root} may hold the frames of {self.name}: "
                     f"{', '.join(map(str, found))}.\n"
-                    f"  Expected one; set {self.root_key} to the folder of the right one."
+                    f"  Expected one; set {self.root_key} to the right folder."
                 )
             if found:
                 return next(iter(found))
         return existing(self.root, candidates)
 
     def found_deeper(self) -> str:
-        """Where the frames are read from if that is not where the release has them below `root`, else ''."""
+        """Return the folder the frames are read from if it is not where the release puts them, else ''."""
         place = self.frame_root()
         return "" if place in self._places(self.root) or place == self.root else str(place)
 
@@ -149,7 +149,7 @@ class FaceDataset(ABC):
         return re.fullmatch(self.subject_folders, name, re.IGNORECASE) is not None
 
     def _places(self, folder: Path) -> list[Path]:
-        """The candidates of the chosen frames in a folder that exist, in their order."""
+        """Return the existing candidates for the chosen frames in a folder, in their order."""
         found = (existing(folder, [candidate]) for candidate in self.frame_folders[self.frames])
         return [place for place in found if is_folder(place)]
 
@@ -157,13 +157,13 @@ class FaceDataset(ABC):
         """Read the owners' own face crops instead of the chosen frames; raises UserError if there are none."""
         if self.crops is None:
             raise UserError(
-                f"{self.name} has no face crops of its owners (data.faces.method=official_crops).\n"
+                f"{self.name} is published without face crops (data.faces.method=official_crops).\n"
                 "  Expected CASME II, CAS(ME)², SMIC, CASME or MMEW; use data.faces.method=mtcnn."
             )
         self.frames = self.crops
 
     def folders(self) -> Folders:
-        """Finds the clips' folders below `frame_root` without regard to case."""
+        """Return a case-insensitive finder of the clips' folders below `frame_root`."""
         return Folders(self.frame_root())
 
     def require_frames(self) -> None:

@@ -36,9 +36,9 @@ class CASME(FaceDataset):
     outside a clip's interval are normal. Two apex frames are annotated; ApexF1 is read, ApexF2 is not.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'selected' or 'cropped'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "casme"

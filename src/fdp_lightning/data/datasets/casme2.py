@@ -39,13 +39,13 @@ class CASME2(FaceDataset):
         CASME2_RAW/CASME2-RAW/sub01/EP02_01f/img1.jpg    whole recordings
         Cropped/sub01/EP02_01f/reg_img46.jpg             the owners' crops
 
-    Quirks: the subject is text ('01') that turns into a number in careless hands; ApexFrame is '/' for 04/EP12_01f; AU
+    Quirks: the subject is text ('01') that spreadsheets turn into a number; ApexFrame is '/' for 04/EP12_01f; AU
     cells mix numbers and text; clip names are irregular; sub09/EP02_02f and sub24/EP02_07 lie on disk without a label.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'selected', 'raw' or 'cropped'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "casme2"
@@ -63,7 +63,7 @@ class CASME2(FaceDataset):
     recordings = frozenset({"raw"})
 
     def default_labels(self) -> str:
-        """The newest labels of which the workbook is there."""
+        """Return the newest label version whose workbook is present."""
         for version in self.label_versions:
             with suppress(MissingTableError):
                 find_workbook(self.root, self.workbooks[version], self.request_page)
@@ -83,11 +83,11 @@ class CASME2(FaceDataset):
         return [folders.find(f"sub{row.subject}", str(row.clip)) for row in rows.itertuples()]
 
     def _objective(self, rows: pd.DataFrame) -> list[str]:
-        """The objective class of each row: of their own workbook, or else of the sheet; '' where both are silent."""
+        """Return each row's objective class, from the separate workbook or else the sheet; '' if neither has one."""
         of_sheet = roman(rows["objective"]).tolist()
         try:
             path = find_workbook(self.root, _OBJECTIVE_FILE, self.request_page)
-        except MissingTableError:  # most protocols do well without; one that needs it finds no clip and says so
+        except MissingTableError:  # only some protocols need it, and those report that they find no clip
             return of_sheet
         sheet = read_sheet(path, {"subject": "Subject", "clip": "Filename", **_CLASS})
         keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
@@ -96,7 +96,7 @@ class CASME2(FaceDataset):
         return [class_of.get((subject, clip)) or own for subject, clip, own in keys_here]
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
-        """A clip that lies on disk without a label, as a table of one row; its interval is that of its files.
+        """Return a one-row table for a clip on disk that has no label; its interval is that of its files.
 
         Without the frames the interval is 0..0.
         """

@@ -31,20 +31,20 @@ class CASME3A(FaceDataset):
     Layout under `root`::
 
         cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx   sheet label
-        part_A/spNO.1/a/color/12.jpg                whole recordings; spNO.1/a/… in `root` itself will do
+        part_A/spNO.1/a/color/12.jpg                whole recordings; spNO.1/a/… in `root` itself works too
         part_A/spNO.1/a/depth/12.png
         Part_A_ME_clip/frame/spNO.1_a_355/355.jpg   the clips cut out, named by subject, recording and onset
 
     Quirks: 191 recordings hold several clips; their letters occur in the other case on disk; 'others' is also written
     'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one in ten misses
-    frames, which the owners call normal; six rows have frame numbers that cannot be (see corrections.csv). Version 1 of
+    frames, which the owners call normal; six rows have impossible frame numbers (see corrections.csv). Version 1 of
     the labels (921 rows; protocol.labels=v1, no counts of its classes are published) is an .xls and has to be saved as
     .xlsx.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'colour', 'depth' or 'clips' (colour, cut out).
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "casme3a"
@@ -69,7 +69,7 @@ class CASME3A(FaceDataset):
         first, *others = self.workbooks[version]
         path = find_workbook(self.root, first, self.request_page, *others)
         rows = read_sheet(path, _COLUMNS, sheet=sheet_or_first(path, "label"))
-        # 'spNO.149' of 'spno. 149', 'SPNO149' or 149; anything else stays.
+        # 'spno. 149', 'SPNO149' and 149 become 'spNO.149'; anything else stays.
         numbers = padded(rows["subject"].str.replace(r"(?i)^spno[\s.]*", "", regex=True), 1)
         rows["subject"] = numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
         return path, rows.assign(

@@ -29,7 +29,7 @@ class CASME3C(FaceDataset):
     Layout under `root`::
 
         CAS(ME)3_part_C_ME.xlsx          sheet mockCrimeME
-        part_C/01/1/color/12.jpg         by subject and clip; 01/1/… in `root` itself will do
+        part_C/01/1/color/12.jpg         by subject and clip; 01/1/… in `root` itself works too
         part_C/01/a/color/12.jpg         or the subject's one recording, where no clips are cut out
         part_C/01/1/depth/12.png
 
@@ -37,9 +37,9 @@ class CASME3C(FaceDataset):
     subject without a clip may have a row of its own, which is left out.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'colour' or 'depth'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "casme3c"

@@ -16,11 +16,11 @@ _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
-"""The videos' codes as sheet 3 has them, for a copy whose sheet 3 is missing or damaged."""
+"""Video codes of sheet 3, for copies in which that sheet is missing or damaged."""
 
 
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
-"""Participant → raw subject id, both ascending, for a copy whose sheet 2 is missing or damaged."""
+"""Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged."""
 
 
 class CASMESquared(FaceDataset):
@@ -43,9 +43,9 @@ class CASMESquared(FaceDataset):
     Labels 'micro' are the micro-expressions alone, 'all' also the macro-expressions.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'selected', 'cropped' or 'raw'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "casme_sq"
@@ -63,7 +63,7 @@ class CASMESquared(FaceDataset):
         rows = read_headerless_sheet(path, _COLUMNS)
         rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
-        # Prose has none of the three; a clip that lacks one of them stays, so that it is reported.
+        # Prose has none of the three; a clip that lacks only some of them is kept, so that it is reported.
         rows = rows[pd.concat(marks, axis=1).sum(axis=1) >= 2].reset_index(drop=True)
         if version == "micro":
             rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
@@ -90,13 +90,13 @@ class CASMESquared(FaceDataset):
 
 
 def _recording(parent: Path, start: str) -> str:
-    """The subject's folder whose name begins so ('26_0101'): what follows is an English title."""
+    """Return the subject's folder whose name starts with `start` ('26_0101'); an English title follows it."""
     names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
     return str(parent / next((name for name in names if name.lower().startswith(start)), start))
 
 
 def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Participant → raw subject id, and video → code, found by their form in whatever order of columns."""
+    """Return participant → raw subject id, and video → code, recognised by their form in any column order."""
     ids: dict[str, str] = {}
     codes = dict(_CODES)
     for cells in all_rows(path):
@@ -107,13 +107,13 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
-    # A damaged sheet 2 may lack some: those known fill in, unless they would give two participants one id.
+    # A damaged sheet 2 may lack some; `_IDS` fills them in unless two participants would then share an id.
     whole = {**_IDS, **ids}
     return (whole if len(set(whole.values())) == len(whole) else ids), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
-    """The apex in place of an offset 0, no apex in place of 0, and what was changed in `remark`."""
+    """Replace an offset of 0 by the apex and an apex of 0 by none, and note each change in `remark`."""
     no_apex = _numbers(rows["apex"]) == 0
     apex = rows["apex"].mask(no_apex, "")
     no_offset = (_numbers(rows["offset"]) == 0) & _numbers(apex).notna()
@@ -123,7 +123,7 @@ def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _video(clip: str) -> str:
-    """The video of a clip: 'anger1' of 'anger1_2'."""
+    """Return the video of a clip: 'anger1' for 'anger1_2'."""
     return clip.rpartition("_")[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""Several datasets as one."""
+"""Composite datasets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,9 @@ class Composite:
     """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that no subjects collide.
 
     Args:
-        root: a folder that holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
-        members: the datasets by name.
-        name: of the whole.
+        root: folder that holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
+        members: datasets by name.
+        name: name of the composite.
     """
 
     def __init__(self, root: str | Path, members: Mapping[str, FaceDataset], name: str) -> None:
@@ -26,5 +26,5 @@ class Composite:
         self._members = list(members.values())
 
     def members(self) -> list[FaceDataset]:
-        """The datasets it is made of."""
+        """Return the member datasets."""
         return self._members

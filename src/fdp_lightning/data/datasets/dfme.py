@@ -23,14 +23,14 @@ _COLUMNS = {
 _EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
 _TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
 _SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
-"""What the names of a split's workbook and folder contain, in small letters; none of them is documented."""
+"""Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented."""
 
 
 class DFME(FaceDataset):
     """DFME: 1856 + 474 + 299 micro-expressions of 176 + 42 + 41 subjects (train, test A, test B), 1024×768 grey.
 
     Paper: Zhao et al., "DFME: A new benchmark for dynamic facial micro-expression recognition", IEEE TAFFC 15(3), 2024.
-    Recorded at 500, 300 and 200 fps, which the annotation says for each clip. No subject is in two parts.
+    Recorded at 500, 300 and 200 fps, given for each clip by the annotation. No subject is in two parts.
 
     Layout under `root` (the folders are a guess, for no page states them)::
 
@@ -43,12 +43,12 @@ class DFME(FaceDataset):
     part alone.
 
     Args:
-        root: the folder of the layout above.
-        name: see `FaceDataset`.
+        root: folder with the layout above.
+        name: dataset name in the clip table.
     """
 
     name = "dfme"
-    fps = 500.0  # of most clips; the table has that of each
+    fps = 500.0  # most clips; the table gives each clip's own
     request_page = "mea-lab-421.github.io"
     label_versions = ("released",)
     subject_folders = r"sub\d+.*|.*train.*|.*test.*"
@@ -67,7 +67,7 @@ class DFME(FaceDataset):
         path, train = _read(workbooks["train"], _COLUMNS | _EMOTION, _UNITS)
         parts = [train.assign(split="train")]
         for split in sorted(workbooks.keys() - {"train"}):
-            # A list of test clips without their intervals is no annotation; the protocol's count says what is missing.
+            # A list of test clips without intervals is no annotation; the protocol's counts report what is missing.
             with suppress(MissingColumnError):
                 parts.append(_read(workbooks[split], _COLUMNS, _EMOTION | _UNITS)[1].assign(split=split))
         rows = pd.concat(parts, ignore_index=True)
@@ -78,14 +78,14 @@ class DFME(FaceDataset):
         )
 
     def _workbooks(self) -> dict[str, list[Path]]:
-        """The workbooks of each part that has some."""
+        """Return the workbooks of each part that has any."""
         found: dict[str, list[Path]] = {}
         for levels in ("*", "*/*", "*/*/*"):
             _add(found, tables_in(self.root, levels))
-            if "train" in found:  # the others lie near it; everywhere else deeper are thousands of clips' folders
+            if "train" in found:  # the others lie near it; deeper there are thousands of clip folders
                 _add(found, tables_in(found["train"][0].parent, "*/*"))
                 break
-        # What has to be saved as another kind is in the way only where nothing else is there.
+        # Files that must first be converted matter only where nothing readable is there.
         return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
     def _folder_of(self, rows: pd.DataFrame) -> list[str]:
@@ -96,7 +96,7 @@ class DFME(FaceDataset):
 
 
 def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
-    """Sort tables in by their part."""
+    """Add tables to `found` by their part."""
     for path in tables:
         split = _split_of(path.stem)
         if split and path not in found.setdefault(split, []):
@@ -104,12 +104,12 @@ def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
 
 
 def _split_of(name: str) -> str | None:
-    """'train', 'test_a' or 'test_b' of the name of a workbook or folder."""
+    """Return the part ('train', 'test_a' or 'test_b') that a workbook's or folder's name tells; None if none."""
     return next((split for split, form in _SPLITS.items() if re.search(form, name.lower())), None)
 
 
 def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
-    """The folders that may hold the clips of a part, as path parts below the root: the part's own, then the root."""
+    """Return the folders that may hold a part's clips, as path parts below the root: the part's own, then the root."""
     if not root.is_dir():
         return [()]
     own = [path for path in sorted(root.iterdir()) if _split_of(path.name) == split and path.is_dir()]
@@ -119,7 +119,7 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """The workbook with the most action units, and its rows; those lacking a column or unreadable are passed over.
+    """Return the workbook with the most action units, and its rows; incomplete and unreadable ones are skipped.
 
     Raises:
         MissingColumnError: none is left; names what the first lacks.

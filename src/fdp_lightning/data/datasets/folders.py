@@ -1,4 +1,4 @@
-"""Finding folders the way people write their names: in other letters' case than the annotation does."""
+"""Case-insensitive search for folders: names on disk often differ in case from the annotation."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class Folders:
-    """Paths below a folder, without regard to case.
+    """Case-insensitive lookup of paths below a folder.
 
     Args:
-        root: the folder; it need not exist.
+        root: top folder; it need not exist.
     """
 
     def __init__(self, root: Path) -> None:
@@ -17,9 +17,9 @@ class Folders:
         self._names = cache(_names_in)  # one listing per folder, forgotten with this object
 
     def find(self, *parts: str) -> str:
-        """The path of `parts` below the root as it is written on disk; as asked for, where nothing is found.
+        """Return the path of `parts` below the root as written on disk; as asked for if nothing is found.
 
-        The very name wins over one that differs in case.
+        An exact match wins over one that differs in case.
         """
         place = self.root
         for part in parts:
@@ -29,14 +29,14 @@ class Folders:
 
 
 def existing(root: Path, candidates: Iterable[str]) -> Path:
-    """The first of several folders below `root` that exists, without regard to case; else the first as asked for."""
+    """Return the first of several folders below `root` that exists, regardless of case; else the first as asked for."""
     folders = Folders(root)
     places = [Path(folders.find(*Path(candidate).parts)) for candidate in candidates]
     return next((place for place in places if is_folder(place)), places[0])
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, as far as we may look: Path.is_dir raises where a folder above it is closed to us."""
+    """Return True if `path` is a folder, False where access is denied: Path.is_dir raises if a parent is unreadable."""
     try:
         return path.is_dir()
     except OSError:
@@ -44,7 +44,7 @@ def is_folder(path: Path) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones and those of macOS; [] where there is none to look into."""
+    """Return the folders in a folder by name, without hidden and macOS ones; [] if it cannot be listed."""
     try:
         inside = sorted(folder.iterdir())
     except OSError:
@@ -53,8 +53,8 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: str) -> dict[str, str]:
-    """The name of each entry by the same name in small letters."""
+    """Return lower-cased name → name of each entry of a folder."""
     try:
         return {path.name.lower(): path.name for path in sorted(Path(folder).iterdir())}
-    except OSError:  # missing, a file, or not ours to read: whoever lists the frames will say so under the clip's name
+    except OSError:  # missing, a file, or unreadable: listing the frames reports it under the clip's name
         return {}

@@ -1,4 +1,4 @@
-"""4DME, its micro-expressions as the grey camera saw them."""
+"""4DME: the micro-expressions recorded by the grey camera."""
 
 import re
 from pathlib import Path
@@ -32,14 +32,14 @@ class FourDME(FaceDataset):
         4DME_Labelling_Micro_release v1.xlsx
         gray_micro/<sub_ID>/<fold_name>/    a clip's frames
 
-    Quirks: emotions can be combined; the table says 'negative+repression', in small letters and alphabetical order.
+    Quirks: emotions can be combined; the table has 'negative+repression', in lower case and alphabetical order.
     A row without an emotion takes those whose own column (Positive to Others) is marked. "(k)" after an action unit
     means that it is static. The columns of single units, 'eye blink' and 'Total' are not read.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'gray'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "fourdme"
@@ -67,12 +67,12 @@ class FourDME(FaceDataset):
 
 
 def _emotions(cell: str) -> str:
-    """The emotions of a cell in small letters and alphabetical order, with '+' between them."""
+    """Return the emotions of a cell in lower case and alphabetical order, joined by '+'."""
     return "+".join(sorted({word for word in _SEPARATORS.split(cell.lower()) if word}))
 
 
 def _remark(written: str, marked: str) -> str:
-    """What the column of emotions and those of the single emotions say differently."""
+    """Return a remark if the emotion column and the columns of single emotions disagree, else ''."""
     if not marked or written == marked:
         return ""
     if not written:

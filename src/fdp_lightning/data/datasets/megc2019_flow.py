@@ -21,10 +21,10 @@ from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
 CHANNELS = ("u", "v", "strain")
-"""The channels of a picture in RGB order; those of CausalNet's direction maps are the directions' own, the third 0."""
+"""Channels of an image in RGB order; CausalNet's direction maps have channels of their own, the third being 0."""
 
 PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
-"""The pictures of a clip, by extraction."""
+"""Images of a clip, by extraction."""
 
 SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
@@ -42,13 +42,13 @@ _HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class Expected:
-    """What a complete copy holds.
+    """Contents of a complete copy.
 
     Attributes:
-        clips: of each dataset.
-        subjects: of each dataset.
-        labels: clips of each class.
-        sha256: of each extraction, see `MEGC2019Flow.sha256`.
+        clips: number of clips per dataset.
+        subjects: number of subjects per dataset.
+        labels: number of clips per class.
+        sha256: checksum per extraction, see `MEGC2019Flow.sha256`.
     """
 
     clips: dict[str, int]
@@ -83,15 +83,15 @@ class MEGC2019Flow:
     STSTNet's pictures (in HTNet's repository): u, v and strain of TV-L1 flow onset→apex, each channel of each clip
     stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each; not stretched.
 
-    What can be known from these files: subject, clip, dataset (by the form of the subject's name) and, from HTNet's
-    clone, the class. CausalNet's clone holds no labels; only SMIC's clips have theirs in the name. What cannot: onset,
-    apex and offset. The onset is 0 in the clip table, because it belongs to a clip's key; apex and offset are unknown.
+    The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class;
+    CausalNet's clone holds no labels, and only SMIC's clips have theirs in the name. They do not tell onset, apex and
+    offset: the onset is 0 in the clip table, because it belongs to a clip's key; apex and offset are unknown.
     Subjects are named as the other datasets here name them ('01' of CASME II, for 'sub01'), see `public_subject`.
 
     Args:
-        root: the clone.
-        labels: a clone of HTNet's repository, if `root` is not one.
-        expected: what the copy must hold; None accepts whatever there is.
+        root: clone of one of the repositories.
+        labels: clone of HTNet's repository, if `root` is not one.
+        expected: required contents; None accepts any.
     """
 
     name = "megc2019_flow"
@@ -104,7 +104,7 @@ class MEGC2019Flow:
         self._expected = expected
 
     def clips(self) -> pd.DataFrame:
-        """The clip table (columns of `clips.COLUMNS`; the class is the emotion) with a column `label`, 0..2.
+        """Return the clip table (columns of `clips.COLUMNS`; the class is the emotion) with a column `label`, 0..2.
 
         Raises:
             UserError: the maps or the labels are missing, or not those of MEGC 2019.
@@ -113,14 +113,14 @@ class MEGC2019Flow:
 
     @cached_property
     def extraction(self) -> str:
-        """Whose pictures lie in `root`: 'ststnet' or 'causalnet'; raises UserError if there are none."""
+        """The extraction in `root`, 'ststnet' or 'causalnet'; raises UserError if there is none."""
         if not is_folder(self._maps):
             raise UserError(f"{self.root} holds no folder {_MAPS[0]}.\n{_HOW_TO_GET}")
         return "causalnet" if any(self._find(f"{key}_1") for key in _keys(self._table)) else "ststnet"
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """Names of the pictures of a clip, in their order in `maps`."""
+        """Names of a clip's images, in their order in `maps`."""
         return PICTURES[self.extraction]
 
     @cached_property
@@ -144,14 +144,14 @@ class MEGC2019Flow:
         return _digest(self._table, self.maps)
 
     def select(self, channels: Sequence[str], pictures: Sequence[str] = ("onset_apex",)) -> np.ndarray:
-        """The channels that a network takes, in its order: uint8, shape (clips, pictures · channels, 28, 28).
+        """Return the channels that a network takes, in its order: uint8, shape (clips, pictures · channels, 28, 28).
 
         Args:
-            channels: of `CHANNELS`.
-            pictures: of `self.pictures`; all channels of the first one come first.
+            channels: names from `CHANNELS`.
+            pictures: names from `self.pictures`; all channels of the first one come first.
 
         Raises:
-            UserError: a picture that this extraction does not have, or a channel that is none.
+            UserError: the extraction has no such picture, or there is no such channel.
         """
         for asked, known in ((pictures, self.pictures), (channels, CHANNELS)):
             if unknown := [name for name in asked if name not in known]:
@@ -177,7 +177,7 @@ class MEGC2019Flow:
         return table
 
     def _labelled(self) -> list[dict[str, str]]:
-        """One row for each clip in the test folders of the 68 subjects."""
+        """Return one row for each clip in the test folders of the 68 subjects."""
         folder = existing(self._labels_root, _LABELS)
         if not is_folder(folder):
             raise UserError(
@@ -204,11 +204,11 @@ class MEGC2019Flow:
         return list(rows.values())
 
     def _find(self, name: str) -> Path | None:
-        # Some unpackers take the blank away.
+        # Some unpackers strip the blank.
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
     def picture(self, name: str) -> Path:
-        """The file of a picture; raises UserError if it is missing."""
+        """Return the file of a picture; raises UserError if it is missing."""
         if (path := self._find(name)) is None:
             raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path
@@ -225,11 +225,11 @@ class MEGC2019FlowMaps(FaceDataset):
     """The pictures of `MEGC2019Flow` as clips of one frame per picture, for `input=maps`: all counts are verified.
 
     Args:
-        root: as of `MEGC2019Flow`.
+        root: clone of one of the repositories.
         frames: 'maps'.
-        name: see `FaceDataset`.
-        labels: as of `MEGC2019Flow`.
-        expected: likewise.
+        name: dataset name in the clip table.
+        labels: clone of HTNet's repository, if `root` is not one.
+        expected: required contents; None accepts any.
     """
 
     name = "megc2019_flow"
@@ -251,12 +251,12 @@ class MEGC2019FlowMaps(FaceDataset):
         self._public = MEGC2019Flow(self.root, labels, expected)
 
     def frame_root(self) -> Path:
-        """The folder of the pictures."""
+        """Return the folder of the pictures."""
         return existing(self.root, _MAPS)
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         public = self._public
-        _ = public.maps  # refuses what is not as published
+        _ = public.maps  # raises unless the files are the published ones
         table = public.clips().drop(columns=["label", "fps"])
         folders = [str(public.picture(key)) for key in _keys(table)]
         return self.frame_root(), table.assign(offset=len(public.pictures) - 1, folder=folders)
@@ -272,12 +272,12 @@ def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
         if named := form.fullmatch(subject):
             return {"dataset": dataset, "subject": named[1], "clip": clip}
     raise UserError(
-        f"{path}: the subject {subject} is of no dataset of MEGC 2019; expected sub01, s01 or 006, or the like"
+        f"{path}: subject {subject} belongs to no dataset of MEGC 2019; expected a name like sub01, s01 or 006"
     )
 
 
 def _keys(table: pd.DataFrame) -> list[str]:
-    """The names of the pictures, without suffix and blank."""
+    """Return the names of the pictures, without suffix and blank."""
     columns = (table[name] for name in ("dataset", "subject", "clip"))
     return [f"{public_subject(dataset, subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
 

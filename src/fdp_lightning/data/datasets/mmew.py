@@ -1,4 +1,4 @@
-"""MMEW, its micro-expressions."""
+"""The micro-expressions of MMEW."""
 
 import re
 from pathlib import Path
@@ -47,9 +47,9 @@ class MMEW(FaceDataset):
     are '01', as in the names, however the cell holds them. Only crops are published.
 
     Args:
-        root: the folder of the layout above.
+        root: folder with the layout above.
         frames: 'cropped'.
-        name: see `FaceDataset`.
+        name: dataset name in the clip table.
     """
 
     name = "mmew"
@@ -57,7 +57,7 @@ class MMEW(FaceDataset):
     request_page = "dpailab.com/database.html"
     label_versions = ("v1",)
     workbook = "MMEW_Micro_Exp.xlsx"
-    subject_folders = "|".join([*_EMOTIONS.values(), _NAME.pattern])  # above the clips are emotions
+    subject_folders = "|".join([*_EMOTIONS.values(), _NAME.pattern])  # clips lie in folders named by emotion
     frame_folders: ClassVar = {"cropped": ("Micro_Expression", "MMEW/Micro_Expression", "MMEW_Final/Micro_Expression")}
     crops = "cropped"
 
@@ -82,12 +82,12 @@ class MMEW(FaceDataset):
 
 
 def _emotion_in(clip: str) -> str:
-    """The emotion a clip's name says, '' if it says none."""
+    """Return the emotion in a clip's name, '' if there is none."""
     match = _NAME.fullmatch(clip)
     return _EMOTIONS.get(match[1].zfill(2), "") if match else ""
 
 
 def _folder(folders: Folders, clip: str, emotions: list[str]) -> str:
-    """Where a clip's frames are: below the first of `emotions` that has it, or else where they should be."""
+    """Return the folder of a clip's frames: below the first of `emotions` that has it, or else where it should be."""
     places = [folders.find(emotion, clip) for emotion in emotions if emotion] or [folders.find(clip)]
     return next((place for place in places if Path(place).is_dir()), places[0])

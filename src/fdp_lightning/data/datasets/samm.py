@@ -34,8 +34,8 @@ class SAMM(FaceDataset):
     copy has another offset for 013_1_9 (see corrections.csv); some AU cells say "or".
 
     Args:
-        root: the folder of the layout above.
-        name: see `FaceDataset`.
+        root: folder with the layout above.
+        name: dataset name in the clip table.
     """
 
     name = "samm"

@@ -1,4 +1,4 @@
-"""Table files as cells of text: workbooks (.xlsx), those that only Excel opens included, and .csv files."""
+"""Reading table files as text cells: workbooks (.xlsx), including those that openpyxl rejects, and .csv files."""
 
 import csv
 import io
@@ -16,31 +16,31 @@ from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
 from fdp_lightning.errors import UserError
 
 READABLE = (".xlsx", ".xlsm", ".csv")
-"""Suffixes of files that are read; where several are there, the first of these counts."""
+"""Suffixes of readable files, in order of preference."""
 
 CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")
-"""Suffixes of tables that a spreadsheet program has to save as one of `READABLE`."""
+"""Suffixes of tables that must first be saved as one of `READABLE`."""
 
 _DELIMITERS = ",;\t|"
 _WHOLE = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
 def tables_in(folder: Path, levels: str = "*") -> list[Path]:
-    """The table files of a folder, by name; what spreadsheet programs hide beside an open file is none.
+    """Return the table files of a folder, by name, without the lock files of spreadsheet programs.
 
     Args:
-        folder: where to look.
-        levels: '*' for files of the folder itself, '*/*' for those of its folders, and so on.
+        folder: folder to search.
+        levels: glob pattern: '*' for files of the folder itself, '*/*' for those of its folders, and so on.
     """
     found = (path for path in folder.glob(f"{levels}.[xXcCoOnN]*") if path.suffix.lower() in (*READABLE, *CONVERTIBLE))
     return sorted(path for path in found if not path.name.startswith(("~", ".")) and path.is_file())
 
 
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
-    """The cells of every sheet as text ('' when blank), by the sheets' names in their order; a .csv is one sheet.
+    """Return the cells of every sheet as text ('' when blank), by sheet name in their order; a .csv is one sheet.
 
     Raises:
-        UserError: the file is of another kind, damaged or not ours to read.
+        UserError: the file is of another kind, damaged or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
@@ -57,7 +57,7 @@ def read_tables(path: Path) -> dict[str, pd.DataFrame]:
 
 
 def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
-    """The merged areas of a sheet as first row, last row, first column and last column, from 0."""
+    """Return the merged areas of a sheet as first row, last row, first column and last column, from 0."""
     if not is_zipfile(path):
         return []
     areas = [element.get("ref", "") for element in _Package(path).sheet(sheet).iterfind(".//{*}mergeCell")]
@@ -65,13 +65,13 @@ def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
     return [(top - 1, bottom - 1, left - 1, right - 1) for left, top, right, bottom in bounds]
 
 
-@lru_cache(maxsize=8)  # one reading asks several times: which sheets there are, and for the cells of some
+@lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
 def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
     if path.suffix.lower() == ".csv" and not is_zipfile(path):
         return {path.stem: _read_csv(path)}
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # what openpyxl says of parts that hold no cells
+            warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
             sheets = pd.read_excel(
                 file, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl"
             )
@@ -80,12 +80,12 @@ def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
         failure: Exception = ValueError("no sheet is found")
     except PermissionError:
         raise
-    except Exception as error:  # whatever a zip, an XML parser and openpyxl may find wrong with a foreign file
+    except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
         failure = error
     try:
         package = _Package(path)
         return {name: package.cells(name) for name in package.sheets}
-    except Exception as error:  # as above; the first complaint is the better one
+    except Exception as error:  # as above; the first error tells more
         raise UserError(
             f"{path} cannot be read as an Excel workbook ({failure}).\n"
             "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
@@ -94,13 +94,13 @@ def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
 
 
 class _Package:
-    """The cells of a workbook and nothing else of it, for files that openpyxl gives up.
+    """Minimal reader of a workbook's cells, for files that openpyxl rejects.
 
-    Styles, themes and the like may be broken, and the names may be those of Strict Open XML. Numbers stay numbers:
-    which of them are dates is a matter of style.
+    Styles and themes may be broken, and the namespaces may be those of Strict Open XML. Dates are read as numbers,
+    because only styles mark them.
 
     Args:
-        path: the workbook.
+        path: workbook.
     """
 
     def __init__(self, path: Path) -> None:
@@ -127,11 +127,11 @@ class _Package:
             raise ValueError("no sheet is found")
 
     def sheet(self, name: str) -> ElementTree.Element:
-        """The XML of a sheet."""
+        """Return the XML of a sheet."""
         return self._xml(self.sheets[name])
 
     def cells(self, name: str) -> pd.DataFrame:
-        """The cells of a sheet as text."""
+        """Return the cells of a sheet as text."""
         found: dict[tuple[int, int], str] = {}
         row = 0
         for line in self.sheet(name).iterfind("{*}sheetData/{*}row"):
@@ -163,7 +163,7 @@ class _Package:
         return ElementTree.fromstring(self._zip[part.lower()])
 
     def _related(self, part: str, kind: str) -> dict[str, str]:
-        """The parts of a kind that another names, by their identities; '' names the workbook."""
+        """Return the parts of a kind that `part` refers to, by relation id; '' stands for the package's root."""
         place = PurePosixPath(part)
         listed = f"{place.parent / '_rels' / place.name}.rels" if part else "_rels/.rels"
         found = {}
@@ -175,7 +175,7 @@ class _Package:
 
 
 def _text(element: ElementTree.Element) -> str:
-    """The text of a string in all its formats, without the readings that stand above it in Japanese."""
+    """Return the text of a string element, without Japanese phonetic readings."""
     runs = [*element.iterfind("{*}t"), *element.iterfind("{*}r/{*}t")]
     return "".join(run.text or "" for run in runs)
 
@@ -184,34 +184,34 @@ def _read_csv(path: Path) -> pd.DataFrame:
     data = path.read_bytes()
     try:
         text = _decoded(data)
-        told = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # Excel's own first line
+        told = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # Excel's own header line
         rows = _rows(text[told.end() :], told[1]) if told else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path} cannot be read as a .csv ({error}).\n"
-            "  Expected text in UTF-8, with commas or semicolons between the cells; save it again as .xlsx or so."
+            "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
         ) from error
     width = max(map(len, rows), default=0)
     return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=str)
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
-    """The rows of a text, numbers that went through a float as whole ones."""
+    """Return the rows of a text, with whole numbers that were written as floats ('6.0') as integers."""
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [[_WHOLE.sub(r"\1", cell) if _WHOLE.fullmatch(cell) else cell for cell in row] for row in rows]
 
 
 def _fit(rows: list[list[str]]) -> tuple[int, int]:
-    """How well a delimiter parts a table: rows of the commonest width that is no single cell, and this width."""
+    """Score how well a delimiter splits a table: number of rows of the commonest width above 1, and this width."""
     widths = Counter(len(row) for row in rows if len(row) > 1)
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
     return count, width
 
 
 def _decoded(data: bytes) -> str:
-    """The text of a .csv: UTF-8 or UTF-16 where it says so or can be; else Chinese or Western Windows.
+    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page.
 
-    Bytes above 127 come in pairs in the one and mostly singly in the other.
+    Bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")

@@ -1,4 +1,4 @@
-"""SMIC, its part of the high-speed camera (SMIC-HS)."""
+"""The high-speed part of SMIC (SMIC-HS)."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _CLIP = re.compile(r"s(\d{1,2})_(ne|po|su)[a-z]*_(\d{1,3})", re.IGNORECASE | re.
 _SUBJECT = re.compile(r"s\d{1,2}", re.IGNORECASE | re.ASCII)
 _OTHER_TREE = re.compile(r"non.?micro|^(?!.*hs).*(?<![a-z])(?:vis|nir)(?![a-z])|^__macosx|^\.", re.IGNORECASE)
 _EMOTIONS = {"ne": "negative", "po": "positive", "su": "surprise"}
-_DEEPEST = 8  # levels of folders; a clip of the releases lies at most six below a root
+_DEEPEST = 8  # folder levels; in the releases a clip lies at most six below a root
 
 _Clips = dict[Path, list[FrameFile]]
 
@@ -27,7 +27,7 @@ class SMIC(FaceDataset):
     """SMIC-HS: 164 micro-expressions of 16 subjects at 100 fps, 640×480 colour; negative 70, positive 51, surprise 43.
 
     Paper: Li et al., "A spontaneous micro-expression database: Inducement, collection and baseline", FG 2013.
-    There is no table: the tree is the annotation. Layout below `root`, at any depth::
+    There is no table: the folder tree is the annotation. Layout below `root`, at any depth::
 
         HS/s1/micro/negative/s1_ne_01/image061206.bmp        raw; numbers of 6 to 8 digits
         HS/s1/micro/negative/s1_ne_01/reg_image061206.bmp    the owners' crops, in a tree of their own
@@ -39,9 +39,9 @@ class SMIC(FaceDataset):
     s3_ne_16 miss single frames there. The trees of other cameras (VIS, NIR) and of non-micro clips are passed over.
 
     Args:
-        root: the folder of the layout above, or one above it.
-        frames: 'raw' or 'cropped', told apart by the files' names. A clip in several trees counts once, SMIC-E's last.
-        name: see `FaceDataset`.
+        root: folder with the layout above, or a parent of it.
+        frames: 'raw' or 'cropped', distinguished by file names. A clip in several trees counts once, SMIC-E's last.
+        name: dataset name in the clip table.
     """
 
     name = "smic"
@@ -58,7 +58,7 @@ class SMIC(FaceDataset):
         return self.frame_root(), pd.DataFrame([_row(*clip) for clip in clips]).drop_duplicates("clip")
 
     def holds_subjects(self, place: Path) -> bool:
-        """Return True: a tree is known by its clips, wherever it lies."""
+        """Return True: a tree is recognised by its clips, wherever it lies."""
         return True
 
     def found_deeper(self) -> str:
@@ -66,12 +66,12 @@ class SMIC(FaceDataset):
         return ""
 
     def frame_root(self) -> Path:
-        """The tree of the chosen frames, which holds the subjects; raises UserError if there is none below `root`."""
+        """Return the tree of the chosen frames, which holds the subjects; raises UserError if `root` has none."""
         return next(iter(self._trees_of_the_kind))
 
     @cached_property
     def _trees_of_the_kind(self) -> dict[Path, _Clips]:
-        """Each tree of the chosen frames with its clips' folders and files; at least one."""
+        """Return each tree of the chosen frames with its clips' folders and files; at least one."""
         require_folder(self.root, self.request_page)
         trees: dict[Path, _Clips] = {}
         for folder in _clip_folders(self.root):
@@ -80,7 +80,7 @@ class SMIC(FaceDataset):
         if not kinds:
             raise UserError(
                 f"{self.root} holds no clip of SMIC-HS with frames.\n"
-                "  Expected HS/s1/micro/negative/s1_ne_01 or the like below it; unpack it, or correct data.root.\n"
+                "  Expected folders such as HS/s1/micro/negative/s1_ne_01 below it; unpack it, or correct data.root.\n"
                 f"  A copy is requested from its owners: {self.request_page}"
             )
         if self.frames not in kinds.values():
@@ -90,13 +90,13 @@ class SMIC(FaceDataset):
                 f"  Unpack the {self.frames} ones there too, or set data.adapter.frames={kind}."
             )
         chosen = [tree for tree, kind in kinds.items() if kind == self.frames]
-        # SMIC-HS itself, which has folders of emotions, goes before SMIC-E.
+        # SMIC-HS itself, which has folders per emotion, takes precedence over SMIC-E.
         return {tree: trees[tree] for tree in sorted(chosen, key=lambda tree: "" in map(_place, trees[tree]))}
 
 
 def _clip_folders(root: Path) -> Iterator[Path]:
-    """The folders named like a clip; nothing is looked for inside them."""
-    for place, names, _ in os.walk(root, followlinks=True):  # passes over what it may not read, such as lost+found
+    """Yield the folders named like a clip, without searching inside them."""
+    for place, names, _ in os.walk(root, followlinks=True):  # skips unreadable folders such as lost+found
         folder = Path(place)
         names[:] = sorted(name for name in names if not _OTHER_TREE.search(name))
         yield from (folder / name for name in names if _CLIP.fullmatch(name))
@@ -107,36 +107,36 @@ def _clip_folders(root: Path) -> Iterator[Path]:
 def _files_in(folder: Path) -> list[FrameFile]:
     try:
         return list_frames(folder)
-    except PermissionError:  # whoever lists the frames will say so under the clip's name
+    except PermissionError:  # listing the frames reports it under the clip's name
         return []
 
 
 def _tree(folder: Path, root: Path) -> Path:
-    """The folder that holds a clip's subject."""
+    """Return the folder that holds a clip's subject."""
     subjects = (above for above in folder.parents if _SUBJECT.fullmatch(above.name) and above.is_relative_to(root))
     return next(subjects, folder).parent
 
 
 def _kind(clips: _Clips) -> str:
-    """'cropped' or 'raw': a tree is of one kind, so that an empty clip has that of its neighbours."""
+    """Return 'cropped' or 'raw': a tree is of one kind, so an empty clip takes that of its neighbours."""
     names = (file.path.name.lower() for files in clips.values() for file in files)
     return "cropped" if any(name.startswith("reg_") for name in names) else "raw"
 
 
 def _place(folder: Path) -> str:
-    """The emotion of the folder a clip lies in, '' if that is none."""
+    """Return the emotion a clip's folder is named by, '' if none."""
     place = folder.parent.name.lower()
     return place if place in _EMOTIONS.values() else ""
 
 
 def _row(folder: Path, files: list[FrameFile]) -> dict[str, object]:
-    """One clip as a row; what its folder's name and place say differently becomes a remark."""
+    """Return a clip's row, with a remark where its folder's name and location disagree."""
     subject, code, number = _CLIP.findall(folder.name)[0]
     named = _EMOTIONS[code.lower()]
     emotion = _place(folder) or named
-    remarks = [f"lies below {emotion} but is named {folder.name}; read as {emotion}"] if emotion != named else []
+    remarks = [f"is in {emotion} but is named {folder.name}; read as {emotion}"] if emotion != named else []
     if not files:
-        remarks.append("its folder holds no frame; the interval is read as 0..0")
+        remarks.append("its folder holds no frames; the interval is read as 0..0")
     return {
         "subject": subject.zfill(2),
         "clip": f"s{subject.zfill(2)}_{code.lower().replace('su', 'sur')}_{number.zfill(2)}",

@@ -1,4 +1,4 @@
-"""Finding annotation tables and reading their columns, with messages that name the file, the sheet and the column."""
+"""Finding annotation tables and reading their columns."""
 
 import os
 import re
@@ -14,14 +14,14 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 
 _HEADER_WITHIN = 40
-"""Excel rows in which a header is looked for."""
+"""Number of Excel rows searched for a header."""
 
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
-"""A subject's number, and the word before it."""
+"""Subject number, and the word before it."""
 
 
 class MissingTableError(UserError):
-    """There is no annotation file of the name."""
+    """The annotation file is missing."""
 
 
 class MissingColumnError(UserError):
@@ -29,19 +29,19 @@ class MissingColumnError(UserError):
 
 
 def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Path:
-    """An annotation file in a dataset's folder, or in one of the two levels of folders below it.
+    """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    The owners' .xlsx counts, or else a .csv of its name.
+    The owners' .xlsx is preferred to a .csv of the same name.
 
     Args:
-        root: the user's copy.
-        name: of the file; the case of letters does not matter.
-        request_page: where a copy is requested, for the message.
-        others: names that other copies in circulation have.
+        root: folder of the user's copy.
+        name: file name, case-insensitive.
+        request_page: address where a copy is requested, for the message.
+        others: names of the file in other copies in circulation.
 
     Raises:
-        MissingTableError: it is missing; says what is there instead.
-        UserError: there are two that differ, or it is of a kind that has to be saved as another.
+        MissingTableError: the file is missing; the message lists what is there instead.
+        UserError: two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in (name, *others)]
@@ -52,22 +52,22 @@ def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Pat
             return _only_one(found, stems)
         convertible += named
     if convertible:
-        return convertible[0]  # who reads it says what to do
+        return convertible[0]  # reading it raises with advice
     there = [path.name for path in tables_in(root)] or ["none"]
     raise MissingTableError(
         f"the annotation workbook {root / name} is missing.\n"
-        f"  Expected it under this very name (.xlsx or .csv); workbooks in that folder: {', '.join(there)}\n"
+        f"  Expected a file of exactly this name (.xlsx or .csv); workbooks in that folder: {', '.join(there)}\n"
         "  Copy it there from the dataset's release, or choose the protocol whose labels you have."
     )
 
 
 def _only_one(found: list[Path], stems: list[str]) -> Path:
-    """The file whose name comes first in `stems`; raises UserError if two of that name differ."""
+    """Return the file whose name comes first in `stems`; raises UserError if two of that name differ."""
     first = min(found, key=lambda path: (stems.index(path.stem.lower()), READABLE.index(path.suffix.lower())))
     for other in found:
         if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
             raise UserError(
-                f"there are two workbooks of one name that differ:\n  {first}\n  {other}\n"
+                f"two workbooks have the same name but different contents:\n  {first}\n  {other}\n"
                 "  Expected one: remove or rename the other, or copy the right one to the top of the dataset's folder."
             )
     return first
@@ -76,24 +76,24 @@ def _only_one(found: list[Path], stems: list[str]) -> Path:
 def _alike(one: Path, other: Path) -> bool:
     try:
         return sha256(one) == sha256(other)
-    except OSError:  # one that we may not read is no copy we know of
+    except OSError:  # an unreadable file cannot be shown to be a copy
         return False
 
 
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
-    """Raise UserError unless `root` is a folder we may look into.
+    """Raise UserError unless `root` is a readable folder.
 
     Args:
-        root: the user's copy.
-        request_page: where a copy is requested, for the message.
-        key: of the configuration, that says where the copy is.
+        root: folder of the user's copy.
+        request_page: address where a copy is requested, for the message.
+        key: configuration key that sets the folder, for the message.
     """
     if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
         return
     if is_folder(root):
         raise UserError(
             f"the dataset folder {root} cannot be read (Permission denied).\n"
-            "  Expected a folder you may list and enter: mend its permissions, or ask its owner to."
+            "  Expected a folder you may list and enter: correct its permissions, or ask its owner to."
         )
     what = "is a file, not a folder" if root.is_file() else "does not exist"
     raise UserError(
@@ -108,24 +108,24 @@ def read_sheet(
 ) -> pd.DataFrame:
     """Read some columns of a sheet, every cell as text ('' when blank).
 
-    The header is the row that holds most of the names: prose may stand above it. Below it a row with a single cell is
-    prose too, and is left out like blank ones; no clip is told by one cell.
+    The header is the row that holds most of the names; prose may precede it. Below it, rows with a single cell are
+    taken for prose and dropped like blank ones.
 
     Args:
-        path: the workbook.
-        columns: our name → the header in the sheet, or several in circulation with '|' between; compared by letters
-            and digits alone, without regard to case. A cell of the first column may be merged over several rows.
+        path: workbook.
+        columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
+            are compared, case-insensitively. A cell of the first column may be merged over several rows.
         sheet: name or number of the sheet.
-        optional: more such columns, which are '' throughout where the sheet lacks them.
+        optional: further columns, filled with '' if the sheet lacks them.
 
     Raises:
-        UserError: not a workbook, no such sheet, or columns missing.
+        UserError: the file is not a workbook, or the sheet or columns are missing.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
     chosen = _chosen(path, sheets, sheet)
     header_row, place = _headed(sheets[chosen], wanted.values())
-    if not place.keys() >= {*columns.values()} and sheet == 0:  # somebody put a sheet before it
+    if not place.keys() >= {*columns.values()} and sheet == 0:  # another sheet may precede it
         for other, cells in sheets.items():
             row, found = _headed(cells, wanted.values())
             if found.keys() >= {*columns.values()}:
@@ -149,14 +149,14 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read some columns of the first sheet that is wide enough, which has no header; cells as text ('' when blank).
+    """Read columns of the first sheet that is wide enough, without a header; cells as text ('' when blank).
 
     Args:
-        path: the workbook.
-        columns: our name → the number of the column, from 0.
+        path: workbook.
+        columns: our name → column index, from 0.
 
     Raises:
-        UserError: not a workbook, or too few columns.
+        UserError: the file is not a workbook, or has too few columns.
     """
     sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
@@ -169,29 +169,29 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
 
 def all_rows(path: Path) -> list[list[str]]:
-    """The rows of all sheets, blank cells left out; for lists whose place and order of columns are not known.
+    """Return the rows of all sheets without blank cells, for lists of unknown position and column order.
 
     Raises:
-        UserError: not a workbook.
+        UserError: the file is not a workbook.
     """
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
 
 
 def sheet_or_first(path: Path, name: str) -> str | int:
-    """The sheet of this name without regard to case, or the first where there is none: copies lose such names.
+    """Return the name of this sheet, case-insensitively, or 0 for the first if there is none: copies lose such names.
 
     Raises:
-        UserError: not a workbook.
+        UserError: the file is not a workbook.
     """
     return next((sheet for sheet in read_tables(path) if sheet.strip().lower() == name.lower()), 0)
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
-    """Numbers as text with leading zeros, as the dataset writes them: '06' of '6.0', 'sub06' or 'Subject 6'.
+    """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
 
-    The word before a number is cut off if it is the same throughout: 'A1' and 'B1' are two subjects. Other cells are
-    filled up with zeros, blank ones stay blank.
+    The word before a number is dropped if it is the same throughout; 'A1' and 'B1' are two subjects. Other cells are
+    padded with zeros, blank ones stay blank.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
     found = plain.map(_NUMBERED.fullmatch)
@@ -208,9 +208,9 @@ def padded(cells: pd.Series, width: int) -> pd.Series:
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Objective classes as '1' to '7', whether a sheet writes them as numbers or in Roman numerals; others as is.
+    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells unchanged.
 
-    Chinese keyboards write a numeral as one character ('Ⅶ'): NFKC takes it apart.
+    Chinese keyboards write a numeral as one character ('Ⅶ'), which NFKC decomposes.
     """
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
@@ -218,13 +218,13 @@ def roman(cells: pd.Series) -> pd.Series:
 
 
 def _chosen(path: Path, sheets: Mapping[str, pd.DataFrame], sheet: str | int) -> str:
-    """The name of a sheet; raises UserError if there is none of this name or number."""
+    """Return the name of a sheet; raises UserError if there is none of this name or number."""
     names = [*sheets]
     if sheet in sheets:
         return str(sheet)
     if isinstance(sheet, int) and sheet < len(names):
         return names[sheet]
-    which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"{len(names)} sheets, not {sheet + 1}"
+    which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"only {len(names)} of {sheet + 1} sheets"
     raise UserError(
         f"{path} has {which}; its sheets: {', '.join(names)}.\n"
         "  Expected the workbook as released; rename the sheet back or copy the file again."
@@ -232,7 +232,7 @@ def _chosen(path: Path, sheets: Mapping[str, pd.DataFrame], sheet: str | int) ->
 
 
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:
-    """The Excel row (from 1) that holds most of `headers`, and those it holds with their columns."""
+    """Return the Excel row (from 1) that holds most of `headers`, and header → column for those found."""
     names = {header: [_plain(name) for name in header.split("|")] for header in headers}
     best: dict[str, int] = {}
     row = 1
@@ -246,7 +246,7 @@ def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, i
 
 
 def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.DataFrame:
-    """The cells with those of one column that are merged over several rows repeated in each of them."""
+    """Return the cells, with merged cells of one column repeated in each of their rows."""
     filled = raw.copy()
     for top, bottom, left, right in merged_cells(path, sheet):
         if left == right == column:
@@ -255,9 +255,9 @@ def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.Data
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Some columns of the cells below the header, stripped, without rows that have no more than one cell in them."""
+    """Return some columns of the cells below the header, stripped, without rows that have fewer than two cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Blanks of other kinds (U+00A0, U+3000) come with copy and paste; str.strip knows them.
+    # Copy and paste brings other blanks (U+00A0, U+3000); str.strip removes them too.
     table = table.apply(lambda column: column.str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 

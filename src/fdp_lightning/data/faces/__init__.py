@@ -1,1 +1,1 @@
-"""From recorded frames to aligned face clips."""
+"""Face detection and alignment: from recorded frames to aligned clips."""

@@ -1,8 +1,8 @@
-"""Faces: MTCNN on one frame, and one transform for the whole clip.
+"""Face alignment: MTCNN on one frame, and one transform for the whole clip.
 
 The transform is a similarity that brings the landmarks to a template, or a crop of the box, or of the whole picture.
-Aligning each frame by its own landmarks adds jitter of the size of a micro-expression; a clip is aligned once
-(`data.faces.per_frame=true` does the other, to reproduce the released code).
+Aligning each frame by its own landmarks adds jitter of the size of a micro-expression, so a clip is aligned once
+(`data.faces.per_frame=true` aligns each frame, to reproduce the released code).
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import one_thread
 
 TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
-"""Where both eyes, the nose and the corners of the mouth come to lie, (x, y) as fractions of the picture's side.
+"""Template positions of the eyes, the nose and the mouth corners, (x, y) as fractions of the picture's side.
 
 Ours: the proportions of an average frontal face, with the brows and the chin inside the picture (both carry action
-units). `left` and `right` are those of the picture.
+units). Left and right are those of the picture.
 """
 
 
@@ -31,10 +31,10 @@ class Face:
 
     Attributes:
         box: left, top, right, bottom.
-        landmarks: shape (5, 2), (x, y): eyes, nose, mouth corners; left in the upright picture first.
+        landmarks: eyes, nose and mouth corners as (x, y), left in the upright picture first, shape (5, 2).
         confidence: MTCNN's probability.
-        count: faces found in the picture; this one is the largest.
-        turn: quarter turns, counter-clockwise, after which the picture is upright.
+        count: number of faces found in the picture; this one is the largest.
+        turn: number of counter-clockwise quarter turns that make the picture upright.
     """
 
     box: tuple[float, float, float, float]
@@ -45,24 +45,24 @@ class Face:
 
 
 QUARTER_TURNS = (0, 1, 3, 2)
-"""The turns in which a face is looked for; the first is the usual one."""
+"""Quarter turns in which a face is searched; the first is the usual one."""
 
 _LEAST_SIDE = 20
-"""The smallest face MTCNN looks for, in pixels; it fails on pictures that are smaller still."""
+"""Smallest face that MTCNN detects, pixels; it fails on smaller pictures."""
 
 _MOST_SEARCHED = 1920 * 1080
-"""Pixels of the picture that MTCNN searches; a larger one is made smaller for it: it searches all scales, in time and
-memory that grow with the pixels (8K: 16 times as much), and a face that is 20 pixels wide there helps nobody."""
+"""Pixels above which a picture is shrunk for MTCNN: its time and memory grow with the pixels (8K: 16 times as much),
+and a face that is 20 pixels wide in such a picture is of no use."""
 
 _SURE, _SURELY_UPRIGHT, _MOST_TILT, _UPRIGHT = 0.99, 0.95, 45, 0.5
-"""Confidence, `uprightness` and tilt (degrees) of a face up to which no other turn is tried, and the uprightness below
-which a detection is none (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones keep to
-the first three, none of the 53 detections in the same pictures lying on their side or upside down does."""
+"""Thresholds of confidence, `uprightness` and tilt (degrees) at which no other turn is tried, and the uprightness below
+which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones
+meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
 
 
 @cache
 def _mtcnn(device: str = "cpu") -> Any:
-    # Imported and built by need, once per process: torch takes seconds, and most tasks find the store ready.
+    # Imported and built on demand, once per process: torch takes seconds, and most tasks find the store ready.
     import torch
     from facenet_pytorch import MTCNN
 
@@ -75,10 +75,10 @@ def _mtcnn(device: str = "cpu") -> Any:
 
 
 def _pool_channels_last(network: Any) -> None:
-    """Let a network take its maxima channel by channel, where PyTorch has a vectorised way: the same maxima, sooner.
+    """Run a network's max pooling in channels-last layout, which PyTorch vectorises; all values stay identical.
 
-    A third of a detection's time went there. What goes into the next convolution lies in memory as it did before: all
-    values stay to the last bit. Maps that lie channel by channel anyway are left alone.
+    Pooling took a third of a detection's time. The output is converted back to the previous memory layout, so the next
+    convolution gives the same bits. Maps that are channels-last already are left alone.
     """
     import torch
     from torch import nn
@@ -95,12 +95,12 @@ def _pool_channels_last(network: Any) -> None:
 
 
 def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = True) -> Face | None:
-    """The largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
+    """Return the largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
 
     Args:
-        image: RGB, uint8, shape (h, w, 3).
-        least_confidence: detections below it do not count.
-        upright: read the landmarks once more on the face turned upright, see `read_landmarks`; False: as MTCNN does.
+        image: RGB picture, uint8, shape (h, w, 3).
+        least_confidence: lowest accepted detection probability.
+        upright: read the landmarks again on the face turned upright, see `read_landmarks`; False: MTCNN's own.
     """
     return find_faces([image], least_confidence, upright)[0]
 
@@ -112,22 +112,22 @@ def find_faces(
     device: str = "cpu",
     turns: Sequence[int] = QUARTER_TURNS,
 ) -> list[Face | None]:
-    """The largest upright face of each picture; those of one size go through MTCNN's networks together.
+    """Return the largest upright face of each picture; pictures of one size go through MTCNN's networks together.
 
-    Of a face that lies on its side MTCNN may be as sure as of an upright one, with landmarks of an upright face beside
-    the true ones. So each detection is looked at once more (`uprightness`), and where it is not surely upright, the
-    other turns are tried, and the best of all is taken: by confidence times uprightness.
+    MTCNN may be as confident of a sideways face as of an upright one, with landmarks placed as on an upright face. So
+    each detection is verified (`uprightness`); unless it is clearly upright, the other turns are tried and the best
+    detection by confidence times uprightness is taken.
 
-    Sums over a batch are taken in another order than over a picture alone, and on another device in yet another: what
-    is found differs from `find_face` in the last bits, and now and then by a hundredth of a pixel, where one of these
-    bits decides which pixels MTCNN cuts out.
+    Sums over a batch are taken in another order than over a single picture, and in yet another on a GPU: results differ
+    from `find_face` in the last bits, and occasionally by a hundredth of a pixel, where one of these bits decides which
+    pixels MTCNN crops.
 
     Args:
-        images: RGB, uint8, each (h, w, 3).
-        least_confidence: as in `find_face`.
-        upright: likewise.
+        images: RGB pictures, uint8, each (h, w, 3).
+        least_confidence: lowest accepted detection probability.
+        upright: read the landmarks again on the face turned upright, see `read_landmarks`; False: MTCNN's own.
         device: 'cpu' or 'cuda'.
-        turns: quarter turns to try; those behind the first only where it shows no face surely upright.
+        turns: quarter turns to try; those after the first only if it shows no clearly upright face.
     """
     found: list[Face | None] = [None] * len(images)
     scores = [0.0] * len(images)
@@ -140,7 +140,7 @@ def find_faces(
             if face is not None:
                 if upright:
                     face = replace(face, landmarks=read_landmarks(picture, face.landmarks, device))
-                # As MTCNN does, once it is known which way is up: the released code asks no second time.
+                # MTCNN's own landmarks, once the turn is known: the released code does not read them again.
                 known = not upright and len(turns) == 1
                 score = 1.0 if known else uprightness(picture, face.landmarks, device)
                 if score >= _UPRIGHT and face.confidence * score > scores[place]:
@@ -159,13 +159,13 @@ def _surely_upright(face: Face, score: float) -> bool:
 
 
 def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
-    """The turns to try on a frame of a clip.
+    """Return the turns to try on a frame of a clip.
 
-    Frames without a face are searched in all turns at ever longer intervals: trying takes four times as long.
+    Frames without a face are searched in all turns at increasing intervals, because that takes four times as long.
 
     Args:
-        place: of the frame, from 0.
-        turn: in which an earlier frame showed its face; None: none did.
+        place: position of the frame, from 0.
+        turn: turn in which an earlier frame showed its face; None: no face yet.
     """
     if turn is not None:
         return (turn,)
@@ -173,7 +173,7 @@ def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
 
 
 def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) -> list[Face | None]:
-    """The largest face of each picture as MTCNN detects it, upright or not."""
+    """Return the largest face of each picture as MTCNN detects it, upright or not."""
     found: list[Face | None] = [None] * len(images)
     alike: dict[tuple[int, ...], list[int]] = {}
     for place, image in enumerate(images):
@@ -199,7 +199,7 @@ def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) 
 
 
 def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
-    """A face found in a picture turned by np.rot90, in pixels of the picture as it was, of that shape."""
+    """Return a face found in a picture turned by np.rot90, in pixels of the unturned picture of that shape."""
     (left, top, right, bottom), landmarks = face.box, face.landmarks
     for step in reversed(range(turn)):
         width = shape[1 - step % 2]
@@ -209,7 +209,7 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
 
 
 def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
-    """The largest of the faces that MTCNN is sure enough of."""
+    """Return the largest face of sufficient confidence."""
     if boxes is None:
         return None
     # facenet-pytorch may return arrays of dtype object.
@@ -224,31 +224,31 @@ def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face
 
 
 _READER_SIDE = 48
-"""The side of the pictures that MTCNN's last network takes, pixels."""
+"""Input side of MTCNN's last network, pixels."""
 
 _MOST_MOVED = 0.3
-"""How far a landmark read anew may lie from the detected one, in distances of the eyes."""
+"""Largest accepted shift of a re-read landmark, in units of the distance between the eyes."""
 
 _READER_TEMPLATE = np.array([[0.32, 0.42], [0.68, 0.42], [0.50, 0.60], [0.35, 0.76], [0.65, 0.76]]) * _READER_SIDE
-"""Where that network sees the landmarks of an upright face whose box MTCNN has fitted. Ours, by eye."""
+"""Landmarks of an upright face in that network's input, for a box fitted by MTCNN. Ours, by eye."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
-"""The order of the landmarks in a mirrored face."""
+"""Order of the landmarks in a mirrored face."""
 
 
 def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Landmarks read anew by MTCNN's last network on the face turned upright at one size, and on its mirror image.
+    """Re-read landmarks with MTCNN's last network on the face turned upright at one size, and on its mirror image.
 
     MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
-    turned face by more than an aligned pixel. Ours: two rounds, each on the face as the round before aligned it.
+    turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one.
 
     Args:
-        image: RGB, uint8, shape (h, w, 3).
-        landmarks: as detected, shape (5, 2).
+        image: RGB picture, uint8, shape (h, w, 3).
+        landmarks: detected landmarks, shape (5, 2).
         device: 'cpu' or 'cuda'.
 
     Returns:
-        Shape (5, 2), (x, y); the detected ones where a face is so odd that the two disagree.
+        Landmarks (x, y), shape (5, 2); the detected ones if the re-read ones differ too much.
     """
     points = landmarks
     for _ in range(2):
@@ -258,28 +258,28 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
 
 
 def uprightness(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> float:
-    """The probability of a face that MTCNN's last network gives to what its landmarks turn upright (ours).
+    """Return the face probability that MTCNN's last network gives to the picture aligned by the landmarks (ours).
 
-    MTCNN itself asks that of a box, in which a face that lies on its side may pass. Brought to the template by
-    landmarks that are not its own, or upside down, it is none: mean of both mirror images, in 0..1.
+    MTCNN itself evaluates an unaligned box, in which a sideways face may pass. A face aligned by wrong landmarks, or
+    upside down, does not look like one. The result, in 0..1, is the mean over the face and its mirror image.
 
     Args:
-        image: RGB, uint8, shape (h, w, 3).
-        landmarks: shape (5, 2).
+        image: RGB picture, uint8, shape (h, w, 3).
+        landmarks: detected landmarks, shape (5, 2).
         device: 'cpu' or 'cuda'.
     """
     return _read_upright(image, landmarks, device)[1]
 
 
 def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tuple[np.ndarray, float]:
-    """Landmarks and the probability of a face, by MTCNN's last network on the face aligned by given landmarks."""
+    """Return landmarks and face probability by MTCNN's last network on the face aligned by given landmarks."""
     import torch
 
     matrix = np.asarray(SimilarityTransform.from_estimate(landmarks, _READER_TEMPLATE).params[:2])
     face = align(image, matrix, _READER_SIDE, "rgb")
     both = np.stack([face, face[:, ::-1]]).astype(np.float32).transpose(0, 3, 1, 2)
     with one_thread(), torch.no_grad():
-        # MTCNN's own normalisation of grey values; its points come as fractions, first all x, then all y.
+        # MTCNN's normalisation of grey values; its points are fractions, first all x, then all y.
         _, points, probabilities = _mtcnn(device).onet((torch.from_numpy(both).to(device) - 127.5) / 128)
     read = points.cpu().numpy().astype(np.float64)
     straight, mirrored = read.reshape(2, 2, 5).transpose(0, 2, 1) * _READER_SIDE - 0.5
@@ -289,13 +289,13 @@ def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tupl
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
-    """The similarity transform that brings landmarks to the template in the least-squares sense (Umeyama 1991).
+    """Return the least-squares similarity transform from landmarks to the template (Umeyama 1991).
 
     Args:
-        landmarks: shape (5, 2), (x, y) pixels.
+        landmarks: (x, y) in pixels, shape (5, 2).
         size: side of the aligned picture, pixels.
         margin: extra border around the template, as a fraction of the side on each edge; negative crops closer.
-        template: of the landmarks, shape (5, 2), see `TEMPLATE`.
+        template: landmark positions, shape (5, 2), see `TEMPLATE`.
 
     Returns:
         Matrix, shape (2, 3): picture pixels → aligned pixels.
@@ -305,7 +305,7 @@ def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: n
 
 
 def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray:
-    """The transform that brings a box, made square about its centre by its longer side, to the whole aligned picture.
+    """Return the transform from a box, made square about its centre by its longer side, to the whole aligned picture.
 
     Args:
         box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
@@ -322,11 +322,11 @@ def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray
 
 
 def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
-    """A transform whose aligned picture is turned by quarter turns, counter-clockwise.
+    """Return a transform whose aligned picture is turned by counter-clockwise quarter turns.
 
     Args:
-        matrix: from `square` or `stretch`, shape (2, 3).
-        turn: see `Face`.
+        matrix: transform from `square` or `stretch`, shape (2, 3).
+        turn: number of quarter turns.
         size: side of the aligned picture, pixels.
     """
     for _ in range(turn):
@@ -335,7 +335,7 @@ def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
 
 
 def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
-    """The transform that brings a box to the whole aligned picture, each axis by its own scale.
+    """Return the transform from a box to the whole aligned picture, with one scale per axis.
 
     Args:
         box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
@@ -346,24 +346,24 @@ def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
     """
     left, top, right, bottom = box
     across, down = size / (right - left), size / (bottom - top)
-    # Coordinates of a matrix count from the middle of the first pixel, those of a box from its edge.
+    # A matrix's coordinates have their origin at the middle of the first pixel, a box's at its edge.
     return np.array([[across, 0, across * (0.5 - left) - 0.5], [0, down, down * (0.5 - top) - 0.5]])
 
 
 def align(image: np.ndarray, matrix: np.ndarray, size: int, colour: str = "grey") -> np.ndarray:
     """Warp a picture to the template.
 
-    The warp is made larger by a whole factor and averaged down, so that a big face is not aliased: aliasing moves from
-    frame to frame like an expression.
+    The picture is warped at an integer multiple of the size and averaged down, so that a large face is not aliased:
+    aliasing changes from frame to frame like an expression.
 
     Args:
-        image: RGB uint8, shape (h, w, 3).
-        matrix: from `alignment`, `square` or `stretch`, shape (2, 3).
-        size: side of the aligned picture.
+        image: RGB picture, uint8, shape (h, w, 3).
+        matrix: transform from `alignment`, `square` or `stretch`, shape (2, 3).
+        size: side of the aligned picture, pixels.
         colour: 'grey' (luma, ITU-R BT.601) or 'rgb'.
 
     Returns:
-        uint8, shape (size, size), or (size, size, 3) in colour.
+        Aligned picture, uint8, shape (size, size), or (size, size, 3) in colour.
     """
     across, down = (max(1, round(1 / float(np.hypot(*row[:2])))) for row in matrix)
     factors = np.array([across, down])

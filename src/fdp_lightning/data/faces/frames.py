@@ -1,4 +1,4 @@
-"""The frames of a clip: found in the folder's listing, compared with onset..offset, decoded to pixels."""
+"""Frames of a clip: listed in their folder, compared with onset..offset, decoded to pixels."""
 
 import os
 import re
@@ -20,22 +20,22 @@ from fdp_lightning.data.checks.problems import some
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MOST_PIXELS = 48_000_000
-"""Of a picture or a frame of a video, against files that ask for more memory than there is (ours; 8K is 33 million)."""
+"""Largest accepted picture or video frame, against files that demand too much memory (ours; 8K is 33 million)."""
 _DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras give."""
+"""Bit depths of cameras."""
 _START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One image of a clip.
+    """One image file of a clip.
 
     Attributes:
-        number: of the frame, see `list_frames`.
-        path: of the file.
-        state: size and time of change when the folder was listed: they stand for the content. 'gone' for a link that
-            leads nowhere.
+        number: frame number, see `list_frames`.
+        path: path of the file.
+        state: size and modification time when the folder was listed, which stand for the content; 'gone' for a
+            dangling link.
     """
 
     number: int
@@ -44,18 +44,19 @@ class FrameFile:
 
 
 class UnreadableImageError(Exception):
-    """An image file that cannot be decoded; the message names it."""
+    """An image file cannot be decoded; the message names it."""
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """All image files of a folder in the order of their frame numbers; other files are passed over.
+    """Return all image files of a folder in the order of their frame numbers; other files are skipped.
 
-    Of a file those of its series: itself as number 0, and 1, 2, … of the same name with _1, _2, … at its end.
+    For a file, return its series: itself as number 0, and the files of the same name ending in _1, _2, … as 1, 2, ….
 
-    Of several groups of digits in the names that one is the number which varies over the folder (`frame_numbers`).
+    If names contain several groups of digits, the frame number is the one that varies over the folder
+    (`frame_numbers`).
 
     Raises:
-        FileNotFoundError, NotADirectoryError, PermissionError: of the folder.
+        FileNotFoundError, NotADirectoryError, PermissionError: the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
         return _series(folder)
@@ -63,12 +64,12 @@ def list_frames(folder: Path) -> list[FrameFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
-            # A leading dot hides a file; macOS puts a shadow ('._img46.jpg') beside every file it copies.
+            # A leading dot hides a file; macOS puts such a file ('._img46.jpg') beside every file it copies.
             if suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith(".") or not re.search(r"\d", stem):
                 continue
             try:
                 state = entry.stat()
-            except OSError:  # a link to nowhere or to itself: reading it will say so under the clip's name
+            except OSError:  # a link to nowhere or to itself: reading it reports that under the clip's name
                 found.append((stem, folder / entry.name, "gone"))
                 continue
             if not stat.S_ISDIR(state.st_mode):
@@ -91,14 +92,14 @@ def _series(first: Path) -> list[FrameFile]:
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:
-    """The number of the frame in each name, all of one folder.
+    """Return the frame number in each name of a folder.
 
-    Names that are alike but for their digits are looked at together. Of their groups of digits that one counts which
-    takes most values, of several the last, unless only an earlier one numbers the frames without a gap and orders them
-    otherwise: the sizes or places of crops differ from frame to frame, too.
+    Names that differ only in their digits are considered together. The frame number is the group of digits with the
+    most distinct values; among several, the last, unless only an earlier one numbers the frames without a gap and in
+    another order: the size or position of a crop may vary from frame to frame, too.
 
     Args:
-        stems: names without suffix, each with a digit.
+        stems: file names without suffix, each with a digit.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     digits = []
@@ -115,7 +116,7 @@ def frame_numbers(stems: Sequence[str]) -> list[int]:
 
 
 def _counting(groups: list[tuple[int, ...]]) -> int:
-    """Which group of digits numbers the frames; each is given by its values in all names."""
+    """Return the index of the group of digits that numbers the frames; each group is its values in all names."""
     values = [len(set(group)) for group in groups]
     *earlier, last = (place for place, count in enumerate(values) if count == max(values))
     if values[last] < len(groups[last]):
@@ -133,7 +134,7 @@ def _is_gapless(numbers: tuple[int, ...]) -> bool:
 
 
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
-    """The frames of onset..offset, each number once, and what is wrong with them ('' if nothing)."""
+    """Return the frames of onset..offset, each number once, and a description of their problems ('' if none)."""
     inside = [file for file in files if onset <= file.number <= offset]
     first_of: dict[int, FrameFile] = {}
     for file in inside:
@@ -144,14 +145,14 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
         trouble.append(f"frame numbers {some(n for n, count in counts.items() if count > 1)} occur more than once")
     missing = offset - onset + 1 - len(first_of)
     if missing:
-        # Not as a list: an offset with a digit too many would make one of millions.
+        # No list of them: an offset with an extra digit would make it millions long.
         named = some(number for number in range(onset, offset + 1) if number not in first_of)
         trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
     return list(first_of.values()), "; ".join(trouble)
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode an image to RGB, uint8, shape (height, width, 3); one of 16 bits by the range that it takes itself.
+    """Decode an image to RGB, uint8, shape (height, width, 3); 16-bit samples are scaled by the image's own range.
 
     Raises:
         UnreadableImageError: see `read_samples`.
@@ -164,7 +165,7 @@ def read_samples(path: Path) -> np.ndarray:
     """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
 
     Raises:
-        UnreadableImageError: empty, truncated, damaged, too large, or not an image of such samples.
+        UnreadableImageError: the file is empty, truncated, damaged, too large, or not an image of such samples.
     """
     try:
         if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
@@ -172,7 +173,7 @@ def read_samples(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
-    # OpenCV fills what is missing or damaged in a JPEG with grey, or shifts what follows, and returns it as a picture.
+    # OpenCV returns a damaged JPEG as a valid picture, with missing parts grey or the rest shifted.
     if _is_truncated_jpeg(data):
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
     require_size(image_size(data, path), path)
@@ -181,7 +182,7 @@ def read_samples(path: Path) -> np.ndarray:
     if damage := _jpeg_damage(data):
         raise UnreadableImageError(f"{path} is damaged ({damage})")
     try:
-        # Not IMREAD_COLOR_RGB: it mixes up the channels of a colour TIFF of 16 bits (OpenCV 5.0.0).
+        # Not IMREAD_COLOR_RGB: it swaps the channels of a 16-bit colour TIFF (OpenCV 5.0.0).
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error:
@@ -194,35 +195,35 @@ def read_samples(path: Path) -> np.ndarray:
 
 
 def bits_of(pictures: Iterable[np.ndarray]) -> int:
-    """The bits that pictures use of the 16 that they have: the fewest that cameras give and their values fit in."""
+    """Return the bit depth that 16-bit pictures use: the smallest depth of a camera that holds their values."""
     peak = max((int(picture.max()) for picture in pictures if picture.dtype == np.uint16), default=0)
     return next(bits for bits in _DEPTHS if peak < 2**bits)
 
 
 def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
-    """A picture as uint8, of 16-bit samples by the `bits` that they use; what lies above is white."""
+    """Return a picture as uint8, with 16-bit samples scaled by the `bits` they use; higher values become white."""
     if picture.dtype == np.uint8:
         return picture
     return np.asarray(np.minimum(picture >> (bits - 8), 255).astype(np.uint8))
 
 
 def range_remark(bits: int) -> str:
-    """How 16-bit samples that use fewer bits were taken."""
-    return f"16-bit pictures that hold values of {bits} bits: 0..{2**bits - 1} are taken for black..white"
+    """Return a remark on how 16-bit samples that use fewer bits were scaled."""
+    return f"16-bit pictures that hold values of {bits} bits: 0..{2**bits - 1} are scaled to black..white"
 
 
 def image_size(data: bytes, path: Path) -> tuple[int, int]:
-    """Width and height by the header of an image, of which no pixel is decoded.
+    """Return width and height from an image's header, without decoding any pixel.
 
     Args:
-        data: its file; the header will do.
-        path: for messages.
+        data: bytes of the file, at least the header.
+        path: path of the file, for messages.
 
     Raises:
-        UnreadableImageError: it is of no kind that is known.
+        UnreadableImageError: the format is unknown.
     """
     if data.startswith(_START_OF_IMAGE):
-        with suppress(ValueError):  # rare kinds; of others it is eight times as fast
+        with suppress(ValueError):  # fails on rare formats; eight times as fast on the others
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
             return width, height
     try:
@@ -232,30 +233,26 @@ def image_size(data: bytes, path: Path) -> tuple[int, int]:
                 return image.size
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
-    except Exception as error:  # what its plugins raise of files that are none of theirs
+    except Exception as error:  # the plugins raise many kinds on foreign files
         raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
 
 
 def require_size(size: tuple[int, int], path: Path) -> None:
-    """Refuse an image that would need more memory than there may be.
-
-    Raises:
-        UnreadableImageError: naming it.
-    """
+    """Raise UnreadableImageError for an image of more than `MOST_PIXELS`."""
     width, height = size
     if width * height > MOST_PIXELS:
         raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
-    """Frames of a clip at positions that need not be whole: between two of the clip their blend by distance.
+    """Return frames of a clip at real-valued positions, blending the two neighbouring frames linearly.
 
     Args:
-        read: gives the frames at whole positions, uint8.
-        places: from `Sampling.positions`, shape (t,).
+        read: function from integer positions to frames, uint8.
+        places: positions from `Sampling.positions`, shape (t,).
 
     Returns:
-        uint8, shape (t, h, w) or (t, h, w, 3).
+        Frames, uint8, shape (t, h, w) or (t, h, w, 3).
     """
     if places.dtype.kind == "i":
         return read(places)
@@ -266,16 +263,16 @@ def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.
 
 
 def unreadable(state: os.stat_result, path: Path) -> str:
-    """Why a file of this state cannot hold a picture, '' if it can."""
-    if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
-        return f"{path} is no regular file"
+    """Return why a file of this state cannot hold a picture, '' if it can."""
+    if not stat.S_ISREG(state.st_mode):  # reading a pipe would block
+        return f"{path} is not a regular file"
     return "" if state.st_size else f"{path} is empty (0 bytes)"
 
 
 def _flawless_jpeg(data: bytes) -> np.ndarray | None:
-    """The picture of a JPEG that libjpeg has nothing to complain of, the same as OpenCV's; None: look closer.
+    """Return the picture of a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further.
 
-    One pass decodes it and finds damage. Of a picture with Exif data OpenCV knows which way up it is.
+    One pass decodes it and finds damage. Pictures with Exif data are left to OpenCV, which applies their orientation.
     """
     if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
         return None
@@ -286,16 +283,16 @@ def _flawless_jpeg(data: bytes) -> np.ndarray | None:
 
 
 def _jpeg_damage(data: bytes) -> str:
-    """What libjpeg complains of in a JPEG, '' if nothing.
+    """Return libjpeg's warning on a JPEG, '' if there is none.
 
-    A look at an eighth of the size in grey decodes every bit of the file. Of damage that leaves a valid code (a single
-    bit, more often than not) nobody can know.
+    Decoding at an eighth of the size in grey reads every bit of the file. Damage that leaves a valid code (often so for
+    a single bit) cannot be detected.
     """
     if not data.startswith(_START_OF_IMAGE):
         return ""
     found = _complaint(data)
     if _PADDING.search(found):
-        # Some encoders pad the end of a picture, which harms nothing; cut data may look like it.
+        # Some encoders pad the end of a picture, which is harmless; truncated data may look the same.
         bare = data[: data.rfind(_END_OF_IMAGE)].rstrip(b"\0")
         return _complaint(bare + b"\0" * bare.endswith(b"\xff") + _END_OF_IMAGE)  # FF 00 is a byte of the picture
     return found
@@ -305,15 +302,15 @@ def _complaint(jpeg: bytes) -> str:
     try:
         simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        # Rare kinds of JPEG that only this reader refuses are no damage: OpenCV will decode them or not.
+        # Rare kinds of JPEG that only this reader refuses are not damage; OpenCV decides on them.
         return "" if str(error).startswith(("tj", "Unsupported color")) else str(error)
     return ""
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Whether a file that begins as a JPEG lacks its end-of-image marker.
+    """Return True if a file that begins as a JPEG lacks its end-of-image marker.
 
-    The marker counts only behind the start of the scan: an embedded thumbnail in front of it has one of its own.
+    The marker counts only after the start of the scan: an embedded thumbnail before it has its own.
     """
     if not data.startswith(_START_OF_IMAGE):
         return False

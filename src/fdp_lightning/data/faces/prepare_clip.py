@@ -1,4 +1,4 @@
-"""One clip from image files to aligned frames: the unit of work of a store build."""
+"""Preparing one clip, from image files to aligned frames: the unit of work of a store build."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -29,24 +29,24 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """How faces are cut out; part of the store's identity.
+    """Settings of face detection and alignment; part of the store's identity.
 
     Args:
         size: side of the aligned frames, pixels.
         margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
-            `faces.square`; 0 where no face is looked for.
-        least_confidence: of a detection.
-        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks tremble from
-            frame to frame by as much as a micro-expression moves a face: only to reproduce.
+            `faces.square`; 0 if no face is detected.
+        least_confidence: lowest accepted detection probability.
+        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks jitter from
+            frame to frame by as much as a micro-expression moves a face: for reproduction only.
         method: one of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box':
-            MTCNN's box, made square, scaled and neither turned nor fitted; 'none': the whole picture; 'official_crops':
-            the whole of the face crops that come with a dataset. A whole picture that is not square is stretched to
-            one: nothing of it is lost, and the crops are nearly square.
+            MTCNN's box, made square and scaled without rotation; 'none': the whole picture; 'official_crops': the
+            whole of the face crops that come with a dataset. A whole picture that is not square is stretched to a
+            square, so that none of it is lost; the crops are nearly square.
         colour: 'grey' or 'rgb'.
-        batch: pictures that MTCNN takes at once: the first frames of so many clips, or of one clip with `per_frame`.
-            With more than one a face depends, by up to a hundredth of a pixel, on what it came together with: the
-            store of a build that was cut off may differ so. On two cores it saves a sixth of a detection.
-        device: of MTCNN, 'cpu' or 'cuda'; a store says so where it is not the CPU.
+        batch: pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`.
+            In a batch of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an
+            interrupted and resumed build may differ by that. On two cores it saves a sixth of a detection.
+        device: device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU.
     """
 
     size: int = 64
@@ -73,21 +73,21 @@ class FaceSettings:
             for name, without in (("per_frame", False), ("margin", 0), ("batch", 1), ("device", "cpu")):
                 if getattr(self, name) != without:
                     raise UserError(
-                        f"data.faces.{name} is {getattr(self, name)!r}, but data.faces.method={self.method} looks for "
+                        f"data.faces.{name} is {getattr(self, name)!r}, but data.faces.method={self.method} detects "
                         f"no face; expected {str(without).lower()}, or one of the methods {', '.join(DETECTED)}"
                     )
 
     def facts(self) -> dict[str, Any]:
-        """What stores are told apart by: all settings, but those of detection only where they are not the usual ones.
+        """Return the settings that identify a store; newer options appear only if they differ from the default.
 
-        Stores of versions that did not know them keep their names.
+        Stores written before these options existed keep their names.
         """
         usual = {"batch": 1, "device": "cpu"}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Of an aligned frame: (size, size), or (size, size, 3) in colour."""
+        """Shape of an aligned frame: (size, size), or (size, size, 3) in colour."""
         return (self.size, self.size) if self.colour == "grey" else (self.size, self.size, 3)
 
 
@@ -99,10 +99,10 @@ def _require(name: str, value: object, kind: Any, least: float, most: float) -> 
 
 @dataclass
 class PreparedClip:
-    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and how they came about.
+    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and their provenance.
 
-    `detected_on`, `box` and `matrix` are of the face that the first frame is aligned by; where no face is looked for,
-    of the first frame as a whole.
+    `detected_on`, `box` and `matrix` belong to the face by which the first frame is aligned; if no face is detected,
+    to the first frame as a whole.
     """
 
     frames: np.ndarray
@@ -115,11 +115,11 @@ class PreparedClip:
 
 
 def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
-    """`prepare_clip` of each, with MTCNN on the first frames of `settings.batch` clips at once.
+    """Prepare clips like `prepare_clip`, with MTCNN on the first frames of `settings.batch` clips at once.
 
     Args:
-        clips: names and frames, onset first.
-        settings: of the faces.
+        clips: names and frames of the clips, onset first.
+        settings: settings of face detection and alignment.
     """
     together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
     for begin in range(0, len(clips), settings.batch):
@@ -133,19 +133,19 @@ def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSe
 def prepare_clip(
     clip: str, files: list[FrameFile], settings: FaceSettings, first: Sequence[faces.Face | None] = ()
 ) -> PreparedClip:
-    """Decode, find the face on the first frame, and align every frame by that one transform.
+    """Decode a clip, find the face on the first frame, and align every frame by that one transform.
 
     The first frame is the onset, unless that cannot be read.
-    Without a face there the nearest later frame with one is used, and noted.
-    With `settings.per_frame` a face is looked for on every frame, and a frame without one is aligned by the nearest
+    If it shows no face, the nearest later frame with one is used, with a remark.
+    With `settings.per_frame` a face is detected on every frame, and a frame without one is aligned by the nearest
     frame that has one (the earlier of two).
-    The methods that look for no face bring the whole picture to the aligned one.
+    Methods without detection align the whole picture.
 
     Args:
-        clip: the clip's name in messages.
-        files: its frames, onset first.
-        settings: of the faces.
-        first: what MTCNN found on its first frames; on those beyond it is still to look.
+        clip: name of the clip in messages.
+        files: frames of the clip, onset first.
+        settings: settings of face detection and alignment.
+        first: MTCNN's results on the first frames; later frames are searched here.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared)
@@ -160,7 +160,7 @@ def prepare_clip(
         found = _find(images, settings, prepared, first)
         if not found:
             where = Path(used[0].path).parent
-            detail = f"MTCNN finds no face in any frame of {where}, upright or turned by quarters"
+            detail = f"MTCNN finds no face in any frame of {where}, upright or after quarter turns"
             prepared.problems.append(Problem(clip, "no_face", detail))
             return prepared
         prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
@@ -181,9 +181,9 @@ def prepare_clip(
 def _find(
     images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip, first: Sequence[faces.Face | None]
 ) -> dict[int, faces.Face]:
-    """Place of the frame → its face: of the first frame that has one, or of all; counts the pictures searched."""
+    """Return frame position → its face, for the first frame that has one or for all; counts the pictures searched."""
     found: dict[int, faces.Face] = {}
-    # One by one where the first face ends the search: a batch would look at frames for nothing.
+    # One by one where the first face ends the search: a batch would process frames in vain.
     size, turn = settings.batch if settings.per_frame else 1, None
     for begin in range(0, len(images), size):
         if begin < len(first):
@@ -203,23 +203,23 @@ def _find(
 def _find_faces(
     images: list[np.ndarray], settings: FaceSettings, turns: Sequence[int] = faces.QUARTER_TURNS
 ) -> list[faces.Face | None]:
-    # Frame by frame as the released code does it, with the landmarks as they are detected.
+    # Frame by frame with the landmarks as detected, as the released code does it.
     upright = not settings.per_frame
     return faces.find_faces(images, settings.least_confidence, upright, settings.device, turns)
 
 
 def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray = faces.TEMPLATE) -> np.ndarray:
-    """The transform by which the settings align a face, see `faces.square` and `faces.alignment`, shape (2, 3)."""
+    """Return the transform that aligns a face under the settings, shape (2, 3), see `square` and `alignment`."""
     if settings.method == "box":
         return faces.turn_aligned(faces.square(face.box, settings.size, settings.margin), face.turn, settings.size)
     return faces.alignment(face.landmarks, settings.size, settings.margin, template)
 
 
 def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
-    """What is unusual about the faces found (place of the frame → face), without being in the way."""
+    """Return non-fatal remarks on the faces found (frame position → face)."""
     total, remarks = len(numbers), []
     if turned := sorted({face.turn for face in found.values()} - {0}):
-        detail = f"the face lies on its side or upside down; {turned[0] * 90}° counter-clockwise make it upright"
+        detail = f"the face is sideways or upside down; turning it {turned[0] * 90}° counter-clockwise makes it upright"
         remarks.append(Problem(clip, "turned_face", detail, fatal=False))
     several = [face.count for face in found.values() if face.count > 1]
     if per_frame and len(found) < total:
@@ -236,7 +236,7 @@ def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_fr
 
 
 def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[list[np.ndarray], list[FrameFile]]:
-    """The images that can be read and are of the first one's size; the others become problems."""
+    """Return the readable images of the first one's size and their files; the others become problems."""
     images: list[np.ndarray] = []
     used = []
     for file in files:
@@ -253,7 +253,7 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
         images.append(image)
         used.append(file)
     if any(image.dtype == np.uint16 for image in images):
-        # By one range, or the light would flicker.
+        # One range for all frames, or the brightness would flicker.
         if (bits := bits_of(images)) < 16:
             prepared.problems.append(Problem(clip, "sample_range", range_remark(bits), fatal=False))
         images = [eight_bits(image, bits) for image in images]
@@ -261,7 +261,7 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
 
 
 def _first_image(files: list[FrameFile]) -> np.ndarray | None:
-    """The first one that can be read."""
+    """Return the first readable image."""
     for file in files:
         with suppress(UnreadableImageError):
             return read_image(file.path)

@@ -1,6 +1,6 @@
-"""The regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin.
+"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin.
 
-Landmarks come to lie at one place in every aligned face, so one table of outlines serves all of them.
+Alignment brings landmarks to fixed positions, so one table of outlines serves all faces.
 """
 
 from collections.abc import Mapping
@@ -29,25 +29,25 @@ OUTLINES: Mapping[str, Outline] = {
     "chin": ((0.24, 0.86), (0.76, 0.86), (0.72, 1.00), (0.28, 1.00)),
     "cheeks": ((0.12, 0.50), (0.88, 0.50), (0.88, 0.66), (0.76, 0.86), (0.24, 0.86), (0.12, 0.66)),
 }  # fmt: skip
-"""Corners (x, y) in fractions of a picture aligned to `TEMPLATE`.
+"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`.
 
-A place belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by
-eye, on drawn faces: the brows reach up to where a raised brow gets, and the mouth includes its corners.
+A pixel belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by
+eye, on drawn faces: the brow regions include the reach of raised brows, and the mouth includes its corners.
 """
 
 ELSEWHERE = "elsewhere"
-"""Hair, neck and background: what is in no outline."""
+"""Hair, neck and background: pixels in no outline."""
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:
-    """Return the mask of each region, and of `ELSEWHERE`: every pixel is in exactly one.
+    """Return the masks of all regions and of `ELSEWHERE`; every pixel is in exactly one.
 
     Args:
-        settings: by which faces are aligned.
-        template: of their landmarks, see `TEMPLATE`.
+        settings: settings of face detection and alignment.
+        template: landmark positions, see `TEMPLATE`.
 
     Returns:
-        Masks, bool, (size, size); None if the settings bring no landmarks to a template: nobody knows where a brow is.
+        Masks, bool, shape (size, size); None if the settings do not align landmarks to a template.
     """
     if settings.method != "mtcnn":
         return None

@@ -1,1 +1,1 @@
-"""A user's own video or folder of frames."""
+"""Input videos: a user's own video file or folder of frames."""

@@ -1,4 +1,4 @@
-"""Decoding that stops trusting a video where it is damaged, up to the next key frame."""
+"""Decoding that discards damaged parts of a video up to the next key frame."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +9,13 @@ from fdp_lightning.data.checks.problems import some
 
 
 class Decoding:
-    """The frames of a stream that were decoded from whole data.
+    """Frames of a stream that were decoded from undamaged data.
 
-    What follows damage is predicted from it: decoders hide that with a picture that looks nearly right, and moves as
-    nothing did. So everything up to the next key frame is left out.
+    Frames after damage are predicted from it: decoders output pictures that look nearly right, with motion that never
+    happened. So all frames up to the next key frame are discarded.
 
     Attributes:
-        damaged: whether that is the state of things; after the last frame: whether the end is missing.
+        damaged: True while frames are discarded; after the last frame: True if the end is missing.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -25,7 +25,7 @@ class Decoding:
         self._mended: list[int] = []
 
     def frames(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Number, counted over all frames that come out, and frame."""
+        """Yield the number, counted over all decoded frames, and the frame."""
         number = 0
         for packet in self._packets():
             if packet.is_corrupt:
@@ -59,7 +59,7 @@ class Decoding:
             self._damage(frame.pts)
             return False
         if self.damaged:
-            # Frames come out later than their packets go in: a key frame from before the damage mends nothing.
+            # Frames are output later than their packets go in: a key frame from before the damage ends nothing.
             is_later = self._since is None or frame.pts is None or frame.pts > self._since
             if not (frame.key_frame and is_later):
                 return False
@@ -73,12 +73,10 @@ class Decoding:
             self._since = stamp if self._since is None else max(self._since, stamp)
 
     def warnings(self, used: int) -> list[str]:
-        """In words, after the last of `used` frames."""
+        """Return warnings about the damage, to be called after the last of `used` frames."""
         found = []
         if self._mended:
-            found.append(
-                f"the video is damaged: frames in front of {some(self._mended)} cannot be decoded and are left out"
-            )
+            found.append(f"the video is damaged: frames before {some(self._mended)} cannot be decoded and are left out")
         if self.damaged:
             found.append(f"the video ends after {used} frames because the rest cannot be decoded")
         return found

@@ -1,4 +1,4 @@
-"""Footage that lies as one picture per frame in a folder."""
+"""Input video given as a folder with one picture per frame."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,23 +21,23 @@ from fdp_lightning.data.input_video.frame import Frame, folder_name, frame_rate
 from fdp_lightning.errors import UserError
 
 _MOST_RANGED = 100
-"""Frames of 16 bits that are decoded to find the range of all."""
+"""Number of 16-bit frames decoded to find the range of all."""
 
 
 class FrameFolder:
-    """A folder of pictures, numbered by the last digits of their names.
+    """A folder of pictures with frame numbers in their names.
 
-    Time goes by the numbers, so that frames that are missing leave a gap in it.
+    Times follow the numbers, so that missing frames leave a gap.
 
     Attributes:
-        remarks: warnings from outside, which are repeated by each look at it.
+        remarks: warnings added by the caller, repeated at each iteration.
 
     Args:
-        folder: of the frames; other files in it are passed over.
-        fps: frames per second; None: unknown, and so are the times.
+        folder: folder of the frames; other files in it are skipped.
+        fps: frames per second; None: unknown, without times.
 
     Raises:
-        UserError: `fps` is no positive number.
+        UserError: `fps` is not a positive number.
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
@@ -47,7 +47,7 @@ class FrameFolder:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """As in `footage_frame.Footage`; a frame that is damaged, or not of the first one's size, fails when read."""
+        """See `frame.Footage.frames`; a frame that is damaged or differs in size from the first fails when read."""
         self.warnings = [*self.remarks]
         try:
             files = list_frames(self.folder)
@@ -56,11 +56,11 @@ class FrameFolder:
                 f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
             ) from error
         if not files:
-            raise UserError(f"{self.folder} holds no frame; expected pictures with a number in their names: img1.jpg …")
+            raise UserError(f"{self.folder} holds no frames; expected pictures with numbers in their names: img1.jpg …")
         first, last = files[0].number, files[-1].number
         files, trouble = frames_between(files, first, last)
         if trouble:
-            self.warnings.append(f"{self.folder}: {trouble}; of a number that occurs twice the first file is used")
+            self.warnings.append(f"{self.folder}: {trouble}; the first file of a repeated number is used")
         pictures = _Pictures(files, self.warnings)
         for file in files:
             seconds = None if self.fps is None else (file.number - first) / self.fps
@@ -68,11 +68,11 @@ class FrameFolder:
 
 
 class _Pictures:
-    """The frames of one folder, which are all of the first one's size, and of one range.
+    """Frames of one folder, all of the first one's size and of one range.
 
     Args:
-        files: the frames.
-        warnings: to be added to.
+        files: files of the frames.
+        warnings: list to append warnings to.
     """
 
     def __init__(self, files: Sequence[FrameFile], warnings: list[str]) -> None:
@@ -88,18 +88,18 @@ class _Pictures:
             (height, width), (first_height, first_width) = picture.shape[:2], self.shape[:2]
             raise UserError(
                 f"{file.path} is {width}x{height} and {self.first.path.name} {first_width}x{first_height}; expected "
-                "frames of one size. Remove what does not belong to the clip."
+                "frames of one size. Remove the files that do not belong to the clip."
             )
         if picture.dtype == np.uint8:
             return picture
         if not self._clipped and bits_of([picture]) > self._bits:
             self._clipped = True
-            self._warnings.append(f"{file.path} and perhaps others have values above that range: they become white")
+            self._warnings.append(f"{file.path} and possibly others have values above that range; they become white")
         return eight_bits(picture, self._bits)
 
     @cached_property
     def _bits(self) -> int:
-        """Found on frames from all over the folder: one range for all, or the light would flicker."""
+        """Bit depth of all frames, from a sample of the folder; one range for all, or the brightness would flicker."""
         step = math.ceil(len(self.files) / _MOST_RANGED)
         bits = bits_of(_read(file) for file in self.files[::step])
         if bits < 16:
@@ -112,5 +112,5 @@ def _read(file: FrameFile) -> np.ndarray:
         return read_samples(file.path)
     except UnreadableImageError as error:
         raise UserError(
-            f"{error}; expected a picture. Replace it, or remove it to go on without that frame."
+            f"{error}; expected a picture. Replace it, or remove it to continue without that frame."
         ) from error

@@ -1,4 +1,4 @@
-"""Somebody's own footage, as frames in time: what a video file and a folder of frames have in common."""
+"""Input videos as frames in time: the common interface of video files and folders of frames."""
 
 import math
 import re
@@ -13,12 +13,12 @@ from fdp_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of footage, decoded to pixels by need.
+    """One frame of an input video, decoded to pixels on demand.
 
     Attributes:
-        number: counted from 0 in a video, as its file is numbered in a folder.
-        seconds: since the first frame; None where the frame rate is unknown.
-        read: its picture the right way up, RGB, uint8, shape (h, w, 3).
+        number: frame number, counted from 0 in a video file, from the file name in a folder.
+        seconds: time since the first frame, seconds; None if the frame rate is unknown.
+        read: function that returns the upright picture, RGB, uint8, shape (h, w, 3).
     """
 
     number: int
@@ -27,30 +27,29 @@ class Frame:
 
 
 class Footage(Protocol):
-    """A clip or a long video.
+    """An input video, a clip or a long recording.
 
     Attributes:
-        name: for messages and file names.
-        warnings: sentences on what is wrong with it and could be got over, complete once the frames have been gone
-            through.
+        name: name for messages and files.
+        warnings: sentences on non-fatal problems, complete after an iteration over all frames.
     """
 
     name: str
     warnings: list[str]
 
     def frames(self) -> Iterator[Frame]:
-        """All frames in order of time, from the beginning each time it is called; few are in memory at once.
+        """Yield all frames in order of time, from the beginning at each call; few are in memory at once.
 
         Raises:
-            UserError: it cannot be read, holds no frame, or a frame cannot be decoded.
+            UserError: the video cannot be read or holds no frame, or a frame cannot be decoded.
         """
 
 
 def frame_rate(fps: float | None, source: object) -> float | None:
-    """Frames per second as somebody gives them, checked.
+    """Return a checked frame rate, frames per second.
 
     Raises:
-        UserError: it is no positive number.
+        UserError: `fps` is not a positive number.
     """
     is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
     if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
@@ -59,9 +58,9 @@ def frame_rate(fps: float | None, source: object) -> float | None:
 
 
 LONGEST_NAME = 100
-_UNUSABLE = re.compile(r"[^\w.()+@ -]")  # of these a folder's name may hold each, on every system
+_UNUSABLE = re.compile(r"[^\w.()+@ -]")  # all characters but those allowed in folder names on every system
 
 
 def folder_name(name: str) -> str:
-    """A name for messages made fit to be that of a folder: never empty, hidden, or leading elsewhere."""
+    """Turn a name into a safe folder name: never empty, hidden, or a path to elsewhere."""
     return _UNUSABLE.sub("_", name)[:LONGEST_NAME].strip(". ") or "clip"

@@ -1,8 +1,7 @@
-"""Video of high dynamic range (HLG, PQ), as phones record it, brought to the grey levels of any other video.
+"""Conversion of high-dynamic-range video (HLG, PQ), as phones record it, to the grey levels of standard video.
 
-FFmpeg as it comes with PyAV keeps such values as they are (with zscale it could convert them; its own scaler makes a
-picture of 203 cd/m² in PQ a third too dark), so a face is flat and dim. The curves and the white are those of ITU-R
-BT.2100 and BT.2408.
+PyAV's FFmpeg does not convert such values (it lacks zscale, and its own scaler makes a picture of 203 cd/m² in PQ a
+third too dark), so faces would look flat and dim. The curves and the white are those of ITU-R BT.2100 and BT.2408.
 """
 
 from functools import cache
@@ -14,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
 HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}
-"""Transfer curves that are converted, with their names."""
+"""Transfer curves that are converted, and their names."""
 
 UNUSUAL = {
     ColorTrc.LINEAR: "linear",
@@ -22,32 +21,32 @@ UNUSUAL = {
     ColorTrc.LOG_SQRT: "log sqrt",
     ColorTrc.SMPTE428: "SMPTE 428",
 }
-"""Curves far from that of a screen which are not converted."""
+"""Transfer curves that differ strongly from a screen's and are not converted, and their names."""
 
 _WHITE = 203.0
-"""cd/m² of a white page in both (BT.2408); here, 1."""
+"""Luminance of a white page in both, cd/m² (BT.2408); linear light 1 here."""
 
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2
-"""Of the screen that HLG is meant for, cd/m² and the exponent of its system gamma (BT.2100)."""
+"""Peak luminance of HLG's reference screen, cd/m², and the exponent of its system gamma (BT.2100)."""
 
 _KNEE = 0.75
-"""Linear light up to which nothing is changed; what is brighter is compressed, up to infinity, into the rest (ours)."""
+"""Linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)."""
 
 _LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
 
 def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) -> np.ndarray:
-    """A frame of one of the curves of `HDR` as RGB (sRGB), uint8, shape (height, width, 3).
+    """Convert a frame with one of the curves of `HDR` to RGB (sRGB), uint8, shape (height, width, 3).
 
     Args:
-        frame: as decoded.
-        width: of the picture.
-        height: of the picture.
-        interpolation: of the conversion to RGB.
+        frame: decoded frame.
+        width: width of the picture, pixels.
+        height: height of the picture, pixels.
+        interpolation: interpolation of the conversion to RGB.
 
     Raises:
-        av.FFmpegError: its pixels are of a kind that cannot be converted.
+        av.FFmpegError: the pixel format cannot be converted.
     """
     codes = frame.reformat(width, height, "rgb48le", interpolation=interpolation, threads=1).to_ndarray()
     light = _curve(int(frame.color_trc))[codes]
@@ -64,7 +63,7 @@ def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) ->
 
 @cache
 def _curve(transfer: int) -> np.ndarray:
-    """Linear light of each 16-bit code: of PQ in whites, of HLG of the scene, 0..1; shape (65536,)."""
+    """Return the linear light of each 16-bit code, shape (65536,): relative to white for PQ, scene light for HLG."""
     signal = np.arange(2**16) / (2**16 - 1)
     if transfer == ColorTrc.SMPTE2084:
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128

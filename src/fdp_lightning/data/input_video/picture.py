@@ -1,4 +1,4 @@
-"""A decoded video frame as it is meant to be seen: the right way up, with square pixels, at its time."""
+"""Presentation of decoded video frames: upright, with square pixels, at their times."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +12,7 @@ from av.video.reformatter import Interpolation
 from fdp_lightning.data.input_video.hdr import HDR, to_sdr
 
 MOST_STRETCH = 4
-"""Pixels longer than that, in either direction, are taken for an error of the file (ours; anamorphic film is 2)."""
+"""Largest accepted pixel aspect ratio, in either direction; more is taken for an error (ours; anamorphic film is 2)."""
 
 # Without these, FFmpeg's fast conversion is a grey level or two too dark (measured on drawn faces).
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -20,13 +20,13 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class Orientation:
-    """How pixels are turned, then flipped, to be the right way up.
+    """Turn and flip that make a frame upright.
 
     Attributes:
-        angle: counter-clockwise, as FFmpeg tells it of each frame.
-        turned: rows become columns.
-        flipped: the order of columns, and that of rows, is reversed.
-        crooked: the angle is no multiple of 90°; the nearest one is taken.
+        angle: counter-clockwise angle that FFmpeg reports for a frame, degrees.
+        turned: True if rows become columns.
+        flipped: True for a reversed order of columns, and of rows.
+        crooked: True if the angle is no multiple of 90°; the nearest one is used.
     """
 
     angle: int
@@ -36,10 +36,10 @@ class Orientation:
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
-    """By the frame's display matrix; as long as `frame.rotation` stays the same, it is that of the next frames too.
+    """Return the orientation by a frame's display matrix; it holds for the next frames while `frame.rotation` is equal.
 
-    Not to be asked of every frame: one whose side data are looked at refers to itself, so that its pixels stay in
-    memory until Python next looks for such cycles (av 18.1; measured: all of 120 frames of 3840x2160, 1.4 GB).
+    Do not call it for every frame: accessing a frame's side data makes it refer to itself, so that its pixels stay in
+    memory until the next garbage collection (av 18.1; measured: all of 120 frames of 3840x2160, 1.4 GB).
     """
     # x' = ax + cy, y' = bx + dy, with y downwards: the display matrix of ISO/IEC 14496-12, 16.16 fixed point, whose
     # rows are (a, b, u), (c, d, v), (x, y, w).
@@ -53,21 +53,21 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 class Upright:
-    """How the pixels of a frame become a picture, known before any is converted.
+    """A frame's conversion to an upright picture, whose size is known before any pixel is converted.
 
     Attributes:
-        size: width and height of the picture.
-        transfer: the curve of its grey levels, see `av.video.reformatter.ColorTrc`.
+        size: width and height of the picture, pixels.
+        transfer: transfer curve of its grey levels, see `av.video.reformatter.ColorTrc`.
 
     Args:
-        frame: as decoded. It holds its own pixels, in the format of its codec, as long as this lives.
-        way: that is up.
-        pixel: width of a pixel over its height; None: unknown, so square.
+        frame: decoded frame, whose pixels stay in memory as long as this object lives.
+        way: orientation of the frame.
+        pixel: pixel aspect ratio, width over height; None: unknown, taken as square.
     """
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
-        if pixel and 1 <= pixel <= MOST_STRETCH:  # enlarged, in one direction: nothing of it is lost
+        if pixel and 1 <= pixel <= MOST_STRETCH:  # enlarge one direction, so that nothing is lost
             width = round(width * pixel)
         elif pixel and Fraction(1, MOST_STRETCH) <= pixel < 1:
             height = round(height / pixel)
@@ -76,12 +76,12 @@ class Upright:
         self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
-        """RGB, uint8, (h, w, 3); colours by the matrix and range that the stream names, BT.601 where it names none.
+        """Return the picture in RGB, uint8, shape (h, w, 3), by the stream's colour matrix and range, else BT.601.
 
-        High dynamic range becomes that of other videos, see `footage_hdr`.
+        High dynamic range is converted to standard range, see `hdr`.
 
         Raises:
-            av.FFmpegError: its pixels are of a kind that cannot be converted.
+            av.FFmpegError: the pixel format cannot be converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -95,13 +95,13 @@ class Upright:
 
 
 class Clock:
-    """The times of frames one after the other, in seconds since the first, each later than the one before.
+    """Times of consecutive frames in seconds since the first, strictly increasing.
 
     Attributes:
-        guessed: frames without a usable time stamp; they follow the one before at the average rate.
+        guessed: number of frames without a usable time stamp; they follow the previous one at the average rate.
 
     Args:
-        unit: seconds per tick of the time stamps.
+        unit: length of a time stamp's tick, seconds.
         rate: average frames per second; None: unknown.
     """
 
@@ -112,7 +112,7 @@ class Clock:
         self.guessed = 0
 
     def seconds(self, stamp: int | None) -> float | None:
-        """Of the next frame; None where neither a time stamp nor a rate tells."""
+        """Return the time of the next frame; None if neither a time stamp nor a rate is known."""
         guess = Fraction(0) if self._last is None else None if self._step is None else self._last + self._step
         if stamp is not None:
             if self._start is None and guess is not None:

@@ -1,4 +1,4 @@
-"""Somebody's own footage: what an input path holds, one clip or many."""
+"""Input videos at a path: one clip or many."""
 
 import os
 from collections import Counter
@@ -18,35 +18,35 @@ VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
     ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
 })  # fmt: skip
-"""What counts as a video among the files of a folder; a file that is named itself may be called anything."""
+"""Suffixes of videos among the files of a folder; a file given by its own path may have any name."""
 
 _WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
 
 
 def footages(source: Path, fps: float | None = None) -> list[Footage]:
-    """What there is to see at a path: one clip, or those that lie side by side in a folder, by name.
+    """Return the clips at a path: a single one, or those in a folder, by name.
 
-    A folder with frames of its own is one clip; frames in folders below it are left out with a warning. In a folder
-    without frames, each video and each folder of frames is a clip. Hidden files, and files of other kinds, are passed
-    over. Names are unique whatever the case of their letters, and fit to be folders.
+    A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
+    without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are
+    unique regardless of case, and valid as folder names.
 
     Args:
-        source: a video file, a folder of frames, or a folder of such.
-        fps: frames per second; None: of folders of frames unknown, of videos as their files say.
+        source: video file, folder of frames, or folder of such.
+        fps: frames per second; None: as stated by a video file, unknown for a folder of frames.
 
     Raises:
-        UserError: there is nothing there, or what is there can be read in more than one way.
+        UserError: there is no clip at the path, or its contents are ambiguous.
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
-            raise UserError(f"{source} is one picture, and a clip is many; {_WANTED}.")
+            raise UserError(f"{source} is a single picture; {_WANTED}.")
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
     if list_frames(source):
         _refuse_both(source, videos)
         clip = FrameFolder(source, fps)
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
-            clip.remarks.append(f"{source} has frames of its own: those in {some(hidden)} below it are left out")
+            clip.remarks.append(f"{source} contains frames itself: those in {some(hidden)} below it are left out")
         return [clip]
     found: list[tuple[Path, Footage]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
@@ -54,10 +54,10 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
         if list_frames(folder):
             _refuse_both(folder, inner_videos)
             found.append((folder, FrameFolder(folder, fps)))
-        elif inner_videos:  # to pass over them without a word would be worse
+        elif inner_videos:  # do not skip them silently
             raise UserError(
                 f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), a level "
-                f"too deep in {source}. Name that folder itself as the input, or move its videos up."
+                f"too deep in {source}. Give that folder itself as the input, or move its videos up."
             )
     if not found:
         names = some(path.name for path in (*folders, *others)) or "nothing"
@@ -69,15 +69,15 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
 
 
 def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: float | None = None) -> Footage:
-    """The one clip that this is.
+    """Return the single clip of a source.
 
     Args:
-        source: a video file, a folder of frames, a file open for reading, or footage already.
-        name: of the clip; '': that of the file or folder.
-        fps: see `footages`.
+        source: video file, folder of frames, file open for reading, or input video.
+        name: name of the clip; '': that of the file or folder.
+        fps: frames per second, see `footages`.
 
     Raises:
-        UserError: there is nothing there, or more than one clip.
+        UserError: there is no clip, or more than one.
     """
     if isinstance(source, Path | str):
         clips = footages(Path(source), fps)
@@ -92,7 +92,7 @@ def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: flo
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Folders, videos and other files in a folder by name, without the hidden ones."""
+    """Return the folders, videos and other files in a folder by name, without hidden ones."""
     try:
         paths = sorted(Path(entry) for entry in os.scandir(folder) if not entry.name.startswith("."))
     except OSError as error:
@@ -106,14 +106,14 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
 def _refuse_both(folder: Path, videos: list[Path]) -> None:
     if videos:
         raise UserError(
-            f"{folder} holds frames ({list_frames(folder)[0].path.name} …) and videos "
-            f"({some(path.name for path in videos)}): is it a clip, or a folder of clips? Name one of the videos as "
+            f"{folder} holds both frames ({list_frames(folder)[0].path.name} …) and videos "
+            f"({some(path.name for path in videos)}): is it a clip, or a folder of clips? Give one of the videos as "
             "the input, or move the frames to a folder of their own."
         )
 
 
 def _unique(found: list[tuple[Path, Footage]]) -> list[str]:
-    """A name for each: without the suffix where that tells it from all others, else with it, else numbered."""
+    """Return a unique name for each: without the suffix if that is unique, else with it, else numbered."""
     short = Counter(footage.name.casefold() for _, footage in found)
     names: list[str] = []
     taken: set[str] = set()

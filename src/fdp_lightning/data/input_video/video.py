@@ -1,4 +1,4 @@
-"""Footage in a video file, decoded by FFmpeg (PyAV) frame by frame."""
+"""Input video in a video file, decoded by FFmpeg (PyAV) frame by frame."""
 
 import os
 import stat
@@ -19,36 +19,36 @@ from fdp_lightning.data.input_video.hdr import HDR, UNUSUAL
 from fdp_lightning.data.input_video.picture import Clock, Orientation, Upright, orientation
 from fdp_lightning.errors import UserError
 
-# FFmpeg also reads playlists and scripts (hls, concat, dash, sdp …), which name other files or addresses for it to
-# open. Only these formats, which hold all of their pictures themselves, are recognised, whatever a file is called.
+# FFmpeg also reads playlists and scripts (hls, concat, dash, sdp …), which make it open other files or addresses. Only
+# these self-contained formats are accepted, whatever the file's name.
 FORMATS = (
     "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,ivf,flv,asf,ogg,mxf,dv,gif,nut,rm,wtv,"
     "yuv4mpegpipe,vc1"
 )
 THREADS = 2
-"""Of the decoder: each holds a frame."""
+"""Threads of the decoder; each holds a frame in memory."""
 CUT_SECONDS, CUT_FRAMES = 0.5, 3
-"""By how much a file may last longer than its frames without a warning: sound often does, a little; without other
-tracks it is the last frame and rounding (ours)."""
+"""Seconds, and frames, by which a file may be longer than its frames without a warning (ours): sound often is a little
+longer; without other tracks the last frame and rounding make the difference."""
 
 _WANTED = "expected a video with pictures (mp4, mov, avi, webm, mkv …)"
 
 
 class VideoFile:
-    """The first video track of a file; sound, subtitles and cover pictures are left aside.
+    """First video track of a file; sound, subtitles and cover pictures are ignored.
 
-    Times are those of the stream, whatever its frame rate does. Frames are numbered as the decoder gives them, those
-    included that cannot be used.
+    Times are those of the stream, also with a variable frame rate. Frame numbers count all frames of the decoder,
+    including unusable ones.
 
     Args:
-        source: a path, or a file open for reading that can be rewound; no two loops over that at once. Closing it ends
-            a loop.
-        name: for messages where the source is no path.
-        fps: frames per second, in place of the times in the file: a camera's software may write others than it records
-            at (slow motion, an AVI of 25 frames per second); None: as the file says.
+        source: path, or seekable file open for reading, over which only one loop may run at a time; closing it ends
+            the loop.
+        name: name for messages if the source is not a path.
+        fps: frames per second that replace the file's times, because camera software may store another rate than that
+            of the recording (slow motion, an AVI of 25 frames per second); None: the file's times.
 
     Raises:
-        UserError: `fps` is no positive number.
+        UserError: `fps` is not a positive number.
     """
 
     def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:
@@ -59,7 +59,7 @@ class VideoFile:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """As in `footage_frame.Footage`. A frame holds its pixels, not yet converted, as long as it is kept."""
+        """See `frame.Footage.frames`. A frame holds its unconverted pixels as long as it lives."""
         self.warnings = []
         with self._opened() as file, self._container(file) as container:
             stream = self._stream(container)
@@ -91,16 +91,16 @@ class VideoFile:
                 raise ValueError(f"{self._label} was closed")
         if not used:
             raise UserError(
-                f"{self._label} has a video track ({stream.codec_context.name}), but not one frame of it can be "
-                f"decoded; {_WANTED}. Is it whole?"
+                f"{self._label} has a video track ({stream.codec_context.name}), but no frame of it can be "
+                f"decoded; {_WANTED}. Is the file complete?"
             )
         self.warnings += decoding.warnings(used)
         if odd:
-            self.warnings.append(f"frames {some(odd)} are not of the first one's size, {size[0]}x{size[1]}: left out")
+            self.warnings.append(f"frames {some(odd)} differ in size from the first, {size[0]}x{size[1]}: left out")
         if hdr := [name for transfer, name in HDR.items() if transfer in transfers]:
             self.warnings.append(
-                f"the video is of high dynamic range ({', '.join(hdr)}): its grey levels are converted to those of "
-                "other videos by ITU-R BT.2408; record in the standard range where you can"
+                f"the video has a high dynamic range ({', '.join(hdr)}): its grey levels are converted to the standard "
+                "range by ITU-R BT.2408; record in the standard range if possible"
             )
         if strange := [name for transfer, name in UNUSUAL.items() if transfer in transfers]:
             self.warnings.append(
@@ -108,7 +108,7 @@ class VideoFile:
                 "BT.709, or expect wrong contrast"
             )
         if crooked:
-            self.warnings.append("the video is to be shown turned by an angle; the nearest multiple of 90° is used")
+            self.warnings.append("the video's rotation is not a multiple of 90°; the nearest multiple is used")
         if self.fps is None and clock.guessed:
             self.warnings.append(
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
@@ -117,10 +117,10 @@ class VideoFile:
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if self.fps is not None and abs(rate - self.fps) > 0.01 * self.fps:
             said = f"{rate:g} frames per second" if rate else "no frame rate"
-            self.warnings.append(f"predict.fps={self.fps:g} holds; the file itself says {said}")
+            self.warnings.append(f"predict.fps={self.fps:g} is used; the file itself says {said}")
         alone = len(container.streams) == 1 and rate
         if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
-            self.warnings.append(f"the file says that it lasts {lasts:.2f} s, its frames {last:.2f} s: is it cut off?")
+            self.warnings.append(f"the file's length is {lasts:.2f} s, that of its frames {last:.2f} s: is it cut off?")
 
     def _reader(self, number: int, upright: Upright) -> Any:
         def read() -> np.ndarray:
@@ -135,7 +135,7 @@ class VideoFile:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """The one file that is read, and the only thing that FFmpeg is given: it opens nothing by name."""
+        """Open the file for FFmpeg, which gets only the open file, so that it cannot open others by name."""
         if not isinstance(self._source, Path):
             if not self._source.seek(0, os.SEEK_END):
                 raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
@@ -144,8 +144,8 @@ class VideoFile:
             return
         try:
             state = self._source.stat()
-            if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
-                what = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+            if not stat.S_ISREG(state.st_mode):  # reading a pipe would block
+                what = "a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file"
                 raise UserError(f"{self._label} is {what}; {_WANTED}.")
             if not state.st_size:
                 raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
@@ -165,8 +165,8 @@ class VideoFile:
             container = av.open(file, options=options, metadata_errors="replace")
         except av.FFmpegError as error:
             raise UserError(
-                f"{self._label} cannot be read as a video ({error.strerror}); {_WANTED}. A file of another kind, a "
-                "playlist, or a recording that was broken off?"
+                f"{self._label} cannot be read as a video ({error.strerror}); {_WANTED}. Is it a file of another kind, "
+                "a playlist, or an interrupted recording?"
             ) from error
         with container:
             yield container
@@ -185,5 +185,5 @@ class VideoFile:
                 f"{self._label} is {context.width}x{context.height}; expected {MOST_PIXELS} pixels at most."
             )
         stream.thread_type, context.thread_count = "AUTO", THREADS
-        context.options = {"max_pixels": str(MOST_PIXELS)}  # a stream may change its size on its way
+        context.options = {"max_pixels": str(MOST_PIXELS)}  # the size may change within a stream
         return stream

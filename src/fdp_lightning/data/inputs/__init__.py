@@ -1,1 +1,1 @@
-"""Input stages: from the aligned frames of a clip to what a recogniser takes."""
+"""Input stages: from the aligned frames of a clip to a recogniser's input."""

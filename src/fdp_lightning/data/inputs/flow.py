@@ -1,7 +1,7 @@
 """Optical flow of aligned clips: maps of u, v, strain and magnitude, from the onset to the apex or to every frame.
 
 u is the displacement to the right and v the displacement downwards, both in pixels of the frames. Derivatives are taken
-at the frames' own resolution, and the maps are shrunk afterwards: a map of 28×28 still holds pixels of the frames.
+at the frames' resolution before the maps are resized: values of a 28×28 map are still in pixels of the frames.
 
 References:
     [1] Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016 (DIS).
@@ -25,23 +25,23 @@ CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
 DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)
-"""Public maps of the directions of a phase's flow, in 16 levels; nothing here computes them."""
+"""Published maps of the directions of a phase's flow, in 16 levels; not computed here."""
 
 _SIGNED = {"u", "v"}
 _LEAST_SIDE = 16
-"""DIS refuses smaller frames; the pyramids of the others have nothing left to shrink there."""
+"""Least side of frames, pixels: DIS refuses smaller ones, and the other methods' pyramids could not shrink them."""
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Which flow maps are made of a clip.
+    """Settings of flow maps.
 
     Attributes:
         method: 'dis' [1], 'farneback' [2] or 'tvl1' [3].
-        channels: of `CHANNELS`, in the order in which a network takes them.
+        channels: names from `CHANNELS`, in the network's order.
         size: side of the maps, pixels.
         scale: 'clip_minmax', 'train_std' or 'none', see `FlowScale`.
-        phases: of `PHASES`; the maps of the apex form, in this order.
+        phases: names from `PHASES`, in the order of the apex form's maps.
     """
 
     method: str = "dis"
@@ -51,7 +51,7 @@ class FlowSettings:
     phases: tuple[str, ...] = ("onset_apex",)
 
     def __post_init__(self) -> None:
-        # A configuration hands in lists.
+        # Configurations pass lists.
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "phases", tuple(self.phases))
         _require_known("method", [self.method], METHODS)
@@ -80,15 +80,15 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
     """Return the optical flow between two frames.
 
     Args:
-        first: uint8, shape (h, w) or RGB (h, w, 3).
-        second: of the same shape.
-        method: of `METHODS`.
+        first: first frame, uint8, shape (h, w) or RGB (h, w, 3).
+        second: second frame, of the same shape.
+        method: one of `METHODS`.
 
     Returns:
         u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w).
 
     Raises:
-        ValueError: an unknown method, or frames that have no flow.
+        ValueError: the method is unknown, or the frames are unfit for optical flow.
         UserError: the method's package is not installed.
     """
     _require_known("method", [method], METHODS)
@@ -105,7 +105,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
 
 
 def implementation(method: str) -> str:
-    """Return the package and version that compute a method here, for fingerprints: two TV-L1 differ in their values.
+    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ.
 
     Raises:
         UserError: the method's package is not installed.
@@ -119,11 +119,11 @@ def implementation(method: str) -> str:
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the magnitude of the optical strain [4], sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
 
-    By central differences, one-sided at the border; a translation and a small rotation have none.
+    Derivatives are central differences, one-sided at the border; translations and small rotations have no strain.
 
     Args:
         u: displacement to the right, shape (h, w), both sides at least 2.
-        v: displacement downwards, likewise.
+        v: displacement downwards, of the same shape.
     """
     u_y, u_x = np.gradient(u)
     v_y, v_x = np.gradient(v)
@@ -134,7 +134,7 @@ def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> 
     """Return the flow maps between two frames, unscaled, float32, shape (channels, size, size).
 
     Raises:
-        ValueError: frames that have no flow, see `flow`.
+        ValueError: the frames are unfit for optical flow, see `flow`.
         UserError: the method's package is not installed.
     """
     u, v = flow(first, second, settings.method)
@@ -148,11 +148,11 @@ def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> 
 
 
 def resized(maps: np.ndarray, size: int) -> np.ndarray:
-    """Return maps at another size: means of areas where they shrink, bilinear where they grow.
+    """Resize maps, by area means if they shrink and bilinearly if they grow.
 
     Args:
-        maps: shape (channels, h, w).
-        size: side of what is returned, pixels.
+        maps: flow maps, shape (channels, h, w).
+        size: side of the resized maps, pixels.
     """
     if maps.shape[1:] == (size, size):
         return maps.astype(np.float32)
@@ -164,7 +164,7 @@ def find_apex(frames: np.ndarray) -> int:
     """Return the position of the frame with the largest mean absolute difference to the first; the earliest of equals.
 
     Args:
-        frames: of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+        frames: frames of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
     """
     _require_frames(frames)
     onset = frames[0].astype(np.int16)
@@ -177,9 +177,9 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
     A phase of one frame (the apex is the first or the last frame) has no motion: its maps are zero.
 
     Args:
-        frames: of a clip from onset to offset, uint8, shape (t, h, w) or (t, h, w, 3).
-        apex: position of the apex frame; None where it is not annotated: `find_apex` chooses it.
-        settings: of the maps.
+        frames: frames of a clip from onset to offset, uint8, shape (t, h, w) or (t, h, w, 3).
+        apex: position of the apex frame; None if it is not annotated: `find_apex` chooses it.
+        settings: settings of the maps.
 
     Raises:
         ValueError: the apex lies outside the clip.
@@ -197,12 +197,11 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
     """Return the flow from the first frame to each frame, unscaled, float32, shape (t, channels, size, size).
 
-    The first map is zero. Maps of the sampled frames of a clip are the sampled maps of the clip, as long as the first
-    frame is the same.
+    The first map is zero. As long as the first frame stays the same, sampling frames and computing maps commute.
 
     Args:
-        frames: of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
-        settings: of the maps.
+        frames: frames of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+        settings: settings of the maps.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -210,19 +209,19 @@ def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FlowScale:
-    """How the values of flow maps are scaled, and mirrored afterwards.
+    """Scaling of flow maps, and mirroring of scaled maps.
 
     Kinds:
-        clip_minmax: each channel of each clip to 0..1 by its own extremes over all maps of the clip, as most published
-            systems do; how far a face moved is lost. A channel without any difference becomes 0.5 (u, v) or 0.
-        train_std: each channel divided by its root mean square over the training clips. Zero stays no motion: that
-            is why no mean is subtracted.
-        none: pixels of the frames, as they are.
+        clip_minmax: scale each channel of each clip to 0..1 by its extremes over all maps of the clip, as most
+            published systems do; the amplitude of the motion is lost. A constant channel becomes 0.5 (u, v) or 0.
+        train_std: divide each channel by its root mean square over the training clips. No mean is subtracted, so that
+            zero still means no motion.
+        none: keep the displacements in pixels of the frames.
 
     Attributes:
-        kind: of `SCALES`.
+        kind: one of `SCALES`.
         channels: names of the maps' channels.
-        divisors: of each channel; 1 unless the kind is 'train_std'.
+        divisors: divisor of each channel; 1 unless the kind is 'train_std'.
     """
 
     kind: str
@@ -234,12 +233,12 @@ class FlowScale:
         """Return the scale of a fold.
 
         Args:
-            settings: which scale, of which channels.
-            training_maps: of each of the fold's training clips, shape (…, channels, size, size), unscaled; only
+            settings: settings with the kind of scale and the channels.
+            training_maps: unscaled maps of each of the fold's training clips, shape (…, channels, size, size); only
                 'train_std' reads them.
 
         Raises:
-            ValueError: 'train_std' without training clips.
+            ValueError: 'train_std' has no training clips.
         """
         divisors = np.ones(len(settings.channels))
         if settings.scale == "train_std":
@@ -248,15 +247,15 @@ class FlowScale:
             squares = [np.square(maps, dtype=np.float64) for maps in training_maps]
             sums = [np.moveaxis(of_clip, -3, 0).reshape(len(divisors), -1).sum(axis=1) for of_clip in squares]
             deviations = np.sqrt(sum(sums) / sum(of_clip.size / len(divisors) for of_clip in squares))
-            divisors = np.where(deviations > 0, deviations, 1.0)  # still clips alone: nothing to scale
+            divisors = np.where(deviations > 0, deviations, 1.0)  # no motion in any clip: nothing to scale
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
     def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         """Return the scaled maps of one clip.
 
         Args:
-            maps: of all frames or phases of one clip, float32, shape (…, channels, size, size).
-            like: maps whose extremes count for 'clip_minmax'; None: those of the clip itself.
+            maps: maps of all frames or phases of one clip, float32, shape (…, channels, size, size).
+            like: maps that give the extremes for 'clip_minmax'; None: the clip's own maps.
         """
         like = maps if like is None else like
         if self.kind == "clip_minmax":
@@ -268,21 +267,21 @@ class FlowScale:
         return (maps / np.array(self.divisors)[:, None, None]).astype(np.float32)
 
     def mirror(self, maps: np.ndarray) -> np.ndarray:
-        """Return the scaled maps of the clip flipped left to right, as if its frames had been flipped: u is negated.
+        """Return scaled maps flipped left to right with u negated, as if the clip's frames had been flipped.
 
         Args:
-            maps: as `apply` returns them.
+            maps: scaled maps from `apply`.
         """
         return flip_horizontally(maps, self.channels, middle=0.5 if self.kind == "clip_minmax" else 0.0)
 
 
 def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
-    """Return flow maps flipped left to right, u mirrored about the value `middle` that stands for its negation.
+    """Return flow maps flipped left to right, with the values of u mirrored about `middle`.
 
     Args:
-        maps: shape (…, channels, h, w).
-        channels: their names; any but 'u' keeps its values.
-        middle: 0 for displacements; 0.5 for a channel that min-max brought to 0..1, 127.5 for one of 0..255.
+        maps: flow maps, shape (…, channels, h, w).
+        channels: names of the channels; all but 'u' keep their values.
+        middle: value of no motion: 0 for displacements, 0.5 for values scaled to 0..1, 127.5 for 0..255.
     """
     flipped = maps[..., ::-1].copy()
     if "u" in channels:
@@ -292,14 +291,14 @@ def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float =
 
 
 def _maps_between(frames: np.ndarray, start: int, end: int, settings: FlowSettings) -> np.ndarray:
-    if start == end:  # Farneback's flow of a frame to itself is not zero at the border
+    if start == end:  # Farneback's flow from a frame to itself is not zero at the border
         _grey(frames[start])
         return np.zeros((len(settings.channels), settings.size, settings.size), np.float32)
     return flow_maps(frames[start], frames[end], settings)
 
 
 def _grey(frame: np.ndarray) -> np.ndarray:
-    """The frame in grey (luma, ITU-R BT.601), in one block of memory as OpenCV needs it."""
+    """Return the frame in grey (luma, ITU-R BT.601), contiguous in memory as OpenCV requires."""
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
         raise ValueError(
             f"a frame of {frame.dtype}, shape {frame.shape}; optical flow needs uint8, (h, w) or (h, w, 3)"
@@ -310,7 +309,7 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 
 
 def _tvl1(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """TV-L1 of opencv-contrib where it is installed, else of scikit-image; either with its own defaults."""
+    """Compute TV-L1 with opencv-contrib if it is installed, else with scikit-image, with either's defaults."""
     if hasattr(cv2, "optflow"):
         uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
         return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
@@ -327,7 +326,7 @@ def _scikit_image() -> ModuleType:
     except ImportError as error:
         raise UserError(
             "flow method 'tvl1' needs opencv-contrib-python-headless or scikit-image, and neither is installed.\n"
-            "  Install one of them (opencv-contrib takes the place of opencv-python-headless), or choose 'dis'."
+            "  Install one of them (opencv-contrib replaces opencv-python-headless), or choose 'dis'."
         ) from error
     return skimage
 

@@ -1,15 +1,15 @@
-"""The input stage: from the aligned frames of the store to what a recogniser takes, `input=…`.
+"""The input stage: from the aligned frames of the store to a recogniser's input, `input=…`.
 
     frames     the sampled frames as they are, (t, c, h, w)
     flow       the optical flow from the first sampled frame to each of them, (t, channels, size, size)
-    apex_flow  the flow from the onset to the apex, and if asked for from the apex to the offset, of all frames of the
-               clip: the maps of all phases side by side as channels, (phases · channels, size, size)
-    maps       pictures that are flow maps already (data=megc2019_flow): u, v and strain are their red, green and blue,
-               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized where a
-               network wants another size; (phases · channels, size, size)
+    apex_flow  the flow from the onset to the apex and, if requested, from the apex to the offset, of all frames of the
+               clip: the maps of all phases stacked as channels, (phases · channels, size, size)
+    maps       pictures that already are flow maps (data=megc2019_flow): u, v and strain are their red, green and blue,
+               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized if a
+               network needs another size; (phases · channels, size, size)
 
-Maps are computed once per clip and kept beside the stores, each in a file whose name is a digest of all that decides
-it: the clip's frames, the positions, the settings and the package that computes them.
+Maps are computed once per clip and stored beside the stores, each in a file named by a digest of everything that
+determines it: the clip's frames, the positions, the settings and the package that computes them.
 """
 
 import hashlib
@@ -47,27 +47,27 @@ from fdp_lightning.processes import end_with_parent, forkserver
 
 KINDS = ("frames", "flow", "apex_flow", "maps")
 PICTURED = ("u", "v", "strain")
-"""In the colours of a picture, in RGB order."""
+"""Channels of a flow picture, in RGB order."""
 PICTURES = (*PHASES, *DIRECTIONS)
-"""The phases of `maps`, in the order of a clip's pictures."""
+"""Phases of `maps`, in the order of a clip's pictures."""
 
 FOLDER = "inputs"
-"""Of the maps, beside the stores."""
+"""Folder of the maps, beside the stores."""
 
 
 @dataclass(frozen=True)
 class InputSettings:
-    """What a recogniser takes.
+    """Settings of a recogniser's input; all but `kind` apply to flow maps only.
 
     Attributes:
-        kind: of `KINDS`. All others are of flow maps alone.
-        method: of the optical flow, see `flow.FlowSettings`, as the next ones.
-        channels: likewise.
-        size: likewise.
-        scale: likewise.
-        phases: likewise, of `apex_flow`; those of `maps` are of `PICTURES`.
-        gain: factor on the scaled values; 255 for networks that were made for values of 0..255.
-        flip: share of the training clips that are mirrored in an epoch, with u negated. The augmentation of frames
+        kind: one of `KINDS`.
+        method: optical flow method, see `flow.FlowSettings`.
+        channels: channels of the maps, in the network's order.
+        size: side of the maps, pixels.
+        scale: scaling of the maps, see `flow.FlowScale`.
+        phases: phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`.
+        gain: factor on the scaled values; 255 for networks designed for values of 0..255.
+        flip: share of the training clips mirrored in an epoch, with u negated. The augmentation of frames
             (`data.augmentation`) does not apply to maps.
     """
 
@@ -86,7 +86,7 @@ class InputSettings:
         if not 0 <= self.flip <= 1:
             raise ValueError(f"input flip is {self.flip}; expected a share of 0 to 1")
         if self.kind != "frames":
-            _ = self.flow  # it refuses what no flow can be
+            _ = self.flow  # raises for invalid settings of the flow
         if self.kind == "maps":
             for name, given, known in (("channels", self.channels, PICTURED), ("phases", self.phases, PICTURES)):
                 if set(given) - set(known) or not given or len(set(given)) < len(given):
@@ -96,13 +96,13 @@ class InputSettings:
 
     @cached_property
     def flow(self) -> FlowSettings:
-        """Those of the maps."""
+        """Settings of the flow maps."""
         phases = PHASES[:1] if self.kind == "maps" else tuple(self.phases)
         return FlowSettings(self.method, tuple(self.channels), self.size, self.scale, phases)
 
     @property
     def of_frames(self) -> bool:
-        """True if the frames are taken as they are."""
+        """True if the input is the frames themselves."""
         return self.kind == "frames"
 
 
@@ -115,28 +115,28 @@ def input_maps(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> np.ndarray:
-    """Return the unscaled maps of clips, computed where they are not kept yet.
+    """Return the unscaled maps of clips, computing those that are not stored yet.
 
     Args:
-        store: of aligned clips.
-        rows: of its index, shape (n,).
-        apexes: annotated frame numbers, shape (n,); NaN where unknown: `find_apex` chooses the frame.
-        sampling: of the frames, which `flow` starts from.
-        settings: not of frames.
-        workers: processes that compute.
-        progress: called with the number of clips done, and of all.
+        store: store of aligned clips.
+        rows: rows of its index, shape (n,).
+        apexes: annotated apex frame numbers, shape (n,); NaN if unknown: `find_apex` chooses the frame.
+        sampling: sampling of the frames for `flow`.
+        settings: settings of an input of maps.
+        workers: number of processes.
+        progress: callback with (clips done, clips).
 
     Returns:
-        Float32, shape (n, t, channels, size, size), t the frames or the phases.
+        Maps, float32, shape (n, t, channels, size, size), with t frames or phases.
 
     Raises:
-        UserError: `flow` of frames that are drawn anew in each epoch, frames too small for a flow, or pictures that are
-            no `maps`.
+        UserError: `flow` with frames that are drawn anew in each epoch, frames too small for a flow, or pictures that
+            are not `maps`.
     """
     if settings.kind == "flow" and sampling.at_random:
         raise UserError(
-            f"input=flow is computed once per clip, and data.sampling.rule={sampling.rule} draws other frames in each "
-            "epoch; expected a rule that does not"
+            f"input=flow is computed once per clip, but data.sampling.rule={sampling.rule} draws new frames in each "
+            "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
         return np.stack([_pictured(store, int(row), settings) for row in rows])
@@ -144,7 +144,7 @@ def input_maps(
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
     if missing:
-        # Not here: OpenCV's threads, once started, do not survive the forks that folds and loaders make.
+        # Not in this process: OpenCV's threads, once started, do not survive the forks made for folds and loaders.
         with ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker) as pool:
             try:
                 for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
@@ -155,11 +155,11 @@ def input_maps(
 
 
 def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
-    """The maps that the pictures of a clip are, values of 0..1."""
+    """Return the maps stored as pictures of a clip, values in 0..1."""
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
-            "input=maps takes coloured pictures as flow maps, and those here are aligned faces of "
+            "input=maps takes colour pictures as flow maps, but these are aligned faces of "
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
@@ -175,7 +175,7 @@ def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray
 
 @dataclass(frozen=True)
 class _Maker:
-    """Computes and keeps the maps of clips; plain data, so that it can be sent to a process."""
+    """Computes and stores the maps of clips; plain data, so that it can be sent to a process."""
 
     folder: Path
     sampling: Sampling
@@ -187,7 +187,7 @@ class _Maker:
         return open_index(self.folder, verify=False)
 
     def path(self, row: int, apex: int | None) -> Path:
-        """The file of a clip's maps."""
+        """Return the file of a clip's maps."""
         store, settings = self._store, self.settings
         positions = self.sampling.positions(store.length(row), apex).tolist()
         decides = {
@@ -199,8 +199,8 @@ class _Maker:
         return self.folder.parent / FOLDER / digest[:2] / f"{digest}.npy"
 
     def maps(self, row: int, apex: int | None) -> np.ndarray:
-        """The maps of a clip, read where they are kept and else computed."""
-        with suppress(OSError, ValueError, EOFError):  # none, or damaged
+        """Return the maps of a clip, from its file if there is one."""
+        with suppress(OSError, ValueError, EOFError):  # missing or damaged
             return np.asarray(np.load(self.path(row, apex), allow_pickle=False), dtype=np.float32)
         if self.settings.kind == "apex_flow":
             frames = self._store.read(row, np.arange(self._store.length(row)))
@@ -223,16 +223,15 @@ def _start_worker() -> None:
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a clip at positions that need not be whole.
+    """Return frames of a clip at real-valued positions, blending the two neighbouring frames linearly.
 
     Args:
-        store: of aligned clips.
-        row: of its index.
-        places: from `Sampling.positions`, shape (t,).
+        store: store of aligned clips.
+        row: row of its index.
+        places: positions from `Sampling.positions`, shape (t,).
 
     Returns:
-        The frames, uint8, shape (t, h, w) or (t, h, w, 3), between two of the clip their blend by distance; and their
-        frame numbers, shape (t,), blended likewise.
+        Frames, uint8, shape (t, h, w) or (t, h, w, 3), and their frame numbers, blended likewise, shape (t,).
     """
     numbers = store.frame_numbers(row)
     frames = blended(lambda whole: store.read(row, whole), places)
@@ -240,12 +239,12 @@ def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndar
 
 
 class ScaledMaps:
-    """Maps of clips as a network takes them.
+    """Scaled maps of clips as network input.
 
     Args:
-        maps: of `input_maps`.
-        scale: fitted on the training clips of the fold.
-        settings: of the input.
+        maps: unscaled maps from `input_maps`.
+        scale: scale fitted on the training clips of the fold.
+        settings: settings of the input.
         still: True for the same clips without motion, on the scale of those with it.
     """
 
@@ -264,7 +263,7 @@ class ScaledMaps:
         return ScaledMaps(self._maps, self._scale, self._settings, still=True)
 
     def read(self, places: Any, mirrored: np.ndarray | None = None) -> np.ndarray:
-        """The input of the clips at these places, those of `mirrored` flipped left to right, (b, …)."""
+        """Return the input of the clips at these places, shape (b, …), those of `mirrored` flipped left to right."""
         values = self._values[places]
         if mirrored is not None and mirrored.any():
             values = values.copy()

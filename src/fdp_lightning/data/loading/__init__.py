@@ -1,1 +1,1 @@
-"""From stored clips to batches: sampling, augmentation, DataModule."""
+"""Loading: from stored clips to batches by sampling, augmentation and a DataModule."""

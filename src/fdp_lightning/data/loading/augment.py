@@ -1,4 +1,4 @@
-"""Augmentation of whole clips by albumentations: one draw for all frames, so that no motion is added, no order lost."""
+"""Augmentation of whole clips by albumentations, with one draw for all frames, so that no motion is added."""
 
 import os
 import random
@@ -11,7 +11,7 @@ import numpy as np
 
 from fdp_lightning.errors import UserError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for its newest version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it queries the network for a newer version
 import albumentations as A
 
 
@@ -25,10 +25,10 @@ class ClipAugmentation:
         rotate: largest rotation, degrees.
         brightness: largest change of brightness, as a fraction of the full range.
         contrast: largest change of contrast, as a fraction.
-        transforms: further transforms of albumentations, done after these.
+        transforms: further albumentations transforms, applied after these.
 
     Raises:
-        UserError: one of `transforms` does not act alike on all frames of a clip, see `check_transform`.
+        UserError: one of `transforms` does not treat all frames of a clip alike, see `check_transform`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ClipAugmentation:
     ) -> None:
         for transform in transforms:
             check_transform(transform)
-        # Flip and framing come first and always take equally many numbers: what is drawn for them depends neither on
+        # Flip and framing come first and always consume equally many random numbers, so their draws depend neither on
         # the other options nor on further transforms.
         self._draw = A.Compose(
             [
@@ -62,24 +62,24 @@ class ClipAugmentation:
         )
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
-        """Change a clip.
+        """Augment a clip.
 
         Args:
-            frames: uint8, shape (t, h, w), or (t, h, w, 3) in colour.
-            seed: the draw depends on it alone, so loader workers and their number change nothing.
+            frames: frames of the clip, uint8, shape (t, h, w), or (t, h, w, 3) in colour.
+            seed: seed that alone determines the draw, independently of loader workers.
 
         Returns:
-            uint8, of the same shape.
+            Augmented frames, uint8, of the same shape.
 
         Raises:
-            UserError: one of the transforms does not take such frames, or returns frames of another size or type.
+            UserError: one of the transforms does not accept such frames, or returns frames of another size or type.
         """
         _reseed(self._draw, seed)
         given = frames if frames.ndim == 4 else frames[..., None]
         try:
             changed = self._draw(images=given)["images"]
         except (ValueError, cv2.error) as error:
-            raise UserError(f"data.augmentation does not take frames of shape {given.shape[1:]}: {error}") from error
+            raise UserError(f"data.augmentation does not accept frames of shape {given.shape[1:]}: {error}") from error
         if changed.shape != given.shape or changed.dtype != np.uint8:
             raise UserError(
                 f"data.augmentation turns frames of {given.shape[1:]} uint8 into {changed.shape[1:]} {changed.dtype}; "
@@ -89,25 +89,25 @@ class ClipAugmentation:
 
 
 def _reseed(draw: A.Compose, seed: int) -> None:
-    """Let all transforms draw from the same two generators, one after the other.
+    """Let all transforms draw in turn from the same two generators.
 
-    `Compose.set_random_seed` gives each transform a generator of its own and seeds them all alike: the first numbers
-    of all transforms are then the same, and a clip that is flipped is always one of low contrast.
+    `Compose.set_random_seed` gives each transform its own generator with the same seed: all transforms then draw the
+    same first numbers, and a flipped clip always has low contrast.
     """
     draw.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def check_transform(transform: Any) -> None:
-    """Refuse a transform that would add motion to a clip or change its order, by trying it on small clips.
+    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips.
 
-    A clip that does not move must stay exactly so, a part of a clip must become the same as within the whole, and the
-    seed alone must decide: a transform that draws for each frame, or looks at a frame's neighbours, fails.
+    A still clip must stay exactly still, a part of a clip must give the same alone as within the whole, and the seed
+    alone must determine the result: a transform that draws per frame, or uses neighbouring frames, fails.
 
     Args:
-        transform: of albumentations.
+        transform: albumentations transform.
 
     Raises:
-        UserError: naming the transform and what it does.
+        UserError: the transform is unsuitable; the message says why.
     """
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform | A.BaseCompose):
@@ -129,22 +129,22 @@ def check_transform(transform: Any) -> None:
         for seed in range(8):
             try:
                 stays, whole, part, again = (changed(c, seed) for c in (still, clip, clip[2:5], clip))
-            except (ValueError, cv2.error) as error:  # some know grey or colour alone
+            except (ValueError, cv2.error) as error:  # some support only grey or only colour
                 trouble = error
                 break
             tried += 1
             if not (stays == stays[0]).all():
-                raise UserError(f"{_WHERE}: {name} draws for each frame, which moves a face that is still")
+                raise UserError(f"{_WHERE}: {name} draws anew for each frame, which adds motion to a still face")
             if not np.array_equal(whole, again):
-                raise UserError(f"{_WHERE}: {name} draws from elsewhere than the seed; no run could be repeated")
+                raise UserError(f"{_WHERE}: {name} does not depend on the seed alone; no run could be repeated")
             if not np.array_equal(part, whole[2:5]):
-                raise UserError(f"{_WHERE}: {name} changes a frame by the frames around it, or their order")
+                raise UserError(f"{_WHERE}: {name} changes a frame depending on its neighbours, or the frames' order")
     if not tried:
-        raise UserError(f"{_WHERE}: {name} takes neither grey nor coloured frames: {trouble}") from trouble
+        raise UserError(f"{_WHERE}: {name} accepts neither grey nor colour frames: {trouble}") from trouble
 
 
 def _always(transform: Any) -> Any:
-    """The transform, and those within it, with probability 1: a rare one would seldom show what it does."""
+    """Return the transform, and those within it, with probability 1, so that every test applies it."""
     transform.p = 1.0
     for inner in getattr(transform, "transforms", ()):
         _always(inner)

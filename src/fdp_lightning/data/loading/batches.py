@@ -1,6 +1,4 @@
-"""Batches of clips: which form which, by seed and epoch alone, and shared out to any number of processes; and pixels
-as the network takes them.
-"""
+"""Composition of batches by seed and epoch alone, for any number of processes; conversion to network input."""
 
 from collections.abc import Iterator
 
@@ -11,21 +9,21 @@ from torch.utils.data import Sampler
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of one epoch, or one process's share of each.
+    """Batches of one epoch, or one DDP process's share of each.
 
-    Each batch is shared out to the processes of a fold (DDP), clip i of it to process i modulo their number: together
-    they see the batches that a single process would. Lightning's own distributed sampler repeats clips to give all
-    processes equally many. Of fewer clips than a batch holds the shares of two processes may differ by one.
+    Clip i of a batch goes to process i modulo the number of processes: together they see the batches that a single
+    process would, whereas Lightning's distributed sampler repeats clips to give all processes equally many. With fewer
+    clips than a batch holds, the shares of two processes may differ by one.
 
-    Every clip is in at least one batch of each epoch, and all batches are equally large: what the last one lacks it
-    takes from the head of the epoch's order. A small last batch would give batch norm useless statistics.
+    Every clip is in at least one batch of each epoch, and all batches are equally large: the last one is filled up from
+    the start of the epoch's order, because a small batch would give batch norm useless statistics.
 
     Args:
-        clips: n.
+        clips: number of clips.
         batch_size: clips per step of all processes together.
-        seed: of the order; None: clips come one after another.
-        ranks: processes.
-        rank: of this one.
+        seed: seed of the order; None: clips in their given order.
+        ranks: number of processes.
+        rank: rank of this process.
     """
 
     def __init__(self, clips: int, batch_size: int, seed: int | None, ranks: int = 1, rank: int = 0) -> None:
@@ -46,6 +44,6 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def as_values(clips: np.ndarray) -> Tensor:
-    """Aligned frames, uint8, (b, t, h, w) or in colour (b, t, h, w, 3), as values of 0..1, (b, t, c, h, w)."""
+    """Convert frames, uint8, (b, t, h, w) or in colour (b, t, h, w, 3), to values in 0..1, (b, t, c, h, w)."""
     pixels = torch.from_numpy(clips)
     return (pixels.movedim(-1, -3) if clips.ndim == 5 else pixels.unsqueeze(-3)).float().div_(255)

@@ -1,4 +1,4 @@
-"""The DataModule of one fold: training clips with augmentation, held-out clips as they are."""
+"""DataModule of one fold: training clips with augmentation, held-out clips without."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,15 +30,15 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     """Sampled clips as tensors.
 
     Args:
-        store: of aligned clips.
-        rows: the store's rows, shape (n,).
-        targets: from `target_numbers`, shape (n,) or multi-label (n, k).
-        apexes: from `apex_numbers`, shape (n,).
-        sampling: of each clip's frames.
-        augmentation: applied to each clip, or None.
-        seed: of augmentation and sampling.
-        training: frames of a rule that draws them are drawn anew for each epoch; else its fixed frames are used.
-        maps: that the recogniser takes in place of the frames, of these clips in this order; None: it takes frames.
+        store: store of aligned clips.
+        rows: rows of the store's index, shape (n,).
+        targets: targets from `target_numbers`, shape (n,) or multi-label (n, k).
+        apexes: apex frame numbers from `apex_numbers`, shape (n,).
+        sampling: sampling of each clip's frames.
+        augmentation: augmentation of each clip, or None.
+        seed: seed of augmentation and sampling.
+        training: draw frames anew for each epoch if the sampling rule is random; False: its fixed frames.
+        maps: maps of these clips in this order, if the recogniser takes maps; None: it takes frames.
         flip: share of the clips whose maps are mirrored in an epoch of training.
 
     Each item holds
@@ -73,7 +73,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             sampling.positions(store.length(row), apex_position(store.frame_numbers(row), apex))
             for row, apex in zip(rows, apexes, strict=True)
         ]
-        # Only the sampled frames are kept: all datasets of the field fit in memory at this size.
+        # Only the sampled frames are held: at this size all datasets of the field fit in memory.
         read = [read_frames(store, row, place) for row, place in zip(rows, places, strict=True)]
         self._clips = np.stack([frames for frames, _ in read])
         self.frame_numbers = np.stack([numbers for _, numbers in read])
@@ -85,7 +85,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """A batch of items, gathered from the arrays at once; each is what it would be alone."""
+        """Return a batch of items, gathered from the arrays at once; each equals the single item."""
         places = np.asarray(indices)
         if self._maps is not None:
             return self._batch(torch.from_numpy(self._maps.read(places, self._mirrored(indices))), places)
@@ -105,18 +105,18 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         }
 
     def _mirrored(self, indices: Sequence[int]) -> np.ndarray:
-        """Which clips are mirrored in this epoch: one seed per clip and epoch, as for frames."""
+        """Return a mask of the clips mirrored in this epoch, with one seed per clip and epoch as for frames."""
         streams = (np.random.SeedSequence([self.seed, self.epoch, index]) for index in indices)
         return np.array([np.random.default_rng(stream).random() < self._flip for stream in streams])
 
     def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """A clip's frames as sampled and augmented in this epoch, and their numbers."""
+        """Return a clip's frames as sampled and augmented in this epoch, and their numbers."""
         # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
         stream = np.random.SeedSequence([self.seed, self.epoch, index])
         clip, numbers = self._clips[index], self.frame_numbers[index]
         if self._draws:
             row = self._rows[index]
-            # A child of the stream: the draw of the augmentation stays what it is with any other rule.
+            # A child of the stream, so that the draw of the augmentation is the same with any rule.
             draw = np.random.default_rng(stream.spawn(1)[0])
             places = self._sampling.positions(self._store.length(row), draw=draw)
             clip, numbers = read_frames(self._store, row, places)
@@ -125,7 +125,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return clip, numbers
 
     def all_clips(self, places: Any = slice(None)) -> dict[str, Tensor]:
-        """All clips, or those of some places, without augmentation, by their fixed frames, as one batch."""
+        """Return all clips, or those at some places, with their fixed frames and without augmentation, as one batch."""
         if self._maps is None:
             return self.all_frames(places)
         return self._batch(torch.from_numpy(self._maps.read(places)), places)
@@ -138,14 +138,14 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return values[:, :1].expand_as(values)
 
     def all_frames(self, places: Any = slice(None)) -> dict[str, Tensor]:
-        """The same of the frames, whatever the recogniser takes."""
+        """Return the same as `all_clips`, but always frames, even if the recogniser takes maps."""
         return self._batch(self._values(self._clips[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each clip the first, the nearest to the apex (the middle one, where it is unknown) and the last frame.
+        """Return each clip's first and last frame, and the one nearest to the apex (the middle one if it is unknown).
 
         Returns:
-            The frames as stored, among the fixed ones that the model sees: uint8, shape (n, 3, h, w) or
+            Stored frames, chosen among the fixed ones that the model sees, uint8, shape (n, 3, h, w) or
             (n, 3, h, w, 3); and their frame numbers, shape (n, 3).
         """
         n, t = self.frame_numbers.shape
@@ -163,24 +163,24 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     @property
     def sampled_frames(self) -> np.ndarray:
-        """The fixed frames of all clips as they are stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
+        """Return the fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
         return self._clips
 
     @property
     def is_fixed(self) -> bool:
-        """Whether an item is the stored clip and no more: the same in every epoch, and in another set that has it."""
+        """True if items are the stored clips themselves, equal in every epoch and in every set."""
         if self._maps is not None:
             return self._flip == 0
         return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
 
     def normalise_by_itself(self) -> None:
-        """From now on items are centred by the mean of these clips, and divided by what is then their maximum.
+        """Centre all further items by the mean of these clips, and divide them by the resulting maximum.
 
-        Both are of all sampled frames without augmentation.
+        Both are taken over all sampled frames without augmentation.
         """
         mean = float(self._clips.mean(dtype=np.float64))
         self._mean = mean / 255
-        # A set of one grey value alone is zero throughout, and stays so.
+        # A set of a single grey value becomes zero throughout.
         self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
 
 
@@ -188,22 +188,22 @@ class FoldDataModule(L.LightningDataModule):
     """One fold of a protocol.
 
     Args:
-        store: the folder of the verified clip store.
-        clips: the protocol's clip table with its column `target`.
+        store: folder of the verified clip store.
+        clips: the protocol's clip table with the column `target`.
         classes: class names in the order of the predictions' columns.
-        fold: which rows train and which are held out, none for a model of all subjects.
-        sampling: of each clip's frames.
+        fold: training and held-out rows; none are held out for a model of all subjects.
+        sampling: sampling of each clip's frames.
         batch_size: clips per step.
-        augmentation: of the training clips, or None.
-        workers: loader processes; 0 is fastest where clips are resident in memory.
-        seed: of shuffling, augmentation and sampling.
+        augmentation: augmentation of the training clips, or None.
+        workers: number of loader processes; 0 is fastest if the clips are in memory.
+        seed: seed of shuffling, augmentation and sampling.
         normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
-            maximum, as the released code of FDP does. That fits on the subject under test, whose clips then depend
-            on one another, and no single clip could be predicted so: only to reproduce.
-        label_kind: of the clips' `target`, see targets.py.
-        taken: by the recogniser, frames or maps of their motion.
-        shuffle: draw the order of the training clips anew in each epoch; False: that of the clip table.
+            maximum, as the released code of FDP does. That fits statistics on the test subject, makes its clips depend
+            on one another, and cannot predict a single clip: for reproduction only.
+        label_kind: kind of the clips' `target`, see targets.py.
+        taken: settings of the recogniser's input, frames or maps.
+        shuffle: draw the order of the training clips anew in each epoch; False: the order of the clip table.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class FoldDataModule(L.LightningDataModule):
         self.inner_set = clips_at(inner) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
-        # Maps have a scale of their own.
+        # Maps have their own scale.
         statistics = Statistics.of(self.train_set.sampled_frames) if taken.of_frames else Statistics(mean=0.0, std=1.0)
         if normalisation == "each_set":
             for one in (self.train_set, self.test_set, self.inner_set):
@@ -260,51 +260,51 @@ class FoldDataModule(L.LightningDataModule):
         self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Training clips. Their order depends on seed and epoch alone, so a resumed run repeats it."""
+        """Return the loader of the training clips, whose order depends on seed and epoch alone."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
         return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
 
     def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
-        """Which training clips form the batches of an epoch, whose augmentation they have from now on."""
+        """Return the batches of training clips of an epoch, and set the clips' augmentation to that epoch."""
         self.train_set.epoch = epoch
         order = self.seed * 100_003 + epoch if self.shuffle else None
         return EpochBatches(len(self.train_set), self.batch_size, order, ranks, rank)
 
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
-        """Training clips without augmentation, the same batches each time it is asked, as large as in training at most.
+        """Yield batches of training clips without augmentation, equal at each call and at most as large as in training.
 
         Args:
-            most: of the clips, drawn by the fold's seed; of a set that is no larger all.
+            most: largest number of clips, drawn by the fold's seed; all clips if there are no more.
         """
-        # Drawn, since the clip table is in the order of the subjects, and a batch of one has none of the statistics.
+        # Drawn, because the clip table is ordered by subject, and batches of one subject have biased statistics.
         order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
         for places in np.array_split(order, -(-len(order) // self.batch_size)):
             yield self.train_set.all_clips(places)
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
-        """The held-out subject's clips in the order of the clip table, for the recorder and for the predictions.
+        """Return the loader of the held-out clips in the order of the clip table, for the recorder and the predictions.
 
-        None where nobody is held out.
+        Return None if no subject is held out.
         """
         return None if self.test_set is None else self._loader(self.test_set, batch_size=self.batch_size)
 
     predict_dataloader = test_dataloader
 
     def inner_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
-        """The clips of the subjects set aside to choose an epoch by; None without such subjects."""
+        """Return the loader of the inner validation subjects' clips; None if there are none."""
         return None if self.inner_set is None else self._loader(self.inner_set, batch_size=self.batch_size)
 
     def _loader(self, clips: ClipDataset, **batches: Any) -> DataLoader[dict[str, Tensor]]:
-        # Pinned memory is copied to a GPU while it computes; without a GPU to copy to there is nothing to gain.
+        # Pinned memory allows copying to a GPU while it computes; it gains nothing without a GPU.
         pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        # Within a process of the forkserver (a fold's) PyTorch would start workers by another forkserver, with all
-        # imports anew in every epoch. They touch neither the GPU nor any lock of ours: a fork is safe, and at once.
+        # In a fold's process, started by a forkserver, PyTorch would start workers by another forkserver, repeating all
+        # imports in every epoch. Workers touch neither the GPU nor our locks, so forking is safe and immediate.
         forked = {"multiprocessing_context": "fork"} if self.workers and sys.platform == "linux" else {}
         options: dict[str, Any] = {"num_workers": self.workers, "pin_memory": pinned, **forked}
         return DataLoader(clips, collate_fn=_as_it_is, **options, **batches)
 
 
 def _as_it_is(batch: Any) -> Any:
-    """What `ClipDataset.__getitems__` gives is a batch already."""
+    """Return the batch unchanged: `ClipDataset.__getitems__` already collates."""
     return batch

@@ -1,4 +1,4 @@
-"""What is fitted on the training clips of a fold, as one object."""
+"""Statistics fitted on the training clips of a fold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from fdp_lightning.data.loading.normalisation import Statistics
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fold fits on its training clips, before anything is trained.
+    """Statistics that a fold fits on its training clips before the training.
 
     Attributes:
-        statistics: of their frames, for a network that normalises by them; 0 and 1 where it takes maps.
-        scale: of their flow maps; None where the recogniser takes frames.
-        class_counts: training clips of each class.
-        clips: number of training clips, of which multi-label `class_counts` count overlapping parts.
+        statistics: mean and standard deviation of their frames; 0 and 1 if the recogniser takes maps.
+        scale: scale of their flow maps; None if the recogniser takes frames.
+        class_counts: number of training clips of each class; multi-label counts overlap.
+        clips: number of training clips.
     """
 
     statistics: Statistics

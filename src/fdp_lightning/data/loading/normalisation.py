@@ -1,4 +1,4 @@
-"""By what grey values are normalised, and where."""
+"""Normalisation of grey values."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 from fdp_lightning.errors import UserError
 
 NORMALISATIONS = ("training", "each_set")
-"""What `data.normalisation` may be; explained in `datamodule.FoldDataModule`."""
+"""Values of `data.normalisation`, see `datamodule.FoldDataModule`."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of all values (of 0..1) of the training clips; the network normalises by them.
+    """Mean and standard deviation of all values (in 0..1) of the training clips, by which the network normalises.
 
-    Zero and one where the batches hold values that are normalised already (`each_set`).
+    They are zero and one if the batches are already normalised (`each_set`).
     """
 
     mean: float
@@ -22,8 +22,8 @@ class Statistics:
 
     @classmethod
     def of(cls, frames: np.ndarray) -> "Statistics":
-        """Of frames as they are stored, uint8; one mean for all colours."""
-        # Counting grey values is exact and takes no memory; bincount widens what it counts, so clip by clip.
+        """Compute the statistics of stored frames, uint8, with one mean for all colours."""
+        # Counting grey values is exact and takes no memory; clip by clip, because bincount converts its input to int64.
         counts = np.sum([np.bincount(clip.reshape(-1), minlength=256) for clip in frames], axis=0)
         values = np.arange(256) / 255
         mean = float(counts @ values / counts.sum())
@@ -31,6 +31,6 @@ class Statistics:
 
 
 def check_normalisation(name: str) -> None:
-    """Raise UserError unless it is one of `NORMALISATIONS`."""
+    """Raise UserError unless `name` is one of `NORMALISATIONS`."""
     if name not in NORMALISATIONS:
         raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")

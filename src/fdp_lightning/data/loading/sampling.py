@@ -1,4 +1,4 @@
-"""Which T frames of a clip the model sees.
+"""Sampling of T frames from a clip.
 
 References:
     [1] Zhou, Zhao & Pietikäinen, "Towards a practical lipreading system", CVPR 2011: the temporal interpolation model.
@@ -17,13 +17,13 @@ SHORT = ("repeat", "interpolate")
 
 
 def uniform(n_frames: int, count: int) -> np.ndarray:
-    """`count` frame positions spread evenly over the whole clip, first and last frame included.
+    """Return T frame positions spread evenly over the whole clip, first and last frame included.
 
-    A clip shorter than `count` repeats frames; order is never lost. (Ours; for the released code's rule see `floor`.)
+    Frames of a clip shorter than T repeat in order. (Ours; for the released code's rule see `floor`.)
 
     Args:
-        n_frames: frames in the clip, at least 1.
-        count: frames asked for, T >= 1.
+        n_frames: number of frames in the clip, at least 1.
+        count: number of frames to sample, T >= 1.
 
     Returns:
         Integer positions, shape (T,), ascending, within 0..n_frames-1.
@@ -32,27 +32,27 @@ def uniform(n_frames: int, count: int) -> np.ndarray:
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
-    """Every (n // T)-th frame from the first one, as the released code of FDP takes them. Only to reproduce it.
+    """Return every (n // T)-th position from the first, as the released code of FDP does. For reproduction only.
 
-    The tail of a clip is never seen: up to half of it, where n is just below 2 T.
-    A clip shorter than T has no such frames and vanishes.
+    The end of a clip is never seen, up to half of it if n is just below 2 T.
+    A clip shorter than T yields no frames and drops out.
 
     Args:
         n_frames: frames in the clip, n >= 1.
         count: frames asked for, T >= 1.
 
     Returns:
-        Integer positions `i * (n // T)`, shape (T,), ascending; shape (0,) where the clip vanishes.
+        Integer positions `i * (n // T)`, shape (T,), ascending; shape (0,) if the clip is shorter than T.
     """
     _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
 
 
 def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Even steps over a window about the apex that reaches as far to either side as the nearer end of the clip.
+    """Return evenly spaced positions in a window around the apex that reaches to the nearer end of the clip.
 
-    The window holds at least T frames where the clip does: near an end it is pushed inwards, and the apex is then not
-    in its middle. T = 1 is the apex. (Ours.)
+    The window holds at least T frames if the clip does: near an end it is shifted inwards, so that the apex is not in
+    its middle. T = 1 gives the apex. (Ours.)
 
     Args:
         n_frames: frames in the clip, n >= 1.
@@ -72,11 +72,10 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Even steps from the onset to the apex, and from there to the offset: T = 3 is exactly these three frames.
+    """Return evenly spaced positions from onset to apex and from apex to offset; T = 3 gives just these three frames.
 
-    The apex is frame T // 2 of the T, counted from 0: the middle one of an odd T; an even T has one frame more before
-    the apex than after it, so T = 2 is onset and apex. T = 1 is the apex. A phase with fewer frames than its share
-    repeats some. (Ours.)
+    The apex is at index T // 2: the middle for odd T; for even T one more frame precedes the apex than follows it, so
+    T = 2 gives onset and apex. T = 1 gives the apex. A phase with fewer frames than its share repeats some. (Ours.)
 
     Args:
         n_frames: frames in the clip, n >= 1.
@@ -93,14 +92,14 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
-    """One frame at random from each of T equal segments of the clip [2].
+    """Draw one frame at random from each of T equal segments of the clip [2].
 
     Segment i is frames `i·n // T` to `(i+1)·n // T - 1`, so that every frame is in one and none is drawn twice.
 
     Args:
         n_frames: frames in the clip, n >= T.
         count: frames asked for, T >= 1.
-        draw: where the randomness comes from.
+        draw: random generator.
 
     Returns:
         Integer positions, shape (T,), strictly ascending, within 0..n-1.
@@ -126,15 +125,15 @@ def _require(n_frames: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are sampled from every clip.
+    """Rule for sampling frames from every clip.
 
     Args:
-        frames: T.
-        rule: one of `RULES`. The two of `BY_APEX` sample a clip whose apex is unknown like 'uniform'.
-            'random_phase' is for training: without a draw it is 'uniform' as well.
-        short: what a clip shorter than T does. 'repeat': frames come more than once; 'interpolate': they are blended
-            at the rule's even steps, in the manner of TIM [1], which resamples a clip along a curve through its
-            frames; ours blends the two neighbouring frames linearly. 'floor' ignores it: there such clips vanish.
+        frames: number of frames T.
+        rule: one of `RULES`. The two of `BY_APEX` sample a clip of unknown apex like 'uniform'. 'random_phase' is for
+            training; without a random generator it is also 'uniform'.
+        short: treatment of clips shorter than T. 'repeat': frames are repeated; 'interpolate': frames are blended at
+            the rule's even steps, similar to TIM [1], which resamples a clip along a curve through its frames; ours
+            blends the two neighbouring frames linearly. 'floor' ignores it and drops such clips.
     """
 
     frames: int = 8
@@ -150,29 +149,29 @@ class Sampling:
 
     @property
     def by_apex(self) -> bool:
-        """Whether the rule asks where the apex is."""
+        """True if the rule needs the apex."""
         return self.rule in BY_APEX
 
     @property
     def at_random(self) -> bool:
-        """Whether the rule draws other frames in every epoch of the training."""
+        """True if the rule draws new frames in every training epoch."""
         return self.rule == "random_phase"
 
     def positions(self, n_frames: int, apex: int | None = None, draw: np.random.Generator | None = None) -> np.ndarray:
-        """The positions in a clip.
+        """Return the positions to sample in a clip.
 
         Args:
-            n_frames: frames in the clip.
-            apex: position of its apex frame, 0..n_frames-1; None where it is unknown.
-            draw: of 'random_phase'; None: its fixed frames.
+            n_frames: number of frames in the clip.
+            apex: position of its apex frame, 0..n_frames-1; None if unknown.
+            draw: random generator for 'random_phase'; None: its fixed frames.
 
         Returns:
-            Shape (T,), ascending; shape (0,) where the rule has none for the clip. Whole numbers, int64, unless
-            the clip is shorter than T and `short` is 'interpolate': float64, to be read by blending neighbours.
+            Positions, shape (T,), ascending; shape (0,) if the rule yields none. They are int64 unless the clip is
+            shorter than T and `short` is 'interpolate': float64 then, to be read by blending neighbours.
         """
         if self.rule == "floor":
             return floor(n_frames, self.frames)
-        # A clip of T frames or fewer has one way alone to be cut into T.
+        # A clip of T frames or fewer leaves nothing to draw.
         if self.at_random and draw is not None and n_frames > self.frames:
             return random_phase(n_frames, self.frames, draw)
         if self.by_apex and apex is not None:

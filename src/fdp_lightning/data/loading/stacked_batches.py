@@ -1,4 +1,4 @@
-"""The training batches of several folds, one of each at a time, as one stack."""
+"""Training batches of several folds stacked for stacked training."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,17 +14,17 @@ Batch = dict[str, Tensor]
 
 
 class StackedBatches:
-    """Each fold's own batches of an epoch, as `FoldDataModule` would give them, stacked along a new first axis.
+    """Batches of several folds, as each `FoldDataModule` would give them, stacked along a new first axis.
 
-    Clips that are the same in every fold and epoch (no augmentation, no random frames, no scale of their own) are held
-    once, on the device, and gathered from there. Else each fold makes its items for itself.
+    Clips that are equal in every fold and epoch (no augmentation, no random frames, no per-fold scale) are held once on
+    the device and gathered from there. Otherwise each fold makes its own items.
 
     Args:
-        folds: with equally many and equally large batches.
-        rows: of the clip table that each fold trains on.
-        device: for the batches.
-        threads: that make the next step's items while the present one is computed; 0: they are made when asked for.
-        limit: of the batches of an epoch; None: all.
+        folds: DataModules with equally many and equally large batches.
+        rows: rows of the clip table that each fold trains on.
+        device: device of the batches.
+        threads: threads that prepare the next step's items during the current step; 0: items are made on demand.
+        limit: largest number of batches per epoch; None: all.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class StackedBatches:
         self._shared = self._union() if all(data.train_set.is_fixed for data in folds) else None
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Return the number of steps per epoch."""
         steps = len(self._folds[0].epoch_batches(0))
         return steps if self._limit is None else min(steps, self._limit)
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Go on with some of the folds alone, in this order."""
+        """Keep only some of the folds, in this order."""
         self._folds = [self._folds[index] for index in indices]
         self._rows = [self._rows[index] for index in indices]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch; each entry is (folds, b, …)."""
+        """Yield the batches of one epoch; each entry has shape (folds, b, …)."""
         steps = list(zip(*(data.epoch_batches(epoch) for data in self._folds), strict=True))[: self._limit]
         if self._shared is not None:
             for step in steps:
@@ -65,7 +65,7 @@ class StackedBatches:
                 yield from self._ahead(steps, pool)
 
     def _ahead(self, steps: Sequence[tuple[list[int], ...]], pool: ThreadPoolExecutor) -> Iterator[Batch]:
-        # Never two items of one fold at a time: its augmentation holds the state of a draw.
+        # Never two items of one fold at a time: its augmentation holds a draw's state.
         coming: list[Future[Batch]] = []
         for step in [*steps, None]:
             batch = self._stack([one.result() for one in coming]) if coming else None
@@ -78,7 +78,7 @@ class StackedBatches:
         return {name: torch.stack([batch[name] for batch in batches]).to(self._device) for name in _READ}
 
     def _union(self) -> Batch:
-        """The clips of all folds by their rows of the clip table; a row that no fold trains on is never read."""
+        """Return the clips of all folds by their rows of the clip table; rows no fold trains on are not read."""
         length = 1 + max(int(rows.max()) for rows in self._rows)
         union: Batch = {}
         for data, rows in zip(self._folds, self._rows, strict=True):

@@ -18,13 +18,13 @@ _SUBJECTS = {
     "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
     "smic": [f"{n:02d}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))],
 }
-"""The subjects of the datasets whose annotation is known to name them all."""
+"""Subjects of the datasets whose annotation is known to list all of them."""
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
-    """Clips, subjects and clips per class of a table with its column `target`.
+    """Count clips, subjects and clips per class of a table with the column `target`.
 
-    A subject is one of its dataset: two that share a name are two.
+    Subjects of different datasets are distinct even if they share a name.
     """
     found = names_of(chosen["target"], kind).value_counts()
     return {
@@ -39,16 +39,16 @@ class Expected:
     """The published counts.
 
     Args:
-        counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits' (the
-            owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation
-            release that was counted.
+        counts: mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
+            'splits' (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the
+            annotation release that was counted.
     """
 
     counts: Mapping[str, Any]
 
     @staticmethod
     def check(counts: object, class_names: Sequence[str], protocol: str) -> None:
-        """Raise UserError unless they can be meant."""
+        """Raise UserError unless the counts are valid for a protocol."""
         nested = counts.get("classes", {}) if isinstance(counts, Mapping) else None
         if not isinstance(counts, Mapping) or not isinstance(nested, Mapping):
             raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
@@ -62,12 +62,12 @@ class Expected:
             Expected.check(part, class_names, f"{protocol}, {name}")
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
-        """Each count that is not as published, with the clips that are there or with what is known of the missing ones.
+        """Return each count that differs from the published one, with the clips found or what is known of missing ones.
 
         Args:
             chosen: clips of the protocol, with their class in `target`.
-            clips: all from which they were chosen: a clip that is missed may be among them under another label.
-            column: that names the class, see `protocol.Protocol`.
+            clips: all clips they were chosen from; a missing clip may be among them under another label.
+            column: name of the column that holds the class, see `protocol.Protocol`.
         """
         classes: Mapping[str, int] = self.counts.get("classes", {})
         kind = LabelKind.of_column(column)
@@ -102,16 +102,16 @@ class Expected:
 
 
 def _absent_subjects(clips: pd.DataFrame) -> list[str]:
-    """The subjects of whom the annotation should have clips and has none."""
+    """Return a line on the subjects without any clip in the annotation."""
     lines = []
     for dataset, part in clips.groupby("dataset"):
         if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:
-            lines.append(f"not annotated at all: subjects {', '.join(absent)} of {dataset} ({len(absent)})")
+            lines.append(f"no annotated clip: subjects {', '.join(absent)} of {dataset} ({len(absent)})")
     return lines
 
 
 def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame, column: str) -> list[str]:
-    """The annotated clips that no class takes, by label: those that are missed may be among them."""
+    """Return the annotated clips of no class, by label; missing clips may be among them."""
     taken = pd.MultiIndex.from_frame(chosen[KEY])
     rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(taken)]
     return [

@@ -1,7 +1,7 @@
-"""The leak guard: nothing of the subjects under test, or of those an epoch is chosen by, may reach the training.
+"""The leak guard: no data of the test subjects, or of the inner validation subjects, may reach the training.
 
-What it refuses is what Varanka et al. found in published evaluations ("Data Leakage and Evaluation Issues in
-Micro-Expression Analysis", IEEE TAFFC 2024): subjects on both sides, clips twice, statistics of the test set.
+It refuses what Varanka et al. found in published evaluations ("Data Leakage and Evaluation Issues in Micro-Expression
+Analysis", IEEE TAFFC 2024): subjects on both sides, duplicate clips, statistics of the test set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,25 +23,25 @@ SIDES = ("train", "inner", "test")
 
 
 class LeakError(Exception):
-    """A fold whose score would be worth nothing; a bug, for no setting asks for it."""
+    """A fold whose score would be worthless. It signals a bug: no setting leads to it."""
 
 
 def sides(fold: Fold) -> dict[str, list[int]]:
-    """The rows of each side of a fold."""
+    """Return the rows of each side of a fold."""
     return {"train": list(fold.train_rows), "inner": list(fold.inner_rows), "test": list(fold.test_rows)}
 
 
 def subjects_of(fold: Fold, clips: pd.DataFrame) -> dict[str, list[str]]:
-    """The subjects of each side of a fold, 'dataset/subject', ascending."""
+    """Return the subjects of each side of a fold as 'dataset/subject', ascending."""
     owner = owners_of(clips)
     return {side: sorted(owner.iloc[rows].unique().tolist()) for side, rows in sides(fold).items()}
 
 
 def check_fold(fold: Fold, clips: pd.DataFrame) -> None:
-    """Refuse a fold that shares a subject, and with it clips, between its sides.
+    """Refuse a fold whose sides share a subject and thus clips.
 
     Raises:
-        LeakError: naming the fold, the sides, and what they share; or there is no clip to train or to test.
+        LeakError: two sides share a subject, or there is no clip to train on or to test.
     """
     for side, rows in sides(fold).items():
         if not rows and side != "inner":
@@ -53,11 +53,11 @@ def check_subjects(fold: str, subjects: Mapping[str, Sequence[str]]) -> None:
     """Refuse a fold two of whose sides share a subject.
 
     Args:
-        fold: its name.
-        subjects: of each side of `SIDES`, as a finished fold keeps them too.
+        fold: name of the fold.
+        subjects: side of `SIDES` → its subjects, as a finished fold stores them too.
 
     Raises:
-        LeakError: naming the fold, the sides and the subjects.
+        LeakError: two sides share a subject.
     """
     for one, other in combinations(SIDES, 2):
         if shared := sorted(set(subjects[one]) & set(subjects[other])):
@@ -68,12 +68,12 @@ def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> N
     """Refuse statistics that are not those of the training clips.
 
     Args:
-        fold: its name.
-        statistics: that the network normalises by.
+        fold: name of the fold.
+        statistics: mean and standard deviation by which the network normalises.
         frames: sampled frames of the training clips alone, uint8.
 
     Raises:
-        LeakError: naming the fold and both.
+        LeakError: the statistics differ.
     """
     expected = Statistics.of(frames)
     if not np.allclose((statistics.mean, statistics.std), (expected.mean, expected.std), rtol=1e-6, atol=0):
@@ -87,12 +87,12 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
     """Refuse a clip table in which clips of different subjects are near copies of one another, see `near_copies`.
 
     Args:
-        clips: the clip table.
-        store: that holds them.
-        aligned: whether its frames are faces brought to one place, not whole pictures.
+        clips: clip table.
+        store: clip store that holds them.
+        aligned: True if its frames are aligned faces, False for whole pictures.
 
     Raises:
-        UserError: naming the clips.
+        UserError: there are near copies; the message names the clips.
     """
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
@@ -105,23 +105,23 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
-            "  Whoever trains on one has seen the other. Expected each recording once: task=check_data lists them; "
-            "leave copies out by protocol.exclude."
+            "  Training on one leaks the other. Expected each recording once: task=check_data lists the copies; "
+            "leave them out by protocol.exclude."
         )
 
 
 def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
     """Refuse a clip table that holds a clip twice, or the same frames under two subjects.
 
-    A composite set holds a clip twice when two of its members are read from one copy, or when a dataset came with
-    clips of another.
+    A composite holds a clip twice if two of its members are read from one copy, or if a dataset contains clips of
+    another.
 
     Args:
-        clips: the clip table.
-        checksums: of each clip's frames.
+        clips: clip table.
+        checksums: checksum of each clip's frames.
 
     Raises:
-        UserError: naming the clips.
+        UserError: there are duplicates; the message names the clips.
     """
     if clips.duplicated(KEY).any():
         raise UserError(f"clips listed twice: {name_clips(clips[clips.duplicated(KEY)])}. Expected one row per clip.")
@@ -132,6 +132,6 @@ def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
         raise UserError(
             f"{len(twice)} clips are the same frames under different subjects: "
             f"{name_clips(twice.assign(subject=owners_of(twice)))}\n"
-            "  Whoever trains on one has seen the other. Expected each recording once: see data.root and the members' "
+            "  Training on one leaks the other. Expected each recording once: see data.root and the members' "
             "folders, or leave copies out by protocol.exclude."
         )

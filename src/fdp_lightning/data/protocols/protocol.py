@@ -1,4 +1,4 @@
-"""A protocol: which clips of which labels form which classes. It is data (conf/protocol/*.yaml), not code."""
+"""Protocols: which clips with which labels form which classes. A protocol is data (conf/protocol/*.yaml), not code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,33 +24,33 @@ COLUMNS = ("emotion", "objective", "action_units")
 
 @dataclass(frozen=True)
 class Protocol:
-    """The classification task of a dataset, or of several.
+    """Classification task of one or several datasets.
 
     Args:
-        name: as in the field and in this project's tables.
-        dataset: the name of the dataset it is made for.
-        labels: the annotation release, e.g. '2014'; None: the dataset's default.
-        column: 'emotion', 'objective' or 'action_units', the column that names the class. By action units a clip may
-            be of several classes or none (multi-label); its target is their names joined by '+'. Units with a
-            question mark ('4?') count as shown, those of which one is meant ('4or7') do not, as neither is known;
-            sides and intensities make no difference. A clip without a unit of the protocol stays, as one that shows
-            none, also where its cell is blank. A notation that `action_units.parse` does not know is a difference.
-        read_as: by action units: clips ('subject/clip') → what their cell means ('R12+R15'). It is read where the
-            clip's own cell is in doubt or cannot be read, never in place of one that is plain.
+        name: protocol name, as in the field and in this project's tables.
+        dataset: name of the protocol's dataset.
+        labels: annotation release, e.g. '2014'; None: the dataset's default.
+        column: column that holds the class: 'emotion', 'objective' or 'action_units'. With action units a clip may
+            belong to several classes or none (multi-label); its target is their names joined by '+'. Units with a
+            question mark ('4?') count as shown; alternatives ('4or7') do not, because neither is certain. Sides and
+            intensities are ignored. A clip without a unit of the protocol, even with a blank cell, is kept as showing
+            none. A notation that `action_units.parse` does not know is reported as a difference.
+        read_as: with action units: clip ('subject/clip') → meaning of its cell ('R12+R15'). It applies only where the
+            clip's own cell is ambiguous or unreadable.
         classes: class → the labels merged into it, in the order of the predictions' columns.
-        include: clips on disk without a label ('subject/clip') → the label they are given.
-        exclude: clips ('subject/clip') left out by name.
-        untested: subjects that train and are never held out, as in the released code of FDP. Only to reproduce:
+        include: unlabelled clip on disk ('subject/clip') → the label it is given.
+        exclude: clips ('subject/clip') to leave out.
+        untested: subjects that are trained on but never held out, as in FDP's released code. For reproduction only:
             a score over fewer subjects is not comparable with one over all.
-        split: how clips are shared out to folds, a name of `splits.SPLITS`.
-        folds: of `split: kfold`.
+        split: split of the clips into folds, a name of `splits.SPLITS`.
+        folds: number of folds of `split: kfold`.
         parts: dataset → the fields of its protocol, for a protocol over several datasets.
-        expected: see `counts.Expected`; empty when nothing is published.
-        shuffled: a seed: clips get the class of another clip of their subject (see `shuffle`). A control: `last` must
-            fall to chance, and what `oracle` has above it is what choosing the epoch on the test subject is worth.
-            None: as annotated.
-        strict: counts that differ from the expected are an error.
-        source: where the counts come from.
+        expected: published counts, see `counts.Expected`; empty if nothing is published.
+        shuffled: seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A
+            control: `last` must fall to chance, and the excess of `oracle` over chance measures the gain from choosing
+            the epoch on the test subject.
+        strict: treat counts that differ from the expected ones as an error.
+        source: source of the counts.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Protocol:
         merged = [str(label).lower() for labels in self.classes.values() for label in labels]
         if doubled := sorted({label for label in merged if merged.count(label) > 1}):
             raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
-        # A name must be text: YAML reads 036 as the number 30.
+        # YAML reads an unquoted 036 as the number 30.
         listed = isinstance(self.untested, Sequence) and not isinstance(self.untested, str)
         if not listed or not all(isinstance(name, str) for name in self.untested):
             raise UserError(
@@ -93,7 +93,7 @@ class Protocol:
         if self.label_kind.is_multi:
             check_units(self.classes, self.read_as, self.name)
         elif self.read_as:
-            raise UserError(f"protocol.read_as of {self.name} is of protocol.column=action_units, not of {self.column}")
+            raise UserError(f"protocol.read_as of {self.name} needs protocol.column=action_units, not {self.column}")
         for part in self.part_protocols().values():
             if self.class_names != part.class_names:
                 raise UserError(
@@ -109,7 +109,7 @@ class Protocol:
 
     @property
     def published(self) -> Mapping[str, object]:
-        """What `expected` says of the labels that are read: nothing, if another release was counted."""
+        """Published counts of the labels in use; empty if they are of another release."""
         parts = self.part_protocols().values()
         counted = self.expected.get("labels", self.labels)
         if counted != self.labels or any(part.expected and not part.published for part in parts):
@@ -118,11 +118,11 @@ class Protocol:
 
     @property
     def label_kind(self) -> LabelKind:
-        """Whether a clip may be of several classes at once."""
+        """Kind of the labels: multi-label for action units, else single."""
         return LabelKind.of_column(self.column)
 
     def part_protocols(self) -> dict[str, "Protocol"]:
-        """Dataset → its own protocol; empty for a protocol of one dataset. What a part does not say, the whole says."""
+        """Return dataset → its own protocol, empty for a single dataset; parts inherit the fields they do not set."""
         if not self.parts:
             return {}
         shared = replace(self, parts={}, expected={}, source="", labels=None)
@@ -132,11 +132,11 @@ class Protocol:
                 dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
                 for dataset, fields in self.parts.items()
             }
-        except TypeError as error:  # a part has a field that no protocol has
+        except TypeError as error:  # an unknown field
             raise UserError(f"protocol.parts of {self.name}: {error}") from error
 
     def of(self, dataset: str) -> "Protocol":
-        """The protocol of one dataset: this one, or its part."""
+        """Return the protocol of one dataset: this one, or its part."""
         if not self.parts:
             return self
         try:
@@ -147,10 +147,10 @@ class Protocol:
             ) from None
 
     def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """The clips of this protocol, with their class in a new column `target`; counts are not looked at.
+        """Return the clips of this protocol, with their class in a new column `target`, without checking the counts.
 
         Args:
-            clips: of all its datasets.
+            clips: clips of all its datasets.
         """
         if self.parts:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
@@ -164,9 +164,9 @@ class Protocol:
         return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """The clips of this protocol, with their class in a new column `target`.
+        """Return the clips of this protocol, with their class in a new column `target`, after checking the counts.
 
-        Unless `strict`, clips whose action units nobody can read are left out: what is unknown is not "not shown".
+        Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown".
 
         Raises:
             UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
@@ -187,19 +187,19 @@ class Protocol:
                 f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
                 + "\n  ".join(differences)
                 + f"\n  Published counts: {self.source or 'conf/protocol'}."
-                + "\n  Correct the copy, or accept it as it is with protocol.strict=false (say so beside your scores)."
+                + "\n  Correct the copy, or accept it with protocol.strict=false (and say so beside your scores)."
             )
         return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
-        """The classes dealt out anew among each subject's clips; as they are unless `shuffled` is set.
+        """Return the classes permuted among each subject's clips; unchanged unless `shuffled` is set.
 
-        Within the subject, since over all clips the training would know by what it lacks which classes are left out:
-        such runs end below chance (accuracy 0.125 in place of 0.2, seen on 80 synthetic clips). Subjects of one clip
-        deal among themselves.
+        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence, and
+        such runs end below chance (accuracy 0.125 instead of 0.2, measured on 80 synthetic clips). Subjects with a
+        single clip are permuted among themselves.
 
         Args:
-            clips: with their class in `target`.
+            clips: clip table with the class in `target`.
         """
         targets = clips["target"].copy()
         if self.shuffled is None:
@@ -212,11 +212,11 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Each count that is not as published and each cell nobody can read, with its clips; of the parts first.
+        """Return each count that differs from the published one and each unreadable cell, with its clips; parts first.
 
         Args:
-            chosen: from `choose`.
-            clips: from which they were chosen.
+            chosen: clips from `choose`.
+            clips: all clips they were chosen from.
         """
         lines = []
         for name, part in self.part_protocols().items():
@@ -231,12 +231,12 @@ class Protocol:
         return lines + counts
 
     def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """The clips that are of no class, or whose action units nobody can read, with the reason in a new column `why`.
+        """Return the clips of no class or with unreadable action units, with the reason in a new column `why`.
 
-        None where the counts are as published: such a protocol leaves them out on purpose.
+        Return none if the counts are as published: such a protocol leaves them out on purpose.
 
         Args:
-            clips: of all its datasets.
+            clips: clips of all its datasets.
         """
         if self.parts:
             own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
@@ -254,7 +254,7 @@ class Protocol:
         return rest.assign(why=why).reset_index(drop=True)
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
-        """The words of each clip's cell of action units that nobody knows; '' for none, and under other columns."""
+        """Return the unreadable words of each clip's action-unit cell; '' for none, and with other label columns."""
         if self.label_kind.is_multi and not self.parts:
             return unreadable_words(as_meant(clips, self.read_as))
         if not self.parts:
@@ -269,19 +269,19 @@ class Protocol:
         absent = sorted(set(self.exclude) - set(_names(clips)))
         if absent:
             raise UserError(
-                f"protocol {self.name} leaves out clips that are not annotated: {', '.join(absent)}.\n"
-                "  Expected 'subject/clip' as in the annotation; mend protocol.exclude, or set protocol.strict=false."
+                f"protocol.exclude of {self.name} names clips that are not annotated: {', '.join(absent)}.\n"
+                "  Expected 'subject/clip' as annotated; correct protocol.exclude, or set protocol.strict=false."
             )
         annotated = set(owners(clips))
         unknown = sorted(set(self.untested) - annotated)
         if unknown:
             raise UserError(
-                f"protocol {self.name} does not test subjects that are not annotated: {', '.join(unknown)}.\n"
+                f"protocol.untested of {self.name} names subjects that are not annotated: {', '.join(unknown)}.\n"
                 f"  Annotated: {', '.join(sorted(annotated))}. "
-                "Mend protocol.untested, or set protocol.strict=false."
+                "Correct protocol.untested, or set protocol.strict=false."
             )
 
 
 def _names(clips: pd.DataFrame) -> pd.Series:
-    """Each clip as 'subject/clip'."""
+    """Return each clip as 'subject/clip'."""
     return clips["subject"] + "/" + clips["clip"]

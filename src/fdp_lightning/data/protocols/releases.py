@@ -1,4 +1,4 @@
-"""All releases of the labels that a copy holds, each read once: what check_data looks at."""
+"""All label releases that a copy holds, each read once, for check_data."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ from fdp_lightning.labels import KEY
 
 
 class Releases:
-    """The annotations of a copy as they are written, doubled and broken rows included.
+    """Annotations of a copy as written, including duplicate and broken rows.
 
     Args:
-        dataset: one, or several.
+        dataset: dataset or composite.
     """
 
     def __init__(self, dataset: FaceDataset | Composite) -> None:
@@ -24,7 +24,7 @@ class Releases:
         self._read: dict[tuple[str, str | None], pd.DataFrame | UserError] = {}
 
     def table(self, protocol: Protocol) -> pd.DataFrame:
-        """The clips of all members under a protocol's labels, with those it includes without a label.
+        """Return the clips of all members under a protocol's labels, with those it includes without a label.
 
         Raises:
             UserError: the labels are not in this copy.
@@ -36,13 +36,13 @@ class Releases:
         return pd.concat(tables).sort_values(KEY, ignore_index=True)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
-        """The tables of one member under each release that protocols ask for and that is in this copy."""
+        """Return one member's tables for each release that the protocols ask for and this copy holds."""
         asked = dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols)
         tables = []
         for labels in asked:
             try:
                 tables.append(self._table(member, labels))
-            except UserError:  # said of the protocols that ask for it
+            except UserError:  # reported for the protocols that ask for it
                 continue
         return tables
 

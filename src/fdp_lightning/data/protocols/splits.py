@@ -1,4 +1,4 @@
-"""Splits by subject, as pure functions with hard errors."""
+"""Splits by subject as pure functions."""
 
 import warnings
 from collections.abc import Collection, Sequence
@@ -12,19 +12,22 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import LabelKind
 
 SPLITS = ("loso", "kfold", "lodo", "fixed")
-"""What `protocol.split` may be: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
-that the dataset's owners publish."""
+"""Values of `protocol.split`: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
+published by the dataset's owners."""
 
 ALL = "all"
-"""The name of the split that trains on everybody."""
+"""Name of the split that trains on all subjects."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold: train on `train_rows`, test on `test_rows`, row numbers of the clip table.
+    """One fold of a split, by row numbers of the clip table.
 
-    `name` is that of the subject, dataset or part that is held out, or the number of the fold. `inner_rows` are those
-    of the subjects set aside from training to choose an epoch by.
+    Attributes:
+        name: held-out subject, dataset or part, or the number of the fold.
+        train_rows: rows to train on.
+        test_rows: rows to test on.
+        inner_rows: rows of the inner validation subjects, by which an epoch is chosen.
     """
 
     name: str
@@ -40,20 +43,20 @@ def make_folds(
     folds: int = 5,
     kind: LabelKind = LabelKind.SINGLE,
 ) -> list[Fold]:
-    """The folds of a protocol.
+    """Return the folds of a protocol.
 
     Args:
         clips: the protocol's clip table with its class in `target`.
-        split: of `SPLITS`.
-        untested: see `leave_one_subject_out`; of no other split.
-        folds: of `kfold`.
-        kind: of the labels, see `grouped_k_fold`.
+        split: one of `SPLITS`.
+        untested: subjects never held out, only for 'loso'; see `leave_one_subject_out`.
+        folds: number of folds for 'kfold'.
+        kind: kind of the labels, see `grouped_k_fold`.
 
     Raises:
-        UserError: the clips cannot be split so.
+        UserError: the clips cannot be split this way.
     """
     if untested and split != "loso":
-        raise UserError(f"protocol.untested is of protocol.split=loso; the split is {split}")
+        raise UserError(f"protocol.untested needs protocol.split=loso; the split is {split}")
     if split == "loso":
         return leave_one_subject_out(clips, untested)
     if split == "kfold":
@@ -62,16 +65,14 @@ def make_folds(
 
 
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
-    """One fold per subject, in the order of their names.
-
-    A subject without a clip under the protocol is no fold.
+    """Return one fold per subject with clips under the protocol, in the order of their names.
 
     Args:
         clips: the protocol's clip table (columns dataset, subject and others).
-        untested: subjects that train in every fold and have none of their own; names without a clip change nothing.
+        untested: subjects in every fold's training set without a fold of their own; unknown names are ignored.
 
     Raises:
-        UserError: fewer than two subjects, so that nothing is left to train on, or none that is tested.
+        UserError: there are fewer than two subjects, or none is tested.
     """
     owner = owners(clips)
     names = sorted(owner.unique())
@@ -81,22 +82,22 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
         )
     tested = [name for name in names if name not in untested]
     if not tested:
-        raise UserError(f"protocol.untested names every subject ({', '.join(names)}): nobody is left to test.")
+        raise UserError(f"protocol.untested names every subject ({', '.join(names)}): none is left to test.")
     folds = [_fold(name, (owner == name).to_numpy()) for name in tested]
     _assert_partition(folds, owner, owner.isin(tested).to_numpy())
     return folds
 
 
 def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
-    """`folds` folds of whole subjects, with the classes spread over them as evenly as subjects allow.
+    """Return k folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
-    By scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
+    Uses scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
 
     Args:
         clips: the protocol's clip table with its class in `target`.
         folds: k, from 2 to the number of subjects.
-        kind: of the labels; of MULTI a clip counts once for each class that it shows, and one that shows none as of a
-            class of its own (ours).
+        kind: kind of the labels; with MULTI a clip counts once for each class it shows, and a clip that shows none
+            belongs to an extra class (ours).
 
     Raises:
         UserError: there are fewer subjects than folds.
@@ -106,15 +107,15 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.
     owner = owners(clips)
     subjects = owner.nunique()
     if not 2 <= folds <= subjects:
-        raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the subjects there are")
-    # One row for each class of a clip: the splitter sees whose it is, and subjects stay whole.
+        raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the number of subjects")
+    # One row for each class of a clip; the group keeps subjects whole.
     names = names_of(clips["target"].reset_index(drop=True), kind)
     of_row = owner.iloc[names.index].to_numpy()
     classes = names.astype("category").cat.codes.to_numpy()
-    if np.bincount(classes).max() < folds:  # no class reaches into every fold: there is nothing to spread evenly
+    if np.bincount(classes).max() < folds:  # no class can be in every fold: nothing to stratify
         classes = np.zeros_like(classes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds: they go where they can
+        warnings.simplefilter("ignore", UserWarning)  # about classes with fewer clips than folds
         held_out = [test for _, test in StratifiedGroupKFold(folds).split(classes, classes, of_row)]
     digits = len(str(folds))
     titles = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
@@ -125,7 +126,7 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.
 
 
 def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
-    """One fold per dataset of a composite, in the order of their names.
+    """Return one fold per dataset of a composite, in the order of their names.
 
     Raises:
         UserError: fewer than two datasets.
@@ -139,7 +140,7 @@ def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
 
 
 def published_split(clips: pd.DataFrame) -> list[Fold]:
-    """One fold per part of the dataset but `train`, which trains each of them.
+    """Return one fold per published part other than 'train', each trained on 'train'.
 
     Raises:
         UserError: the table has no part named 'train', or no other.
@@ -159,16 +160,16 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
 
 
 def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
-    """The fold with `subjects` of its training subjects set aside in `inner_rows` (ours).
+    """Return the fold with some training subjects moved to `inner_rows` as inner validation subjects (ours).
 
-    Of `_DRAWS` random choices the one is taken whose class shares are nearest to those of all training clips (total
-    variation distance): an epoch chosen on one class alone would be chosen by chance.
+    Of `_DRAWS` random choices, take the one whose class shares are nearest to those of all training clips (total
+    variation distance), so that the epoch is not chosen on a single class.
 
     Args:
-        fold: without inner rows.
-        clips: the clip table with its class in `target`.
-        subjects: how many to set aside; 0: none.
-        seed: of the draws, the fold's own.
+        fold: fold without inner rows.
+        clips: clip table with the class in `target`.
+        subjects: number of inner validation subjects; 0: none.
+        seed: the fold's own seed of the draws.
 
     Raises:
         UserError: no training subject would be left.
@@ -180,7 +181,7 @@ def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold
     names = np.unique(owner)
     if not 0 < subjects < len(names):
         raise UserError(
-            f"selection.inner_subjects is {subjects}; fold {fold.name} trains on {len(names)} subjects, so expected "
+            f"selection.inner_subjects is {subjects}; fold {fold.name} trains on {len(names)} subjects: expected "
             f"0 to {len(names) - 1}"
         )
     counts = pd.crosstab(owner, clips["target"].to_numpy()[train]).loc[names].to_numpy()
@@ -197,23 +198,23 @@ _DRAWS = 64
 
 
 def owners(clips: pd.DataFrame) -> pd.Series:
-    """Whose each clip is: the subject, with its dataset's name before it where there are several datasets."""
+    """Return the subject of each clip, prefixed by its dataset if there are several."""
     several = clips["dataset"].nunique() > 1
     return clips["dataset"] + "_" + clips["subject"] if several else clips["subject"]
 
 
 def rows_under_test(folds: Sequence[Fold]) -> list[int]:
-    """The rows of the clip table that some fold tests, ascending."""
+    """Return the rows of the clip table that any fold tests, ascending."""
     return sorted(int(row) for fold in folds for row in fold.test_rows)
 
 
 def everybody(clips: pd.DataFrame) -> Fold:
-    """A split that trains on all clips, whatever their part in the dataset, and tests nobody: no fold of a protocol."""
+    """Return a fold that trains on all clips, whatever their part in the dataset, and tests none."""
     return Fold(ALL, tuple(range(len(clips))), ())
 
 
 def choose_fold(folds: list[Fold], name: str | None) -> Fold:
-    """The fold of that name; raises UserError with the names there are."""
+    """Return the fold of that name; raises UserError listing the names if there is none."""
     for fold in folds:
         if fold.name == name:
             return fold
@@ -222,15 +223,12 @@ def choose_fold(folds: list[Fold], name: str | None) -> Fold:
 
 
 def _fold(name: str, held_out: np.ndarray) -> Fold:
-    """The fold that tests where `held_out` (bool, one per clip) is true and trains on all others."""
+    """Return the fold that tests the clips of the mask `held_out` and trains on all others."""
     return Fold(str(name), tuple((~held_out).nonzero()[0].tolist()), tuple(held_out.nonzero()[0].tolist()))
 
 
 def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: np.ndarray) -> None:
-    """Each of the `tested` clips is tested exactly once, and no subject trains a fold that tests it.
-
-    A score is worth nothing without this.
-    """
+    """Assert that each of the `tested` clips is tested exactly once, and that no fold trains on a subject it tests."""
     if rows_under_test(folds) != tested.nonzero()[0].tolist():
         raise AssertionError("the folds do not test every clip exactly once")
     for fold in folds:

@@ -1,4 +1,4 @@
-"""Building the clip store: once per dataset and face settings, in parallel, cut off and resumed at any clip."""
+"""Building the clip store: once per dataset and face settings, in parallel, resumable after any clip."""
 
 import hashlib
 import os
@@ -40,58 +40,58 @@ def build_store(
     progress: Progress = lambda done, total: None,
     donors: Sequence[Path] = (),
 ) -> None:
-    """Write the store of `clips` to `folder`, unless it is there.
+    """Write the store of `clips` to `folder`, unless it exists.
 
-    Each clip is kept as a file of its own until all are ready (see `parts`), so that what was prepared before a crash,
-    a full disk or a refusal is not prepared again. The store is the same, byte for byte, however it came about.
+    Each clip is a file of its own until all are ready (see `parts`), so that clips prepared before a crash, a full disk
+    or a refusal are not prepared again. The store is identical, byte for byte, however often the build was interrupted.
 
     Args:
-        folder: from `store_folder`.
-        clips: the clip table.
-        sources: from `list_sources(clips)`.
-        settings: of the faces.
-        policy: 'strict': any clip with a problem is an error; 'clip': what there is of a clip is used; 'skip': a clip
-            with a problem is left out. Under `clip` and `skip` every problem is listed in the manifest.
-        workers: processes; the result does not depend on it.
-        progress: called with (clips done, clips); clips found ready count as done.
-        donors: older or damaged stores of the dataset; what holds of them is copied.
+        folder: folder from `store_folder`.
+        clips: clip table.
+        sources: sources from `list_sources(clips)`.
+        settings: settings of face detection and alignment.
+        policy: 'strict': any clip with a problem is an error; 'clip': the usable frames of a clip are used; 'skip': a
+            clip with a problem is left out. With `clip` and `skip` every problem is listed in the manifest.
+        workers: number of processes; the result does not depend on it.
+        progress: callback with (clips done, clips); clips found ready count as done.
+        donors: older or damaged stores of the dataset, whose valid clips are copied.
 
     Raises:
-        UserError: naming every clip that cannot be used under the policy, or no space left.
+        UserError: clips cannot be used under the policy (the message names them), or the disk is full.
     """
     if policy not in POLICIES:
         raise UserError(f"data.policy is '{policy}'; expected one of {', '.join(POLICIES)}")
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
-        _refuse(listed, policy)  # no need to decode thousands of images to say so
+        _refuse(listed, policy)  # before decoding thousands of images
     parts = parts_of(folder, settings)
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
             try:
-                # Another process may have finished it, before we began or while we prepared.
+                # Another process may have finished it before we began or while we prepared.
                 if not _is_whole(folder):
                     _prepare_missing(parts, folder, sources, workers, progress, donors)
                 if not _is_whole(folder):
                     _join(folder, parts, clips, sources, policy)
             except _MissingPartError:
-                continue  # another process is done with a store that shares clips with ours, and removed them
+                continue  # another process finished a store that shares clips with ours, and removed them
             parts.remove()
             return
-    raise RuntimeError(f"clips prepared in {parts.folder} were gone or damaged {_ATTEMPTS} times when they were joined")
+    raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged {_ATTEMPTS} times when joined")
 
 
 class _MissingPartError(Exception):
-    """A clip that was prepared is not there when it is to be joined to the others."""
+    """A prepared clip is missing when it is to be joined to the others."""
 
 
 def _is_whole(folder: Path) -> bool:
-    # A store comes to its place by one rename: with a manifest it is complete.
+    # A store is moved into place by one rename: if there is a manifest, it is complete.
     return (folder / MANIFEST).is_file()
 
 
 def _prepare_missing(
     parts: Parts, folder: Path, sources: list[ClipSource], workers: int, progress: Progress, donors: Sequence[Path]
 ) -> None:
-    """Bring every clip into `parts`: found there, copied from a donor, or prepared from its images."""
+    """Complete `parts`: copy each missing clip from a donor, or prepare it from its images."""
     missing = [source for source in sources if parts.read(source) is None]
     if missing and donors:
         old = Donors(donors, parts.settings)
@@ -113,13 +113,13 @@ def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
 
 
 def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
-    if not _is_whole(folder):  # another process may be done with it
+    if not _is_whole(folder):  # another process may have finished it
         parts.prepare(sources)
     return len(sources)
 
 
 def _each(work: Callable[[list[ClipSource]], int], groups: list[list[ClipSource]], workers: int) -> Iterator[int]:
-    """Do the work on each group, in turn or in parallel, and yield the number of its clips after each."""
+    """Process each group, in turn or in parallel, and yield its number of clips when it is done."""
     if workers <= 1 or len(groups) <= 1:
         yield from map(work, groups)
         return
@@ -135,7 +135,7 @@ def _begin_worker() -> None:
     import torch
 
     end_with_parent()
-    # Several processes with a thread per core each would only wait for one another.
+    # Several processes with one thread per core each would slow one another down.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -177,7 +177,7 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
             "detections": detections,
             "problems": [asdict(problem) for problem in problems],
             "source": whole_fingerprint(sources),
-            # Also of clips that were left out, which the index does not hold.
+            # Problems of clips that were left out too, which the index does not hold.
             "sources": {source.clip: source.fingerprint for source in sources},
             "checksums": {FRAMES: whole.hexdigest(), INDEX: hashlib.sha256(index).hexdigest()},
         }
@@ -197,7 +197,7 @@ def _record(row: pd.Series, start: int, source: ClipSource, prepared: PreparedCl
 
 
 def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.DataFrame, policy: str) -> None:
-    """Refuse what the policy does not allow."""
+    """Raise UserError for problems that the policy does not allow."""
     fatal = [p for p in problems if p.fatal]
     if policy == "strict" and fatal:
         _refuse(fatal, policy)
@@ -213,12 +213,12 @@ def _refuse(problems: list[Problem], policy: str, most: int = 20) -> None:
     if len(problems) > most:
         lines.append(f"… and {len(problems) - most} more")
     ways = {
-        "strict": "data.policy=clip uses what there is of each clip, data.policy=skip leaves such clips out",
-        "clip": "nothing of these clips can be used; data.policy=skip leaves them out",
-        "skip": "not one clip can be used: is data.root the right folder?",
+        "strict": "data.policy=clip uses the usable frames of each clip, data.policy=skip leaves such clips out",
+        "clip": "no frame of these clips can be used; data.policy=skip leaves them out",
+        "skip": "no clip can be used: is data.root the right folder?",
     }
     raise UserError(
         f"{len(problems)} problems with the clips' frames (data.policy={policy}):\n  "
         + "\n  ".join(lines)
-        + f"\n  Mend the files, or: {ways[policy]}. Either way each problem is listed in prepare.json."
+        + f"\n  Correct the files, or: {ways[policy]}. Either way each problem is listed in prepare.json."
     )

@@ -1,8 +1,8 @@
 """The clip store: all aligned frames of a dataset in one memory-mapped file, with an index and checksums.
 
 A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum of
-its bytes) and `manifest.json` (what it was made from, checksums). It is written beside its place and renamed when
-complete, so a folder of that name is always whole; `open_store` still verifies it, because disks and users change
+its bytes) and `manifest.json` (its origin and checksums). It is written under a temporary name and renamed when
+complete, so a folder of that name is always complete; `open_store` still verifies it, because disks and users change
 files.
 """
 
@@ -22,15 +22,15 @@ from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
 FORMAT = 2
-"""Raised when a store is written, or its frames are prepared, in another way: no older store is used again then."""
+"""Increased when the way a store is written or its frames are prepared changes; older stores are then not reused."""
 _CHUNK_BYTES = 1 << 20
 
 
 class DamagedStoreError(Exception):
-    """A store whose files are not what its manifest says; the message names the file.
+    """A store's files do not match its manifest; the message names the file.
 
     Attributes:
-        clips: ids of the clips whose frames are damaged; empty if it is the index or the manifest that is.
+        clips: ids of the clips whose frames are damaged; empty if the index or the manifest is.
     """
 
     def __init__(self, message: str, clips: list[str] | None = None) -> None:
@@ -40,13 +40,13 @@ class DamagedStoreError(Exception):
 
 @dataclass(frozen=True)
 class ClipStore:
-    """Aligned clips, read from disk as they are used: a dataset larger than memory works.
+    """Aligned clips, read from disk on use, so that a dataset may be larger than memory.
 
     Attributes:
-        folder: where it lies.
-        index: one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source, frame_numbers, and what
-            else `PreparedClip` holds.
-        frame_shape: (size, size), or (size, size, 3) in colour.
+        folder: folder of the store.
+        index: table with one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source,
+            frame_numbers, and the other fields of `PreparedClip`.
+        frame_shape: shape of a frame, (size, size), or (size, size, 3) in colour.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class ClipStore:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of a frame."""
+        """Size of a frame, bytes."""
         return math.prod(self.frame_shape)
 
     @cached_property
@@ -68,39 +68,39 @@ class ClipStore:
         return {key: row for row, key in enumerate(clip_keys(self.index))}
 
     def rows(self, clips: pd.DataFrame) -> np.ndarray:
-        """The store's rows of a clip table, shape (len(clips),); raises KeyError for a clip it does not hold."""
+        """Return the store's rows of a clip table, shape (len(clips),); raises KeyError for a clip it does not hold."""
         return np.array([self._row_of[key] for key in clip_keys(clips)], dtype=np.int64)
 
     def holds(self, clips: pd.DataFrame) -> pd.Series:
-        """Which clips of a table are in the store (a `skip` policy leaves some out)."""
+        """Return a mask of the table's clips that are in the store (the `skip` policy leaves some out)."""
         return pd.Series([key in self._row_of for key in clip_keys(clips)], index=clips.index, dtype=bool)
 
     def length(self, row: int) -> int:
-        """Frames of a clip."""
+        """Return the number of frames of a clip."""
         return int(self._lengths[row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
-        """Some frames of a clip.
+        """Read frames of a clip.
 
-        Only the clip's own part of the file is mapped, and only for this call: a store may be larger than the memory,
-        and than the addresses, that a process may have.
+        Only the clip's own part of the file is mapped, and only for this call: a store may exceed the memory and the
+        address space of a process.
 
         Args:
-            row: of the index.
-            positions: shape (t,), within 0..length-1.
+            row: row of the index.
+            positions: positions within 0..length-1, shape (t,).
 
         Returns:
-            uint8, shape (t, *frame_shape), a copy.
+            Copy of the frames, uint8, shape (t, *frame_shape).
         """
         offset, shape = int(self._starts[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
         return np.array(window[positions])
 
     def frame_numbers(self, row: int) -> np.ndarray:
-        """The dataset's own numbers of a clip's frames, shape (length,)."""
+        """Return the dataset's own numbers of a clip's frames, shape (length,)."""
         return np.asarray(self._numbers[row], dtype=np.int64)
 
-    # As arrays: a fold asks for each of its clips, and pandas would take longer than the disk.
+    # Arrays: pandas look-ups for each clip would take longer than the disk.
     @cached_property
     def _starts(self) -> np.ndarray:
         return self.index["start"].to_numpy()
@@ -115,10 +115,10 @@ class ClipStore:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A store's manifest.
+    """Return a store's manifest.
 
     Raises:
-        DamagedStoreError: it is missing, or not one byte for byte.
+        DamagedStoreError: the manifest is missing or altered.
     """
     path = folder / MANIFEST
     try:
@@ -136,11 +136,11 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
     """Open a store.
 
     Args:
-        folder: from `store_folder`.
-        verify: compare the files with their checksums; folds of a run that has verified already pass False.
+        folder: folder from `store_folder`.
+        verify: compare the files with their checksums; False in the folds of a run that has already verified them.
 
     Raises:
-        DamagedStoreError: a file is missing or not as its checksum says; its `clips` are those whose frames differ.
+        DamagedStoreError: a file is missing or differs from its checksum; `clips` lists those whose frames differ.
     """
     store = open_index(folder, verify)
     path = folder / FRAMES
@@ -162,10 +162,10 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
 
 
 def open_index(folder: Path, verify: bool = True) -> ClipStore:
-    """Open a store without a look at its frames: each clip's checksum is still to be compared.
+    """Open a store without verifying its frames.
 
     Raises:
-        DamagedStoreError: the manifest or the index is missing or not what was written.
+        DamagedStoreError: the manifest or the index is missing or altered.
     """
     manifest = read_manifest(folder)
     try:
@@ -180,7 +180,7 @@ def open_index(folder: Path, verify: bool = True) -> ClipStore:
 
 
 def _damaged_clips(store: ClipStore) -> list[str]:
-    """The clips whose bytes are not as their checksum says; a piece of the file in memory at a time."""
+    """Return the clips whose bytes differ from their checksum, with one clip in memory at a time."""
     damaged = []
     with (store.folder / FRAMES).open("rb") as frames:
         for row in range(len(store.index)):

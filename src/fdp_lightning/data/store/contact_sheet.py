@@ -1,4 +1,4 @@
-"""A picture of a store to look at: aligned onset and apex side by side, a row of clips per subject."""
+"""Contact sheet of a store: aligned onset and apex side by side, a row of clips per subject."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from fdp_lightning.files import write_atomic
 CONTACT_SHEET = "contact_sheet.png"
 
 _LONGEST = 60_000
-"""Rows of pixels that a PNG viewer still opens; subjects beyond it are left out, and the title says so."""
+"""Largest height in pixels that PNG viewers open; further subjects are left out, as the title then says."""
 _PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
 _FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
 _EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
@@ -24,13 +24,13 @@ def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: i
     A clip without a usable apex shows its middle frame, marked as such.
 
     Args:
-        store: of aligned clips.
-        clips: their table; clips that the store does not hold are passed over.
-        pairs: the most clips shown of a subject: spread over its clips, so that they are not all of one kind.
-        side: of a picture on the sheet, pixels.
+        store: store of aligned clips.
+        clips: clip table; clips that the store does not hold are skipped.
+        pairs: largest number of clips per subject, spread over its clips so that they are not all of one kind.
+        side: side of a picture on the sheet, pixels.
 
     Returns:
-        RGB, uint8, shape (height, width, 3).
+        RGB sheet, uint8, shape (height, width, 3).
     """
     clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
     subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]
@@ -54,7 +54,7 @@ def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: i
 
 
 def write_contact_sheet(store: ClipStore, clips: pd.DataFrame) -> Path:
-    """Write the sheet into the store's folder (it is no part of what is verified) and return its path."""
+    """Write the sheet into the store's folder (it is not part of the verified files) and return its path."""
     _, png = cv2.imencode(".png", cv2.cvtColor(contact_sheet(store, clips), cv2.COLOR_RGB2BGR))
     path = store.folder / CONTACT_SHEET
     write_atomic(path, png.tobytes())
@@ -62,13 +62,13 @@ def write_contact_sheet(store: ClipStore, clips: pd.DataFrame) -> Path:
 
 
 def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: tuple[int, int], side: int) -> None:
-    """Onset and apex of a clip, its name and the frames' numbers beneath."""
+    """Draw onset and apex of a clip, with its name and the frame numbers beneath."""
     (row,), (left, top) = store.rows(clip), corner
     numbers, apex = store.frame_numbers(row), clip["apex"].iloc[0]
     known = not pd.isna(apex) and numbers[0] <= apex <= numbers[-1]
     second = int(np.abs(numbers - int(apex)).argmin()) if known else len(numbers) // 2
     for place, picture in enumerate(store.read(row, np.array([0, second]))):
-        # A few pixels made larger show what the model sees; a large frame is averaged down.
+        # Enlarged pixels show what the model sees; a large frame is averaged down.
         method = cv2.INTER_AREA if store.size > side else cv2.INTER_CUBIC
         scaled = cv2.resize(picture, (side, side), interpolation=method)
         x = left + place * (side + _BETWEEN)
@@ -86,7 +86,7 @@ def _write(
 
 
 def _fitting(text: str, width: int, scale: float) -> str:
-    """Text cut to a width in pixels; letters that OpenCV's font lacks become '?'."""
+    """Return text cut to a width in pixels; letters that OpenCV's font lacks become '?'."""
     text = text.encode("ascii", "replace").decode()
     while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > width:
         text = text.removesuffix("..")[:-1] + ".."

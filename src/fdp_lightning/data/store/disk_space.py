@@ -1,4 +1,4 @@
-"""What a user reads when the disk is full while a store is built."""
+"""Message for a full disk during a store build."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from fdp_lightning.errors import UserError
 
 @contextmanager
 def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -> Iterator[None]:
-    """Turn an error that means 'no space' into one that says how much is needed, what is free and what to do.
+    """Turn an error for a full disk into one that says how much is needed, what is free and what to do.
 
     Args:
-        folder: of the store that is being built.
-        parts: its prepared clips.
-        sources: all its clips.
+        folder: folder of the store being built.
+        parts: prepared clips of the store.
+        sources: all clips of the store.
 
     Raises:
-        UserError: in place of an OSError of a full disk; other errors pass.
+        UserError: the disk is full; other errors pass.
     """
     try:
         yield
@@ -32,13 +32,13 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
         for prepared in map(parts.read, sources):
             if prepared is not None:
                 ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
-        # What is ready tells grey from colour; before that the smaller of the two is told.
+        # Prepared clips tell grey from colour; before there are any, the smaller size is given.
         per_frame = written / frames if frames else parts.settings.size**2
         store = per_frame * sum(len(source.files) for source in sources)
-        kept = f"  The {ready} clips that are prepared are kept in {parts.folder}: the same command goes on there.\n"
+        kept = f"  The {ready} prepared clips are kept in {parts.folder}; the same command resumes from them.\n"
         raise UserError(
             f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
-            f"  The store takes about {_size(store)}, and as much again while it is built; {_size(written)} of that is "
+            f"  The store takes about {_size(store)}, and as much again while it is built; {_size(written)} are "
             f"written, {_size(shutil.disk_usage(folder.parent).free)} are free.\n"
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
@@ -46,7 +46,7 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
 
 
 def _size(n_bytes: float) -> str:
-    """Bytes in the unit that a person would use."""
+    """Format a number of bytes in a readable unit."""
     units = ["bytes", "kB", "MB", "GB", "TB"]
     while n_bytes >= 1000 and len(units) > 1:
         n_bytes /= 1000

@@ -1,4 +1,4 @@
-"""Older stores of a dataset: what makes a new one necessary, and the clips that need not be prepared again."""
+"""Older stores of a dataset: why a new one is necessary, and which clips can be copied from them."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from fdp_lightning.data.store.sources import ClipSource
 
 
 def other_stores(folder: Path) -> list[Path]:
-    """Stores of the same dataset in another state than that of `folder` (from `store_folder`), the newest first."""
+    """Return the dataset's stores other than `folder` (from `store_folder`), the newest first."""
     dataset, _ = folder.name.rsplit("-", 1)
     name = re.compile(re.escape(dataset) + "-[0-9a-f]{12}")
     places = folder.parent.iterdir() if folder.parent.is_dir() else ()
@@ -34,7 +34,7 @@ def other_stores(folder: Path) -> list[Path]:
 
 
 def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, policy: str) -> str:
-    """What differs between an older store and the state that is asked for, in one line."""
+    """Return, in one line, how an older store differs from the requested one."""
     try:
         manifest = read_manifest(old)
     except DamagedStoreError as error:
@@ -65,16 +65,16 @@ def _count(clips: list[str], what: str, most: int = 5) -> list[str]:
 
 
 def _plain(settings: FaceSettings) -> Any:
-    """Settings as a manifest holds them (JSON has no tuples)."""
+    """Return settings as a manifest stores them (JSON has no tuples)."""
     return json.loads(json.dumps(settings.facts()))
 
 
 class Donors:
-    """Clips of older or damaged stores, to be copied where nothing that matters to them has changed.
+    """Clips of older or damaged stores that are still valid and can be copied.
 
     Args:
-        folders: of the stores; those that cannot be used are passed over.
-        settings: clips made under other face settings are of no use.
+        folders: folders of the stores; unusable ones are skipped.
+        settings: face settings that the clips must have been prepared with.
     """
 
     def __init__(self, folders: Iterable[Path], settings: FaceSettings) -> None:
@@ -90,12 +90,12 @@ class Donors:
                 self._rows.setdefault((clip_id(row), row["source"]), []).append((store, number))
 
     def clip(self, source: ClipSource) -> PreparedClip | None:
-        """The clip as `prepare_clip` gave it, from the first store whose bytes of it are as its checksum says."""
+        """Return the clip as `prepare_clip` would, from the first store that holds it intact; None if none does."""
         for store, number in self._rows.get((source.clip, source.fingerprint), ()):
             row = store.index.iloc[number]
             try:
                 frames = store.read(number, np.arange(row["length"]))
-            except (OSError, ValueError):  # the file is gone or shorter than the index says
+            except (OSError, ValueError):  # the file is missing or shorter than the index says
                 continue
             if hashlib.sha256(frames.tobytes()).hexdigest() == row["checksum"]:
                 return prepared_clip(frames, from_row(row))

@@ -1,4 +1,4 @@
-"""A store in the making: each prepared clip is a file of its own, so that a build cut off anywhere goes on from there.
+"""Parts of a store being built: each prepared clip is a file of its own, so that an interrupted build can be resumed.
 
 The files lie beside the stores in `.<dataset>-<digest of the face settings>.building` and are named after the clip and
 the state of its images. They do not depend on the policy: after a refusal, another policy finds the clips prepared.
@@ -31,24 +31,24 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Parts:
-    """The prepared clips of a dataset under some face settings, one file each.
+    """Prepared clips of a dataset under some face settings, one file each.
 
     Args:
-        folder: where they lie; made with the first one.
-        settings: of the faces.
+        folder: folder of the files, created with the first one.
+        settings: settings of face detection and alignment.
     """
 
     folder: Path
     settings: FaceSettings
 
     def path(self, source: ClipSource) -> Path:
-        """The file of a clip in the present state of its images (their place counts, as problems name it)."""
+        """Return the file of a clip in the present state of its images, including their paths, which problems name."""
         place = str(source.files[0].path.parent) if source.files else ""
         key = hashlib.sha256(json.dumps([source.clip, source.fingerprint, place]).encode()).hexdigest()
         return self.folder / key[:32]
 
     def read(self, source: ClipSource) -> PreparedClip | None:
-        """A prepared clip; None if it is not there or not whole."""
+        """Return a prepared clip; None if its file is missing or damaged."""
         try:
             checksum, body = self.path(source).read_bytes().split(b"\n", 1)
         except (FileNotFoundError, ValueError):
@@ -60,7 +60,7 @@ class Parts:
         return prepared_clip(np.frombuffer(pixels, np.uint8).reshape(facts.pop("shape")), facts)
 
     def write(self, source: ClipSource, prepared: PreparedClip) -> None:
-        """Keep a prepared clip: the file is there whole or not at all."""
+        """Write a prepared clip atomically."""
         header = json.dumps({"shape": prepared.frames.shape, **facts_of(prepared)})
         body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
         content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
@@ -69,23 +69,21 @@ class Parts:
                 write_atomic(self.path(source), content)
                 return
             except FileNotFoundError:
-                # Another process finished its build and removed the folder between our making it and writing to it;
-                # of several at once each may.
+                # Another process, or several in turn, may finish a build and remove the folder before we write to it.
                 if not left:
                     raise
 
     def prepare(self, sources: Sequence[ClipSource]) -> None:
-        """Prepare and keep clips, but those that another process did meanwhile."""
+        """Prepare and write clips, except those that another process has written meanwhile."""
         missing = [source for source in sources if self.read(source) is None]
         each = prepare_clips([(source.clip, source.files) for source in missing], self.settings)
         for source, prepared in zip(missing, each, strict=True):
             self.write(source, prepared)
 
     def remove(self) -> None:
-        """Remove this folder, and those of the same dataset that nobody has written to for a day.
+        """Remove this folder, and those of the same dataset that have not been written to for a day.
 
-        A build that is never finished (other settings were chosen) leaves one behind; a running one writes every few
-        seconds.
+        An abandoned build leaves one behind; a running one writes every few seconds.
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         dataset, _ = self.folder.name.rsplit("-", 1)
@@ -98,38 +96,38 @@ class Parts:
 
 
 def parts_of(store: Path, settings: FaceSettings) -> Parts:
-    """Where the parts of a store (from `store_folder`) lie."""
+    """Return the parts of a store (from `store_folder`)."""
     digest = hashlib.sha256(json.dumps([FORMAT, settings.facts()], sort_keys=True).encode()).hexdigest()
     return Parts(store.with_name(f".{store.name.rsplit('-', 1)[0]}-{digest[:12]}{_SUFFIX}"), settings)
 
 
 def facts_of(prepared: PreparedClip) -> dict[str, Any]:
-    """All of a prepared clip but its frames, ready for JSON."""
+    """Return all fields of a prepared clip but its frames, ready for JSON."""
     facts = {field.name: getattr(prepared, field.name) for field in fields(prepared) if field.name != "frames"}
     return {**facts, "problems": [asdict(problem) for problem in prepared.problems]}
 
 
 def prepared_clip(frames: np.ndarray, facts: dict[str, Any]) -> PreparedClip:
-    """The inverse of `facts_of`."""
+    """Invert `facts_of`."""
     problems = [Problem(**problem) for problem in facts["problems"]]
     return PreparedClip(frames, **{**facts, "problems": problems})
 
 
 def to_row(prepared: PreparedClip) -> dict[str, Any]:
-    """All of a prepared clip but its frames, as columns of the store's index."""
+    """Return all fields of a prepared clip but its frames, as columns of the store's index."""
     facts = facts_of(prepared)
     return {"frame_numbers": facts.pop("numbers"), **facts, "problems": json.dumps(facts["problems"])}
 
 
 def from_row(row: pd.Series) -> dict[str, Any]:
-    """The inverse of `to_row`, for `prepared_clip`."""
+    """Invert `to_row`, for `prepared_clip`."""
     names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "numbers", "problems")]
     facts = {name: _plain(row[name]) for name in names}
     return {"numbers": _plain(row["frame_numbers"]), **facts, "problems": json.loads(row["problems"])}
 
 
 def _plain(value: Any) -> Any:
-    """Parquet's arrays and numpy's numbers as lists and plain numbers."""
+    """Convert Parquet's arrays and numpy's numbers to lists and plain numbers."""
     if isinstance(value, np.ndarray | list | tuple):
         return [_plain(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value

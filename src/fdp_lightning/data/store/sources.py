@@ -1,4 +1,4 @@
-"""What a clip store is made from: each clip's image files, what is wrong with them, and a fingerprint of both."""
+"""Sources of a clip store: each clip's image files, their problems, and a fingerprint of both."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ from fdp_lightning.data.store.clip_store import FORMAT
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A clip's image files, and what is already wrong with them.
+    """Image files of a clip, and their problems known so far.
 
     Attributes:
-        clip: its id, see `clips.clip_id`.
-        files: its frames, onset first.
-        problems: known from the annotation and the folder's listing.
-        fingerprint: SHA-256 of the files' names, sizes and times, and of what is missing; not of the folder's place.
+        clip: clip id, see `clips.clip_id`.
+        files: frames of the clip, onset first.
+        problems: problems found in the annotation and the folder's listing.
+        fingerprint: SHA-256 of the files' names, sizes and times, and of what is missing; independent of the folder.
     """
 
     clip: str
@@ -32,9 +32,9 @@ class ClipSource:
 
 
 def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
-    """Each clip's frames from its folder's listing, compared with onset..offset; shape: one per row of `clips`.
+    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`.
 
-    A clip without a usable onset..offset has a problem and no files, and so has one without a readable folder.
+    A clip without a usable onset..offset or a readable folder has a problem and no files.
     """
     sources = []
     listings: dict[str, list[FrameFile]] = {}
@@ -44,7 +44,7 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
         if pd.isna(onset) or pd.isna(offset) or offset < onset:
             bounds = ["missing" if pd.isna(bound) else str(int(bound)) for bound in (onset, offset)]
             kind, trouble = "bad_interval", f"onset {bounds[0]}, offset {bounds[1]}"
-            detail = f"{trouble} (corrections=corrected mends those that are known)"
+            detail = f"{trouble} (corrections=corrected fixes known errors)"
         else:
             try:
                 if folder not in listings:
@@ -62,18 +62,18 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
 def _fingerprint(files: list[FrameFile], trouble: str) -> str:
     digest = hashlib.sha256(json.dumps(trouble).encode())
     for file in files:
-        # A file name may hold bytes that are no UTF-8; Python keeps them as surrogates.
+        # A file name may hold bytes that are not UTF-8; Python keeps them as surrogates.
         digest.update(f"{file.path.name}:{file.state};".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def whole_fingerprint(sources: list[ClipSource]) -> str:
-    """SHA-256 of all clips' fingerprints."""
+    """Return the SHA-256 of all clips' fingerprints."""
     return hashlib.sha256("".join(f"{source.clip}={source.fingerprint};" for source in sources).encode()).hexdigest()
 
 
 def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str, sources: list[ClipSource]) -> Path:
-    """Where the store of these frames under these settings lies: its name changes when anything relevant does.
+    """Return the folder of the store of these frames under these settings; its name changes with anything relevant.
 
     Names, sizes and times of the image files stand for their content.
     """

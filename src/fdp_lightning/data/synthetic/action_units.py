@@ -1,8 +1,8 @@
-"""Action units as local warps of the face, and the units each emotion is made of.
+"""Action units as local warps of the face, and the combinations of units that form each emotion.
 
 Face coordinates: origin midway between the eyes, x to the picture's right (the person's left), y down, one
-unit = the distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: a clip
-says how many pixels its largest one has.
+unit = the distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: each clip
+sets the pixels of its largest one.
 
 Sources: what moves where is Ekman, Friesen & Hager, Facial Action Coding System, 2002; centres and widths
 were fitted by eye (ours).
@@ -39,7 +39,7 @@ class Shade(NamedTuple):
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """What one unit does to one side of the face; parts at x = 0 are on the midline and have no side."""
+    """Effect of one unit on one side of the face; parts at x = 0 are on the midline and have no side."""
 
     warps: tuple[Warp, ...]
     shades: tuple[Shade, ...] = ()
@@ -112,20 +112,20 @@ class Action(NamedTuple):
 
 
 def code(actions: tuple[Action, ...]) -> str:
-    """The units of a clip as the annotation tables write them, e.g. `4+R10`."""
+    """Return the units of a clip as the annotation tables write them, e.g. `4+R10`."""
     return "+".join(str(action) for action in actions)
 
 
 @dataclass(frozen=True)
 class Emotion:
-    """A class: its combinations of units with their weights, and how often only one side moves."""
+    """A class: weighted combinations of units, and the probability that only one side moves."""
 
     name: str
     combinations: tuple[tuple[float, tuple[int, ...]], ...]
     one_sided: float = 0.15
 
     def draw(self, rng: np.random.Generator) -> tuple[Action, ...]:
-        """One combination; midline units never take a side."""
+        """Draw one combination; midline units have no side."""
         weights = np.array([weight for weight, _ in self.combinations])
         units = self.combinations[rng.choice(len(weights), p=weights / weights.sum())][1]
         side = str(rng.choice(["L", "R"])) if rng.random() < self.one_sided else ""
@@ -133,7 +133,7 @@ class Emotion:
 
 
 def is_midline(unit: int) -> bool:
-    """Whether all of the unit's warps lie on the midline, so that it has no sides."""
+    """Return True if all of the unit's warps lie on the midline, so that it has no sides."""
     return all(warp.x == 0 for warp in ACTION_UNITS[unit].warps)
 
 
@@ -160,14 +160,14 @@ SAMM_EMOTIONS: tuple[Emotion, ...] = (
 
 
 def gaussian(points: np.ndarray, x: float, y: float, sx: float, sy: float) -> np.ndarray:
-    """exp(-((px-x)/sx)²/2 - ((py-y)/sy)²/2) for points (h, w, 2) in face units; (h, w) float32."""
+    """Return exp(-((px-x)/sx)²/2 - ((py-y)/sy)²/2) for points (h, w, 2) in face units, (h, w) float32."""
     u = (points[..., 0] - np.float32(x)) * np.float32(1 / sx)
     v = (points[..., 1] - np.float32(y)) * np.float32(1 / sy)
     return np.exp(np.float32(-0.5) * (u * u + v * v))
 
 
 def warp_field(points: np.ndarray, warps: tuple[Warp, ...], side: str = "") -> np.ndarray:
-    """Sum of the warps on a side ("": both) at points (h, w, 2); (h, w, 2) float32 in face units."""
+    """Return the sum of the warps on a side ("": both) at points (h, w, 2), (h, w, 2) float32 in face units."""
     field = np.zeros_like(points)
     for warp in warps:
         for sign in _signs(warp.x, side):
@@ -178,7 +178,7 @@ def warp_field(points: np.ndarray, warps: tuple[Warp, ...], side: str = "") -> n
 
 
 def shade_field(points: np.ndarray, shades: tuple[Shade, ...], side: str = "") -> np.ndarray:
-    """Sum of the relative brightness changes on a side at points (h, w, 2); (h, w) float32."""
+    """Return the sum of the relative brightness changes on a side at points (h, w, 2), (h, w) float32."""
     field = np.zeros(points.shape[:2], np.float32)
     for shade in shades:
         for sign in _signs(shade.x, side):

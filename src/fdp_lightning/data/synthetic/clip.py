@@ -1,4 +1,4 @@
-"""One clip: what moves, when, and the frames that show it."""
+"""Planning and drawing of one clip: its motion and its frames."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from fdp_lightning.data.synthetic.nuisance import Nuisance, draw_nuisance
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
-# A clip starts from a resting face that is never quite the same: small standing amounts of the very units
-# that carry the emotions, about as large as the average motion, so that the place of a brow says nothing
-# unless it moves. Unit -> standard deviation in face units; less about the mouth, where many of them add up.
+# Each clip starts from a slightly different resting face: small constant amounts of the units that carry the
+# emotions, about as large as the average motion, so that the position of a brow is uninformative unless it
+# moves. Unit -> standard deviation in face units; less around the mouth, where many of them add up.
 REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
 REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
 REST_LIMIT = 1.6  # standard deviations
@@ -43,19 +43,19 @@ NOISE_MARGIN = 48  # pixels by which the pre-drawn noise exceeds a frame
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Everything about a clip but its pictures.
+    """Everything about a clip except its pixels.
 
     Attributes:
-        emotion: the class name.
-        actions: the units shown.
+        emotion: class name.
+        actions: units shown.
         frames: number of frames, onset and offset included.
-        framing: where the head is.
-        rest: standing amount of each unit of REST, in face units.
-        parts: what moves, one unit on one side each.
-        course: (parts, frames), activation 0..1 of each part over time.
+        framing: position of the head.
+        rest: constant amount of each unit of REST, in face units.
+        parts: moving parts, one unit on one side each.
+        course: activation 0..1 of each part over time, shape (parts, frames).
         peak: the clip's largest displacement at amplitude 1, in pixels on a face 110 px wide.
-        residual: what is left of the motion at the offset, as a fraction of its peak.
-        nuisance: what happens besides and means nothing, in some wild clips.
+        residual: motion left at the offset, as a fraction of its peak.
+        nuisance: meaningless additional event in some wild clips.
     """
 
     emotion: str
@@ -71,7 +71,7 @@ class ClipPlan:
 
     @property
     def moving(self) -> tuple[int, int]:
-        """Index of the first and the last frame in which a unit is not at rest."""
+        """Return the indices of the first and the last frame in which a unit is not at rest."""
         frames = np.flatnonzero(self.course.max(axis=0))
         return int(frames[0]), int(frames[-1])
 
@@ -84,15 +84,15 @@ def plan_clip(
     rng: np.random.Generator,
     course: str = "plain",
 ) -> ClipPlan:
-    """Draw a clip of `frames` (least, most) length; the order of draws is part of the data set's version.
+    """Draw the plan of a clip; the order of draws is part of the data set's version.
 
     Args:
-        emotion: the class.
-        frames: least and most.
-        usual: where the subject's head is by default.
+        emotion: class of the clip.
+        frames: smallest and largest number of frames.
+        usual: usual position of the subject's head.
         zoom: size of a frame relative to the reference.
-        rng: where the randomness comes from.
-        course: one of COURSES; a wild clip may have a nuisance besides.
+        rng: random generator.
+        course: one of COURSES; a wild clip may also have a nuisance.
     """
     length = int(rng.integers(frames[0], frames[1] + 1))
     actions = emotion.draw(rng)
@@ -114,7 +114,7 @@ def plan_clip(
 
 
 def _sides(action: Action) -> tuple[Action, ...]:
-    """A unit on both sides is two parts, since the halves of a face never move quite alike."""
+    """Split a unit on both sides into two parts, because the halves of a face never move quite alike."""
     if action.side or is_midline(action.unit):
         return (action,)
     return Action(action.unit, "L"), Action(action.unit, "R")
@@ -129,8 +129,8 @@ class Scene:
         motion: (parts, h, w, 2) float32, displacement of each part at full activation, face units.
         shade: (parts, h, w) float32, relative change of brightness at full activation.
         displacement: (frames,), the largest displacement by a unit in each frame, in pixels.
-        nuisance: displacement and change of brightness by the plan's nuisance at full strength, as `motion` and
-            `shade` have them of a part; None where the plan has none.
+        nuisance: displacement and change of brightness by the plan's nuisance at full strength, shaped like those of
+            one part in `motion` and `shade`; None if the plan has none.
     """
 
     identity: Identity
@@ -143,17 +143,17 @@ class Scene:
 
     @property
     def apex(self) -> int:
-        """Index of the frame with the largest displacement, known even where amplitude 0 hides it."""
+        """Index of the frame with the largest displacement, known even if amplitude 0 hides it."""
         return int(self.displacement.argmax())
 
     def moved(self) -> np.ndarray:
-        """How far the units move each pixel at the apex, (h, w) float32, in pixels of the frame; nuisances apart."""
+        """Displacement of each pixel by the units at the apex, (h, w) float32, in pixels, without nuisances."""
         field = _blend(self.plan.course[:, self.apex], self.motion)
         return np.hypot(field[..., 0], field[..., 1]) * np.float32(self.plan.framing.unit)
 
 
 def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude: float) -> Scene:
-    """Lay a clip's displacement fields out on its pixel grid; strength is exact, `amplitude` × plan.peak."""
+    """Compute a clip's displacement fields on its pixel grid; the peak is exactly `amplitude` × plan.peak."""
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     grid = cv2.transform(np.dstack([columns, rows]), plan.framing.to_face())
     points = identity.photograph_points(grid)
@@ -183,7 +183,7 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
     flicker = 1 + noise * FLICKER * rng.standard_normal(plan.frames)
     grain = rng.standard_normal((height + NOISE_MARGIN, width + NOISE_MARGIN, 3), np.float32)
     grain *= np.float32(noise * SENSOR_NOISE)
-    # Every frame sees the grain at another offset, never twice at the same.
+    # Every frame uses the noise at another offset.
     offsets = rng.choice((NOISE_MARGIN + 1) ** 2, plan.frames, replace=False)
     for frame in range(plan.frames):
         points, head, gain = scene.points, np.eye(3), None
@@ -207,19 +207,19 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
 
 
 def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Values of (h, w, 3) `pixels` at positions (h, w, 2)."""
+    """Return the values of (h, w, 3) `pixels` at positions (h, w, 2)."""
     # The stubs forbid None for the unused second map; an empty array in its place hangs OpenCV 5.0.
     no_map: Any = None
     return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _blend(weights: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """Weighted sum over the first axis; einsum, since BLAS threads of several workers fight for the cores."""
+    """Return the weighted sum over the first axis; einsum, because BLAS threads of several workers would compete."""
     return np.einsum("p,p...->...", weights.astype(np.float32), fields)
 
 
 def _drift(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Head motion (shift x, y, angle, log scale), (4, frames): stationary, so without a trend on average."""
+    """Draw head motion (shift x, y, angle, log scale), (4, frames): stationary, so without a trend on average."""
     margin = int(4 * DRIFT_SMOOTHNESS)
     white = rng.standard_normal((4, frames + 2 * margin))
     smooth = gaussian_filter1d(white, DRIFT_SMOOTHNESS, axis=1)[:, margin : margin + frames]
@@ -228,6 +228,6 @@ def _drift(frames: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _head(drift: np.ndarray) -> np.ndarray:
-    """3×3 matrix of one frame's head motion, about the middle of the face at (0, 0.5)."""
+    """Return the 3×3 matrix of one frame's head motion, about the middle of the face at (0, 0.5)."""
     cos, sin = np.exp(drift[3]) * np.cos(drift[2]), np.exp(drift[3]) * np.sin(drift[2])
     return np.array([[cos, -sin, drift[0] + sin * 0.5], [sin, cos, drift[1] + 0.5 - cos * 0.5], [0, 0, 1]])

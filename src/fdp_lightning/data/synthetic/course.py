@@ -1,4 +1,4 @@
-"""When a clip's motion happens: how far each part is moved in each frame."""
+"""Time courses of clips: the activation of each part in each frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ WILD_SPEED, WILD_HESITATION = (0.6, 1.4), (0.0, 0.8)
 
 
 class Course(Protocol):
-    """The time course of a clip, drawn when it is made.
+    """Time course of a clip, drawn on construction.
 
     Attributes:
-        residual: what is left of the motion in the last frame, as a fraction of its peak.
+        residual: motion left in the last frame, as a fraction of its peak.
     """
 
     residual: float
@@ -33,9 +33,9 @@ class Course(Protocol):
 class PlainCourse:
     """Moves from the first frame to the last, with the apex near the middle.
 
-    The coded offset is rarely a neutral face: where an expression fades slowly, CASME's coders took the last frame that
-    changes visibly (Yan et al., "CASME database", FG 2013). What is left of the motion tells the end of a clip from its
-    beginning: all the signal there is in chronological order.
+    The coded offset is rarely a neutral face: if an expression fades slowly, CASME's coders took the last frame that
+    changes visibly (Yan et al., "CASME database", FG 2013). The residual motion distinguishes the end of a clip from
+    its beginning: it is the only signal in the order of the frames.
     """
 
     def __init__(self, frames: int, rng: np.random.Generator) -> None:
@@ -54,14 +54,14 @@ class PlainCourse:
 
 
 class WildCourse:
-    """Rests, moves for at most 60 % of the frames, and rests again: nothing of the motion is left at the end.
+    """Rests, moves for at most 60 % of the frames, and rests again, without any motion left at the end.
 
     The apex is anywhere in the middle 60 % of the clip, so that neither a fixed frame nor a fixed weight of each frame
     finds the motion. Rise and fall differ in length and speed and may hesitate midway.
 
     Attributes:
-        start: the last frame before the motion, at rest.
-        end: the first frame after it, at rest.
+        start: last frame at rest before the motion.
+        end: first frame at rest after it.
     """
 
     residual = 0.0
@@ -91,11 +91,11 @@ COURSES: dict[str, type[Course]] = {"plain": PlainCourse, "wild": WildCourse}
 
 
 def _ease(progress: np.ndarray) -> np.ndarray:
-    """From 0 to 1 with a soft start and a soft end."""
+    """Ease from 0 to 1 with a soft start and a soft end."""
     return 0.5 - 0.5 * np.cos(np.pi * progress)
 
 
 def _uneven(progress: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Progress at a speed that changes: slow or fast at first, and slow midway; still monotone from 0 to 1."""
+    """Return progress at a varying speed, slow or fast at first and slow midway, still monotone from 0 to 1."""
     bent = progress ** rng.uniform(*WILD_SPEED)
     return bent + rng.uniform(*WILD_HESITATION) * np.sin(2 * np.pi * bent) / (2 * np.pi)

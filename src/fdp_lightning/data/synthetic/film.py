@@ -1,4 +1,4 @@
-"""One drawn clip as footage: a video file or a folder of frames, of a pseudo-subject that no data set has."""
+"""One drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILM_STREAM = 0xF117  # stands where data sets have the index of a subject, whic
 
 
 class Coding(NamedTuple):
-    """How one kind of file is written: FFmpeg's names."""
+    """FFmpeg's names for writing one kind of file."""
 
     container: str
     codec: str
@@ -52,12 +52,12 @@ class DrawnClip:
     """A clip from onset to offset.
 
     Attributes:
-        emotion: the class name.
-        actions: the units shown.
+        emotion: class name.
+        actions: units shown.
         apex: index of the frame with the largest displacement.
-        pictures: (h, w, 3) uint8 BGR, in order of time.
-        moved: (h, w) float32, how far the units move each pixel at the apex, in pixels: where an explanation of the
-            clip should point; 0 of a static one.
+        pictures: frames in order of time, uint8 BGR, each (h, w, 3).
+        moved: displacement of each pixel by the units at the apex, in pixels, (h, w) float32: the places that an
+            explanation of the clip should point to; 0 for a static clip.
     """
 
     emotion: str
@@ -71,9 +71,10 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     """Draw one clip, of the same pseudo-subject for every emotion.
 
     Args:
-        emotion: its name, or its index among those of `settings.layout`.
-        seed: of subject and clip.
-        settings: size, length, amplitude, noise, control, course and portraits are used; None: the usual ones.
+        emotion: name of the emotion, or its index among those of `settings.layout`.
+        seed: seed of subject and clip.
+        settings: settings, of which size, length, amplitude, noise, control, course and portraits are used; None:
+            defaults.
 
     Raises:
         UserError: there is no such emotion.
@@ -112,15 +113,15 @@ def draw_film(
 
 
 def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
-    """Write a video without sound, all of it or nothing; pictures are taken one by one.
+    """Write a video without sound, atomically; pictures are consumed one by one.
 
     Args:
-        path: its suffix, one of `CODINGS`, says the kind.
-        pictures: (h, w, 3) uint8 BGR of one size, height and width even.
+        path: path of the file, whose suffix, one of `CODINGS`, selects the format.
+        pictures: frames of one size, uint8 BGR, each (h, w, 3), with even height and width.
         fps: frames per second.
 
     Raises:
-        ValueError: the suffix is unknown, or a picture is odd.
+        ValueError: the suffix is unknown, or a picture has the wrong shape.
     """
     import av
 
@@ -152,7 +153,7 @@ def _stream(container: Any, coding: Coding, picture: np.ndarray, fps: float) -> 
     stream = container.add_stream(coding.codec, rate=Fraction(fps).limit_denominator(1001), options=coding.options)
     stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
     stream.codec_context.thread_count = 2
-    # Said, not left to the player's guess, which goes by the size of the picture.
+    # Stated explicitly, because players otherwise guess it from the size of the picture.
     stream.codec_context.colorspace = Colorspace.SMPTE170M
     stream.codec_context.color_range = ColorRange.JPEG if coding.pixels.startswith("yuvj") else ColorRange.MPEG
     return stream
@@ -174,12 +175,12 @@ def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
 
 
 def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -> None:
-    """Write img1.jpg, img2.jpg … as the data set's own frames are.
+    """Write img1.jpg, img2.jpg … encoded like the data set's own frames.
 
     Args:
-        folder: made if there is none.
-        pictures: (h, w, 3) uint8 BGR.
-        first: number of the first.
+        folder: folder of the frames, created if missing.
+        pictures: frames, uint8 BGR, each (h, w, 3).
+        first: number of the first frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, first):

@@ -1,4 +1,4 @@
-"""The synthetic data set: its settings, and the writing of it clip by clip, shared out among processes."""
+"""The synthetic data set: its settings, and writing it clip by clip in several processes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import end_with_parent, forkserver
 
-GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
+GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
 JPEG_QUALITY = 95
-# A subject's own stream sits beside its clips' at an index no clip has. (A shorter key would not do:
+# A subject's own random stream has an index that no clip has. (A shorter key would not work:
 # SeedSequence pads with zeros, so [seed, subject] is [seed, subject, 0], the first clip's.)
 SUBJECT_STREAM = 0xFACE
 
@@ -43,8 +43,8 @@ SUBJECT_STREAM = 0xFACE
 class SyntheticFaces:
     """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout.
 
-    Starts from a photograph in the public domain (or the user's own, one face each), so that the set may be
-    used by anyone. Classes are balanced; `ground_truth.csv` and `synthetic.json` lie beside the annotations.
+    Clips are drawn from a photograph in the public domain (or the user's own, one face each), so that anyone may
+    use the set. Classes are balanced; `ground_truth.csv` and `synthetic.json` lie beside the annotations.
 
     Attributes:
         subjects: number of pseudo-subjects.
@@ -56,12 +56,12 @@ class SyntheticFaces:
         amplitude: factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide.
         noise: factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
         control: "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards.
-        course: when the motion happens. "plain": from the first frame to the last, most of it still there at the end.
+        course: time course of the motion. "plain": from the first frame to the last, with most of it left at the end.
             "wild": in 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the
-            clip, at uneven speed; and in some clips a blink or a slow turn of the head that means nothing.
+            clip, at uneven speed; and in some clips a meaningless blink or slow turn of the head.
         layout: "casme2" or "samm".
-        portraits: a folder of pictures to use in place of the astronaut.
-        seed: everything random follows from it.
+        portraits: folder of portraits that replace the astronaut.
+        seed: seed of everything random.
     """
 
     subjects: int = 12
@@ -104,20 +104,20 @@ class SyntheticFaces:
             portrait_files(Path(self.portraits))
 
     def digest(self) -> str:
-        """Eight hexadecimal characters for the settings, the portraits and the generator's version."""
+        """Return eight hexadecimal characters for the settings, the portraits and the generator's version."""
         text = json.dumps([GENERATOR_VERSION, self._settings()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def write(self, root: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the data set; nothing is under `root` until all of it is.
+        """Write the data set atomically.
 
-        The files are the same for any number of workers. A script that asks for more than one needs the usual
+        The files are the same for any number of workers. A script that uses more than one needs the usual
         `if __name__ == "__main__":` guard, because each worker imports it.
 
         Args:
-            root: folder to make; if it already holds this very data set nothing is done.
-            workers: processes.
-            progress: called with (clips done, clips in all) after each clip.
+            root: folder to create; if it already holds this data set, nothing is done.
+            workers: number of processes.
+            progress: callback with (clips done, clips) after each clip.
 
         Raises:
             UserError: `root` holds something else, or a portrait shows no face.
@@ -126,7 +126,7 @@ class SyntheticFaces:
         if self._is_at(root):
             return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise UserError(f"{root} exists and is not the synthetic data set asked for; move it or choose another.")
+            raise UserError(f"{root} exists and is not the requested synthetic data set; move it or choose another.")
         with atomic_folder(root, self._is_at) as folder:
             truths = self._write_clips(folder, workers, progress)
             truths.sort(key=lambda truth: (truth.row.subject, truth.row.clip))
@@ -159,9 +159,9 @@ class SyntheticFaces:
         return manifest.is_file() and json.loads(manifest.read_text()).get("digest") == self.digest()
 
     def _settings(self) -> dict[str, Any]:
-        """The settings with 1 and 1.0 alike, and portraits by name and size wherever their folder lies."""
+        """Return the settings with 1 and 1.0 alike, and portraits by name and size, whatever their folder."""
         settings = asdict(self) | {"amplitude": float(self.amplitude), "noise": float(self.noise)}
-        if self.course == "plain":  # as before there was another: equal files keep their name
+        if self.course == "plain":  # omitted as before the option existed: equal files keep their name
             del settings["course"]
         if self.portraits is not None:
             files = portrait_files(Path(self.portraits))
@@ -172,7 +172,7 @@ class SyntheticFaces:
 def _map(
     write: Callable[[tuple[int, int]], ClipTruth], tasks: list[tuple[int, int]], workers: int
 ) -> Iterator[ClipTruth]:
-    """Results in the order of the tasks; an exception, here or where they are used, cancels the rest."""
+    """Yield results in the order of the tasks; an exception, here or in the caller, cancels the rest."""
     if workers <= 1:
         yield from map(write, tasks)
         return
@@ -195,15 +195,15 @@ def _require(holds: bool, option: str, value: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class ClipTruth:
-    """What was really drawn.
+    """Ground truth of a drawn clip.
 
     Attributes:
-        row: what the annotations say.
+        row: row of the annotation table.
         peak: largest displacement, in pixels of the frame.
-        residual: fraction of it left at the end.
-        seed: of the clip.
+        residual: fraction of the motion left at the end.
+        seed: seed of the clip.
         moving: numbers of the first and the last frame in which a unit is not at rest; None if none ever moves.
-        nuisance: what happens besides and means nothing: none, blink or turn.
+        nuisance: meaningless additional event: none, blink or turn.
     """
 
     row: ClipRow
@@ -218,7 +218,7 @@ class ClipTruth:
 def subject_of(
     settings: SyntheticFaces, photographs: tuple[Photograph, ...], index: int
 ) -> tuple[Identity, list[str], list[int]]:
-    """A pseudo-subject, the names of its clips and the class index of each, in shuffled order."""
+    """Draw a pseudo-subject, the names of its clips and the class index of each, in shuffled order."""
     layout = LAYOUTS[settings.layout]
     rng = np.random.default_rng(np.random.SeedSequence([settings.seed, index, SUBJECT_STREAM]))
     # Every second use of a photograph is its mirror image.
@@ -233,13 +233,13 @@ def subject_of(
 def write_clip(
     settings: SyntheticFaces, photographs: tuple[Photograph, ...], root: Path, task: tuple[int, int]
 ) -> ClipTruth:
-    """Draw and write the frames of clip (subject index, clip index); depends on no other clip."""
+    """Draw and write the frames of clip (subject index, clip index), independently of all other clips."""
     layout = LAYOUTS[settings.layout]
     subject, clip = task
     identity, names, labels = subject_of(settings, photographs, subject)
     sequence = np.random.SeedSequence([settings.seed, subject, clip])
     seed = int(sequence.generate_state(1)[0])
-    # Separate streams, so that names, lengths and labels are the same whatever is drawn for the pictures.
+    # Separate streams, so that names, lengths and labels do not depend on the draws for the pictures.
     plan_rng, name_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
     lengths = (settings.min_frames, settings.max_frames)
     zoom = zoom_of(settings.height, settings.width)
@@ -267,10 +267,10 @@ def write_clip(
 
 
 def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> None:
-    """Write what the annotations do not say: peak displacement, residual and seed of every clip.
+    """Write the facts that the annotations lack: peak displacement, residual and seed of every clip.
 
-    Of a wild clip also when its motion is, and its nuisance; a plain one moves throughout and has none. The residual of
-    a reversed clip is what it shows at its first frame.
+    For wild clips, also write the interval of the motion and the nuisance; plain ones move throughout and have none.
+    The residual of a reversed clip is the motion in its first frame.
     """
     labels = ["subject", "clip", "emotion", "action_units"]
     figures = ["onset", "apex", "offset", "peak_px", "residual", "clip_seed"]

@@ -13,7 +13,7 @@ from fdp_lightning.data.synthetic.photograph import Photograph, draw_canvas
 # Face width between the temples over the distance between the eyes, measured on the astronaut.
 FACE_WIDTH = 2.15
 FACE_BOX = np.array([(-0.7, 0.0), (0.7, 0.9)])  # skin only, face units
-# The frame size that all pixel figures of this package refer to.
+# Frame size to which all pixel figures of this package refer.
 REFERENCE_HEIGHT, REFERENCE_WIDTH = 240, 320
 
 # Shape of the face: (mean, standard deviation, warps), in face units; a tenth of a unit is about 5 px. Ours.
@@ -40,7 +40,7 @@ FREE_WARPS, FREE_SPREAD = 8, 0.04  # low-frequency bumps at random places, which
 
 @dataclass(frozen=True)
 class Framing:
-    """Where the head is: pixels per face unit, rotation in radians, midpoint of the eyes in pixels."""
+    """Position of the head: pixels per face unit, rotation in radians, midpoint of the eyes in pixels."""
 
     unit: float
     angle: float
@@ -48,7 +48,7 @@ class Framing:
     y: float
 
     def to_face(self) -> np.ndarray:
-        """2×3 matrix from frame pixels to face units."""
+        """Return the 2×3 matrix from frame pixels to face units."""
         cos, sin = np.cos(self.angle) * self.unit, np.sin(self.angle) * self.unit
         return cv2.invertAffineTransform(np.array([[cos, -sin, self.x], [sin, cos, self.y]]))
 
@@ -72,7 +72,7 @@ class Identity:
     framing: Framing
 
     def photograph_points(self, points: np.ndarray) -> np.ndarray:
-        """Where the photograph shows what this subject has at points (h, w, 2); face units on both sides."""
+        """Map points (h, w, 2) of this subject to those of the photograph, both in face units."""
         warped = points.copy()
         for coefficient, (_, _, warps) in zip(self.shape, SHAPE_MODES, strict=True):
             warped -= np.float32(coefficient) * warp_field(points, warps)
@@ -107,12 +107,12 @@ def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int,
 
 
 def zoom_of(height: int, width: int) -> float:
-    """Size of a frame relative to the reference."""
+    """Return the size of a frame relative to the reference."""
     return min(height / REFERENCE_HEIGHT, width / REFERENCE_WIDTH)
 
 
 def draw_framing(usual: Framing, zoom: float, rng: np.random.Generator) -> Framing:
-    """How the subject sits in one clip: near its usual place, yet never twice the same."""
+    """Draw the subject's position in one clip, near its usual one."""
     return Framing(
         unit=usual.unit * rng.uniform(0.97, 1.03),
         angle=usual.angle + np.deg2rad(rng.uniform(-1.5, 1.5)),
@@ -122,7 +122,7 @@ def draw_framing(usual: Framing, zoom: float, rng: np.random.Generator) -> Frami
 
 
 def _tone(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Skin and hair: tone curve per channel (blue falls fastest in dark skin), saturation, white balance."""
+    """Change skin and hair by a tone curve per channel (blue falls fastest in dark skin), saturation, white balance."""
     depth = rng.uniform(-0.25, 0.9)
     warmth = rng.uniform(0.0, 0.35) * depth
     curve = np.exp([depth + warmth, depth + 0.4 * warmth, depth - 0.4 * warmth])
@@ -136,7 +136,7 @@ def _tone(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -
 
 
 def _light(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A light from one side: a smooth ramp across the head, up to ±25 % at the cheeks."""
+    """Add light from one side: a smooth ramp across the head, up to ±25 % at the cheeks."""
     height, width = pixels.shape[:2]
     x = (np.arange(width, dtype=np.float32) - np.float32(from_face[0, 2])) / np.float32(from_face[0, 0])
     y = (np.arange(height, dtype=np.float32) - np.float32(from_face[1, 2])) / np.float32(from_face[1, 1])

@@ -1,4 +1,4 @@
-"""Where CASME II and SAMM keep their frames and annotations, and how they write them."""
+"""Layouts of CASME II and SAMM: where and how they store frames and annotations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fdp_lightning.data.synthetic.action_units import (
     code,
 )
 
-# The workbooks say of themselves what they are; the date is fixed so that equal settings give equal bytes.
+# The workbooks state that they are synthetic; the date is fixed so that equal settings give equal bytes.
 NOTICE = "SYNTHETIC: drawn by fdp_lightning, not recorded from any person. Not CASME II, not SAMM."
 EPOCH = datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One line of an annotation table: frame numbers as in the files, and the digits of their padding."""
+    """One row of an annotation table: frame numbers as in the files, and the digits of their padding."""
 
     subject: str
     clip: str
@@ -42,7 +42,7 @@ class ClipRow:
 
 
 class Layout(Protocol):
-    """One data set's conventions."""
+    """Conventions of one data set."""
 
     emotions: tuple[Emotion, ...]
     grey: bool
@@ -68,16 +68,16 @@ class Casme2Layout:
     max_subjects, max_clips = 99, 200
 
     def subject(self, index: int) -> str:
-        """'01', '02', … as text."""
+        """Return '01', '02', … as text."""
         return f"{index + 1:02d}"
 
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
-        """EP<film>_<event>, some with a trailing f, as irregular as the original's."""
+        """Draw names EP<film>_<event>, some with a trailing f, as irregular as the original's."""
         cells = rng.choice(19 * 12, size=count, replace=False)
         return [f"EP{cell // 12 + 1:02d}_{cell % 12 + 1:02d}{'f' if rng.random() < 0.4 else ''}" for cell in cells]
 
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Number of the onset frame and the (absent) padding."""
+        """Draw the number of the onset frame; there is no padding."""
         return int(rng.integers(1, 250)), 1
 
     def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
@@ -103,16 +103,16 @@ class SammLayout:
     max_subjects, max_clips = len(subjects), 7 * 40
 
     def subject(self, index: int) -> str:
-        """One of SAMM's own ids, as text."""
+        """Return one of SAMM's own ids, as text."""
         return self.subjects[index]
 
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
-        """<subject>_<film>_<event>."""
+        """Draw names <subject>_<film>_<event>."""
         cells = rng.choice(self.max_clips, size=count, replace=False)
         return [f"{subject}_{cell // 40 + 1}_{cell % 40 + 1}" for cell in cells]
 
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Number of the onset frame and the clip's own padding: four digits or five, as in SAMM."""
+        """Draw the number of the onset frame and the clip's own padding: four digits or five, as in SAMM."""
         return int(rng.integers(100, 9500)), int(rng.integers(4, 6))
 
     def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
@@ -149,19 +149,19 @@ OBJECTIVE_CLASSES: tuple[tuple[tuple[int, ...], ...], ...] = (
 
 
 def objective_class(actions: Sequence[Action]) -> int:
-    """1..7 by the units alone, their sides ignored."""
+    """Return the objective class, 1..7, by the units without their sides."""
     units = tuple(sorted(action.unit for action in actions))
     return next((n for n, group in enumerate(OBJECTIVE_CLASSES, start=1) if units in group), 7)
 
 
 def unit_cell(actions: tuple[Action, ...]) -> int | str:
-    """The annotation cell: a number where it is one unit on both sides, else text, as in both originals."""
+    """Return the annotation cell: a number for one unit on both sides, else text, as in both originals."""
     text = code(actions)
     return int(text) if text.isdigit() else text
 
 
 def write_workbook(path: Path, sheet: str, lines: Sequence[Sequence[object]]) -> None:
-    """Write one sheet, byte for byte the same at any time of day."""
+    """Write a workbook of one sheet whose bytes do not depend on the time."""
     workbook = Workbook()
     page = workbook.active
     page.title = sheet

@@ -1,4 +1,4 @@
-"""What happens in some clips and means nothing: a blink, or a slow turn of the head; of any class and subject."""
+"""Meaningless events in some clips, independent of class and subject: a blink or a slow turn of the head."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from fdp_lightning.data.synthetic.action_units import Shade, Warp, gaussian, shade_field, warp_field
 
-KINDS = {"none": 0.5, "blink": 0.25, "turn": 0.25}  # and their shares of the clips (ours)
+KINDS = {"none": 0.5, "blink": 0.25, "turn": 0.25}  # kind → share of the clips (ours)
 
 # Both upper lids come down over the eyes (action unit 45); face units.
 LIDS = (Warp(0.50, -0.08, 0.00, 0.10, 0.22, 0.10),)
 LASHES = (Shade(0.50, 0.01, 0.17, 0.05, -0.10),)
-BLINK_FRAMES = (3, 5)  # that differ from open eyes
+BLINK_FRAMES = (3, 5)  # smallest and largest number of frames that differ from open eyes
 BLINK_DEPTH = (0.7, 1.0)
 
-# A turn moves the middle of the face and leaves the background: one half is squeezed, the other drawn out.
-HEAD = (0.0, 0.5, 1.0, 1.4)  # of a Gaussian: centre and widths in face units
+# A turn moves the middle of the face but not the background: one half is compressed, the other stretched.
+HEAD = (0.0, 0.5, 1.0, 1.4)  # centre and widths of a Gaussian, face units
 TURN_SHIFT, TURN_TILT = (0.015, 0.035), 0.3  # of the middle of the face, face units; nodding as a fraction of it
 
 
@@ -27,8 +27,8 @@ class Nuisance:
 
     Attributes:
         kind: blink or turn.
-        course: (frames,), 0 at the first frame; 1 is its full strength.
-        shift: of the middle of the face at full strength, face units; (0, 0) unless it is a turn.
+        course: strength 0..1 in each frame, 0 at the first, shape (frames,).
+        shift: shift of the middle of the face at full strength, face units; (0, 0) for a blink.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Nuisance:
     shift: tuple[float, float] = (0.0, 0.0)
 
     def fields(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Displacement (h, w, 2) and relative change of brightness (h, w) at full strength, at points (h, w, 2)."""
+        """Return displacement (h, w, 2) and relative brightness change (h, w) at full strength, at points (h, w, 2)."""
         if self.kind == "blink":
             return warp_field(points, LIDS), shade_field(points, LASHES)
         return gaussian(points, *HEAD)[..., None] * np.array(self.shift, np.float32), np.zeros(
@@ -45,7 +45,7 @@ class Nuisance:
 
 
 def draw_nuisance(frames: int, rng: np.random.Generator) -> Nuisance | None:
-    """Draw what happens in a clip, and when; None: nothing does."""
+    """Draw the event of a clip and its time; None for no event."""
     kind = rng.choice([*KINDS], p=[*KINDS.values()])
     if kind == "none":
         return None
@@ -53,7 +53,7 @@ def draw_nuisance(frames: int, rng: np.random.Generator) -> Nuisance | None:
 
 
 def _blink(frames: int, rng: np.random.Generator) -> Nuisance:
-    """Down and up again, at any time but in the first and the last frame."""
+    """Draw a blink at any time except in the first and the last frame."""
     length = int(rng.integers(BLINK_FRAMES[0], BLINK_FRAMES[1] + 1))
     first = int(rng.integers(1, frames - length))
     course = np.zeros(frames)
@@ -63,7 +63,7 @@ def _blink(frames: int, rng: np.random.Generator) -> Nuisance:
 
 
 def _turn(frames: int, rng: np.random.Generator) -> Nuisance:
-    """Over the whole clip, to the left or right and a little up or down; every other time back again."""
+    """Draw a turn over the whole clip, to the left or right and a little up or down; every second one returns."""
     way = np.linspace(0, 1, frames) ** rng.uniform(0.7, 1.4)
     back = rng.random() < 0.5
     course = np.sin(np.pi * way) if back else 0.5 - 0.5 * np.cos(np.pi * way)

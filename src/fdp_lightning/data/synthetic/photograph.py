@@ -1,4 +1,4 @@
-"""The photographs that pseudo-subjects are made from, brought to one size, place and angle."""
+"""Photographs for pseudo-subjects, normalised in size, position and angle."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MOUTH_Y = 0.9  # the mouth centre in face units, by definition
 
 @dataclass(frozen=True)
 class Photograph:
-    """A portrait and its five landmarks (x, y) in pixels; path None is the astronaut."""
+    """A portrait with its five landmarks (x, y) in pixels; path None is the astronaut."""
 
     landmarks: tuple[tuple[float, float], ...] = ASTRONAUT_LANDMARKS
     path: str | None = None
 
     def read(self) -> np.ndarray:
-        """The picture, (h, w, 3) uint8 BGR."""
+        """Return the picture, (h, w, 3) uint8 BGR."""
         if self.path is None:
             from skimage import data
 
@@ -82,7 +82,7 @@ def draw_canvas(photograph: Photograph, mirror: bool) -> Canvas:
 
 
 def portrait_files(folder: Path) -> list[Path]:
-    """The pictures in a folder, by name.
+    """Return the pictures in a folder, by name.
 
     Raises:
         UserError: there is no such folder, or no picture in it can be read.
@@ -111,7 +111,7 @@ def find_portraits(folder: Path) -> tuple[Photograph, ...]:
         rgb = np.ascontiguousarray(_read(path)[..., ::-1])
         _, _, landmarks = detector.detect(rgb, landmarks=True)
         if landmarks is None:
-            raise UserError(f"portraits={folder}: no face found in {path.name}; take another picture.")
+            raise UserError(f"portraits={folder}: no face found in {path.name}; use another picture.")
         points = np.asarray(landmarks[0], dtype=float)  # detect() can return object arrays
         photographs.append(Photograph(tuple((float(x), float(y)) for x, y in points), str(path)))
     return tuple(photographs)

@@ -1,1 +1,1 @@
-"""Where the jobs of a multirun are run."""
+"""Launchers of a multirun's jobs."""

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def jobs_at_once(n_jobs: object, jobs: int) -> int:
-    """How many of `jobs` run at once; `n_jobs` as joblib reads it: -1 is one per core, -2 all cores but one.
+    """Return how many of `jobs` run at once, from joblib's `n_jobs`: -1 is one per core, -2 all cores but one.
 
     Raises:
-        UserError: it is no such number.
+        UserError: `n_jobs` is not such a number.
     """
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise UserError(f"hydra.launcher.n_jobs is {n_jobs!r}; expected how many jobs run at once, or -1: one per core")
@@ -34,13 +34,13 @@ def jobs_at_once(n_jobs: object, jobs: int) -> int:
 def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
     """Run the jobs.
 
-    Each worker is a pool of its own: of one pool loky would end all workers when one is killed, and lose their jobs.
+    Each worker has its own pool: in a shared pool loky ends all workers when one is killed, and loses their jobs.
 
     Args:
-        sweep: they are of.
-        overrides: of each job.
+        sweep: sweep of the jobs.
+        overrides: overrides of each job.
         first: number of the first job.
-        n_jobs: see `jobs_at_once`.
+        n_jobs: number of jobs to run at once, see `jobs_at_once`.
 
     Returns:
         The result of each job, in their order.
@@ -87,7 +87,7 @@ def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs:
 
 
 def _begin(parent: int) -> None:
-    """Before a worker's first job."""
+    """Set up a worker before its first job."""
     end_with(parent)
     # The workers of this worker would look for loky's own start method, which they do not know.
     multiprocessing.set_start_method("forkserver", force=True)

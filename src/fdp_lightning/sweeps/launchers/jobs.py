@@ -1,4 +1,4 @@
-"""Jobs of a sweep side by side: what each is called, its share of the machine, and what stands for one that is lost."""
+"""Parallel jobs of a sweep: their labels, their shares of the machine, and results for lost ones."""
 
 import contextlib
 import io
@@ -30,12 +30,12 @@ _LOOK_FOR_PARENT_S = 1.0
 
 
 class JobLostError(Exception):
-    """A job whose process ended before it had a result: killed, out of memory, or its machine is gone."""
+    """A job's process ended without a result: killed, out of memory, or its machine is lost."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What Hydra hands to a launcher; it travels to the processes of the jobs."""
+    """Arguments that Hydra passes to a launcher; they are sent to the processes of the jobs."""
 
     context: HydraContext
     config: DictConfig
@@ -47,9 +47,9 @@ class Job:
     """One job of a sweep.
 
     Attributes:
-        number: its own in the whole sweep, from 0.
-        overrides: as on the command line.
-        label: its number and what tells it from the others: `#1 fold=02`.
+        number: number in the whole sweep, from 0.
+        overrides: overrides as on the command line.
+        label: number and distinguishing overrides: `#1 fold=02`.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Job:
 
 
 def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """The jobs of these overrides, numbered from `first`."""
+    """Return the jobs of these overrides, numbered from `first`."""
     shared = set.intersection(*(set(job) for job in overrides)) if len(overrides) > 1 else set(overrides[0])
     jobs = []
     for number, job in enumerate(overrides, first):
@@ -68,21 +68,21 @@ def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
 
 
 def failed(job: Job, error: Exception) -> JobReturn:
-    """The result of a job that has none."""
+    """Return the result of a failed job."""
     result = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
     result.return_value = error
     return result
 
 
 def lost(job: Job, why: str) -> JobReturn:
-    """The result of a job whose process is gone.
+    """Return the result of a job whose process ended without one.
 
     Args:
-        job: that was lost.
-        why: as far as the engine knows.
+        job: lost job.
+        why: reason, as far as the launcher knows.
     """
-    error = JobLostError(f"job {job.label} was lost ({why}); the same command goes on with it")
-    log.warning("%s", error)  # now, not when the last job has ended
+    error = JobLostError(f"job {job.label} was lost ({why}); the same command resumes it")
+    log.warning("%s", error)  # at once, not after the last job
     return failed(job, error)
 
 
@@ -99,10 +99,10 @@ def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None
     """Run a job in this process, as Hydra's launchers do.
 
     Args:
-        sweep: it is of.
-        job: to run.
-        state: of Hydra in the process that launches, from `Singleton.get_state`.
-        identity: of the job; None: the name of all jobs with its number.
+        sweep: sweep of the job.
+        job: job to run.
+        state: Hydra's state in the launching process, from `Singleton.get_state`.
+        identity: id of the job; None: the common job name with its number.
     """
     setup_globals()
     Singleton.set_state(state)
@@ -114,23 +114,23 @@ def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None
 
 
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
-    """What the process of a job does around Hydra's part.
+    """Run Hydra's part of a job within the job's process, with its label, its share of cores and portable exceptions.
 
     Args:
-        run: Hydra's part.
-        label: before each line it prints; None: its output has a file of its own.
-        cores: its share of this machine; None: all that the process may use.
+        run: Hydra's part of the job.
+        label: prefix of each line it prints; None: its output has its own file.
+        cores: number of cores for the job; None: all that the process may use.
     """
     if cores is None:
         os.environ.pop(CORES, None)
     else:
-        os.environ[CORES] = str(cores)  # not of this process alone: its workers prepare clips and count cores too
+        os.environ[CORES] = str(cores)  # inherited by its workers, which prepare clips and count cores too
     with contextlib.nullcontext() if label is None else labelled(label):
         result = run()
     error = outcome(result)
     if isinstance(error, Exception):
         if not isinstance(error, UserError):
-            error.add_note("".join(traceback.format_exception(error)))  # a traceback does not travel, a note does
+            error.add_note("".join(traceback.format_exception(error)))  # pickling drops the traceback but keeps notes
         result.return_value = error if _travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
     return result
 
@@ -145,7 +145,7 @@ def _travels(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def labelled(label: str) -> Iterator[None]:
-    """Put a label before each line that this process prints: lines of several jobs mix in one terminal."""
+    """Prefix each line that this process prints with a label, because lines of several jobs mix in one terminal."""
     with contextlib.ExitStack() as stack:
         for redirect, stream in ((contextlib.redirect_stdout, sys.stdout), (contextlib.redirect_stderr, sys.stderr)):
             lines = stack.enter_context(_Labelled(stream, label))
@@ -154,7 +154,7 @@ def labelled(label: str) -> Iterator[None]:
 
 
 class _Labelled(io.TextIOBase):
-    """Passes whole lines on, the label before each. Is no terminal: bars of several jobs would overwrite each other."""
+    """Stream that forwards whole labelled lines; not a terminal, so that bars of several jobs do not collide."""
 
     def __init__(self, stream: TextIO, label: str) -> None:
         self._stream, self._label, self._begun = stream, label, ""
@@ -166,7 +166,7 @@ class _Labelled(io.TextIOBase):
 
     def _pass_on(self, lines: Sequence[str]) -> None:
         whole = "".join(f"{self._label} {line}\n" if line.strip() else "\n" for line in lines)
-        if whole:  # in one write, so that those of other jobs come before or after it
+        if whole:  # in one write, so that lines of other jobs do not split it
             self._stream.write(whole.encode(errors="backslashreplace").decode())
             self._stream.flush()
 
@@ -188,10 +188,10 @@ class _Labelled(io.TextIOBase):
 
 @cache  # one process runs many jobs
 def end_with(parent: int) -> None:
-    """Let this process end when the one that started it is gone; its own workers then end by themselves.
+    """End this process when its parent is gone; its own workers then end by themselves.
 
     Args:
-        parent: process id.
+        parent: process id of the parent.
     """
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Jobs that Ray places: on an instance of this machine that lives as long as the command, or on a cluster."""
+"""Jobs scheduled by Ray: on a local instance that lives as long as the command, or on a cluster."""
 
 import logging
 import os
@@ -19,11 +19,11 @@ from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in
 log = logging.getLogger(__name__)
 
 _HERE = (None, "local")
-_WIND_UP_S = 15.0  # for interrupted jobs to end their folds in good order
-_LONGEST_FOLDER = 27  # of Ray's sockets: the system allows 107 characters, and Ray adds seventy
+_WIND_UP_S = 15.0  # seconds for interrupted jobs to end their folds in order
+_LONGEST_FOLDER = 27  # characters of the sockets' folder: the system allows 107, and Ray adds seventy
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
-    "RAY_DEDUP_LOGS": "0",  # jobs say alike things; each says them of itself
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
+    "RAY_DEDUP_LOGS": "0",  # similar lines of several jobs are not duplicates
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # jobs that ask for no GPU share all of them, by our locks
 }
 
@@ -34,10 +34,10 @@ def launch(
     """Run the jobs.
 
     Args:
-        sweep: they are of.
-        overrides: of each job.
+        sweep: sweep of the jobs.
+        overrides: overrides of each job.
         first: number of the first job.
-        ray: `init`, the options of ray.init, and `remote`, what a job needs.
+        ray: `init`, the options of ray.init, and `remote`, the resources of a job.
 
     Returns:
         The result of each job, in their order.
@@ -83,13 +83,13 @@ def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[A
 
 
 def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path) -> JobReturn:
-    """What a process of Ray's runs."""
+    """Run a job in a process of Ray."""
     try:
         os.chdir(place)
     except OSError as error:
         raise UserError(
-            f"{place} is not to be found on {os.uname().nodename}: a cluster's machines need the folder that the "
-            "command is given in, with data and runs, in a file system they share"
+            f"{place} does not exist on {os.uname().nodename}: a cluster's machines need the command's working folder, "
+            "with data and runs, in a shared file system"
         ) from error
     end_with(os.getppid())
     return in_job(partial(run_here, sweep, job, state), job.label, cores)
@@ -97,7 +97,7 @@ def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path)
 
 @contextmanager
 def _connected(options: dict[str, Any]) -> Iterator[bool]:
-    """Ray, started here for this command or reached; gives whether it is here, and leaves nothing behind."""
+    """Start Ray for this command or connect to a cluster; yield True if it runs here, and clean up afterwards."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import ray
@@ -106,7 +106,7 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
     held = ExitStack()
     if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
         options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
-    elif not here:  # that is the business of whoever started it
+    elif not here:  # on a cluster these are set by whoever started it
         options = {
             k: v
             for k, v in options.items()
@@ -126,7 +126,7 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
 
 
 def _check_needs(needs: dict[str, Any], here: bool) -> None:
-    """Refuse jobs that would wait for ever for what there is not; a cluster may grow."""
+    """Refuse jobs that would wait for ever for missing resources; a cluster may grow."""
     import ray
 
     there = ray.cluster_resources()

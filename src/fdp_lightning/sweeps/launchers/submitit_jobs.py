@@ -1,4 +1,4 @@
-"""Jobs that submitit submits: to Slurm, or as processes of this machine."""
+"""Jobs submitted by submitit: to Slurm, or as processes of this machine."""
 
 import logging
 import shlex
@@ -41,26 +41,26 @@ class Submitted:
         return in_job(partial(run_here, self.sweep, self.job, self.state, identity), None, self.cores)
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """What Slurm is to start again when the job's time is over: the same, since folds go on from checkpoints."""
+        """Return the job to requeue when its time is over: the same one, because folds resume from checkpoints."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def check(cluster: str) -> None:
-    """Raises UserError where Slurm is asked for and is not there."""
+    """Raise UserError if Slurm is requested but missing."""
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
-            "hydra/launcher=submitit_slurm: there is no sbatch and srun on this machine; give the command on a login "
+            "hydra/launcher=submitit_slurm: there is no sbatch and srun on this machine; run the command on a login "
             "node of a Slurm cluster, or try it out with hydra/launcher=submitit_local"
         )
 
 
 def new_executor(cluster: str, options: dict[str, Any]) -> "submitit.AutoExecutor":
-    """The executor of these options, those that are null left to submitit.
+    """Return an executor with these options; null leaves an option to submitit.
 
     Raises:
-        UserError: naming what submitit refuses.
+        UserError: submitit refuses an option.
     """
     import submitit
 
@@ -81,11 +81,11 @@ def launch(
     """Submit the jobs and wait for them.
 
     Args:
-        sweep: they are of.
-        overrides: of each job.
+        sweep: sweep of the jobs.
+        overrides: overrides of each job.
         first: number of the first job.
         cluster: 'slurm' or 'local'.
-        options: of submitit's executor.
+        options: options of submitit's executor.
 
     Returns:
         The result of each job, in their order.
@@ -106,7 +106,7 @@ def launch(
     except KeyboardInterrupt:
         if cluster == "slurm":
             ids = shlex.join(dict.fromkeys(str(handle.job_id).partition("_")[0] for handle in submitted))
-            log.info("The jobs go on without this command. To end them: scancel %s", ids)
+            log.info("The jobs continue without this command. To end them: scancel %s", ids)
         else:
             for handle in submitted:
                 handle.cancel()
@@ -125,7 +125,7 @@ def _results(jobs: Sequence[Job], submitted: Sequence[Any], every: float) -> lis
         job = by_handle[handle]
         try:
             results[handle] = handle.results()[0]
-        except UncompletedJobError as error:  # has the end of the job's log in it
+        except UncompletedJobError as error:  # contains the end of the job's log
             log.debug("%s", error)
             results[handle] = lost(job, f"{handle.state}, log: {handle.paths.stderr}")
         except Exception as error:
