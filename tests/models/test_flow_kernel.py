@@ -79,7 +79,7 @@ def test_the_network_of_a_fitted_one_answers_as_it_does_and_never_with_an_unseen
 
 def test_a_form_takes_no_memory_before_its_tensors_are_known() -> None:
     with torch.device("meta"):
-        form = FlowKernelMachine(3, 10, ["u", "v"], 4, 100_000, [1.0], [1.0], ["joint"])
+        form = FlowKernelMachine(3, 10, ["u", "v"], 4, 1_000, [1.0], [1.0], ["joint"])
     assert all(buffer.is_meta for buffer in form.buffers())
 
 

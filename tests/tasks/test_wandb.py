@@ -118,7 +118,8 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
     assert b"data:image/png" in (run / "report.html").read_bytes()
     assert pooled.summary["dynamic_images/count"] == 10  # two clips of each class
     assert (pooled.summary["dynamic_images/width"], pooled.summary["dynamic_images/height"]) == (128, 64)
-    assert len(list(pooled.folder.rglob("*.png"))) == 10
+    assert pooled.summary["what_moved_and_counted/count"] == 10
+    assert len(list(pooled.folder.rglob("*.png"))) == 20
     # All of it lies with the run; nothing of it in the user's home.
     assert not list((place / "home").rglob("*staging/*"))
 
