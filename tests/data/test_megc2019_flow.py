@@ -95,6 +95,12 @@ def test_the_pictures_of_ststnet(htnet: Path) -> None:
             flow.select(channels, pictures)
 
 
+def test_maps_of_the_other_extraction_are_refused(htnet: Path, causalnet: Path) -> None:
+    for root, other in ((htnet, "causalnet"), (causalnet, "ststnet")):
+        with pytest.raises(UserError, match=other):
+            MEGC2019FlowMaps(root, labels=htnet, expected=None, extraction=other).clips("megc2019")
+
+
 def test_the_pictures_of_causalnet_with_the_labels_of_the_other_clone(htnet: Path, causalnet: Path) -> None:
     flow = MEGC2019Flow(causalnet, labels=htnet, expected=None)
     assert flow.extraction == "causalnet"

@@ -91,6 +91,11 @@ def test_impossible_settings_are_refused(wrong: dict[str, list[float]]) -> None:
         FlowKernelSettings(**wrong)
 
 
+def test_maps_of_directions_are_refused() -> None:
+    with pytest.raises(ValueError, match="onset_apex_direction"):
+        FlowKernelClassifier(3, phases=["onset_apex", "onset_apex_direction"])
+
+
 @pytest.mark.slow
 @needs_arrays
 @pytest.mark.parametrize(

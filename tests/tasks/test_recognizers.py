@@ -218,6 +218,11 @@ def test_a_classical_recogniser_that_is_no_network_has_no_model_file(monkeypatch
         check_options(configuration("model=svc", "task=fit"))
 
 
+def test_no_model_file_is_made_of_maps_that_no_video_gives() -> None:
+    with pytest.raises(UserError, match="task=fit"):
+        check_options(configuration("+experiment=megc2019_flow", "data.root=x", "model=svc", "task=fit"))
+
+
 @pytest.mark.parametrize("model", ["ststnet", "rcn_a", "capsulenet_flow"])  # as they are, resized, margin loss
 def test_published_maps(model: str, tmp_path: Path) -> None:
     root = write(tmp_path / "HTNet", CLIPS, drawn(1))

@@ -38,6 +38,7 @@ _SHARE = number(0, 1)
 _DEVICE = one_of("cpu", "cuda")
 _COUNTED = whole(1)
 _NAMES = list_of(TEXT)
+_PHASES = one_of("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction").or_list()
 _MAPS = one_of("u", "v", "strain", "magnitude").or_list()
 _SCALE = one_of("clip_minmax", "train_std", "none")
 _WEIGHTS = Allowed("true, false or a file", lambda value: isinstance(value, bool | str))
@@ -85,6 +86,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "data.generate.portraits": PLACE.or_null(),
     "data.adapter": MAPPING,
     "data.adapter.frames": TEXT,
+    "data.adapter.extraction": one_of("ststnet", "causalnet").or_null("whichever data.root holds"),
     "data.adapter.labels": PLACE.or_null("likewise in data.root"),
     "data.faces.method": one_of("mtcnn", "official_crops", "box", "none"),
     "data.faces.size": whole(8, 1024),
@@ -127,7 +129,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "input.channels": _MAPS,
     "input.size": whole(8, 1024),
     "input.scale": _SCALE,
-    "input.phases": one_of("onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction").or_list(),
+    "input.phases": _PHASES,
     "input.gain": number(above=0),
     "input.flip": _SHARE,
     "model.name": TEXT,
@@ -205,6 +207,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.dic_head.depth": whole(0),
     "model.blocks": _COUNTED,
     "model.channels": _MAPS,
+    "model.phases": _PHASES,
     "model.scale": _SCALE,
     "model.bins": _COUNTED,
     "model.overlap": number(0, below=1),

@@ -17,7 +17,7 @@ from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.labels import LabelKind
+from fdp_lightning.labels import OWNER, LabelKind
 from fdp_lightning.models.parts import name_of
 from fdp_lightning.models.recognizer import Objective
 from fdp_lightning.seeds import derived_seed
@@ -64,7 +64,7 @@ def fit_fold(
     data = data_of(plan, config, derived_seed(config.seed, plan.fold.name))
     estimator = build_model(config, len(config.protocol.classes))
     start = time.monotonic()
-    subjects = plan.clips.iloc[list(plan.fold.train_rows)].groupby(["dataset", "subject"]).ngroup().to_numpy()
+    subjects = plan.clips.iloc[list(plan.fold.train_rows)].groupby([*OWNER]).ngroup().to_numpy()
     estimator.fit(features(data.train_set), data.train_set.all_clips()["target"].numpy(), subjects)
     seconds = time.monotonic() - start
     if hasattr(estimator, "as_network"):

@@ -92,6 +92,7 @@ class MEGC2019Flow:
         root: clone of one of the repositories.
         labels: clone of HTNet's repository, if `root` is not one.
         expected: required contents; None accepts any.
+        extraction: required extraction, 'ststnet' or 'causalnet'; None accepts both.
     """
 
     name = "megc2019_flow"
@@ -246,9 +247,10 @@ class MEGC2019FlowMaps(FaceDataset):
         name: str | None = None,
         labels: str | Path | None = None,
         expected: Expected | None = PUBLISHED,
+        extraction: str | None = None,
     ) -> None:
         super().__init__(root, frames, name)
-        self._public = MEGC2019Flow(self.root, labels, expected)
+        self._public, self._extraction = MEGC2019Flow(self.root, labels, expected), extraction
 
     def frame_root(self) -> Path:
         """Return the folder of the pictures."""
@@ -256,6 +258,11 @@ class MEGC2019FlowMaps(FaceDataset):
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         public = self._public
+        if self._extraction not in (None, public.extraction):
+            raise UserError(
+                f"{self.root} holds the maps of {public.extraction}; expected those of {self._extraction}: data.root is "
+                "a clone of HTNet's repository for data=megc2019_flow, of CausalNet's for data=megc2019_flow_causalnet"
+            )
         _ = public.maps  # raises unless the files are the published ones
         table = public.clips().drop(columns=["label", "fps"])
         folders = [str(public.picture(key)) for key in _keys(table)]

@@ -13,7 +13,8 @@ Provenance: ours. Written for small sets of flow maps, as the 442 public ones of
 Few choices are left: the division, the ridge λ and the temperature of the probabilities. `fit` makes them together by
 the class-balanced log-likelihood of leaving out one training subject after the other, which ridge regression has in
 closed form: with M = K + λ W⁻¹, W the class weights, α = M⁻¹ Y, the values of the clips g of one subject by the machine
-without them are Y_g − (M⁻¹)_gg⁻¹ α_g (exact; W stays that of all training clips). No held-out subject is looked at.
+without them are Y_g − (M⁻¹)_gg⁻¹ α_g (W and the median distances stay those of all training clips). No held-out subject
+is looked at.
 """
 
 from collections.abc import Sequence
@@ -125,11 +126,11 @@ class FlowKernelMachine(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        """Logits, whose softmax are the probabilities; −inf for a class without a training clip."""
+        """Return logits, whose softmax are the probabilities; −inf for a class without a training clip."""
         return self.kernel(x.double()) @ self.values + self.bias + self.unknown
 
     def kernel(self, x: Float64[Tensor, "b c h w"]) -> Float64[Tensor, "b n"]:
-        """The kernel between clips and the training clips."""
+        """Return the kernel between clips and the training clips."""
         total = torch.zeros(())
         for division, medians in zip(self.divisions, self.medians, strict=True):
             rows, training = self._rows(x, division), self._rows(self.maps, division)
@@ -150,7 +151,7 @@ class FlowKernelMachine(nn.Module):
                 self.medians[index, place] = float(np.median(both.numpy())) or 1.0
 
     def _rows(self, maps: Float64[Tensor, "n c h w"], division: str) -> list[Float64[Tensor, "n d"]]:
-        """Values of each clip for each width of smoothing, centred and divided."""
+        """Return the values of each clip for each width of smoothing, centred and divided."""
         flow = torch.tensor([name in ("u", "v") for name in self.channels])
         flat = maps.flatten(2)
         middle = torch.where(flow[:, None], _median(flat), flat.mean(dim=2, keepdim=True))
@@ -172,7 +173,11 @@ class FlowKernelClassifier:
     Args:
         classes: k, of the protocol; one without a training clip is never predicted.
         channels: of each phase of the input, in order.
+        phases: of the input; maps of directions have no mirror image.
         settings: see `FlowKernelSettings`.
+
+    Raises:
+        ValueError: a phase is a map of directions.
 
     Attributes:
         inputs: kinds of `input` that it takes.
@@ -185,8 +190,14 @@ class FlowKernelClassifier:
         self,
         classes: int = 3,
         channels: Sequence[str] = ("u", "v", "strain"),
+        phases: Sequence[str] = ("onset_apex",),
         settings: FlowKernelSettings = FlowKernelSettings(),
     ) -> None:
+        if directions := [phase for phase in phases if phase.endswith("_direction")]:
+            raise ValueError(
+                f"flow_kernel mirrors its maps, and input.phases={directions} are of directions; expected phases "
+                "of flow"
+            )
         self.classes, self.channels, self.settings = classes, tuple(channels), settings
         self.chosen: tuple[Sequence[str], float, float] | None = None
 
@@ -239,7 +250,7 @@ class FlowKernelClassifier:
         return self
 
     def predict_proba(self, x: Shaped[np.ndarray, "m c h w"]) -> Float[np.ndarray, "m k"]:
-        """Probabilities of each class; 0 for one without a training clip."""
+        """Return the probabilities of each class; 0 for one without a training clip."""
         with torch.no_grad():
             return F.softmax(self.machine(torch.from_numpy(np.ascontiguousarray(x))), dim=1).numpy()
 
@@ -289,26 +300,26 @@ def left_out(
 
 
 def _likelihood(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-    """Mean log-likelihood, every class of the same weight."""
+    """Return the mean log-likelihood, every class of the same weight."""
     from scipy.special import log_softmax
 
     return float(np.mean(weights * log_softmax(logits, axis=1)[np.arange(len(y)), y]))
 
 
 def _gaussian(side: int, deviation: float) -> np.ndarray:
-    """The matrix that smooths the columns of a map, which goes on mirrored at its edges."""
+    """Return the matrix that smooths the columns of a map, which goes on mirrored at its edges."""
     from scipy.ndimage import gaussian_filter1d
 
     return np.asarray(gaussian_filter1d(np.eye(side), deviation, axis=0))
 
 
 def _median(values: Float64[Tensor, "n c p"]) -> Float64[Tensor, "n c 1"]:
-    """The mean of the two middle values (`torch.median` gives the lower one)."""
+    """Return the mean of the two middle values (`torch.median` gives the lower one)."""
     ordered, p = values.sort(dim=2).values, values.shape[2]
     return (ordered[..., (p - 1) // 2 : (p - 1) // 2 + 1] + ordered[..., p // 2 : p // 2 + 1]) / 2
 
 
 def _distances(one: Float64[Tensor, "m d"], other: Float64[Tensor, "n d"]) -> Float64[Tensor, "m n"]:
-    """Squared distances of all pairs."""
+    """Return the squared distances of all pairs."""
     squares = one.square().sum(dim=1, keepdim=True) + other.square().sum(dim=1) - 2 * one @ other.T
     return squares.clamp_min(0)
