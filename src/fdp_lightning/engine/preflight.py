@@ -33,8 +33,8 @@ def check_options(config: DictConfig) -> Checked:
     """Build everything once and raise UserError for impossible options, before any fold starts."""
     if config.task == "fit" and config.input.kind == "maps":
         raise UserError(
-            f"task=fit writes a model file, and data={config.data.name} has flow maps in place of frames: no video could "
-            "be predicted by it; expected a dataset of frames, with input=apex_flow"
+            f"task=fit writes a model file, and data={config.data.name} has flow maps in place of frames, which no "
+            "video gives; expected a dataset of frames, with input=apex_flow"
         )
     if is_classical(config.model):
         return Checked(0, check_classical(config))
