@@ -19,7 +19,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|data|protocol|logger.*|"
+    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|engine|stack))$"
 )
@@ -64,7 +64,9 @@ def experiment_name(config: DictConfig, choices: Mapping[str, str | None] = Mapp
 def variant_name(overrides: Iterable[str]) -> str:
     """Return the overrides that distinguish this run from its experiment, as one folder name."""
     given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # of a key given twice the last
-    parts = [f"{key}-{value}" for key, value in given.items() if not _NOT_IN_NAME.match(key)]
+    # Without an experiment, dataset and protocol are the name of the folder above.
+    left_out = () if "experiment" in given else ("data", "protocol")
+    parts = [f"{key}-{value}" for key, value in given.items() if key not in left_out and not _NOT_IN_NAME.match(key)]
     # No character that Hydra's command line would want quoted: the path is an argument of task=report.
     name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
     if len(name) > _LONGEST_NAME:

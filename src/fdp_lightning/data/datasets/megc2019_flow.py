@@ -260,8 +260,8 @@ class MEGC2019FlowMaps(FaceDataset):
         public = self._public
         if self._extraction not in (None, public.extraction):
             raise UserError(
-                f"{self.root} holds the maps of {public.extraction}; expected those of {self._extraction}. data.root "
-                "is a clone of HTNet's repository for data=megc2019_flow, of CausalNet's for data=megc2019_flow_causalnet"
+                f"{self.root} holds the maps of {public.extraction}; expected those of {self._extraction}. data.root is"
+                " HTNet's repository for data=megc2019_flow, CausalNet's for data=megc2019_flow_causalnet"
             )
         _ = public.maps  # raises unless the files are the published ones
         table = public.clips().drop(columns=["label", "fps"])
