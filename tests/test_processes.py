@@ -108,3 +108,21 @@ def test_a_call_in_a_worker_gives_its_result_or_its_error() -> None:
         in_worker(_buggy)
     with pytest.raises(RuntimeError, match="_killed ended with exit code -9"):
         in_worker(_killed)
+
+
+def test_a_worker_whose_parent_left_before_its_work_came_prints_nothing(tmp_path: Path) -> None:
+    """As where Ctrl-C comes while a process is being started."""
+    (tmp_path / "left.py").write_text(
+        "import os, time\n"
+        "from multiprocessing.forkserver import connect_to_new_process\n"
+        "from fdp_lightning.processes import forkserver\n"
+        "if __name__ == '__main__':\n"
+        "    context = forkserver()\n"
+        "    context.set_forkserver_preload(['fdp_lightning.with_parent'])\n"
+        "    status, data = connect_to_new_process([])\n"
+        "    os.close(data)\n"
+        "    os.read(status, 8)  # the process of the worker\n"
+        "    os.read(status, 8)  # its end\n"
+    )
+    done = subprocess.run([sys.executable, "left.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -213,7 +213,7 @@ def test_a_launcher_whose_extra_is_not_installed(tmp_path: Path, launcher: str) 
     extra = launcher.partition("_")[0]
     site = tmp_path / "site"
     (site / "hydra_plugins").mkdir(parents=True)
-    for package in [*SITE.iterdir(), *(SITE / "hydra_plugins").iterdir()]:
+    for package in [*SITE.iterdir(), *SITE.glob("hydra_plugins/*")]:
         name = str(package.relative_to(SITE))
         if name not in ("hydra_plugins", extra, f"hydra_plugins/hydra_{extra}_launcher"):
             (site / name).symlink_to(package)
