@@ -1,8 +1,9 @@
 """STSTNet: three shallow streams on one flow image, 1,683 parameters at three classes.
 
 Provenance: Liong, Gan, See, Khor and Huang, "Shallow triple stream three-dimensional CNN (STSTNet) for micro-expression
-recognition", FG 2019; the authors' own PyTorch code (github.com/christy1206/STSTNet). All three streams read all three
-channels. `from_published` loads the 68 published weights; on the published maps they give the published predictions.
+recognition", FG 2019; the authors' own PyTorch code (github.com/christy1206/STSTNet). The three streams (3, 5 and 8
+filters) read the same maps and treat each filter by itself: here they are one layer of 16 filters, the same function at
+half the time. `from_published` loads the 68 published weights; they give the published predictions on the public maps.
 
 Input: u, v and optical strain of TV-L1 flow onset→apex, each channel of each clip scaled to 0..255 by its own extremes,
 in OpenCV's channel order: strain, v, u.
@@ -33,23 +34,8 @@ RECIPE = Recipe(
 )
 
 
-class Stream(nn.Module):
-    """Convolution, ReLU, batch norm, max-pooling by 3, dropout.
-
-    Args:
-        in_channels: of the maps.
-        filters: channels of the stream.
-    """
-
-    def __init__(self, in_channels: int, filters: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, filters, 3, padding=2)
-        self.norm = nn.BatchNorm2d(filters)
-
-    def forward(self, maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b d 10 10"]:
-        """Maps to features."""
-        x = self.norm(F.relu(self.conv(maps)))  # b d 30 30
-        return F.dropout(F.max_pool2d(x, 3, stride=3, padding=1), 0.5, self.training)
+STREAMS = (1, 2, 3)
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 class STSTNet(FlowNet):
@@ -65,12 +51,15 @@ class STSTNet(FlowNet):
     def __init__(self, classes: int = 3, in_channels: int = 3) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.streams = nn.ModuleList(Stream(in_channels, filters) for filters in (3, 5, 8))
+        self.conv = nn.Conv2d(in_channels, 16, 3, padding=2)
+        self.norm = nn.BatchNorm2d(16)
         self.classify = nn.Linear(16 * 5 * 5, classes)
 
     def forward_features(self, maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b 16 5 5"]:
-        """The three streams side by side, averaged over 2×2 places."""
-        return F.avg_pool2d(torch.cat([stream(maps) for stream in self.streams], dim=1), 2)
+        """Convolution, ReLU, batch norm, max-pooling by 3, dropout; then averages over 2×2 places."""
+        x = self.norm(F.relu(self.conv(maps)))  # b 16 30 30
+        x = F.dropout(F.max_pool2d(x, 3, stride=3, padding=1), 0.5, self.training)  # b 16 10 10
+        return F.avg_pool2d(x, 2)
 
     def forward_head(self, features: Float[Tensor, "b 16 5 5"]) -> Float[Tensor, "b k"]:
         """Features to logits."""
@@ -87,14 +76,16 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: a name that the published network does not have.
     """
-    return {_renamed(name): value for name, value in state.items()}
-
-
-def _renamed(name: str) -> str:
-    layer, _, parameter = name.partition(".")
-    if layer == "fc":
-        return f"classify.{parameter}"
-    for theirs, ours in (("conv", "conv"), ("bn", "norm")):
-        if layer in (f"{theirs}1", f"{theirs}2", f"{theirs}3"):
-            return f"streams.{int(layer[-1]) - 1}.{ours}.{parameter}"
-    raise ValueError(f"'{name}' is no parameter of the published STSTNet; expected conv1..3, bn1..3 and fc")
+    names = {
+        f"{layer}{stream}.{name}": f"{ours}.{name}"
+        for layer, ours, parameters in (("conv", "conv", ("weight", "bias")), ("bn", "norm", BATCH_NORM))
+        for name in parameters
+        for stream in STREAMS
+    } | {f"fc.{name}": f"classify.{name}" for name in ("weight", "bias")}
+    if unknown := sorted(set(state) - set(names)):
+        raise ValueError(f"'{unknown[0]}' is no parameter of the published STSTNet; expected conv1..3, bn1..3 and fc")
+    parts: dict[str, list[Tensor]] = {}
+    for theirs, ours in names.items():
+        if theirs in state:
+            parts.setdefault(ours, []).append(state[theirs])
+    return {name: torch.cat(part) if part[0].ndim else part[0] for name, part in parts.items()}
