@@ -29,7 +29,7 @@ WRONG = [
     "trainer.gradient_clip_val=none", "trainer.deterministic=perhaps", "+trainer.max_time=5",
     "+trainer.limit_train_batches=some", "compute.checkpointing=block", "compute.frames_at_once=0",
     "protocol.split=looso", "protocol.folds=1", "protocol.untested=[1]", "protocol.strict=perhaps", "seed=-1",
-    "corrections=all", "loso.workers=-1", "loso.cpu_threads=0", "loso.checkpoint_seconds=-1", "loso.engine=process",
+    "corrections=all", "loso.workers=-1", "loso.cpu_threads=0", "loso.checkpoint_seconds=-1",
     "selection.inner_subjects=-1", "report.headline=lst", "tune.trials=0", "tune.sampler=randm", "export.to=onx",
     "predict.mode=scn", "predict.fps=0", "predict.window=-1", "predict.device=gpu", "demo.port=70000", "convert.to=us",
 ]  # fmt: skip

@@ -52,13 +52,7 @@ class LosoOptions:
     """
 
     workers: int | None = None
-    """Folds, or stacks of folds, trained at once, each in its own process; null: one per CPU core, or one per GPU."""
-    engine: str = "processes"
-    """processes: each fold by itself in a process; stacked: folds of a small model trained as one network, for GPUs,
-    where launching small operations costs more than computing them (benchmarks/README.md). Equal but for rounding, so
-    that nothing chooses between them by itself: a run would depend on what else its machine was doing."""
-    stack: int | None = None
-    """Folds in one stack at most (memory: the activations of all are held at once); null: as many as there are."""
+    """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
     cpu_threads: int = 1
     """CPU threads of each fold. Part of the result: sums in another order differ in the last bit."""
     checkpoint_seconds: float = 15.0

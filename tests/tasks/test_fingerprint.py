@@ -70,7 +70,7 @@ def test_the_program_that_trains_and_predicts_counts() -> None:
     counted = {path.relative_to(PACKAGE).as_posix() for path in decisive_files()}
     for room in ("models", "training"):
         assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / room).rglob("*.py")} <= counted
-    engine = ("plan", "fold", "train_fold", "outputs", "budget", "ddp_processes", "effective_batch", "stacked/train")
+    engine = ("plan", "fold", "train_fold", "outputs", "budget", "ddp_processes", "effective_batch")
     others = {"instantiate.py", "seeds.py", "processes.py", "data/loading/datamodule.py"}
     assert {f"engine/{name}.py" for name in engine} | others <= counted
 

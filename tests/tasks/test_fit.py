@@ -64,9 +64,9 @@ def weights(folder: Path) -> dict[str, bytes]:
 def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_the_run(workplace: Path) -> None:
     run = run_of(workplace)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    done = start(workplace, "task=fit", "loso.engine=stacked")
+    done = start(workplace, "task=fit")
     assert done.returncode == 0, done.stderr
-    assert "loso.engine=stacked trains several folds" in done.stderr and "1 of 1 trainings to run" in done.stderr
+    assert "1 of 1 trainings to run" in done.stderr
     assert {path: path.read_bytes() for path in before} == before
     model = load_model(run / "model").facts
     assert (model["training"]["task"], model["training"]["held_out"]) == ("fit", [])

@@ -51,17 +51,6 @@ def test_a_compiled_training_learns_what_the_eager_one_learns(workplace: Path, w
     np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-6)
 
 
-def test_a_stack_learns_what_folds_by_themselves_learn(workplace: Path) -> None:
-    exact = ["model.mer_head.dropout=0.0", "trainer=gpu", "trainer.precision=64-true"]
-    tables = []
-    for engine in ("processes", "stacked"):
-        done = start(workplace, f"run={engine}", f"loso.engine={engine}", *exact)
-        assert done.returncode == 0, done.stderr
-        table, classes = read_predictions(workplace / engine / "predictions.csv")
-        tables.append(table[[f"prob_{name}" for name in classes]].to_numpy())
-    np.testing.assert_allclose(tables[1], tables[0], atol=1e-4)
-
-
 @pytest.mark.skipif(GPUS < 2, reason="needs two GPUs")
 def test_two_gpus_learn_what_one_learns(workplace: Path) -> None:
     exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]

@@ -243,8 +243,6 @@ ALLOWED: Mapping[str, Allowed] = {
     "compute.compile": one_of("default", "reduce-overhead", "max-autotune").or_null(),
     "compute.tf32": YES_NO,
     "loso.workers": _COUNTED.or_null("one per core or GPU"),
-    "loso.engine": one_of("processes", "stacked"),
-    "loso.stack": _COUNTED.or_null("as many as there are"),
     "loso.cpu_threads": _COUNTED,
     "loso.checkpoint_seconds": number(0),
     "loso.quick_model": TEXT.or_null("none"),

@@ -125,10 +125,8 @@ def check_classical(config: DictConfig) -> str:
     """
     if LabelKind.of_column(config.protocol.column).is_multi:
         raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
-    if ranks_of(config.trainer) > 1 or config.loso.engine == "stacked":
-        raise UserError(
-            f"model={config.model.name} is fitted by one process; expected trainer=cpu loso.engine=processes"
-        )
+    if ranks_of(config.trainer) > 1:
+        raise UserError(f"model={config.model.name} is fitted by one process; expected trainer=cpu")
     estimator = build_model(config, len(config.protocol.classes))
     if config.task == "fit" and not hasattr(estimator, "as_network"):
         raise UserError(

@@ -10,7 +10,6 @@ from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.classical import check_classical, is_classical
 from fdp_lightning.engine.ddp_processes import ranks_of
 from fdp_lightning.engine.effective_batch import effective_batch
-from fdp_lightning.engine.stacked.trial import try_stack
 from fdp_lightning.engine.train_fold import check_trainer
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
@@ -66,8 +65,6 @@ def check_options(config: DictConfig) -> Checked:
         optimizer.groups(model)
     except ValueError as error:
         raise UserError(f"{error} (in model.optimizer)") from error
-    if config.loso.engine == "stacked":
-        try_stack(config)
     return Checked(sum(p.numel() for p in model.parameters()), f"{effective_batch(config, optimizer)}, until {budget}")
 
 

@@ -29,8 +29,6 @@ from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit, plan_fo
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.preflight import Checked, check_options
 from fdp_lightning.engine.process import LocalProcesses
-from fdp_lightning.engine.stacked.check import check_engine
-from fdp_lightning.engine.stacked.pool import StackPool, stacks_of
 from fdp_lightning.engine.trainer_auto import settled
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.origin import read_json
@@ -102,7 +100,6 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
         warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before a worker is used
     # A fit trains like the folds beside it, whose score estimates its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
-    check_engine(config, launched=leader() is not None)
     if not pooled:
         check_devices(config.trainer)
         if config.trainer.accelerator in GPUS:
@@ -231,10 +228,6 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
         free = cpu_count() // config.loso.cpu_threads if names is None else len(names)
         workers = max(1, free // ranks)
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
-    if config.loso.engine == "stacked":
-        stacks = stacks_of(todo, workers, config.loso.stack)
-        with fold_display(todo, workers) as display:
-            return StackPool(min(workers, len(stacks)), gpus, display.epoch, display.end).run(stacks)
     workers = min(workers, len(todo))
     with fold_display(todo, workers) as display:
         return FoldPool(workers, LocalProcesses(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)

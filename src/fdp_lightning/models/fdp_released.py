@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fdp_lightning.models.dropout import Dropout
 from fdp_lightning.models.fdp.backbone import Backbone, recomputed
 from fdp_lightning.models.fdp.blocks import LocalRelationalAggregator, MapShape
 from fdp_lightning.models.fdp.network import FDP, check_mer_head
@@ -276,7 +275,7 @@ class PooledMERHead(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if normalised else nn.Identity()
         self.pool = nn.Sequential(nn.MaxPool2d(3), nn.Flatten())
         self.hidden = nn.Linear(channels * (side // 3) ** 2, hidden)
-        self.act = nn.Sequential(nn.ReLU(inplace=True), Dropout(dropout))
+        self.act = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.classify = nn.Linear(hidden, classes)
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:

@@ -25,7 +25,6 @@ KEYS_LEFT_OUT = {
     "runs": "place", "run": "place", "data.root": "place", "data.store": "place",
     "data.workers": "processes", "data.loader_workers": "processes", "loso.workers": "processes",
     "loso.checkpoint_seconds": "how often a training can be resumed from",
-    "loso.engine": "the same training, of several folds at once", "loso.stack": "likewise",
     "loso.quick_model": "messages",
     "logger": "reporting", "report": "reporting", "data.show_faces": "reporting", "model.name": "reporting",
     "compare": "reporting", "benchmark": "another task", "convert": "another task", "check_data": "another task",

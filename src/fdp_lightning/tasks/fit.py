@@ -29,8 +29,7 @@ _WRITING_LOCK = ".writing.lock"
 def fit(config: DictConfig) -> None:
     """Train on all clips of the protocol, nobody held out, unless that is done, and write the model.
 
-    It has the settings of the folds of the same command, all but two, which mean nothing where there are no folds:
-    `selection.inner_subjects` sets nobody aside, and `loso.engine` is always processes.
+    It has the settings of the folds of the same command, but `selection.inner_subjects` sets nobody aside.
 
     Raises:
         UserError: no single clip could be predicted by the model, or the labels are shuffled.
@@ -81,9 +80,6 @@ def _check(config: DictConfig) -> None:
 def _without_folds(config: DictConfig) -> DictConfig:
     """The same configuration, less what is about several folds; nothing of it is in the fingerprint."""
     config = config.copy()
-    if config.loso.engine == "stacked":
-        log.info("loso.engine=stacked trains several folds as one; the one training of a fit is done by itself")
-        config.loso.engine = "processes"
     if inner := config.selection.inner_subjects:
         log.info("selection.inner_subjects=%d: a fit trains on all subjects and sets none aside", inner)
     return config

@@ -104,13 +104,11 @@ class OptimizerSettings:
         factor = (clips / self.lr_reference_batch) ** _LR_SCALINGS[self.lr_scaling]
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
-    def groups(self, model: nn.Module, stacked: Mapping[str, Tensor] | None = None) -> list[dict[str, Any]]:
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Return parameter groups, one for each pair of learning rate and weight decay.
 
         Args:
             model: network to optimise.
-            stacked: parameters of a stack of such networks by name, to optimise instead; the rules still follow those
-                of the network.
 
         Raises:
             ValueError: a rule's part is not in the network.
@@ -128,22 +126,19 @@ class OptimizerSettings:
             factors: Mapping[str, float] = rules[max(holding, key=len)] if holding else {}
             decay = self.weight_decay if parameter.ndim > 1 or self.decay_all else 0.0
             key = (self.lr * factors.get("lr", 1.0), decay * factors.get("weight_decay", 1.0))
-            groups.setdefault(key, []).append(parameter if stacked is None else stacked[name])
+            groups.setdefault(key, []).append(parameter)
         return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
-    def build(
-        self, model: nn.Module, steps: int, stacked: Mapping[str, Tensor] | None = None, fused: bool = False
-    ) -> dict[str, Any]:
+    def build(self, model: nn.Module, steps: int, fused: bool = False) -> dict[str, Any]:
         """Return Lightning's optimizer configuration.
 
         Args:
             model: network to optimise.
             steps: steps of the whole training.
-            stacked: as in `groups`.
             fused: use one kernel for each step.
         """
         options = {"momentum": self.momentum} if self.name == "sgd" else {}
-        optimizer = OPTIMIZERS[self.name](self.groups(model, stacked), lr=self.lr, fused=fused, **options)
+        optimizer = OPTIMIZERS[self.name](self.groups(model), lr=self.lr, fused=fused, **options)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from fdp_lightning.models.dropout import DropPath
 
 MapShape = tuple[int, int]
 """Channels and side of a square map."""

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fdp_lightning.models.dropout import Dropout
 from fdp_lightning.models.fdp.blocks import MapShape
 from fdp_lightning.models.fdp.rank_pooling import READS, RankPooling
 from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time, onset_frames, running_means
@@ -326,7 +325,7 @@ def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float
         nn.BatchNorm2d(hidden),
         nn.ReLU(inplace=True),
         nn.Flatten(),
-        Dropout(dropout),
+        nn.Dropout(dropout),
         nn.Linear(hidden * side**2, classes),
     )
 

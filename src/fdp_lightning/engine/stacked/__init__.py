@@ -1,1 +1,0 @@
-"""Several folds trained at once on one device (`loso.engine=stacked`)."""
