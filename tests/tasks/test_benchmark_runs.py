@@ -53,7 +53,10 @@ def test_start_up_counts_slow_imports_and_refuses_a_crash() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["start_up", "loso", "prediction", "evaluation_statistics", "engine_overhead"])
+@pytest.mark.parametrize(
+    "row",
+    ["start_up", "loso", "prediction", "evaluation_statistics", "engine_overhead", "optical_flow", "flow_networks"],
+)
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
     benchmark(configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}"))
     (facts,) = json.loads((tmp_path / "benchmark.json").read_text())
