@@ -22,6 +22,7 @@ from fdp_lightning.inference.example import draw_example
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
+from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import write_prediction
 from fdp_lightning.models.classical.svc import SupportVectorClassifier
@@ -234,6 +235,8 @@ def test_published_maps(model: str, tmp_path: Path) -> None:
     table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
     assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
     assert {"prob_negative", "prob_positive", "prob_surprise"} <= set(table)
+    with pytest.raises(UserError, match="input=maps"):  # no clip's frames become such maps
+        read_source(plan.folder)
 
 
 def test_a_copy_of_the_published_maps_is_looked_at_whole(tmp_path: Path) -> None:

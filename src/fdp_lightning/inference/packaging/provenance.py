@@ -39,6 +39,11 @@ def facts_of(
             f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so that no single "
             "clip can be predicted. Expected a model of data.normalisation=training"
         )
+    if taken["kind"] == "maps":
+        raise UserError(
+            "input=maps: the recogniser was trained on maps that others computed, and no video becomes such maps. "
+            "Expected a model of input=apex_flow, which computes its flow itself"
+        )
     synthetic = data["generate"] is not None
     everybody = not made["subjects"]["test"]
     model = made.get("model") or config["model"].get("name") or UNNAMED
