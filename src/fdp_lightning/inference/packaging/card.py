@@ -135,8 +135,17 @@ def _training_data(facts: Facts) -> str:
     return (
         f"{training['clips']} clips of {whose(training)}.{drawn} {what}\n\n"
         + table(("unit" if facts["multi_label"] else "class", "clips"), rows)
-        + "\n\nThe recordings are no part of this model; who may have them is for their owners to say."
+        + f"\n\n{_recordings(facts)}"
     )
+
+
+def _recordings(facts: Facts) -> str:
+    if holds := getattr(network_class(facts), "holds", None):
+        return (
+            f"**This file holds {holds}.** Who may pass that on is for the owners of the recordings to say: the "
+            "licences of the field's datasets forbid to pass them on, and do not mention what was computed from them."
+        )
+    return "The recordings are no part of this model; who may have them is for their owners to say."
 
 
 def _input(facts: Facts) -> str:

@@ -27,10 +27,12 @@ class FittedSVC(nn.Module):
     Attributes:
         about: what it is, for the card of a model.
         names: names of models that are as they were published.
+        holds: what of single training clips the file holds; networks hold nothing of the kind.
     """
 
     about = "a support vector classifier on all values of its input"
     names = ("svc",)
+    holds = "the support vectors, each of them all values that the input of a training clip had"
     mean: Tensor
     scale: Tensor
     vectors: Tensor

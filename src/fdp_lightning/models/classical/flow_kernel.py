@@ -77,6 +77,7 @@ class FlowKernelMachine(nn.Module):
 
     about = "kernel ridge regression on flow maps"
     names = ("flow_kernel",)
+    holds = "the flow maps of all training clips"
     maps: Tensor
     values: Tensor
     bias: Tensor
