@@ -1,9 +1,9 @@
-"""The launchers of `-m` that run jobs side by side: joblib on this machine, submitit on Slurm, Ray on a cluster.
+"""Launchers of `-m` that run jobs in parallel: joblib on this machine, submitit on Slurm, Ray on a cluster.
 
-They stand in the place of Hydra's plugins of the same names, for what a long sweep needs: a job that is lost costs no
-other job, each has its share of the machine, and its lines in the terminal say whose they are.
+They replace Hydra's plugins of the same names, for what a long sweep needs: a lost job does not affect the others, each
+job has its share of the machine, and its lines in the terminal are labelled.
 
-Hydra takes plugins from the package `hydra_plugins` alone and imports all of it at every start: keep this file light.
+Hydra looks for plugins in the package `hydra_plugins` and imports all of it at every start: keep this file light.
 """
 
 from abc import abstractmethod
@@ -19,27 +19,26 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.errors import UserError
 
 
-class _SideBySide(Launcher):
-    """A launcher that comes as an extra.
+class _ParallelLauncher(Launcher):
+    """Base class of the launchers; each needs the optional dependencies `extra`.
 
     Args:
-        options: of conf/hydra/launcher, beside `_target_`.
+        options: entries of conf/hydra/launcher, without `_target_`.
     """
 
     extra = ""
     packages: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
-        plain = {
+        self.options: dict[str, Any] = {
             key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()
         }
-        self.options: dict[str, Any] = plain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what to launch.
+        """Store what to launch.
 
         Raises:
-            UserError: the extra is not installed, or the options cannot be.
+            UserError: the extra is not installed, or an option is invalid.
         """
         from fdp_lightning.sweeps.launchers.jobs import Sweep
 
@@ -53,36 +52,34 @@ class _SideBySide(Launcher):
         self.check()
 
     def check(self) -> None:
-        """Refuse options that cannot be, before anything is done."""
+        """Raise UserError for invalid options, before any job is started."""
 
     @abstractmethod
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]: ...
 
 
-class JoblibJobs(_SideBySide):
-    """Jobs side by side on this machine, each in a worker process of joblib's engine, loky."""
+class JoblibJobs(_ParallelLauncher):
+    """Launcher of jobs on this machine, each in a worker process of joblib (loky)."""
 
     extra, packages = "joblib", ("joblib",)
 
     def check(self) -> None:
-        """Refuse what is no number of jobs."""
         from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
 
         jobs_at_once(self.options["n_jobs"], 1)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; the result of each, in their order."""
         from fdp_lightning.sweeps.launchers.joblib_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, **self.options)
 
 
-class SubmititJobs(_SideBySide):
-    """Jobs that are submitted, by submitit: to Slurm, or as detached processes of this machine.
+class SubmititJobs(_ParallelLauncher):
+    """Launcher of jobs submitted by submitit, to Slurm or as detached processes of this machine.
 
     Args:
         cluster: 'slurm' or 'local'.
-        options: of submitit's executor.
+        options: options of submitit's executor.
     """
 
     extra, packages = "submitit", ("submitit",)
@@ -92,25 +89,22 @@ class SubmititJobs(_SideBySide):
         self.cluster = cluster
 
     def check(self) -> None:
-        """Refuse Slurm where there is none."""
         from fdp_lightning.sweeps.launchers.submitit_jobs import check
 
         check(self.cluster)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; the result of each, in their order."""
         from fdp_lightning.sweeps.launchers.submitit_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, self.cluster, self.options)
 
 
-class RayJobs(_SideBySide):
-    """Jobs that Ray places, on an instance of this machine or on a cluster."""
+class RayJobs(_ParallelLauncher):
+    """Launcher of jobs that Ray schedules, on this machine or on a cluster."""
 
     extra, packages = "ray", ("ray",)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; the result of each, in their order."""
         from fdp_lightning.sweeps.launchers.ray_jobs import launch
 
         return launch(self.sweep, job_overrides, initial_job_idx, **self.options)

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
-from fdp_lightning.config import configuration, let_debug_speak_last
+from fdp_lightning.config import apply_debug_last, configuration
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit
@@ -48,7 +48,7 @@ def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
 def fitted_here(*overrides: str, debug: str | None = None) -> FoldPlan:
     """The fit of the small configuration, in this process, which has the slow imports behind it."""
     config = configuration(*SMALL, *overrides)
-    let_debug_speak_last(config, debug)
+    apply_debug_last(config, debug)
     fit = plan_fit(config, ready_data(config), Path("here/fit"))
     run_fold(fit)
     return fit

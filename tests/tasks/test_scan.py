@@ -28,7 +28,7 @@ def model() -> Model:
 
 
 class Pictures:
-    """Footage made of pictures at given times."""
+    """InputVideo made of pictures at given times."""
 
     def __init__(self, pictures: list[np.ndarray], seconds: list[float]) -> None:
         self.name, self.warnings, self.pictures, self.seconds, self.read = "made", [], pictures, seconds, 0

@@ -1,7 +1,7 @@
-"""What each option may be, known without importing what takes it: a wrong value is answered at once.
+"""Allowed values of each option, known without importing the classes that take them: a wrong value is reported at once.
 
-Whether values go together, the classes that take them say; so they do of options that are not here, which a user has
-added with `+`. A test compares the choices with those of the classes, and the keys with the files of conf/.
+The classes themselves check combinations of values, and options that a user has added with `+`. A test compares the
+choices with those of the classes, and the keys with the files of conf/.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ _MAPS = one_of("u", "v", "strain", "magnitude").or_list()
 _SCALE = one_of("clip_minmax", "train_std", "none")
 _WEIGHTS = Allowed("true, false or a file", lambda value: isinstance(value, bool | str))
 _LIMIT = Allowed(
-    "how many, a whole number of at least 0, or a share from 0.0 to 1.0",
+    "a number of batches, a whole number of at least 0, or a share from 0.0 to 1.0",
     lambda value: whole(0).accepts(value) or (isinstance(value, float) and 0 <= value <= 1),
 )
 
@@ -288,7 +288,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "benchmark.output": PLACE,
     "benchmark.quick": YES_NO,
 }
-"""Key → what it may be. A part of another project's class (`_target_`) is not looked into."""
+"""Key → allowed values. Nodes with the `_target_` of another project are not checked."""
 
 _OURS = "fdp_lightning."
 
@@ -296,14 +296,13 @@ _CLOSED = (
     "", "data", "data.faces", "data.sampling", "protocol", "compute", "model.objective", "model.optimizer",
     *(name for name, field in Root.__dataclass_fields__.items() if is_dataclass(field.type)),
 )  # fmt: skip
-"""Sections that hold the options above and no others: what `+` adds to them is misspelt, and would be ignored."""
+"""Sections with the options above and no others: a key that `+` adds to them is misspelt, and would be ignored."""
 
 
 def check_values(config: DictConfig) -> None:
-    """Refuse values that no command could use, before anything is imported or read for it.
+    """Raise UserError for values that no command could use, before anything is imported or read.
 
-    Raises:
-        UserError: naming each key, what was found and what is expected.
+    The message names each key, its value and the expected values.
     """
     known = {*ALLOWED, *Root.__dataclass_fields__}
     for key, _ in _values(config):
@@ -311,7 +310,7 @@ def check_values(config: DictConfig) -> None:
         if section in _CLOSED and key not in known:
             raise UserError(f"the configuration has no key '{key}'.{guess(key, [*known, *ADDED_GROUPS])}")
     wrong = [
-        f"{key} is {_shown(value)}; expected {ALLOWED[key].words}{_meant(value, ALLOWED[key])}"
+        f"{key} is {_as_yaml(value)}; expected {ALLOWED[key].words}{_guesses(value, ALLOWED[key])}"
         for key, value in _values(config)
         if key in ALLOWED and not ALLOWED[key].accepts(value)
     ]
@@ -320,10 +319,10 @@ def check_values(config: DictConfig) -> None:
 
 
 def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys and values that the command itself gives, without what is missing or only repeats another by ${…}."""
+    """Yield the keys and values of the configuration, except missing values and interpolations (${…})."""
     for name in map(str, config):
         key = f"{prefix}{name}"
-        if key == "hydra" or name.startswith("_"):  # _target_ is what takes the others
+        if key == "hydra" or name.startswith("_"):
             continue
         if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
             continue
@@ -336,12 +335,12 @@ def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield key, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _shown(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     names = {None: "null", True: "true", False: "false"}
     return names[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def _meant(value: Any, allowed: Allowed) -> str:
+def _guesses(value: Any, allowed: Allowed) -> str:
     words = value if isinstance(value, list) else [value]
     guesses = [guess(word, allowed.choices) for word in words if isinstance(word, str) and word not in allowed.choices]
     return "".join(f".{text}" for text in guesses if text)
