@@ -7,9 +7,8 @@ import pytest
 
 from fdp_lightning import __version__
 from fdp_lightning.config import configuration
-from fdp_lightning.console.mistakes import asks_for_version, check_task, multirun_first, normalise_debug, normalised
+from fdp_lightning.console.mistakes import asks_for_version, check_task, normalised
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks import TASKS
 from tests.command import Done
 
 
@@ -23,12 +22,12 @@ from tests.command import Done
     ],
 )
 def test_debug_is_both_a_switch_and_a_group(given: str, meant: str) -> None:
-    assert normalise_debug(given) == meant
+    assert normalised([given]) == [meant]
 
 
 def test_a_sweep_may_be_asked_for_anywhere() -> None:
-    assert multirun_first(["+experiment=a", "-m", "seed=0,1"]) == ["-m", "+experiment=a", "seed=0,1"]
-    assert multirun_first(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
+    assert normalised(["+experiment=a", "-m", "seed=0,1"]) == ["-m", "+experiment=a", "seed=0,1"]
+    assert normalised(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
 
 
 def test_help_is_given_however_it_is_asked_for(run_cli: Callable[..., Done]) -> None:
@@ -66,7 +65,7 @@ def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
 )  # fmt: skip
 def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task: str, tasks: list[str]) -> None:
     with pytest.raises(UserError, match=f"Did you mean .*{' or '.join(tasks)}"):
-        check_task(task, list(TASKS))
+        check_task(task)
 
 
 @pytest.mark.parametrize(

@@ -266,9 +266,7 @@ def apply_debug_last(config: DictConfig, debug: str | None) -> None:
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:
     """Return the configuration of `python -m fdp_lightning <overrides>`, also inside a running task.
 
-    Args:
-        overrides: overrides as on the command line.
-        hydra: True to include Hydra's own node.
+    With `hydra`, it includes Hydra's own node.
     """
     register_schema()
     running = GlobalHydra.instance().hydra

@@ -105,10 +105,6 @@ def of_clip(extras: Sequence[Extra], values: Mapping[str, np.ndarray]) -> Iterat
     """Yield the extras of one clip that can be shown, with their values.
 
     Extras with non-finite values are left out, and so are images equal to their reference, which is shown already.
-
-    Args:
-        extras: declarations.
-        values: values of the clip by name.
     """
     for extra in extras:
         value = values.get(extra.name)

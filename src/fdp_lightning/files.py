@@ -106,13 +106,7 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """Give a folder in the system's temporary folder, and remove it at the end.
-
-    Folders left behind by killed processes are removed too.
-
-    Args:
-        prefix: beginning of the folders' names.
-    """
+    """Give a temporary folder, and remove it at the end, together with those of this prefix of killed processes."""
     for place in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
         if _is_dead(place.name.removeprefix(prefix).partition("-")[0]):
             shutil.rmtree(place, ignore_errors=True)

@@ -134,10 +134,7 @@ class Row:
 def alternate(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
     """Return the seconds of each side, run in turn in this process, so that a slow machine slows all alike.
 
-    Args:
-        sides: functions to measure, by name.
-        repeats: measured runs of each side.
-        warm_up: runs of each side before the measured ones.
+    The first `warm_up` runs of each side are not measured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for run in range(warm_up + repeats):

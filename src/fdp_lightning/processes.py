@@ -36,11 +36,7 @@ def forkserver() -> ForkServerContext:
 
 
 def warm_up(*more: str) -> None:
-    """Start the forkserver, which then does the slow imports in parallel with this process.
-
-    Args:
-        more: further modules to import there, for the workers of this run.
-    """
+    """Start the forkserver, which then does the slow imports, and those of `more`, in parallel with this process."""
     forkserver().set_forkserver_preload([_PRELOAD[0], *more, *_PRELOAD[1:]])
     ensure_running()
 
@@ -79,11 +75,7 @@ def in_worker(
 
 
 def in_fresh_process(function: Callable[[], Result]) -> Result:
-    """Call a function in a new interpreter, which imports only what the function needs.
-
-    Args:
-        function: function of a module, not of `__main__`; it returns a JSON value.
-    """
+    """Call a function of a module that returns a JSON value, in a new interpreter, which imports only what it needs."""
     code = (
         "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
         f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"

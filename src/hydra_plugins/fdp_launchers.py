@@ -6,8 +6,8 @@ job has its share of the machine, and its lines in the terminal are labelled.
 Hydra looks for plugins in the package `hydra_plugins` and imports all of it at every start: keep this file light.
 """
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,14 +20,16 @@ from fdp_lightning.errors import UserError
 
 
 class _ParallelLauncher(Launcher):
-    """Base class of the launchers; each needs the optional dependencies `extra`.
+    """Launcher that runs its jobs by `fdp_lightning.sweeps.launchers.<package>_jobs`.
 
     Args:
         options: entries of conf/hydra/launcher, without `_target_`.
+
+    Attributes:
+        package: package that the jobs need, which is also the name of the extra that installs it.
     """
 
-    extra = ""
-    packages: tuple[str, ...] = ()
+    package: str
 
     def __init__(self, **options: Any) -> None:
         self.options: dict[str, Any] = {
@@ -38,73 +40,40 @@ class _ParallelLauncher(Launcher):
         """Store what to launch.
 
         Raises:
-            UserError: the extra is not installed, or an option is invalid.
+            UserError: the package is not installed, or an option is invalid.
         """
         from fdp_lightning.sweeps.launchers.jobs import Sweep
 
-        if any(find_spec(package) is None for package in self.packages):
+        if find_spec(self.package) is None:
             chosen = config.hydra.runtime.choices["hydra/launcher"]
             raise UserError(
                 f"hydra/launcher={chosen} needs packages that are not installed: "
-                f"pip install 'fdp-lightning[{self.extra}]'"
+                f"pip install 'fdp-lightning[{self.package}]'"
             )
         self.sweep = Sweep(hydra_context, config, task_function)
-        self.check()
+        self.jobs = import_module(f"fdp_lightning.sweeps.launchers.{self.package}_jobs")
+        if hasattr(self.jobs, "check"):  # Ray checks once it is connected
+            self.jobs.check(**self.options)
 
-    def check(self) -> None:
-        """Raise UserError for invalid options, before any job is started."""
-
-    @abstractmethod
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]: ...
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs and return their results, in order."""
+        results: list[JobReturn] = self.jobs.launch(self.sweep, job_overrides, initial_job_idx, **self.options)
+        return results
 
 
 class JoblibJobs(_ParallelLauncher):
     """Launcher of jobs on this machine, each in a worker process of joblib (loky)."""
 
-    extra, packages = "joblib", ("joblib",)
-
-    def check(self) -> None:
-        from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
-
-        jobs_at_once(self.options["n_jobs"], 1)
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from fdp_lightning.sweeps.launchers.joblib_jobs import launch
-
-        return launch(self.sweep, job_overrides, initial_job_idx, **self.options)
+    package = "joblib"
 
 
 class SubmititJobs(_ParallelLauncher):
-    """Launcher of jobs submitted by submitit, to Slurm or as detached processes of this machine.
+    """Launcher of jobs submitted by submitit, to Slurm or as detached processes of this machine."""
 
-    Args:
-        cluster: 'slurm' or 'local'.
-        options: options of submitit's executor.
-    """
-
-    extra, packages = "submitit", ("submitit",)
-
-    def __init__(self, cluster: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.cluster = cluster
-
-    def check(self) -> None:
-        from fdp_lightning.sweeps.launchers.submitit_jobs import check
-
-        check(self.cluster)
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from fdp_lightning.sweeps.launchers.submitit_jobs import launch
-
-        return launch(self.sweep, job_overrides, initial_job_idx, self.cluster, self.options)
+    package = "submitit"
 
 
 class RayJobs(_ParallelLauncher):
     """Launcher of jobs that Ray schedules, on this machine or on a cluster."""
 
-    extra, packages = "ray", ("ray",)
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from fdp_lightning.sweeps.launchers.ray_jobs import launch
-
-        return launch(self.sweep, job_overrides, initial_job_idx, **self.options)
+    package = "ray"

@@ -66,7 +66,7 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = start(workplace, "task=fit", "loso.engine=stacked")
     assert done.returncode == 0, done.stderr
-    assert "loso.engine=stacked trains several folds" in done.stderr and "1 of 1 trainings to run" in done.stderr
+    assert "loso.engine=stacked" in done.stderr and "1 of 1 trainings to run" in done.stderr
     assert {path: path.read_bytes() for path in before} == before
     model = load_model(run / "model").facts
     assert (model["training"]["task"], model["training"]["held_out"]) == ("fit", [])
@@ -144,7 +144,7 @@ def test_a_damaged_fit_is_named_kept_and_made_anew(plan: Plan, caplog: pytest.Lo
     assert fit.is_done and clear_the_way(fit)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     assert not clear_the_way(fit)
-    assert "the fit is run again" in caplog.text and "checksum differs" in caplog.text
+    assert "checksum differs" in caplog.text
     assert (fit.run / "superseded/all-1").is_dir()
     run_fold(fit)
     assert fit.is_done and weights(fit.folder) == made
@@ -153,6 +153,6 @@ def test_a_damaged_fit_is_named_kept_and_made_anew(plan: Plan, caplog: pytest.Lo
 def test_what_no_model_can_come_of_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
     done = start(tmp_path, "task=fit", "data.normalisation=each_set")
     assert done.returncode == 2 and not list(tmp_path.iterdir())
-    assert "no single clip can be predicted" in done.stderr and "data.normalisation=training" in done.stderr
+    assert "data.normalisation=training" in done.stderr
     with pytest.raises(UserError, match=r"protocol\.shuffled=1: .* Expected protocol\.shuffled=null"):
         _check(configuration("protocol.shuffled=1"))

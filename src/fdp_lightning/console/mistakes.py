@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
@@ -40,7 +40,7 @@ _DOUBLE_CHOICE = re.compile(r"Multiple values for (\S+)\. To override|^(\S+) app
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
 
 
-def normalise_debug(argument: str) -> str:
+def _normalised_debug(argument: str) -> str:
     """Let `debug=true`, `debug=smoke` and `+debug=smoke` all select an option of the group `debug`.
 
     Hydra reads a bare `true` as a boolean, which cannot name an option, and refuses `+` for a group in the defaults.
@@ -71,25 +71,21 @@ def normalised(arguments: Sequence[str]) -> list[str]:
                 f"there is no flag {flag}. Options are written without dashes: "
                 f"{'+' if key in ADDED_GROUPS else ''}{key}={value or '…'}\n  All flags: --hydra-help"
             )
-    options = written_out(["--help" if argument == "help" else normalise_debug(argument) for argument in arguments])
-    return multirun_first(options)
+    options = written_out(["--help" if argument == "help" else _normalised_debug(argument) for argument in arguments])
+    sweeping = [option for option in options if option in ("-m", "--multirun")]
+    # argparse accepts overrides on one side of -m only.
+    return [*sweeping[:1], *(option for option in options if option not in sweeping)]
 
 
-def check_task(task: str, tasks: Sequence[str]) -> None:
+def check_task(task: str) -> None:
     """Raise UserError unless `task` is one of the tasks."""
-    if task in tasks:
+    if task in TASKS:
         return
-    known = [*tasks, *_OTHER_WORDS]
+    known = [*TASKS, *_OTHER_WORDS]
     near = [task] if task in known else difflib.get_close_matches(task, known, n=2, cutoff=0.6)
     names = dict.fromkeys(name for word in near for name in _OTHER_WORDS.get(word, (word,)))
     hint = f" Did you mean {' or '.join(names)}?" if names else ""
-    raise UserError(f"there is no task '{task}'.{hint}\n  Tasks: {', '.join(tasks)}")
-
-
-def multirun_first(arguments: Sequence[str]) -> list[str]:
-    """Move `-m` to the front: argparse accepts overrides on one side of it only."""
-    sweeping = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    return [*sweeping[:1], *(argument for argument in arguments if argument not in sweeping)]
+    raise UserError(f"there is no task '{task}'.{hint}\n  Tasks: {', '.join(TASKS)}")
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str:
@@ -104,7 +100,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return f"there is no '{match[1]}'.{guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
     if match := _MISSING_IN_LIST.search(text):  # for group=[a,b] Hydra does not list the options
         group, option = match.groups()
-        options = sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
+        options = _options(group)
         return f"there is no '{group}/{option}'.{guess(option, options)}\n  {group}: {', '.join(options)}"
     if match := _DOUBLE_CHOICE.search(text):
         group = match[1] or match[2]
@@ -120,8 +116,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         )
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} is not set. Give it on the command line: {error.full_key}=…"
-    if words := _explain_value(error):
-        return words
+    if message := _explain_value(error):
+        return message
     cause = f"\n  {error.__cause__}" if error.__cause__ else ""
     return f"{text}{cause}"
 
@@ -152,17 +148,18 @@ def _explain_value(error: BaseException) -> str:
 def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
     if key in ADDED_GROUPS:
         value = next((a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")), "")
-        return f"write +{key}={value or '…'}: {key} has no default to override.{_near_option(key, value)}"
+        options = _options(key)
+        missing = "" if value in ("", *options) else f"\n  There is no {key} '{value}'.{guess(value, options)}"
+        return f"write +{key}={value or '…'}: {key} has no default to override.{missing}"
     known = _known_keys(key, arguments)
     hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"
 
 
-def _near_option(group: str, option: str) -> str:
-    """Return a guess for an option that a group does not have; '' for one that it has."""
-    files = EXPERIMENTS.glob("*/sweep.yaml") if group == "study" else (CONF_DIR / group).glob("[!_]*.yaml")
-    options = sorted(path.parent.name if group == "study" else path.stem for path in files)
-    return "" if option in options or not option else f"\n  There is no {group} '{option}'.{guess(option, options)}"
+def _options(group: str) -> list[str]:
+    if group == "study":
+        return sorted(path.parent.name for path in EXPERIMENTS.glob("*/sweep.yaml"))
+    return sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
 
 
 def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
@@ -175,16 +172,12 @@ def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
     except (HydraException, OmegaConfBaseException):
         # There is a second mistake on the same line: without a configuration there is no guess.
         return []
-    return [*_flatten(config), "debug", "experiment"]
-
-
-def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
     plain: dict[Any, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
-    stack = [(prefix, plain)]
-    while stack:
-        path, node = stack.pop()
-        for key, value in node.items():
-            name = f"{path}{key}"
-            yield name
-            if isinstance(value, dict):
-                stack.append((f"{name}.", value))
+    return [*_paths(plain), "debug", "experiment"]
+
+
+def _paths(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")

@@ -108,13 +108,7 @@ class FirstLook:
 def first_look(
     video: InputVideo, preparation: Preparation, until: Callable[[Frame], bool] = lambda _: False
 ) -> FirstLook:
-    """Read a video once, to count its frames and find the first face.
-
-    Args:
-        video: clip to read.
-        preparation: preparation of the model.
-        until: predicate that ends the pass at the first frame for which it is true.
-    """
+    """Read a video, up to the first frame for which `until` is true, to count its frames and find the first face."""
     begin, look = time.perf_counter(), FirstLook()
     for frame in video.frames():
         if until(frame):
@@ -134,12 +128,7 @@ def first_look(
 
 
 def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | None = None) -> ReadClip:
-    """Read the frames of a clip that a model sees.
-
-    Args:
-        video: clip from onset to offset.
-        preparation: preparation of the model.
-        look: result of `first_look`, if it was called already.
+    """Read the frames of a clip, from onset to offset, that a model sees; `look` saves another `first_look`.
 
     Raises:
         UserError: the video cannot be read, shows no face, or has too few frames.

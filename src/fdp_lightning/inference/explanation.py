@@ -48,12 +48,7 @@ class Explanation:
 
 
 def explain(model: Explainable, prediction: Prediction, label: str = "") -> Explanation:
-    """Return the motion that counted for a prediction, see `models.attribution`.
-
-    Args:
-        model: model that made the prediction.
-        prediction: prediction of a clip.
-        label: class or action unit to explain; '': the most probable.
+    """Return the motion that counted for a class or action unit ('': the most probable), see `models.attribution`.
 
     Raises:
         UserError: the model has no such class.

@@ -39,13 +39,7 @@ _MOST_CLASSES = 20
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
-    """Draw the frames a model saw, its probabilities, and the curves, images and numbers it declares, as PNG.
-
-    Args:
-        prediction: prediction of a clip.
-        model: name of the model.
-        synthetic: True if it was trained on synthetic faces.
-    """
+    """Draw the frames a model saw, its probabilities, and the curves, images and numbers it declares, as PNG."""
     with matplotlib.rc_context(STYLE):
         t = len(prediction.frames)
         shown = np.unique(np.linspace(0, t - 1, min(t, _MOST_FRAMES)).round().astype(int))
@@ -76,14 +70,7 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
 
 
 def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) -> bytes:
-    """Draw the probability of each class and the motion over the windows of a scan, as PNG.
-
-    Args:
-        scan: scan of a long video.
-        classes: class names in the model's order.
-        model: name of the model.
-        synthetic: True if it was trained on synthetic faces.
-    """
+    """Draw the probability of each class and the motion over the windows of a scan, as PNG."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.6 + 0.3 * len(classes)), layout="constrained")
         rows: Any = figure.subfigures(2, 1, height_ratios=[1 + 0.14 * len(classes), 0.3])

@@ -69,7 +69,9 @@ class Model:
             registry = registry_with(own)
             self.network = build_network(facts, state, source, registry)
             self.objective = build_objective(facts, source, registry)
-            self._maps = _Maps(facts["taken"]) if facts.get("taken") else None
+            taken = dict(facts.get("taken") or {})
+            self._divisors = tuple(taken.pop("divisors", ()))
+            self._maps = InputSettings(**taken) if taken else None
         except UserError:
             raise
         except Exception as error:  # a network may raise anything for options that do not fit together
@@ -99,11 +101,7 @@ class Model:
     ) -> Scan:
         """Predict each window of a long video. This is not spotting: every window gets a class.
 
-        Args:
-            source: input as for `predict`.
-            name: name as for `predict`.
-            fps: frames per second as for `predict`; required for a folder of frames.
-            windows: length and step of the windows.
+        The arguments are those of `predict`, but `fps` is required for a folder of frames, and the windows.
 
         Raises:
             UserError: the input cannot be read, has no times, is shorter than a window, or shows no face in any window.
@@ -164,38 +162,20 @@ class Model:
             clips: clips with their frames.
             still: True for the same clips without motion: all frames equal to the first, or maps of no motion.
         """
-        if self._maps is not None:
-            return self._maps(clips, still).to(self._device)
-        frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
-        return frames[:, :1].expand_as(frames) if still else frames
+        if (settings := self._maps) is None:
+            frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+            return frames[:, :1].expand_as(frames) if still else frames
+        if settings.kind == "apex_flow":  # the apex is the frame farthest from the first
+            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
+        else:
+            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
+        scale = FlowScale(settings.scale, settings.flow.channels, self._divisors)
+        return torch.from_numpy(ScaledMaps(np.stack(maps), scale, settings, still).read(slice(None))).to(self._device)
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
             return above_threshold(probabilities[None], self.classes)[0]
         return self.classes[int(probabilities.argmax())]
-
-
-class _Maps:
-    """Maps of motion that a network takes, from the frames of clips.
-
-    Args:
-        taken: entry `taken` of model.json.
-    """
-
-    def __init__(self, taken: Mapping[str, Any]) -> None:
-        options = dict(taken)
-        divisors = tuple(options.pop("divisors"))
-        self._settings = InputSettings(**options)
-        self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
-
-    def __call__(self, clips: Sequence[ReadClip | Prediction], still: bool) -> Tensor:
-        """Return the maps of a batch, see `Model.network_input`; the apex is the frame farthest from the first."""
-        settings = self._settings
-        if settings.kind == "apex_flow":
-            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
-        else:
-            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
-        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings, still).read(slice(None)))
 
 
 def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequence[type] = ()) -> Model:

@@ -39,11 +39,7 @@ def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarra
 
     The curve is the first that the recogniser declares, or else the difference of each frame from the first.
 
-    Args:
-        prediction: prediction of a clip.
-        model: name of the model.
-        synthetic: True if it was trained on synthetic faces.
-        heat: importance over the aligned face, values in [0, 1], shape (h, w), blended over every frame.
+    A heat map over the aligned face, values in [0, 1], shape (h, w), is blended over every frame.
 
     Raises:
         ValueError: the heat map has another shape, or values outside [0, 1].

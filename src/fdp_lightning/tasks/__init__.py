@@ -30,9 +30,9 @@ def run_task(config: DictConfig) -> str | None:
     except UserError:
         raise
     except Exception as error:  # here and not for the whole command: one job of a sweep may have met a full disk
-        if (words := disk_trouble(error)) is None:
+        if (message := disk_trouble(error)) is None:
             raise
-        raise DiskError(f"task={config.task}: {words}") from error
+        raise DiskError(f"task={config.task}: {message}") from error
     return str(run) if isinstance(run, Path) else None
 
 
@@ -42,14 +42,8 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the task or the value of an option is invalid.
     """
-    check_task(config.task, list(TASKS))
-    _check_runs(config)
-    check_values(config)
-
-
-def _check_runs(config: DictConfig) -> None:
-    """Check `runs`, which has no type in the schema because one task takes a list."""
-    runs = config.runs
+    check_task(config.task)
+    runs = config.runs  # has no type in the schema, because one task takes a list
     if OmegaConf.is_list(runs) and config.task != "compare":
         raise UserError(
             f"runs={list(runs)}: task={config.task} expects one folder above all run folders (runs=runs). A list is "
@@ -57,3 +51,4 @@ def _check_runs(config: DictConfig) -> None:
         )
     if not runs or OmegaConf.is_dict(runs):
         raise UserError("runs: expected a folder (runs=runs), or a list of them for task=compare (runs=[a,b])")
+    check_values(config)

@@ -39,13 +39,7 @@ def demo(config: DictConfig) -> None:
 
 
 def serve(app: "Starlette", place: socket.socket, name: str) -> None:
-    """Print the address and serve until Ctrl-C.
-
-    Args:
-        app: application made by `demo_app`.
-        place: socket made by `listening`.
-        name: name of the model.
-    """
+    """Print the address and serve an application of `demo_app` on a socket of `listening` until Ctrl-C."""
     import uvicorn
 
     # Requests are not logged, because the names of videos may identify people.
@@ -72,10 +66,7 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """Give a socket that only this machine can reach.
-
-    Args:
-        port: port number; 0 for any free one.
+    """Give a socket that only this machine can reach; port 0 is any free one.
 
     Raises:
         UserError: the port is invalid or in use.

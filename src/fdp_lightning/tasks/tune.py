@@ -39,12 +39,12 @@ from fdp_lightning.tasks import check_config
 log = logging.getLogger("fdp_lightning")
 
 PROCEDURE = (
-    "nested score of a search over {n} trials: the folds are of different trials, each of the one best by {objective} "
-    "on the subjects that this fold set aside from its training subjects"
+    "nested score of a search over {n} trials: the folds are of different trials, each of the trial with the best "
+    "{objective} on the inner validation subjects of this fold"
 )
 SEEN = (
-    "tune.sampler=tpe proposed trials by the inner scores of all folds, for which subjects under test in one fold were "
-    "set aside in another: the nested score is not wholly independent; tune.sampler=random keeps it so"
+    "tune.sampler=tpe proposed trials by the inner scores of all folds, and a subject under test in one fold may be an "
+    "inner validation subject of another: the nested score is not independent; with tune.sampler=random it is"
 )
 
 
@@ -96,11 +96,11 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     space.check_sampler(options.sampler)
     if config.selection.inner_subjects < 1:
         raise UserError(
-            "task=tune scores its trials on subjects that each fold sets aside from its training subjects, never on "
-            "those under test:\n  set selection.inner_subjects=3, say"
+            "task=tune scores its trials on inner validation subjects of each fold, never on those under test:\n"
+            "  set selection.inner_subjects=3 (for example)"
         )
     if config.run is not None:
-        raise UserError(f"run={config.run}: each trial has a run folder of its own; tune.folder is that of the search")
+        raise UserError(f"run={config.run}: each trial has its own run folder; tune.folder is that of the search")
     if importlib.util.find_spec("optuna") is None:
         raise UserError("task=tune needs Optuna: pip install 'fdp-lightning[tune]'")
     space.distributions()

@@ -60,14 +60,7 @@ def demo_app(
     most_bytes: int = MOST_BYTES,
     most_seconds: float = MOST_SECONDS,
 ) -> Starlette:
-    """Make the demo of a model.
-
-    Args:
-        model: model made by `load_model`.
-        example: function that makes the example video of an emotion; None: draws a synthetic clip at the first call.
-        most_bytes: size limit of a video.
-        most_seconds: time limit of a prediction, seconds.
-    """
+    """Make the demo of a model; `example` makes the example video of an emotion, by default a synthetic clip."""
     page, policy = page_of(model.facts, most_bytes)
     queue = _Queue()
     example = cache(example or _drawn)

@@ -26,12 +26,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware that refuses requests of other pages, and tells the browser what the demo's page may do.
-
-    Args:
-        app: application that is protected.
-        policy: Content-Security-Policy of every answer.
-    """
+    """Middleware that refuses requests of other pages, and sends a Content-Security-Policy with every answer."""
 
     def __init__(self, app: "ASGIApp", policy: str) -> None:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}

@@ -26,10 +26,6 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
 
     The policy allows the page's one style and one script by their hashes: anything else that might get into the page,
     for example by a file name, is not run, and nothing can be loaded from or sent to another server.
-
-    Args:
-        facts: content of model.json.
-        most_bytes: size limit of a video.
     """
     style, script = (Markup((_HERE / name).read_text()) for name in ("demo.css", "demo.js"))
     page = template("demo.html", _HERE).render(

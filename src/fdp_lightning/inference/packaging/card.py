@@ -1,7 +1,7 @@
 """The model card, README.md of a model folder: description, performance, and limits of use."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fdp_lightning.errors import UserError
@@ -38,17 +38,13 @@ _LIMITS = """\
 _ALIGNMENT = {
     "mtcnn": "MTCNN finds the face on {frame}; a similarity transform brings its five landmarks to the template",
     "box": "MTCNN finds the face on {frame}; its box, made square, is cut out",
-    "none": "no face is looked for: the whole picture is scaled to a square",
+    "none": "no face detection: the whole image is scaled to a square",
     "official_crops": "none is left to do: the clips are expected as the dataset's own face crops, scaled to a square",
 }
 
 
 def model_card(facts: Facts) -> str:
-    """Return the card as Markdown, after the YAML header that model hubs read.
-
-    Args:
-        facts: content of model.json; if `scores` is null, `no_scores` may state the reason.
-    """
+    """Return the card for the content of model.json, as Markdown after the YAML header that model hubs read."""
     return "\n\n".join(part.rstrip() for part in _parts(facts)) + "\n"
 
 
@@ -121,7 +117,8 @@ def _about(facts: Facts) -> str:
 
 def whose(training: Facts) -> str:
     """Return the subjects that a model was trained on, in words."""
-    who = f"{_people(training['subjects'])} of {training['dataset']} (protocol {training['protocol']})"
+    count = len(training["subjects"])
+    who = f"{count} subject{'s' * (count != 1)} of {training['dataset']} (protocol {training['protocol']})"
     if training["task"] == "fit":
         return f"all {who}"
     return f"{who}, without {named(held_out(training))}"
@@ -185,7 +182,3 @@ def _provenance(training: Facts) -> str:
     rows = [("trained by", trained_by), *((key, str(training[key])) for key in keys if key in training)]
     rows += [(str(key).replace("_", " "), str(value)) for key, value in training["made_with"].items()]
     return table(("", ""), [(name, value) for name, value in rows if name != "command"])  # which contains paths
-
-
-def _people(subjects: Sequence[str]) -> str:
-    return f"{len(subjects)} subject{'' if len(subjects) == 1 else 's'}"

@@ -31,12 +31,9 @@ WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
 
 def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Write a model folder; it is complete once model.json, the last file, is written.
+    """Write a model folder, or replace an older one; it is complete once model.json, the last file, is written.
 
-    Args:
-        folder: folder to write into; an older model in it is replaced.
-        facts: content of model.json without `format`, `weights` and checksums.
-        state: tensors of the network.
+    `facts` are the content of model.json without `format`, `weights` and checksums, `state` the network's tensors.
     """
     data = save({name: value.contiguous() for name, value in state.items()})
     weights = {

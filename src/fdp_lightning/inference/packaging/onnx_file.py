@@ -48,10 +48,6 @@ def write_onnx(path: Path, model: Model) -> None:
 
     Decoding, face detection and alignment are not included: `facts["alignment"]` describes the expected frames.
 
-    Args:
-        path: file to write.
-        model: model to export.
-
     Raises:
         UserError: a part of the network cannot be expressed in ONNX, or the extra is not installed.
     """

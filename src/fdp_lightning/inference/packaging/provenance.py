@@ -13,6 +13,10 @@ from fdp_lightning.errors import UserError
 UNNAMED = "a model"
 """Name of a model whose checkpoint does not contain one, because it was made before models had names."""
 
+_NO_LICENCE = (
+    "None is granted here. The weights were made from {}; its licence agreement says whether, with whom and for what "
+    "they may be shared."
+)
 _OBJECTIVE = "objective."
 
 
@@ -45,7 +49,7 @@ def facts_of(
     return {
         "name": f"{model} on {protocol['name']}, " + ("all subjects" if is_fit else f"without {made['fold']}"),
         "synthetic": synthetic,
-        "licence": licence or _licence(data["name"], synthetic),
+        "licence": licence or ("Apache-2.0" if synthetic else _NO_LICENCE.format(data["name"])),
         "classes": list(made["classes"]),
         "multi_label": made["multi_label"],
         "input": {
@@ -95,15 +99,6 @@ def facts_of(
 def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the network's tensors in the state dict of a training."""
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-
-
-def _licence(dataset: str, synthetic: bool) -> str:
-    if synthetic:
-        return "Apache-2.0"
-    return (
-        f"None is granted here. The weights were made from {dataset}; its licence agreement says whether, with whom "
-        "and for what they may be shared."
-    )
 
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
