@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fdp_lightning import load_model
-from fdp_lightning.data.input_video.source import as_footage
+from fdp_lightning.data.input_video.source import as_input_video
 from fdp_lightning.data.synthetic.film import draw_clip, write_film, write_frames
 from fdp_lightning.inference.clip import read_clip
 from fdp_lightning.inference.model import Model
@@ -34,9 +34,9 @@ def predict_all(model: Model, paths: list[Path]) -> None:
 def predict_plainly(model: Model, paths: list[Path]) -> None:
     """Every frame read and searched; the model sees the same frames of it."""
     for path in paths:
-        for frame in as_footage(path).frames():
+        for frame in as_input_video(path).frames():
             model.preparation.face(frame.read())
-        model.of_clip(read_clip(as_footage(path), model.preparation), path.name)
+        model.predict_clip(read_clip(as_input_video(path), model.preparation), path.name)
 
 
 def look(path: str) -> tuple[int, float]:

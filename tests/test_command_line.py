@@ -7,9 +7,8 @@ import pytest
 
 from fdp_lightning import __version__
 from fdp_lightning.config import configuration
-from fdp_lightning.console.mistakes import asks_for_version, check_task, meant, multirun_first, normalise_debug
+from fdp_lightning.console.mistakes import asks_for_version, check_task, normalised
 from fdp_lightning.errors import UserError
-from fdp_lightning.tasks import TASKS
 from tests.command import Done
 
 
@@ -23,17 +22,17 @@ from tests.command import Done
     ],
 )
 def test_debug_is_both_a_switch_and_a_group(given: str, meant: str) -> None:
-    assert normalise_debug(given) == meant
+    assert normalised([given]) == [meant]
 
 
 def test_a_sweep_may_be_asked_for_anywhere() -> None:
-    assert multirun_first(["+experiment=a", "-m", "seed=0,1"]) == ["-m", "+experiment=a", "seed=0,1"]
-    assert multirun_first(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
+    assert normalised(["+experiment=a", "-m", "seed=0,1"]) == ["-m", "+experiment=a", "seed=0,1"]
+    assert normalised(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
 
 
 def test_help_is_given_however_it_is_asked_for(run_cli: Callable[..., Done]) -> None:
-    assert meant(["help"]) == ["--help"]
-    assert meant(["-h", "--cfg", "job", "-m"]) == ["-m", "-h", "--cfg", "job"]
+    assert normalised(["help"]) == ["--help"]
+    assert normalised(["-h", "--cfg", "job", "-m"]) == ["-m", "-h", "--cfg", "job"]
     answer = run_cli("help")
     assert answer.returncode == 0
     assert "task=T" in answer.stdout
@@ -56,7 +55,7 @@ def test_the_version_is_ours_and_torch_s(
 @pytest.mark.parametrize("flag", ["--experiment=x", "--gpus", "-x", "--task=loso"])
 def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
     with pytest.raises(UserError, match=flag.partition("=")[0]):
-        meant([flag])
+        normalised([flag])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
 )  # fmt: skip
 def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task: str, tasks: list[str]) -> None:
     with pytest.raises(UserError, match=f"Did you mean .*{' or '.join(tasks)}"):
-        check_task(task, list(TASKS))
+        check_task(task)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +83,12 @@ def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task:
     ],
 )
 def test_a_task_may_be_given_as_a_word(short: list[str], long: list[str]) -> None:
-    assert meant(short) == long
+    assert normalised(short) == long
 
 
 @pytest.mark.parametrize("name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "42", "null"])
 def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
-    assert configuration(*meant(["predict", name])).predict.input == name
+    assert configuration(*normalised(["predict", name])).predict.input == name
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,6 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.models.fdp_released import FRAME_BATCHES, LOCAL_MIXERS
     from fdp_lightning.runs.pooling import HEADLINES
     from fdp_lightning.search.space import SAMPLERS
-    from fdp_lightning.tasks.export import FORMS
-    from fdp_lightning.tasks.predict import MODES
     from fdp_lightning.training.optimizer import OPTIMIZERS, SCHEDULES
 
     assert set(POOLINGS) == {*MODULES, "conv"}
@@ -149,7 +147,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
         "model.objective.image_kind": DYNAMIC_IMAGES, "model.objective.motion_measure": MOTION_MEASURES,
         "model.objective.class_weighting": CLASS_WEIGHTINGS, "model.frame_batches": FRAME_BATCHES,
         "model.head_block": HEAD_BLOCKS, "model.backbone.local_mixer": LOCAL_MIXERS,
-        "model.objective.image_scale": IMAGE_SCALES, "export.to": FORMS, "predict.mode": MODES,
+        "model.objective.image_scale": IMAGE_SCALES,
         "report.headline": HEADLINES, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
         "model.optimizer.name": OPTIMIZERS, "model.optimizer.schedule": SCHEDULES,
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """The command line: `python -m fdp_lightning` and the console script `fdp-lightning`.
 
-Its imports are in the functions, so that Ctrl-C is dealt with before they begin.
+Imports are made in the functions, so that Ctrl-C is handled before they begin.
 """
 
 import os
@@ -13,7 +13,7 @@ from fdp_lightning import interrupts
 def main() -> None:
     """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug, 130 for Ctrl-C.
 
-    Started once per device (torchrun, srun), the first process runs the task and the others are at its disposal.
+    When started once per device (torchrun, srun), the first process runs the task and directs the others.
     """
     interrupts.end_at_once()
     from fdp_lightning.command_line import run
@@ -28,6 +28,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Started as a file or with -m, sys.argv[0] is a path; Hydra names logs and completion after it.
+    # Started as a file or with -m, sys.argv[0] is a path; Hydra names logs and shell completion after it.
     sys.argv[0] = str(Path(sys.argv[0]).with_name("fdp_lightning"))
     main()

@@ -1,6 +1,6 @@
-"""From the arguments of the command line to the task, and from its exceptions to exit codes and words.
+"""The command line: from its arguments to the task, and from exceptions to exit codes and messages.
 
-Nothing heavy is imported here, so that `--help`, `--cfg job` and a misspelt key answer at once.
+No slow imports are made here, so that `--help`, `--cfg job` and a misspelt key are answered at once.
 """
 
 import io
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning import __version__, interrupts
 from fdp_lightning.config import CONF_DIR, register_schema
-from fdp_lightning.console.mistakes import asks_for_version, explain, meant
+from fdp_lightning.console.mistakes import asks_for_version, explain, normalised
 from fdp_lightning.disk import disk_trouble
 from fdp_lightning.errors import UserError
 
@@ -32,50 +32,45 @@ def _application(config: DictConfig) -> str | None:
 
 
 def run() -> None:
-    """Run the task of `sys.argv`.
-
-    Raises:
-        SystemExit: with the exit codes of `fdp_lightning.__main__.main`.
-    """
+    """Run the task of `sys.argv`; exits with the codes of `fdp_lightning.__main__.main`."""
     if asks_for_version(sys.argv[1:]):
         print(f"fdp_lightning {__version__}, torch {version('torch')}, Python {platform.python_version()}")
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # of a dataset's file names some are no valid text
-    # Hydra would print exceptions itself and always exit with 1; this lets them through to us.
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of a dataset's files may not be valid text
+    # Otherwise Hydra prints exceptions itself and always exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # albumentations asks the network for its newest version on import unless told not to.
+    # Otherwise albumentations looks up its newest version on the network when it is imported.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     register_schema()
     try:
-        sys.argv[1:] = meant(sys.argv[1:])
+        sys.argv[1:] = normalised(sys.argv[1:])
         _application()
         sys.stdout.flush()
     except KeyboardInterrupt:
         interrupts.end()
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone; there is nobody left to tell.
-        _drop_output()
+        _discard_output()  # the reader of a pipe (`| head`) has closed it
         sys.exit(0)
     except Exception as error:
-        if interrupts.was_interrupted():  # something in between has made another exception of it
+        if interrupts.was_interrupted():  # a library has turned the interrupt into another exception
             interrupts.end()
         mistake = isinstance(error, UserError | HydraException | OmegaConfBaseException)
-        words = explain(error, sys.argv[1:]) if mistake else disk_trouble(error)
-        if words is None:
+        message = explain(error, sys.argv[1:]) if mistake else disk_trouble(error)
+        if message is None:
             raise
         if "debug='true'" in sys.argv:
             traceback.print_exc()
-        print(f"\nfdp_lightning: {words}", file=sys.stderr)
+        print(f"\nfdp_lightning: {message}", file=sys.stderr)
         try:
             sys.stdout.flush()
-        except OSError:  # standard output is what lies on the full disk
-            _drop_output()
+        except OSError:  # standard output is a file on the full disk
+            _discard_output()
         sys.exit(USER_MISTAKE)
     else:
         interrupts.is_dealt_with()
 
 
-def _drop_output() -> None:
-    """Let what standard output still holds go nowhere, so that the interpreter's end has no trouble with it."""
+def _discard_output() -> None:
+    """Redirect standard output to nowhere, so that flushing it at the end of the interpreter does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

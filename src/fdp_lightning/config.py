@@ -1,4 +1,4 @@
-"""Where the configuration lies, and the schema of its root: a misspelt top-level key is an error."""
+"""The place of the configuration, and the schema of its root: a misspelt top-level key is an error."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,13 @@ _INSTALLED = _PACKAGE / "conf"
 _REPOSITORY = _PACKAGE.parents[1] / "conf"
 
 CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
-"""The wheel carries conf/ inside the package; a checkout has it at its top level."""
+"""The wheel contains conf/ inside the package; a checkout has it at the top level."""
 
 EXPERIMENTS = CONF_DIR.parent / "experiments"
-"""Studies, and the published numbers that `task=compare` puts beside runs; they travel as conf/ does."""
+"""Studies, and the published numbers that `task=compare` shows beside runs; found as conf/ is."""
 
 BENCHMARKS = CONF_DIR.parent / "benchmarks"
-"""Scripts that measure; they travel as conf/ does."""
+"""Scripts that measure; found as conf/ is."""
 
 
 TASKS = {
@@ -42,170 +42,168 @@ TASKS = {
 """Task → its module in tasks/, and the function there."""
 
 ADDED_GROUPS = ("experiment", "study", "space")
-"""Groups without a default: an option of theirs is added with `+`."""
+"""Groups without a default, whose options are added with `+`."""
 
 
 @dataclass
 class LosoOptions:
-    """How the folds of a leave-one-subject-out run share the machine; nothing here changes a prediction by more than
-    rounding.
-    """
+    """How the folds of a run share the machine; nothing here changes a prediction beyond floating-point differences."""
 
     workers: int | None = None
     """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
     cpu_threads: int = 1
-    """CPU threads of each fold. Part of the result: sums in another order differ in the last bit."""
+    """CPU threads of each fold. Affects the result: sums in another order differ in the last bit."""
     checkpoint_seconds: float = 15.0
-    """How much training a kill may cost at most: a fold saves what it takes to resume after an epoch, so often."""
+    """Interval of the checkpoints from which a killed fold is resumed, seconds; the most training that can be lost."""
     quick_model: str | None = None
-    """The option of the group `model` that a run which will take long on a CPU points to; null: none."""
+    """Option of the group `model` that is suggested if a run will take long on a CPU; null: none."""
 
 
 @dataclass
 class SelectionOptions:
-    """How epochs are chosen. `last` needs no choice, `oracle` is always read off as well."""
+    """How epochs are chosen. `last` needs no choice; `oracle` is always reported as well."""
 
     inner_subjects: int = 0
-    """Training subjects set aside in each fold, to choose the epoch `inner` by; the whole run trains without them."""
+    """Inner validation subjects of each fold, by which the epoch `inner` is chosen; the fold trains without them."""
 
 
 @dataclass
 class ReportOptions:
-    """What report.html shows."""
+    """Contents of report.html."""
 
     title: str | None = None
     headline: str = "last"
-    """The selection that stands first, last or oracle; oracle stays "not comparable" wherever it stands."""
+    """Selection shown first, last or oracle; oracle is always marked "not comparable"."""
     show_faces: bool | None = None
     """Images show faces; null: as the dataset allows (`data.show_faces`)."""
     explain: bool = True
-    """Each fold makes heat maps of what moved and counted in held-out clips, where a network is trained."""
+    """Each fold makes heat maps of the motion that counted in held-out clips, if a network is trained."""
     upload_faces: bool | None = None
-    """Faces may leave for W&B, in galleries and on the uploaded page, whatever the local page shows; null: where the
+    """Faces may be sent to W&B, in galleries and on the uploaded page, whatever the local page shows; null: if the
     dataset is public (`data.show_faces`)."""
 
 
 @dataclass
 class ConvertOptions:
-    """What `task=convert` reads and writes."""
+    """Input and output of `task=convert`."""
 
     input: str | None = None
     output: str | None = None
     to: str = "ours"
-    """The layout of the output: ours, or that of the code released with FDP (released)."""
+    """Layout of the output: ours, or that of the code released with FDP (released)."""
 
 
 @dataclass
 class CheckDataOptions:
-    """How `task=check_data` looks at a copy."""
+    """How `task=check_data` checks a copy."""
 
     deep: bool = False
-    """Decode every image too; without it the listing and a few pictures of each clip are read."""
+    """Decode every image; otherwise the listing and a few images of each clip are checked."""
     output: str | None = None
-    """Where check.json goes; null: checks/<protocol>/check.json."""
+    """Path of check.json; null: checks/<protocol>/check.json."""
 
 
 @dataclass
 class CompareOptions:
-    """What `task=compare` puts beside the runs, and where its tables go."""
+    """What `task=compare` compares, and where it writes the tables."""
 
     output: str = "compare"
-    """The folder of compare.html, compare.csv and compare.tex."""
+    """Folder of compare.html, compare.csv and compare.tex."""
     baseline: str | None = None
-    """The run or variant folder the others are tested against; null: the first of `runs`."""
+    """Folder of the run or variant that the others are tested against; null: the first of `runs`."""
     published: str | None = "shipped"
-    """A CSV of published numbers (columns: experiments/published.csv); shipped: that file itself; null: none."""
+    """CSV of published numbers (columns: experiments/published.csv); shipped: that file; null: none."""
 
 
 @dataclass
 class TuneOptions:
-    """What `task=tune` searches, and by which score of the subjects that each fold sets aside."""
+    """Search of `task=tune`, by a score on the inner validation subjects of each fold."""
 
     trials: int = 20
-    """How many; each is a run of all folds, which the same command without `tune` finds again."""
+    """Number of trials; each is a run of all folds, which the same command without `tune` finds again."""
     sampler: str = "random"
-    """random, grid (of choices), or tpe, which proposes by the inner scores of all folds and so costs the nested score
-    its independence."""
+    """random, grid (of choices), or tpe, which proposes points by the inner scores of all folds, so that the nested
+    score is not independent."""
     objective: str = "inner/uf1"
-    """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; of action units inner/mean_f1."""
+    """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; for action units inner/mean_f1."""
     space: Any = None
-    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [adam, adamw]}; whole numbers where both ends are.
-    +tune.space={…} adds to one that +space=… has chosen."""
+    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [adam, adamw]}; whole numbers if both ends are.
+    +tune.space={…} adds to a space chosen by +space=…."""
     folder: str | None = None
-    """Where its tables go; null: runs/<experiment>/tune-…/seed-<s>."""
+    """Folder of the search; null: runs/<experiment>/tune-…/seed-<s>."""
 
 
 @dataclass
 class FitOptions:
-    """What `task=fit` writes beside the model it trains on all subjects."""
+    """The model file that `task=fit` writes."""
 
     licence: str | None = None
-    """Of the model file; null: for synthetic faces that of this project, else that the owners of the data decide."""
+    """Licence of the model file; null: for synthetic faces this project's, otherwise that the data's owners decide."""
 
 
 @dataclass
 class ExportOptions:
-    """What `task=export` makes a model file of."""
+    """Input and output of `task=export`."""
 
     checkpoint: str | None = None
-    """The folder of a finished fold, its checkpoint, a model file, or synthetic: the one that ships with us."""
+    """Folder of a finished fold, its checkpoint, a model file, or synthetic: the included model."""
     output: str | None = None
-    """null: model, or model.onnx, beside the checkpoint."""
+    """Path of the output; null: model, or model.onnx, beside the checkpoint."""
     to: str = "model"
     """model: safetensors and JSON, see src/fdp_lightning/inference/README.md; onnx: the network as ONNX."""
     licence: str | None = None
-    """As of `fit`."""
+    """Licence as for `fit`."""
 
 
 @dataclass
 class PredictOptions:
-    """What `task=predict` looks at, and with which model."""
+    """Input, model and output of `task=predict`."""
 
     input: str | None = None
-    """A video file, a folder of frames, or a folder of such; synthetic: a clip drawn for the occasion."""
+    """Video file, folder of frames, or folder of such; synthetic: a clip drawn on the spot."""
     checkpoint: str = "synthetic"
-    """A model file, a fold's checkpoint, or synthetic: the model that ships with us, trained on synthetic faces."""
+    """Model file, a fold's checkpoint, or synthetic: the included model, trained on synthetic faces."""
     output: str | None = None
-    """The folder of predict.json, predictions.csv and the pictures; null: predictions/<name of the input>. Results of
-    another model or input are not replaced."""
+    """Folder of predict.json, predictions.csv and the images; null: predictions/<name of the input>. Results of another
+    model or input are not replaced."""
     mode: str = "auto"
-    """clip: all of it is one micro-expression, onset to offset; scan: windows of that length slide over it; auto: scan
-    what is longer than `longest_clip`."""
+    """clip: the input is one micro-expression from onset to offset; scan: windows of that length slide over it; auto:
+    scan what is longer than `longest_clip`."""
     explain: bool = True
-    """Draw what moved and counted over the face, with the share of each region: a few passes of the network more."""
+    """Draw the motion that counted over the face, with the share of each region; needs a few more forward passes."""
     longest_clip: float = 2.0
-    """Seconds."""
+    """Duration, seconds."""
     window: float = 0.5
-    """Of a scan, seconds: the length that is counted as the limit of a micro-expression."""
+    """Length of a scan's windows, seconds: the usual limit of a micro-expression."""
     step: float = 0.25
-    """From window to window, seconds."""
+    """Time from window to window, seconds."""
     fps: float | None = None
-    """Frames per second: of folders of frames, which do not say it (a scan needs it), and of videos whose files say
-    another one than they were recorded at; null: as a video says."""
+    """Frames per second of folders of frames, which do not state it (a scan needs it), and of videos recorded at
+    another rate than their files state; null: as stated by a video."""
     device: str = "cpu"
-    """Of the network and of the face detector: cpu or cuda."""
+    """Device of the network and of the face detector: cpu or cuda."""
 
 
 @dataclass
 class DemoOptions:
-    """What `task=demo` serves, on 127.0.0.1 alone."""
+    """The server of `task=demo`, on 127.0.0.1 only."""
 
     checkpoint: str = "synthetic"
-    """As of `predict`."""
+    """Model as for `predict`."""
     port: int = 8765
-    """0: any that is free."""
+    """Port of the server; 0: any free one."""
 
 
 @dataclass
 class BenchmarkOptions:
-    """What `task=benchmark` measures."""
+    """The measurements of `task=benchmark`."""
 
     rows: list[str] | None = None
-    """Which of benchmarks/; null: all, about three quarters of an hour on two cores."""
+    """Names of scripts in benchmarks/; null: all, about three quarters of an hour on two cores."""
     output: str = "runs/benchmark"
-    """The folder of benchmark.json, benchmark.md and of what each row says."""
+    """Folder of benchmark.json, benchmark.md and the output of each script."""
     quick: bool = False
-    """Sizes so small that figures mean nothing: does every row run?"""
+    """Run at sizes so small that the figures mean nothing, to test the scripts."""
 
 
 @dataclass
@@ -216,7 +214,7 @@ class Root:
     seed: int = 0
     fold: str | None = None
     runs: Any = "runs"
-    """The folder above all run folders; `task=compare` also takes a list of run folders or of folders above them."""
+    """Folder above all run folders; `task=compare` also takes a list of run folders or of folders above them."""
     run: str | None = None
     corrections: str = "official"
     """Known errors of the annotations: official, corrected or none; see data/annotations/corrections.py."""
@@ -242,28 +240,26 @@ class Root:
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra under the name conf/config.yaml asks for."""
+    """Register the schema with Hydra under the name used in conf/config.yaml."""
     ConfigStore.instance().store(name="schema", node=Root)
-    Plugins.instance()  # makes Hydra's launchers known
+    Plugins.instance()  # registers Hydra's launchers
     known = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
-        known.pop(ours.name, None)  # Hydra would merge what its plugin of this name says into ours
-    known.pop("ray_aws.yaml", None)  # comes with Ray's plugin, and starts machines that cost money
+        known.pop(ours.name, None)  # otherwise Hydra merges the options of its plugin of this name into ours
+    known.pop("ray_aws.yaml", None)  # part of Ray's plugin; it starts machines that cost money
 
 
-def let_debug_speak_last(config: DictConfig, debug: str | None) -> None:
-    """Hydra puts +experiment behind the group debug; what debug=smoke says must be the last word."""
+def apply_debug_last(config: DictConfig, debug: str | None) -> None:
+    """Apply the group debug again: Hydra applies +experiment after it, but debug=smoke must have precedence."""
     if debug:
         OmegaConf.set_struct(config, False)
         config.merge_with(OmegaConf.load(CONF_DIR / "debug" / f"{debug}.yaml"))
 
 
 def configuration(*overrides: str, hydra: bool = False) -> DictConfig:
-    """The configuration of `python -m fdp_lightning <overrides>`, for use from Python, inside a running task too.
+    """Return the configuration of `python -m fdp_lightning <overrides>`, also inside a running task.
 
-    Args:
-        overrides: as on the command line.
-        hydra: with Hydra's own node.
+    With `hydra`, it includes Hydra's own node.
     """
     register_schema()
     running = GlobalHydra.instance().hydra

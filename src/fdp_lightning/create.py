@@ -1,4 +1,4 @@
-"""Recognisers from Python, by the names of the configuration: `create_model("fdp_tiny", classes=5)`."""
+"""Recognisers from Python, by their names in the configuration: `create_model("fdp_tiny", classes=5)`."""
 
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,14 @@ def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
     Args:
         name: one of `list_models`.
         classes: number of classes or action units, k.
-        overrides: as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32'.
+        overrides: overrides as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32'.
 
     Returns:
-        The network: it takes a batch of what its `input` says ((b, t, c, h, w) of frames, (b, c, h, w) of apex_flow),
-        and gives logits (b, k), bare or in an object with more.
+        Network from a batch of its input ((b, t, c, h, w) for frames, (b, c, h, w) for apex_flow) to logits (b, k),
+        or to an object with logits and more.
 
     Raises:
-        UserError: there is no model of this name, or no option of an override.
+        UserError: there is no model of this name, or an override is invalid.
     """
     from fdp_lightning.instantiate import build_model
 

@@ -1,4 +1,4 @@
-"""A full disk, a quota, a limit or a forbidden place: errors of the system that are no bug, in words."""
+"""Errors of the system that are not bugs: a full disk, a quota, a limit, or a path without permission."""
 
 import errno
 import os
@@ -10,22 +10,18 @@ _UNUSABLE = {
     errno.EIO,
 }  # fmt: skip
 _OF_TORCH = ("PytorchStreamWriter", "inline_container", "unexpected pos")
-"""In the RuntimeError by which torch.save says that it could not write its file."""
+"""Parts of the RuntimeError with which torch.save reports that it could not write its file."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Return True if an error means that a disk, a quota or the limit of a file's size (ulimit -f) is reached."""
+    """Return True if an error means that a disk, a quota or the limit of a file's size (ulimit -f) is exceeded."""
     if isinstance(error, OSError):
         return error.errno in _FULL
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _OF_TORCH)
 
 
 def disk_trouble(error: BaseException | None) -> str | None:
-    """What to tell a user of an error of the disk, or of one that was raised because of it; None for another error.
-
-    Args:
-        error: as it was caught.
-    """
+    """Return the message for an error of the disk, or for one that it caused; None for other errors."""
     while error is not None:
         place = error.filename if isinstance(error, OSError) else None
         shown = "a file" if place is None else str(place)
@@ -33,19 +29,19 @@ def disk_trouble(error: BaseException | None) -> str | None:
         if is_full(error):
             return (
                 f"no space left for {shown} ({reason})\n"
-                "  Free some space, or raise your quota or `ulimit -f`; the same command goes on from what is finished."
+                "  Free some space, or raise your quota or `ulimit -f`; the same command resumes from what is finished."
             )
         if isinstance(error, OSError) and error.errno in _UNUSABLE:
             return (
-                f"{shown} cannot be used: {reason}. Expected a place that you may read and write.\n"
-                "  Change its permissions or its name, or start in another folder."
+                f"{shown} cannot be used: {reason}. Expected a path that you may read and write.\n"
+                "  Change its permissions or its name, or run in another folder."
             )
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 
 def require_writable(folder: Path) -> None:
-    """Raise an OSError, as writing would later, if a folder that is to be made or filled visibly cannot be."""
+    """Raise an OSError, as writing would later, if a folder cannot be made or written to."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

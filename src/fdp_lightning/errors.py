@@ -1,12 +1,12 @@
-"""The one exception a user's mistake raises, so that the command line can tell it from a bug."""
+"""Exceptions for a user's mistakes, by which the command line distinguishes them from bugs."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend: reported without a traceback, exit code 2.
+    """A mistake that the user can correct: reported without a traceback, exit code 2.
 
-    The message names the file or key, what was expected, and what to do.
+    The message names the file or key, what was found, what was expected, and what to do.
     """
 
 
 class DiskError(UserError):
-    """A full disk or a forbidden place: what goes on after a mistake, such as a search, need not try again."""
+    """A full disk or a path without permission: a search, which continues after other mistakes, stops at this one."""

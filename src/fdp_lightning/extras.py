@@ -1,4 +1,4 @@
-"""What a recogniser keeps of a clip besides its class, as it declares it; report, logs and predictions draw by kind."""
+"""Extras: outputs of a recogniser for a clip besides its class. Reports, logs and predictions draw them by kind."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,27 +15,27 @@ RESERVED = (
 """Names of a fold's own arrays."""
 
 SAME = 1e-12
-"""A mean squared error that float32 rounding can leave: such images are the same."""
+"""Mean squared error between images that only differ by rounding to float32."""
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Something that is kept of each clip besides its class.
+    """Declaration of an extra.
 
     Attributes:
-        name: of the array, a Python identifier: it is the name of files, too.
-        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); or 'scalar'.
-        title: for people, in lower case.
-        heading: of the section in which it is shown, with all others of the same one; '': its title.
+        name: name of the array and of files, a Python identifier.
+        kind: 'image' with values in [0, 1], (h, w); 'curve', a value per frame, (t,); or 'scalar'.
+        title: title for readers, in lower case.
+        heading: heading of the section in which it is shown, shared by several extras; '': its title.
         note: sentences for the readers of that section.
         of: 'clip'; or 'training', one for all held-out clips of a fold, made by `Objective.of_training`.
-        reference: of an image: name of the image that it is compared with; '': none.
-        neutral: of an image: the value of a pixel at which nothing is; None where no value means that.
-        scale: of an image: name of the number of `Objective.of_training` that its distances from `neutral` are in, so
-            that images of several folds can be drawn on one scale; '': none.
-        over_face: of an image: it is shown in colour over a frame of its clip.
-        standardised: of a curve: its mean and deviation mean nothing, as every fold has its own.
-        rises: of a curve: it is meant to rise with time, and its order is compared with it.
+        reference: for an image: name of the image that it is compared with; '': none.
+        neutral: for an image: pixel value that means "nothing"; None if there is no such value.
+        scale: for an image: name of a number of `Objective.of_training` that is the unit of its distances from
+            `neutral`, so that images of several folds can be drawn on one scale; '': none.
+        over_face: for an image: it is drawn in colour over a frame of its clip.
+        standardised: for a curve: its mean and deviation mean nothing, because each fold has its own.
+        rises: for a curve: it should rise with time, and its order is compared with that of the frames.
     """
 
     name: str
@@ -67,15 +67,15 @@ class Extra:
 
 
 def as_text(extras: Iterable[Extra]) -> str:
-    """Write declarations as JSON, for a fold's outputs.npz."""
+    """Return declarations as JSON, for a fold's outputs.npz."""
     return json.dumps([asdict(extra) for extra in extras])
 
 
 def from_text(text: str) -> tuple[Extra, ...]:
-    """Read declarations back.
+    """Return the declarations of a JSON text.
 
     Raises:
-        ValueError: it is not what `as_text` wrote.
+        ValueError: the text was not written by `as_text`.
     """
     try:
         return tuple(Extra(**fields) for fields in json.loads(text))
@@ -84,7 +84,7 @@ def from_text(text: str) -> tuple[Extra, ...]:
 
 
 def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
-    """Group extras by the heading that they are shown under, in the order of their declaration."""
+    """Return extras grouped by the heading that they are shown under, in the order of their declaration."""
     found: dict[str, list[Extra]] = {}
     for extra in extras:
         found.setdefault(extra.section, []).append(extra)
@@ -92,24 +92,19 @@ def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
 
 
 def slug(heading: str) -> str:
-    """Return a heading as a word for ids and keys: 'Map of strain' is 'map_of_strain'."""
+    """Return a heading as a word for ids and keys: 'Map of strain' → 'map_of_strain'."""
     return "_".join("".join(letter if letter.isalnum() else " " for letter in heading.lower()).split())
 
 
 def notes(extras: Iterable[Extra]) -> str:
-    """Join the notes of the extras of a section."""
+    """Return the joined notes of the extras of a section."""
     return " ".join(extra.note for extra in extras if extra.note)
 
 
 def of_clip(extras: Sequence[Extra], values: Mapping[str, np.ndarray]) -> Iterator[tuple[Extra, np.ndarray]]:
-    """Yield what there is to show of one clip.
+    """Yield the extras of one clip that can be shown, with their values.
 
-    An extra with a value that is no number is left out, and an image that is its reference itself, which is shown
-    already.
-
-    Args:
-        extras: declared.
-        values: of the clip, by name.
+    Extras with non-finite values are left out, and so are images equal to their reference, which is shown already.
     """
     for extra in extras:
         value = values.get(extra.name)
@@ -121,5 +116,5 @@ def of_clip(extras: Sequence[Extra], values: Mapping[str, np.ndarray]) -> Iterat
 
 
 def same(image: np.ndarray, other: np.ndarray) -> bool:
-    """Return True if two images are the same but for rounding."""
+    """Return True if two images are equal up to rounding."""
     return image.shape == other.shape and bool(np.square(image.astype(np.float64) - other).mean() < SAME)

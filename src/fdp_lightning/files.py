@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or absent: atomic writes and checksums."""
+"""Files and folders that are either complete or absent: atomic writes and checksums."""
 
 import contextlib
 import glob
@@ -15,40 +15,33 @@ from typing import Any
 
 
 def write_atomic(path: Path | str, content: str | bytes) -> None:
-    """Write a file so that a reader, or a run cut off at any moment, sees the old content or the new, never
-    half.
+    """Write a file so that a reader sees either the old content or the new, even if this process is killed.
 
-    The content goes to a temporary file in the same folder (a rename is atomic only within one file system),
-    is forced to the disk, and takes the place of `path`. Missing parent folders are made. Text is UTF-8 with
-    its line ends left as they are. If anything raises, the old file is untouched and no temporary file stays.
+    The content is written to a temporary file in the same folder (a rename is atomic only within a file system), forced
+    to the disk, and renamed to `path`. Missing parent folders are created. Text is written as UTF-8 with unchanged line
+    ends. If anything raises, the old file is untouched and no temporary file remains.
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        # O_EXCL with mode 666 leaves the permissions to the umask; tempfile would make the file private
-        # (600).
+        # O_EXCL with mode 666 leaves the permissions to the umask; tempfile would make the file private (600).
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 — the call the promise rests on, by its own name
+        os.replace(temporary, path)  # noqa: PTH105 — the atomic call, by its own name
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):  # of a full disk the system does not say which file it was
+        if isinstance(error, OSError):  # the system does not name the file that a full disk concerns
             error.filename, error.filename2 = str(path), None
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself survives a power cut only once the folder is on the disk. Not every system can open
-    # one.
+    # The rename survives a power cut only once the folder is on the disk. Not every system can open a folder.
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -62,7 +55,7 @@ def sha256(path: Path | str) -> str:
 
 
 def checksummed(facts: Mapping[str, Any]) -> str:
-    """Facts as JSON text that is closed by a checksum of all of it, under the key `checksum`."""
+    """Return facts as JSON text that ends with a checksum of all others, under the key `checksum`."""
     body = json.dumps(facts, indent=1, allow_nan=False)
     checksum = hashlib.sha256(body.encode()).hexdigest()
     return json.dumps({**facts, "checksum": checksum}, indent=1, allow_nan=False) + "\n"
@@ -70,21 +63,25 @@ def checksummed(facts: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """Give a temporary sibling of `root` to write into, and rename it to `root` when the block ends well.
+    """Give a temporary sibling of `root` to write into, and rename it to `root` if the block succeeds.
 
-    Two processes may write the same folder at once: the second to finish throws its own away. What killed writers of
-    this machine left behind is removed.
+    Two processes may write the same folder at once: the second to finish discards its own. Folders left behind by
+    killed processes of this machine are removed.
 
     Args:
-        root: the folder to make; it may exist if it is empty.
-        is_whole: whether a folder that came to `root` meanwhile holds the finished result.
+        root: folder to make; it may exist if it is empty.
+        is_whole: function that returns True if `root`, made by another process, holds the finished result.
 
     Raises:
         OSError: `root` holds something else, or the disk is full.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.{socket.gethostname()}."
-    _remove_leftovers(root.parent, prefix)
+    for folder in root.parent.iterdir():
+        pid = folder.name.removeprefix(prefix).removesuffix(_PARTIAL)
+        if folder.name == f"{prefix}{pid}{_PARTIAL}" and (_is_dead(pid) or pid == str(os.getpid())):
+            # In containers a killed run and the next one often have the same process id.
+            shutil.rmtree(folder, ignore_errors=True)
     temporary = root.with_name(f"{prefix}{os.getpid()}{_PARTIAL}")
     temporary.mkdir()
     try:
@@ -101,53 +98,42 @@ def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of `write_atomic` that processes of this machine left in a folder when killed."""
+    """Remove temporary files of `write_atomic` that killed processes of this machine left in a folder."""
     for path in folder.glob(f".*.{glob.escape(socket.gethostname())}.*.tmp"):
-        pid = path.name.split(".")[-2].partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
+        if _is_dead(path.name.split(".")[-2].partition("-")[0]):
             path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """Give a folder among the system's temporary ones, and remove it at the end, with those of killed processes.
-
-    Args:
-        prefix: of its name and of theirs.
-    """
+    """Give a temporary folder, and remove it at the end, together with those of this prefix of killed processes."""
     for place in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
-        pid = place.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
+        if _is_dead(place.name.removeprefix(prefix).partition("-")[0]):
             shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def is_partial(folder: Path) -> bool:
-    """Whether a folder is one that `atomic_folder` is still writing, or was when it was killed."""
+    """Return True if `atomic_folder` is still writing a folder, or was killed while writing it."""
     return folder.name.endswith(_PARTIAL)
 
 
 _PARTIAL = ".partial"
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    for folder in parent.iterdir():
-        pid = folder.name.removeprefix(prefix).removesuffix(_PARTIAL)
-        # In a container a killed run and the next one often have the same process id: what bears ours is not ours yet.
-        dead = pid.isdigit() and (int(pid) == os.getpid() or not is_alive(int(pid)))
-        if folder.name == f"{prefix}{pid}{_PARTIAL}" and dead:
-            shutil.rmtree(folder, ignore_errors=True)
+def _is_dead(pid: str) -> bool:
+    return pid.isdigit() and not is_alive(int(pid))
 
 
 def is_alive(pid: int) -> bool:
     """Return True if a process of this machine has this id."""
-    if os.name == "nt":  # there os.kill has no harmless signal to ask with
+    if os.name == "nt":  # os.kill has no harmless signal there
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it is another user's
         return True
     return True

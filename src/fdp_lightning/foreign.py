@@ -1,7 +1,7 @@
-"""Files and values that may come from elsewhere: a model file, a run folder. They are data, and nothing else.
+"""Reading of third-party files, such as a model file or a run folder, as plain data.
 
-No link, pipe or device is opened, no path leads out of the folder, no interpolation is resolved, and no size is taken
-on trust.
+No link, pipe or device is opened, no path leads out of the folder, no interpolation is resolved, and no stated size is
+trusted.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from fdp_lightning.errors import UserError
 
 MOST_BYTES = 1 << 28
-"""Of a description, a table or a page; files of weights have a limit of their own."""
+"""Size limit of a description, a table or a page; files of weights have their own."""
 
 MOST_BYTES_OF_ANY = 1 << 40
 
@@ -25,11 +25,11 @@ _LARGEST = 1e300
 
 
 def require_plain(path: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Refuse what is no plain file: a link leads elsewhere, a device never ends, a pipe waits for its other end.
+    """Require a plain file: a link leads elsewhere, a device never ends, a pipe waits for its other end.
 
     Raises:
         UserError: it is a link, a device, a pipe or a folder, or larger than `most_bytes`.
-        FileNotFoundError: there is none.
+        FileNotFoundError: it does not exist.
     """
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -46,10 +46,10 @@ _KINDS = {
 
 
 def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Read a file of a folder that may come from elsewhere, see `require_plain`.
+    """Read a third-party file, see `require_plain`.
 
     Raises:
-        UserError: it is no plain file, or too large.
+        UserError: it is not a plain file, or too large.
         OSError: it cannot be read.
     """
     require_plain(path, most_bytes)
@@ -57,7 +57,7 @@ def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def inside(folder: Path, name: object) -> Path:
-    """Return the path of a file that a list in a folder names.
+    """Return the path of a file that is named by a list in a folder.
 
     Raises:
         UserError: the name leads out of the folder, or through a link.
@@ -74,14 +74,14 @@ def inside(folder: Path, name: object) -> Path:
 
 
 def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
-    """Refuse a folder in which anything is neither a plain file nor a folder of such.
+    """Require that a folder contains only plain files and folders of such.
 
     Args:
-        folder: itself a folder, or a link to one that the user named.
-        but: names of folders that are not looked into, for nothing of them is read.
+        folder: folder, or a link to one that the user named.
+        but: names of folders that are not checked, because nothing in them is read.
 
     Raises:
-        UserError: naming the first.
+        UserError: names the first entry that is neither.
     """
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in but)
@@ -96,24 +96,24 @@ def read_json(path: Path) -> Any:
     """Read plain JSON.
 
     Raises:
-        UserError: it is no plain file, no JSON, or not plain (see `require_values`).
-        FileNotFoundError: there is none.
+        UserError: it is not a plain file, not JSON, or not plain (see `require_values`).
+        FileNotFoundError: it does not exist.
     """
     data = read_plain(path)
     try:
         content = json.loads(data)
-        require_values(content, longest_text=MOST_BYTES, interpolations=True)  # nobody resolves them in JSON
+        require_values(content, longest_text=MOST_BYTES, interpolations=True)  # they are not resolved in JSON
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON ({error})") from error
     return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping of plain values as Hydra and OmegaConf write it, resolving nothing.
+    """Read a mapping of plain values as written by Hydra and OmegaConf, without resolving anything.
 
     Raises:
-        UserError: it is no plain file, no YAML mapping, or holds aliases, interpolations or other objects.
-        FileNotFoundError: there is none.
+        UserError: it is not a plain file or YAML mapping, or contains aliases, interpolations or other objects.
+        FileNotFoundError: it does not exist.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -131,7 +131,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"{path}: expected YAML of plain values ({reason}). The run's command writes it anew"
+            f"{path}: expected YAML of plain values ({reason}). The run's command writes it again"
         ) from error
     return content  # type: ignore[return-value]
 
@@ -141,11 +141,11 @@ def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolatio
 
     Args:
         content: values from a file.
-        longest_text: in characters.
-        interpolations: allow text that OmegaConf would resolve.
+        longest_text: limit of a text's length, characters.
+        interpolations: True to allow text that OmegaConf would resolve.
 
     Raises:
-        ValueError: saying what else was found.
+        ValueError: something else was found; it is named.
     """
     left = _MOST_VALUES
     todo = [(content, 0)]
@@ -158,7 +158,7 @@ def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolatio
             if ("${" in value and not interpolations) or len(value) > longest_text:
                 raise ValueError(f"an interpolation or a text of more than {longest_text} characters: {value[:60]!r}")
         elif isinstance(value, int | float):  # a bool is an int
-            if not abs(value) <= _LARGEST:  # NaN is no smaller than anything; isfinite fails for large integers
+            if not abs(value) <= _LARGEST:  # also true for NaN; isfinite fails for large integers
                 raise ValueError(f"{value!s:.40} is no finite number of at most {_LARGEST:.0e}")
         elif isinstance(value, Mapping):
             if odd := [key for key in value if not isinstance(key, str | int)]:

@@ -1,4 +1,4 @@
-"""From configuration to objects: the one place where `hydra.utils.instantiate` is called."""
+"""Objects from the configuration: the one place where `hydra.utils.instantiate` is called."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,22 +15,21 @@ from fdp_lightning.errors import UserError
 def build(node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a node, with plain lists and dictionaries.
 
-    A value that the object refuses is the user's mistake; anything else is a bug and raised as it is.
+    A value that the object refuses is a user's mistake; any other exception is a bug and raised unchanged.
     """
     try:
         return instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, ValueError):
-            raise UserError(f"{error.__cause__} (in {node._get_full_key('')})") from error
-        if isinstance(error.__cause__, TypeError) and "unexpected keyword" in str(error.__cause__):
-            raise UserError(f"{error.__cause__} (in {node._get_full_key('')})") from error
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, ValueError) or (isinstance(cause, TypeError) and "unexpected keyword" in str(cause)):
+            raise UserError(f"{cause} (in {node._get_full_key('')})") from error
         raise
 
 
 def settings(kind: type, node: DictConfig) -> Any:
-    """A settings dataclass from the node of the same fields."""
+    """Return a settings dataclass built from the node with the same fields."""
     plain: Mapping[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
     unknown = set(plain) - {f.name for f in fields(kind)}
     if unknown:
@@ -42,13 +41,13 @@ def settings(kind: type, node: DictConfig) -> Any:
 
 
 def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
-    """The network, with what its class asks for of classes, input and statistics of the training subjects.
+    """Build the network, with the arguments its class takes of classes, input and training statistics.
 
     Args:
-        config: the configuration.
-        classes: k.
-        mean: of all values of the training frames.
-        std: likewise.
+        config: configuration of the run.
+        classes: number of classes, k.
+        mean: mean of all values of the training frames.
+        std: their standard deviation.
 
     Raises:
         UserError: there is no such class, or it takes another input.
@@ -59,7 +58,7 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
         network.pop(other, None)
     *frames, channels, side, _ = input_shape(config)
     if channels > 1 and "backbone" in network:
-        network.backbone.in_channels = channels  # grey frames suit a backbone for colour, but not the other way round
+        network.backbone.in_channels = channels  # a backbone for colour also takes grey frames, but not vice versa
     offered = {
         "classes": classes, "in_channels": channels, "image_size": side, "frames": frames[0] if frames else 1,
         "mean": mean, "std": std,
@@ -78,7 +77,7 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
 
 
 def parameters_of(kind: type) -> dict[str, Parameter]:
-    """Return what a class takes by name; behind `**options` also what its base class takes."""
+    """Return the parameters of a class by name; with `**options`, also those of its base class."""
     own = signature(kind).parameters.values()
     named = {one.name: one for one in own if one.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
     base = kind.__base__
@@ -88,7 +87,7 @@ def parameters_of(kind: type) -> dict[str, Parameter]:
 
 
 def input_shape(config: DictConfig) -> tuple[int, ...]:
-    """The shape of one clip's input: (t, c, h, w) of frames and of `flow`, (c, h, w) of `apex_flow`."""
+    """Return the shape of one clip's input: (t, c, h, w) for frames and `flow`, (c, h, w) for `apex_flow`."""
     size, given = config.data.faces.size, config.input
     if given.kind == "frames":
         return (config.data.sampling.frames, 3 if config.data.faces.colour == "rgb" else 1, size, size)

@@ -1,8 +1,8 @@
 """Ctrl-C (SIGINT) always ends the command.
 
-Python turns SIGINT into a KeyboardInterrupt, wherever the main thread is at that moment, and not every place lets it
-through: the import of compiled modules and finalisers drop it, and the command would go on. So while nothing is at work
-yet the signal ends the process at once; later an interrupt that nobody is handling a moment after it was raised does.
+Python turns SIGINT into a KeyboardInterrupt wherever the main thread is, and not every place lets it through: imports
+of compiled modules and finalisers drop it, and the command would continue. So before a task starts, the signal ends the
+process at once; afterwards, an interrupt that no handler has reached a moment after it was raised ends it.
 """
 
 import atexit
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""The exit code, as shells give it to what SIGINT has ended."""
+"""Exit code, as shells report it for a command ended by SIGINT."""
 
 _MESSAGE = "\nfdp_lightning: interrupted. Finished folds are kept; the same command goes on from there.\n"
 _LOOK_S = 1.0
@@ -25,24 +25,24 @@ _ending = False
 
 
 def end_at_once() -> None:
-    """Let SIGINT end this process at once from now on; where it is ignored, as after `command &`, it stays ignored."""
+    """Let SIGINT end this process at once; if it is ignored, as after `command &`, it stays ignored."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, _end)
 
 
 def tidy_up_first() -> None:
-    """Let SIGINT raise KeyboardInterrupt from now on, where it has ended the process: there is work to wind up."""
+    """Let SIGINT raise KeyboardInterrupt where it has ended the process at once: now there is work to clean up."""
     if signal.getsignal(signal.SIGINT) == _end:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def was_interrupted() -> bool:
-    """Return True if SIGINT has come and the process is to end."""
+    """Return True if SIGINT was received and the process will end."""
     return _looks > 0
 
 
 def end() -> NoReturn:
-    """Say that the command was interrupted and end it; what libraries do at its end may take a few seconds.
+    """Report that the command was interrupted and exit; the clean-up of libraries may take a few seconds.
 
     Raises:
         SystemExit: with the exit code of an interrupt.
@@ -57,18 +57,18 @@ def end() -> NoReturn:
 
 
 def _leave() -> None:
-    """Skip the interpreter's own end, which forgets handlers: the alarm would then kill with another exit code."""
+    """Skip the interpreter's shutdown, which resets handlers: the alarm would then kill with another exit code."""
     if _ending:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
 
 
-atexit.register(_leave)  # before all others are, and so the last one to be called
+atexit.register(_leave)  # registered before all others, and therefore called last
 
 
 def is_dealt_with() -> None:
-    """Let the process go on: what ran has taken the interrupt as its usual end, and is at its end."""
+    """Cancel the end of the process: the task has handled the interrupt as its usual end, and has finished."""
     if was_interrupted() and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -83,7 +83,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _look(number: int, frame: FrameType | None) -> None:
-    """End the process unless the main thread is in an `except`, `finally` or `with` that the interrupt has reached."""
+    """End the process unless the interrupt has reached an `except`, `finally` or `with` of the main thread."""
     global _looks
     _looks += 1
     error = sys.exc_info()[1]
@@ -94,5 +94,5 @@ def _look(number: int, frame: FrameType | None) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, _MESSAGE.encode())  # no buffered stream: the signal may have come while one was being written
+    os.write(2, _MESSAGE.encode())  # not a buffered stream, which may have been in use when the signal came
     os._exit(INTERRUPTED)

@@ -1,6 +1,7 @@
-"""What all benchmarks share: sides measured in turn, peaks of memory, the table and the JSON of a row.
+"""Shared parts of the benchmarks: alternating measurements, peak memory, and the table and JSON of a row.
 
-A row is a script in benchmarks/; `task=benchmark` runs them. Ratios of one run count, not seconds of two machines.
+A row is a script in benchmarks/, run by `task=benchmark`. Only ratios within one run are comparable, not the seconds of
+two machines.
 """
 
 import argparse
@@ -12,12 +13,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fdp_lightning.files import write_atomic
+from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.environment import environment
 
 Side = Callable[[], object]
@@ -27,13 +28,13 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Measurement:
-    """One side of a row, measured several times.
+    """One side of a benchmark, measured several times.
 
     Attributes:
-        name: of the side.
-        values: one per run, in `unit`, in the order of the runs.
-        unit: of the values.
-        peak_mb: the most memory that its process held, in 10⁶ bytes; None: not measured.
+        name: name of the side.
+        values: one value per run, in order.
+        unit: unit of the values.
+        peak_mb: peak memory of its process, 10⁶ bytes; None: not measured.
     """
 
     name: str
@@ -43,32 +44,25 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Of the values."""
+        """Median of the values."""
         return statistics.median(self.values)
 
     def facts(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "name": self.name,
-            "median": self.median,
-            "lowest": min(self.values),
-            "highest": max(self.values),
-            "values": list(self.values),
-            "unit": self.unit,
-            "peak_mb": self.peak_mb,
-        }
+        """Return the measurement for JSON."""
+        summary = {"median": self.median, "lowest": min(self.values), "highest": max(self.values)}
+        return {**asdict(self), **summary, "values": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a row is to show.
+    """A goal of a benchmark.
 
     Attributes:
-        text: what is compared with what.
-        measured: the figure.
-        wanted: its bound.
-        at_least: whether the bound is the least; False: the most.
-        unit: of both.
+        text: description of the comparison.
+        measured: measured figure.
+        wanted: bound of the figure.
+        at_least: True if the bound is the least, False if it is the most.
+        unit: unit of figure and bound.
     """
 
     text: str
@@ -79,31 +73,27 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether the figure is on the right side of its bound."""
+        """True if the figure is on the right side of its bound."""
         return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
 
     def cells(self) -> tuple[str, str, str, str]:
-        """Text, measured, wanted, met: as tables show them."""
-        sign = "≥" if self.at_least else "≤"
-        return (
-            self.text,
-            f"{self.measured:.3g} {self.unit}",
-            f"{sign} {self.wanted:g} {self.unit}",
-            "met" if self.met else "NOT MET",
-        )
+        """Return text, measured, wanted and met as shown in tables."""
+        measured = f"{self.measured:.3g} {self.unit}"
+        wanted = f"{'≥' if self.at_least else '≤'} {self.wanted:g} {self.unit}"
+        return self.text, measured, wanted, "met" if self.met else "NOT MET"
 
 
 @dataclass
 class Row:
-    """A benchmark's result.
+    """Result of a benchmark.
 
     Attributes:
-        name: of its script.
+        name: name of its script.
         title: what is measured, under which conditions.
-        measurements: of all sides.
-        goals: what they are to show; may be none.
-        facts: whatever else a reader needs, by name.
-        load: of the machine before the start, mean of a minute; measured on a busy machine, figures mean little.
+        measurements: measurements of all sides.
+        goals: goals to be met; may be empty.
+        facts: further facts by name.
+        load: load of the machine before the start, mean of a minute; on a busy machine figures mean little.
     """
 
     name: str
@@ -114,7 +104,7 @@ class Row:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the machine, the versions and the threads."""
+        """Return everything, with the machine, the versions and the threads."""
         return {
             "row": self.name,
             "title": self.title,
@@ -132,25 +122,19 @@ class Row:
             peak = "" if one.peak_mb is None else f"   peak {one.peak_mb:.0f} MB"
             lines.append(f"  {one.name:44s} {one.median:10.4g} {one.unit:10s} ({spread}){peak}")
         lines += [f"  {name}: {value}" for name, value in self.facts.items()]
-        lines += [
-            f"  goal: {text}: {measured}, wanted {wanted}: {met}" for text, measured, wanted, met in self._goals()
-        ]
+        for goal in self.goals:
+            text, measured, wanted, met = goal.cells()
+            lines.append(f"  goal: {text}: {measured}, wanted {wanted}: {met}")
         facts = {**environment(), **_machine()}
         shown = ("processor", "gpus", "cores", "cpu_affinity", "threads", "python", "torch", "git_revision")
         lines.append("  " + ", ".join(f"{key} {facts[key]}" for key in shown if key in facts))
         return "\n".join([*lines, f"  load before the start {self.load:.2f}"])
 
-    def _goals(self) -> list[tuple[str, str, str, str]]:
-        return [goal.cells() for goal in self.goals]
-
 
 def alternate(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of each side, run in turn in this process, so that whatever slows the machine slows all alike.
+    """Return the seconds of each side, run in turn in this process, so that a slow machine slows all alike.
 
-    Args:
-        sides: by name.
-        repeats: measured runs of each.
-        warm_up: runs of each before them.
+    The first `warm_up` runs of each side are not measured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for run in range(warm_up + repeats):
@@ -164,44 +148,25 @@ def alternate(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict
 
 @dataclass(frozen=True)
 class Child:
-    """What a process of its own gave: the function's result, and the most memory the process held (10⁶ bytes)."""
+    """Result of a function called in its own process, and the peak memory of this process (10⁶ bytes)."""
 
     result: Any
     peak_mb: float
 
 
 def in_child(function: Callable[..., Any], *arguments: object) -> Child:
-    """Call a function in a fresh process with its own imports.
-
-    Args:
-        function: of a module or of the script itself.
-        arguments: plain data.
-
-    Raises:
-        RuntimeError: the process failed; its traceback is on stderr.
-    """
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(function, arguments, send))
-    process.start()
-    send.close()
-    try:
-        child: Child = receive.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
-    process.join()
-    return child
+    """Call a function, also one of the script itself, in a fresh process with its own imports; see `in_worker`."""
+    return in_worker(_with_peak, function, *arguments, context=multiprocessing.get_context("spawn"))
 
 
-def _report(function: Callable[..., Any], arguments: Sequence[object], send: Connection) -> None:
-    send.send(Child(function(*arguments), peak_mb()))
+def _with_peak(function: Callable[..., Any], *arguments: object) -> Child:
+    return Child(function(*arguments), peak_mb())
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held, in 10⁶ bytes."""
+    """Return the peak memory of this process, in 10⁶ bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count what the process held before it became this program
+    if status.is_file():  # getrusage would include the memory of the process before it became this program
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024 / 1e6
@@ -209,16 +174,16 @@ def peak_mb() -> float:
 
 
 def options_of(description: str | None, repeats: int) -> argparse.Namespace:
-    """The command line that all rows share: `json`, `repeats`, `quick`."""
+    """Parse the command line shared by all benchmarks: `json`, `repeats`, `quick`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the row there too")
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
     parser.add_argument("--repeats", type=int, default=repeats, help=f"measured runs of each side ({repeats})")
-    parser.add_argument("--quick", action="store_true", help="sizes so small that figures mean nothing: does it run?")
+    parser.add_argument("--quick", action="store_true", help="run at sizes so small that the figures mean nothing")
     return parser.parse_args()
 
 
 def finish(row: Row, options: argparse.Namespace) -> None:
-    """Print the row, and write it where it was asked for."""
+    """Print a benchmark's result, and write it to a file if asked for."""
     if options.quick:
         row.title += " (--quick: its figures mean nothing)"
     row.facts["peak of the row's own process, MB"] = round(peak_mb())

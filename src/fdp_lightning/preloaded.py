@@ -1,6 +1,6 @@
-"""What the forkserver imports before it forks: seconds of imports, made once and shared by all workers.
+"""Modules that the forkserver imports before it forks, so that all workers share them.
 
-Importing starts no thread and runs no network, so that a fork copies nothing in an undefined condition.
+Importing starts no thread and runs no network, so the state that a fork copies is well defined.
 """
 
 import atexit
@@ -18,8 +18,7 @@ import fdp_lightning.data.faces.prepare_clip
 import fdp_lightning.engine.pool
 import fdp_lightning.engine.train_fold  # noqa: F401
 
-# What is here stays for good. Without this the first garbage collection of each worker writes to, and so copies, all of
-# the memory it shares.
+# Without this the first garbage collection of each worker writes to, and so copies, all of the memory it shares.
 gc.collect()
 gc.freeze()
-atexit.register(gc.unfreeze)  # so that this process, unlike its workers, ends as libraries expect it
+atexit.register(gc.unfreeze)  # so that this process, unlike its workers, ends as libraries expect

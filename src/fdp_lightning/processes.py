@@ -1,4 +1,4 @@
-"""Worker processes that start at once: a forkserver that has done the slow imports before it forks."""
+"""Worker processes that start quickly: they are forked from a server that has done the slow imports."""
 
 import json
 import multiprocessing
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
@@ -21,41 +21,41 @@ Result = TypeVar("Result")
 _PRELOAD = ["fdp_lightning.with_parent", "__main__", "fdp_lightning.preloaded"]
 
 CORES = "FDP_LIGHTNING_CORES"
-"""The environment variable that says how many cores are the share of a job, where jobs run side by side."""
+"""Environment variable with the number of cores of a job, where several jobs run in parallel."""
 
 
 def forkserver() -> ForkServerContext:
-    """The multiprocessing context of all workers of this project.
+    """Return the multiprocessing context of all workers of this project.
 
-    A plain fork would copy threads and CUDA state in an undefined condition; spawn would import torch once per worker.
+    A plain fork would copy threads and CUDA state in an undefined condition; spawn would import torch in each worker.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)  # of no effect on a server that runs
+    context.set_forkserver_preload(_PRELOAD)  # has no effect on a server that is running
     return context
 
 
 def warm_up(*more: str) -> None:
-    """Start the forkserver, which then does the slow imports while this process does something else.
-
-    Args:
-        more: modules to import there too, because this run's workers need them.
-    """
+    """Start the forkserver, which then does the slow imports, and those of `more`, in parallel with this process."""
     forkserver().set_forkserver_preload([_PRELOAD[0], *more, *_PRELOAD[1:]])
     ensure_running()
 
 
-def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function in a process of the forkserver, where the slow imports are done already, and return its result.
+def in_worker(
+    function: Callable[..., Result], *arguments: object, context: ForkServerContext | SpawnContext | None = None
+) -> Result:
+    """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
     Args:
-        function: of a module, not of `__main__`.
+        function: function of a module, not of `__main__`.
         arguments: plain data.
+        context: another multiprocessing context, e.g. spawn for a process with its own imports.
 
     Raises:
-        UserError: as the function raises it; any other exception too, with its traceback printed by the process.
+        UserError: raised by the function. Any other exception is raised too; the process prints its traceback.
+        RuntimeError: the process was killed.
     """
-    context = forkserver()
+    context = context or forkserver()
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(function, arguments, send))
     process.start()
@@ -66,7 +66,7 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
         process.join()
         raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
     except KeyboardInterrupt:
-        process.terminate()  # else the end of this process would wait for it
+        process.terminate()  # otherwise this process would wait for it at its end
         raise
     process.join()
     if error is not None:
@@ -75,11 +75,7 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
 
 
 def in_fresh_process(function: Callable[[], Result]) -> Result:
-    """Call a function in a new interpreter, which imports no more than it needs: for a quick answer.
-
-    Args:
-        function: of a module, not of `__main__`; it returns what JSON can say.
-    """
+    """Call a function of a module that returns a JSON value, in a new interpreter, which imports only what it needs."""
     code = (
         "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
         f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
@@ -101,9 +97,9 @@ def _answer(function: Callable[..., object], arguments: Sequence[object], send: 
 
 
 def end_with_parent() -> None:
-    """Let this worker end when the process that started it is gone.
+    """Let this worker end when its parent has ended.
 
-    Workers of a pool hold each other's pipes open: after a SIGKILL of their parent they would wait for work for ever.
+    Workers of a pool hold each other's pipes open: after a SIGKILL of their parent they would wait for work forever.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -117,17 +113,17 @@ def end_with_parent() -> None:
 
 
 def cpu_count() -> int:
-    """The cores this process may use: those a container or taskset allows, or its share of them."""
+    """Return the number of cores this process may use: those that a container or taskset allows, or its share."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, int(os.environ.get(CORES, allowed))))
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let PyTorch compute with one thread meanwhile: what is found must not depend on the cores a process may use.
+    """Let PyTorch compute with one thread in this context, so that results do not depend on the number of cores.
 
-    More threads add up in another order, which changes the last bits on some CPUs (those with AVX2 but no AVX-512). For
-    a face or a clip they are no faster either, and many times slower where other work keeps one of them waiting.
+    With more threads sums are made in another order, which changes the last bits on some CPUs (those with AVX2 but not
+    AVX-512). For a face or a clip they are not faster, and much slower where another process keeps one of them waiting.
     """
     import torch
 

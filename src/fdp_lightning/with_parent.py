@@ -1,8 +1,8 @@
-"""The first import of the forkserver, in which all workers begin: it ends with its parent, and leaves Ctrl-C to it.
+"""First import of the forkserver, from which all workers are forked: it ends with its parent and ignores Ctrl-C.
 
-While the forkserver imports what workers need, which takes it seconds, it would notice neither; a command that has
-ended would leave it behind, with the command's standard error open. A parent that ends while it starts a worker leaves
-one without work, which ends in silence.
+While the forkserver does its imports, for seconds, it would notice neither; a command that has ended would leave it
+behind, holding the command's standard error open. A parent that ends while it starts a worker leaves a worker without
+work, which ends silently.
 """
 
 import ctypes
@@ -11,11 +11,11 @@ import sys
 from types import TracebackType
 
 _PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl.h: the signal that the system sends when the parent is gone. Children do not inherit it."""
+"""Constant of Linux's prctl.h: the signal that the system sends when the parent ends. Children do not inherit it."""
 
 
 def _without_work(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    # Of the worker's own work multiprocessing prints exceptions by itself.
+    # multiprocessing itself prints the exceptions of the worker's task.
     if kind is not EOFError:
         sys.__excepthook__(kind, error, trace)
 

@@ -1,7 +1,7 @@
-"""The config group `study`: each study is a folder of `experiments/` with its sweep, its question and its answer in it.
+"""The config group `study`: each study is a folder of `experiments/` with its sweep, its question and its results.
 
-A source of its own, since Hydra copies its ConfigStore for each group that --help lists: ten studies in the store would
-double the time of that answer.
+It is a config source of its own because Hydra copies its ConfigStore for every group that --help lists: ten studies in
+the store would double the time that --help takes.
 """
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -17,19 +17,13 @@ _SWEEP = "sweep.yaml"
 
 
 class StudySource(ConfigSource):
-    """`study=<folder>` is `experiments/<folder>/sweep.yaml`."""
+    """Config source in which `study=<folder>` is `experiments/<folder>/sweep.yaml`."""
 
     @staticmethod
     def scheme() -> str:
-        """Return what stands before :// in a search path."""
         return _GROUP
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the sweep of a study.
-
-        Raises:
-            ConfigLoadError: there is no such study.
-        """
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
         sweep = EXPERIMENTS / _name(config_path) / _SWEEP
@@ -38,19 +32,15 @@ class StudySource(ConfigSource):
         )
 
     def available(self) -> bool:
-        """Return True if there are studies."""
         return EXPERIMENTS.is_dir()
 
     def is_group(self, config_path: str) -> bool:
-        """Return True for the one group there is, and for what holds it."""
         return config_path.strip("/") in ("", _GROUP)
 
     def is_config(self, config_path: str) -> bool:
-        """Return True if it names a study."""
         return config_path.startswith(f"{_GROUP}/") and (EXPERIMENTS / _name(config_path) / _SWEEP).is_file()
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return the names of the groups or of the studies."""
         if config_path.strip("/") == "":
             return [] if results_filter == ObjectType.CONFIG else [_GROUP]
         in_group = self.is_group(config_path) and results_filter != ObjectType.GROUP
@@ -62,9 +52,8 @@ def _name(config_path: str) -> str:
 
 
 class StudyPath(SearchPathPlugin):
-    """Adds the studies to the search path of this program, and of no other Hydra program in the environment."""
+    """Plugin that adds the studies to the search path of this program, but of no other Hydra program."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the source."""
         if any(part.path.removeprefix("file://") == str(CONF_DIR) for part in search_path.get_path()):
             search_path.append(__name__, f"{_GROUP}://")

@@ -1,6 +1,6 @@
-"""What `-m` does: Hydra's basic sweep, run to its end whatever fails, with one table of its runs at the end.
+"""The sweeper of `-m`: Hydra's basic sweep, continued after failed jobs, with one table of the runs at the end.
 
-Hydra takes plugins from the package `hydra_plugins` alone and imports all of it at every start: keep this file light.
+Hydra looks for plugins in the package `hydra_plugins` and imports all of it at every start: keep this file light.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from fdp_lightning.errors import UserError
 
 
 class VariantSweeper(Sweeper):
-    """Every combination of the swept values, under each variant.
+    """Sweeper over all combinations of the swept values, under each variant.
 
     Args:
-        max_batch_size: jobs handed to the launcher at once; None: all.
+        max_batch_size: number of jobs given to the launcher at once; None: all.
         params: key → values to sweep over, as on the command line.
-        variants: name → overrides of the variants of a study; the first is the baseline.
+        variants: name → overrides of each variant of a study; the first is the baseline.
     """
 
     launcher: Launcher
@@ -39,7 +39,6 @@ class VariantSweeper(Sweeper):
         self.variants = {str(name): list(overrides or ()) for name, overrides in (variants or {}).items()}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what to sweep, and with which launcher."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -49,8 +48,8 @@ class VariantSweeper(Sweeper):
         """Run all jobs, then print and write the table of their runs.
 
         Raises:
-            UserError: mistakes of the user's are all that kept jobs from being finished.
-            SweepError: jobs failed.
+            UserError: every job that failed did so because of a user's mistake.
+            SweepError: jobs failed otherwise.
         """
         from fdp_lightning.sweeps.finish import finish_sweep
         from fdp_lightning.sweeps.variants import sweep_folder, variant_runs
@@ -61,10 +60,9 @@ class VariantSweeper(Sweeper):
         if most is not None and (not isinstance(most, int) or most < 1):
             raise UserError(f"hydra.sweeper.max_batch_size is {most!r}; expected a number of at least 1, or null: all")
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
-        given = parse([*self.params, *arguments])
-        jobs = variant_runs(given, self.variants)
+        jobs = variant_runs(parse([*self.params, *arguments]), self.variants)
         overrides = [list(job.overrides) for job in jobs]
-        for job in overrides:  # what no job could mean must not wait for the jobs before it
+        for job in overrides:  # an invalid job is reported before the jobs in front of it are run
             check_config(self.hydra_context.config_loader.load_sweep_config(self.config, job))
         folder = sweep_folder(self.config, parse(arguments))
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +76,7 @@ class VariantSweeper(Sweeper):
         return returns
 
     def _launch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | Exception]:
-        """Of each job its result; of a launcher that broke down, what it raised."""
+        """Return the result of each job, or for each the exception with which the launcher failed."""
         try:
             return self.launcher.launch(batch, initial_job_idx=first)
         except UserError:

@@ -27,9 +27,9 @@ def test_a_film_and_its_frames_show_the_clip(tmp_path: Path, suffix: str) -> Non
     clip = draw_film(tmp_path / f"clip{suffix}", "happiness", seed=1, fps=50, settings=SMALL)
     write_frames(tmp_path / "frames", clip.pictures)
     film, folder = VideoFile(tmp_path / f"clip{suffix}"), FrameFolder(tmp_path / "frames", 50)
-    for footage in (film, folder):
-        frames = list(footage.frames())
-        assert footage.warnings == []
+    for video in (film, folder):
+        frames = list(video.frames())
+        assert video.warnings == []
         assert [frame.seconds for frame in frames] == pytest.approx(
             [n / 50 for n in range(len(clip.pictures))], abs=6e-4
         )

@@ -42,7 +42,7 @@ def test_the_budget_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) 
 def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
     folds = [plan(max_epochs=-1, max_steps=500)] * 26
     text = time_needed(4.1, folds, at_once=2)  # 4.1 s × 500 × 26 / 2 = 7.4 h
-    assert "7.4 h" in text and "4.1 s a step × 500 steps × 26 folds, 2 at a time" in text
+    assert "7.4 h" in text and "500 steps" in text and "26 folds" in text
     assert "model=fdp_tiny trainer=cpu" in text
     assert "15 h" in time_needed(4.1, folds, at_once=1)
     assert "34 min" not in time_needed(4.1, folds[:1], at_once=2) and "35 min" in time_needed(4.1, folds[:1], 2)

@@ -23,7 +23,7 @@ def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path)
     options = ["+experiment=synthetic_loso", "logger=wandb", "logger.wandb.offline=false"]
     done = new_process(*options, cwd=tmp_path, env=environment)
     assert done.returncode == 2
-    assert "logger.wandb.offline=false needs a W&B account, but no key was found" in done.stderr
+    assert "logger.wandb.offline=false" in done.stderr
     assert "wandb login" in done.stderr and "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {".config", ".cache"}
 

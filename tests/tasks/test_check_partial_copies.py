@@ -52,7 +52,7 @@ def test_the_workbook_of_2014_alone_gives_the_table_and_the_protocol_to_name(
     assert result["protocols"]["casme2_5c_246"]["n_clips"] == 246
     assert result["protocols"]["casme2_objective"]["n_clips"] == 255
     assert (result["protocol"], result["n_clips"]) == ("casme2_5c_249", 0)
-    assert "255 clips looked at" in (out := capsys.readouterr().out)
+    assert "255 clips checked" in (out := capsys.readouterr().out)
     assert "casme2_7c_2014" in out
 
 

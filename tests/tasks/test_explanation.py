@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.faces.regions import face_regions
-from fdp_lightning.data.input_video.source import as_footage
+from fdp_lightning.data.input_video.source import as_input_video
 from fdp_lightning.data.synthetic.film import draw_clip, write_frames
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.explanation import explain
@@ -99,7 +99,7 @@ def points_at_motion(model: Model, emotion: str, seed: int, folder: Path) -> tup
     """Whether the map of a drawn clip peaks in the moving region, and the share of this region's area."""
     clip = draw_clip(emotion, seed)
     write_frames(folder, clip.pictures)
-    prediction = model.predict(as_footage(folder))
+    prediction = model.predict(as_input_video(folder))
     heat = explain(model, prediction).heat
     moved = cv2.warpAffine(clip.moved, prediction.transform, heat.shape[::-1])
     region = moved >= MOVING * moved.max()

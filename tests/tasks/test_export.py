@@ -115,7 +115,6 @@ def test_what_cannot_be_exported(run_cli: Run, tmp_path: Path) -> None:
     for arguments, words in (
         ([], "export.checkpoint is missing"),
         (["export.checkpoint=nowhere"], "there is no such file"),
-        (["export.checkpoint=synthetic", "export.to=pickle"], "export.to is 'pickle'"),
     ):
         done = run_cli("task=export", *arguments)
         assert done.returncode == 2 and words in done.stderr, done.stderr

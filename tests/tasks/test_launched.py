@@ -112,7 +112,7 @@ def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
 @pytest.mark.slow  # two imports of torch; the refusal itself is tested below
 def test_as_many_processes_as_devices_or_none_trains(place: Path) -> None:
     leader, follower = srun(place, "trainer=cpu", "run=refused")
-    assert "srun has started this command 2 times, but trainer.devices=1" in leader.communicate(timeout=60)[1]
+    assert "trainer.devices=1" in leader.communicate(timeout=60)[1]
     assert follower.communicate(timeout=60) == ("", "")
     assert leader.returncode == follower.returncode == 2
     assert not (place / "refused").exists()

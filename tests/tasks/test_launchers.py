@@ -114,7 +114,6 @@ def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
     assert sweep.returncode == 1, errors
     (lost,) = set(re.findall(r"job #\d fold=(\d\d) was lost \(its process ended with SIGKILL", errors))
     (failed,) = set(re.findall(r"^#\d fold=(\d\d) .*fold \1 FAILED", errors, re.M))
-    assert "the same command resumes it" in errors
     no_process_is_left(place)
     assert {path.name for path in (run / "folds").glob("[!.]*")} == {"01", "02", "03"} - {lost, failed}
     assert lost != failed and not [name for name in POOLED if (run / name).exists()]
@@ -150,7 +149,6 @@ def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
     sweep.wait(timeout=60)
     errors = (place / "err.txt").read_text()
     assert sweep.returncode == 130, errors
-    assert "the same command goes on from there" in errors
     no_process_is_left(place)
     assert not list((place / "long/folds").glob("[!.]*"))
 

@@ -218,7 +218,7 @@ def test_other_files_are_no_models(tmp_path: Path, workplace: Path) -> None:
     with pytest.raises(UserError, match=r"model\.json is missing"):
         load_model(tmp_path)
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match="does not say how it was made"):
+    with pytest.raises(UserError, match="no checkpoint of fdp_lightning"):
         load_model(tmp_path / "other.ckpt")
     torch.save({"state_dict": {}, "fdp_lightning": {"config": {}}}, tmp_path / "old.ckpt")
     with pytest.raises(UserError, match="another version"):

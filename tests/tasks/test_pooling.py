@@ -135,4 +135,3 @@ def test_a_fold_without_clips_is_skipped_and_listed(
     write_expected(run, ready, [plan.fold for plan in plans])
     metrics = pool_run(run, config)
     assert (metrics["skipped_folds"], metrics["n_subjects"], metrics["n_clips"]) == (["03"], 2, 10)
-    assert "Skipped, because there is no clip of them: 03." in (run / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""Footage that cannot be predicted, or hardly: words and exit code 2, bounded memory, nothing left behind."""
+"""InputVideo that cannot be predicted, or hardly: words and exit code 2, bounded memory, nothing left behind."""
 
 import json
 import subprocess
@@ -38,11 +38,8 @@ def mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mistake:
 def test_options_that_cannot_be(mistake: Mistake, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     for argument, words in {
-        "predict.fps=0": "predict.fps",
-        "predict.mode=spot": "predict.mode is 'spot'",
         "predict.window=-1": "predict.window is -1",
         "predict.step=2": "leaves gaps",
-        "predict.device=tpu": "predict.device is 'tpu'",
         "predict.checkpoint=nowhere": "nowhere: there is no such file",
     }.items():
         assert words in mistake("predict.input=a.mp4", argument)
@@ -61,8 +58,8 @@ def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
         "empty.mp4": "is empty (0 bytes)",
         "text.mp4": "cannot be read as a video",
         "grey.mp4": "no face in any of its 12 frames",
-        "one.mp4": "is a single picture",
-        "one.jpg": "single picture",
+        "one.mp4": "is a single image",
+        "one.jpg": "single image",
         "nothing": "holds no video and no frames",
         "nowhere.mp4": "cannot be opened",
     }.items():

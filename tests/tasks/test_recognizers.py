@@ -247,4 +247,4 @@ def test_a_copy_of_the_published_maps_is_looked_at_whole(tmp_path: Path) -> None
         "protocol.strict=false", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"{len(CLIPS)} clips looked at" in done.stdout
+    assert f"{len(CLIPS)} clips checked" in done.stdout

@@ -1,4 +1,4 @@
-"""Say what a user mistyped, and what was probably meant."""
+"""Explanations of mistakes on the command line, with the closest valid input."""
 
 import difflib
 import glob
@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
@@ -24,14 +24,14 @@ _OTHER_WORDS = {
     "search": ("tune",), "optimize": ("tune",), "check": ("check_data",), "download": ("check_data",),
     "preprocess": ("prepare",), "align": ("prepare",), "serve": ("demo",), "onnx": ("export",),
 }  # fmt: skip
-"""What a task is called elsewhere → the tasks here."""
+"""Names of tasks in other projects → the tasks here."""
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r", "--multirun", "-m",
     "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
     "--experimental-rerun", "--info", "-i",
 )  # fmt: skip
-"""Hydra's; argparse would take the beginning of one for it."""
+"""Hydra's flags; argparse would also accept the beginning of one."""
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
@@ -40,11 +40,10 @@ _DOUBLE_CHOICE = re.compile(r"Multiple values for (\S+)\. To override|^(\S+) app
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
 
 
-def normalise_debug(argument: str) -> str:
-    """Let `debug=true`, `debug=smoke` and `+debug=smoke` all choose an option of the group `debug`.
+def _normalised_debug(argument: str) -> str:
+    """Let `debug=true`, `debug=smoke` and `+debug=smoke` all select an option of the group `debug`.
 
-    Hydra reads a bare `true` as a boolean, which cannot name an option of a group, and refuses `+` for a group that
-    is in the defaults list.
+    Hydra reads a bare `true` as a boolean, which cannot name an option, and refuses `+` for a group in the defaults.
     """
     match = _DEBUG.match(argument)
     if match is None:
@@ -54,15 +53,15 @@ def normalise_debug(argument: str) -> str:
 
 
 def asks_for_version(arguments: Sequence[str]) -> bool:
-    """Return True if the command is to say its version; Hydra would say its own."""
+    """Return True if the command asks for the version of this program; Hydra would print its own."""
     return list(arguments) == ["version"] or any(argument in ("--version", "-V") for argument in arguments)
 
 
-def meant(arguments: Sequence[str]) -> list[str]:
-    """The arguments as Hydra understands them.
+def normalised(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in the form that Hydra reads.
 
     Raises:
-        UserError: a flag that there is not, or a short command with too many values.
+        UserError: a flag is unknown, or a short command has too many values.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -72,29 +71,25 @@ def meant(arguments: Sequence[str]) -> list[str]:
                 f"there is no flag {flag}. Options are written without dashes: "
                 f"{'+' if key in ADDED_GROUPS else ''}{key}={value or '…'}\n  All flags: --hydra-help"
             )
-    options = written_out(["--help" if argument == "help" else normalise_debug(argument) for argument in arguments])
-    return multirun_first(options)
+    options = written_out(["--help" if argument == "help" else _normalised_debug(argument) for argument in arguments])
+    sweeping = [option for option in options if option in ("-m", "--multirun")]
+    # argparse accepts overrides on one side of -m only.
+    return [*sweeping[:1], *(option for option in options if option not in sweeping)]
 
 
-def check_task(task: str, tasks: Sequence[str]) -> None:
-    """Raise UserError unless it is one of the tasks."""
-    if task in tasks:
+def check_task(task: str) -> None:
+    """Raise UserError unless `task` is one of the tasks."""
+    if task in TASKS:
         return
-    known = [*tasks, *_OTHER_WORDS]
+    known = [*TASKS, *_OTHER_WORDS]
     near = [task] if task in known else difflib.get_close_matches(task, known, n=2, cutoff=0.6)
     names = dict.fromkeys(name for word in near for name in _OTHER_WORDS.get(word, (word,)))
     hint = f" Did you mean {' or '.join(names)}?" if names else ""
-    raise UserError(f"there is no task '{task}'.{hint}\n  Tasks: {', '.join(tasks)}")
-
-
-def multirun_first(arguments: Sequence[str]) -> list[str]:
-    """Let `-m` stand anywhere: argparse takes overrides on one side of it only."""
-    sweeping = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    return [*sweeping[:1], *(argument for argument in arguments if argument not in sweeping)]
+    raise UserError(f"there is no task '{task}'.{hint}\n  Tasks: {', '.join(TASKS)}")
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str:
-    """The message for a user's mistake: what was wrong and what to do, without a traceback."""
+    """Return the message for a user's mistake: what was wrong and what to do, without a traceback."""
     text = str(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return text
@@ -103,32 +98,32 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     if match := _MISSING_OPTION.search(text):
         options = [option for option in match[3].split() if not option.strip(",").startswith("_")]
         return f"there is no '{match[1]}'.{guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
-    if match := _MISSING_IN_LIST.search(text):  # of group=[a,b] Hydra does not say what there is
+    if match := _MISSING_IN_LIST.search(text):  # for group=[a,b] Hydra does not list the options
         group, option = match.groups()
-        options = sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
+        options = _options(group)
         return f"there is no '{group}/{option}'.{guess(option, options)}\n  {group}: {', '.join(options)}"
     if match := _DOUBLE_CHOICE.search(text):
         group = match[1] or match[2]
         value = next((a.partition("=")[2] for a in arguments if a.startswith(f"+{group}=")), "…")
-        return f"{group} has an option already; to have another one write {group}={value}, without +"
+        return f"{group} already has an option; to replace it write {group}={value}, without +"
     if isinstance(error, OverrideParseException):
         key, equals, _ = error.override.partition("=")
         if not equals:
             return f"the argument {key} has no value. Expected key=value{_as_value(key)}"
         return (
-            f"the argument {error.override} cannot be read: ( ) [ ] {{ }} , : ~ and blanks mean something to Hydra.\n"
+            f"the argument {error.override} cannot be read: ( ) [ ] {{ }} , : ~ and spaces have a meaning in Hydra.\n"
             f"  Put the value into two pairs of quotes: \"{key}='…'\""
         )
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} is not set. Give it on the command line: {error.full_key}=…"
-    if words := _explain_value(error):
-        return words
+    if message := _explain_value(error):
+        return message
     cause = f"\n  {error.__cause__}" if error.__cause__ else ""
     return f"{text}{cause}"
 
 
 def _as_value(word: str) -> str:
-    """The option whose value a bare word is."""
+    """Return the option that takes a bare word as its value, after ': '."""
     if word in TASKS or word in _OTHER_WORDS:
         return f": task={word}" if word in TASKS else f": task={' or task='.join(_OTHER_WORDS[word])}"
     groups = [path.parent.name for path in CONF_DIR.glob(f"*/{glob.escape(word)}.yaml")]
@@ -136,7 +131,7 @@ def _as_value(word: str) -> str:
 
 
 def _explain_value(error: BaseException) -> str:
-    """OmegaConf's refusal of a value's type in the words for other wrong values; '' for other errors."""
+    """Return the message for a value of the wrong type, as for other wrong values; '' for other errors."""
     cause = error.__cause__ if isinstance(error, HydraException) else error
     key = getattr(cause, "full_key", None)
     if not isinstance(cause, ValidationError) or not key:
@@ -144,7 +139,7 @@ def _explain_value(error: BaseException) -> str:
     section = Root.__dataclass_fields__[key].type if key in Root.__dataclass_fields__ else None
     if isinstance(section, type) and is_dataclass(section):
         names = ", ".join(f"{key}.{field.name}" for field in fields(section))
-        return f"{key} holds options and is none. Expected one of {names}"
+        return f"{key} is a section, not an option. Expected one of {names}"
     found = (str(error).splitlines()[0].partition("=")[2:] or ("",))[0]
     expected = ALLOWED[key].words if key in ALLOWED else str(cause).splitlines()[0]
     return f"{key} is {found!r}; expected {expected}"
@@ -153,39 +148,36 @@ def _explain_value(error: BaseException) -> str:
 def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
     if key in ADDED_GROUPS:
         value = next((a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")), "")
-        return f"write +{key}={value or '…'}: {key} has no default to override.{_near_option(key, value)}"
+        options = _options(key)
+        missing = "" if value in ("", *options) else f"\n  There is no {key} '{value}'.{guess(value, options)}"
+        return f"write +{key}={value or '…'}: {key} has no default to override.{missing}"
     known = _known_keys(key, arguments)
     hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"
 
 
-def _near_option(group: str, option: str) -> str:
-    """What was meant by an option that a group has not; '' for one that it has."""
-    files = EXPERIMENTS.glob("*/sweep.yaml") if group == "study" else (CONF_DIR / group).glob("[!_]*.yaml")
-    options = sorted(path.parent.name if group == "study" else path.stem for path in files)
-    return "" if option in options or not option else f"\n  There is no {group} '{option}'.{guess(option, options)}"
+def _options(group: str) -> list[str]:
+    if group == "study":
+        return sorted(path.parent.name for path in EXPERIMENTS.glob("*/sweep.yaml"))
+    return sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
 
 
 def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
-    """All keys and groups of the configuration the command would have made without the bad key."""
+    """Return all keys and groups of the configuration that the command would have without the bad key."""
     overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
     try:
         given = OverridesParser.create().parse_overrides(overrides)
         single = [override.input_line or "" for override in given if not override.is_sweep_override()]
         config = configuration(*single, hydra=bad_key.startswith("hydra."))
     except (HydraException, OmegaConfBaseException):
-        # A second mistake on the same line: there is nothing to compare with, so there is no guess.
+        # There is a second mistake on the same line: without a configuration there is no guess.
         return []
-    return [*_flatten(config), "debug", "experiment"]
-
-
-def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
     plain: dict[Any, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
-    stack = [(prefix, plain)]
-    while stack:
-        path, node = stack.pop()
-        for key, value in node.items():
-            name = f"{path}{key}"
-            yield name
-            if isinstance(value, dict):
-                stack.append((f"{name}.", value))
+    return [*_paths(plain), "debug", "experiment"]
+
+
+def _paths(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")

@@ -1,7 +1,7 @@
-"""What each option may be, known without importing what takes it: a wrong value is answered at once.
+"""Allowed values of each option, known without importing the classes that take them: a wrong value is reported at once.
 
-Whether values go together, the classes that take them say; so they do of options that are not here, which a user has
-added with `+`. A test compares the choices with those of the classes, and the keys with the files of conf/.
+The classes themselves check combinations of values, and options that a user has added with `+`. A test compares the
+choices with those of the classes, and the keys with the files of conf/.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,17 +43,19 @@ _MAPS = one_of("u", "v", "strain", "magnitude").or_list()
 _SCALE = one_of("clip_minmax", "train_std", "none")
 _WEIGHTS = Allowed("true, false or a file", lambda value: isinstance(value, bool | str))
 _LIMIT = Allowed(
-    "how many, a whole number of at least 0, or a share from 0.0 to 1.0",
+    "a number of batches, a whole number of at least 0, or a share from 0.0 to 1.0",
     lambda value: whole(0).accepts(value) or (isinstance(value, float) and 0 <= value <= 1),
 )
 
+_SECTIONS = (
+    "data", "protocol", "model", "trainer", "compute", "data.faces", "data.sampling", "data.adapter",
+    "protocol.classes", "protocol.include", "protocol.read_as", "protocol.parts", "protocol.expected", "input",
+    "model.backbone", "model.scorer", "model.mer_head", "model.dic_head", "model.optimizer", "model.settings",
+)  # fmt: skip
+
 ALLOWED: Mapping[str, Allowed] = {
+    **dict.fromkeys(_SECTIONS, MAPPING),
     "seed": whole(0, 2**32 - 1),
-    "data": MAPPING,
-    "protocol": MAPPING,
-    "model": MAPPING,
-    "trainer": MAPPING,
-    "compute": MAPPING,
     "fold": TEXT.or_null(),
     "run": PLACE.or_null(),
     "corrections": one_of("official", "corrected", "none"),
@@ -68,23 +70,17 @@ ALLOWED: Mapping[str, Allowed] = {
     "data.shuffle": YES_NO,
     "data.linear_baselines": YES_NO,
     "data.normalisation": one_of("training", "each_set"),
-    "data.faces": MAPPING,
-    "data.sampling": MAPPING,
     "data.generate": MAPPING.or_null(),
-    "data.generate.subjects": whole(),
-    "data.generate.clips_per_emotion": whole(),
-    "data.generate.min_frames": whole(),
-    "data.generate.max_frames": whole(),
-    "data.generate.height": whole(),
-    "data.generate.width": whole(),
-    "data.generate.seed": whole(),
+    **{
+        f"data.generate.{name}": whole()
+        for name in ("subjects", "clips_per_emotion", "min_frames", "max_frames", "height", "width", "seed")
+    },
     "data.generate.amplitude": number(),
     "data.generate.noise": number(),
     "data.generate.control": one_of("none", "static", "reversed"),
     "data.generate.course": one_of("plain", "wild"),
     "data.generate.layout": one_of("casme2", "samm"),
     "data.generate.portraits": PLACE.or_null(),
-    "data.adapter": MAPPING,
     "data.adapter.frames": TEXT,
     "data.adapter.extraction": one_of("ststnet", "causalnet").or_null("whichever data.root holds"),
     "data.adapter.labels": PLACE.or_null("likewise in data.root"),
@@ -111,19 +107,13 @@ ALLOWED: Mapping[str, Allowed] = {
     "protocol.dataset": TEXT,
     "protocol.labels": TEXT.or_null(),
     "protocol.column": one_of("emotion", "objective", "action_units"),
-    "protocol.classes": MAPPING,
-    "protocol.include": MAPPING,
     "protocol.exclude": _NAMES,
     "protocol.untested": _NAMES,
-    "protocol.read_as": MAPPING,
     "protocol.split": one_of("loso", "kfold", "lodo", "fixed"),
     "protocol.folds": whole(2),
-    "protocol.parts": MAPPING,
-    "protocol.expected": MAPPING,
     "protocol.shuffled": whole(0).or_null("as annotated"),
     "protocol.strict": YES_NO,
     "protocol.source": TEXT,
-    "input": MAPPING,
     "input.kind": one_of("frames", "flow", "apex_flow", "maps"),
     "input.method": one_of("dis", "farneback", "tvl1"),
     "input.channels": _MAPS,
@@ -140,12 +130,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.gate_temperature": number(above=0),
     "model.scrambled_time": YES_NO,
     "model.frame_batches": one_of("folded", "per_frame"),
-    "model.backbone": MAPPING,
-    "model.scorer": MAPPING,
-    "model.mer_head": MAPPING,
-    "model.dic_head": MAPPING,
     "model.objective": MAPPING.or_null("a recogniser without losses"),
-    "model.optimizer": MAPPING,
     "model.scorer.hidden": _COUNTED,
     "model.scorer.centred": YES_NO,
     "model.objective.emotion": number(0),
@@ -212,7 +197,6 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.bins": _COUNTED,
     "model.overlap": number(0, below=1),
     "model.radii": list_of(_COUNTED),
-    "model.settings": MAPPING,
     "model.settings.kernel": one_of("rbf", "linear"),
     "model.settings.c": number(above=0),
     "model.settings.standardised": YES_NO,
@@ -286,7 +270,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "benchmark.output": PLACE,
     "benchmark.quick": YES_NO,
 }
-"""Key → what it may be. A part of another project's class (`_target_`) is not looked into."""
+"""Key → allowed values. Nodes with the `_target_` of another project are not checked."""
 
 _OURS = "fdp_lightning."
 
@@ -294,14 +278,13 @@ _CLOSED = (
     "", "data", "data.faces", "data.sampling", "protocol", "compute", "model.objective", "model.optimizer",
     *(name for name, field in Root.__dataclass_fields__.items() if is_dataclass(field.type)),
 )  # fmt: skip
-"""Sections that hold the options above and no others: what `+` adds to them is misspelt, and would be ignored."""
+"""Sections with the options above and no others: a key that `+` adds to them is misspelt, and would be ignored."""
 
 
 def check_values(config: DictConfig) -> None:
-    """Refuse values that no command could use, before anything is imported or read for it.
+    """Raise UserError for values that no command could use, before anything is imported or read.
 
-    Raises:
-        UserError: naming each key, what was found and what is expected.
+    The message names each key, its value and the expected values.
     """
     known = {*ALLOWED, *Root.__dataclass_fields__}
     for key, _ in _values(config):
@@ -309,7 +292,7 @@ def check_values(config: DictConfig) -> None:
         if section in _CLOSED and key not in known:
             raise UserError(f"the configuration has no key '{key}'.{guess(key, [*known, *ADDED_GROUPS])}")
     wrong = [
-        f"{key} is {_shown(value)}; expected {ALLOWED[key].words}{_meant(value, ALLOWED[key])}"
+        f"{key} is {_as_yaml(value)}; expected {ALLOWED[key].words}{_guesses(value, ALLOWED[key])}"
         for key, value in _values(config)
         if key in ALLOWED and not ALLOWED[key].accepts(value)
     ]
@@ -318,10 +301,10 @@ def check_values(config: DictConfig) -> None:
 
 
 def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys and values that the command itself gives, without what is missing or only repeats another by ${…}."""
+    """Yield the keys and values of the configuration, except missing values and interpolations (${…})."""
     for name in map(str, config):
         key = f"{prefix}{name}"
-        if key == "hydra" or name.startswith("_"):  # _target_ is what takes the others
+        if key == "hydra" or name.startswith("_"):
             continue
         if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
             continue
@@ -334,12 +317,12 @@ def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield key, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _shown(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     names = {None: "null", True: "true", False: "false"}
     return names[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def _meant(value: Any, allowed: Allowed) -> str:
+def _guesses(value: Any, allowed: Allowed) -> str:
     words = value if isinstance(value, list) else [value]
     guesses = [guess(word, allowed.choices) for word in words if isinstance(word, str) and word not in allowed.choices]
     return "".join(f".{text}" for text in guesses if text)

@@ -1,4 +1,4 @@
-"""Progress with time left: bars in a terminal, lines in a log."""
+"""Progress with the time left: bars in a terminal, lines in a log."""
 
 import logging
 import time
@@ -25,12 +25,12 @@ _MOST_START_UP = 20
 
 
 def console() -> Console:
-    """Where progress and messages go: standard error, so that results on standard output can be piped."""
+    """Return the console of progress and messages: standard error, so that standard output can be piped."""
     return Console(stderr=True)
 
 
 def new_progress(screen: Console) -> Progress:
-    """The columns all bars of this project have."""
+    """Return a progress display with the columns of all bars of this project."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -43,20 +43,19 @@ def new_progress(screen: Console) -> Progress:
 
 
 class _LeftColumn(ProgressColumn):
-    """The time left of each bar, reckoned as lines of the log do."""
+    """The time left of each bar, estimated as in the log."""
 
     def __init__(self) -> None:
         super().__init__()
         self._of: dict[TaskID, TimeLeft] = {}
 
     def render(self, task: Task) -> Text:
-        """Draw it; nothing of a bar that is full."""
         left = self._of.setdefault(task.id, TimeLeft())
         return Text("" if task.finished or task.total is None else f"· {left(task.completed, task.total)}")
 
 
 class Meter:
-    """One quantity that grows to its total: `meter(done, total)`."""
+    """Progress of one quantity towards its total: `meter(done, total)`."""
 
     def __init__(self, what: str, unit: str, progress: Progress | None) -> None:
         self._what, self._unit, self._progress = what, unit, progress
@@ -64,7 +63,6 @@ class Meter:
         self._left, self._last_line = TimeLeft(), time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are finished."""
         if self._progress is not None:
             if self._task is None:
                 self._task = self._progress.add_task(self._what, total=total, unit=self._unit)
@@ -78,7 +76,7 @@ class Meter:
 
 @contextmanager
 def meter(what: str, unit: str) -> Iterator[Meter]:
-    """A meter in a terminal's bar, or in lines of the log."""
+    """Give a meter: a bar in a terminal, otherwise lines of the log."""
     screen = console()
     if not screen.is_terminal:
         yield Meter(what, unit, None)
@@ -88,10 +86,10 @@ def meter(what: str, unit: str) -> Iterator[Meter]:
 
 
 class TimeLeft:
-    """'1:05 left' if the rest goes as fast as what was done since the start-up; the time taken when all is done.
+    """Estimate of the time left, '1:05 left', at the speed since the start-up; at the end, the time taken.
 
-    Start-up is what comes before the first call and the first twentieth of the work: processes import torch or load a
-    face detector one after the other, and what they do first is slow. As much again is waited for before a guess.
+    The start-up is the time before the first call and the first twentieth of the work, when processes import torch and
+    load a face detector one after the other. The first estimate is made after as much work again.
     """
 
     def __init__(self) -> None:
@@ -100,12 +98,12 @@ class TimeLeft:
         self._since: tuple[float, float] | None = None
 
     def __call__(self, done: float, total: float) -> str:
-        """Say it of `done` of `total`; call at every step of the progress, whether or not it is shown."""
+        """Return the estimate for `done` of `total`; call it at every step, even if the result is not shown."""
         now = time.monotonic()
         if done >= total:
             return f"in {clock(now - self._start)}"
         if self._before is None:
-            self._before = done  # of an earlier command, perhaps
+            self._before = done  # finished by an earlier command
         enough = min(_MOST_START_UP, max(1.0, (total - self._before) / 20))
         if self._since is None and done >= self._before + enough:
             self._since = (now, done)
@@ -116,7 +114,7 @@ class TimeLeft:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

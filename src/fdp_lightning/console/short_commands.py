@@ -1,4 +1,4 @@
-"""The short way of a command: `fdp-lightning predict clip.mp4` is `task=predict predict.input=clip.mp4`."""
+"""Short commands: `fdp-lightning predict clip.mp4` is `task=predict predict.input=clip.mp4`."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ BARE_VALUE = {
     "export": "export.checkpoint",
     "convert": "convert.input",
 }
-"""Task → the option whose value may stand behind it without a name."""
+"""Task → the option whose value may follow it without a key."""
 
 _SEVERAL = ("compare",)
 """Tasks whose option takes a list."""
@@ -24,7 +24,7 @@ _MULTIRUN = ("-m", "--multirun")
 
 
 def written_out(arguments: Sequence[str]) -> list[str]:
-    """Write a task that is given as a word, and what stands behind it without a name, as options.
+    """Replace a task given as a word, and values without a key that follow it, by options.
 
     Raises:
         UserError: the task is given twice, or there are more values than the task takes.
@@ -37,22 +37,20 @@ def written_out(arguments: Sequence[str]) -> list[str]:
     if named := next((argument for argument in others if argument.startswith("task=")), ""):
         raise UserError(f"the task is given twice, as {arguments[place]} and as {named}; give it once")
     key = BARE_VALUE.get(task)
-    if key is None:  # values without a name are refused by Hydra
+    if key is None:  # Hydra refuses values without a key
         return [f"task={task}", *others]
-    # What a flag of Hydra's is given (--cfg job) has no name either.
-    is_bare = [
-        "=" not in argument
-        and not argument.startswith("-")
-        and (i == 0 or others[i - 1] in _MULTIRUN or not others[i - 1].startswith("-"))
-        for i, argument in enumerate(others)
-    ]
-    bare = [argument for argument, this in zip(others, is_bare, strict=True) if this]
+    bare: list[str] = []
+    named_ones: list[str] = []
+    for before, argument in zip(["", *others], others, strict=False):
+        # The value of one of Hydra's flags (--cfg job) has no key either.
+        is_value_of_flag = before.startswith("-") and before not in _MULTIRUN
+        is_bare = "=" not in argument and not argument.startswith("-") and not is_value_of_flag
+        (bare if is_bare else named_ones).append(argument)
     if len(bare) > 1 and task not in _SEVERAL:
         raise UserError(
             f"{task} takes one value without a name ({key}); found {len(bare)}: {', '.join(bare)}"
             + (". A folder may hold many clips" if task == "predict" else "")
         )
-    named_ones = [argument for argument, this in zip(others, is_bare, strict=True) if not this]
     if bare and (given := next((argument for argument in named_ones if argument.startswith(f"{key}=")), "")):
         raise UserError(f"{key} is given twice, as {bare[0]} and as {given}; give it once")
     values = [_quoted(value) for value in bare]
@@ -61,5 +59,5 @@ def written_out(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    """A value as Hydra reads it letter by letter: file names may hold what means something to it."""
+    """Return a value quoted for Hydra, because file names may contain its special characters."""
     return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()

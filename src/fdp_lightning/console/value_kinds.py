@@ -1,4 +1,4 @@
-"""Kinds of values that an option may have, each with the words that stand behind "expected"."""
+"""Kinds of values that an option may have, each with its description for messages."""
 
 import difflib
 import math
@@ -12,9 +12,9 @@ class Allowed:
     """The values that an option may have.
 
     Attributes:
-        words: of them, to stand behind "expected".
-        accepts: whether a value is one of them.
-        choices: of an option that names something.
+        words: description of the values, placed after "expected" in messages.
+        accepts: function that returns True for an allowed value.
+        choices: names to choose from, if the option takes a name.
     """
 
     words: str
@@ -22,29 +22,28 @@ class Allowed:
     choices: tuple[str, ...] = ()
 
     def or_null(self, meaning: str = "") -> "Allowed":
-        """These values, or null."""
+        """Return these values, or null."""
         words = f"{self.words}, or null{meaning and f' ({meaning})'}"
         return replace(self, words=words, accepts=lambda value: value is None or self.accepts(value))
 
     def or_one_of(self, *choices: str) -> "Allowed":
-        """These values, or one of some words."""
+        """Return these values, or one of some words."""
         words = f"{self.words}, or {', '.join(choices)}"
         return Allowed(words, lambda value: value in choices or self.accepts(value), (*self.choices, *choices))
 
     def or_list(self) -> "Allowed":
-        """One of these values or more of them, none twice."""
-        return replace(
-            self,
-            words=f"{self.words}, or a list of them",
-            accepts=lambda value: (
-                self.accepts(value)
-                or (_is_list(value) and bool(value) and all(map(self.accepts, value)) and len(set(value)) == len(value))
-            ),
-        )
+        """Return one of these values, or a non-empty list of them without duplicates."""
+
+        def accepts(value: Any) -> bool:
+            return self.accepts(value) or (
+                _is_list(value) and bool(value) and all(map(self.accepts, value)) and len(set(value)) == len(value)
+            )
+
+        return replace(self, words=f"{self.words}, or a list of them", accepts=accepts)
 
 
 def whole(least: int | None = None, most: int | None = None) -> Allowed:
-    """Whole numbers of a range."""
+    """Return the whole numbers of a range, ends included."""
     return Allowed(
         f"a whole number{_range(least, most)}",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and _within(value, least, most),
@@ -54,7 +53,7 @@ def whole(least: int | None = None, most: int | None = None) -> Allowed:
 def number(
     least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
 ) -> Allowed:
-    """Numbers of a range, with its ends or without."""
+    """Return the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -66,16 +65,13 @@ def number(
 
 
 def one_of(*choices: str) -> Allowed:
-    """Some words; a number that YAML has made of one counts as the word."""
-    return Allowed(
-        f"one of {', '.join(choices)}",
-        lambda value: not isinstance(value, bool) and str(value) in choices,
-        choices,
-    )
+    """Return some words; a number that YAML made of a word counts as the word."""
+    words = f"one of {', '.join(choices)}"
+    return Allowed(words, lambda value: not isinstance(value, bool) and str(value) in choices, choices)
 
 
 def list_of(kind: Allowed) -> Allowed:
-    """Lists of such values, empty ones too."""
+    """Return lists of such values, which may be empty."""
     return Allowed(f"a list, each {kind.words}", lambda value: _is_list(value) and all(map(kind.accepts, value)))
 
 
@@ -100,12 +96,11 @@ def _range(least: float | None, most: float | None) -> str:
 
 
 def guess(word: str, known: Sequence[str]) -> str:
+    """Return ' Did you mean …?' with the known words closest to a word; '' if none is close."""
     known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    if not close:
-        # `max_epochs` for `trainer.max_epochs`: the last part is right, the path is missing.
+    if not close:  # max_epochs for trainer.max_epochs
         close = [name for name in known if name.split(".")[-1] == word.split(".")[-1]][:3]
-    if not close:
-        # `slurm` for `submitit_slurm`
+    if not close:  # slurm for submitit_slurm
         close = [name for name in known if word in name.split("_")][:3]
     return f" Did you mean {' or '.join(close)}?" if close else ""

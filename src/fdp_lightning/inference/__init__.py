@@ -1,1 +1,1 @@
-"""A trained model away from its run: its file, and what it says of somebody's own footage."""
+"""Trained models outside their runs: the model file, and predictions of input videos."""

@@ -1,23 +1,17 @@
-"""A clip to try a model on where there is none at hand."""
+"""A synthetic clip to try a model on."""
 
 from pathlib import Path
 
 from fdp_lightning.data.synthetic.film import draw_film
 
-NAME = "synthetic.mp4"
-
 EXAMPLES = ("surprise", "happiness")
-"""What is shown, of one pseudo-subject."""
+"""Emotions of the examples; all show one pseudo-subject."""
 
 _SEED = 0
 
 
 def draw_example(folder: Path, emotion: str = EXAMPLES[0]) -> Path:
-    """Draw a synthetic clip of a pseudo-subject that no data set has, as a video file in a folder.
-
-    Returns:
-        Its path.
-    """
-    path = folder / NAME
+    """Draw a clip of a pseudo-subject that no dataset contains, as a video file, and return its path."""
+    path = folder / "synthetic.mp4"
     draw_film(path, emotion, _SEED)
     return path

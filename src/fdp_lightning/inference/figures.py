@@ -1,4 +1,4 @@
-"""What a prediction looks like: one picture of a clip, one of a scan."""
+"""Figures of predictions: one of a clip, one of a scan."""
 
 import io
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from fdp_lightning.extras import Extra
-from fdp_lightning.inference.explanation import picture_of
+from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan
 
@@ -31,26 +30,16 @@ STYLE: Any = {
     "xtick.color": QUIET,
     "ytick.color": INK,
 }
-_MOST_FRAMES = 12
-"""Of a model that looks at more, so many are drawn."""
-
-_MOST_NOTES = 5
-
+_MOST_FRAMES, _MOST_NOTES = 12, 5
 _MOST_EXTRAS = 3
-"""Curves, and pictures: predict.json and the folder of the clip have all."""
+"""Curves or images that are drawn; predict.json and the folder of the clip have all of them."""
 
 _MOST_CLASSES = 20
-"""Of these the most probable are drawn; predict.json has all."""
+"""Classes that are drawn, the most probable ones; predict.json has all of them."""
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
-    """The frames a model saw, its probabilities, and the curves, pictures and numbers that it declares, as PNG.
-
-    Args:
-        prediction: of a clip.
-        model: its name.
-        synthetic: whether it was trained on synthetic faces.
-    """
+    """Draw the frames a model saw, its probabilities, and the curves, images and numbers it declares, as PNG."""
     with matplotlib.rc_context(STYLE):
         t = len(prediction.frames)
         shown = np.unique(np.linspace(0, t - 1, min(t, _MOST_FRAMES)).round().astype(int))
@@ -58,48 +47,36 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
         rows: Any = figure.subfigures(3, 1, height_ratios=[0.95, 1.75, 0.34])
         labels = moment_labels(prediction)
         for axes, i in zip(rows[0].subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-            _picture(axes, prediction.frames[i], labels[i])
+            draw_image(axes, prediction.frames[i], labels[i])
         curves, images = (prediction.of_kind(kind)[:_MOST_EXTRAS] for kind in ("curve", "image"))
         widths = [*([1.25] if curves else []), 1.25, *([0.8] if images else [])]
         panels = list(rows[1].subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0])
         if curves:
             for axes, (extra, values) in zip(_column(panels.pop(0), curves), curves, strict=True):
-                _curve(axes, prediction, extra, values)
-        probability_bars(panels.pop(0).subplots(), prediction)
+                draw_curve(axes, prediction, extra.title, values, "o-")
+        draw_probabilities(panels.pop(0).subplots(), prediction)
         if images:
             for axes, (extra, _) in zip(_column(panels.pop(0), images), images, strict=True):
-                _picture(
-                    axes,
-                    picture_of(prediction, extra),
-                    f"{extra.heading}: {extra.title}" if extra.heading else extra.title,
-                )
+                title = f"{extra.heading}: {extra.title}" if extra.heading else extra.title
+                draw_image(axes, displayed_image(prediction, extra), title)
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        told = [
-            ": ".join(
-                filter(None, [heading, ", ".join(f"{e.title} {float(prediction.extras[e.name]):.2g}" for e in of)])
-            )
-            for heading, of in _by_heading(prediction).items()
-        ]
-        footnotes(rows[2], [*told, f"Model: {model}", *notes(synthetic), *prediction.warnings])
+        numbers: dict[str, list[str]] = {}
+        for extra, value in prediction.of_kind("scalar"):
+            numbers.setdefault(extra.heading, []).append(f"{extra.title} {float(value):.2g}")
+        sentences = [": ".join(filter(None, [heading, ", ".join(of)])) for heading, of in numbers.items()]
+        footnotes(rows[2], [*sentences, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 
 
 def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) -> bytes:
-    """The probability of each class and the motion in each window of a scan, over time, as PNG.
-
-    Args:
-        scan: of a long video.
-        classes: in the model's order.
-        model: its name.
-        synthetic: whether it was trained on synthetic faces.
-    """
+    """Draw the probability of each class and the motion over the windows of a scan, as PNG."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.6 + 0.3 * len(classes)), layout="constrained")
         rows: Any = figure.subfigures(2, 1, height_ratios=[1 + 0.14 * len(classes), 0.3])
         top, bottom = rows[0].subplots(2, 1, sharex=True, height_ratios=[1.5 + 0.2 * len(classes), 1])
         windows = scan.windows
-        # Each window is drawn up to where the next one begins: windows overlap.
+        # Each window is drawn up to the start of the next, because windows overlap.
         edges = np.array([*(window.start for window in windows), windows[-1].end])
         empty = dict.fromkeys(classes, np.nan)
         values = np.array([[(window.probabilities or empty)[name] for name in classes] for window in windows]).T
@@ -116,43 +93,39 @@ def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) ->
         return _png(figure)
 
 
-def _picture(axes: "Axes", image: np.ndarray, label: str) -> None:
+def draw_image(axes: "Axes", image: np.ndarray, title: str) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
-    axes.set_title(label, fontsize=8, color=QUIET)
+    axes.set_title(title, fontsize=8, color=QUIET)
     axes.set_axis_off()
 
 
-def _by_heading(prediction: Prediction) -> dict[str, list[Extra]]:
-    """The numbers among a prediction's extras; '' for those without a heading."""
-    found: dict[str, list[Extra]] = {}
-    for extra, _ in prediction.of_kind("scalar"):
-        found.setdefault(extra.heading, []).append(extra)
-    return found
-
-
 def moment_labels(prediction: Prediction) -> list[str]:
+    """Return the time of each frame, or its number where the frame rate is unknown."""
     if prediction.seconds is None:
         return [f"frame {number:g}" for number in prediction.frame_numbers]
     return [f"{second:.2f} s" for second in prediction.seconds]
 
 
 def _column(place: Any, extras: Sequence[object]) -> Sequence[Any]:
-    """Axes one below the other."""
     return list(place.subplots(len(extras), 1, squeeze=False)[:, 0])
 
 
-def _curve(axes: "Axes", prediction: Prediction, extra: Extra, values: np.ndarray) -> None:
-    axes.set_title(extra.title, loc="left", fontsize=9)
-    by_time = prediction.seconds is not None
-    place = prediction.seconds if prediction.seconds is not None else prediction.frame_numbers
-    if len(place) != len(values):
-        place = np.linspace(place[0], place[-1], len(values))
-    axes.plot(place, values, "o-", color=ACCENT, markersize=4)
-    axes.set(xlabel="seconds" if by_time else "frame")
+def draw_curve(axes: "Axes", prediction: Prediction, title: str, values: np.ndarray, style: str) -> np.ndarray:
+    """Draw values over the time (or the frame numbers) of a clip, and return the x coordinate of each value.
+
+    If there is not one value per frame, the values are spaced evenly.
+    """
+    axes.set_title(title, loc="left", fontsize=9)
+    x = prediction.frame_numbers if prediction.seconds is None else prediction.seconds
+    if len(x) != len(values):
+        x = np.linspace(x[0], x[-1], len(values))
+    axes.plot(x, values, style, color=ACCENT, markersize=4)
+    axes.set_xlabel("frame" if prediction.seconds is None else "seconds")
     axes.grid(color="#d8dee4", linewidth=0.6)
+    return x
 
 
-def probability_bars(axes: "Axes", prediction: Prediction) -> None:
+def draw_probabilities(axes: "Axes", prediction: Prediction) -> None:
     axes.set_title("probabilities", loc="left", fontsize=9)
     shown = list(prediction.probabilities.items())
     if len(shown) > _MOST_CLASSES:

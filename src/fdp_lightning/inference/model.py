@@ -1,4 +1,4 @@
-"""A model ready to look at footage: `load_model("model").predict("clip.mp4")`."""
+"""A model that predicts videos: `load_model("model").predict("clip.mp4")`."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.data.input_video.source import Footage, as_footage
+from fdp_lightning.data.input_video.source import InputVideo, as_input_video
 from fdp_lightning.data.inputs.flow import FlowScale, apex_flow, flow_sequence
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps
 from fdp_lightning.data.loading.batches import as_values
@@ -30,25 +30,25 @@ from fdp_lightning.models.recognizer import Clips, with_logits
 from fdp_lightning.processes import one_thread
 from fdp_lightning.training.compute import Compute
 
-Source = Path | str | BinaryIO | Footage
+Source = Path | str | BinaryIO | InputVideo
 
 
 class Model:
-    """A trained network with all it takes to be shown footage.
+    """A trained network with everything needed to predict videos.
 
     Args:
-        facts: of its model.json, see README.md here.
-        state: the network's tensors.
-        source: its name in messages.
-        device: of the network and of the face detector, 'cpu' or 'cuda'.
-        own: networks and objectives that facts may name besides those of this package.
+        facts: content of model.json, see README.md here.
+        state: tensors of the network.
+        source: name of the model in messages.
+        device: device of the network and of the face detector, 'cpu' or 'cuda'.
+        own: networks and objectives outside this package that facts may name.
 
     Attributes:
-        facts: as given.
-        classes: names, in the order of the probabilities.
-        preparation: how footage becomes frames.
-        network: that predicts.
-        objective: that makes probabilities and extras of what the network gives.
+        facts: content of model.json.
+        classes: class names, in the order of the probabilities.
+        preparation: steps from a video to the network's frames.
+        network: network that predicts.
+        objective: objective that makes probabilities and extras of the network's output.
 
     Raises:
         UserError: facts and weights are not those of a model that this version can build.
@@ -69,78 +69,77 @@ class Model:
             registry = registry_with(own)
             self.network = build_network(facts, state, source, registry)
             self.objective = build_objective(facts, source, registry)
-            self._taken = _Maps(facts["taken"]) if facts.get("taken") else None
+            taken = dict(facts.get("taken") or {})
+            self._divisors = tuple(taken.pop("divisors", ()))
+            self._maps = InputSettings(**taken) if taken else None
         except UserError:
             raise
-        except Exception as error:  # whatever a network raises of options that do not go together
+        except Exception as error:  # a network may raise anything for options that do not fit together
             reason = str(error).split("\n")[0]
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
         self.objective.to(device)
-        # Nothing beyond rounding depends on it; compiling pays for thousands of clips alone.
+        # Only floating-point differences depend on it; compiling pays off for thousands of clips.
         Compute(freed_memory="default").prepare(self.network)
 
     def predict(self, source: Source, name: str = "", fps: float | None = None) -> Prediction:
-        """What the model says of a clip, taken as one expression from onset to offset.
+        """Predict a clip, which is taken to be one expression from onset to offset.
 
         Args:
-            source: a video file, a folder of frames, an opened file, or footage.
-            name: of the clip; '': that of the file or folder.
-            fps: frames per second of a folder of frames, or in place of those a video says.
+            source: video file, folder of frames, file open for reading, or input video.
+            name: name of the clip; '': name of the file or folder.
+            fps: frames per second of a folder of frames, or replacing those stated by a video.
 
         Raises:
-            UserError: it cannot be read, shows no face, or has too few frames.
+            UserError: the input cannot be read, shows no face, or has too few frames.
         """
-        return self.of_clip(read_clip(footage := as_footage(source, name, fps), self.preparation), footage.name)
+        video = as_input_video(source, name, fps)
+        return self.predict_clip(read_clip(video, self.preparation), video.name)
 
     def scan(
         self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
     ) -> Scan:
-        """What the model says of each window of a long video. It is no spotting: every window gets a class.
+        """Predict each window of a long video. This is not spotting: every window gets a class.
 
-        Args:
-            source: as of `predict`.
-            name: likewise.
-            fps: likewise; needed for a folder of frames.
-            windows: their length and step.
+        The arguments are those of `predict`, but `fps` is required for a folder of frames, and the windows.
 
         Raises:
-            UserError: it cannot be read, has no time, is shorter than a window, or shows no face in any.
+            UserError: the input cannot be read, has no times, is shorter than a window, or shows no face in any window.
         """
-        return scan(as_footage(source, name, fps), self, windows or ScanSettings())
+        return scan(as_input_video(source, name, fps), self, windows or ScanSettings())
 
     def look(
         self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
     ) -> Prediction | Scan:
-        """`predict` of footage that is short enough to be one clip, else `scan`; the arguments are those of `scan`."""
-        footage, windows = as_footage(source, name, fps), windows or ScanSettings()
-        look = first_look(footage, self.preparation, until=lambda frame: (frame.seconds or 0) > windows.longest_clip)
+        """Call `predict` if a video is short enough to be one clip, else `scan`; for the arguments see `scan`."""
+        video, windows = as_input_video(source, name, fps), windows or ScanSettings()
+        look = first_look(video, self.preparation, until=lambda frame: (frame.seconds or 0) > windows.longest_clip)
         if not look.ended:
-            return scan(footage, self, windows)
-        return self.of_clip(read_clip(footage, self.preparation, look), footage.name)
+            return scan(video, self, windows)
+        return self.predict_clip(read_clip(video, self.preparation, look), video.name)
 
     def explained(self, result: Prediction | Scan) -> Prediction | Scan:
-        """A prediction, or of a scan the one that is shown, with what moved and counted among its extras."""
+        """Return a prediction with the motion that counted among its extras; of a scan, its strongest window."""
         if isinstance(result, Scan):
             return replace(result, strongest=explained(self, result.strongest))
         return explained(self, result)
 
-    def of_clip(self, clip: ReadClip, name: str) -> Prediction:
-        """What the model says of a clip that has been read."""
-        return next(self.of_clips([clip], [name]))
+    def predict_clip(self, clip: ReadClip, name: str) -> Prediction:
+        """Predict a clip that has been read."""
+        return next(self.predict_clips([clip], [name]))
 
     @torch.no_grad()
-    def of_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
-        """What the model says of clips that have been read, in one batch."""
+    def predict_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
+        """Predict clips that have been read, in one batch."""
         start = time.perf_counter()
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
         with one_thread():
-            taken = self.take(clips)
-            output = with_logits(self.network(taken))
+            network_input = self.network_input(clips)
+            output = with_logits(self.network(network_input))
             probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
             motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
-            recorded = self.objective.record(output, Clips(taken, target))
+            recorded = self.objective.record(output, Clips(network_input, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}
         seconds = (time.perf_counter() - start) / len(clips)
         for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
@@ -156,17 +155,22 @@ class Model:
                 declared=tuple(extra for extra, _ in shown),
             )
 
-    def take(self, clips: Sequence[ReadClip | Prediction], still: bool = False) -> Tensor:
-        """The input of the network: frames as values of 0..1, (b, t, c, h, w), or maps of their motion.
+    def network_input(self, clips: Sequence[ReadClip | Prediction], still: bool = False) -> Tensor:
+        """Return the network's input: frames with values in [0, 1], (b, t, c, h, w), or maps of their motion.
 
         Args:
-            clips: with their frames.
-            still: True for the same clips with nothing moving: all frames are as the first, maps those of no motion.
+            clips: clips with their frames.
+            still: True for the same clips without motion: all frames equal to the first, or maps of no motion.
         """
-        if self._taken is not None:
-            return self._taken(clips, still).to(self._device)
-        frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
-        return frames[:, :1].expand_as(frames) if still else frames
+        if (settings := self._maps) is None:
+            frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
+            return frames[:, :1].expand_as(frames) if still else frames
+        if settings.kind == "apex_flow":  # the apex is the frame farthest from the first
+            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
+        else:
+            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
+        scale = FlowScale(settings.scale, settings.flow.channels, self._divisors)
+        return torch.from_numpy(ScaledMaps(np.stack(maps), scale, settings, still).read(slice(None))).to(self._device)
 
     def _label(self, probabilities: np.ndarray) -> str:
         if self.facts["multi_label"]:
@@ -174,40 +178,17 @@ class Model:
         return self.classes[int(probabilities.argmax())]
 
 
-class _Maps:
-    """From the frames of clips to the maps that a network takes.
-
-    Args:
-        taken: of model.json.
-    """
-
-    def __init__(self, taken: Mapping[str, Any]) -> None:
-        options = dict(taken)
-        divisors = tuple(options.pop("divisors"))
-        self._settings = InputSettings(**options)
-        self._scale = FlowScale(self._settings.scale, self._settings.flow.channels, divisors)
-
-    def __call__(self, clips: Sequence[ReadClip | Prediction], still: bool) -> Tensor:
-        """The input of a batch, see `Model.take`; the apex is the frame farthest from the first."""
-        settings = self._settings
-        if settings.kind == "apex_flow":
-            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
-        else:
-            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
-        return torch.from_numpy(ScaledMaps(np.stack(maps), self._scale, settings, still).read(slice(None)))
-
-
 def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequence[type] = ()) -> Model:
-    """A trained model, read without executing anything that is in its file.
+    """Read a trained model, without executing anything in its files.
 
     Args:
-        path: a model folder (of `task=fit` or `task=export`), a finished fold or its checkpoint; 'synthetic' is the
-            model that comes with this package: it was trained on synthetic faces and knows nothing of real ones.
+        path: model folder (of `task=fit` or `task=export`), finished fold or its checkpoint; 'synthetic' is the
+            model included in this package, which was trained on synthetic faces and knows nothing of real ones.
         device: 'cpu' or 'cuda'.
-        own: networks and objectives of your own that the model may be of: `load_model(fold, own=[my.Net])`.
+        own: networks and objectives of your own that the model may consist of: `load_model(fold, own=[my.Net])`.
 
     Raises:
-        UserError: there is none, or it is damaged, edited, or of another version.
+        UserError: there is no model, or it is damaged, edited, or of another version.
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")

@@ -1,4 +1,4 @@
-"""What a model says of a clip."""
+"""Prediction of a clip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class FaceUsed:
     """The face that a clip is aligned by.
 
     Attributes:
-        box: left, top, right, bottom, pixels of the picture as it is shown.
-        confidence: MTCNN's probability; None where no face was looked for and the box is the whole picture.
-        frame: number of the frame it was found on.
-        count: faces on that frame; this one is the largest.
-        turned: quarter turns, counter-clockwise, after which the picture is upright.
+        box: left, top, right, bottom, in pixels of the displayed image.
+        confidence: MTCNN's probability; None if no face was detected and the box is the whole image.
+        frame: number of the frame the face was found on.
+        count: number of faces on that frame; this one is the largest.
+        turned: number of counter-clockwise quarter turns that make the image upright.
     """
 
     box: tuple[float, float, float, float]
@@ -30,24 +30,24 @@ class FaceUsed:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one clip.
+    """Prediction of one clip by a model.
 
     Attributes:
-        name: of the clip.
-        label: its class; of a model of action units those above 0.5, joined by '+', '' for none.
-        probabilities: class → probability; of action units each for itself.
-        frame_numbers: of the frames used, (t,): counted from 0 in a video, of a folder those of its files; between
-            two numbers for a blend of two frames.
-        seconds: of these frames since the first of the footage, shape (t,); None where the frame rate is unknown.
-        motion: how far the frame that differs most from the first does, mean absolute difference of values of 0..1.
-        face: by which the clip is aligned.
-        transform: picture pixels → aligned pixels, shape (2, 3).
-        frames: aligned, as the network sees them but for its normalisation: uint8, shape (t, h, w) or (t, h, w, 3).
-        extras: what else the recogniser gives of the clip, by name; what each is stands in `declared`.
-        declared: kind and title of each of them, in order.
-        length: frames of the clip.
-        timing: seconds of reading the footage, of finding the face, and of the network.
-        warnings: sentences on what makes this prediction worth less.
+        name: name of the clip.
+        label: predicted class; for action units those above 0.5, joined by '+', '' for none.
+        probabilities: class → probability; for action units each independent of the others.
+        frame_numbers: numbers of the frames used, shape (t,): counted from 0 in a video, in a folder those of its
+            files; between two numbers for a blend of two frames.
+        seconds: times of these frames since the first of the video, shape (t,); None if the frame rate is unknown.
+        motion: difference of the most different frame from the first, mean absolute difference of values in [0, 1].
+        face: face that the clip is aligned by.
+        transform: affine transform from image pixels to aligned pixels, shape (2, 3).
+        frames: aligned frames before the network's normalisation, uint8, shape (t, h, w) or (t, h, w, 3).
+        extras: further outputs of the recogniser by name, described by `declared`.
+        declared: kind and title of each extra, in order.
+        length: number of frames of the clip.
+        timing: durations of reading the video, finding the face, and running the network, in seconds.
+        warnings: sentences on what makes this prediction less reliable.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Prediction:
     declared: tuple[Extra, ...] = ()
 
     def of_kind(self, kind: str) -> list[tuple[Extra, np.ndarray]]:
-        """The extras of a kind, in order."""
+        """Return the extras of a kind, in order."""
         return [(extra, self.extras[extra.name]) for extra in self.declared if extra.kind == kind]
 
     def facts(self) -> dict[str, Any]:
-        """All but the pictures, as plain data: an entry of predict.json."""
+        """Return everything but the images as plain data: an entry of predict.json."""
         seconds = self.seconds
         return {
             "clip": self.name,
@@ -96,3 +96,9 @@ class Prediction:
             "timing": self.timing,
             "warnings": self.warnings,
         }
+
+
+def differences_from_first(prediction: Prediction) -> np.ndarray:
+    """Return the mean absolute difference of each frame from the first, in grey values, shape (t,)."""
+    frames = prediction.frames.reshape(len(prediction.frames), -1).astype(np.int16)
+    return np.abs(frames - frames[0]).mean(axis=1)

@@ -1,4 +1,4 @@
-"""The files of task=predict: predict.json, predictions.csv, and a folder of pictures for each clip."""
+"""Files of task=predict: predict.json, predictions.csv, and a folder of images for each clip."""
 
 import contextlib
 import csv
@@ -13,7 +13,7 @@ from typing import Any
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
-from fdp_lightning.inference.explanation import picture_of
+from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.figures import overview, timeline
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.overlay import overlay
@@ -22,29 +22,28 @@ from fdp_lightning.inference.scan import Scan, Window
 from fdp_lightning.models.attribution import HEAT
 
 RESULT = "predict.json"
-"""Written last; a folder with it is one of ours. Its JSON schema is docs/prediction.schema.json."""
+"""Written last, so a folder with it contains complete results. JSON schema: docs/prediction.schema.json."""
 
 TABLE = "predictions.csv"
-"""A row per clip, for spreadsheets."""
 
 
 @contextmanager
 def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder to write results into; it takes the place of `output` when all went well, and else vanishes.
+    """Give a folder for results, which replaces `output` if all goes well and is removed otherwise.
 
     Args:
-        output: a new or empty folder, or one with results of the same model on the same input, which are replaced.
-        source: the input, as `RESULT` names it.
-        model: likewise.
+        output: new or empty folder, or one with results of the same model for the same input, which are replaced.
+        source: name of the input in `RESULT`.
+        model: entry of the model in `RESULT`.
 
     Raises:
-        UserError: `output` holds something else.
+        UserError: `output` contains something else.
     """
     earlier = (output / RESULT).is_file()
     if earlier and (other := _what_differs(output / RESULT, source, model)):
         raise UserError(
-            f"{output} holds results of {other}, which are not replaced. Choose another folder, as in "
-            f"predict.output={output}-2, or remove that one"
+            f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
+            f"predict.output={output}-2, or remove this one"
         )
     if output.exists() and not earlier and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
@@ -55,14 +54,14 @@ def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterat
             if earlier:
                 shutil.rmtree(output)
     except BaseException:
-        for parent in missing:  # nothing stays of what was for nothing
+        for parent in missing:  # a failed prediction leaves no empty folders
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
 
 
 def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
-    """What else the results at a path are of; '' if they are of this model and input."""
+    """Return what else the results in a file are of; '' if they are of this model and input."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
@@ -74,24 +73,24 @@ def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
-    """Write the pictures of a clip: overview, overlay, and those among its extras."""
+    """Write the images of a clip: overview, overlay, and those among its extras."""
     for extra, _ in prediction.of_kind("image"):
-        write_atomic(folder / f"{extra.name}.png", png(picture_of(prediction, extra)))
+        write_atomic(folder / f"{extra.name}.png", png(displayed_image(prediction, extra)))
     about = model.facts["name"], model.facts["synthetic"]
     write_atomic(folder / "overview.png", overview(prediction, *about))
     write_atomic(folder / "overlay.webp", overlay(prediction, *about, prediction.extras.get(HEAT)))
 
 
 def write_scan(folder: Path, scan: Scan, model: Model) -> None:
-    """Write the timeline of a scan as table and picture, and the pictures of the window in which most moved."""
-    write_atomic(folder / "timeline.csv", timeline_table(scan.windows, model.classes))
-    picture = timeline(scan, model.classes, model.facts["name"], model.facts["synthetic"])
-    write_atomic(folder / "timeline.png", picture)
+    """Write the timeline of a scan as table and figure, and the images of the window with most motion."""
+    write_atomic(folder / "timeline.csv", _timeline_table(scan.windows, model.classes))
+    figure = timeline(scan, model.classes, model.facts["name"], model.facts["synthetic"])
+    write_atomic(folder / "timeline.png", figure)
     write_prediction(folder, scan.strongest, model)
 
 
 def predictions_table(facts: Mapping[str, Any]) -> str:
-    """Return predictions.csv of the content of predict.json: of a scan the window in which most moved."""
+    """Return predictions.csv from the content of predict.json; for a scan, the window with most motion."""
     classes = facts["model"]["classes"]
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
@@ -100,43 +99,23 @@ def predictions_table(facts: Mapping[str, Any]) -> str:
     for result in facts["clips"]:
         shown, is_scan = result.get("most_motion", result), "scan" in result
         confidence, seconds = shown["face"]["confidence"], shown["seconds"] or [None]
-        table.writerow(
-            [
-                result["clip"],
-                "scan" if is_scan else "clip",
-                shown["class"],
-                *(f"{shown['probabilities'][name]:.6f}" for name in classes),
-                result["length"],
-                *("" if second is None else f"{second:.4f}" for second in (seconds[0], seconds[-1])),
-                f"{shown['motion']:.6f}",
-                "" if confidence is None else f"{confidence:.4f}",
-                " ".join(result["warnings"]),
-                "",
-            ]
-        )
+        row = [result["clip"], "scan" if is_scan else "clip", shown["class"]]
+        row += [f"{shown['probabilities'][name]:.6f}" for name in classes]
+        row += [result["length"], *("" if time is None else f"{time:.4f}" for time in (seconds[0], seconds[-1]))]
+        row += [f"{shown['motion']:.6f}", "" if confidence is None else f"{confidence:.4f}"]
+        table.writerow([*row, " ".join(result["warnings"]), ""])
     for failure in facts["failed"]:
         empty = [""] * (len(columns) - 1 + len(classes))
         table.writerow([failure["clip"], "failed", "", *empty, failure["error"]])
     return stream.getvalue()
 
 
-def timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
-    """Return timeline.csv: a row per window, in which class and all that follows are empty where it shows no face."""
+def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
+    """Return timeline.csv: a row per window; the class and all columns after it are empty if no face was found."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    box = ["left", "top", "right", "bottom"]
-    table.writerow(
-        [
-            "start_s",
-            "end_s",
-            "first_frame",
-            "last_frame",
-            "class",
-            *(f"prob_{name}" for name in classes),
-            "motion",
-            *box,
-        ]
-    )
+    columns = ["start_s", "end_s", "first_frame", "last_frame", "class", *(f"prob_{name}" for name in classes)]
+    table.writerow([*columns, "motion", "left", "top", "right", "bottom"])
     for window in windows:
         row = [f"{window.start:.4f}", f"{window.end:.4f}", window.first, window.last]
         if window.probabilities is None or window.motion is None or window.face is None:

@@ -1,8 +1,8 @@
-"""A long video through a window of the length of a micro-expression: a scan, and no spotting.
+"""A long video, scanned with a sliding window of the length of a micro-expression.
 
-Every window gets a class, whether or not anything is shown in it; `motion` says how much moved. Each window is aligned
-by the face on its first frame. Frames are decoded once and aligned by every window they are in; memory holds the
-aligned frames of the open windows and of one batch, however long the video is.
+Every window gets a class, whether or not it shows an expression; `motion` measures how much moved. Each window is
+aligned by the face on its first frame. Frames are decoded once and aligned by every window that contains them; memory
+holds the aligned frames of the open windows and of one batch, however long the video is.
 """
 
 import time
@@ -15,15 +15,15 @@ import numpy as np
 
 from fdp_lightning.data.faces.alignment import turns_at
 from fdp_lightning.data.faces.frames import blended
-from fdp_lightning.data.input_video.source import Footage
+from fdp_lightning.data.input_video.source import InputVideo
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.clip import LONGEST, Preparation, ReadClip, at, places_of, turned_remark
+from fdp_lightning.inference.clip import LONGEST, Preparation, ReadClip, frame_positions, interpolated, turned_remark
 from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
-NOTICE = "A scan, not a spotting result: every window gets a class, whether or not anything is shown in it."
+NOTICE = "A scan, not a spotting result: every window gets a class, whether or not it shows an expression."
 
-_TOGETHER = 32
-"""Windows that go through the network at once."""
+_BATCH = 32
+"""Number of windows that go through the network at once."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class ScanSettings:
     """The windows of a scan.
 
     Attributes:
-        window: their length, seconds. A micro-expression lasts half a second at most (Yan et al., "How fast are the
-            leaked facial expressions", Journal of Nonverbal Behavior 2013).
-        step: from one to the next, seconds.
-        longest_clip: what `Model.look` takes for one clip, seconds.
+        window: length of a window, seconds. A micro-expression lasts half a second at most (Yan et al., "How fast are
+            the leaked facial expressions", Journal of Nonverbal Behavior 2013).
+        step: time from one window to the next, seconds.
+        longest_clip: duration up to which `Model.look` takes a video for one clip, seconds.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value is out of range.
     """
 
     window: float = 0.5
@@ -58,14 +58,14 @@ class Window:
     """One window of a scan.
 
     Attributes:
-        start: seconds since the first frame of the video.
-        end: seconds, of its last frame.
+        start: time of its first frame since the first frame of the video, seconds.
+        end: time of its last frame, seconds.
         first: number of its first frame.
         last: number of its last frame.
-        label: as of `Prediction`; None, as all that follows, where its first frame shows no face.
-        probabilities: likewise.
-        motion: likewise.
-        face: likewise.
+        label: label as in `Prediction`; None, like the attributes below, if its first frame shows no face.
+        probabilities: probabilities as in `Prediction`.
+        motion: motion as in `Prediction`.
+        face: face as in `Prediction`.
     """
 
     start: float
@@ -80,16 +80,16 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a model says of a long video.
+    """Predictions of a long video.
 
     Attributes:
-        name: of the video.
-        windows: in order of time.
-        strongest: all that is said of the window in which most moved.
-        seconds: the time of the last frame.
-        length: frames of the video.
-        timing: seconds of reading, of finding faces, and of the network.
-        warnings: sentences on what makes it worth less.
+        name: name of the video.
+        windows: windows in order of time.
+        strongest: prediction of the window with most motion.
+        seconds: time of the last frame.
+        length: number of frames of the video.
+        timing: durations of reading the video, finding faces, and running the network, in seconds.
+        warnings: sentences on what makes the scan less reliable.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Scan:
     warnings: list[str]
 
     def facts(self) -> dict[str, Any]:
-        """Plain data: an entry of predict.json. The windows themselves are in timeline.csv."""
+        """Return plain data: an entry of predict.json. The windows are in timeline.csv."""
         return {
             "clip": self.name,
             "scan": NOTICE,
@@ -115,50 +115,46 @@ class Scan:
         }
 
 
-def _batched(items: Iterator[tuple[Window, ReadClip | None]]) -> Iterator[list[tuple[Window, ReadClip | None]]]:
-    while batch := list(islice(items, _TOGETHER)):
-        yield batch
-
-
 class Predictor(Protocol):
-    """What a scan needs of a model."""
+    """The part of a model that a scan needs."""
 
     preparation: Preparation
 
-    def of_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
-        """Predictions of clips that have been read, in their order."""
+    def predict_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
+        """Predict clips that have been read, in their order."""
 
 
-def scan(footage: Footage, model: Predictor, settings: ScanSettings) -> Scan:
+def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
     """See `Model.scan`."""
-    start, reader = time.perf_counter(), _Reader(footage, model.preparation, settings)
+    start, reader = time.perf_counter(), _Reader(video, model.preparation, settings)
+    windows = reader.windows()
     done: list[Window] = []
     strongest: Prediction | None = None
     network = 0.0
-    for batch in _batched(reader.windows()):
+    while batch := list(islice(windows, _BATCH)):
         before = time.perf_counter()
         clips = [clip for _, clip in batch if clip is not None]
-        predictions = list(model.of_clips(clips, [footage.name] * len(clips))) if clips else []
+        predictions = list(model.predict_clips(clips, [video.name] * len(clips))) if clips else []
         strongest = max(filter(None, [strongest, *predictions]), key=lambda one: one.motion, default=None)
         found = iter(predictions)
         done += [window if clip is None else _filled(window, next(found)) for window, clip in batch]
         network += time.perf_counter() - before
-    if not done and reader.blinks:
+    if not done and reader.single_frames:
         raise UserError(
-            f"{footage.name}: its windows of {settings.window} s hold one frame each, and an expression is a motion; "
-            "a larger predict.window, or predict.mode=clip"
+            f"{video.name}: its windows of {settings.window} s hold one frame each, and an expression is a motion; "
+            "use a larger predict.window, or predict.mode=clip"
         )
     if not done:
         raise UserError(
-            f"{footage.name} lasts {reader.seconds:.2f} s, less than one window of {settings.window} s; "
+            f"{video.name} lasts {reader.seconds:.2f} s, less than one window of {settings.window} s; "
             "predict.mode=clip takes it for one clip"
         )
     if strongest is None:
-        raise UserError(f"{footage.name}: no face on the first frame of any of its {len(done)} windows")
+        raise UserError(f"{video.name}: no face on the first frame of any of its {len(done)} windows")
     reading = time.perf_counter() - start - reader.face_seconds - network
     timing = {"reading": reading, "face": reader.face_seconds, "network": network}
-    warnings = [*footage.warnings, *reader.remarks()]
-    return Scan(footage.name, done, strongest, reader.seconds, reader.frames, timing, warnings)
+    warnings = [*video.warnings, *reader.remarks()]
+    return Scan(video.name, done, strongest, reader.seconds, reader.frames, timing, warnings)
 
 
 def _filled(window: Window, prediction: Prediction) -> Window:
@@ -178,36 +174,36 @@ class _Open:
 
     @property
     def reach(self) -> float:
-        """Seconds from its first frame to the one after its last, at its own rate."""
+        """Duration from its first frame to the one after its last, at its own frame rate, seconds."""
         gaps = max(1, len(self.seconds) - 1)
         return (self.seconds[-1] - self.start) * (gaps + 1) / gaps
 
 
 class _Reader:
-    """Goes through footage once and hands out its windows.
+    """Reader that goes through a video once and yields its windows.
 
     Attributes:
-        face_seconds: spent on finding faces.
-        seconds: of the last frame.
-        frames: seen.
-        blinks: windows of a single frame, in front of a pause of the video: nothing moves in them: left out.
+        face_seconds: time spent on finding faces.
+        seconds: time of the last frame.
+        frames: number of frames read.
+        single_frames: number of windows left out because they have a single frame, followed by a gap in the video.
     """
 
-    def __init__(self, footage: Footage, preparation: Preparation, settings: ScanSettings) -> None:
-        self._footage, self._preparation, self._settings = footage, preparation, settings
-        self.face_seconds, self.seconds, self.frames, self.blinks, self._several = 0.0, 0.0, 0, 0, 0
-        self._searched = 0
+    def __init__(self, video: InputVideo, preparation: Preparation, settings: ScanSettings) -> None:
+        self._video, self._preparation, self._settings = video, preparation, settings
+        self.face_seconds, self.seconds, self.frames, self.single_frames = 0.0, 0.0, 0, 0
+        self._several, self._searched = 0, 0
         self._turn: int | None = None
 
     def windows(self) -> Iterator[tuple[Window, ReadClip | None]]:
-        """Each window with its frames; None instead of them where its first frame shows no face."""
+        """Yield each window with its frames, or with None if its first frame shows no face."""
         settings, begin = self._settings, 0.0
         open_: list[_Open] = []
-        for frame in self._footage.frames():
+        for frame in self._video.frames():
             if frame.seconds is None:
                 raise UserError(
-                    f"{self._footage.name}: a scan counts seconds, and frames in a folder do not say theirs. Give "
-                    "predict.fps=200, say; predict.mode=clip takes all of them for one clip"
+                    f"{self._video.name}: a scan needs the time of each frame, which a folder of frames does not "
+                    "contain. Give predict.fps=200 (for example); predict.mode=clip takes all frames for one clip"
                 )
             now, self.seconds, self.frames = frame.seconds, frame.seconds, self.frames + 1
             while open_ and now >= open_[0].start + settings.window - _ROUNDING:
@@ -216,7 +212,7 @@ class _Reader:
             if now >= begin - _ROUNDING:
                 image = frame.read()
                 open_.append(_Open(now, self._face(image, frame.number)))
-                while begin <= now + _ROUNDING:  # after a gap in time it goes on behind it
+                while begin <= now + _ROUNDING:  # continues after a gap in time
                     begin += settings.step
             for window in open_:
                 window.numbers.append(frame.number)
@@ -224,13 +220,13 @@ class _Reader:
                 if window.face is not None:
                     image = frame.read() if image is None else image
                     window.frames.append(self._preparation.align(image, window.face[1]))
-        # A window that the end of the video leaves open is whole if its last frame was the last that belonged to it.
+        # A window still open at the end of the video is complete if no further frame would belong to it.
         for window in open_:
             if window.reach >= settings.window - _ROUNDING:
                 yield from self._closed(window)
 
     def remarks(self) -> list[str]:
-        """What is unusual about the video."""
+        """Return a warning for everything unusual about the video."""
         remarks = []
         if self._several:
             remarks.append(
@@ -257,19 +253,19 @@ class _Reader:
 
     def _closed(self, window: _Open) -> Iterator[tuple[Window, ReadClip | None]]:
         if len(window.numbers) < 2:
-            self.blinks += 1
+            self.single_frames += 1
             return
         made = Window(window.start, window.seconds[-1], window.numbers[0], window.numbers[-1])
         if window.face is None:
             yield made, None
             return
         numbers, seconds = np.array(window.numbers), np.array(window.seconds)
-        places = places_of(self._footage.name, self._preparation.sampling, numbers, seconds)
+        positions = frame_positions(self._video.name, self._preparation.sampling, numbers, seconds)
         frames = np.stack(window.frames)
         clip = ReadClip(
-            frames=blended(lambda whole: frames[whole], places),
-            frame_numbers=at(numbers, places),
-            seconds=at(seconds, places),
+            frames=blended(lambda whole: frames[whole], positions),
+            frame_numbers=interpolated(numbers, positions),
+            seconds=interpolated(seconds, positions),
             face=window.face[0],
             transform=window.face[1],
             length=len(frames),
@@ -280,4 +276,4 @@ class _Reader:
 
 
 _ROUNDING = 1e-6
-"""Seconds by which time stamps may be off."""
+"""Tolerance of time stamps, seconds."""

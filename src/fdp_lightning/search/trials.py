@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fdp_lightning.config import configuration, let_debug_speak_last
+from fdp_lightning.config import apply_debug_last, configuration
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_subjects
 from fdp_lightning.engine.complete import complete
 from fdp_lightning.engine.outputs import INNER
@@ -100,7 +100,7 @@ def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     OmegaConf.set_struct(config, False)
     del config["hydra"]
     OmegaConf.set_struct(config, True)
-    let_debug_speak_last(config, debug)
+    apply_debug_last(config, debug)
     return config, folder
 
 

@@ -1,12 +1,10 @@
-"""`task=benchmark`: every row of benchmarks/, each in a process of its own, and one table of what they show."""
+"""`task=benchmark`: the scripts of benchmarks/, each in its own process, and one table of their results."""
 
 import json
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.table import Table
@@ -23,42 +21,41 @@ _HEADINGS = ("row", "what", "measured", "wanted", "")
 
 
 class RowsFailedError(Exception):
-    """Rows that crashed; the others are measured."""
-
-
-def rows_there() -> dict[str, Path]:
-    """Name → script."""
-    return {path.stem: path for path in sorted(BENCHMARKS.glob("[!_]*.py"))}
+    """Benchmarks that crashed; the others have been measured."""
 
 
 def benchmark(config: DictConfig) -> None:
-    """Measure the chosen rows, one after the other.
+    """Measure the chosen benchmarks, one after the other.
 
     Raises:
-        UserError: a row that there is none of.
-        RowsFailedError: naming the rows that crashed, and their logs.
+        UserError: there is no benchmark of a given name.
+        RowsFailedError: benchmarks crashed; names them and their logs.
     """
-    known = rows_there()
+    known = {path.stem: path for path in sorted(BENCHMARKS.glob("[!_]*.py"))}
     rows = list(known) if config.benchmark.rows is None else list(config.benchmark.rows)
     if unknown := [row for row in rows if row not in known]:
         raise UserError(f"benchmark.rows: there is no {', '.join(map(str, unknown))}. Rows: {', '.join(known)}")
     folder = Path(config.benchmark.output)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "benchmark.json", "[]\n")  # a folder that cannot be written to is no matter of a row
+    write_atomic(folder / "benchmark.json", "[]\n")  # fails now, not after an hour, if the folder cannot be written to
     results, failed = [], {}
     for row in rows:
         log.info("benchmark %s", row)
-        result = folder / f"{row}.json"
+        result, text = folder / f"{row}.json", folder / f"{row}.txt"
         result.unlink(missing_ok=True)  # of an earlier run
-        if _run(known[row], result, folder / f"{row}.txt", bool(config.benchmark.quick)):
+        if _run(known[row], result, text, bool(config.benchmark.quick)):
             results.append(json.loads(result.read_text()))
         else:
-            failed[row] = folder / f"{row}.txt"
+            failed[row] = text
     write_atomic(folder / "benchmark.json", json.dumps(results, indent=1) + "\n")
-    lines = [(result["row"], *_goal(goal).cells()) for result in results for goal in result["goals"]]
-    write_atomic(folder / "benchmark.md", _markdown(lines))
+    goals = [(result["row"], dict(goal)) for result in results for goal in result["goals"]]
+    lines = [(row, *Goal(**{key: goal[key] for key in goal if key != "met"}).cells()) for row, goal in goals]
+    write_atomic(
+        folder / "benchmark.md",
+        "".join(f"| {' | '.join(line)} |\n" for line in [_HEADINGS, ("---",) * len(_HEADINGS), *lines]),
+    )
     quick = " (quick: the figures mean nothing)" if config.benchmark.quick else ""
-    table = Table(*_HEADINGS, title=f"What the rows show{quick}", title_justify="left")
+    table = Table(*_HEADINGS, title=f"Benchmarks{quick}", title_justify="left")
     for line in lines:
         table.add_row(*line)
     screen = console()
@@ -70,7 +67,7 @@ def benchmark(config: DictConfig) -> None:
 
 
 def _run(script: Path, result: Path, text: Path, quick: bool) -> bool:
-    """Run a row; what it says is shown and kept. False if it crashed."""
+    """Run a benchmark, print its output and keep it in a file; return False if it crashed."""
     command = [sys.executable, "-W", "ignore", str(script), "--json", str(result), *(["--quick"] if quick else [])]
     with (
         text.open("w") as kept,
@@ -81,12 +78,3 @@ def _run(script: Path, result: Path, text: Path, quick: bool) -> bool:
             print(line, end="", flush=True)
             kept.write(line)
     return process.returncode == 0 and result.is_file()
-
-
-def _goal(facts: dict[str, Any]) -> Goal:
-    return Goal(**{name: value for name, value in facts.items() if name != "met"})
-
-
-def _markdown(lines: Sequence[tuple[str, ...]]) -> str:
-    rows = [_HEADINGS, tuple("---" for _ in _HEADINGS), *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -1,7 +1,8 @@
-"""`task=check_data`: is a copy complete, which clips does each protocol hold, and what is wrong with the annotation?"""
+"""`task=check_data`: completeness of a copy, the clips of each protocol, and the problems of the annotation."""
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def check_data(config: DictConfig) -> None:
     """Print the table of protocols and problems, and write check.json.
 
     Raises:
-        UserError: the copy is not as published, after everything was printed and written.
+        UserError: the copy is not as published; raised after everything has been printed and written.
     """
     start = time.monotonic()
     protocol = build_protocol(config)
@@ -46,7 +47,7 @@ def check_data(config: DictConfig) -> None:
     instead = [name for name, table in counted.items() if "not_in_this_copy" not in table]
     clips = None
     try:
-        clips = releases.table(protocol)  # a mistake in the copy's own labels is said here
+        clips = releases.table(protocol)  # raises for a mistake in the copy's own labels
         chosen = _counted(protocol, correct(clips, config.corrections))
     except MissingTableError as error:
         if not instead:
@@ -56,24 +57,25 @@ def check_data(config: DictConfig) -> None:
     tables = {protocol.name: chosen, **counted}
     problems: list[Problem] = []
     shown: list[tuple[str, list[Path]]] = []
-    looked_at = 0
+    checked = 0
     for member in (parts := members(dataset)):
-        # A dataset alone may name the sets its clips are of.
+        # A single dataset may name the sets that its clips come from.
         own = [] if clips is None else [clips if len(parts) == 1 else clips[clips["dataset"] == member.table_name]]
-        # What another release of the labels holds is no folder without a label, and its errors are worth knowing too.
+        # A clip in another release of the labels is not a folder without a label, and its errors matter too.
         every = [*own, *releases.every_release(member, others.values())]
         problems += [problem for table in every for problem in annotation_remarks(table)]
         corrected = pd.concat([correct(table, config.corrections) for table in every]).drop_duplicates(KEY)
-        looked, pictured = _looked_at(member, corrected.sort_values(KEY, ignore_index=True), config.check_data.deep)
-        problems += looked
-        shown += pictured
-        looked_at += len(corrected)
+        found, images = _check_folders(member, corrected.sort_values(KEY, ignore_index=True), config.check_data.deep)
+        problems += found
+        shown += images
+        checked += len(corrected)
     with meter("Comparing subjects", "clips") as progress:
         problems += copy_problems(shown, cpu_count(), progress)
     problems = list(dict.fromkeys(problems))
     if clips is not None and chosen["n_clips"] == 0:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
         problems.append(Problem(config.data.name, "no_clips", detail))
+    differences, copy = chosen["differences"], f"the copy of {config.data.name} in {config.data.root}"
     output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json").expanduser()
     result = {
         "dataset": config.data.name,
@@ -82,78 +84,72 @@ def check_data(config: DictConfig) -> None:
         "corrections": config.corrections,
         "corrections_version": VERSION,
         "deep": config.check_data.deep,
-        "problems": [{"clip": p.clip, "kind": p.kind, "detail": p.detail, "fatal": p.fatal} for p in problems],
+        "problems": [asdict(problem) for problem in problems],
         "protocols": tables,
     }
-    print_protocols(config.data.name, tables, chosen["differences"], chosen["left_out"])
-    print_problems(problems, [member.root for member in members(dataset)])
+    print_protocols(config.data.name, tables, differences, chosen["left_out"])
+    print_problems(problems, [member.root for member in parts])
     took = clock(time.monotonic() - start)
     fatal = sum(problem.fatal for problem in problems)
-    print(f"\n{looked_at} clips looked at in {took}: {len(problems)} problems, {fatal} not as published")
+    print(f"\n{checked} clips checked in {took}: {len(problems)} problems, {fatal} not as published")
     if not config.check_data.deep:
-        print("Of each clip a few pictures were decoded; check_data.deep=true decodes every picture.")
+        print("A few images of each clip were decoded; check_data.deep=true decodes all of them.")
     if config.data.generate is not None:
-        print("This is the set that is drawn here, not your copy of a dataset: for that add data=casme2 or the like.")
+        print("This is the synthetic set, not your copy of a dataset; to check one add data=casme2 (for example).")
     _write(output, result)
-    print(f"All by clip: {output}")
+    print(f"All problems by clip: {output}")
     if protocol.expected and not protocol.published:
         print(f"The counts of {protocol.name} are published for other labels than these (protocol.labels).")
     if clips is None:
-        raise UserError(
-            f"the copy of {config.data.name} in {config.data.root} is not as published: {chosen['differences'][0]}"
-        )
-    accepted = chosen["differences"] and not protocol.strict
-    if accepted:
+        raise UserError(f"{copy} is not as published: {differences[0]}")
+    if differences and not protocol.strict:
         print("Counts that differ are accepted: protocol.strict=false.")
-    if fatal or (chosen["differences"] and not accepted):
-        ways_out = ["data.policy"] * bool(fatal) + ["protocol.strict=false"] * bool(
-            chosen["differences"] and not accepted
-        )
+    options = ["data.policy"] * bool(fatal) + ["protocol.strict=false"] * bool(differences and protocol.strict)
+    if options:
         raise UserError(
-            f"the copy of {config.data.name} in {config.data.root} is not as published: "
-            f"{len(chosen['differences'])} counts differ, {fatal} problems are of this copy alone.\n"
-            f"  All of them by clip: {output}. Correct the copy, or see {' and '.join(ways_out)}."
+            f"{copy} is not as published: {len(differences)} counts differ, {fatal} problems are only in this copy.\n"
+            f"  All of them by clip: {output}. Correct the copy, or see {' and '.join(options)}."
         )
 
 
 def _write(output: Path, result: dict[str, Any]) -> None:
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     try:
-        # A file's name may be no valid text; what replaces its bytes is an escape that JSON knows.
+        # A file name may not be valid text; its bytes are replaced by escapes that JSON knows.
         write_atomic(output, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(
             f"{output} cannot be written ({error.strerror}).\n"
-            "  Expected a file in a folder that you may write to: set check_data.output, or start in another folder."
+            "  Expected a file in a folder that you may write to: set check_data.output, or run in another folder."
         ) from error
 
 
-def _looked_at(
+def _check_folders(
     member: FaceDataset, clips: pd.DataFrame, deep: bool
 ) -> tuple[list[Problem], list[tuple[str, list[Path]]]]:
-    """The problems of one dataset's folders and pictures, and the pictures of each clip."""
+    """Return the problems of one dataset's folders and images, and the image files of each clip."""
     listings = list_folders(clips["folder"])
     found = folder_problems(member, clips, listings)
     shown = pictures(clips, listings)
     found += size_problems(shown, cpu_count())
     if deep:
-        # Decoding looks at all that the listing and the headers did, and says more.
+        # Decoding repeats these checks of the listing and the headers, and says more.
         found = [problem for problem in found if problem.kind not in ("unreadable_frame", "small_file")]
-        with meter(f"Decoding {member.table_name}", "pictures") as progress:
+        with meter(f"Decoding {member.table_name}", "images") as progress:
             found += decode_problems(shown, cpu_count(), progress)
     return found, shown
 
 
 def _protocols_of(dataset: str) -> dict[str, Protocol]:
-    """All protocols of the project that are made for a dataset, by name."""
+    """Return all protocols of this project for a dataset, by name."""
     files = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
-    # Each file says its dataset itself: composing all of them would take seconds.
+    # Each file states its dataset; composing all of them would take seconds.
     names = [path.stem for path in files if OmegaConf.select(OmegaConf.load(path), "dataset") == dataset]
     return {name: settings(Protocol, configuration(f"protocol={name}").protocol) for name in names}
 
 
 def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> dict[str, Any]:
-    """The counts of a protocol that was not asked for; its labels may not be in this copy."""
+    """Return the counts of a protocol that was not asked for; its labels may not be in this copy."""
     try:
         clips = correct(releases.table(protocol), corrections)
     except UserError as error:
@@ -164,9 +160,9 @@ def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> di
 
 
 def _without_labels(protocol: Protocol, error: MissingTableError, instead: list[str]) -> dict[str, Any]:
-    """What to say of the chosen protocol where its labels are not in the copy, but those of others are."""
+    """Return the entry of the chosen protocol if only the labels of other protocols are in the copy."""
     missing = str(error).splitlines()[0]
-    difference = f"{missing} The labels that are there suit other protocols: protocol={' or protocol='.join(instead)}"
+    difference = f"{missing} The labels in the copy suit other protocols: protocol={' or protocol='.join(instead)}"
     return {
         "not_in_this_copy": missing,
         "n_clips": 0,

@@ -1,4 +1,4 @@
-"""`task=demo`: a page on this machine, for this machine alone, that shows what a model says of one's own video."""
+"""`task=demo`: a web page, reachable from this machine only, that shows a model's predictions of one's own video."""
 
 import socket
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 HOST = "127.0.0.1"
-"""There is no option for it: whoever reaches the page may show it faces."""
+"""Not an option: whoever can reach the page may send it faces."""
 
 _SHUTDOWN_S = 2
-"""For a prediction that is being made when Ctrl-C is pressed, before it is given up, seconds."""
+"""Time that a running prediction has to end after Ctrl-C, seconds."""
 
 
 def demo(config: DictConfig) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:
-        UserError: the extra is not installed, the port is none or is taken, or there is no such model.
+        UserError: the extra is not installed, the port is invalid or in use, or there is no such model.
     """
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
-            f"task=demo needs {' and '.join(missing)}, which the extra `demo` brings: pip install 'fdp-lightning[demo]'"
+            f"task=demo needs {' and '.join(missing)}, part of the extra `demo`: pip install 'fdp-lightning[demo]'"
         )
-    with listening(config.demo.port) as place:  # first of all: it fails at once, and the model takes seconds
+    with listening(config.demo.port) as place:  # before loading the model: it fails at once
         from fdp_lightning.inference.demo.app import demo_app
         from fdp_lightning.inference.model import load_model
 
@@ -39,16 +39,10 @@ def demo(config: DictConfig) -> None:
 
 
 def serve(app: "Starlette", place: socket.socket, name: str) -> None:
-    """Print the address and serve until Ctrl-C.
-
-    Args:
-        app: of `demo_app`.
-        place: of `listening`.
-        name: of the model.
-    """
+    """Print the address and serve an application of `demo_app` on a socket of `listening` until Ctrl-C."""
     import uvicorn
 
-    # Nothing is logged of what is asked for: it would be of whom a video is.
+    # Requests are not logged, because the names of videos may identify people.
     settings = uvicorn.Config(
         app,
         access_log=False,
@@ -61,36 +55,33 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
     )
     print(
         f"{name}: http://{HOST}:{place.getsockname()[1]}\n"
-        "Open this address in a browser on this machine. Nothing leaves it, nothing is kept. Ctrl-C ends.",
+        "Open this address in a browser on this machine. Nothing leaves it, nothing is kept. Ctrl-C ends the demo.",
         flush=True,
     )
     try:
         uvicorn.Server(settings).run(sockets=[place])
-    except KeyboardInterrupt:  # after the server has ended in good order
+    except KeyboardInterrupt:  # after the server has shut down
         print("Ended.")
 
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """A socket that this machine alone can reach.
-
-    Args:
-        port: 0 for any that is free.
+    """Give a socket that only this machine can reach; port 0 is any free one.
 
     Raises:
-        UserError: it is no port, or it is taken.
+        UserError: the port is invalid or in use.
     """
     if not 0 <= port < 2**16:
-        raise UserError(f"demo.port={port} is no port; expected 1024 to 65535, or 0 for any that is free")
+        raise UserError(f"demo.port={port} is no port; expected 1024 to 65535, or 0 for any free port")
     with socket.socket() as place:
-        # Without it a port stays taken for a minute after a demo has ended.
+        # Without this option the port stays in use for a minute after a demo has ended.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind((HOST, port))
             place.listen()
         except OSError as error:
             raise UserError(
-                f"demo.port={port} cannot be had ({error.strerror}): another program, perhaps another demo, may be "
-                "using it. demo.port=0 takes any that is free"
+                f"demo.port={port} is not available ({error.strerror}): another program, perhaps another demo, may be "
+                "using it. demo.port=0 chooses any free port"
             ) from error
         yield place

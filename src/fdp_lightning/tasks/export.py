@@ -1,4 +1,4 @@
-"""`task=export`: a finished fold's model file, or a model as ONNX."""
+"""`task=export`: the model file of a finished fold, or a model as ONNX."""
 
 from pathlib import Path
 
@@ -6,26 +6,22 @@ from omegaconf import DictConfig
 
 from fdp_lightning.errors import UserError
 
-FORMS = ("model", "onnx")
-
 
 def export(config: DictConfig) -> None:
     """Write `export.output` from `export.checkpoint`.
 
     Raises:
-        UserError: of the options or the checkpoint.
+        UserError: an option or the checkpoint is invalid.
     """
     options = config.export
     if options.checkpoint is None:
         raise UserError("export.checkpoint is missing: runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model")
-    if options.to not in FORMS:
-        raise UserError(f"export.to is '{options.to}'; expected one of {', '.join(FORMS)}")
     from fdp_lightning.inference.model import Model
     from fdp_lightning.inference.packaging.model_file import write_model
     from fdp_lightning.inference.packaging.sources import SYNTHETIC, read_source
 
     facts, state = read_source(options.checkpoint, options.licence)
-    model = Model(facts, state, str(options.checkpoint))  # what cannot be built is no model to give away
+    model = Model(facts, state, str(options.checkpoint))  # raises if it cannot be built
     source = Path("." if options.checkpoint == SYNTHETIC else options.checkpoint)
     beside = source.parents[1] if source.suffix == ".ckpt" and len(source.parents) > 1 else source
     if options.to == "onnx":

@@ -1,4 +1,4 @@
-"""`task=loso`: all folds, each subject in turn left out; `task=fold`: one of them. Complete runs are pooled."""
+"""`task=loso`: all folds, each leaving one subject out; `task=fold`: one of them. Complete runs are pooled."""
 
 import logging
 import time
@@ -15,13 +15,10 @@ log = logging.getLogger("fdp_lightning")
 
 
 def loso(config: DictConfig) -> Path:
-    """Run all folds that are not finished, then pool.
-
-    Returns:
-        The run folder.
+    """Run all unfinished folds, then pool, and return the run folder.
 
     Raises:
-        FoldsFailedError: naming the folds that crashed and their logs; the others are kept.
+        FoldsFailedError: folds crashed; names them and their logs. The others are kept.
     """
     start = time.monotonic()
     run = open_run(config)
@@ -31,15 +28,12 @@ def loso(config: DictConfig) -> Path:
 
 
 def fold(config: DictConfig) -> Path:
-    """Run one fold, unless it is finished; the one that completes the run pools it.
+    """Run one fold, unless it is finished, and return the run folder; the fold that completes the run pools it.
 
-    A sweep over `fold` therefore leaves the files that `task=loso` leaves, whatever the order.
-
-    Returns:
-        The run folder.
+    A sweep over `fold` therefore leaves the same files as `task=loso`, in any order.
 
     Raises:
-        FoldsFailedError: with the log of the fold.
+        FoldsFailedError: the fold crashed; names its log.
     """
     run = open_run(config)
     name = choose_fold([plan.fold for plan in run.plans], config.fold).name

@@ -1,4 +1,4 @@
-"""`task=predict`: what a trained model says of somebody's own footage."""
+"""`task=predict`: predictions of a trained model for one's own videos."""
 
 import hashlib
 import json
@@ -11,36 +11,28 @@ from rich.console import Console
 from rich.table import Table
 
 from fdp_lightning.console.progress import meter
-from fdp_lightning.data.faces.prepare_clip import DEVICES
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
 
-MODES = ("auto", "clip", "scan")
 EXAMPLE = "synthetic"
-"""The input that is drawn for the occasion; a folder of one's own that is called so is ./synthetic."""
+"""Input that is drawn on the spot; a folder with this name is given as ./synthetic."""
 
 
 def predict(config: DictConfig) -> None:
-    """Predict every clip of `predict.input`, write predict.json, predictions.csv and pictures, and print a table.
+    """Predict every clip of `predict.input`, write predict.json, predictions.csv and images, and print a table.
 
     Raises:
-        UserError: of the options, the model or the footage; of several clips those that can be predicted are written
-            all the same.
+        UserError: the model or the input is invalid. If only some clips cannot be predicted, the others are written
+            first.
     """
     options = config.predict
     if options.input is None:
         raise UserError("predict.input is missing: a video file, a folder of frames, a folder of such, or 'synthetic'")
-    if options.mode not in MODES:
-        raise UserError(f"predict.mode is '{options.mode}'; expected one of {', '.join(MODES)}")
-    if options.fps is not None and not options.fps > 0:
-        raise UserError(f"predict.fps is {options.fps}; expected the frames per second, a number above 0")
-    if options.device not in DEVICES:
-        raise UserError(f"predict.device is '{options.device}'; expected one of {', '.join(DEVICES)}")
-    # torch and FFmpeg: only now that there is something to do.
-    from fdp_lightning.data.input_video.source import footages
+    # Imports torch and FFmpeg, so not before the options are known to be valid.
+    from fdp_lightning.data.input_video.source import input_videos
     from fdp_lightning.inference.example import draw_example
     from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
     from fdp_lightning.inference.model import load_model
@@ -52,23 +44,23 @@ def predict(config: DictConfig) -> None:
     drawn = options.input == EXAMPLE
     source = Path(options.input)
     output = Path(options.output or Path("predictions") / (source.stem if source.is_file() else source.resolve().name))
-    named, about = EXAMPLE if drawn else str(source.resolve()), _about(model)
+    input_name, about = EXAMPLE if drawn else str(source.resolve()), _about(model)
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    with result_folder(output, named, about) as folder, meter(f"Predicting {source.name}", "clips") as progress:
-        clips = footages(draw_example(folder) if drawn else source, options.fps)
-        for done, footage in enumerate(clips, start=1):
+    with result_folder(output, input_name, about) as folder, meter(f"Predicting {source.name}", "clips") as progress:
+        clips = input_videos(draw_example(folder) if drawn else source, options.fps)
+        for done, video in enumerate(clips, start=1):
             try:
-                results.append(_one(model, footage, options.mode, options.explain, windows, folder / footage.name))
+                results.append(_one(model, video, options.mode, options.explain, windows, folder / video.name))
             except UserError as error:
-                failed.append({"clip": footage.name, "error": str(error)})
+                failed.append({"clip": video.name, "error": str(error)})
                 if len(clips) == 1:
                     raise
             progress(done, len(clips))
         if not results:
             raise UserError(f"none of the {len(clips)} clips can be predicted:\n  " + _list(failed))
         facts = {
-            "input": named,
+            "input": input_name,
             "model": about,
             "notice": FALLIBLE + (f" {SYNTHETIC}" if model.facts["synthetic"] else ""),
             "clips": results,
@@ -83,18 +75,18 @@ def predict(config: DictConfig) -> None:
         raise UserError(f"{len(failed)} of {len(clips)} clips could not be predicted:\n  " + _list(failed))
 
 
-def _one(model: Any, footage: Any, mode: str, explain: bool, windows: Any, folder: Path) -> dict[str, Any]:
+def _one(model: Any, video: Any, mode: str, explain: bool, windows: Any, folder: Path) -> dict[str, Any]:
     from fdp_lightning.inference.result_files import write_prediction, write_scan
     from fdp_lightning.inference.scan import Scan
 
     if mode == "clip":
-        result = model.predict(footage)
+        result = model.predict(video)
     else:
-        result = (model.scan if mode == "scan" else model.look)(footage, windows=windows)
+        result = (model.scan if mode == "scan" else model.look)(video, windows=windows)
     if explain:
         result = model.explained(result)
     for warning in result.warnings:
-        log.warning("%s: %s", footage.name, warning)
+        log.warning("%s: %s", video.name, warning)
     if isinstance(result, Scan):
         write_scan(folder, result, model)
     else:
@@ -103,7 +95,7 @@ def _one(model: Any, footage: Any, mode: str, explain: bool, windows: Any, folde
 
 
 def _about(model: Any) -> dict[str, Any]:
-    """What predict.json says of the model; the checksum is of a model's file, or of a checkpoint's tensors."""
+    """Return the entry `model` of predict.json, with the checksum of its file or of a checkpoint's tensors."""
     facts = model.facts
     about = {name: facts[name] for name in ("name", "synthetic", "classes", "multi_label", "training", "scores")}
     if "weights" in facts:
@@ -120,7 +112,7 @@ def _list(failed: list[dict[str, str]]) -> str:
 
 
 def _table(results: list[dict[str, Any]], model: str) -> Table:
-    """A row per clip; of a scan the window in which most moved."""
+    """Return a table with a row per clip; for a scan the window with most motion."""
     table = Table(title=model, title_justify="left", box=None, pad_edge=False)
     for column in ("clip", "class", "probability", "face on frame", "warnings"):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""`task=prepare`: the clip store of a dataset, a line per problem, prepare.json and a contact sheet to look at."""
+"""`task=prepare`: the clip store of a dataset, a line per problem, prepare.json and a contact sheet for inspection."""
 
 import json
 import time
@@ -15,13 +15,13 @@ from fdp_lightning.files import write_atomic
 
 
 def prepare(config: DictConfig) -> None:
-    """Build or find the store, say what was wrong with the clips, and leave prepare.json and a contact sheet in it."""
+    """Build or find the store, print the problems of its clips, and write prepare.json and a contact sheet into it."""
     start = time.monotonic()
     data = ready_data(config)
     manifest = data.manifest
     for problem in manifest["problems"]:
         line = f"{problem['clip']}  {problem['kind']}: {problem['detail']}"
-        print(line.encode(errors="backslashreplace").decode())  # a file's name may be no valid text
+        print(line.encode(errors="backslashreplace").decode())  # a file name may not be valid text
     summary = {
         "dataset": config.data.name,
         "protocol": data.protocol.name,
@@ -45,11 +45,11 @@ def prepare(config: DictConfig) -> None:
             raise
         raise UserError(
             f"no space left for prepare.json and the contact sheet in {data.store} ({error.strerror})\n"
-            "  The clip store itself is whole. Free some space and give the same command again."
+            "  The clip store itself is complete. Free some space and run the same command again."
         ) from error
-    state = "found whole" if data.reused else f"built in {clock(time.monotonic() - start)}"
+    state = "already complete" if data.reused else f"built in {clock(time.monotonic() - start)}"
     print(
         f"{manifest['clips']} clips, {manifest['frames']} frames, {len(manifest['problems'])} problems; "
         f"{len(data.clips)} clips in protocol {data.protocol.name}\nstore ({state}): {data.store}\n"
-        f"a look at it (stays on this machine): {sheet}"
+        f"contact sheet (stays on this machine): {sheet}"
     )

@@ -1,4 +1,4 @@
-"""`task=report run=…`: pool a run again without training."""
+"""`task=report run=…`: pool a finished run again, without training."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fdp_lightning.tracking.check import check_loggers, tags_of_run
 
 
 def report(config: DictConfig) -> None:
-    """`task=report`: pooled scores and report.html of the folds that lie in `run`."""
+    """Pool the folds of `run` again and rewrite report.html."""
     if config.run is None:
         raise UserError("task=report needs the run folder: run=runs/<experiment>/<variant>/seed-<s>")
     run = Path(config.run)
@@ -27,7 +27,7 @@ def report(config: DictConfig) -> None:
 
 
 def config_of(run: Path, config: DictConfig) -> DictConfig:
-    """The configuration of a run that lies there, as far as this command does not say otherwise."""
+    """Return the recorded configuration of a run, with the overrides of this command."""
     of_run = recorded_config(run)
     if config.report.show_faces is not None:
         of_run.report.show_faces = config.report.show_faces
@@ -35,7 +35,7 @@ def config_of(run: Path, config: DictConfig) -> DictConfig:
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     if any(override.startswith("report.headline=") for override in overrides):
         of_run.report.headline = config.report.headline
-    # Of this command: where the run was logged once does not say where it, and faces, may go now.
+    # Taken from this command: that a run was logged somewhere before does not allow to send it, or faces, there now.
     of_run.report.upload_faces = config.report.upload_faces
     of_run.logger = config.logger
     return of_run

@@ -1,10 +1,10 @@
-"""`task=tune`: a search over hyper-parameters that sees no score of the subjects under test.
+"""`task=tune`: a hyper-parameter search that never sees a score of the subjects under test.
 
-Each trial is an ordinary leave-one-subject-out run with subjects set aside in every fold (`selection.inner_subjects`),
-in the folder that the same command with its overrides would have. A search keeps no state but these runs: started
-again, it proposes the same points, finds their finished folds, and goes on where it was stopped.
+Each trial is an ordinary leave-one-subject-out run with inner validation subjects in every fold
+(`selection.inner_subjects`), in the run folder of the same command with the trial's overrides. A search has no other
+state than these runs: started again, it proposes the same points, finds their finished folds, and continues.
 
-What it may say it is worth is the nested score (evaluation/search.py).
+The performance of the search is estimated by the nested score (evaluation/search.py).
 """
 
 import contextlib
@@ -25,12 +25,7 @@ from fdp_lightning.console.progress import clock
 from fdp_lightning.engine.dataset import expected_clips
 from fdp_lightning.engine.run import Run, open_run
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.search import (
-    check_objective,
-    is_better_lower,
-    nested_choice,
-    nested_frames,
-)
+from fdp_lightning.evaluation.search import check_objective, is_better_lower, nested_choice, nested_frames
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
@@ -44,28 +39,28 @@ from fdp_lightning.tasks import check_config
 log = logging.getLogger("fdp_lightning")
 
 PROCEDURE = (
-    "nested score of a search over {n} trials: the folds are of different trials, each of the one best by {objective} "
-    "on the subjects that this fold set aside from its training subjects"
+    "nested score of a search over {n} trials: the folds are of different trials, each of the trial with the best "
+    "{objective} on the inner validation subjects of this fold"
 )
 SEEN = (
-    "tune.sampler=tpe proposed trials by the inner scores of all folds, for which subjects under test in one fold were "
-    "set aside in another: the nested score is not wholly independent; tune.sampler=random keeps it so"
+    "tune.sampler=tpe proposed trials by the inner scores of all folds, and a subject under test in one fold may be an "
+    "inner validation subject of another: the nested score is not independent; with tune.sampler=random it is"
 )
 
 
 class SearchFailedError(Exception):
-    """A search without a score: its trials failed."""
+    """A search without a score, because its trials failed."""
 
 
 def tune(config: DictConfig) -> Path:
-    """Run the trials that are not finished, then choose, pool and print.
+    """Run the unfinished trials, then choose, pool and print.
 
     Returns:
-        The folder of the search: the run folder of its nested score.
+        The folder of the search, which is the run folder of its nested score.
 
     Raises:
-        UserError: impossible options, before any training.
-        SearchFailedError: no trial was finished, or a fold that none finished.
+        UserError: the options are impossible; raised before any training.
+        SearchFailedError: no trial was finished, or no trial finished some fold.
     """
     start = time.monotonic()
     score, space = _checked(config)
@@ -73,7 +68,7 @@ def tune(config: DictConfig) -> Path:
     folder = _folder(config, overrides)
     base = open_run(config, folder)
     config = base.config
-    remove_pooled(folder)  # of fewer trials, perhaps
+    remove_pooled(folder)  # it may be of fewer trials
     for stale in (BEST, NESTED):
         (folder / stale).unlink(missing_ok=True)
     write_atomic(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -93,7 +88,7 @@ def tune(config: DictConfig) -> Path:
 
 
 def _checked(config: DictConfig) -> tuple[str, Space]:
-    """The inner score and the space of a search whose options are possible."""
+    """Return the inner score and the space of a search, or raise UserError for impossible options."""
     check_config(config)
     options = config.tune
     score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column).is_multi)
@@ -101,21 +96,21 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     space.check_sampler(options.sampler)
     if config.selection.inner_subjects < 1:
         raise UserError(
-            "task=tune scores its trials on subjects that each fold sets aside from its training subjects, never on "
-            "those under test:\n  set selection.inner_subjects=3, say"
+            "task=tune scores its trials on inner validation subjects of each fold, never on those under test:\n"
+            "  set selection.inner_subjects=3 (for example)"
         )
     if config.run is not None:
-        raise UserError(f"run={config.run}: each trial has a run folder of its own; tune.folder is that of the search")
+        raise UserError(f"run={config.run}: each trial has its own run folder; tune.folder is that of the search")
     if importlib.util.find_spec("optuna") is None:
         raise UserError("task=tune needs Optuna: pip install 'fdp-lightning[tune]'")
     space.distributions()
-    for corner in space.corners():  # a key or an option that there is not shall not cost a training
+    for corner in space.corners():  # an unknown key or option is reported before any training
         check_config(compose_trial([*own_overrides(), *corner, "task=loso"])[0])
     return score, space
 
 
 def _folder(config: DictConfig, overrides: list[str]) -> Path:
-    """Where a search lives; like a run folder it follows from the command, the number of trials left out."""
+    """Return the folder of a search; like a run folder it follows from the command, without the number of trials."""
     if config.tune.folder is not None:
         return Path(config.tune.folder)
     plain: Any = OmegaConf.to_container(config.tune, resolve=True)
@@ -137,7 +132,7 @@ def _search(config: DictConfig, space: Space, overrides: list[str], score: str, 
         values = space.values(asked.params)
         point = space.overrides(values)
         log.info("trial %d (%d of %d): %s", number, number + 1, count, " ".join(point))
-        with contextlib.redirect_stdout(io.StringIO()):  # a table of test scores that nobody is to choose by
+        with contextlib.redirect_stdout(io.StringIO()):  # its table has test scores, which must not guide a choice
             trial = run_trial(number, values, [*overrides, *point, "task=loso"])
         scored.append(trial.score(classes, score))
         if trial.finished:
@@ -150,15 +145,15 @@ def _search(config: DictConfig, space: Space, overrides: list[str], score: str, 
 
 
 def _pool_nested(config: DictConfig, base: Run, trials: list[Trial], classes: list[str], score: str) -> None:
-    """Pool each fold's test predictions of the trial that is best on the subjects this fold set aside."""
+    """Pool the test predictions of each fold's best trial on the fold's inner validation subjects."""
     names = [plan.fold.name for plan in base.plans]
     inner = {name: {trial.number: trial.inner[name] for trial in trials if name in trial.inner} for name in names}
     test = {name: {trial.number: trial.test[name] for trial in trials if name in trial.test} for name in names}
     choice = nested_choice(inner, classes, score)
     write_nested(base.folder / NESTED, choice, trials, classes, score)
     plan = expected_clips(base.data, [plan.fold for plan in base.plans])
-    said = [PROCEDURE.format(n=len(trials), objective=f"inner/{score}")]
-    plan["caveats"] = [*plan["caveats"], *said, *([SEEN] if config.tune.sampler == "tpe" else [])]
+    notes = [PROCEDURE.format(n=len(trials), objective=f"inner/{score}")]
+    plan["caveats"] = [*plan["caveats"], *notes, *([SEEN] if config.tune.sampler == "tpe" else [])]
     shown = OmegaConf.merge(config, {"report": {"headline": "last"}})
     assert isinstance(shown, DictConfig)
     pool_frames(base.folder, shown, nested_frames(choice, test), plan)

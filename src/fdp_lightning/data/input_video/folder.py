@@ -47,7 +47,7 @@ class FrameFolder:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `frame.Footage.frames`; a frame that is damaged or differs in size from the first fails when read."""
+        """See `frame.InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
         self.warnings = [*self.remarks]
         try:
             files = list_frames(self.folder)

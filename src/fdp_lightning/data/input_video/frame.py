@@ -26,7 +26,7 @@ class Frame:
     read: Callable[[], np.ndarray]
 
 
-class Footage(Protocol):
+class InputVideo(Protocol):
     """An input video, a clip or a long recording.
 
     Attributes:

@@ -8,11 +8,11 @@ from typing import BinaryIO, cast
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, list_frames
 from fdp_lightning.data.input_video.folder import FrameFolder
-from fdp_lightning.data.input_video.frame import Footage, Frame, folder_name
+from fdp_lightning.data.input_video.frame import Frame, InputVideo, folder_name
 from fdp_lightning.data.input_video.video import VideoFile
 from fdp_lightning.errors import UserError
 
-__all__ = ["VIDEO_SUFFIXES", "Footage", "Frame", "FrameFolder", "VideoFile", "as_footage", "footages"]
+__all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", "as_input_video", "input_videos"]
 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = frozenset({
 _WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
 
 
-def footages(source: Path, fps: float | None = None) -> list[Footage]:
+def input_videos(source: Path, fps: float | None = None) -> list[InputVideo]:
     """Return the clips at a path: a single one, or those in a folder, by name.
 
     A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
@@ -39,7 +39,7 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
-            raise UserError(f"{source} is a single picture; {_WANTED}.")
+            raise UserError(f"{source} is a single image; {_WANTED}.")
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
     if list_frames(source):
@@ -48,7 +48,7 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
             clip.remarks.append(f"{source} contains frames itself: those in {some(hidden)} below it are left out")
         return [clip]
-    found: list[tuple[Path, Footage]] = [(video, VideoFile(video, fps=fps)) for video in videos]
+    found: list[tuple[Path, InputVideo]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
         _, inner_videos, _ = _listing(folder)
         if list_frames(folder):
@@ -63,32 +63,32 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
         names = some(path.name for path in (*folders, *others)) or "nothing"
         raise UserError(f"{source} holds no video and no frames, but {names}; {_WANTED}.")
     found.sort(key=lambda pair: pair[0].name)
-    for (_, footage), name in zip(found, _unique(found), strict=True):
-        footage.name = name
-    return [footage for _, footage in found]
+    for (_, video), name in zip(found, _unique(found), strict=True):
+        video.name = name
+    return [video for _, video in found]
 
 
-def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: float | None = None) -> Footage:
+def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
     """Return the single clip of a source.
 
     Args:
         source: video file, folder of frames, file open for reading, or input video.
         name: name of the clip; '': that of the file or folder.
-        fps: frames per second, see `footages`.
+        fps: frames per second, see `input_videos`.
 
     Raises:
         UserError: there is no clip, or more than one.
     """
     if isinstance(source, Path | str):
-        clips = footages(Path(source), fps)
+        clips = input_videos(Path(source), fps)
         if len(clips) > 1:
             names = some(clip.name for clip in clips)
             raise UserError(f"{source} holds {len(clips)} clips ({names}), expected one; task=predict takes them all")
-        (footage,) = clips
+        (video,) = clips
     else:
-        footage = cast(Footage, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name, fps)
-    footage.name = folder_name(name) if name else footage.name
-    return footage
+        video = cast(InputVideo, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name, fps)
+    video.name = folder_name(name) if name else video.name
+    return video
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
@@ -112,13 +112,13 @@ def _refuse_both(folder: Path, videos: list[Path]) -> None:
         )
 
 
-def _unique(found: list[tuple[Path, Footage]]) -> list[str]:
+def _unique(found: list[tuple[Path, InputVideo]]) -> list[str]:
     """Return a unique name for each: without the suffix if that is unique, else with it, else numbered."""
-    short = Counter(footage.name.casefold() for _, footage in found)
+    short = Counter(video.name.casefold() for _, video in found)
     names: list[str] = []
     taken: set[str] = set()
-    for path, footage in found:
-        name = wanted = footage.name if short[footage.name.casefold()] == 1 else folder_name(path.name)
+    for path, video in found:
+        name = wanted = video.name if short[video.name.casefold()] == 1 else folder_name(path.name)
         number = 2
         while name.casefold() in taken:
             name, number = f"{wanted}-{number}", number + 1

@@ -59,7 +59,7 @@ class VideoFile:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `frame.Footage.frames`. A frame holds its unconverted pixels as long as it lives."""
+        """See `frame.InputVideo.frames`. A frame holds its unconverted pixels as long as it lives."""
         self.warnings = []
         with self._opened() as file, self._container(file) as container:
             stream = self._stream(container)

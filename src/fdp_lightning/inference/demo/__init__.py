@@ -1,1 +1,1 @@
-"""The local web page of `task=demo`."""
+"""Local web page of `task=demo`."""

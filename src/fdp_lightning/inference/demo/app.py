@@ -1,9 +1,9 @@
-"""The server of `task=demo`: the page, a video to try it with, and one prediction at a time."""
+"""The server of `task=demo`: the page, example videos, and one prediction at a time."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("fdp_lightning")
 
 MOST_BYTES = 200 * 10**6
-"""Of a video, which is held in memory."""
+"""Size limit of a video, which is held in memory."""
 
 MOST_SECONDS = 120
-"""Of work on one video: a short one in 8K without a face would keep everybody else waiting for an hour."""
+"""Time limit of a prediction: a short 8K video without a face would block the demo for an hour."""
 
 _MOST_WAITING = 3
-"""Videos that are being sent, or wait for the one that is being looked at; each is held in memory."""
+"""Number of videos that are being uploaded or waiting; each is held in memory."""
 
-_PATIENCE_S, _PATIENCE_IN_ALL_S = 30, 300
-"""For the next piece of a video that is being sent, and for all of it, seconds."""
+_PIECE_S, _UPLOAD_S = 30, 300
+"""Time limits of an upload, for the next piece and in total, seconds."""
 
-_LOOK_S = 0.25
-"""How often it is asked whether somebody still waits for the answer, seconds."""
+_POLL_S = 0.25
+"""Interval at which it is checked whether the client is still connected, seconds."""
 
 
 class _RefusedError(Exception):
-    """A request that gets words instead of a prediction."""
+    """A request that is answered with an error message instead of a prediction."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -60,15 +60,7 @@ def demo_app(
     most_bytes: int = MOST_BYTES,
     most_seconds: float = MOST_SECONDS,
 ) -> Starlette:
-    """The demo of a model.
-
-    Args:
-        model: of `load_model`.
-        example: makes the video of an emotion that is offered to try it with; None: a synthetic clip, drawn at the
-            first call.
-        most_bytes: of a video.
-        most_seconds: of work on a video.
-    """
+    """Make the demo of a model; `example` makes the example video of an emotion, by default a synthetic clip."""
     page, policy = page_of(model.facts, most_bytes)
     queue = _Queue()
     example = cache(example or _drawn)
@@ -76,35 +68,32 @@ def demo_app(
     async def show(request: Request) -> Response:
         return HTMLResponse(page)
 
-    def giving(emotion: str) -> Callable[[Request], Awaitable[Response]]:
-        async def give_example(request: Request) -> Response:
-            return Response(await run_in_threadpool(example, emotion), media_type="video/mp4")
-
-        return give_example
+    async def give_example(emotion: str, request: Request) -> Response:
+        return Response(await run_in_threadpool(example, emotion), media_type="video/mp4")
 
     async def predict(request: Request) -> Response:
         try:
-            # Its turn comes when all of it is here: whoever sends slowly keeps nobody waiting.
+            # A video gets its turn once it has arrived completely, so a slow upload delays nobody.
             with queue.place(), await _received(request, most_bytes) as video:
                 async with queue.turn:
                     return JSONResponse(await _answered(request, model, video, most_seconds))
         except _RefusedError as refused:
-            # Of a video that is too large the rest is not read, so the connection cannot be used again.
+            # The rest of a video that is too large is not read, so the connection cannot be used again.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
         except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # the client is gone
         except Exception:
             log.exception("the demo could not predict")
-            words = "Something went wrong here that is not your video's fault. The terminal of the demo says what."
-            return JSONResponse({"error": words}, 500)
+            message = "The demo failed, and not because of your video. See its terminal for the reason."
+            return JSONResponse({"error": message}, 500)
 
     return Starlette(
         routes=[
             Route("/", show),
-            Route("/example.mp4", giving(EXAMPLES[0])),
-            Route("/example-2.mp4", giving(EXAMPLES[1])),
+            Route("/example.mp4", partial(give_example, EXAMPLES[0])),
+            Route("/example-2.mp4", partial(give_example, EXAMPLES[1])),
             Route("/predict", predict, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, policy=policy)],
@@ -112,10 +101,10 @@ def demo_app(
 
 
 class _Queue:
-    """Few requests at a time, of which one has its turn: two predictions at once would make both slower.
+    """A short queue that runs one prediction at a time: two at once would make both slower.
 
     Attributes:
-        turn: held by the request whose video is being looked at.
+        turn: lock held by the request whose video is being predicted.
     """
 
     def __init__(self) -> None:
@@ -123,9 +112,9 @@ class _Queue:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place among those that are being sent or wait; refused where all are taken, before anything is read."""
+        """Occupy one place of the queue, or refuse the request before anything is read."""
         if self._inside > _MOST_WAITING:
-            raise _RefusedError(503, f"{self._inside - 1} videos are waiting already. Try again when they are done.")
+            raise _RefusedError(503, f"{self._inside - 1} videos are waiting already. Try again later.")
         self._inside += 1
         try:
             yield
@@ -134,45 +123,45 @@ class _Queue:
 
 
 async def _answered(request: Request, model: "Model", video: BytesIO, most_seconds: float) -> dict[str, Any]:
-    """Look at a video, for so long as somebody waits for it and the time that it has is not over."""
+    """Predict a video, as long as the client is connected and the time limit is not reached."""
     if await request.is_disconnected():  # while it waited for its turn
         raise ClientDisconnect
     name = unquote(request.headers.get("x-name", "")) or "video"
-    task = asyncio.ensure_future(run_sync(partial(_look, model, video, name), abandon_on_cancel=True))
+    task = asyncio.ensure_future(run_sync(partial(_predicted, model, video, name), abandon_on_cancel=True))
     end = time.monotonic() + most_seconds
-    while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+    while not (await asyncio.wait({task}, timeout=_POLL_S))[0]:
         is_late = time.monotonic() > end
         if is_late or await request.is_disconnected():
-            video.close()  # which ends the work on it at its next frame
+            video.close()  # which ends the prediction at its next frame
             with suppress(Exception):
                 await task
             if not is_late:
                 raise ClientDisconnect
             raise _RefusedError(
                 422,
-                f"The video takes longer than the {most_seconds:g} s that one has here. Cut out the part that matters, "
-                "or make its picture smaller; task=predict has no such limit.",
+                f"The video takes longer than the limit of {most_seconds:g} s. Cut out the relevant part, or reduce "
+                "its resolution; task=predict has no such limit.",
             )
     return task.result()
 
 
-def _look(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
+def _predicted(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
     return answer_of(model.explained(model.look(video, name)))
 
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
-    """The body of a request, in memory; what it says of its own length is believed only where it is too much."""
-    too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the part that matters.")
+    """Read the body of a request into memory; its stated length is only used to refuse it early."""
+    too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the relevant part.")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise too_large
-    video, end = BytesIO(), time.monotonic() + _PATIENCE_IN_ALL_S
+    video, end = BytesIO(), time.monotonic() + _UPLOAD_S
     pieces = aiter(request.stream())
     while True:
         try:
-            with anyio.fail_after(min(_PATIENCE_S, end - time.monotonic())):
+            with anyio.fail_after(min(_PIECE_S, end - time.monotonic())):
                 piece = await anext(pieces, None)
         except TimeoutError:
-            raise _RefusedError(408, "The video is sent too slowly; nothing of it was looked at.") from None
+            raise _RefusedError(408, "The upload of the video is too slow.") from None
         if piece is None:
             video.seek(0)
             return video
@@ -182,6 +171,6 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 
 
 def _drawn(emotion: str) -> bytes:
-    """A synthetic clip as a video; a film is written to a file, but this one shows nobody."""
+    """Return a synthetic clip as a video; drawing needs a file, which contains no real face."""
     with scratch_folder("fdp_lightning-demo-") as folder:
         return draw_example(folder, emotion).read_bytes()

@@ -1,8 +1,8 @@
-"""What stands between the demo's server and every page but its own.
+"""Protection of the demo's server against other web pages.
 
-A browser lets any page of the web send requests to this machine. Three things keep them out: the Host must be this
-machine's own name, so that no other name can be made to lead here (DNS rebinding); what is posted must come from the
-page itself, by its Origin; and nobody may put an answer of ours into a page of theirs.
+A browser lets any page of the web send requests to this machine. Three checks keep them out: the Host must be this
+machine's own name, so that no other name can be made to point here (DNS rebinding); what is posted must come from the
+demo's page, by its Origin; and headers forbid other pages to embed an answer.
 """
 
 from typing import TYPE_CHECKING
@@ -26,12 +26,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Turns away requests that are not of the page itself, and says to the browser what a page may do.
-
-    Args:
-        app: what is guarded.
-        policy: the Content-Security-Policy of every answer.
-    """
+    """Middleware that refuses requests of other pages, and sends a Content-Security-Policy with every answer."""
 
     def __init__(self, app: "ASGIApp", policy: str) -> None:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
@@ -54,14 +49,14 @@ class Guard:
 
 
 def _refused(scope: "Scope") -> str:
-    """Why a request is turned away; '' for one that is not."""
+    """Return the reason for refusing a request; '' to accept it."""
     headers = Headers(scope=scope)
     hosts = [f"{name}:{scope['server'][1]}" for name in _NAMES]
     host = headers.get("host", "")
     if host not in hosts:
-        return f"This server answers to http://{hosts[0]} alone."
+        return f"This server only answers to http://{hosts[0]}."
     if scope["method"] not in ("GET", "HEAD"):
-        origin = headers.get("origin", f"http://{host}")  # a browser always sends it with a POST; curl does not
+        origin = headers.get("origin", f"http://{host}")  # browsers always send it with a POST; curl does not
         site = headers.get("sec-fetch-site", "same-origin")
         if origin != f"http://{host}" or site != "same-origin":
             return "Only the demo's own page may send it videos."

@@ -1,4 +1,4 @@
-"""The page of `task=demo`, and what a prediction is to it."""
+"""The page of `task=demo`, and predictions in the form that its script expects."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.extras import Extra, notes, sections
 from fdp_lightning.inference.example import EXAMPLES
-from fdp_lightning.inference.explanation import picture_of
+from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
@@ -22,14 +22,10 @@ _SCORES = {"uf1": "UF1", "uar": "UAR", "mean_f1": "mean F1", "accuracy": "accura
 
 
 def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
-    """Make the page of a model, and its Content-Security-Policy.
+    """Return the page of a model, and its Content-Security-Policy.
 
-    The policy knows the page's one style and one script by their hashes: whatever else might get into the page, by a
-    file's name say, is not run, and nothing can be loaded from or sent to anywhere but here.
-
-    Args:
-        facts: of model.json.
-        most_bytes: of a video.
+    The policy allows the page's one style and one script by their hashes: anything else that might get into the page,
+    for example by a file name, is not run, and nothing can be loaded from or sent to another server.
     """
     style, script = (Markup((_HERE / name).read_text()) for name in ("demo.css", "demo.js"))
     page = template("demo.html", _HERE).render(
@@ -49,7 +45,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
 
 
 def answer_of(result: Prediction | Scan) -> dict[str, Any]:
-    """A Prediction or a Scan as the page's script expects it."""
+    """Return a prediction or scan in the form that the page's script expects."""
     if isinstance(result, Prediction):
         return {"kind": "clip", **_clip(result)}
     return {
@@ -57,13 +53,8 @@ def answer_of(result: Prediction | Scan) -> dict[str, Any]:
         **result.facts(),
         "strongest": _clip(result.strongest),
         "windows": [
-            {
-                "start": window.start,
-                "end": window.end,
-                "class": window.label,
-                "probabilities": window.probabilities,
-                "motion": window.motion,
-            }
+            {"class": window.label}
+            | {name: getattr(window, name) for name in ("start", "end", "probabilities", "motion")}
             for window in result.windows
         ],
     }
@@ -88,14 +79,14 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
 
 
 def _shown(extra: Extra, prediction: Prediction) -> Any:
-    """A picture as the page can show it, or plain numbers."""
+    """Return an image as a data URI, or plain numbers."""
     if extra.kind == "image":
-        return image_uri(picture_of(prediction, extra))
+        return image_uri(displayed_image(prediction, extra))
     return prediction.extras[extra.name].tolist()
 
 
 def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The first score that there is, for people."""
+    """Return the first score of the model for display; None if it has no scores."""
     key = next((key for key in _SCORES if scores and scores.get(key) is not None), None)
     if scores is None or key is None:
         return None

@@ -1,7 +1,7 @@
-"""The card of a model, README.md of its folder: what it is, what it is worth, and what it must not be used for."""
+"""The model card, README.md of a model folder: description, performance, and limits of use."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fdp_lightning.errors import UserError
@@ -13,7 +13,7 @@ from fdp_lightning.inference.packaging.card_scores import evaluation, held_out, 
 Facts = Mapping[str, Any]
 
 _SYNTHETIC = (
-    "> **A synthetic model.** It was trained on faces that a program draws and moves, for trying the software out. "
+    "> **A synthetic model.** It was trained on faces that a program draws and moves, to try out the software. "
     "What it answers says nothing about real faces or emotions, and its scores are no result on micro-expressions."
 )
 
@@ -38,17 +38,13 @@ _LIMITS = """\
 _ALIGNMENT = {
     "mtcnn": "MTCNN finds the face on {frame}; a similarity transform brings its five landmarks to the template",
     "box": "MTCNN finds the face on {frame}; its box, made square, is cut out",
-    "none": "no face is looked for: the whole picture is scaled to a square",
+    "none": "no face detection: the whole image is scaled to a square",
     "official_crops": "none is left to do: the clips are expected as the dataset's own face crops, scaled to a square",
 }
 
 
 def model_card(facts: Facts) -> str:
-    """The card, as markdown behind the YAML header that model hubs read.
-
-    Args:
-        facts: the content of model.json; with `scores` null, `no_scores` may say why.
-    """
+    """Return the card for the content of model.json, as Markdown after the YAML header that model hubs read."""
     return "\n\n".join(part.rstrip() for part in _parts(facts)) + "\n"
 
 
@@ -95,7 +91,7 @@ def _summary(facts: Facts) -> str:
     looks_at = "the raw frames" if taken is None else f"the optical flow ({', '.join(taken['channels'])})"
     try:
         declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
-    except UserError:  # an objective of one's own: only who trusts it can ask it
+    except UserError:  # an objective outside this package is not imported
         declared = []
     titles = "; ".join(
         f"{extras[0].heading} ({', '.join(extra.title for extra in extras)})" if extras[0].heading else extras[0].title
@@ -109,7 +105,7 @@ def _summary(facts: Facts) -> str:
 
 
 def _about(facts: Facts) -> str:
-    """The model by its name, with what its class says of itself; what departs from the paper's is named as such."""
+    """Return the model's name with its class's own description; a deviation from the paper's model is named."""
     name, kind = facts["training"].get("model"), network_class(facts)
     if kind is None:
         return f"`{name}`" if name else "A model"
@@ -120,8 +116,9 @@ def _about(facts: Facts) -> str:
 
 
 def whose(training: Facts) -> str:
-    """Whom a model was trained on."""
-    who = f"{_people(training['subjects'])} of {training['dataset']} (protocol {training['protocol']})"
+    """Return the subjects that a model was trained on, in words."""
+    count = len(training["subjects"])
+    who = f"{count} subject{'s' * (count != 1)} of {training['dataset']} (protocol {training['protocol']})"
     if training["task"] == "fit":
         return f"all {who}"
     return f"{who}, without {named(held_out(training))}"
@@ -145,7 +142,7 @@ def _recordings(facts: Facts) -> str:
             f"**This file holds {holds}.** Who may pass that on is for the owners of the recordings to say: the "
             "licences of the field's datasets forbid to pass them on, and do not mention what was computed from them."
         )
-    return "The recordings are no part of this model; who may have them is for their owners to say."
+    return "The recordings are not part of this model; their owners decide who may have them."
 
 
 def _input(facts: Facts) -> str:
@@ -162,19 +159,18 @@ def _input(facts: Facts) -> str:
         f"`{sampling['short']}`.\n"
         f"* The network itself subtracts the mean {mean:.4f} and divides by the deviation {std:.4f}, those of the "
         "training clips.\n\n"
-        "`predict` does all of this. Template and settings stand in `model.json`."
+        "`predict` does all of this. The template and the settings are in `model.json`."
     )
 
 
 def _how_to_use(facts: Facts) -> str:
-    answer = "prediction.label, prediction.probabilities"
     return (
         "This folder is the model. On the command line, for a video file or a folder of frames:\n\n"
         "    python -m fdp_lightning task=predict predict.checkpoint=path/to/this/folder predict.input=clip.mp4\n\n"
         "From Python:\n\n"
         "```python\nfrom fdp_lightning import load_model\n\n"
         'prediction = load_model("path/to/this/folder").predict("clip.mp4")\n'
-        f"print({answer})\n```"
+        "print(prediction.label, prediction.probabilities)\n```"
         + ("\n\n`label` joins the units above a probability of 0.5 by `+`." if facts["multi_label"] else "")
     )
 
@@ -185,24 +181,13 @@ def _files(facts: Facts) -> str:
         f"* `{weights['file']}`: {weights['tensors']} tensors; SHA-256 `{weights['sha256']}`\n"
         "* `model.json`: classes, preparation, configuration, provenance, scores\n"
         "* `README.md`: this card\n\n"
-        "Nothing in them is executed when the model is loaded. A checksum tells a damaged file; it is no signature."
+        "Nothing in them is executed when the model is loaded. A checksum detects damage; it is not a signature."
     )
 
 
 def _provenance(training: Facts) -> str:
-    rows = [
-        (
-            "trained by",
-            f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else ""),
-        ),
-        *((key, str(training[key])) for key in ("model", "parameters") if key in training),
-        ("epochs", str(training["epochs"])),
-        ("seed", str(training["seed"])),
-    ]
-    rows += [(key, str(training[key])) for key in ("steps", "fingerprint", "date", "exported") if key in training]
+    trained_by = f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else "")
+    keys = ("model", "parameters", "epochs", "seed", "steps", "fingerprint", "date", "exported")
+    rows = [("trained by", trained_by), *((key, str(training[key])) for key in keys if key in training)]
     rows += [(str(key).replace("_", " "), str(value)) for key, value in training["made_with"].items()]
-    return table(("", ""), [(name, value) for name, value in rows if name != "command"])  # it says where things lay
-
-
-def _people(subjects: Sequence[str]) -> str:
-    return f"{len(subjects)} subject{'' if len(subjects) == 1 else 's'}"
+    return table(("", ""), [(name, value) for name, value in rows if name != "command"])  # which contains paths

@@ -1,7 +1,7 @@
-"""A trained model as a folder that travels: model.safetensors, model.json, and its card, README.md.
+"""A trained model as a folder: model.safetensors, model.json, and its card, README.md.
 
-Nothing in it is ever executed: weights are safetensors, and of the configuration only classes of
-`fdp_lightning.models` are built. Checksums tell a damaged or edited file; they are no signature.
+Nothing in it is executed: weights are safetensors, and only classes of `fdp_lightning.models` are built from its
+configuration. Checksums detect a damaged or edited file; they are not a signature.
 """
 
 import hashlib
@@ -25,18 +25,15 @@ from fdp_lightning.inference.packaging.scores import check_scores
 log = logging.getLogger("fdp_lightning")
 
 FORMAT = 3
-"""Raised when a model file is written in another way; an older version of this package then refuses it by name."""
+"""Raised when the format of the file changes; an older version of this package then refuses it by name."""
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
 
 def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Write a model folder; model.json comes last and makes it whole.
+    """Write a model folder, or replace an older one; it is complete once model.json, the last file, is written.
 
-    Args:
-        folder: to write into; files of an older model in it are replaced.
-        facts: all that model.json is to say but `format`, `weights` and the checksum.
-        state: of the network.
+    `facts` are the content of model.json without `format`, `weights` and checksums, `state` the network's tensors.
     """
     data = save({name: value.contiguous() for name, value in state.items()})
     weights = {
@@ -48,7 +45,7 @@ def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tens
     whole = {"format": FORMAT, **facts, "weights": weights}
     card = model_card(whole).encode()
     whole["card"] = hashlib.sha256(card).hexdigest()
-    check_facts(whole, str(folder / FACTS))  # nothing is written that would not be read
+    check_facts(whole, str(folder / FACTS))  # a file that could not be read is not written
     (folder / FACTS).unlink(missing_ok=True)
     write_atomic(folder / WEIGHTS, data)
     write_atomic(folder / CARD, card)
@@ -56,7 +53,7 @@ def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tens
 
 
 def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and the network's weights of a model folder.
+    """Read the facts and the network's weights of a model folder.
 
     Raises:
         UserError: a file is missing, damaged, edited, or of another version.
@@ -64,30 +61,28 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     facts = read_facts(folder)
     card, path = folder / CARD, folder / WEIGHTS
     if card.exists() and hashlib.sha256(read_plain(card)).hexdigest() != facts["card"]:
-        log.warning("%s is not the card that was written with the model: only %s is checked", card, FACTS)
+        log.warning("%s is not the card that was written with the model; only %s is checked", card, FACTS)
     try:
         data = read_plain(path, MOST_WEIGHTS)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); a model is {FACTS} and {WEIGHTS}") from error
     if hashlib.sha256(data).hexdigest() != facts["weights"].get("sha256"):
-        raise UserError(
-            f"{path} is not what was written (checksum differs). Copy the model anew from where it is from."
-        )
+        raise UserError(f"{path} is not what was written (checksum differs). Copy the model again from its source.")
     try:
         state = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{path} is no safetensors file: {error}") from error
     numbers = len(state), sum(value.numel() for value in state.values())
     if numbers != (facts["weights"]["tensors"], facts["weights"]["numbers"]):
-        raise UserError(f"{path} holds {numbers[0]} tensors of {numbers[1]} numbers; {FACTS} says otherwise")
+        raise UserError(f"{path} holds {numbers[0]} tensors of {numbers[1]} numbers; {FACTS} states others")
     return facts, state
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The content of a model's model.json.
+    """Read the content of a model folder's model.json.
 
     Raises:
-        UserError: it is missing, not what was written, or of another version.
+        UserError: it is missing, has been changed, or is of another version.
     """
     path = folder / FACTS
     try:
@@ -100,24 +95,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as the description of a model ({error!r}). {EXPECTED}") from error
     if form != FORMAT:
         raise UserError(
-            f"{path} is of format {form!r}; this version of fdp_lightning reads format {FORMAT}. Take the version that "
-            "wrote it, or write it anew from its checkpoint with this one: task=export"
+            f"{path} is of format {form!r}; this version of fdp_lightning reads format {FORMAT}. Use the version that "
+            "wrote it, or write it again from its checkpoint with this one: task=export"
         )
     facts.pop("checksum", None)
     try:
         written = checksummed(facts)
-    except ValueError as error:  # NaN, which is no JSON
+    except ValueError as error:  # NaN, which is not JSON
         raise UserError(f"{path} cannot be read as the description of a model ({error}). {EXPECTED}") from error
     if written != text:
-        raise UserError(
-            f"{path} is not what was written (checksum differs). Copy the model anew from where it is from."
-        )
+        raise UserError(f"{path} is not what was written (checksum differs). Copy the model again from its source.")
     check_facts(facts, str(path))
     check_scores(facts, str(path))
     return facts
 
 
 MOST_WEIGHTS = 1 << 33
-"""Bytes of a file of weights."""
+"""Size limit of a file of weights, bytes."""
 
 EXPECTED = "Expected a folder that task=fit or task=export wrote, or a finished fold of a run"

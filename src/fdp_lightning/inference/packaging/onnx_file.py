@@ -1,4 +1,4 @@
-"""A model as ONNX, for programs without PyTorch: aligned frames in, what the network says of them out."""
+"""A model as ONNX, for programs without PyTorch: from aligned frames to probabilities and extras."""
 
 import io
 import json
@@ -19,11 +19,11 @@ from fdp_lightning.training.compute import PLAIN
 
 INPUT = "clips"
 PROBABILITIES = "probabilities"
-"""The first output; behind it come the extras that the network itself gives (`Objective.of_output`), by their names."""
+"""The first output, followed by the extras that the network itself gives (`Objective.of_output`), by name."""
 
 
 class _Deployed(nn.Module):
-    """The network as it is used: clips (b, t, c, h, w) of values 0..1 to probabilities and extras."""
+    """The network in use: from clips (b, t, c, h, w) with values in [0, 1] to probabilities and extras."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Deployed(nn.Module):
         self.objective = deepcopy(model.objective).cpu()
 
     def outputs(self, clips: Tensor) -> dict[str, Tensor]:
-        """Tensors by the name of the output."""
+        """Return the output tensors by name."""
         output = with_logits(self.network(clips))
         probabilities = self.objective.labels.probabilities(output.logits).float()
         return {PROBABILITIES: probabilities, **self.objective.of_output(output)}
@@ -44,13 +44,9 @@ class _Deployed(nn.Module):
 
 
 def write_onnx(path: Path, model: Model) -> None:
-    """Write the network as ONNX, for any number of clips at once; its metadata hold the facts of model.json.
+    """Write the network as ONNX, for any number of clips at once, with the facts of model.json in its metadata.
 
-    Decoding, finding faces and aligning are not in it: `facts["alignment"]` says how frames have to come.
-
-    Args:
-        path: of the file.
-        model: to be written.
+    Decoding, face detection and alignment are not included: `facts["alignment"]` describes the expected frames.
 
     Raises:
         UserError: a part of the network cannot be expressed in ONNX, or the extra is not installed.
@@ -64,10 +60,10 @@ def write_onnx(path: Path, model: Model) -> None:
     network = _Deployed(model).eval()
     with torch.no_grad():
         names = list(network.outputs(clips))
-    for name in ("onnxscript", "onnx_ir"):  # they tell of each rewritten node
+    for name in ("onnxscript", "onnx_ir"):  # they report each rewritten node
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of deprecations inside torch.onnx
+        warnings.simplefilter("ignore")  # deprecations inside torch.onnx
         try:
             program = torch.onnx.export(
                 network,
@@ -78,7 +74,7 @@ def write_onnx(path: Path, model: Model) -> None:
                 dynamic_shapes={INPUT: {0: torch.export.Dim("clip", min=1)}},
                 verbose=False,
             )
-        except Exception as error:  # torch.onnx raises what export, translation and optimiser raise
+        except Exception as error:  # torch.onnx passes on the exceptions of export, translation and optimiser
             reason = str(error).strip().split("\n")[0]
             raise UserError(
                 f"{model.facts['name']} cannot be written as ONNX by torch {torch.__version__}: {reason}"

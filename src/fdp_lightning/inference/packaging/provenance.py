@@ -1,4 +1,4 @@
-"""What a checkpoint of a training says of itself, as the facts of a model file: nothing of where it was made."""
+"""The facts of a model file from the checkpoint of a training, without any paths of the machine."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -11,33 +11,37 @@ from fdp_lightning.data.faces.alignment import TEMPLATE
 from fdp_lightning.errors import UserError
 
 UNNAMED = "a model"
-"""The model of a checkpoint that does not name it: one that was made before models had names."""
+"""Name of a model whose checkpoint does not contain one, because it was made before models had names."""
 
+_NO_LICENCE = (
+    "None is granted here. The weights were made from {}; its licence agreement says whether, with whom and for what "
+    "they may be shared."
+)
 _OBJECTIVE = "objective."
 
 
 def facts_of(
     checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
 ) -> dict[str, Any]:
-    """The facts of model.json (see README.md here).
+    """Return the facts of model.json (see README.md here).
 
     Args:
-        checkpoint: of a finished fold or fit.
-        licence: of the model file; None: what can be said without knowing the owners' terms.
-        scores: of `loso_scores`.
-        no_scores: likewise.
+        checkpoint: checkpoint of a finished fold or fit.
+        licence: licence of the model file; None: a statement that holds whatever the owners' terms are.
+        scores: scores returned by `loso_scores`.
+        no_scores: reason for missing scores, returned by `loso_scores`.
 
     Raises:
-        UserError: it cannot predict a single clip.
+        UserError: the model cannot predict a single clip.
     """
     made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
     config = made["config"]
     data, protocol = config["data"], config["protocol"]
-    taken = config.get("input") or {"kind": "frames"}  # there was no other input once
+    taken = config.get("input") or {"kind": "frames"}  # old checkpoints have no other input
     if data["normalisation"] != "training":
         raise UserError(
-            f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so that no single "
-            "clip can be predicted. Expected a model of data.normalisation=training"
+            f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so no single clip "
+            "can be predicted. Expected a model trained with data.normalisation=training"
         )
     if taken["kind"] == "maps":
         raise UserError(
@@ -45,12 +49,12 @@ def facts_of(
             "Expected a model of input=apex_flow, which computes its flow itself"
         )
     synthetic = data["generate"] is not None
-    everybody = not made["subjects"]["test"]
+    is_fit = not made["subjects"]["test"]
     model = made.get("model") or config["model"].get("name") or UNNAMED
     return {
-        "name": f"{model} on {protocol['name']}, " + ("all subjects" if everybody else f"without {made['fold']}"),
+        "name": f"{model} on {protocol['name']}, " + ("all subjects" if is_fit else f"without {made['fold']}"),
         "synthetic": synthetic,
-        "licence": licence or _licence(data["name"], synthetic),
+        "licence": licence or ("Apache-2.0" if synthetic else _NO_LICENCE.format(data["name"])),
         "classes": list(made["classes"]),
         "multi_label": made["multi_label"],
         "input": {
@@ -75,7 +79,7 @@ def facts_of(
             **{name: config[name] for name in ("trainer", "compute", "seed")},
         },
         "training": {
-            "task": "fit" if everybody else "fold",
+            "task": "fit" if is_fit else "fold",
             "fold": made["fold"],
             "dataset": data["name"],
             "protocol": protocol["name"],
@@ -98,21 +102,12 @@ def facts_of(
 
 
 def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's tensors in the state dict of a training."""
+    """Return the network's tensors in the state dict of a training."""
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
-def _licence(dataset: str, synthetic: bool) -> str:
-    if synthetic:
-        return "Apache-2.0"
-    return (
-        f"None is granted here. The weights were made from {dataset}; its licence agreement says whether, with whom "
-        "and for what they may be shared."
-    )
-
-
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the network, without a path to the weights that it started from."""
+    """Return the configuration of the network without the path of its initial weights."""
     named = dict(model)
     if isinstance(model.get("pretrained"), str):
         named["pretrained"] = Path(model["pretrained"]).name

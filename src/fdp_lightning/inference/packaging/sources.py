@@ -1,4 +1,4 @@
-"""Where a model comes from: its own folder, a finished fold, or this package."""
+"""Sources of models: a model folder, a finished fold, or this package."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,23 +16,23 @@ from fdp_lightning.inference.packaging.scores import loso_scores
 from fdp_lightning.runs.seal import sealed
 
 SHIPPED = Path(__file__).with_name("synthetic")
-"""The model that comes with this package, trained by `+experiment=synthetic_loso task=fit`."""
+"""The model included in this package, trained by `+experiment=synthetic_loso task=fit`."""
 
 SYNTHETIC = "synthetic"
-"""Its name wherever a model is asked for; a folder of one's own that is called so is ./synthetic."""
+"""Name of the included model wherever a model is expected; a folder with this name is given as ./synthetic."""
 
 _CHECKPOINT = Path("checkpoints/last.ckpt")
 
 
 def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and the network's tensors of a model, wherever it lies.
+    """Read the facts and the network's tensors of a model.
 
     Args:
-        path: a model folder or a file in it, a finished fold, its checkpoint, or `SYNTHETIC`.
-        licence: of the model; None: as its file says, of a checkpoint see `facts_of`.
+        path: model folder or a file in it, finished fold, its checkpoint, or `SYNTHETIC`.
+        licence: licence of the model; None: as stated in its file; for a checkpoint see `facts_of`.
 
     Raises:
-        UserError: there is none, or it is damaged, edited, or of another version.
+        UserError: there is no model, or it is damaged, edited, or of another version.
     """
     place = SHIPPED if path == SYNTHETIC else Path(path)
     if place.is_dir() and (place / _CHECKPOINT).is_file():
@@ -55,10 +55,10 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """A fold's checkpoint, read without running pickled code; of a sealed fold its checksum is compared.
+    """Read a fold's checkpoint without running pickled code; for a sealed fold the checksum is verified.
 
     Raises:
-        UserError: it is not one, or it is not as it was written.
+        UserError: it is not a checkpoint, or it has been changed.
     """
     fold = path.parents[1] if len(path.parents) > 1 else path.parent
     if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
@@ -66,28 +66,28 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     require_plain(path, MOST_WEIGHTS)
     try:
         checkpoint: Any = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch raises what pickle, zip and its own reader raise
+    except Exception as error:  # torch passes on the exceptions of pickle, zip and its own reader
         reason = str(error).split("\n")[0]
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
     if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not say how it was made. {EXPECTED}")
+        raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
     if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
         raise UserError(
-            f"{path} is of another version of fdp_lightning: it does not say its {', '.join(lacking)}. "
+            f"{path} is of another version of fdp_lightning: it does not contain {', '.join(lacking)}. "
             "Run its fold again"
         )
     return checkpoint  # type: ignore[no-any-return]
 
 
 def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The pooled scores of the run that a checkpoint lies in, if they are of its settings; else None, and why.
+    """Return the pooled scores of a checkpoint's run, if they have its fingerprint; else None, and the reason.
 
     Args:
-        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit.
-        checkpoint: its content.
+        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… for a fit.
+        checkpoint: content of the checkpoint.
     """
     if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
-        return None, "The checkpoint did not lie in its run when this was written."
+        return None, "The checkpoint was not in its run folder when this file was written."
     run = path.parents[3]
     return loso_scores(run.parent if (run / FIT).is_file() else run, checkpoint["fdp_lightning"]["fingerprint"])

@@ -47,7 +47,7 @@ class Submitted:
         return DelayedSubmission(self)
 
 
-def check(cluster: str) -> None:
+def check(cluster: str, **_options: Any) -> None:
     """Raise UserError if Slurm is requested but missing."""
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
@@ -56,7 +56,7 @@ def check(cluster: str) -> None:
         )
 
 
-def new_executor(cluster: str, options: dict[str, Any]) -> "submitit.AutoExecutor":
+def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
     """Return an executor with these options; null leaves an option to submitit.
 
     Raises:
@@ -76,7 +76,7 @@ def new_executor(cluster: str, options: dict[str, Any]) -> "submitit.AutoExecuto
 
 
 def launch(
-    sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, cluster: str, options: dict[str, Any]
+    sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, cluster: str, **options: Any
 ) -> list[JobReturn]:
     """Submit the jobs and wait for them.
 
@@ -91,7 +91,7 @@ def launch(
         The result of each job, in their order.
     """
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
-    executor = new_executor(cluster, options)
+    executor = new_executor(cluster, **options)
     Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     jobs, state = jobs_of(overrides, first), Singleton.get_state()
     cores = options.get("cpus_per_task")

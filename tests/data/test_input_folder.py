@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests.data.films import pictures, write_video
 
-from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, footages
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, input_videos
 from fdp_lightning.errors import UserError
 
 
@@ -20,7 +20,7 @@ def frame_folder(folder: Path, numbers: list[int] = range(1, 5), size: tuple[int
 
 
 def names(source: Path) -> list[str]:
-    return [footage.name for footage in footages(source)]
+    return [clip.name for clip in input_videos(source)]
 
 
 def test_frames_come_by_number_with_their_times_and_pixels(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Pa
     frame_folder(tmp_path / ".hidden")
     (tmp_path / ".x.mp4").touch()
     (tmp_path / "notes.txt").write_text("x")
-    a, b = footages(tmp_path, fps=50)
+    a, b = input_videos(tmp_path, fps=50)
     assert isinstance(a, FrameFolder)
     assert isinstance(b, VideoFile)
     assert (a.name, a.fps, b.name) == ("a", 50, "b")
-    assert [len(list(footage.frames())) for footage in (a, b)] == [4, 2]
+    assert [len(list(clip.frames())) for clip in (a, b)] == [4, 2]
     assert names(video) == ["b"]
     assert names(tmp_path / "a") == ["a"]
 
@@ -77,7 +77,7 @@ def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
     frame_folder(tmp_path / "a")
     for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    got = dict(zip(names(tmp_path), footages(tmp_path), strict=True))
+    got = dict(zip(names(tmp_path), input_videos(tmp_path), strict=True))
     assert list(got) == ["A.avi", "a", "a.mp4", "b", "c_1.mp4", "c_1.mp4-2"]
     assert isinstance(got["a"], FrameFolder)
 
@@ -85,7 +85,7 @@ def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
 def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> None:
     def failure(folder: Path, message: str) -> None:
         with pytest.raises(UserError, match=message):
-            footages(folder)
+            input_videos(folder)
 
     failure(tmp_path, "no frames, but nothing; expected a video file")
     (tmp_path / "notes.txt").write_text("x")
@@ -97,4 +97,4 @@ def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> Non
     (tmp_path / "root" / "sub").mkdir(parents=True)
     (tmp_path / "root" / "sub" / "a.mp4").touch()
     failure(tmp_path / "root", r"sub holds 1 videos \(a.mp4\), a level too deep")
-    failure(both / "img1.png", "single picture")
+    failure(both / "img1.png", "single image")

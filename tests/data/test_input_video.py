@@ -13,7 +13,7 @@ import pytest
 from tests.data.films import pictures, repeat, write_video
 
 from fdp_lightning.data.input_video.picture import Clock
-from fdp_lightning.data.input_video.source import VideoFile, as_footage, footages
+from fdp_lightning.data.input_video.source import VideoFile, as_input_video, input_videos
 
 pytestmark = pytest.mark.costly
 
@@ -107,15 +107,15 @@ def test_a_frame_rate_that_is_given_holds_in_place_of_the_files(
 ) -> None:
     path = write_video(tmp_path / name, pictures(8), codec, options=options)
     for source in (path, io.BytesIO(path.read_bytes())):
-        footage = as_footage(source, fps=200)
-        frames = list(footage.frames())
+        clip = as_input_video(source, fps=200)
+        frames = list(clip.frames())
         assert [frame.seconds for frame in frames] == pytest.approx([n / 200 for n in range(len(frames))])
         assert len(frames) >= 7
-        assert [w for w in footage.warnings if "predict.fps=200" in w and "25" in w]
-        assert not [w for w in footage.warnings if "time stamp" in w]
-    (listed,) = footages(path, 200)
+        assert [w for w in clip.warnings if "predict.fps=200" in w and "25" in w]
+        assert not [w for w in clip.warnings if "time stamp" in w]
+    (listed,) = input_videos(path, 200)
     assert next(listed.frames()).seconds == 0 and listed.fps == 200
-    agreed = as_footage(path, fps=25)
+    agreed = as_input_video(path, fps=25)
     list(agreed.frames())
     assert not [w for w in agreed.warnings if "predict.fps" in w]
 
@@ -146,10 +146,10 @@ def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> 
     assert (video.name, held.name) == ("a", "from the camera")
     next(video.frames())
     next(held.frames())
-    looks = [[frame.read() for frame in footage.frames()] for footage in (video, video, held, held)]
+    looks = [[frame.read() for frame in clip.frames()] for clip in (video, video, held, held)]
     for look in looks[1:]:
         assert np.array_equal(look, looks[0])
-    times = [[frame.seconds for frame in footage.frames()] for footage in (video, held)]
+    times = [[frame.seconds for frame in clip.frames()] for clip in (video, held)]
     assert times[0] == times[1]
     assert all(a < b for a, b in pairwise(times[0]))
 

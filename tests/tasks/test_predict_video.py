@@ -1,4 +1,4 @@
-"""Footage as people have it: lying on its side, at a rate its file does not say, of 12 bits, with long names."""
+"""Unusual input videos: turned, at a rate that the file does not state, of 12 bits, with long names."""
 
 import json
 from pathlib import Path
