@@ -186,7 +186,7 @@ def test_the_table_of_4dme_and_its_frames(tmp_path: Path) -> None:
 def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_path: Path, cell: str) -> None:
     header = layouts.FOURDME_HEADER[:8]  # a copy without the columns of single units and emotions is read too
     row = [1, "1_ne_01", 1, cell, 12, 15, 18, "4"]
-    layouts.workbook(tmp_path / FourDME.workbook, header, [row])
+    layouts.workbook(tmp_path / FourDME.workbooks["v1"][0], header, [row])
     assert table(FourDME(tmp_path), "emotion", "remark") == [["negative+surprise", ""]]
 
 
@@ -217,7 +217,7 @@ def test_every_column_that_is_needed_is_missed_by_name(
     assert len(needed) == 7
     for gone in needed:
         renamed = ["Renamed" if name == gone else name for name in header]
-        path = layouts.workbook(tmp_path / adapter.workbook, renamed, [])
+        path = layouts.workbook(tmp_path / adapter.workbooks["v1"][0], renamed, [])
         message = refused(adapter(tmp_path))
         assert f"{path}: column '{gone}' is missing in row 1" in message
         assert "Renamed" in message

@@ -86,7 +86,7 @@ def test_objective_classes_are_read_in_every_way_to_write_them(
 def test_samm_is_read_whatever_number_of_rows_stands_above_its_header(tmp_path: Path) -> None:
     for above in (0, 5, 13, 20):
         lines = [[f"prose on Filename {n}", "Subject"] for n in range(above)]
-        replicas.save(tmp_path / SAMM.workbook, [*lines, replicas.SAMM_HEADER, *replicas.samm_rows()])
+        replicas.save(tmp_path / SAMM.workbooks["v2"][0], [*lines, replicas.SAMM_HEADER, *replicas.samm_rows()])
         assert len(SAMM(tmp_path).clips()) == 159
 
 
