@@ -1,5 +1,6 @@
-"""Batches by the other ways of sampling, and in colour: what is read, what is drawn anew, and what stays fixed."""
+"""Batches by other ways of sampling, in colour, and of several folds at once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule, read_frames
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.protocols.splits import leave_one_subject_out
+from fdp_lightning.data.loading.stacked_batches import StackedBatches
+from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.dataset import ready_data
 
 pytestmark = pytest.mark.costly
+
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")
@@ -138,3 +141,52 @@ def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured: 
     assert frames.shape == (4, 8, 3, 32, 32)
     # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
     assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
+
+
+CPU = torch.device("cpu")
+FOLDS = [Fold("01", tuple(range(5, 15)), tuple(range(5))), Fold("03", tuple(range(10)), tuple(range(10, 15)))]
+OPTIONS = {
+    "as they are": {},
+    "augmented": {"augmentation": True},
+    "drawn frames": {"sampling": Sampling(frames=4, rule="random_phase")},
+    "own scale": {"normalisation": "each_set"},
+}
+
+
+def make_folds(store: Path, clips: pd.DataFrame, options: Mapping[str, object]) -> list[FoldDataModule]:
+    clips = clips.assign(target=clips["emotion"])
+    folds = []
+    for number, fold in enumerate(FOLDS):
+        kept = {**options, "augmentation": ClipAugmentation() if options.get("augmentation") else None}
+        folds.append(FoldDataModule(store, clips, CLASSES, fold, batch_size=4, seed=number, **kept))
+    return folds
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("name", [*OPTIONS])
+def test_each_fold_gets_the_batches_it_would_have_alone(
+    store_folder_path: Path, casme2_clips: pd.DataFrame, name: str, threads: int
+) -> None:
+    alone = make_folds(store_folder_path, casme2_clips, OPTIONS[name])
+    together = make_folds(store_folder_path, casme2_clips, OPTIONS[name])
+    assert all(data.train_set.is_fixed == (name == "as they are") for data in together)
+    stacked = StackedBatches(together, [fold.train_rows for fold in FOLDS], CPU, threads)
+    assert len(stacked) == 3
+    for epoch in (0, 3):
+        expected = []
+        for data in alone:
+            order = list(data.epoch_batches(epoch))
+            expected.append([[data.train_set[index] for index in batch] for batch in order])
+        for step, batch in enumerate(stacked.epoch(epoch)):
+            assert set(batch) == {"frames", "frame_number", "apex", "target"}
+            for fold, steps in enumerate(expected):
+                for clip, item in enumerate(steps[step]):
+                    for entry, values in batch.items():
+                        torch.testing.assert_close(
+                            values[fold, clip], item[entry], rtol=0, atol=0, equal_nan=True, check_dtype=entry != "apex"
+                        )
+        assert step == 2
+    frames = batch["frames"]
+    stacked.keep([1])
+    *_, last = stacked.epoch(3)
+    assert torch.equal(last["frames"], frames[1:])

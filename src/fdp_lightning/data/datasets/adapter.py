@@ -69,15 +69,11 @@ class FaceDataset:
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """Return the clip table under one version of the labels (columns of `clips.COLUMNS`).
+        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` (None: the default) and
+        `corrections.LEVELS`.
 
-        Args:
-            labels: one of `label_versions`; None: the dataset's default.
-            corrections: one of `corrections.LEVELS`.
-
-        Raises:
-            UserError: the folder, the workbook or a column is missing, the version is unknown, or two rows cannot be
-                told apart.
+        Raises UserError if the folder, the workbook or a column is missing, the version is unknown, or two rows cannot
+        be told apart.
         """
         source, table = self.annotations(labels)
         return require_keys(correct(table, corrections), source)
@@ -85,8 +81,7 @@ class FaceDataset:
     def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
         """Return the path of the annotation and its clip table as written, with duplicate and broken rows.
 
-        Raises:
-            UserError: the folder, the workbook or a column is missing, or the version is unknown.
+        Raises UserError if the folder, the workbook or a column is missing, or the version is unknown.
         """
         version = labels or self.default_labels()
         if version not in self.label_versions:
@@ -138,10 +133,8 @@ class FaceDataset:
     def frame_root(self) -> Path:
         """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper.
 
-        If none does, return the first candidate that exists, or else the first.
-
-        Raises:
-            UserError: several folders deeper in `root` hold subjects.
+        If none does, return the first candidate that exists, or else the first. Raises UserError if several folders
+        deeper in `root` hold subjects.
         """
         candidates = self.frame_folders[self.frames]
         if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):

@@ -35,9 +35,6 @@ class CASME(FaceDataset):
     digits = 2
     subject_folders = r"sub\d+"
     clip_folders = ("sub{subject}/{clip}",)
-    frame_folders: ClassVar = {
-        "selected": ("Selected", "CASME_selected", "."),
-        "cropped": ("Cropped", "CASME_cropped"),
-    }
+    frame_folders: ClassVar = {"selected": ("Selected", "CASME_selected", "."), "cropped": ("Cropped", "CASME_cropped")}
     crops = "cropped"
     recordings = frozenset({"selected", "cropped"})

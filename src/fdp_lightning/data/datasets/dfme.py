@@ -112,9 +112,7 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
     """Return the workbook with the most action units, and its rows; incomplete and unreadable ones are skipped.
 
-    Raises:
-        MissingColumnError: none is left; names what the first lacks.
-        UserError: none is left, and the first cannot be read.
+    If none is left, raises the error of the first: MissingColumnError, or UserError if it cannot be read.
     """
     tables, errors = [], []
     for path in paths:

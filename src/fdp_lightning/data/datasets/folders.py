@@ -6,11 +6,7 @@ from pathlib import Path
 
 
 class Folders:
-    """Case-insensitive lookup of paths below a folder.
-
-    Args:
-        root: top folder; it need not exist.
-    """
+    """Case-insensitive lookup of paths below a folder, which need not exist."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

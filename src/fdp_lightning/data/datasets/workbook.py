@@ -31,16 +31,9 @@ class MissingColumnError(UserError):
 def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
     """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    The owners' .xlsx is preferred to a .csv of the same name.
-
-    Args:
-        root: folder of the user's copy.
-        names: file name, case-insensitive, and those of other copies in circulation.
-        request_page: address where a copy is requested, for the message.
-
-    Raises:
-        MissingTableError: the file is missing; the message lists what is there instead.
-        UserError: two such files differ, or the only one is of a kind that must first be converted.
+    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
+    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
+    UserError if two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
@@ -80,13 +73,7 @@ def _alike(one: Path, other: Path) -> bool:
 
 
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
-    """Raise UserError unless `root` is a readable folder.
-
-    Args:
-        root: folder of the user's copy.
-        request_page: address where a copy is requested, for the message.
-        key: configuration key that sets the folder, for the message.
-    """
+    """Raise UserError unless `root` is a readable folder; it names the configuration key that sets the folder."""
     if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
         return
     if is_folder(root):
@@ -143,14 +130,9 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns of the first sheet that is wide enough, without a header; cells as text ('' when blank).
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
 
-    Args:
-        path: workbook.
-        columns: our name → column index, from 0.
-
-    Raises:
-        UserError: the file is not a workbook, or has too few columns.
+    Raises UserError if the file is not a workbook, or has too few columns.
     """
     sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
@@ -163,11 +145,7 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
 
 def all_rows(path: Path) -> list[list[str]]:
-    """Return the rows of all sheets without blank cells, for lists of unknown position and column order.
-
-    Raises:
-        UserError: the file is not a workbook.
-    """
+    """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
 

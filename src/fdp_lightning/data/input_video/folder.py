@@ -25,19 +25,10 @@ _MOST_RANGED = 100
 
 
 class FrameFolder:
-    """A folder of pictures with frame numbers in their names.
+    """A folder of pictures with frame numbers in their names; other files in it are skipped.
 
-    Times follow the numbers, so that missing frames leave a gap.
-
-    Attributes:
-        remarks: warnings added by the caller, repeated at each iteration.
-
-    Args:
-        folder: folder of the frames; other files in it are skipped.
-        fps: frames per second; None: unknown, without times.
-
-    Raises:
-        UserError: `fps` is not a positive number.
+    Times follow the numbers, so that missing frames leave a gap; without `fps` they are unknown. `remarks` are the
+    caller's warnings, repeated at each iteration. Raises UserError if `fps` is not a positive number.
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
@@ -68,12 +59,7 @@ class FrameFolder:
 
 
 class _Pictures:
-    """Frames of one folder, all of the first one's size and of one range.
-
-    Args:
-        files: files of the frames.
-        warnings: list to append warnings to.
-    """
+    """Frames of one folder, all of the first one's size and of one range."""
 
     def __init__(self, files: Sequence[FrameFile], warnings: list[str]) -> None:
         self.files, self.first, self._warnings = files, files[0], warnings

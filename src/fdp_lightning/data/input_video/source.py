@@ -27,15 +27,9 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
     """Return the clips at a path: a single one, or those in a folder, by name.
 
     A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
-    without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are
-    unique regardless of case, and valid as folder names.
-
-    Args:
-        source: video file, folder of frames, or folder of such.
-        fps: frames per second; None: as stated by a video file, unknown for a folder of frames.
-
-    Raises:
-        UserError: there is no clip at the path, or its contents are ambiguous.
+    without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are unique
+    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one.
+    Raises UserError if there is no clip at the path, or its contents are ambiguous.
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
@@ -69,15 +63,9 @@ def footages(source: Path, fps: float | None = None) -> list[Footage]:
 
 
 def as_footage(source: Path | str | BinaryIO | Footage, name: str = "", fps: float | None = None) -> Footage:
-    """Return the single clip of a source.
+    """Return the single clip of a video file, a folder of frames, a file open for reading, or an input video.
 
-    Args:
-        source: video file, folder of frames, file open for reading, or input video.
-        name: name of the clip; '': that of the file or folder.
-        fps: frames per second, see `footages`.
-
-    Raises:
-        UserError: there is no clip, or more than one.
+    Raises UserError if there is no clip, or more than one.
     """
     if isinstance(source, Path | str):
         clips = footages(Path(source), fps)

@@ -70,12 +70,7 @@ def _plain(settings: FaceSettings) -> Any:
 
 
 class Donors:
-    """Clips of older or damaged stores that are still valid and can be copied.
-
-    Args:
-        folders: folders of the stores; unusable ones are skipped.
-        settings: face settings that the clips must have been prepared with.
-    """
+    """Clips of older or damaged stores, made with these face settings, that are still valid and can be copied."""
 
     def __init__(self, folders: Iterable[Path], settings: FaceSettings) -> None:
         self._rows: dict[tuple[str, str], list[tuple[ClipStore, int]]] = {}

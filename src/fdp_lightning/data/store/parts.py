@@ -31,12 +31,7 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Parts:
-    """Prepared clips of a dataset under some face settings, one file each.
-
-    Args:
-        folder: folder of the files, created with the first one.
-        settings: settings of face detection and alignment.
-    """
+    """Prepared clips of a dataset under some face settings, one file each; the folder is created with the first."""
 
     folder: Path
     settings: FaceSettings

@@ -1,0 +1,471 @@
+"""Videos and folders are decoded to what was recorded, the right way up, at their times; what is none is named."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from tests.data.films import add_cover, pictures, repeat, write_sound, write_video
+
+from fdp_lightning.data.input_video.picture import Clock
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, as_footage, footages
+from fdp_lightning.errors import UserError
+
+pytestmark = pytest.mark.costly
+
+
+NO_B_FRAMES = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0"}
+VP = {"crf": "4", "b": "4M", "deadline": "realtime", "cpu-used": "8"}
+
+
+def difference(got: np.ndarray, wanted: np.ndarray) -> float:
+    assert got.shape == wanted.shape
+    assert got.dtype == np.uint8
+    return float(np.abs(got.astype(float) - wanted).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", None), ("a.mov", "libx264", None), ("a.mkv", "libx264", None),
+        ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}), ("b.avi", "mpeg4", {"qmin": "1", "qmax": "1"}),
+        ("a.webm", "libvpx", VP), ("b.webm", "libvpx-vp9", VP | {"b": "0"}), ("a.ts", "libx264", None),
+    ],
+)  # fmt: skip
+def test_the_pictures_are_those_that_were_encoded(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str] | None
+) -> None:
+    wanted = pictures(12)
+    video = VideoFile(write_video(tmp_path / name, wanted, codec, options=options))
+    frames = list(video.frames())
+    assert [frame.number for frame in frames] == list(range(12))
+    assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(12)], abs=6e-4)
+    got = [frame.read() for frame in frames]
+    assert max(difference(g, w) for g, w in zip(got, wanted, strict=True)) < 3.0
+    assert difference(got[0], wanted[6]) > 10  # the bound above means something
+    assert abs(float(np.mean(got) - np.mean(wanted))) < 0.7  # neither too dark nor too bright
+    assert video.warnings == []
+
+
+@pytest.mark.parametrize("matrix", [1, 5])
+def test_colours_follow_the_matrix_that_the_stream_names(tmp_path: Path, matrix: int) -> None:
+    wanted = [np.full((48, 64, 3), (200, 60, 40), np.uint8)]
+    frame = next(VideoFile(write_video(tmp_path / "a.mp4", wanted, matrix=matrix)).frames())
+    assert difference(frame.read(), wanted[0]) < 2.0  # read by the other matrix it is off by 10
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_turned_or_mirrored_video_is_shown_the_right_way_up(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    recorded = pictures(2)
+    path = write_video(tmp_path / "a.mp4", recorded, rotation=rotation, mirrored=mirrored)
+    shown = np.rot90(recorded[0], rotation // 90)  # rot90 and `rotation` both turn counter-clockwise …
+    shown = shown[:, ::-1] if mirrored else shown  # … and then comes the mirror
+    got = next(VideoFile(path).frames()).read()
+    assert difference(got, shown) < 3.0
+    if not mirrored:  # OpenCV, which also reads the flag, knows of no mirrors
+        assert difference(got, cv2.VideoCapture(str(path)).read()[1][..., ::-1]) < 3.0
+
+
+@pytest.mark.parametrize(
+    ("pixel", "rotation", "shape"),
+    [(Fraction(2), 0, (48, 128, 3)), (Fraction(1, 2), 0, (96, 64, 3)), (Fraction(2), 90, (128, 48, 3))],
+)
+def test_pixels_become_square(tmp_path: Path, pixel: Fraction, rotation: int, shape: tuple[int, int, int]) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures(2), pixel=pixel, rotation=rotation)
+    assert next(VideoFile(path).frames()).read().shape == shape
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path, name: str) -> None:
+    times = [0, 40, 73, 120, 500, 510, 900, 905]
+    video = VideoFile(write_video(tmp_path / name, pictures(8), milliseconds=times, options=NO_B_FRAMES))
+    seconds = [frame.seconds for frame in video.frames()]
+    assert seconds == pytest.approx([time / 1000 for time in times], abs=1e-3)
+    assert video.warnings == []
+
+
+def test_a_stream_without_time_stamps_runs_at_its_average_rate_with_a_warning(tmp_path: Path) -> None:
+    video = VideoFile(write_video(tmp_path / "a.h264", pictures(6)))
+    assert [frame.seconds for frame in video.frames()] == pytest.approx([n / 25 for n in range(6)])
+    assert video.warnings == ["6 of 6 frames have no usable time stamp: the average rate is used"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}), ("a.mp4", "libx264", None), ("a.mkv", "libx264", None),
+        ("a.webm", "libvpx", VP), ("a.ts", "libx264", None), ("a.h264", "libx264", None),
+        ("a.mpg", "mpeg2video", {"qmin": "2", "qmax": "2"}),
+    ],
+)  # fmt: skip
+def test_a_frame_rate_that_is_given_holds_in_place_of_the_files(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str] | None
+) -> None:
+    path = write_video(tmp_path / name, pictures(8), codec, options=options)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        footage = as_footage(source, fps=200)
+        frames = list(footage.frames())
+        assert [frame.seconds for frame in frames] == pytest.approx([n / 200 for n in range(len(frames))])
+        assert len(frames) >= 7
+        assert [w for w in footage.warnings if "predict.fps=200" in w and "25" in w]
+        assert not [w for w in footage.warnings if "time stamp" in w]
+    (listed,) = footages(path, 200)
+    assert next(listed.frames()).seconds == 0 and listed.fps == 200
+    agreed = as_footage(path, fps=25)
+    list(agreed.frames())
+    assert not [w for w in agreed.warnings if "predict.fps" in w]
+
+
+def test_the_clock_mends_time_stamps_that_are_missing_or_run_back() -> None:
+    clock = Clock(Fraction(1, 100), Fraction(25))
+    given = [700, 704, None, 712, 703, 720]
+    assert [clock.seconds(stamp) for stamp in given] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.20])
+    assert clock.guessed == 2
+    without_rate = Clock(Fraction(1, 100), None)
+    assert [without_rate.seconds(stamp) for stamp in (None, None)] == [0.0, None]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+def test_sound_beside_the_pictures_changes_nothing(tmp_path: Path, name: str) -> None:
+    codec, options = ("libvpx-vp9", VP) if name == "a.webm" else ("libx264", None)
+    wanted = pictures(10)
+    video = VideoFile(write_video(tmp_path / name, wanted, codec, sound=True, options=options))
+    frames = list(video.frames())
+    assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(10)], abs=6e-4)
+    assert max(difference(f.read(), w) for f, w in zip(frames, wanted, strict=True)) < 3.0
+    assert video.warnings == []
+
+
+def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures(8))
+    video, held = VideoFile(path), VideoFile(io.BytesIO(path.read_bytes()), "from the camera")
+    assert (video.name, held.name) == ("a", "from the camera")
+    next(video.frames())
+    next(held.frames())
+    looks = [[frame.read() for frame in footage.frames()] for footage in (video, video, held, held)]
+    for look in looks[1:]:
+        assert np.array_equal(look, looks[0])
+    times = [[frame.seconds for frame in footage.frames()] for footage in (video, held)]
+    assert times[0] == times[1]
+    assert all(a < b for a, b in pairwise(times[0]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
+    short = write_video(tmp_path / "short.mp4", pictures(50, 240, 320), options=NO_B_FRAMES)
+    long = repeat(tmp_path / "long.mp4", short, 200)
+    script = """
+import sys
+from pathlib import Path
+from fdp_lightning.data.input_video.source import VideoFile
+def peak():  # of this process alone; getrusage begins with what its parent had
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+for path in sys.argv[1:]:
+    count = total = 0
+    for frame in VideoFile(Path(path)).frames():
+        count += 1
+        if frame.number % 25 == 0:
+            total += int(frame.read()[0, 0, 0])
+    print(count, peak())
+"""
+    command = [sys.executable, "-c", script, str(short), str(long)]
+    (few, before), (many, after) = (
+        map(int, line.split()) for line in subprocess.check_output(command, text=True).splitlines()
+    )
+    assert (few, many) == (50, 10_000)
+    assert after - before < 10_000  # KiB; the frames are 1.1 GB as they are decoded, and 2.2 GB as RGB
+
+
+FAST_START = {"movflags": "faststart"}
+
+
+def failure(source: Path, *parts: str) -> None:
+    with pytest.raises(UserError) as caught:
+        list(VideoFile(source).frames())
+    for part in (str(source), "expected a video", *parts):
+        assert part in str(caught.value)
+
+
+def test_what_is_no_video(tmp_path: Path) -> None:
+    failure(tmp_path / "absent.mp4", "No such file")
+    failure(tmp_path, "is a folder")
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
+    failure((tmp_path / "picture.png").rename(tmp_path / "picture.mp4"), "cannot be read as a video")
+    (tmp_path / "empty.mp4").touch()
+    failure(tmp_path / "empty.mp4", "0 bytes")
+    (tmp_path / "text.mp4").write_text("Dear diary, today I filmed my face.\n" * 50)
+    failure(tmp_path / "text.mp4", "cannot be read as a video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    failure(tmp_path / "pipe.mp4", "not a regular file")
+    with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
+        next(VideoFile(io.BytesIO()).frames())
+
+
+def test_sound_without_pictures_and_a_cover_are_no_video(tmp_path: Path) -> None:
+    for name, with_cover in (("song.m4a", False), ("album.mp4", True)):
+        with av.open(str(tmp_path / name), "w", format="mp4") as container:
+            stream = container.add_stream("aac", rate=48000)
+            if with_cover:
+                add_cover(container)
+            write_sound(container, stream, 0.5)
+        failure(tmp_path / name, "has no video track", "audio")
+
+
+def test_an_address_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.mp4", pictures(2))
+    monkeypatch.chdir(tmp_path)
+    for address in ("http://localhost/a.mp4", "file:a.mp4", "concat:a.mp4|a.mp4", "lavfi:testsrc", "data:,x"):
+        with pytest.raises(UserError, match="addresses are not followed"):
+            next(VideoFile(type(tmp_path)(address)).frames())
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/{other}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {other}\n",
+        "ffconcat version 1.0\nfile '{folder}/{other}'\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+)
+def test_a_playlist_opens_none_of_what_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    write_video(tmp_path / "other.ts", pictures(2))
+    write_video(tmp_path / "other.mp4", pictures(2))
+    monkeypatch.chdir(tmp_path)
+    for other in ("other.ts", "other.mp4"):
+        (tmp_path / name).write_text(text.format(folder=tmp_path, other=other))
+        failure(tmp_path / name, "cannot be read as a video", "playlist")
+
+
+def test_a_recording_that_was_broken_off_before_its_index_was_written(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", pictures(20)).read_bytes()  # the index, moov, is at the end
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
+    failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
+
+
+def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -> None:
+    wanted = pictures(40)
+    options = {"qmin": "2", "qmax": "4"}
+    for name, codec, more in (("a.mp4", "libx264", {}), ("a.avi", "mjpeg", {"options": options})):
+        whole = write_video(tmp_path / name, wanted, codec, container_options=FAST_START, **more).read_bytes()
+        video = VideoFile(io.BytesIO(whole[: len(whole) * 7 // 10]))
+        got = [frame.read() for frame in video.frames()]
+        assert 10 <= len(got) < 35
+        assert max(np.abs(g.astype(float) - w).mean() for g, w in zip(got, wanted, strict=False)) < 3.5
+        assert video.warnings[0] == f"the video ends after {len(got)} frames because the rest cannot be decoded"
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "size"),
+    [
+        ("a.mp4", 4, 56),  # the decoder fails
+        ("a.mp4", 200, 56),  # it goes on, with a picture that it marks
+        ("a.ts", 376, 400),  # the packet is marked, and the pictures are not
+    ],
+)
+def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(
+    tmp_path: Path, name: str, begin: int, size: int
+) -> None:
+    wanted = pictures(40)  # key frames 0, 10, 20, 30
+    options = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0", "sc_threshold": "0"}
+    path = write_video(tmp_path / name, wanted, options=options)
+    with av.open(str(path)) as container:
+        place = [packet.pos for packet in container.demux(video=0)][13] + begin
+    data = bytearray(path.read_bytes())
+    data[place : place + size] = np.random.default_rng(0).bytes(size)
+    video = VideoFile(io.BytesIO(bytes(data)))
+    got = {round(frame.seconds * 25): frame.read() for frame in video.frames()}
+    assert not {15, 16, 17, 18, 19} & set(got)
+    assert set(range(11)) | set(range(20, 40)) <= set(got)
+    assert max(np.abs(picture.astype(float) - wanted[n]).mean() for n, picture in got.items()) < 3.0
+    assert len(video.warnings) == 1
+    assert "the video is damaged: frames before" in video.warnings[0]
+
+
+def frame_folder(folder: Path, numbers: list[int] = range(1, 5), size: tuple[int, int] = (48, 64)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in zip(numbers, pictures(len(numbers), *size), strict=True):
+        Image.fromarray(picture).save(folder / f"img{number}.png")
+    return folder
+
+
+def names(source: Path) -> list[str]:
+    return [footage.name for footage in footages(source)]
+
+
+def test_frames_come_by_number_with_their_times_and_pixels(tmp_path: Path) -> None:
+    folder = FrameFolder(frame_folder(tmp_path / "clip", range(8, 12)), fps=200)
+    for _ in range(2):
+        frames = list(folder.frames())
+        assert [frame.number for frame in frames] == [8, 9, 10, 11]
+        assert [frame.seconds for frame in frames] == pytest.approx([0, 0.005, 0.01, 0.015])
+        assert np.array_equal([frame.read() for frame in frames], pictures(4))
+        assert folder.warnings == []
+    assert [frame.seconds for frame in FrameFolder(tmp_path / "clip").frames()] == [None] * 4
+
+
+def test_gaps_and_doubles_are_said_and_a_gap_takes_its_time(tmp_path: Path) -> None:
+    folder = FrameFolder(frame_folder(tmp_path, [1, 2, 5]), fps=10)
+    shutil.copy(tmp_path / "img2.png", tmp_path / "img002.png")
+    frames = list(folder.frames())
+    assert [(frame.number, frame.seconds) for frame in frames] == [(1, 0.0), (2, 0.1), (5, 0.4)]
+    assert len(folder.warnings) == 1
+    assert "frame numbers 2 occur more than once" in folder.warnings[0]
+    assert "2 of the frames 1..5 are missing (3, 4)" in folder.warnings[0]
+
+
+def test_a_frame_that_cannot_be_used_fails_by_name_when_it_is_read(tmp_path: Path) -> None:
+    frame_folder(tmp_path)
+    data = (tmp_path / "img2.png").read_bytes()
+    (tmp_path / "img2.png").write_bytes(data[:20])
+    frame_folder(tmp_path, [3], (40, 64))
+    first, damaged, odd, last = FrameFolder(tmp_path).frames()
+    with pytest.raises(UserError, match=r"img3.png is 64x40 and img1.png 64x48"):
+        odd.read()  # the first frame is the measure, though nobody has read it
+    with pytest.raises(UserError, match=r"img2.png cannot be decoded"):
+        damaged.read()
+    assert first.read().shape == last.read().shape == (48, 64, 3)
+
+
+def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "b.MP4", pictures(2))
+    frame_folder(tmp_path / "a")
+    frame_folder(tmp_path / "c" / "deep" / "deeper")  # too deep to be meant
+    frame_folder(tmp_path / ".hidden")
+    (tmp_path / ".x.mp4").touch()
+    (tmp_path / "notes.txt").write_text("x")
+    a, b = footages(tmp_path, fps=50)
+    assert isinstance(a, FrameFolder)
+    assert isinstance(b, VideoFile)
+    assert (a.name, a.fps, b.name) == ("a", 50, "b")
+    assert [len(list(footage.frames())) for footage in (a, b)] == [4, 2]
+    assert names(video) == ["b"]
+    assert names(tmp_path / "a") == ["a"]
+
+
+def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
+    frame_folder(tmp_path / "a")
+    for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    got = dict(zip(names(tmp_path), footages(tmp_path), strict=True))
+    assert list(got) == ["A.avi", "a", "a.mp4", "b", "c_1.mp4", "c_1.mp4-2"]
+    assert isinstance(got["a"], FrameFolder)
+
+
+def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> None:
+    def failure(folder: Path, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            footages(folder)
+
+    failure(tmp_path, "no frames, but nothing; expected a video file")
+    (tmp_path / "notes.txt").write_text("x")
+    failure(tmp_path, r"no frames, but notes.txt; expected a video file")
+    both = frame_folder(tmp_path / "both")
+    (both / "a.mp4").touch()
+    failure(both, r"frames \(img1.png …\) and videos \(a.mp4\)")
+    failure(tmp_path, r"frames \(img1.png …\) and videos \(a.mp4\)")  # also from one level above
+    (tmp_path / "root" / "sub").mkdir(parents=True)
+    (tmp_path / "root" / "sub" / "a.mp4").touch()
+    failure(tmp_path / "root", r"sub holds 1 videos \(a.mp4\), a level too deep")
+    failure(both / "img1.png", "single picture")
+
+
+PQ, HLG, BT2020 = 16, 18, 9
+NITS_OF_WHITE = 203  # BT.2408
+FROM_709 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+
+def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
+    """The code values, 0..1, of a picture shown by an HDR screen as an ordinary one shows it."""
+    values = picture / 255
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ FROM_709.T * NITS_OF_WHITE
+    if transfer == PQ:
+        power = np.clip(light / 10000, 0, 1) ** 0.1593017578125
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    screen = light / 1000
+    luma = np.maximum(screen @ [0.2627, 0.678, 0.0593], 1e-9)[..., None]
+    scene = screen * luma ** (1 / 1.2 - 1)
+    log = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), log)
+
+
+def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: str = "yuv420p10le") -> Path:
+    codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
+    options = {
+        "libx265": {
+            "crf": "4",
+            "preset": "ultrafast",
+            "x265-params": f"log-level=none:transfer={transfer}:colormatrix=9",
+        },
+        "libx264": {"crf": "4", "preset": "ultrafast"},
+        "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
+    }
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options[codec])
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = kind
+        context = stream.codec_context
+        context.colorspace, context.color_range = BT2020, 1
+        context.color_trc, context.color_primaries = transfer, BT2020
+        for number in range(2):
+            frame = av.VideoFrame.from_ndarray(codes, "rgb48le").reformat(
+                format=kind, dst_colorspace=BT2020, dst_color_range=1, interpolation=4 | 262144
+            )
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            frame.color_trc, frame.color_primaries = transfer, BT2020
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [
+        ("a.mkv", "libx265", "yuv420p10le"),
+        ("a.mp4", "libx264", "yuv420p10le"),
+        ("a.mov", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+    ],
+)
+def test_its_grey_levels_are_those_of_an_ordinary_video_and_it_is_said(
+    tmp_path: Path, transfer: int, name: str, codec: str, kind: str
+) -> None:
+    picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+    video = VideoFile(write_hdr(tmp_path / name, picture, transfer, codec, kind))
+    got = [frame.read() for frame in video.frames()][-1].astype(float)
+    assert np.abs(got - picture).mean() < 4  # as it was: 40 to 50
+    assert abs((got - picture).mean()) < 1
+    (warning,) = video.warnings
+    assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning
+
+
+def test_an_ordinary_video_says_nothing_and_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
+    plain = VideoFile(write_video(tmp_path / "a.mp4", pictures(2)))
+    list(plain.frames())
+    assert plain.warnings == []
+    path = tmp_path / "b.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.color_trc = 8  # linear
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], "rgb24")))
+        container.mux(stream.encode())
+    linear = VideoFile(path)
+    list(linear.frames())
+    assert len(linear.warnings) == 1 and "linear" in linear.warnings[0]
