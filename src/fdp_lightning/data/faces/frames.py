@@ -238,7 +238,8 @@ def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.
     return np.asarray((first * (1 - share) + second * share).round().astype(np.uint8))
 
 
-_Given, _Found = TypeVar("_Given"), TypeVar("_Found")
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 
 def decoded(

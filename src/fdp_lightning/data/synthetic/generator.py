@@ -269,9 +269,9 @@ def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> 
     lines = []
     for truth in truths:
         row = truth.row
-        line = {"subject": row.subject, "clip": row.clip, "emotion": row.emotion, "action_units": code(row.actions)}
-        line |= {"onset": row.onset, "apex": row.apex, "offset": row.offset, "peak_px": f"{truth.peak:.4f}"}
-        line |= {"residual": f"{truth.residual:.4f}", "clip_seed": truth.seed}
+        line: dict[str, object] = {"subject": row.subject, "clip": row.clip, "emotion": row.emotion}
+        line |= {"action_units": code(row.actions), "onset": row.onset, "apex": row.apex, "offset": row.offset}
+        line |= {"peak_px": f"{truth.peak:.4f}", "residual": f"{truth.residual:.4f}", "clip_seed": truth.seed}
         if course == "wild":
             start, end = truth.moving or ("", "")
             line |= {"motion_start": start, "motion_end": end, "nuisance": truth.nuisance}
