@@ -18,8 +18,7 @@ from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
-from fdp_lightning.data.store.donors import Donors
-from fdp_lightning.data.store.parts import Parts, parts_of, to_row
+from fdp_lightning.data.store.parts import Donors, Parts, parts_of, to_row
 from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
 from fdp_lightning.disk import is_full
 from fdp_lightning.errors import UserError
