@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.annotations.reading import read_clips
 from fdp_lightning.data.faces.alignment import find_face
 from fdp_lightning.data.faces.frames import read_image
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
+from fdp_lightning.data.protocols.clip_tables import read_clips
 from fdp_lightning.data.protocols.splits import owners
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import open_store, read_manifest

@@ -120,8 +120,8 @@ def test_every_key_of_the_configuration_is_known_and_every_file_of_it_passes() -
 def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.data.annotations.corrections import LEVELS
     from fdp_lightning.data.faces.prepare_clip import COLOURS, DEVICES, METHODS
-    from fdp_lightning.data.loading.normalisation import NORMALISATIONS
     from fdp_lightning.data.loading.sampling import RULES, SHORT
+    from fdp_lightning.data.loading.statistics import NORMALISATIONS
     from fdp_lightning.data.protocols.protocol import COLUMNS
     from fdp_lightning.data.protocols.splits import SPLITS
     from fdp_lightning.data.store.build import POLICIES

@@ -1,6 +1,6 @@
 """Draws the pictures of README and documentation: python docs/images/make.py [<picture> …] [--run <folder>].
 
-The only faces in them are drawn from a photograph in the public domain (see data/synthetic/photograph.py).
+The only faces in them are drawn from a photograph in the public domain (see data/synthetic/identity.py).
 
     pipeline    frames → rank scores → dynamic image → class, by the model that comes along
     prediction  what task=predict draws of a clip

@@ -1,6 +1,7 @@
-"""Datasets as their owners lay them out, with a few tiny frames and the quirks their users meet."""
+"""Datasets as their owners lay them out, with a few tiny frames and the quirks their users meet; and composites."""
 
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,25 @@ import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 
+from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.casme import CASME
+from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.datasets.casme3c import CASME3C
+from fdp_lightning.data.datasets.casme_sq import CASMESquared
+from fdp_lightning.data.datasets.dfme import DFME
+from fdp_lightning.data.datasets.fourdme import FourDME
+from fdp_lightning.data.datasets.mmew import MMEW
+from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 
 _PICTURE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 _BYTES = {kind: cv2.imencode(kind, _PICTURE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}
+
+CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units"]
+CASME2_HEADER += ["Estimated Emotion"]
+SAMM_HEADER = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration"]
+SAMM_HEADER += ["Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
 
 CASME_SQ_FILE = "CAS(ME)^2code_final.xlsx"
 CASME3A_FILE = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
@@ -66,15 +82,24 @@ def write_workbook(path: Path, **sheets: list[list]) -> Path:
     return path
 
 
-def write_frames(folder: Path, numbers: Iterable[int], name: str = "img{}.jpg") -> Path:
-    """A picture of 8×8 for each number, and what Windows and macOS leave beside pictures."""
+def save(path: Path, lines: list[list]) -> Path:
+    """A workbook of one sheet."""
+    return write_workbook(path, Sheet1=lines)
+
+
+def write_files(folder: Path, names: Iterable[str]) -> Path:
+    """A picture of 8×8 under each name, and what Windows and macOS leave beside pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        file = folder / name.format(number)
-        file.write_bytes(_BYTES[file.suffix.lower()])
+    for name in names:
+        (folder / name).write_bytes(_BYTES[Path(name).suffix.lower()])
     (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
-    (folder / f"._{file.name}").write_bytes(b"\0")
+    (folder / "._shadow_1.jpg").write_bytes(b"\0")
     return folder
+
+
+def write_frames(folder: Path, numbers: Iterable[int], name: str = "img{}.jpg") -> Path:
+    """A picture for each number."""
+    return write_files(folder, map(name.format, numbers))
 
 
 def missing_frames(clips: pd.DataFrame) -> list[str]:
@@ -153,3 +178,158 @@ def dfme(root: Path) -> Path:
     write_frames(root / "test_data_A" / "sub0010_05", range(3, 9), "{:05d}.png")
     write_frames(root / "sub0020_01", range(2, 5), "{:05d}.png")
     return root
+
+
+CASME_HEADER = ["Subject", "Filename", None, "OnsetF", "ApexF1", "ApexF2", "OffsetF", None, "AU", "Emotion"]
+CASME_ROWS: list[list] = [
+    # Several clips in one folder, subjects as number and as text, an apex that is none.
+    [6, "EP02_5", None, 4, 6, 7, 9, None, "4+7", "Disgust"],
+    [6, "EP02_5", None, 15, 17, None, 20, None, 4, "tense"],
+    ["01", "EP01_5", None, 8, 12, 13, 16, None, "R12+L14", "Happiness"],
+    [8, "EP12_2_1", None, 98, "/", "/", 102, None, "?", "repression"],
+]
+MMEW_HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
+MMEW_HEADER += ["remarks"]
+MMEW_ROWS: list[list] = [
+    [1, "S01-01-001", 1, 4, 7, "6+12", "happiness", None],
+    ["S02", "S02-02-003", 1, 3, 5, 2, "Surprise", "blurred"],
+    ["10", "S10-04-001", 1, 2, 4, None, "disgust", None],  # the name says others
+    [30, "S30-07-002", 1, 2, 3, "4", "anger", None],
+]
+FOURDME_HEADER = ["sub_ID", "fold_name", "fold", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU1", "AU4"]
+FOURDME_HEADER += ["Positive", "Negative", "Surprise", "Repression", "Others", "eye blink", "Total"]
+FOURDME_ROWS: list[list] = [
+    [1, "1_ne_01", 1, "Repression+Negative", 12, 15, 18, "4+7(k)", None, 1, 0, 1, 0, 1, 0, None, 2],
+    [1, "1_sur_02", 2, "Surprise", 3, 5, 8, "1+2", 1, None, None, None, 1, None, None, 1, 1],
+    [23, "23_po_01", 1, None, 7, None, 9, None, None, None, 1, None, 1, None, None, None, 2],
+    [23, "23_oth_01", 1, "others", 1, 2, 4, "14", None, None, None, 1, None, None, None, None, 1],
+]
+SMIC_CLIPS: dict[str, tuple[str, range]] = {
+    "s1_ne_01": ("negative", range(61206, 61212)),
+    "s1_po_02": ("positive", range(99998, 100003)),  # from 5 digits to 6: text would sort otherwise
+    "s3_sur_05": ("surprise", range(12345678, 12345683)),
+    "s18_sur_03": ("surprise", range(700, 704)),
+    "s18_ne_10": ("negative", range(900, 903)),
+}
+
+
+def smic_raw(tree: Path) -> None:
+    """`tree` is HS: subjects, micro, emotions, clips; with the non-micro clips of one subject."""
+    for clip, (emotion, numbers) in SMIC_CLIPS.items():
+        write_files(tree / clip.split("_")[0] / "micro" / emotion / clip, (f"image{n:06d}.bmp" for n in numbers))
+    write_files(tree / "s1" / "non-micro" / "s1_ne_77", ["image000001.bmp"])
+    (tree / "s1" / "readme.txt").write_text("s1_ne_99")
+
+
+def smic_cropped(tree: Path) -> None:
+    """The same with the owners' crops: s18_sur_03 is empty, s3_sur_05 misses a frame."""
+    for clip, (emotion, numbers) in SMIC_CLIPS.items():
+        there = {"s18_sur_03": [], "s3_sur_05": [n for n in numbers if n % 10 != 0]}.get(clip, [*numbers])
+        write_files(tree / clip.split("_")[0] / "micro" / emotion / clip, (f"reg_image{n:06d}.bmp" for n in there))
+
+
+def smic_e(tree: Path) -> None:
+    """SMIC-E: two digits of subject, no folders of emotions, JPEG."""
+    for clip, (_, numbers) in SMIC_CLIPS.items():
+        subject, rest = clip.split("_", 1)
+        name = f"s{subject[1:].zfill(2)}"
+        write_files(tree / name / f"{name}_{rest}", (f"{n:06d}.jpg" for n in numbers))
+
+
+def casme(root: Path, folder: str = "Selected", prefix: str = "") -> None:
+    """CASME's workbook and frames; 06/EP02_5 holds both its clips and frames of neither."""
+    save(root / "casme.xlsx", [CASME_HEADER, *CASME_ROWS, [None]])
+    frames = root / folder
+    write_files(frames / "sub01" / "EP01_5", (f"{prefix}EP01_5-{n}.jpg" for n in range(8, 17)))
+    write_files(frames / "Sub06" / "ep02_5", (f"{prefix}EP02_5-{n}.jpg" for n in range(1, 25)))  # other-case letters
+    write_files(frames / "sub08" / "EP12_2_1", (f"{prefix}EP12_2_1-{n:03d}.jpg" for n in range(98, 103)))
+
+
+def mmew(root: Path) -> None:
+    """MMEW's workbook and crops; S10-04-001 lies where its name says, and one folder is in other letters' case."""
+    save(root / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *MMEW_ROWS])
+    places = [("happiness", "S01-01-001", 7), ("Surprise", "s02-02-003", 5), ("others", "S10-04-001", 4)]
+    for emotion, clip, last in [*places, ("anger", "S30-07-002", 3)]:
+        write_files(root / "Micro_Expression" / emotion / clip, (f"{n}.jpg" for n in range(1, last + 1)))
+
+
+def fourdme(root: Path) -> None:
+    """4DME's workbook and the frames of its grey camera."""
+    save(root / "4DME_Labelling_Micro_release v1.xlsx", [FOURDME_HEADER, *FOURDME_ROWS])
+    for subject, clip, _, _, onset, _, offset, *_ in FOURDME_ROWS:
+        write_files(root / "gray_micro" / str(subject) / clip, (f"{n:05d}.png" for n in range(onset, offset + 1)))
+
+
+CASME2_ROWS: list[list] = [
+    ["01", "EP02_01f", None, 46, 49, 54, None, 12, "happiness"],
+    ["01", "EP03_02", None, 9, 12, 17, None, "4+7", "disgust"],
+    ["17", "EP01_02", None, 98, 101, 106, None, "1+2", "surprise"],
+]
+CASME2_OBJECTIVE = [[1, "EP02_01f", 1], [1, "EP03_02", 3], [17, "EP01_02", 2]]
+SAMM_ROWS: list[list] = [
+    ["006", "006_1_2", 1, 5562, 5566, 5570, "=F2-D2+1", "Micro - 1/2", "4+7", "Anger", 3, None],
+    ["011", "011_1_1", 1, 98, 102, 107, "=F3-D3+1", "Micro - 1/2", 12, "Happiness", 1, None],
+]
+
+
+def casme2(root: Path) -> Path:
+    """Both sheets of labels, which say the same, the objective classes and the clips."""
+    for name in ("CASME2-coding-20140508.xlsx", "CASME2-coding-20190701.xlsx"):
+        save(root / name, [CASME2_HEADER, *CASME2_ROWS])
+    objective_classes(root, CASME2_OBJECTIVE)
+    for subject, clip, _, onset, _, offset, *_ in CASME2_ROWS:
+        folder = root / "CASME2_RAW_selected" / f"sub{subject}" / clip
+        write_frames(folder, range(onset, offset + 1))
+    return root
+
+
+def objective_classes(root: Path, rows: list[list]) -> None:
+    """CASME II's workbook of objective classes: subject, clip, class."""
+    save(root / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", "Objective Class"], *rows])
+
+
+def samm(root: Path) -> Path:
+    """The workbook with its prose, and the clips, whose numbers are padded as each likes."""
+    save(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*[["prose"]] * 13, SAMM_HEADER, *SAMM_ROWS])
+    for subject, clip, _, onset, _, offset, *_ in SAMM_ROWS:
+        write_frames(root / subject / clip, range(onset, offset + 1), subject + "_{:05d}.jpg")
+    return root
+
+
+def megc2018(root: Path) -> Path:
+    """CASME II and SAMM."""
+    casme2(root / "casme2")
+    samm(root / "samm")
+    return root
+
+
+def megc2019(root: Path) -> Path:
+    """SMIC-HS, CASME II and SAMM."""
+    smic_raw(root / "smic" / "HS")
+    return megc2018(root)
+
+
+def cd6me(root: Path) -> Path:
+    """Six datasets."""
+    casme(root / "casme")
+    fourdme(root / "fourdme")
+    mmew(root / "mmew")
+    casme3a(root / "casme3a")
+    return megc2018(root)
+
+
+def with_faces(root: Path, casme2_root: Path, samm_root: Path) -> Path:
+    """Copies of two synthetic sets as MEGC2018 has them; their objective classes are I to V in turn."""
+    shutil.copytree(casme2_root, root / "casme2")
+    shutil.copytree(samm_root, root / "samm")
+    folders = sorted((root / "casme2" / "CASME2_RAW_selected").glob("sub*/*"))
+    rows = [[folder.parent.name[3:], folder.name, number % 5 + 1] for number, folder in enumerate(folders)]
+    objective_classes(root / "casme2", rows)
+    return root
+
+
+WRITERS: dict[type[FaceDataset], Callable] = {
+    CASME: casme, CASME2: casme2, SAMM: samm,
+    CASMESquared: casme_sq, CASME3A: casme3a, CASME3C: casme3c, MMEW: mmew,
+    FourDME: fourdme, DFME: dfme,
+}  # fmt: skip

@@ -1,10 +1,17 @@
-"""The parser of action units: every way a dataset writes them, and nothing that makes it fail."""
+"""Action units in cells of real tables: every notation is read to the unit, or named, and nothing makes it fail."""
 
+from functools import cache
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.action_units import ActionUnit, ActionUnits, parse
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import settings
 
 
 def unit(number: int, **more: object) -> ActionUnit:
@@ -153,3 +160,116 @@ def test_no_text_makes_the_parser_fail_and_its_reading_is_stable(text: str) -> N
 )
 def test_numbers_between_any_separators_are_all_found(numbers: list[int], separator: str) -> None:
     assert parse(separator.join(map(str, numbers))) == ActionUnits(units=tuple(unit(n) for n in numbers))
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers"),
+    [
+        ("A12", [12]), ("A7", [7]), ("A9+12", [9, 12]), ("A1B+A2C", [1, 2]), ("A14C", [14]), ("7C+A12B", [7, 12]),
+        ("A9E+ref(10)", [9, 10]), ("ref(L10)+A12B", [10, 12]), ("a12b + l14", [12, 14]), ("T23", [23]), ("B25", [25]),
+        ("U14", [14]), ("AD19", [19]), ("ad29b+26", [26, 29]), ("AL12C", [12]), ("LA12", [12]), ("LT10A, TR10", [10]),
+        ("A 12", [12]), ("4 + A 12 B", [4, 12]), ("AD 19", [19]), ("AU A12", [12]), ("AU-12", [12]), ("AU_4", [4]),
+        ("12(B)", [12]), ("12 (B)", [12]), ("(L)12", [12]), ("12(L)", [12]), ("12(?)", [12]), ("(12)", [12]),
+        ("4+(7)", [4, 7]), ("(4+7)", [4, 7]), ("4 (7)", [4, 7]), ("[4,7]", [4, 7]), ("A(12)", [12]), ("L(12B)", [12]),
+        ("REF (10)", [10]), ("Ref(9+L10)", [9, 10]), ("ref(R10A, 12)", [10, 12]), ("ref 10", [10]),
+        ("ref10+4", [4, 10]), ("ref(10)?", [10]), ("1 and 2", [1, 2]), ("1和2", [1, 2]), ("1|2", [1, 2]),
+        ("4? 7", [4, 7]), ("4 A 7", [4, 7]),
+    ],
+)  # fmt: skip
+def test_every_unit_of_the_notation_is_read(cell: str, numbers: list[int]) -> None:
+    units = parse(cell)
+    assert units.numbers == tuple(numbers)
+    assert not units.unreadable
+
+
+@pytest.mark.parametrize("cell", ["(4 or 7)", "4 (or 7)", "4(or 7)", "ref(4) or A7", "(A4) or (7B)", "ref(4 or 7)"])
+def test_alternatives_are_alternatives_within_parentheses_too(cell: str) -> None:
+    units = parse(cell)
+    assert [[unit.number for unit in group] for group in units.alternatives] == [[4, 7]]
+    assert not units.units and not units.unreadable
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["12(3)", "A", "12AB", "UA12", "TB25", "AA12", "C12", "12/b", "x12", "#", "12:3", "ref()x", "ref", "12 (weak)"],
+)
+def test_what_nobody_knows_is_kept_and_not_guessed_at(cell: str) -> None:
+    assert parse(f"4+{cell}").unreadable
+    assert 4 in parse(f"4+{cell}").numbers
+
+
+# The published row of SAMM in CD6ME, and the five cells with "or" that its authors decided.
+SAMM_ROW = {
+    "AU1": 6, "AU2": 18, "AU4": 23, "AU5": 10, "AU6": 3, "AU7": 46, "AU9": 5, "AU10": 6, "AU12": 28, "AU14": 13,
+    "AU15": 4, "AU17": 6,
+}  # fmt: skip
+WITH_OR = {
+    "007/007_6_1": ("R12 + R15 or L15", "AU12+AU15"),
+    "007/007_6_5": ("R12 + (R15 or L15)", "AU12+AU15"),
+    "011/011_4_2": ("L14 or L12", "AU14"),
+    "014/014_5_2": ("R14 or R12", "AU14"),
+    "035/035_7_2": ("R14A or 20A", "AU14"),
+}
+# 21 labels that only FACS notation gives.
+ODD_CELLS = [
+    "A12", "A7", "A9+12", "A1B+A2C", "A14C", "7C+A12B", "A9E+ref(10)", "ref(L10)+A12B", "A12B", "A12C", "T10", "AL12",
+    "A14", "ref(R10)", "A7B", "AR12",
+]  # fmt: skip
+
+
+@cache
+def cd6me() -> Protocol:
+    return settings(Protocol, configuration("protocol=cd6me").protocol)
+
+
+def samm(cells: dict[str, str]) -> pd.DataFrame:
+    names = [name.split("/") for name in cells]
+    frame = pd.DataFrame(names, columns=["subject", "clip"])
+    return frame.assign(dataset="samm", onset=1, emotion="", objective="", split="", action_units=list(cells.values()))
+
+
+def counted(targets: pd.Series) -> dict[str, int]:
+    return targets[targets != ""].str.split("+").explode().value_counts().to_dict()
+
+
+def test_the_row_of_samm_in_cd6me_is_as_published_with_odd_cells_and_decided_alternatives() -> None:
+    cells = {f"099/odd_{n}": cell for n, cell in enumerate(ODD_CELLS)}
+    part = cd6me().of("samm")
+    from_odd = counted(part.choose(samm(cells))["target"])
+    assert sum(from_odd.values()) == 21
+    from_or = counted(part.choose(samm({name: cell for name, (cell, _) in WITH_OR.items()}))["target"])
+    assert from_or == {"AU12": 2, "AU14": 3, "AU15": 2}
+    plain = {name: n - from_odd.get(name, 0) - from_or.get(name, 0) for name, n in SAMM_ROW.items()}
+    cells |= {f"098/{name}_{n}": name[2:] for name, count in plain.items() for n in range(count)}
+    chosen = part.apply(samm(cells | {name: cell for name, (cell, _) in WITH_OR.items()}))
+    assert counted(chosen["target"]) == SAMM_ROW
+    assert sum(SAMM_ROW.values()) == 168
+
+
+def test_the_decided_alternatives_are_those_of_the_five_clips_alone() -> None:
+    cells = {name: cell for name, (cell, _) in WITH_OR.items()}
+    chosen = cd6me().of("samm").choose(samm({**cells, "006/006_1_2": "L14 or L12"}))
+    targets = dict(zip(chosen["subject"] + "/" + chosen["clip"], chosen["target"], strict=True))
+    assert targets == {**{name: target for name, (_, target) in WITH_OR.items()}, "006/006_1_2": ""}
+
+
+@pytest.mark.parametrize("cell", ["4+x9", "12(3)", "C12", "4-7"])
+def test_a_notation_nobody_knows_stops_a_protocol_of_units_and_names_cell_and_clip(cell: str) -> None:
+    clips = samm({"006/006_1_2": cell, "007/007_3_1": "4", "007/007_3_2": "12"})
+    with pytest.raises(UserError) as caught:
+        cd6me().of("samm").apply(clips)
+    for part in (cell, "006/006_1_2", "protocol.read_as", "protocol.strict=false"):
+        assert part in str(caught.value)
+    assert "007/007_3_1" not in str(caught.value)
+
+
+def test_a_user_can_say_what_a_cell_means_or_do_without_the_clip() -> None:
+    clips = samm({"006/006_1_2": "4+x9", "007/007_3_1": "4"})
+    part = cd6me().of("samm")
+    named = Protocol(**{**vars(part), "read_as": {"006/006_1_2": "4+9"}})
+    assert named.apply(clips)["target"].tolist() == ["AU4+AU9", "AU4"]
+    accepted = Protocol(**{**vars(part), "strict": False})
+    assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]  # what is unknown is not "not shown"
+    left_out = accepted.left_out(clips)
+    assert left_out["clip"].tolist() == ["006_1_2"] and "x9" in left_out["why"][0]
+    assert accepted.differences(accepted.choose(clips), clips)

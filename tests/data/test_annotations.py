@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.data.replicas import CASME2_HEADER, SAMM_HEADER, save
+from tests.data.layouts import CASME2_HEADER, SAMM_HEADER, save
 
 from fdp_lightning.data.annotations.clips import COLUMNS, annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
@@ -57,15 +57,6 @@ def test_the_table_of_a_written_casme2_has_all_columns_and_its_folders_exist(cas
         assert clips[column].astype(str).tolist() == truth[column].tolist(), column
 
 
-@pytest.mark.parametrize("subject", [1, 1.0, "1", "01", " 01 "])
-def test_casme2_subject_is_two_digits_of_text_however_the_cell_holds_it(
-    tmp_path: Path, subject: float | int | str
-) -> None:
-    clips = casme2(tmp_path, row(subject=subject)).clips()
-    assert clips["subject"].tolist() == ["01"]
-    assert clips["folder"][0] == str(tmp_path / "CASME2_RAW_selected" / "sub01" / "EP02_01f")
-
-
 @pytest.mark.parametrize("subject", [6, "6", "006"])
 @pytest.mark.parametrize("prose", [13, 0])
 def test_samm_subject_is_three_digits_and_the_header_may_be_in_row_14_or_1(
@@ -78,13 +69,6 @@ def test_samm_subject_is_three_digits_and_the_header_may_be_in_row_14_or_1(
         ["006", 5562, 5588, 5632, "3"]
     ]
     assert clips["folder"][0] == str(tmp_path / "006" / "006_1_2")
-
-
-@pytest.mark.parametrize("apex", ["/", None, "", "?"])
-def test_an_apex_that_is_no_number_is_missing_and_the_clip_stays(tmp_path: Path, apex: str | None) -> None:
-    clips = casme2(tmp_path, row(apex=apex), row(clip="EP03_02", apex=60)).clips()
-    assert clips["apex"].isna().tolist() == [True, False]
-    assert clips["apex"][1] == 60
 
 
 @pytest.mark.parametrize("field", ["subject", "clip"])

@@ -1,7 +1,9 @@
-"""What a batch holds beyond the pictures, and the ways of the released code: floor sampling, sets normalised apart."""
+"""Batches: what they hold, gathered at once or item by item, the released code's ways, and a clip's key frames."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import default_collate
 
+from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
-from fdp_lightning.data.loading.normalisation import Statistics
 from fdp_lightning.data.loading.sampling import Sampling, floor, uniform
-from fdp_lightning.data.protocols.splits import leave_one_subject_out
+from fdp_lightning.data.loading.statistics import Statistics
+from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out
 from fdp_lightning.data.store.clip_store import ClipStore
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
@@ -93,3 +97,101 @@ def test_a_set_of_one_grey_value_is_zero_and_not_divided_by_zero(module: Callabl
     dataset._clips = np.full_like(dataset._clips, 77)
     dataset.normalise_by_itself()
     assert items(dataset)["frames"].abs().max() < 1e-6
+
+
+@pytest.fixture
+def own(module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
+    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+    clips.loc[clips.index[2], "apex"] = pd.NA
+    return partial(module, clips, sampling=Sampling(5), batch_size=4)
+
+
+class Plain(torch.utils.data.Dataset):
+    """Clip by clip, collated by PyTorch: the reference implementation."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        clips = self._clips
+        seed = int(np.random.SeedSequence([clips.seed, clips.epoch, index]).generate_state(1)[0])
+        frames = clips.augmentation(clips.sampled_frames[index], seed)
+        return {
+            "frames": torch.from_numpy(frames).unsqueeze(1).float().div_(255),
+            "frame_number": torch.from_numpy(clips.frame_numbers[index]).float(),
+            "apex": torch.tensor(clips._apexes[index], dtype=torch.float32),
+            "target": torch.as_tensor(clips._targets[index]),
+            "index": torch.tensor(index),
+        }
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert list(one) == list(other)
+    for name, values in one.items():
+        assert values.dtype == other[name].dtype and values.shape == other[name].shape
+        assert torch.equal(values.nan_to_num(-1), other[name].nan_to_num(-1)), name
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_batch_gathered_at_once_is_that_of_single_items(own: Callable[..., FoldDataModule], epoch: int) -> None:
+    data = own(augmentation=ClipAugmentation(), seed=7)
+    data.train_set.epoch = epoch
+    plain = Plain(data.train_set)
+    seen = 0
+    for rows in ([6, 0, 3], [2], list(range(len(plain)))):
+        batch = data.train_set.__getitems__(rows)
+        assert_same(batch, default_collate([plain[row] for row in rows]))
+        seen += batch["apex"].isnan().sum().item()
+        assert batch["frames"].is_contiguous()
+    assert seen
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_loader_gives_the_batches_that_single_items_make(own: Callable[..., FoldDataModule], workers: int) -> None:
+    data = own(augmentation=ClipAugmentation(), seed=7, workers=workers)
+    loader = data.train_dataloader()
+    plain = Plain(data.train_set)
+    assert not loader.pin_memory
+    batches = [[plain[row] for row in rows] for rows in loader.batch_sampler]
+    for batch, items in zip(loader, batches, strict=True):
+        assert_same(batch, default_collate(items))
+
+
+@pytest.fixture
+def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., tuple[FoldDataModule, pd.DataFrame]]:
+    def make(apexes: Any, **options) -> tuple[FoldDataModule, pd.DataFrame]:
+        clips = casme2_clips.assign(target=casme2_clips["emotion"], apex=pd.array(apexes, dtype="Int64"))
+        fold = Fold("all", (0,), tuple(range(len(clips))))
+        return FoldDataModule(store_folder_path, clips, CLASSES, fold, Sampling(5), **options), clips
+
+    return make
+
+
+def test_they_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_model_sees(
+    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], store: ClipStore, casme2_clips: pd.DataFrame
+) -> None:
+    onset, offset = (casme2_clips[name].astype(int).to_numpy() for name in ("onset", "offset"))
+    apexes = onset + np.arange(len(onset)) % (offset - onset + 1)
+    data, clips = held_out(apexes)
+    frames, numbers = data.test_set.key_frames()
+    assert frames.dtype == np.uint8 and frames.shape == (len(clips), 3, *store.read(0, np.array([0])).shape[1:])
+    for place, row in enumerate(store.rows(clips)):
+        seen = data.test_frame_numbers[place].tolist()
+        nearest = min(seen, key=lambda number: abs(number - apexes[place]))
+        assert numbers[place].tolist() == [seen[0], nearest, seen[-1]]
+        among_all = [store.frame_numbers(row).tolist().index(number) for number in numbers[place]]
+        np.testing.assert_array_equal(frames[place], store.read(row, np.array(among_all)))
+    assert len({tuple(np.searchsorted(data.test_frame_numbers[i], numbers[i])) for i in range(len(clips))}) == 5
+
+
+@pytest.mark.parametrize("options", [{}, {"normalisation": "each_set"}])
+def test_without_an_apex_within_the_clip_it_is_the_middle_frame_and_pictures_are_as_stored(
+    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], options: dict[str, Any]
+) -> None:
+    data, _ = held_out([pd.NA, *[1_000_000] * 14], **options)
+    frames, numbers = data.test_set.key_frames()
+    np.testing.assert_array_equal(numbers, data.test_frame_numbers[:, [0, 2, 4]])
+    assert frames.max() > 100  # neither centred nor divided

@@ -1,14 +1,17 @@
-"""What is said of an annotation and of folders' listings, rule by rule."""
+"""What is said of an annotation, of folders' listings and of pictures' headers, rule by rule."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from tests.data import layouts
 
 from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.checks.pictures import size_problems
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
@@ -129,3 +132,22 @@ def test_gaps_that_are_normal_are_no_hindrance_but_a_clip_without_any_frame_is(t
     assert [(p.kind, p.fatal) for p in folder_problems(dataset, nothing, list_folders(row["folder"]))] == [
         ("missing_frames", True)
     ]
+
+
+def test_a_clip_whose_pictures_are_of_another_size_than_most_is_named(tmp_path: Path) -> None:
+    clips = []
+    for name, (height, width) in {"a": (8, 10), "b": (8, 10), "c": (6, 10), "d": (8, 10)}.items():
+        path = tmp_path / f"{name}1.png"
+        cv2.imwrite(str(path), np.zeros((height, width), np.uint8))
+        clips.append((name, [path]))
+    (problem,) = size_problems(clips)
+    assert (problem.clip, problem.kind, problem.fatal) == ("c", "odd_size", False)
+    assert "is 10x6, most clips are 10x8" in problem.detail
+
+
+def test_a_header_of_no_picture_is_unreadable_and_counts_for_no_size(tmp_path: Path) -> None:
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"no picture")
+    (problem,) = size_problems([("a", [path])])
+    assert (problem.kind, problem.fatal) == ("unreadable_frame", True)
+    assert str(path) in problem.detail

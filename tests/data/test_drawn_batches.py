@@ -1,4 +1,4 @@
-"""Batches by the other ways of sampling, and in colour: what is read, what is drawn anew, and what stays fixed."""
+"""Batches by other ways of sampling, and in colour."""
 
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.dataset import ready_data
 
 pytestmark = pytest.mark.costly
+
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")

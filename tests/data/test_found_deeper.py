@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
-from tests.data import layouts_composite
-from tests.data.layouts import missing_frames
-from tests.data.layouts_every import WRITERS
+from tests.data import layouts
+from tests.data.layouts import WRITERS, missing_frames
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.checks.clips import folder_problems, list_folders
@@ -65,7 +64,7 @@ def test_an_archive_unpacked_into_a_folder_of_its_own_name_is_entered(
 
 
 def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path: Path) -> None:
-    layouts_composite.samm(tmp_path / "SAMM")
+    layouts.samm(tmp_path / "SAMM")
     shutil.copytree(tmp_path / "SAMM" / "006", tmp_path / "SAMM_CROP" / "006")
     with pytest.raises(UserError) as caught:
         SAMM(tmp_path).clips()
@@ -74,7 +73,7 @@ def test_two_places_that_may_be_meant_are_not_chosen_between(tmp_path: Path) -> 
 
 
 def test_a_copy_without_a_frame_is_one_message_and_not_one_a_clip(tmp_path: Path) -> None:
-    layouts_composite.samm(tmp_path)
+    layouts.samm(tmp_path)
     for folder in ("006", "011"):
         shutil.rmtree(tmp_path / folder)
     with pytest.raises(UserError, match="holds no folder of a subject"):

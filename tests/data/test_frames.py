@@ -1,4 +1,4 @@
-"""Frames are found by listing, numbered by their names, and never half decoded."""
+"""Frames are found by listing, numbered by the digits of their names that vary, and never half decoded."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from fdp_lightning.data.faces.frames import UnreadableImageError, frames_between, list_frames, read_image
+from fdp_lightning.data.faces.frames import UnreadableImageError, frame_numbers, frames_between, list_frames, read_image
 
 PICTURE = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
 
@@ -47,16 +47,9 @@ def test_frames_come_in_the_order_of_their_numbers_and_not_of_their_names(tmp_pa
 
 
 def test_stray_files_and_folders_are_passed_over(tmp_path: Path) -> None:
-    touch(tmp_path, "img1.jpg", "Thumbs.db", "notes2.txt", "cover.jpg", "desktop.ini", "img3.jpg.part", ".DS_Store")
+    touch(tmp_path, "img1.jpg", "._img1.jpg", "Thumbs.db", "notes2.txt", "cover.jpg", "img3.jpg.part", ".DS_Store")
     touch(tmp_path / "img4.jpg", "img5.jpg")
     assert numbers(tmp_path) == [1]
-
-
-def test_the_shadow_files_of_a_mac_are_no_second_frames(tmp_path: Path) -> None:
-    touch(tmp_path, "img1.jpg", "._img1.jpg", "img2.jpg", "._img2.jpg")
-    frames, trouble = frames_between(list_frames(tmp_path), 1, 2)
-    assert trouble == ""
-    assert [file.path.name for file in frames] == ["img1.jpg", "img2.jpg"]
 
 
 def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
@@ -181,3 +174,39 @@ def test_a_jpeg_padded_at_its_end_is_whole(tmp_path: Path, before: bytes, behind
     whole = encode(".jpg")
     path.write_bytes(whole[:-2] + before + whole[-2:] + behind)
     assert np.array_equal(read_image(path), cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "img{}", "{:04d}_crop_224", "img{:04d}_224x224", "reg_img{}", "frame_{}_of_30", "006_{:05d}", "EP01_5-{}",
+        "2026-11-27_clip3_{:03d}_v2", "cam1_{}_640x480@200", "{}",
+    ],
+)  # fmt: skip
+def test_the_digits_that_vary_count(tmp_path: Path, name: str) -> None:
+    for number in (9, 10, 11, 30):
+        (tmp_path / f"{name.format(number)}.png").touch()
+    assert [file.number for file in list_frames(tmp_path)] == [9, 10, 11, 30]
+
+
+@pytest.mark.parametrize(
+    ("stems", "numbers"),
+    [
+        # the last of several that do: a counter beside the number in the recording
+        (["1_100", "2_105", "3_110"], [100, 105, 110]),
+        (["sub01_1_46", "sub01_2_47"], [46, 47]),
+        # sizes and places of crops vary as well, in another order
+        (["0001_crop_224x231", "0002_crop_224x229", "0003_crop_224x230"], [1, 2, 3]),
+        (["1_x40_y12", "2_x41_y12", "3_x41_y13", "4_x40_y13"], [1, 2, 3, 4]),
+        # a number that occurs twice stays one
+        (["img1", "img2", "img02", "img3"], [1, 2, 2, 3]),
+        (["1_crop_224", "2_crop_224", "02_crop_224"], [1, 2, 2]),
+        # nothing varies, or each name is of another kind: the last digits
+        (["reg_1_img7"], [7]),
+        (["a1_224", "b2_225"], [224, 225]),
+        (["img1_224", "img2_224", "cover_5"], [1, 2, 5]),
+        ([], []),
+    ],
+)
+def test_where_several_vary_or_none(stems: list[str], numbers: list[int]) -> None:
+    assert frame_numbers(stems) == numbers

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
 from fdp_lightning.data.inputs.flow import FlowScale, apex_flow
 from fdp_lightning.data.inputs.stage import FOLDER, InputSettings, ScaledMaps, input_maps
 from fdp_lightning.data.loading.datamodule import FoldDataModule

@@ -1,21 +1,28 @@
-"""Videos are decoded to the pictures that were encoded, the right way up, at their times, whatever lies beside them."""
+"""Videos and folders are decoded to what was recorded, the right way up, at their times; what is none is named."""
 
 import io
+import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
-from tests.data.films import pictures, repeat, write_video
+from PIL import Image
+from skimage import data
+from tests.data.films import add_cover, pictures, repeat, write_sound, write_video
 
 from fdp_lightning.data.input_video.picture import Clock
-from fdp_lightning.data.input_video.source import VideoFile, as_input_video, input_videos
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, as_input_video, input_videos
+from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly
+
 
 NO_B_FRAMES = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0"}
 VP = {"crf": "4", "b": "4M", "deadline": "realtime", "cpu-used": "8"}
@@ -107,12 +114,12 @@ def test_a_frame_rate_that_is_given_holds_in_place_of_the_files(
 ) -> None:
     path = write_video(tmp_path / name, pictures(8), codec, options=options)
     for source in (path, io.BytesIO(path.read_bytes())):
-        clip = as_input_video(source, fps=200)
-        frames = list(clip.frames())
+        video = as_input_video(source, fps=200)
+        frames = list(video.frames())
         assert [frame.seconds for frame in frames] == pytest.approx([n / 200 for n in range(len(frames))])
         assert len(frames) >= 7
-        assert [w for w in clip.warnings if "predict.fps=200" in w and "25" in w]
-        assert not [w for w in clip.warnings if "time stamp" in w]
+        assert [w for w in video.warnings if "predict.fps=200" in w and "25" in w]
+        assert not [w for w in video.warnings if "time stamp" in w]
     (listed,) = input_videos(path, 200)
     assert next(listed.frames()).seconds == 0 and listed.fps == 200
     agreed = as_input_video(path, fps=25)
@@ -146,10 +153,10 @@ def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> 
     assert (video.name, held.name) == ("a", "from the camera")
     next(video.frames())
     next(held.frames())
-    looks = [[frame.read() for frame in clip.frames()] for clip in (video, video, held, held)]
+    looks = [[frame.read() for frame in video.frames()] for video in (video, video, held, held)]
     for look in looks[1:]:
         assert np.array_equal(look, looks[0])
-    times = [[frame.seconds for frame in clip.frames()] for clip in (video, held)]
+    times = [[frame.seconds for frame in video.frames()] for video in (video, held)]
     assert times[0] == times[1]
     assert all(a < b for a, b in pairwise(times[0]))
 
@@ -178,3 +185,287 @@ for path in sys.argv[1:]:
     )
     assert (few, many) == (50, 10_000)
     assert after - before < 10_000  # KiB; the frames are 1.1 GB as they are decoded, and 2.2 GB as RGB
+
+
+FAST_START = {"movflags": "faststart"}
+
+
+def failure(source: Path, *parts: str) -> None:
+    with pytest.raises(UserError) as caught:
+        list(VideoFile(source).frames())
+    for part in (str(source), "expected a video", *parts):
+        assert part in str(caught.value)
+
+
+def test_what_is_no_video(tmp_path: Path) -> None:
+    failure(tmp_path / "absent.mp4", "No such file")
+    failure(tmp_path, "is a folder")
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
+    failure((tmp_path / "picture.png").rename(tmp_path / "picture.mp4"), "cannot be read as a video")
+    (tmp_path / "empty.mp4").touch()
+    failure(tmp_path / "empty.mp4", "0 bytes")
+    (tmp_path / "text.mp4").write_text("Dear diary, today I filmed my face.\n" * 50)
+    failure(tmp_path / "text.mp4", "cannot be read as a video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    failure(tmp_path / "pipe.mp4", "not a regular file")
+    with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
+        next(VideoFile(io.BytesIO()).frames())
+
+
+def test_sound_without_pictures_and_a_cover_are_no_video(tmp_path: Path) -> None:
+    for name, with_cover in (("song.m4a", False), ("album.mp4", True)):
+        with av.open(str(tmp_path / name), "w", format="mp4") as container:
+            stream = container.add_stream("aac", rate=48000)
+            if with_cover:
+                add_cover(container)
+            write_sound(container, stream, 0.5)
+        failure(tmp_path / name, "has no video track", "audio")
+
+
+def test_an_address_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.mp4", pictures(2))
+    monkeypatch.chdir(tmp_path)
+    for address in ("http://localhost/a.mp4", "file:a.mp4", "concat:a.mp4|a.mp4", "lavfi:testsrc", "data:,x"):
+        with pytest.raises(UserError, match="addresses are not followed"):
+            next(VideoFile(type(tmp_path)(address)).frames())
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/{other}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {other}\n",
+        "ffconcat version 1.0\nfile '{folder}/{other}'\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+)
+def test_a_playlist_opens_none_of_what_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    write_video(tmp_path / "other.ts", pictures(2))
+    write_video(tmp_path / "other.mp4", pictures(2))
+    monkeypatch.chdir(tmp_path)
+    for other in ("other.ts", "other.mp4"):
+        (tmp_path / name).write_text(text.format(folder=tmp_path, other=other))
+        failure(tmp_path / name, "cannot be read as a video", "playlist")
+
+
+def test_a_recording_that_was_broken_off_before_its_index_was_written(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", pictures(20)).read_bytes()  # the index, moov, is at the end
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
+    failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
+
+
+def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -> None:
+    wanted = pictures(40)
+    options = {"qmin": "2", "qmax": "4"}
+    for name, codec, more in (("a.mp4", "libx264", {}), ("a.avi", "mjpeg", {"options": options})):
+        whole = write_video(tmp_path / name, wanted, codec, container_options=FAST_START, **more).read_bytes()
+        video = VideoFile(io.BytesIO(whole[: len(whole) * 7 // 10]))
+        got = [frame.read() for frame in video.frames()]
+        assert 10 <= len(got) < 35
+        assert max(np.abs(g.astype(float) - w).mean() for g, w in zip(got, wanted, strict=False)) < 3.5
+        assert video.warnings[0] == f"the video ends after {len(got)} frames because the rest cannot be decoded"
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "size"),
+    [
+        ("a.mp4", 4, 56),  # the decoder fails
+        ("a.mp4", 200, 56),  # it goes on, with a picture that it marks
+        ("a.ts", 376, 400),  # the packet is marked, and the pictures are not
+    ],
+)
+def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(
+    tmp_path: Path, name: str, begin: int, size: int
+) -> None:
+    wanted = pictures(40)  # key frames 0, 10, 20, 30
+    options = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0", "sc_threshold": "0"}
+    path = write_video(tmp_path / name, wanted, options=options)
+    with av.open(str(path)) as container:
+        place = [packet.pos for packet in container.demux(video=0)][13] + begin
+    data = bytearray(path.read_bytes())
+    data[place : place + size] = np.random.default_rng(0).bytes(size)
+    video = VideoFile(io.BytesIO(bytes(data)))
+    got = {round(frame.seconds * 25): frame.read() for frame in video.frames()}
+    assert not {15, 16, 17, 18, 19} & set(got)
+    assert set(range(11)) | set(range(20, 40)) <= set(got)
+    assert max(np.abs(picture.astype(float) - wanted[n]).mean() for n, picture in got.items()) < 3.0
+    assert len(video.warnings) == 1
+    assert "the video is damaged: frames before" in video.warnings[0]
+
+
+def frame_folder(folder: Path, numbers: list[int] = range(1, 5), size: tuple[int, int] = (48, 64)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in zip(numbers, pictures(len(numbers), *size), strict=True):
+        Image.fromarray(picture).save(folder / f"img{number}.png")
+    return folder
+
+
+def names(source: Path) -> list[str]:
+    return [video.name for video in input_videos(source)]
+
+
+def test_frames_come_by_number_with_their_times_and_pixels(tmp_path: Path) -> None:
+    folder = FrameFolder(frame_folder(tmp_path / "clip", range(8, 12)), fps=200)
+    for _ in range(2):
+        frames = list(folder.frames())
+        assert [frame.number for frame in frames] == [8, 9, 10, 11]
+        assert [frame.seconds for frame in frames] == pytest.approx([0, 0.005, 0.01, 0.015])
+        assert np.array_equal([frame.read() for frame in frames], pictures(4))
+        assert folder.warnings == []
+    assert [frame.seconds for frame in FrameFolder(tmp_path / "clip").frames()] == [None] * 4
+
+
+def test_gaps_and_doubles_are_said_and_a_gap_takes_its_time(tmp_path: Path) -> None:
+    folder = FrameFolder(frame_folder(tmp_path, [1, 2, 5]), fps=10)
+    shutil.copy(tmp_path / "img2.png", tmp_path / "img002.png")
+    frames = list(folder.frames())
+    assert [(frame.number, frame.seconds) for frame in frames] == [(1, 0.0), (2, 0.1), (5, 0.4)]
+    assert len(folder.warnings) == 1
+    assert "frame numbers 2 occur more than once" in folder.warnings[0]
+    assert "2 of the frames 1..5 are missing (3, 4)" in folder.warnings[0]
+
+
+def test_a_frame_that_cannot_be_used_fails_by_name_when_it_is_read(tmp_path: Path) -> None:
+    frame_folder(tmp_path)
+    data = (tmp_path / "img2.png").read_bytes()
+    (tmp_path / "img2.png").write_bytes(data[:20])
+    frame_folder(tmp_path, [3], (40, 64))
+    first, damaged, odd, last = FrameFolder(tmp_path).frames()
+    with pytest.raises(UserError, match=r"img3.png is 64x40 and img1.png 64x48"):
+        odd.read()  # the first frame is the measure, though nobody has read it
+    with pytest.raises(UserError, match=r"img2.png cannot be decoded"):
+        damaged.read()
+    assert first.read().shape == last.read().shape == (48, 64, 3)
+
+
+def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "b.MP4", pictures(2))
+    frame_folder(tmp_path / "a")
+    frame_folder(tmp_path / "c" / "deep" / "deeper")  # too deep to be meant
+    frame_folder(tmp_path / ".hidden")
+    (tmp_path / ".x.mp4").touch()
+    (tmp_path / "notes.txt").write_text("x")
+    a, b = input_videos(tmp_path, fps=50)
+    assert isinstance(a, FrameFolder)
+    assert isinstance(b, VideoFile)
+    assert (a.name, a.fps, b.name) == ("a", 50, "b")
+    assert [len(list(video.frames())) for video in (a, b)] == [4, 2]
+    assert names(video) == ["b"]
+    assert names(tmp_path / "a") == ["a"]
+
+
+def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
+    frame_folder(tmp_path / "a")
+    for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    got = dict(zip(names(tmp_path), input_videos(tmp_path), strict=True))
+    assert list(got) == ["A.avi", "a", "a.mp4", "b", "c_1.mp4", "c_1.mp4-2"]
+    assert isinstance(got["a"], FrameFolder)
+
+
+def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> None:
+    def failure(folder: Path, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            input_videos(folder)
+
+    failure(tmp_path, "no frames, but nothing; expected a video file")
+    (tmp_path / "notes.txt").write_text("x")
+    failure(tmp_path, r"no frames, but notes.txt; expected a video file")
+    both = frame_folder(tmp_path / "both")
+    (both / "a.mp4").touch()
+    failure(both, r"frames \(img1.png …\) and videos \(a.mp4\)")
+    failure(tmp_path, r"frames \(img1.png …\) and videos \(a.mp4\)")  # also from one level above
+    (tmp_path / "root" / "sub").mkdir(parents=True)
+    (tmp_path / "root" / "sub" / "a.mp4").touch()
+    failure(tmp_path / "root", r"sub holds 1 videos \(a.mp4\), a level too deep")
+    failure(both / "img1.png", "single picture")
+
+
+PQ, HLG, BT2020 = 16, 18, 9
+NITS_OF_WHITE = 203  # BT.2408
+FROM_709 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+
+def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
+    """The code values, 0..1, of a picture shown by an HDR screen as an ordinary one shows it."""
+    values = picture / 255
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ FROM_709.T * NITS_OF_WHITE
+    if transfer == PQ:
+        power = np.clip(light / 10000, 0, 1) ** 0.1593017578125
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    screen = light / 1000
+    luma = np.maximum(screen @ [0.2627, 0.678, 0.0593], 1e-9)[..., None]
+    scene = screen * luma ** (1 / 1.2 - 1)
+    log = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), log)
+
+
+def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: str = "yuv420p10le") -> Path:
+    codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
+    options = {
+        "libx265": {
+            "crf": "4",
+            "preset": "ultrafast",
+            "x265-params": f"log-level=none:transfer={transfer}:colormatrix=9",
+        },
+        "libx264": {"crf": "4", "preset": "ultrafast"},
+        "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
+    }
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options[codec])
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = kind
+        context = stream.codec_context
+        context.colorspace, context.color_range = BT2020, 1
+        context.color_trc, context.color_primaries = transfer, BT2020
+        for number in range(2):
+            frame = av.VideoFrame.from_ndarray(codes, "rgb48le").reformat(
+                format=kind, dst_colorspace=BT2020, dst_color_range=1, interpolation=4 | 262144
+            )
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            frame.color_trc, frame.color_primaries = transfer, BT2020
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [
+        ("a.mkv", "libx265", "yuv420p10le"),
+        ("a.mp4", "libx264", "yuv420p10le"),
+        ("a.mov", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+    ],
+)
+def test_its_grey_levels_are_those_of_an_ordinary_video_and_it_is_said(
+    tmp_path: Path, transfer: int, name: str, codec: str, kind: str
+) -> None:
+    picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+    video = VideoFile(write_hdr(tmp_path / name, picture, transfer, codec, kind))
+    got = [frame.read() for frame in video.frames()][-1].astype(float)
+    assert np.abs(got - picture).mean() < 4  # as it was: 40 to 50
+    assert abs((got - picture).mean()) < 1
+    (warning,) = video.warnings
+    assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning
+
+
+def test_an_ordinary_video_says_nothing_and_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
+    plain = VideoFile(write_video(tmp_path / "a.mp4", pictures(2)))
+    list(plain.frames())
+    assert plain.warnings == []
+    path = tmp_path / "b.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.color_trc = 8  # linear
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], "rgb24")))
+        container.mux(stream.encode())
+    linear = VideoFile(path)
+    list(linear.frames())
+    assert len(linear.warnings) == 1 and "linear" in linear.warnings[0]

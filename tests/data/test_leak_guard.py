@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fdp_lightning.data.loading.datamodule import FoldDataModule
-from fdp_lightning.data.loading.normalisation import Statistics
+from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_clips, check_fold, check_statistics
 from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out, set_aside
 from fdp_lightning.data.store.clip_store import ClipStore, open_store

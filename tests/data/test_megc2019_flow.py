@@ -9,13 +9,7 @@ import pandas as pd
 import pytest
 from tests.megc2019_arrays import FOLDER, needs_arrays
 
-from fdp_lightning.data.datasets.megc2019_flow import (
-    PUBLISHED,
-    Expected,
-    MEGC2019Flow,
-    MEGC2019FlowMaps,
-    public_subject,
-)
+from fdp_lightning.data.datasets.megc2019_flow import PUBLISHED, Expected, MEGC2019FlowMaps
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps
@@ -66,71 +60,53 @@ def causalnet(tmp_path: Path) -> Path:
     return write(tmp_path / "CausalNet", CLIPS, drawn(4), labels=False)
 
 
+def flow(root: Path, labels: Path | None = None, **options: object) -> MEGC2019FlowMaps:
+    return MEGC2019FlowMaps(root, labels=labels, **{"expected": None, **options})
+
+
 def test_clips_have_the_names_that_other_datasets_here_give_them(htnet: Path) -> None:
-    table = MEGC2019Flow(htnet, expected=None).clips()
-    assert list(zip(table["dataset"], table["subject"], table["clip"], table["emotion"], strict=True)) == [
-        ("casme2", "01", "EP02_01f", "positive"),
-        ("casme2", "03", "EP01_2", "surprise"),
-        ("casme2", "07", "EP06_02_01", "negative"),
-        ("samm", "006", "006_1_2", "negative"),
-        ("smic", "01", "s01_ne_01", "negative"),
-        ("smic", "01", "s01_sur_01", "surprise"),
+    table = flow(htnet).clips()
+    assert table[["dataset", "subject", "clip", "emotion"]].values.tolist() == [
+        ["casme2", "01", "EP02_01f", "positive"],
+        ["casme2", "03", "EP01_2", "surprise"],
+        ["casme2", "07", "EP06_02_01", "negative"],
+        ["samm", "006", "006_1_2", "negative"],
+        ["smic", "01", "s01_ne_01", "negative"],
+        ["smic", "01", "s01_sur_01", "surprise"],
     ]
-    assert table["label"].tolist() == [1, 2, 0, 0, 0, 2]
-    assert (table["onset"] == 0).all()
-    assert table[["apex", "offset"]].isna().all(axis=None)
-    assert [public_subject(*key) for key in zip(table["dataset"], table["subject"], strict=True)] == [
-        CLIPS[i][0] for i in IN_ORDER
-    ]
-
-
-def test_the_pictures_of_ststnet(htnet: Path) -> None:
-    flow = MEGC2019Flow(htnet, expected=None)
-    assert (flow.extraction, flow.pictures) == ("ststnet", ("onset_apex",))
-    np.testing.assert_array_equal(flow.maps, drawn(1)[IN_ORDER])
-    chosen = flow.select(("strain", "v", "u"))
-    np.testing.assert_array_equal(chosen, drawn(1)[IN_ORDER][:, 0, ..., ::-1].transpose(0, 3, 1, 2))
-    for channels, pictures in ((("u", "w"), ("onset_apex",)), (("u",), ("apex_offset",))):
-        with pytest.raises(UserError, match=r"no w|no apex_offset"):
-            flow.select(channels, pictures)
+    assert (table["onset"] == 0).all() and (table["offset"] == 0).all() and table["apex"].isna().all()
 
 
 def test_maps_of_the_other_extraction_are_refused(htnet: Path, causalnet: Path) -> None:
     for root, other in ((htnet, "causalnet"), (causalnet, "ststnet")):
         with pytest.raises(UserError, match=other):
-            MEGC2019FlowMaps(root, labels=htnet, expected=None, extraction=other).clips("megc2019")
+            flow(root, htnet, extraction=other).clips()
 
 
-def test_the_pictures_of_causalnet_with_the_labels_of_the_other_clone(htnet: Path, causalnet: Path) -> None:
-    flow = MEGC2019Flow(causalnet, labels=htnet, expected=None)
-    assert flow.extraction == "causalnet"
-    maps = drawn(4)[IN_ORDER]
-    np.testing.assert_array_equal(flow.maps, maps)
-    both = flow.select(("u", "v"), ("apex_offset", "onset_apex"))
-    assert both.shape == (6, 4, 28, 28)
-    np.testing.assert_array_equal(both[:, 1], maps[:, 1, ..., 1])
-    np.testing.assert_array_equal(both[:, 2], maps[:, 0, ..., 0])
+def test_causalnet_needs_the_labels_of_the_other_clone(htnet: Path, causalnet: Path) -> None:
+    with_labels = flow(causalnet, htnet)
+    assert (with_labels.extraction, flow(htnet).extraction) == ("causalnet", "ststnet")
+    assert (with_labels.clips()["offset"] == 3).all()
     with pytest.raises(UserError, match="labels"):
-        MEGC2019Flow(causalnet, expected=None).clips()
+        flow(causalnet).clips()
 
 
 def test_the_hash_is_of_keys_labels_and_pixels(htnet: Path, tmp_path: Path) -> None:
-    before = MEGC2019Flow(htnet, expected=None).sha256
+    before = flow(htnet).sha256
     maps = drawn(1)
     same = write(tmp_path / "same", CLIPS[::-1], maps[::-1])
     other = write(tmp_path / "other", [*CLIPS[:-1], ("006", "006_1_2", 1)], maps)
     maps[3, 0, 2, 2, 2] ^= 1
     pixel = write(tmp_path / "pixel", CLIPS, maps)
-    digests = [MEGC2019Flow(root, expected=None).sha256 for root in (same, other, pixel)]
+    digests = [flow(root).sha256 for root in (same, other, pixel)]
     assert digests[0] == before
     assert len({before, *digests}) == 3
     counts = {"clips": {"casme2": 3, "samm": 1, "smic": 2}, "subjects": {"casme2": 3, "samm": 1, "smic": 1}}
     expected = Expected(**counts, labels=(3, 1, 2), sha256={"ststnet": before})
-    assert MEGC2019Flow(htnet, expected=expected).sha256 == before
-    with pytest.raises(UserError, match="SHA-256"):
-        MEGC2019Flow(pixel, expected=expected).maps  # noqa: B018
-    with pytest.raises(UserError, match="labels"):
-        MEGC2019Flow(other, expected=expected).clips()
+    assert len(flow(htnet, expected=expected).clips()) == 6
+    for root, word in ((pixel, "SHA-256"), (other, "labels")):
+        with pytest.raises(UserError, match=word):
+            flow(root, expected=expected).clips()
 
 
 def _label_twice(root: Path) -> None:
@@ -165,19 +141,19 @@ def _whole(root: Path) -> Path:
 def test_a_damaged_clone_is_named(htnet: Path, damage: Callable[[Path], object], word: str) -> None:
     damage(htnet)
     with pytest.raises(UserError, match=word):
-        MEGC2019Flow(htnet, expected=None).maps  # noqa: B018
+        flow(htnet).clips()
 
 
 def test_a_part_of_the_clips_is_not_the_published_set(htnet: Path) -> None:
     with pytest.raises(UserError, match="145"):
-        MEGC2019Flow(htnet).clips()
+        MEGC2019FlowMaps(htnet).clips()
 
 
 def test_a_blank_that_an_unpacker_took_away_is_not_missed(htnet: Path) -> None:
-    before = MEGC2019Flow(htnet, expected=None).maps
+    before = flow(htnet).sha256
     for path in (*_whole(htnet).glob("*.png"), *htnet.glob("datasets/three_norm_u_v_os/*/u_test/*/*.png")):
         path.rename(path.with_name(path.name.replace(" .png", ".png")))
-    np.testing.assert_array_equal(MEGC2019Flow(htnet, expected=None).maps, before)
+    assert flow(htnet).sha256 == before
 
 
 @needs_arrays
@@ -187,21 +163,14 @@ def test_the_published_pictures_in_both_layouts(tmp_path: Path) -> None:
     )
     clips = list(zip(ststnet["subject"].tolist(), ststnet["clip"].tolist(), ststnet["label"].tolist(), strict=True))
     roots = write(tmp_path / "a", clips, ststnet["flow"][:, None]), write(tmp_path / "b", clips, causal["flow"], False)
-    flows = MEGC2019Flow(roots[0]), MEGC2019Flow(roots[1], labels=roots[0])
-    for flow, name in zip(flows, PUBLISHED.sha256, strict=True):
-        assert flow.extraction == name
-        assert flow.sha256 == PUBLISHED.sha256[name]
-        table = flow.clips()
-        assert len(table.drop_duplicates(["dataset", "subject"])) == 68
-        row = table.index[(table["clip"] == "006_1_2") & (table["dataset"] == "samm")][0]
-        source = np.flatnonzero(ststnet["clip"] == "006_1_2")[0]
-        np.testing.assert_array_equal(
-            flow.maps[row, 0], (ststnet if name == "ststnet" else causal)["flow"][source].reshape(-1, 28, 28, 3)[0]
-        )
+    flows = MEGC2019FlowMaps(roots[0]), MEGC2019FlowMaps(roots[1], labels=roots[0])
+    for dataset, name in zip(flows, PUBLISHED.sha256, strict=True):
+        assert len(dataset.clips().drop_duplicates(["dataset", "subject"])) == 68
+        assert (dataset.extraction, dataset.sha256) == (name, PUBLISHED.sha256[name])
 
 
 def stored(root: Path, labels: Path, stores: Path) -> tuple[ClipStore, pd.DataFrame]:
-    dataset = MEGC2019FlowMaps(root, labels=labels, expected=None)
+    dataset = flow(root, labels)
     clips, faces = dataset.clips(), FaceSettings(method="none", size=28, colour="rgb")
     assert clips["folder"].is_unique and not dataset.found_deeper()
     sources = list_sources(clips)
@@ -225,7 +194,9 @@ def test_a_network_gets_the_pictures_that_it_asks_for(
     store, clips = stored(root, htnet, tmp_path / "stores")
     settings = InputSettings("maps", channels=["strain", "v", "u"], scale="none", phases=phases, gain=255.0)
     values = taken(store, clips, settings).read(slice(None))
-    expected = MEGC2019Flow(root, labels=htnet, expected=None).select(["strain", "v", "u"], phases)
+    order = ["onset_apex", "apex_offset", "onset_apex_direction", "apex_offset_direction"]
+    pictures = drawn(1 if root == htnet else 4)[IN_ORDER][:, [order.index(phase) for phase in phases]]
+    expected = pictures[..., ::-1].transpose(0, 1, 4, 2, 3).reshape(6, -1, 28, 28)
     np.testing.assert_allclose(values, expected, atol=1e-4)
     if len(phases) == 1:
         with pytest.raises(UserError, match="1 pictures"):

@@ -233,24 +233,6 @@ def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> Non
         ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is no action unit"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
     ],
-    ids=[
-        "column",
-        "split",
-        "folds",
-        "label in two classes",
-        "classes no mapping",
-        "labels no list",
-        "subject a number",
-        "subjects no list",
-        "no subjects",
-        "count misspelt",
-        "no counts",
-        "unit that looks like two",
-        "unit without a name",
-        "unit that is no number",
-        "unit that is none",
-        "class misspelt",
-    ],
 )
 def test_a_protocol_that_cannot_be_meant_is_refused_by_key(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):

@@ -1,4 +1,4 @@
-"""The synthetic data set as written: layout, determinism, controls, faces. MTCNN is the real one."""
+"""The synthetic data sets: layout, determinism, controls, faces, motion, and the wild course beside the plain one."""
 
 import socket
 import subprocess
@@ -17,11 +17,16 @@ import pytest
 from openpyxl import load_workbook
 
 from fdp_lightning.data.synthetic import SyntheticFaces
+from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, CASME2_EMOTIONS, Emotion, code, warp_field
+from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, Scene, _drift, plan_clip, render, stage
+from fdp_lightning.data.synthetic.generator import subject_of
+from fdp_lightning.data.synthetic.identity import Framing, Photograph, find_portraits
 from fdp_lightning.data.synthetic.layouts import SammLayout
-from fdp_lightning.data.synthetic.photograph import Photograph, find_portraits
+from fdp_lightning.data.synthetic.motion import KINDS
 from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly
+
 
 SMALL = SyntheticFaces(subjects=2, clips_per_emotion=1, min_frames=8, max_frames=10)
 CLASSES = {"happiness", "disgust", "repression", "surprise", "others"}
@@ -245,3 +250,160 @@ def test_own_portraits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no face found in b\.png"):
         settings.write(tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def staged(combination: tuple[int, ...], one_sided: float = 0) -> Scene:
+    identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
+    emotion = Emotion("any", ((1.0, combination),), one_sided)
+    plan = plan_clip(emotion, (20, 20), identity.framing, 1.0, np.random.default_rng(0))
+    return stage(identity, plan, 240, 320, amplitude=1.0)
+
+
+# Units, height in the face of their strongest motion (face units, mouth at 0.9), and its direction (up: -1).
+PLACES = [((1, 2), -0.3, -1), ((4,), -0.3, 1), ((12,), 0.9, -1), ((15,), 1.0, 1), ((17,), 1.45, -1)]
+
+
+@pytest.mark.parametrize(("combination", "height", "direction"), PLACES)
+def test_the_face_moves_as_much_as_stated_where_it_should(
+    combination: tuple[int, int] | tuple[int], height: float, direction: int
+) -> None:
+    scene = staged(combination)
+    # Independently of the generator's own sum: every frame at full resolution, in pixels.
+    moved = np.einsum("pt,phwc->thwc", scene.plan.course, scene.motion) * scene.plan.framing.unit
+    strength = np.linalg.norm(moved, axis=-1)
+    largest = strength.max(axis=(1, 2))
+    assert largest[0] == 0 and largest.argmax() == scene.apex
+    assert largest.max() == pytest.approx(scene.displacement.max(), rel=0.02) and 0.5 < largest.max() < 5.5
+    row, column = np.unravel_index(strength[scene.apex].argmax(), strength.shape[1:])
+    assert scene.points[row, column, 1] == pytest.approx(height, abs=0.25)
+    assert np.sign(moved[scene.apex, row, column, 1]) == direction
+
+
+def test_one_sided_motion_stays_on_its_side() -> None:
+    scene = staged((12,), one_sided=1)
+    strength = np.linalg.norm(scene.motion.sum(axis=0), axis=-1)
+    person_left = scene.points[..., 0] > 0  # the person's left is the picture's right
+    left, right = strength[person_left].sum(), strength[~person_left].sum()
+    assert (left > 20 * right) if scene.plan.actions[0].side == "L" else (right > 20 * left)
+
+
+def test_head_drift_has_no_trend() -> None:
+    drifts = np.stack([_drift(24, np.random.default_rng(seed)) for seed in range(400)])
+    change = drifts[:, :, -1] - drifts[:, :, 0]
+    assert (np.abs(change.mean(axis=0)) < 4 * change.std(axis=0) / 20).all()
+    monotone = (np.diff(drifts, axis=2) > 0).all(axis=2) | (np.diff(drifts, axis=2) < 0).all(axis=2)
+    assert monotone.mean() < 0.05
+    # At the reference size a unit is some 51 px, so that the shift stays below a pixel.
+    assert 0.1 < drifts[:, 0].std() * 51 < 0.5
+
+
+def test_every_unit_of_the_table_moves_less_than_it_folds() -> None:
+    """A backward warp tears where neighbouring points swap places: its slope has to stay below one."""
+    unit_px, largest_px = 51.0, 4.5
+    grid = np.dstack(np.meshgrid(np.arange(-1.5, 1.5, 0.01), np.arange(-1, 2, 0.01))).astype(np.float32)
+    for number, unit in ACTION_UNITS.items():
+        field = warp_field(grid, unit.warps)
+        field *= largest_px / unit_px / np.linalg.norm(field, axis=-1).max()
+        slopes = [np.gradient(field[..., axis], 0.01, axis=1 - axis) for axis in (0, 1)]
+        assert max(np.abs(slope).max() for slope in slopes) < 1, number
+
+
+USUAL = Framing(unit=51.0, angle=0.0, x=160.0, y=100.0)
+WILD = SyntheticFaces(subjects=1, clips_per_emotion=1, min_frames=8, max_frames=10, course="wild")
+
+
+def planned(emotion: Emotion, seed: int, frames: tuple[int, int] = (18, 30), course: str = "wild") -> ClipPlan:
+    return plan_clip(emotion, frames, USUAL, 1.0, np.random.default_rng(seed), course)
+
+
+def kind_of(plan: ClipPlan) -> str:
+    return plan.nuisance.kind if plan.nuisance else "none"
+
+
+@pytest.fixture(scope="module")
+def plans() -> list[ClipPlan]:
+    return [planned(emotion, 1000 * i + n) for i, emotion in enumerate(CASME2_EMOTIONS) for n in range(200)]
+
+
+def test_the_face_rests_before_and_after_a_motion_of_at_most_sixty_percent(plans: list[ClipPlan]) -> None:
+    shortest = [planned(CASME2_EMOTIONS[0], seed, (8, 8)) for seed in range(200)]
+    for plan in plans + shortest:
+        moves = plan.course.max(axis=0) > 0
+        assert moves.mean() <= 0.6 and plan.residual == 0
+        assert not moves[:2].any() and not moves[-2:].any()
+        first, last = plan.moving
+        assert moves[first : last + 1].all() and moves.sum() == last - first + 1
+    shares = [(plan.course.max(axis=0) > 0).mean() for plan in plans]
+    assert min(shares) > 0.3 and np.ptp(shares) > 0.1
+
+
+def test_blinks_and_turns_say_nothing_about_the_class(plans: list[ClipPlan]) -> None:
+    for emotion in CASME2_EMOTIONS:
+        counts = Counter(kind_of(plan) for plan in plans if plan.emotion == emotion.name)
+        for kind, share in KINDS.items():
+            assert counts[kind] / 200 == pytest.approx(share, abs=0.11)  # 3.5 standard deviations
+
+
+def test_a_blink_is_short_and_a_turn_is_slow_and_larger_than_the_drift(plans: list[ClipPlan]) -> None:
+    for plan in plans:
+        if kind_of(plan) == "blink":
+            closed = np.flatnonzero(plan.nuisance.course)
+            assert 3 <= len(closed) <= 5 and np.ptp(closed) == len(closed) - 1
+            assert closed[0] > 0 and closed[-1] < plan.frames - 1
+        elif kind_of(plan) == "turn":
+            assert plan.nuisance.course[0] == 0 and plan.nuisance.course.max() == pytest.approx(1, abs=0.02)
+            size = np.hypot(*plan.nuisance.shift)
+            assert size > 2 * DRIFT_SHIFT
+            # A face unit is about 51 px: the fastest moves by less than a pixel from frame to frame.
+            assert np.abs(np.diff(plan.nuisance.course)).max() * size < 1 / 51
+    turns = [plan.nuisance.shift[0] > 0 for plan in plans if kind_of(plan) == "turn"]
+    assert 0.35 < np.mean(turns) < 0.65
+
+
+def test_a_nuisance_is_drawn_where_it_should_be_and_counts_as_no_motion_of_a_unit() -> None:
+    identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
+    kinds = {}
+    for seed in range(50):
+        plan = planned(CASME2_EMOTIONS[0], seed)  # happiness: nothing moves above the cheeks
+        kinds.setdefault(kind_of(plan), plan)
+    for kind in ("blink", "turn"):
+        plan = kinds[kind]
+        scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
+        assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
+        drawn, calm = (
+            [frame.astype(float) for frame in render(one, 1.0, False, np.random.default_rng(0))]
+            for one in (scene, without)
+        )
+        strongest = int(plan.nuisance.course.argmax())
+        change = np.abs(drawn[strongest] - calm[strongest]).mean(axis=2)
+        eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
+        mouth = (np.abs(scene.points[..., 1] - 0.9) < 0.25) & (np.abs(scene.points[..., 0]) < 0.5)
+        assert change[eyes].mean() > 2
+        assert change[mouth].mean() < 0.1 if kind == "blink" else change[mouth].mean() > 1
+        # Noise 0 takes it away: before the motion every picture is the first one.
+        still = [*render(scene, 0.0, False, np.random.default_rng(0))]
+        assert all((picture == still[0]).all() for picture in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
+        assert (still[scene.apex] != still[0]).any()
+
+
+def test_the_plain_course_is_what_it_was() -> None:
+    """Figures of the generator's version 3, from before there was another course."""
+    assert SyntheticFaces().digest() == "7ace5b2c"
+    plan = planned(CASME2_EMOTIONS[1], 7, course="plain")
+    assert plan.nuisance is None and plan.moving == (1, plan.frames - 1)
+    assert (plan.frames, code(plan.actions)) == (30, "4+7+10")
+    assert (plan.peak, plan.residual) == pytest.approx((1.591938606543, 0.407654349118))
+    sums = [12.861912671343, 12.760618772338, 13.785125494394, 13.227420288793, 14.770088181198, 15.195346171510]
+    assert plan.course.sum(axis=1) == pytest.approx(sums)
+
+
+def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Callable[[SyntheticFaces], Path]) -> None:
+    truth = truth_of(written(WILD))
+    assert set(truth["nuisance"]) <= set(KINDS) and (truth["residual"] == 0).all()
+    assert (truth["onset"] + 2 <= truth["motion_start"]).all() and (truth["motion_end"] <= truth["offset"] - 2).all()
+    assert (truth["motion_start"] <= truth["apex"]).all() and (truth["apex"] <= truth["motion_end"]).all()
+    backward = truth_of(written(replace(WILD, control="reversed")))
+    for start, end in (("motion_start", "motion_end"), ("onset", "offset")):
+        assert (backward[start] - backward["onset"]).equals(truth["offset"] - truth[end])
+    plain = truth_of(written(replace(WILD, course="plain")))
+    assert not {"motion_start", "motion_end", "nuisance"} & {*plain}

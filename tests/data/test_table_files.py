@@ -1,26 +1,30 @@
-"""Annotation files of other kinds and with other defects than the owners': read to the same table, or told apart."""
+"""Annotation files of other kinds, or as people keep them, are read to the same table, or told apart."""
 
 import csv
 import re
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from openpyxl import load_workbook
-from tests.data import layouts, layouts_composite
-from tests.data.layouts_every import WRITERS
+from openpyxl import Workbook, load_workbook
+from tests.data import layouts, replicas
+from tests.data.layouts import WRITERS
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.datasets.casme_sq import CASMESquared
 from fdp_lightning.data.datasets.dfme import DFME
 from fdp_lightning.data.datasets.samm import SAMM
+from fdp_lightning.data.datasets.workbook import read_sheet
 from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly
+
 
 every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
 SHEET = {CASME3A: "label"}
@@ -82,7 +86,7 @@ def test_another_kind_of_table_is_named_with_what_to_do(
 
 
 def test_an_objective_workbook_and_a_test_part_of_another_kind_are_not_passed_over(tmp_path: Path) -> None:
-    layouts_composite.casme2(tmp_path / "casme2")
+    layouts.casme2(tmp_path / "casme2")
     classes = tmp_path / "casme2" / "CASME2-ObjectiveClasses.xlsx"
     classes.rename(classes.with_suffix(".ods"))
     layouts.dfme(tmp_path / "dfme")
@@ -144,7 +148,7 @@ def test_parts_without_cells_and_strict_names_do_not_decide(
 
 
 def test_texts_numbers_and_marks_of_a_cell_are_the_same_to_both_readers(tmp_path: Path) -> None:
-    layouts_composite.samm(tmp_path)
+    layouts.samm(tmp_path)
     path = tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx"
     book = load_workbook(path)
     for row, value in enumerate([12.0, 1.5, True, "a\nb", "#N/A", "", "4<7&"], start=20):
@@ -192,7 +196,7 @@ def test_a_csv_without_a_table_is_refused_by_its_path(content: bytes, tmp_path: 
 
 
 def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path: Path) -> None:
-    layouts_composite.samm(tmp_path)
+    layouts.samm(tmp_path)
     (book,) = books(tmp_path)
     book.rename(book.with_suffix(".csv"))
     assert len(SAMM(tmp_path).clips()) == 2
@@ -202,7 +206,7 @@ def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path: Path
 def test_the_objective_classes_of_the_sheet_are_read_where_their_own_workbook_is_absent(
     header: str, tmp_path: Path
 ) -> None:
-    layouts_composite.casme2(tmp_path)
+    layouts.casme2(tmp_path)
     path = tmp_path / "CASME2-coding-20190701.xlsx"
     book = load_workbook(path)
     for row, value in enumerate([header, "VII", 4, 5.0], start=1):
@@ -211,3 +215,102 @@ def test_the_objective_classes_of_the_sheet_are_read_where_their_own_workbook_is
     assert CASME2(tmp_path).clips()["objective"].tolist() == ["1", "3", "2"]
     (tmp_path / "CASME2-ObjectiveClasses.xlsx").unlink()
     assert CASME2(tmp_path).clips()["objective"].tolist() == ["7", "4", "5"]
+
+
+NAME = "CASME2-coding-20190701.xlsx"
+ROW = ["01", "EP02_01f", None, 46, 59, 86, None, 12, "happiness"]
+
+
+def casme2(root: Path, *rows: list, above: int = 0, header: list[Any] = replicas.CASME2_HEADER) -> pd.DataFrame:
+    replicas.save(root / NAME, [*[["CASME II"]] * above, header, *rows])
+    return CASME2(root).clips()
+
+
+@pytest.mark.parametrize("subject", [1, 1.0, "1", "01 ", "1.0", "1.00"])
+@pytest.mark.parametrize("frame", [46, 46.0, "46", "46.0", " 46"])
+def test_subjects_and_frame_numbers_are_read_from_numbers_and_text(
+    subject: float | int | str, frame: float | int | str, tmp_path: Path
+) -> None:
+    row = casme2(tmp_path, [subject, "EP02_01f", None, frame, frame, frame, None, 12, "happiness"]).loc[0]
+    assert (row["subject"], row["onset"], row["apex"], row["offset"]) == ("01", 46, 46, 46)
+
+
+def test_prose_remarks_and_blank_rows_are_no_clips(tmp_path: Path) -> None:
+    blank = [None] * 9
+    prose = [["Note: frames are counted from 1"], blank, [None, None, "half way"], [" "] * 9, [*blank, "a remark"]]
+    assert len(casme2(tmp_path, ROW, *prose, [2, *ROW[1:]], ["end of table"])) == 2
+
+
+@pytest.mark.parametrize("apex", ["/", "NaN", "nan", "#N/A", "?", None, "-", datetime(2014, 5, 8), True])
+def test_an_apex_of_whatever_kind_does_not_stop_the_reader(apex: Any, tmp_path: Path) -> None:
+    table = casme2(tmp_path, [*ROW[:4], apex, *ROW[5:]])
+    assert len(table) == 1
+    assert str(table.loc[0, "apex"]) == "<NA>"
+
+
+def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) -> None:
+    path = replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW, [None, "EP03_02", *ROW[2:]], [2, *ROW[1:]]])
+    book = load_workbook(path)
+    book.active.merge_cells("A2:A3")
+    book.save(path)
+    table = CASME2(tmp_path).clips()
+    assert [*zip(table["subject"], table["clip"], strict=True)] == [
+        ("01", "EP02_01f"),
+        ("01", "EP03_02"),
+        ("02", "EP02_01f"),
+    ]
+
+
+def test_a_formula_that_was_never_calculated_is_a_blank_cell(tmp_path: Path) -> None:
+    row = casme2(tmp_path, [*ROW[:5], "=D2+40", *ROW[6:]]).loc[0]
+    assert str(row["offset"]) == "<NA>"
+    assert row["emotion"] == "happiness"
+
+
+@pytest.mark.parametrize(
+    "change", [str.upper, str.lower, lambda name: f" {name}\n", lambda name: name.replace(" ", "_")]
+)
+def test_headers_are_told_by_letters_and_digits_alone(change: Callable[[str], str], tmp_path: Path) -> None:
+    assert len(casme2(tmp_path, ROW, header=[name and change(name) for name in replicas.CASME2_HEADER])) == 1
+
+
+@pytest.mark.parametrize("header", ["Objective Class", "Objective Classes", "objective_class"])
+@pytest.mark.parametrize("cell", [3, 3.0, "III", "Ⅲ", "iii ", "3.0"])
+def test_objective_classes_are_read_in_every_way_to_write_them(
+    header: str, cell: float | int | str, tmp_path: Path
+) -> None:
+    replicas.save(
+        tmp_path / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
+    )
+    assert casme2(tmp_path, ROW).loc[0, "objective"] == "3"
+
+
+def test_samm_is_read_whatever_number_of_rows_stands_above_its_header(tmp_path: Path) -> None:
+    for above in (0, 5, 13, 20):
+        lines = [[f"prose on Filename {n}", "Subject"] for n in range(above)]
+        replicas.save(tmp_path / SAMM.workbooks["v2"][0], [*lines, replicas.SAMM_HEADER, *replicas.samm_rows()])
+        assert len(SAMM(tmp_path).clips()) == 159
+
+
+def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    book = Workbook(write_only=True)  # writes no size at all
+    sheet = book.create_sheet("Sheet1")
+    for line in (["Subject", "Filename"], ["a", "b"], ["c", "d"]):
+        sheet.append(line)
+    book.save(path)
+    assert len(read_sheet(path, {"subject": "Subject", "clip": "Filename"})) == 2
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_sheet_before_the_annotation_is_passed_over(empty: bool, tmp_path: Path) -> None:
+    replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW])
+    layouts.casme_sq(tmp_path)
+    for name in (NAME, layouts.CASME_SQ_FILE):
+        book = load_workbook(tmp_path / name)
+        first = book.create_sheet("about", 0)
+        if not empty:
+            first.append(["about", "this file"])
+        book.save(tmp_path / name)
+    assert len(CASME2(tmp_path).clips()) == 1
+    assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}

@@ -7,7 +7,7 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.dataset import open_dataset
-from tests.data import layouts, replicas, replicas_casme
+from tests.data import layouts, replicas
 from tests.tasks.test_check_data import checked, named, problems
 
 pytestmark = pytest.mark.costly
@@ -36,12 +36,12 @@ def cells(root: Path, dataset: str, corrections: str, labels: str | None = None)
 
 @pytest.fixture(scope="module")
 def casme_sq(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return checked(replicas_casme.write_casme_sq(tmp_path_factory.mktemp("casme_sq")), "data=casme_sq")
+    return checked(replicas.write_casme_sq(tmp_path_factory.mktemp("casme_sq")), "data=casme_sq")
 
 
 @pytest.fixture(scope="module")
 def casme3a_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return replicas_casme.write_casme3a(tmp_path_factory.mktemp("casme3a"))
+    return replicas.write_casme3a(tmp_path_factory.mktemp("casme3a"))
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,9 @@ def test_every_protocol_of_casme_sq_is_as_published(casme_sq: dict) -> None:
 
 def test_the_known_rows_of_casme_sq_are_named_though_micro_expressions_alone_were_asked_for(casme_sq: dict) -> None:
     unobserved = details(casme_sq, "read_otherwise")
-    assert len(unobserved) == replicas_casme.NO_OFFSET
+    assert len(unobserved) == replicas.NO_OFFSET
     assert all("offset 0" in detail for detail in unobserved.values())
-    assert len(problems(casme_sq, "apex_outside")) == replicas_casme.APEX_OUTSIDE
+    assert len(problems(casme_sq, "apex_outside")) == replicas.APEX_OUTSIDE
     assert sorted(details(casme_sq, "uncertain_action_units").values()) == ["'10or11'", "'14or23'"]
     assert len(problems(casme_sq, "no_action_units")) == 2
     elsewhere = [p for p in casme_sq["problems"] if p["kind"] in ("apex_outside", "read_otherwise")]
@@ -77,9 +77,9 @@ def test_every_protocol_of_casme3a_is_as_published(casme3a: dict) -> None:
         "casme3a_3c": (699, 88, []),
         "casme3a_objective": (860, 94, []),
     }
-    assert casme3a["classes"] == replicas_casme.CASME3A_EMOTIONS
+    assert casme3a["classes"] == replicas.CASME3A_EMOTIONS
     classes = casme3a["protocols"]["casme3a_objective"]["classes"]
-    assert classes == replicas_casme.CASME3A_OBJECTIVE
+    assert classes == replicas.CASME3A_OBJECTIVE
 
 
 def test_each_wrong_row_of_casme3a_is_named_with_its_mended_value(casme3a: dict) -> None:
@@ -105,7 +105,7 @@ def test_corrections_of_casme3a_change_the_six_wrong_rows_alone(casme3a_copy: Pa
         ("spNO.40", "e", 2327, 2380, 2403), ("spNO.216", "e", 1, 1, 9), ("spNO.214", "c", 22, 28, 34),
     }  # fmt: skip
     folders = pd.Series([row[:2] for row in as_written]).value_counts()
-    assert (folders > 1).sum() == replicas_casme.SEVERAL_CLIPS
+    assert (folders > 1).sum() == replicas.SEVERAL_CLIPS
     lengths = [offset - onset + 1 for _, _, onset, _, offset in as_written]
     assert (sum(n > 60 for n in lengths), sum(0 < n < 8 for n in lengths)) == (72, 18)
 
@@ -120,9 +120,9 @@ def test_corrections_of_samm_change_the_known_cells_alone(tmp_path: Path) -> Non
 
 
 def test_casme3c_and_casme_are_as_published(tmp_path: Path) -> None:
-    part_c = checked(replicas_casme.write_casme3c(tmp_path / "c"), "data=casme3c")
+    part_c = checked(replicas.write_casme3c(tmp_path / "c"), "data=casme3c")
     assert counts(part_c) == {"casme3c_4c": (165, 30, [])}
     assert not problems(part_c, "unreadable_action_units", "bad_interval")
-    casme = checked(replicas_casme.write_casme(tmp_path / "casme"), "data=casme")
+    casme = checked(replicas.write_casme(tmp_path / "casme"), "data=casme")
     assert counts(casme) == {"casme": (189, 18, [])}
     assert sum("/06/EP02_5@" in clip for clip in casme["protocols"]["casme"]["clips"]) == 6

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data import replicas, replicas_casme, replicas_other
+from tests.data import replicas
 from tests.tasks.test_check_data import checked, named, problems
 from tests.tasks.test_check_data_casme import counts
 
@@ -12,13 +12,13 @@ pytestmark = pytest.mark.costly
 
 
 def test_dfme_is_as_published_in_each_of_its_parts(tmp_path: Path) -> None:
-    result = checked(replicas_other.write_dfme(tmp_path), "data=dfme")
+    result = checked(replicas.write_dfme(tmp_path), "data=dfme")
     assert counts(result) == {"dfme": (2629, 259, [])}
     assert len(problems(result, "missing_folder")) in (1, 2629)
 
 
 def test_every_protocol_of_mmew_is_as_published(tmp_path: Path) -> None:
-    result = checked(replicas_other.write_mmew(tmp_path), "data=mmew")
+    result = checked(replicas.write_mmew(tmp_path), "data=mmew")
     assert counts(result) == {
         "mmew_7c": (300, 30, []),
         "mmew_6c": (234, 30, []),
@@ -29,14 +29,14 @@ def test_every_protocol_of_mmew_is_as_published(tmp_path: Path) -> None:
 
 
 def test_4dme_counts_the_clips_of_a_single_emotion(tmp_path: Path) -> None:
-    result = checked(replicas_other.write_fourdme(tmp_path), "data=fourdme")
+    result = checked(replicas.write_fourdme(tmp_path), "data=fourdme")
     assert counts(result) == {"fourdme_5c": (200, 41, [])}
     assert {kind for p in result["problems"] if (kind := p["kind"])} == {"missing_folder"}
 
 
 @pytest.mark.parametrize("cropped", [False, True])
 def test_smic_is_as_published_and_the_quirks_of_its_crops_are_known(cropped: bool, tmp_path: Path) -> None:
-    root = replicas_other.write_smic(tmp_path, cropped)
+    root = replicas.write_smic(tmp_path, cropped)
     frames = "cropped" if cropped else "raw"
     result = checked(root, "data=smic", f"data.adapter.frames={frames}", published=True)
     assert counts(result) == {"smic_hs": (164, 16, [])}
@@ -55,7 +55,7 @@ def test_the_composites_are_as_published_and_their_annotations_named(tmp_path: P
     of_two = checked(tmp_path, "data=megc2018")
     assert counts(of_two) == {"megc2018": (253, 47, [])}
     assert of_two["classes"] == {"I": 49, "II": 28, "III": 119, "IV": 34, "V": 23}
-    replicas_other.write_smic(tmp_path / "smic", cropped=False)
+    replicas.write_smic(tmp_path / "smic", cropped=False)
     of_three = checked(tmp_path, "data=megc2019")
     assert counts(of_three) == {"megc2019": (442, 68, [])}
     assert of_three["classes"] == {"negative": 250, "positive": 109, "surprise": 83}
@@ -63,11 +63,11 @@ def test_the_composites_are_as_published_and_their_annotations_named(tmp_path: P
 
 
 def test_cd6me_says_how_many_clips_of_each_dataset_differ(tmp_path: Path) -> None:
-    replicas_casme.write_casme(tmp_path / "casme")
+    replicas.write_casme(tmp_path / "casme")
     replicas.write_casme2(tmp_path / "casme2")
     replicas.write_samm(tmp_path / "samm")
-    replicas_other.write_fourdme(tmp_path / "fourdme")
-    replicas_other.write_mmew(tmp_path / "mmew")
-    replicas_casme.write_casme3a(tmp_path / "casme3a")
+    replicas.write_fourdme(tmp_path / "fourdme")
+    replicas.write_mmew(tmp_path / "mmew")
+    replicas.write_casme3a(tmp_path / "casme3a")
     differences = checked(tmp_path, "data=cd6me")["differences"]
     assert differences == ["clips: 2031 expected, 2030 found", "casme2: 256 clips expected, 255 found"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.data.annotations.reading import read_clips
 from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.protocols.clip_tables import read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import settings

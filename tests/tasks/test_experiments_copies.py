@@ -9,14 +9,14 @@ import pytest
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.engine.dataset import ready_data
-from tests.data import layouts, layouts_composite, layouts_other
+from tests.data import layouts
 from tests.tasks.test_experiments import ON_SYNTHETIC, run_fold_of
 
 pytestmark = pytest.mark.costly
 
 
 def _smic(root: Path) -> None:
-    layouts_other.smic_raw(root / "HS")
+    layouts.smic_raw(root / "HS")
 
 
 def _casme3a_3c(root: Path) -> None:
@@ -28,11 +28,11 @@ COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
     "casme3_4c_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme3_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
     "casme_sq_loso": (layouts.casme_sq, "40", {"casme_sq/40/happy1_2"}),
-    "cd6me": (layouts_composite.cd6me, "samm", {"samm/006/006_1_2", "samm/011/011_1_1"}),
+    "cd6me": (layouts.cd6me, "samm", {"samm/006/006_1_2", "samm/011/011_1_1"}),
     "dfme": (layouts.dfme, "test_a", {"dfme/sub0010/sub0010_05"}),
-    "megc2018": (layouts_composite.megc2018, "samm_006", {"samm/006/006_1_2"}),
-    "megc2019_loso": (layouts_composite.megc2019, "casme2_01", {"casme2/01/EP02_01f", "casme2/01/EP03_02"}),
-    "mmew_loso": (layouts_other.mmew, "02", {"mmew/02/S02-02-003"}),
+    "megc2018": (layouts.megc2018, "samm_006", {"samm/006/006_1_2"}),
+    "megc2019_loso": (layouts.megc2019, "casme2_01", {"casme2/01/EP02_01f", "casme2/01/EP03_02"}),
+    "mmew_loso": (layouts.mmew, "02", {"mmew/02/S02-02-003"}),
     "smic_loso": (_smic, "18", {"smic/18/s18_sur_03", "smic/18/s18_ne_10"}),
 }
 """Experiment → what writes its copy, a fold, the clips it tests."""
@@ -70,7 +70,7 @@ def test_one_batch(experiment: str, tmp_path: Path) -> None:
 
 
 def test_subjects_of_two_datasets_with_one_number_are_two_folds(tmp_path: Path) -> None:
-    layouts_composite.megc2019(tmp_path / "copy")
+    layouts.megc2019(tmp_path / "copy")
     data = ready_data(configuration(*overrides_for(tmp_path, "data=megc2019")))
     names = [fold.name for fold in data.folds()]
     assert names == ["casme2_01", "casme2_17", "samm_006", "samm_011", "smic_01", "smic_03", "smic_18"]
@@ -79,7 +79,7 @@ def test_subjects_of_two_datasets_with_one_number_are_two_folds(tmp_path: Path) 
 
 
 def test_cd6me_leaves_one_dataset_out(tmp_path: Path) -> None:
-    layouts_composite.cd6me(tmp_path / "copy")
+    layouts.cd6me(tmp_path / "copy")
     config = configuration(*overrides_for(tmp_path, "data=cd6me"))
     data = ready_data(config)
     names = ["casme", "casme2", "casme3a", "fourdme", "mmew", "samm"]
@@ -92,7 +92,7 @@ def test_cd6me_leaves_one_dataset_out(tmp_path: Path) -> None:
 def test_a_composite_with_faces_keeps_both_datasets_apart_from_disk_to_predictions(
     tmp_path: Path, casme2_root: Path, samm_root: Path
 ) -> None:
-    layouts_composite.with_faces(tmp_path / "copy", casme2_root, samm_root)
+    layouts.with_faces(tmp_path / "copy", casme2_root, samm_root)
     overrides = [*overrides_for(tmp_path, "+experiment=megc2018"), "data.faces.method=mtcnn"]
     table = run_fold_of(overrides, "samm_006", tmp_path)
     assert {*table["dataset"]} == {"samm"}

@@ -11,8 +11,7 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.clips import clip_id
-from fdp_lightning.data.checks.copies import copy_problems
-from fdp_lightning.data.checks.near_copies import SIDE, WHOLE, near_copies, thumbnail
+from fdp_lightning.data.checks.near_copies import SIDE, WHOLE, copy_problems, near_copies, thumbnail
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.protocols.leak_guard import check_near_copies

@@ -13,16 +13,15 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import meter
-from fdp_lightning.data.annotations.apex import apex_numbers
-from fdp_lightning.data.annotations.clips import name_clips
-from fdp_lightning.data.annotations.reading import members, read_clips
+from fdp_lightning.data.annotations.clips import apex_numbers, name_clips
 from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.inputs.stage import InputSettings, input_maps
-from fdp_lightning.data.loading.normalisation import check_normalisation
 from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.loading.statistics import check_normalisation
+from fdp_lightning.data.protocols.clip_tables import members, read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
 from fdp_lightning.data.store.clip_store import ClipStore, read_manifest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.apex import apex_numbers
+from fdp_lightning.data.annotations.clips import apex_numbers
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
 from fdp_lightning.evaluation.predictions import write_predictions

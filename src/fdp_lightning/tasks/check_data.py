@@ -13,17 +13,16 @@ from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.console.progress import clock, meter
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.annotations.corrections import VERSION, correct
-from fdp_lightning.data.annotations.reading import members
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
-from fdp_lightning.data.checks.copies import copy_problems
+from fdp_lightning.data.checks.near_copies import copy_problems
 from fdp_lightning.data.checks.pictures import decode_problems, pictures, size_problems
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.checks.tables import print_problems, print_protocols
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import MissingTableError
+from fdp_lightning.data.protocols.clip_tables import Releases, members
 from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.protocol import Protocol
-from fdp_lightning.data.protocols.releases import Releases
 from fdp_lightning.engine.dataset import build_protocol, open_dataset
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic

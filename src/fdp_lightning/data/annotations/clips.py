@@ -22,14 +22,10 @@ one; `remark` says what the adapter read differently from what is written.
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Complete, type and sort a table of clips.
+    """Complete, type and sort a table with any of `COLUMNS`.
 
-    Args:
-        rows: table with any of the columns of `COLUMNS`.
-
-    Returns:
-        All columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
-        sorted by `KEY`.
+    Return all columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
+    sorted by `KEY`.
     """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
@@ -42,15 +38,7 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return the table unchanged if each row is one uniquely identified clip.
-
-    Args:
-        table: clip table from `clip_table`.
-        source: annotation file, for messages.
-
-    Raises:
-        UserError: a clip is listed twice, or has no name or no onset.
-    """
+    """Return the table unchanged; raises UserError if a clip has no name, no onset, or is listed twice in `source`."""
     nameless = table[(table["subject"] == "") | (table["clip"] == "")]
     if len(nameless):
         raise UserError(
@@ -121,3 +109,20 @@ def clip_keys(table: pd.DataFrame) -> list[ClipKey]:
 
 def _onset(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
+
+
+def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
+    """Return the apex frame number of each clip, shape (n,); NaN where it is unknown or outside onset..offset."""
+    apex, onset, offset = (
+        clips[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+        for name in ("apex", "onset", "offset")
+    )
+    return np.where((onset <= apex) & (apex <= offset), apex, np.nan)
+
+
+def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
+    """Return the position of the frame nearest to the apex (frames may be missing): the earlier of two, None for NaN.
+
+    `frame_numbers` are ascending, shape (n,).
+    """
+    return None if np.isnan(apex) else int(np.abs(frame_numbers - apex).argmin())

@@ -36,16 +36,10 @@ def known_errors() -> pd.DataFrame:
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return a clip table with the corrections of a level.
+    """Return a clip table with the corrections of a level; raises UserError if there is no such level.
 
-    A cell is changed only if it holds the wrong value: a copy that is already correct stays as it is.
-
-    Args:
-        table: clip table from `clips.clip_table`; look-alikes under another name are never corrected.
-        level: one of `LEVELS`.
-
-    Raises:
-        UserError: there is no such level.
+    A cell is changed only if it holds the wrong value: a copy that is already correct stays as it is. Look-alikes under
+    another dataset's name are never corrected.
     """
     if level not in LEVELS:
         raise UserError(f"corrections is '{level}'; expected one of {', '.join(LEVELS)}")

@@ -30,12 +30,9 @@ class Listing:
 
 
 def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
-    """Return the problems of an annotation as written: known errors first, then those found by checking.
+    """Return the problems of a table read with `corrections=none`: known errors first, then those found by checking.
 
     A broken row that is published so is not fatal.
-
-    Args:
-        table: clip table read with `corrections=none`.
     """
     known = correction_problems(table)
     published = {problem.clip for problem in known}
@@ -55,13 +52,7 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 
 
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
-    """Compare frames with the annotation and folders with the labels, and find clips that look like copies.
-
-    Args:
-        dataset: dataset of the clips.
-        clips: its clip table, with the corrections that a run would use.
-        listings: listings of the clips' folders.
-    """
+    """Compare frames with the annotation and folders with the labels, and find clips that look like copies."""
     root = dataset.frame_root()
     if not dataset.has_frames():
         state = "holds no folder of a subject" if is_folder(root) else "is missing"

@@ -6,11 +6,17 @@ after registering one onto the other by shift and rotation. Only clips of differ
 subject may come from one recording, and their likeness leaks nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from fdp_lightning.data.checks.problems import Problem, some
+from fdp_lightning.data.faces.alignment import align, alignment, find_face
+from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, read_image
 
 SIDE = 64
 """Side of the thumbnails, pixels."""
@@ -40,15 +46,7 @@ _ROWS = 512
 
 
 class Pair(NamedTuple):
-    """Two clips that are near copies, and the pictures that show it.
-
-    Attributes:
-        one: index of the first clip.
-        other: index of the second clip, of another subject.
-        picture: index of the first clip's picture.
-        other_picture: index of the second clip's picture.
-        mirrored: True if one picture is the other's mirror image.
-    """
+    """Indices of two clips of different subjects that are near copies, and of the pictures that show it."""
 
     one: int
     other: int
@@ -63,23 +61,13 @@ def places(length: int) -> np.ndarray:
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """Return a grey thumbnail of a picture, uint8, shape (SIDE, SIDE).
-
-    Args:
-        picture: grey or RGB picture, uint8, shape (h, w) or (h, w, 3).
-    """
+    """Return a grey thumbnail, uint8, (SIDE, SIDE), of a grey or RGB picture, uint8, (h, w) or (h, w, 3)."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
     return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], least: float = ALIGNED) -> list[Pair]:
-    """Return the pairs of clips of different owners that show the same, ordered by index.
-
-    Args:
-        owners: subject of each clip.
-        clips: thumbnails of each clip.
-        least: least correlation of a copy, `ALIGNED` or `WHOLE`.
-    """
+    """Return the pairs of clips of different owners that show the same, by index; `least`: `ALIGNED` or `WHOLE`."""
     clip_of = np.repeat(np.arange(len(clips)), [len(pictures) for pictures in clips])
     first_of = np.cumsum([0, *(len(pictures) for pictures in clips)])
     if not len(clip_of):
@@ -142,3 +130,58 @@ def _details(picture: np.ndarray) -> np.ndarray:
     """Return the structures smaller than an eighth of a picture, which removes brightness and light from one side."""
     picture = picture.astype(np.float32)
     return picture - cv2.GaussianBlur(picture, (0, 0), len(picture) / 8)
+
+
+_MOST_FACES = 200
+"""Largest number of pairs whose faces are detected and compared."""
+
+
+def copy_problems(
+    clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
+) -> list[Problem]:
+    """Return each clip, of those from `checks.pictures`, that shows the same as a clip of another subject.
+
+    Whole pictures that are alike may still show two people in front of one wall, so their faces are compared too.
+    """
+    chosen = [[paths[place] for place in places(len(paths))] for _, paths in clips]
+    readable = list(decoded(_thumbnails, chosen, workers, progress))
+    owners = ["/".join(name.split("/")[:2]) for name, _ in clips]
+    paths = [[path for path, _ in of_clip] for of_clip in readable]
+    pictures = [[picture for _, picture in of_clip] for of_clip in readable]
+    copies: dict[int, list[Pair]] = {}
+    for number, pair in enumerate(near_copies(owners, pictures, WHOLE)):
+        if number >= _MOST_FACES or _shows_one_face(pair, paths):
+            copies.setdefault(pair.other, []).append(pair)
+    return [
+        Problem(
+            clips[other][0],
+            "near_copy",
+            f"{paths[other][pairs[0].other_picture]} shows what {paths[pairs[0].one][pairs[0].picture]} does: clips of "
+            f"another subject are near copies of this one: {some(clips[pair.one][0] for pair in pairs)}",
+        )
+        for other, pairs in sorted(copies.items())
+    ]
+
+
+def _thumbnails(paths: list[Path]) -> list[tuple[Path, np.ndarray]]:
+    """Return thumbnails with their paths; pictures that cannot be read are reported by another check."""
+    found = []
+    for path in paths:
+        with suppress(UnreadableImageError):
+            picture = read_image(path)
+            if min(picture.shape[:2]) >= LEAST_SIDE:
+                found.append((path, thumbnail(picture)))
+    return found
+
+
+def _shows_one_face(pair: Pair, paths: Sequence[Sequence[Path]]) -> bool:
+    """Return True if a pair shows the same face; pictures without a face count as alike."""
+    aligned: list[np.ndarray] = []
+    for path in (paths[pair.one][pair.picture], paths[pair.other][pair.other_picture]):
+        picture = read_image(path)
+        face = find_face(picture)
+        if face is None:
+            return True
+        aligned.append(align(picture, alignment(face.landmarks, SIDE), SIDE))
+    one, other = aligned
+    return is_copy(one, other, pair.mirrored)

@@ -5,13 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.checks.clips import Listing
 from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.data.faces.frames import UnreadableImageError, image_size, read_image, require_size, unreadable
+from fdp_lightning.data.faces.frames import (
+    UnreadableImageError,
+    decoded,
+    image_size,
+    read_image,
+    require_size,
+    unreadable,
+)
 
 Progress = Callable[[int, int], None]
 _Clip = tuple[str, list[Path]]
@@ -45,30 +51,17 @@ def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
 
 
 def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) -> list[Problem]:
-    """Return every picture that cannot be decoded or differs in size from the first of its clip.
-
-    Args:
-        clips: names and files of clips from `pictures`.
-        workers: number of threads; decoding releases the GIL.
-        progress: callback with (pictures done, pictures).
-    """
+    """Return every picture that cannot be decoded or differs in size from the first of its clip, see `decoded`."""
     jobs = [(clip, path) for clip, paths in clips for path in paths]
     found: list[Problem] = []
     first_of: dict[str, tuple[int, int]] = {}
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            shapes = pool.map(_decoded_size, [path for _, path in jobs])
-            for done, ((clip, path), size) in enumerate(zip(jobs, shapes, strict=True), start=1):
-                progress(done, len(jobs))
-                if isinstance(size, str):
-                    found.append(Problem(clip, "unreadable_frame", size))
-                elif size != (first := first_of.setdefault(clip, size)):
-                    detail = f"{path} is {size[0]}x{size[1]}, the clip began with {first[0]}x{first[1]}"
-                    found.append(Problem(clip, "odd_size", detail))
-    finally:
-        cv2.setNumThreads(threads)
+    sizes = decoded(_decoded_size, [path for _, path in jobs], workers, progress)
+    for (clip, path), size in zip(jobs, sizes, strict=True):
+        if isinstance(size, str):
+            found.append(Problem(clip, "unreadable_frame", size))
+        elif size != (first := first_of.setdefault(clip, size)):
+            detail = f"{path} is {size[0]}x{size[1]}, the clip began with {first[0]}x{first[1]}"
+            found.append(Problem(clip, "odd_size", detail))
     return found
 
 

@@ -24,14 +24,7 @@ def print_protocols(
     differences: Iterable[str],
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Print the counts of every protocol, and where those of the chosen one differ from the published ones.
-
-    Args:
-        dataset: dataset name.
-        tables: protocol → its part of check.json.
-        differences: differences of the chosen protocol from the published counts.
-        left_out: reason → clips in none of the chosen protocol's classes.
-    """
+    """Print the counts of every protocol; of the chosen one, its differences and the clips left out by reason."""
     screen = _screen()
     table = Table(title=f"{dataset}: protocols", title_justify="left")
     for heading in ("protocol", "clips", "subjects", "classes", "as published"):
@@ -51,12 +44,7 @@ def print_protocols(
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
-    """Print the problems by kind, first the kinds with most that are not as published.
-
-    Args:
-        problems: all problems.
-        roots: folders of the users' copies; paths below them are printed relative to them.
-    """
+    """Print the problems by kind, first the kinds with most that are not as published; paths relative to `roots`."""
     screen = _screen()
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:

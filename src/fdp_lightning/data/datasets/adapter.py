@@ -1,7 +1,6 @@
 """Base class of all datasets: from a user's folder to the tidy clip table. A new dataset is one file and one YAML."""
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -11,18 +10,19 @@ import pandas as pd
 from fdp_lightning.data.annotations.clips import clip_table, require_keys
 from fdp_lightning.data.annotations.corrections import correct
 from fdp_lightning.data.datasets.folders import Folders, existing, is_folder, subfolders
-from fdp_lightning.data.datasets.workbook import require_folder
+from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, require_folder, roman
 from fdp_lightning.errors import UserError
 
 _LEVELS_DEEPER = 3
 """Folder levels below a user's copy that are searched for frames which are not where the release puts them."""
 
 
-class FaceDataset(ABC):
+class FaceDataset:
     """One dataset on the user's disk.
 
-    A subclass states where the annotations are, what their columns are called and where a clip's frames lie; the class
-    docstring gives counts, layout, paper and quirks.
+    A subclass states where the annotations are, what their columns are called and where a clip's frames lie, and
+    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. The
+    class docstring gives counts, layout, paper and quirks.
 
     Args:
         root: folder of the user's copy.
@@ -35,6 +35,18 @@ class FaceDataset(ABC):
     request_page: ClassVar[str]
     label_versions: ClassVar[tuple[str, ...]]
     """The annotation releases a protocol may ask for; the first is the default."""
+    workbooks: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Annotation release → names of its file: the owners', then those of other copies in circulation."""
+    sheet: ClassVar[str] = ""
+    """Name of the sheet with the clips; '' for the first that has the columns."""
+    columns: ClassVar[Mapping[str, str]] = {}
+    """Column of the clip table → header in the sheet, see `workbook.read_sheet`."""
+    optional_columns: ClassVar[Mapping[str, str]] = {}
+    """The same for columns that a copy may lack."""
+    digits: ClassVar[int] = 0
+    """Digits of a subject's number in the clip table; 0 if the annotation's own text is kept."""
+    clip_folders: ClassVar[tuple[str, ...] | Mapping[str, tuple[str, ...]]] = ("{subject}/{clip}",)
+    """Folders of a clip's frames below `frame_root`, of which the first that exists counts; per kind if they differ."""
     frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
     """Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself)."""
     subject_folders: ClassVar[str]
@@ -57,15 +69,11 @@ class FaceDataset(ABC):
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """Return the clip table under one version of the labels (columns of `clips.COLUMNS`).
+        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` (None: the default) and
+        `corrections.LEVELS`.
 
-        Args:
-            labels: one of `label_versions`; None: the dataset's default.
-            corrections: one of `corrections.LEVELS`.
-
-        Raises:
-            UserError: the folder, the workbook or a column is missing, the version is unknown, or two rows cannot be
-                told apart.
+        Raises UserError if the folder, the workbook or a column is missing, the version is unknown, or two rows cannot
+        be told apart.
         """
         source, table = self.annotations(labels)
         return require_keys(correct(table, corrections), source)
@@ -73,8 +81,7 @@ class FaceDataset(ABC):
     def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
         """Return the path of the annotation and its clip table as written, with duplicate and broken rows.
 
-        Raises:
-            UserError: the folder, the workbook or a column is missing, or the version is unknown.
+        Raises UserError if the folder, the workbook or a column is missing, or the version is unknown.
         """
         version = labels or self.default_labels()
         if version not in self.label_versions:
@@ -92,12 +99,32 @@ class FaceDataset(ABC):
         """Return the label version for a protocol that names none."""
         return self.label_versions[0]
 
-    @abstractmethod
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         """Return the annotation file and its rows with the `clips.COLUMNS` it knows; dataset and fps only if they vary.
 
         `folder` is where a clip's frames should be; use `self.folders()`, which finds them regardless of case.
         """
+        path = find_workbook(self.root, self.workbooks[version], self.request_page)
+        rows = read_sheet(path, self.columns, self.sheet, self.optional_columns)
+        if self.digits:
+            rows["subject"] = padded(rows["subject"], self.digits)
+        if "objective" in rows:
+            rows["objective"] = roman(rows["objective"])
+        rows = self._as_meant(rows.assign(emotion=rows["emotion"].str.lower()))
+        return path, rows.assign(folder=self._folders_of(rows))
+
+    def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the sheet as this dataset's quirks mean them."""
+        return rows
+
+    def _folders_of(self, rows: pd.DataFrame) -> list[str]:
+        """Return the folder of each row's frames, see `clip_folders`."""
+        names = self.clip_folders if isinstance(self.clip_folders, tuple) else self.clip_folders[self.frames]
+        folders = self.folders()
+        return [
+            folders.first([part.format_map(row) for part in name.split("/")] for name in names)
+            for row in rows.to_dict("records")
+        ]
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
         """Return a one-row table for a clip on disk that has no label; its interval is that of its files."""
@@ -106,10 +133,8 @@ class FaceDataset(ABC):
     def frame_root(self) -> Path:
         """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper.
 
-        If none does, return the first candidate that exists, or else the first.
-
-        Raises:
-            UserError: several folders deeper in `root` hold subjects.
+        If none does, return the first candidate that exists, or else the first. Raises UserError if several folders
+        deeper in `root` hold subjects.
         """
         candidates = self.frame_folders[self.frames]
         if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):

@@ -1,22 +1,8 @@
 """CASME, the first of the family."""
 
-from pathlib import Path
 from typing import ClassVar
 
-import pandas as pd
-
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet
-
-_COLUMNS = {
-    "subject": "Subject",
-    "clip": "Filename",
-    "onset": "OnsetF|OnsetFrame",
-    "apex": "ApexF1|ApexFrame1|ApexF|ApexFrame",
-    "offset": "OffsetF|OffsetFrame",
-    "action_units": "AU|AUs|Action Units",
-    "emotion": "Emotion|Estimated Emotion",
-}
 
 
 class CASME(FaceDataset):
@@ -34,33 +20,21 @@ class CASME(FaceDataset):
 
     Quirks: a folder can hold several clips (06/EP02_5 holds six), so the onset tells them apart, and a folder's frames
     outside a clip's interval are normal. Two apex frames are annotated; ApexF1 is read, ApexF2 is not.
-
-    Args:
-        root: folder with the layout above.
-        frames: 'selected' or 'cropped'.
-        name: dataset name in the clip table.
     """
 
     name = "casme"
     fps = 60.0
     request_page = "casme.psych.ac.cn"
     label_versions = ("v1",)
-    workbook = "casme.xlsx"
+    workbooks: ClassVar = {"v1": ("casme.xlsx",)}
+    columns: ClassVar = {
+        "subject": "Subject", "clip": "Filename", "onset": "OnsetF|OnsetFrame",
+        "apex": "ApexF1|ApexFrame1|ApexF|ApexFrame", "offset": "OffsetF|OffsetFrame",
+        "action_units": "AU|AUs|Action Units", "emotion": "Emotion|Estimated Emotion",
+    }  # fmt: skip
+    digits = 2
     subject_folders = r"sub\d+"
-    frame_folders: ClassVar = {
-        "selected": ("Selected", "CASME_selected", "."),
-        "cropped": ("Cropped", "CASME_cropped"),
-    }
+    clip_folders = ("sub{subject}/{clip}",)
+    frame_folders: ClassVar = {"selected": ("Selected", "CASME_selected", "."), "cropped": ("Cropped", "CASME_cropped")}
     crops = "cropped"
     recordings = frozenset({"selected", "cropped"})
-
-    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbook, self.request_page)
-        rows = read_sheet(path, _COLUMNS)
-        subject = padded(rows["subject"], 2)
-        folders = self.folders()
-        return path, rows.assign(
-            subject=subject,
-            emotion=rows["emotion"].str.lower(),
-            folder=[folders.find(f"sub{s}", clip) for s, clip in zip(subject, rows["clip"], strict=True)],
-        )

@@ -10,15 +10,6 @@ from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import MissingTableError, find_workbook, padded, read_sheet, roman
 from fdp_lightning.data.faces.frames import list_frames
 
-_COLUMNS = {
-    "subject": "Subject",
-    "clip": "Filename",
-    "onset": "OnsetFrame",
-    "apex": "ApexFrame",
-    "offset": "OffsetFrame",
-    "action_units": "Action Units",
-    "emotion": "Estimated Emotion",
-}
 _OBJECTIVE_FILE = "CASME2-ObjectiveClasses.xlsx"
 _CLASS = {"objective": "Objective Class|Objective Classes"}
 
@@ -41,19 +32,21 @@ class CASME2(FaceDataset):
 
     Quirks: the subject is text ('01') that spreadsheets turn into a number; ApexFrame is '/' for 04/EP12_01f; AU
     cells mix numbers and text; clip names are irregular; sub09/EP02_02f and sub24/EP02_07 lie on disk without a label.
-
-    Args:
-        root: folder with the layout above.
-        frames: 'selected', 'raw' or 'cropped'.
-        name: dataset name in the clip table.
     """
 
     name = "casme2"
     fps = 200.0
     request_page = "casme.psych.ac.cn"
     label_versions = ("2019", "2014")
-    workbooks: ClassVar = {"2019": "CASME2-coding-20190701.xlsx", "2014": "CASME2-coding-20140508.xlsx"}
+    workbooks: ClassVar = {"2019": ("CASME2-coding-20190701.xlsx",), "2014": ("CASME2-coding-20140508.xlsx",)}
+    columns: ClassVar = {
+        "subject": "Subject", "clip": "Filename", "onset": "OnsetFrame", "apex": "ApexFrame", "offset": "OffsetFrame",
+        "action_units": "Action Units", "emotion": "Estimated Emotion",
+    }  # fmt: skip
+    optional_columns = _CLASS
+    digits = 2
     subject_folders = r"sub\d+"
+    clip_folders = ("sub{subject}/{clip}",)
     frame_folders: ClassVar = {
         "selected": ("CASME2_RAW_selected",),
         "raw": ("CASME2_RAW/CASME2-RAW", "CASME2-RAW"),
@@ -70,30 +63,17 @@ class CASME2(FaceDataset):
                 return version
         return super().default_labels()
 
-    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbooks[version], self.request_page)
-        rows = read_sheet(path, _COLUMNS, optional=_CLASS)
-        rows["subject"] = padded(rows["subject"], 2)
-        return path, rows.assign(
-            emotion=rows["emotion"].str.lower(), objective=self._objective(rows), folder=self._folder_of(rows)
-        )
-
-    def _folder_of(self, rows: pd.DataFrame) -> list[str]:
-        folders = self.folders()
-        return [folders.find(f"sub{row.subject}", str(row.clip)) for row in rows.itertuples()]
-
-    def _objective(self, rows: pd.DataFrame) -> list[str]:
-        """Return each row's objective class, from the separate workbook or else the sheet; '' if neither has one."""
-        of_sheet = roman(rows["objective"]).tolist()
+    def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows with the objective class of the separate workbook, or else of the sheet; '' without both."""
         try:
-            path = find_workbook(self.root, _OBJECTIVE_FILE, self.request_page)
+            path = find_workbook(self.root, [_OBJECTIVE_FILE], self.request_page)
         except MissingTableError:  # only some protocols need it, and those report that they find no clip
-            return of_sheet
+            return rows
         sheet = read_sheet(path, {"subject": "Subject", "clip": "Filename", **_CLASS})
         keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
         class_of = dict(zip(keys, roman(sheet["objective"]), strict=True))
-        keys_here = zip(rows["subject"], rows["clip"].str.lower(), of_sheet, strict=True)
-        return [class_of.get((subject, clip)) or own for subject, clip, own in keys_here]
+        keys_here = zip(rows["subject"], rows["clip"].str.lower(), rows["objective"], strict=True)
+        return rows.assign(objective=[class_of.get((subject, clip)) or own for subject, clip, own in keys_here])
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
         """Return a one-row table for a clip on disk that has no label; its interval is that of its files.
@@ -101,7 +81,7 @@ class CASME2(FaceDataset):
         Without the frames the interval is 0..0.
         """
         row = pd.DataFrame([{"subject": subject, "clip": clip}])
-        folder = self._folder_of(row)[0]
+        folder = self._folders_of(row)[0]
         numbers = [file.number for file in list_frames(Path(folder))] if Path(folder).is_dir() else []
         first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
         return row.assign(onset=first, offset=last, folder=folder)

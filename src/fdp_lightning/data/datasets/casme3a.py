@@ -1,23 +1,12 @@
 """CAS(ME)³, part A."""
 
-from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, roman, sheet_or_first
+from fdp_lightning.data.datasets.workbook import padded
 
-_COLUMNS = {
-    "subject": "Subject",
-    "clip": "Filename",
-    "onset": "Onset",
-    "apex": "Apex",
-    "offset": "Offset",
-    "action_units": "AU|AUs|Action Units",
-    "objective": "Objective class|Objective classes",
-    "emotion": "emotion",
-}
 _PARTS = ("part_A/data/part_A_split/part_A", "part_A/data/part_A", "part_A/part_A", "part_A", ".")
 _CUT = ("Part_A_ME_clip/Part_A_ME_clip", "Part_A_ME_clip")
 
@@ -40,11 +29,6 @@ class CASME3A(FaceDataset):
     frames, which the owners call normal; six rows have impossible frame numbers (see corrections.csv). Version 1 of
     the labels (921 rows; protocol.labels=v1, no counts of its classes are published) is an .xls and has to be saved as
     .xlsx.
-
-    Args:
-        root: folder with the layout above.
-        frames: 'colour', 'depth' or 'clips' (colour, cut out).
-        name: dataset name in the clip table.
     """
 
     name = "casme3a"
@@ -59,26 +43,22 @@ class CASME3A(FaceDataset):
             "CAS(ME)3_part_A_v1.xlsx",
         ),
     }
+    sheet = "label"
+    columns: ClassVar = {
+        "subject": "Subject", "clip": "Filename", "onset": "Onset", "apex": "Apex", "offset": "Offset",
+        "action_units": "AU|AUs|Action Units", "objective": "Objective class|Objective classes", "emotion": "emotion",
+    }  # fmt: skip
     subject_folders = r"spno\.\d+.*"
     frame_folders: ClassVar = {"colour": _PARTS, "depth": _PARTS, "clips": tuple(f"{folder}/frame" for folder in _CUT)}
+    clip_folders: ClassVar = {
+        "colour": ("{subject}/{clip}/color",), "depth": ("{subject}/{clip}/depth",),
+        "clips": ("{subject}_{clip}_{onset}",),
+    }  # fmt: skip
     recordings = frozenset({"colour", "depth"})
     gaps_are_normal = True
     other_folders = frozenset({"depth"})
 
-    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        first, *others = self.workbooks[version]
-        path = find_workbook(self.root, first, self.request_page, *others)
-        rows = read_sheet(path, _COLUMNS, sheet=sheet_or_first(path, "label"))
+    def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
         # 'spno. 149', 'SPNO149' and 149 become 'spNO.149'; anything else stays.
         numbers = padded(rows["subject"].str.replace(r"(?i)^spno[\s.]*", "", regex=True), 1)
-        rows["subject"] = numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True)
-        return path, rows.assign(
-            emotion=rows["emotion"].str.lower(), objective=roman(rows["objective"]), folder=self._folder_of(rows)
-        )
-
-    def _folder_of(self, rows: pd.DataFrame) -> list[str]:
-        folders = self.folders()
-        if self.frames == "clips":
-            return [folders.find(f"{row.subject}_{row.clip}_{row.onset}") for row in rows.itertuples()]
-        kind = "color" if self.frames == "colour" else self.frames
-        return [folders.find(str(row.subject), str(row.clip), kind) for row in rows.itertuples()]
+        return rows.assign(subject=numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True))

@@ -41,25 +41,23 @@ class CASMESquared(FaceDataset):
     macro rows lies outside their interval; some AU cells are blank or say '14or23'; a self-report says 'happyiness'.
 
     Labels 'micro' are the micro-expressions alone, 'all' also the macro-expressions.
-
-    Args:
-        root: folder with the layout above.
-        frames: 'selected', 'cropped' or 'raw'.
-        name: dataset name in the clip table.
     """
 
     name = "casme_sq"
     fps = 30.0
     request_page = "casme.psych.ac.cn"
     label_versions = ("micro", "all")
-    workbooks: ClassVar = ("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final(Updated).xlsx", "CAS(ME)2code_final.xlsx")
+    workbooks: ClassVar = dict.fromkeys(
+        label_versions, ("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final(Updated).xlsx", "CAS(ME)2code_final.xlsx")
+    )
+    clip_folders: ClassVar = {"selected": ("s{subject}/{clip}",), "cropped": ("{subject}/{clip}",)}
     subject_folders = r"s?\d+"
     frame_folders: ClassVar = {"selected": ("selectedpic",), "cropped": ("cropped",), "raw": ("rawpic",)}
     crops = "cropped"
     recordings = frozenset({"raw"})
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbooks[0], self.request_page, *self.workbooks[1:])
+        path = find_workbook(self.root, self.workbooks[version], self.request_page)
         rows = read_headerless_sheet(path, _COLUMNS)
         rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
@@ -76,17 +74,15 @@ class CASMESquared(FaceDataset):
             )
         subjects = [ids.get(participant, "") for participant in rows["participant"]]
         rows = _unobserved(rows.assign(subject=subjects, emotion=rows["emotion"].str.lower()))
-        return path, rows.assign(folder=self._folder_of(rows, codes))
-
-    def _folder_of(self, rows: pd.DataFrame, codes: dict[str, str]) -> list[str]:
-        folders = self.folders()
-        if self.frames == "raw":
-            return [
-                _recording(Path(folders.find(f"s{row.subject}")), f"{row.subject}_{codes.get(_video(row.clip), '?')}")
+        if self.frames != "raw":
+            return path, rows.assign(folder=self._folders_of(rows))
+        find = self.folders().find
+        return path, rows.assign(
+            folder=[
+                _recording(Path(find(f"s{row.subject}")), f"{row.subject}_{codes.get(_video(row.clip), '?')}")
                 for row in rows.itertuples()
             ]
-        prefix = "" if self.frames == "cropped" else "s"
-        return [folders.find(f"{prefix}{row.subject}", str(row.clip)) for row in rows.itertuples()]
+        )
 
 
 def _recording(parent: Path, start: str) -> str:

@@ -13,13 +13,9 @@ from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet,
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
-    "subject": "Subject",
-    "clip": "Filename",
-    "onset": "OnsetFrame",
-    "apex": "ApexFrame",
-    "offset": "OffsetFrame",
+    "subject": "Subject", "clip": "Filename", "onset": "OnsetFrame", "apex": "ApexFrame", "offset": "OffsetFrame",
     "fps": "Fps",
-}
+}  # fmt: skip
 _EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
 _TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
 _SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
@@ -41,10 +37,6 @@ class DFME(FaceDataset):
     Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; the labels of a test part may be withheld, their
     emotion is '' then. Without workbooks of the test parts, or without intervals in them, the table holds the training
     part alone.
-
-    Args:
-        root: folder with the layout above.
-        name: dataset name in the clip table.
     """
 
     name = "dfme"
@@ -74,7 +66,7 @@ class DFME(FaceDataset):
         return path, rows.assign(
             fps=pd.to_numeric(rows["fps"], errors="coerce").astype("float64"),
             emotion=rows["emotion"].str.lower(),
-            folder=self._folder_of(rows),
+            folder=self._folders_of(rows),
         )
 
     def _workbooks(self) -> dict[str, list[Path]]:
@@ -88,11 +80,10 @@ class DFME(FaceDataset):
         # Files that must first be converted matter only where nothing readable is there.
         return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
-    def _folder_of(self, rows: pd.DataFrame) -> list[str]:
+    def _folders_of(self, rows: pd.DataFrame) -> list[str]:
         folders = self.folders()
         parents = {split: _parents(folders.root, split) for split in _SPLITS}
-        places = [[folders.find(*parent, row.clip) for parent in parents[row.split]] for row in rows.itertuples()]
-        return [next((place for place in those if Path(place).is_dir()), those[0]) for those in places]
+        return [folders.first([*parent, row.clip] for parent in parents[row.split]) for row in rows.itertuples()]
 
 
 def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
@@ -121,9 +112,7 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
     """Return the workbook with the most action units, and its rows; incomplete and unreadable ones are skipped.
 
-    Raises:
-        MissingColumnError: none is left; names what the first lacks.
-        UserError: none is left, and the first cannot be read.
+    If none is left, raises the error of the first: MissingColumnError, or UserError if it cannot be read.
     """
     tables, errors = [], []
     for path in paths:

@@ -1,16 +1,12 @@
 """Case-insensitive search for folders: names on disk often differ in case from the annotation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 
 class Folders:
-    """Case-insensitive lookup of paths below a folder.
-
-    Args:
-        root: top folder; it need not exist.
-    """
+    """Case-insensitive lookup of paths below a folder, which need not exist."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -27,12 +23,15 @@ class Folders:
             place = place / (part if part in names.values() else names.get(part.lower(), part))
         return str(place)
 
+    def first(self, candidates: Iterable[Sequence[str]]) -> str:
+        """Return the first of several paths, given in parts, that is a folder; else the first as asked for."""
+        places = [self.find(*parts) for parts in candidates]
+        return next((place for place in places if is_folder(Path(place))), places[0])
+
 
 def existing(root: Path, candidates: Iterable[str]) -> Path:
     """Return the first of several folders below `root` that exists, regardless of case; else the first as asked for."""
-    folders = Folders(root)
-    places = [Path(folders.find(*Path(candidate).parts)) for candidate in candidates]
-    return next((place for place in places if is_folder(place)), places[0])
+    return Path(Folders(root).first(Path(candidate).parts for candidate in candidates))
 
 
 def is_folder(path: Path) -> bool:

@@ -1,23 +1,12 @@
 """4DME: the micro-expressions recorded by the grey camera."""
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import find_workbook, read_sheet
 
-_COLUMNS = {
-    "subject": "sub_ID",
-    "clip": "fold_name",
-    "onset": "Onset",
-    "apex": "Apex",
-    "offset": "Offset",
-    "action_units": "AUs",
-    "emotion": "Emotion",
-}
 _CLASSES = ("Positive", "Negative", "Surprise", "Repression", "Others")
 _SEPARATORS = re.compile(r"[\s+,，、;；/&]+(?:and\s+)?")
 
@@ -35,35 +24,27 @@ class FourDME(FaceDataset):
     Quirks: emotions can be combined; the table has 'negative+repression', in lower case and alphabetical order.
     A row without an emotion takes those whose own column (Positive to Others) is marked. "(k)" after an action unit
     means that it is static. The columns of single units, 'eye blink' and 'Total' are not read.
-
-    Args:
-        root: folder with the layout above.
-        frames: 'gray'.
-        name: dataset name in the clip table.
     """
 
     name = "fourdme"
     fps = 60.0
     request_page = "oulu.fi (Center for Machine Vision)"
     label_versions = ("v1",)
-    workbook = "4DME_Labelling_Micro_release v1.xlsx"
+    workbooks: ClassVar = {"v1": ("4DME_Labelling_Micro_release v1.xlsx",)}
+    columns: ClassVar = {
+        "subject": "sub_ID", "clip": "fold_name", "onset": "Onset", "apex": "Apex", "offset": "Offset",
+        "action_units": "AUs", "emotion": "Emotion",
+    }  # fmt: skip
+    optional_columns: ClassVar = {name: name for name in _CLASSES}
     subject_folders = r"(?:sub(?:ject)?|s|p)?[ _-]?\d+"
     frame_folders: ClassVar = {"gray": ("gray_micro", "4DME/gray_micro")}
 
-    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbook, self.request_page)
-        rows = read_sheet(path, _COLUMNS, optional={name: name for name in _CLASSES})
-        written = [_emotions(cell) for cell in rows["emotion"]]
-        marked = [
-            "+".join(sorted(name.lower() for name in _CLASSES if row[name] not in ("", "0")))
-            for _, row in rows.iterrows()
-        ]
-        folders = self.folders()
-        return path, rows.assign(
-            emotion=[emotion or other for emotion, other in zip(written, marked, strict=True)],
-            folder=[folders.find(*names) for names in zip(rows["subject"], rows["clip"], strict=True)],
-            remark=[_remark(emotion, other) for emotion, other in zip(written, marked, strict=True)],
-        )
+    def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
+        written = rows["emotion"].map(_emotions)
+        marks = ~rows[[*_CLASSES]].isin(["", "0"])
+        marked = marks.apply(lambda row: "+".join(sorted(name.lower() for name in _CLASSES if row[name])), axis=1)
+        remarks = [_remark(emotion, other) for emotion, other in zip(written, marked, strict=True)]
+        return rows.assign(emotion=written.where(written != "", marked), remark=remarks)
 
 
 def _emotions(cell: str) -> str:

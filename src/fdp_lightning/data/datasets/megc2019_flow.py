@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +19,6 @@ from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
-CHANNELS = ("u", "v", "strain")
-"""Channels of an image in RGB order; CausalNet's direction maps have channels of their own, the third being 0."""
-
 PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
 """Images of a clip, by extraction."""
 
@@ -42,14 +38,7 @@ _HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class Expected:
-    """Contents of a complete copy.
-
-    Attributes:
-        clips: number of clips per dataset.
-        subjects: number of subjects per dataset.
-        labels: number of clips per class.
-        sha256: checksum per extraction, see `MEGC2019Flow.sha256`.
-    """
+    """Contents of a complete copy: clips and subjects per dataset, clips per class, SHA-256 per extraction."""
 
     clips: dict[str, int]
     subjects: dict[str, int]
@@ -68,8 +57,8 @@ PUBLISHED = Expected(
 )
 
 
-class MEGC2019Flow:
-    """Flow pictures of 28×28 of the 442 clips (68 subjects) of MEGC 2019; no face is in them.
+class MEGC2019FlowMaps(FaceDataset):
+    """Flow pictures of 28×28 of the 442 clips (68 subjects) of MEGC 2019, for `input=maps`; no face is in them.
 
     Papers: Liong et al., "Shallow triple stream three-dimensional CNN (STSTNet)", FG 2019; Zhang, Tang and Chen,
     "Rethinking key-frame-based micro-expression recognition" (CausalNet), arXiv 2508.06640.
@@ -81,97 +70,89 @@ class MEGC2019Flow:
         datasets/three_norm_u_v_os/sub01/u_test/1/sub01_EP02_01f .png   HTNet's alone: the class is the folder's name
 
     STSTNet's pictures (in HTNet's repository): u, v and strain of TV-L1 flow onset→apex, each channel of each clip
-    stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each; not stretched.
+    stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each (its third
+    channel is 0); not stretched.
 
     The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class;
     CausalNet's clone holds no labels, and only SMIC's clips have theirs in the name. They do not tell onset, apex and
-    offset: the onset is 0 in the clip table, because it belongs to a clip's key; apex and offset are unknown.
-    Subjects are named as the other datasets here name them ('01' of CASME II, for 'sub01'), see `public_subject`.
+    offset: the onset is 0 in the clip table, because it belongs to a clip's key, and the pictures count as frames.
+    Subjects are named as the other datasets here name them ('01' of CASME II, for 'sub01'). All counts are verified.
 
     Args:
         root: clone of one of the repositories.
+        frames: 'maps'.
+        name: dataset name in the clip table.
         labels: clone of HTNet's repository, if `root` is not one.
         expected: required contents; None accepts any.
         extraction: required extraction, 'ststnet' or 'causalnet'; None accepts both.
     """
 
     name = "megc2019_flow"
+    fps = math.nan
+    request_page = "github.com/wangzhifengharrison/HTNet"
+    label_versions = ("megc2019",)
+    subject_folders = r"(?!)"
+    frame_folders: ClassVar = {"maps": _MAPS}
 
     def __init__(
-        self, root: str | Path, labels: str | Path | None = None, expected: Expected | None = PUBLISHED
+        self,
+        root: str | Path,
+        frames: str | None = None,
+        name: str | None = None,
+        labels: str | Path | None = None,
+        expected: Expected | None = PUBLISHED,
+        extraction: str | None = None,
     ) -> None:
-        self.root = Path(root).expanduser()
+        super().__init__(root, frames, name)
         self._labels_root = self.root if labels is None else Path(labels).expanduser()
-        self._expected = expected
+        self._expected, self._wanted = expected, extraction
 
-    def clips(self) -> pd.DataFrame:
-        """Return the clip table (columns of `clips.COLUMNS`; the class is the emotion) with a column `label`, 0..2.
-
-        Raises:
-            UserError: the maps or the labels are missing, or not those of MEGC 2019.
-        """
-        return self._table.copy()
-
-    @cached_property
-    def extraction(self) -> str:
-        """The extraction in `root`, 'ststnet' or 'causalnet'; raises UserError if there is none."""
-        if not is_folder(self._maps):
-            raise UserError(f"{self.root} holds no folder {_MAPS[0]}.\n{_HOW_TO_GET}")
-        return "causalnet" if any(self._find(f"{key}_1") for key in _keys(self._table)) else "ststnet"
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """Names of a clip's images, in their order in `maps`."""
-        return PICTURES[self.extraction]
-
-    @cached_property
-    def maps(self) -> np.ndarray:
-        """All pictures in the order of the clip table: uint8, shape (clips, pictures, 28, 28, 3), channels `CHANNELS`.
-
-        Raises:
-            UserError: a picture is missing, cannot be read, or has another size; or they are not the published ones.
-        """
-        maps = np.empty((len(self._table), len(self.pictures), SIDE, SIDE, 3), np.uint8)
-        for row, key in enumerate(_keys(self._table)):
-            for place, suffix in enumerate(_SUFFIXES[self.extraction]):
-                maps[row, place] = _read(self.picture(key + suffix))
-        self._require_published(_digest(self._table, maps))
-        maps.setflags(write=False)
-        return maps
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 over keys, labels and pixels of all clips, in the order of the clip table."""
-        return _digest(self._table, self.maps)
-
-    def select(self, channels: Sequence[str], pictures: Sequence[str] = ("onset_apex",)) -> np.ndarray:
-        """Return the channels that a network takes, in its order: uint8, shape (clips, pictures · channels, 28, 28).
-
-        Args:
-            channels: names from `CHANNELS`.
-            pictures: names from `self.pictures`; all channels of the first one come first.
-
-        Raises:
-            UserError: the extraction has no such picture, or there is no such channel.
-        """
-        for asked, known in ((pictures, self.pictures), (channels, CHANNELS)):
-            if unknown := [name for name in asked if name not in known]:
-                raise UserError(
-                    f"flow of {self.extraction} in {self.root} has no {unknown[0]}; it has {', '.join(known)}"
-                )
-        places = [self.pictures.index(name) for name in pictures]
-        order = [CHANNELS.index(name) for name in channels]
-        chosen = self.maps[:, places][..., order].transpose(0, 1, 4, 2, 3)
-        return np.ascontiguousarray(chosen.reshape(len(chosen), -1, SIDE, SIDE))
+    def frame_root(self) -> Path:
+        """Return the folder of the pictures."""
+        return self._maps
 
     @cached_property
     def _maps(self) -> Path:
         return existing(self.root, _MAPS)
 
+    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
+        extraction, table = self.extraction, self._table
+        if self._wanted not in (None, extraction):
+            raise UserError(
+                f"{self.root} holds the maps of {extraction}; expected those of {self._wanted}. data.root is"
+                " HTNet's repository for data=megc2019_flow, CausalNet's for data=megc2019_flow_causalnet"
+            )
+        digest = self.sha256
+        if self._expected is not None and digest != self._expected.sha256[extraction]:
+            raise UserError(
+                f"the pictures in {self.frame_root()} are not the published ones of {extraction}: SHA-256 over all is "
+                f"{digest}, expected {self._expected.sha256[extraction]}.\n  Take a fresh clone."
+            )
+        folders = [str(self._picture(key)) for key in _keys(table)]
+        rows = table.drop(columns=["label", "fps"])
+        return self.frame_root(), rows.assign(offset=len(PICTURES[extraction]) - 1, folder=folders)
+
+    @cached_property
+    def extraction(self) -> str:
+        """The extraction in `root`, 'ststnet' or 'causalnet'; raises UserError if there is none."""
+        if not is_folder(self.frame_root()):
+            raise UserError(f"{self.root} holds no folder {_MAPS[0]}.\n{_HOW_TO_GET}")
+        return "causalnet" if any(self._find(f"{key}_1") for key in _keys(self._table)) else "ststnet"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over keys, labels and pixels of all clips; raises UserError if a picture is missing or damaged."""
+        digest = hashlib.sha256()
+        for key, label in zip(_keys(self._table), self._table["label"], strict=True):
+            digest.update(f"{key} {label}\n".encode())
+            for suffix in _SUFFIXES[self.extraction]:
+                digest.update(_read(self._picture(key + suffix)).tobytes())
+        return digest.hexdigest()
+
     @cached_property
     def _table(self) -> pd.DataFrame:
-        rows = self._labelled()
-        table = clip_table(pd.DataFrame(rows).assign(onset=0))
+        """The clip table with a column `label`, 0..2; apex and offset are unknown."""
+        table = clip_table(pd.DataFrame(self._labelled()).assign(onset=0))
         table["label"] = [CLASSES.index(name) for name in table["emotion"]]
         if self._expected is not None:
             _require_counts(table, self._expected, self._labels_root)
@@ -208,70 +189,11 @@ class MEGC2019Flow:
         # Some unpackers strip the blank.
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
-    def picture(self, name: str) -> Path:
+    def _picture(self, name: str) -> Path:
         """Return the file of a picture; raises UserError if it is missing."""
         if (path := self._find(name)) is None:
             raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path
-
-    def _require_published(self, digest: str) -> None:
-        if self._expected is not None and digest != self._expected.sha256[self.extraction]:
-            raise UserError(
-                f"the pictures in {self._maps} are not the published ones of {self.extraction}: SHA-256 over all is "
-                f"{digest}, expected {self._expected.sha256[self.extraction]}.\n  Take a fresh clone."
-            )
-
-
-class MEGC2019FlowMaps(FaceDataset):
-    """The pictures of `MEGC2019Flow` as clips of one frame per picture, for `input=maps`: all counts are verified.
-
-    Args:
-        root: clone of one of the repositories.
-        frames: 'maps'.
-        name: dataset name in the clip table.
-        labels: clone of HTNet's repository, if `root` is not one.
-        expected: required contents; None accepts any.
-    """
-
-    name = "megc2019_flow"
-    fps = math.nan
-    request_page = "github.com/wangzhifengharrison/HTNet"
-    label_versions = ("megc2019",)
-    subject_folders = r"(?!)"
-    frame_folders: ClassVar = {"maps": _MAPS}
-
-    def __init__(
-        self,
-        root: str | Path,
-        frames: str | None = None,
-        name: str | None = None,
-        labels: str | Path | None = None,
-        expected: Expected | None = PUBLISHED,
-        extraction: str | None = None,
-    ) -> None:
-        super().__init__(root, frames, name)
-        self._public, self._extraction = MEGC2019Flow(self.root, labels, expected), extraction
-
-    def frame_root(self) -> Path:
-        """Return the folder of the pictures."""
-        return existing(self.root, _MAPS)
-
-    def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        public = self._public
-        if self._extraction not in (None, public.extraction):
-            raise UserError(
-                f"{self.root} holds the maps of {public.extraction}; expected those of {self._extraction}. data.root is"
-                " HTNet's repository for data=megc2019_flow, CausalNet's for data=megc2019_flow_causalnet"
-            )
-        _ = public.maps  # raises unless the files are the published ones
-        table = public.clips().drop(columns=["label", "fps"])
-        folders = [str(public.picture(key)) for key in _keys(table)]
-        return self.frame_root(), table.assign(offset=len(public.pictures) - 1, folder=folders)
-
-
-def public_subject(dataset: str, subject: str) -> str:
-    """Return a subject as the public files name it: 'sub01' of CASME II, 's01' of SMIC, '006' of SAMM."""
-    return _PUBLIC[dataset].format(subject)
 
 
 def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
@@ -286,7 +208,7 @@ def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
 def _keys(table: pd.DataFrame) -> list[str]:
     """Return the names of the pictures, without suffix and blank."""
     columns = (table[name] for name in ("dataset", "subject", "clip"))
-    return [f"{public_subject(dataset, subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
+    return [f"{_PUBLIC[dataset].format(subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
 
 
 def _read(path: Path) -> np.ndarray:
@@ -297,13 +219,6 @@ def _read(path: Path) -> np.ndarray:
     if picture.shape != (SIDE, SIDE, 3):
         raise UserError(f"{path} has {picture.shape[1]}×{picture.shape[0]} pixels; expected {SIDE}×{SIDE}")
     return picture
-
-
-def _digest(table: pd.DataFrame, maps: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for key, label, of_clip in zip(_keys(table), table["label"], maps, strict=True):
-        digest.update(f"{key} {label}\n".encode() + of_clip.tobytes())
-    return digest.hexdigest()
 
 
 def _require_counts(table: pd.DataFrame, expected: Expected, root: Path) -> None:

@@ -26,12 +26,7 @@ _WHOLE = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
 def tables_in(folder: Path, levels: str = "*") -> list[Path]:
-    """Return the table files of a folder, by name, without the lock files of spreadsheet programs.
-
-    Args:
-        folder: folder to search.
-        levels: glob pattern: '*' for files of the folder itself, '*/*' for those of its folders, and so on.
-    """
+    """Return the table files of a folder by name, without lock files; `levels` '*/*' for those of its folders."""
     found = (path for path in folder.glob(f"{levels}.[xXcCoOnN]*") if path.suffix.lower() in (*READABLE, *CONVERTIBLE))
     return sorted(path for path in found if not path.name.startswith(("~", ".")) and path.is_file())
 
@@ -39,8 +34,7 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name in their order; a .csv is one sheet.
 
-    Raises:
-        UserError: the file is of another kind, damaged or unreadable.
+    Raises UserError if the file is of another kind, damaged or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
@@ -98,9 +92,6 @@ class _Package:
 
     Styles and themes may be broken, and the namespaces may be those of Strict Open XML. Dates are read as numbers,
     because only styles mark them.
-
-    Args:
-        path: workbook.
     """
 
     def __init__(self, path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,23 +28,15 @@ class MissingColumnError(UserError):
     """An annotation file lacks a column."""
 
 
-def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Path:
+def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
     """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    The owners' .xlsx is preferred to a .csv of the same name.
-
-    Args:
-        root: folder of the user's copy.
-        name: file name, case-insensitive.
-        request_page: address where a copy is requested, for the message.
-        others: names of the file in other copies in circulation.
-
-    Raises:
-        MissingTableError: the file is missing; the message lists what is there instead.
-        UserError: two such files differ, or the only one is of a kind that must first be converted.
+    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
+    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
+    UserError if two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
-    stems = [Path(known).stem.lower() for known in (name, *others)]
+    stems = [Path(known).stem.lower() for known in names]
     convertible: list[Path] = []
     for levels in ("*", "*/*", "*/*/*"):
         named = [path for path in tables_in(root, levels) if path.stem.lower() in stems]
@@ -55,7 +47,7 @@ def find_workbook(root: Path, name: str, request_page: str, *others: str) -> Pat
         return convertible[0]  # reading it raises with advice
     there = [path.name for path in tables_in(root)] or ["none"]
     raise MissingTableError(
-        f"the annotation workbook {root / name} is missing.\n"
+        f"the annotation workbook {root / names[0]} is missing.\n"
         f"  Expected a file of exactly this name (.xlsx or .csv); workbooks in that folder: {', '.join(there)}\n"
         "  Copy it there from the dataset's release, or choose the protocol whose labels you have."
     )
@@ -81,13 +73,7 @@ def _alike(one: Path, other: Path) -> bool:
 
 
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
-    """Raise UserError unless `root` is a readable folder.
-
-    Args:
-        root: folder of the user's copy.
-        request_page: address where a copy is requested, for the message.
-        key: configuration key that sets the folder, for the message.
-    """
+    """Raise UserError unless `root` is a readable folder; it names the configuration key that sets the folder."""
     if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
         return
     if is_folder(root):
@@ -104,7 +90,7 @@ def require_folder(root: Path, request_page: str, key: str = "data.root") -> Non
 
 
 def read_sheet(
-    path: Path, columns: Mapping[str, str], sheet: str | int = 0, optional: Mapping[str, str] | None = None
+    path: Path, columns: Mapping[str, str], sheet: str = "", optional: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Read some columns of a sheet, every cell as text ('' when blank).
 
@@ -115,23 +101,18 @@ def read_sheet(
         path: workbook.
         columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
             are compared, case-insensitively. A cell of the first column may be merged over several rows.
-        sheet: name or number of the sheet.
+        sheet: name of the sheet, case-insensitive; if there is none, the first sheet that has the columns.
         optional: further columns, filled with '' if the sheet lacks them.
 
     Raises:
-        UserError: the file is not a workbook, or the sheet or columns are missing.
+        UserError: the file is not a workbook, or columns are missing.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
-    chosen = _chosen(path, sheets, sheet)
-    header_row, place = _headed(sheets[chosen], wanted.values())
-    if not place.keys() >= {*columns.values()} and sheet == 0:  # another sheet may precede it
-        for other, cells in sheets.items():
-            row, found = _headed(cells, wanted.values())
-            if found.keys() >= {*columns.values()}:
-                chosen, header_row, place = other, row, found
-                break
-    raw = sheets[chosen]
+    names = [name for name in sheets if name.strip().lower() == sheet.lower()][:1] or [*sheets]
+    headed = {name: _headed(sheets[name], wanted.values()) for name in names}
+    chosen = next((name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}), names[0])
+    (header_row, place), raw = headed[chosen], sheets[chosen]
     missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
         there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
@@ -149,14 +130,9 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns of the first sheet that is wide enough, without a header; cells as text ('' when blank).
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
 
-    Args:
-        path: workbook.
-        columns: our name → column index, from 0.
-
-    Raises:
-        UserError: the file is not a workbook, or has too few columns.
+    Raises UserError if the file is not a workbook, or has too few columns.
     """
     sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
@@ -169,22 +145,9 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
 
 def all_rows(path: Path) -> list[list[str]]:
-    """Return the rows of all sheets without blank cells, for lists of unknown position and column order.
-
-    Raises:
-        UserError: the file is not a workbook.
-    """
+    """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
     return [[cell.strip() for cell in row if cell.strip()] for row in rows]
-
-
-def sheet_or_first(path: Path, name: str) -> str | int:
-    """Return the name of this sheet, case-insensitively, or 0 for the first if there is none: copies lose such names.
-
-    Raises:
-        UserError: the file is not a workbook.
-    """
-    return next((sheet for sheet in read_tables(path) if sheet.strip().lower() == name.lower()), 0)
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
@@ -215,20 +178,6 @@ def roman(cells: pd.Series) -> pd.Series:
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
-
-
-def _chosen(path: Path, sheets: Mapping[str, pd.DataFrame], sheet: str | int) -> str:
-    """Return the name of a sheet; raises UserError if there is none of this name or number."""
-    names = [*sheets]
-    if sheet in sheets:
-        return str(sheet)
-    if isinstance(sheet, int) and sheet < len(names):
-        return names[sheet]
-    which = f"no sheet '{sheet}'" if isinstance(sheet, str) else f"only {len(names)} of {sheet + 1} sheets"
-    raise UserError(
-        f"{path} has {which}; its sheets: {', '.join(names)}.\n"
-        "  Expected the workbook as released; rename the sheet back or copy the file again."
-    )
 
 
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:

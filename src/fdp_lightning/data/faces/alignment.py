@@ -95,13 +95,7 @@ def _pool_channels_last(network: Any) -> None:
 
 
 def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = True) -> Face | None:
-    """Return the largest face of a picture by MTCNN (Zhang et al., IEEE SPL 2016), or None.
-
-    Args:
-        image: RGB picture, uint8, shape (h, w, 3).
-        least_confidence: lowest accepted detection probability.
-        upright: read the landmarks again on the face turned upright, see `read_landmarks`; False: MTCNN's own.
-    """
+    """Return the largest face of one picture, RGB, uint8, (h, w, 3), or None; see `find_faces`."""
     return find_faces([image], least_confidence, upright)[0]
 
 
@@ -159,13 +153,10 @@ def _surely_upright(face: Face, score: float) -> bool:
 
 
 def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
-    """Return the turns to try on a frame of a clip.
+    """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, None if there is
+    none.
 
     Frames without a face are searched in all turns at increasing intervals, because that takes four times as long.
-
-    Args:
-        place: position of the frame, from 0.
-        turn: turn in which an earlier frame showed its face; None: no face yet.
     """
     if turn is not None:
         return (turn,)
@@ -237,18 +228,12 @@ _MIRRORED = [1, 0, 2, 4, 3]
 
 
 def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Re-read landmarks with MTCNN's last network on the face turned upright at one size, and on its mirror image.
+    """Re-read landmarks, (5, 2), with MTCNN's last network on the face turned upright at one size, and on its mirror
+    image.
 
     MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
-    turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one.
-
-    Args:
-        image: RGB picture, uint8, shape (h, w, 3).
-        landmarks: detected landmarks, shape (5, 2).
-        device: 'cpu' or 'cuda'.
-
-    Returns:
-        Landmarks (x, y), shape (5, 2); the detected ones if the re-read ones differ too much.
+    turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the
+    detected ones are returned if the re-read ones differ too much.
     """
     points = landmarks
     for _ in range(2):
@@ -258,15 +243,11 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
 
 
 def uprightness(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> float:
-    """Return the face probability that MTCNN's last network gives to the picture aligned by the landmarks (ours).
+    """Return the face probability, 0..1, of MTCNN's last network for the picture, RGB, aligned by landmarks, (5, 2)
+    (ours).
 
     MTCNN itself evaluates an unaligned box, in which a sideways face may pass. A face aligned by wrong landmarks, or
-    upside down, does not look like one. The result, in 0..1, is the mean over the face and its mirror image.
-
-    Args:
-        image: RGB picture, uint8, shape (h, w, 3).
-        landmarks: detected landmarks, shape (5, 2).
-        device: 'cpu' or 'cuda'.
+    upside down, does not look like one. The mean over the face and its mirror image.
     """
     return _read_upright(image, landmarks, device)[1]
 
@@ -289,16 +270,10 @@ def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tupl
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
-    """Return the least-squares similarity transform from landmarks to the template (Umeyama 1991).
+    """Return the least-squares similarity transform from landmarks, (5, 2), to the template (Umeyama 1991).
 
-    Args:
-        landmarks: (x, y) in pixels, shape (5, 2).
-        size: side of the aligned picture, pixels.
-        margin: extra border around the template, as a fraction of the side on each edge; negative crops closer.
-        template: landmark positions, shape (5, 2), see `TEMPLATE`.
-
-    Returns:
-        Matrix, shape (2, 3): picture pixels → aligned pixels.
+    The matrix, (2, 3), leads from picture to aligned pixels, `size` of them on a side. `margin` is an extra border
+    around the template, as a fraction of the side on each edge; a negative one crops closer.
     """
     target = (template + margin) / (1 + 2 * margin) * size
     return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
@@ -307,13 +282,7 @@ def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: n
 def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray:
     """Return the transform from a box, made square about its centre by its longer side, to the whole aligned picture.
 
-    Args:
-        box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
-        size: side of the aligned picture, pixels.
-        margin: extra border, as a fraction of the square's side on each edge; negative crops closer.
-
-    Returns:
-        Matrix of scale and translation, shape (2, 3): picture pixels → aligned pixels.
+    `box` and matrix as in `stretch`, `margin` as in `alignment`, of the square's side.
     """
     left, top, right, bottom = box
     half = max(right - left, bottom - top) * (1 + 2 * margin) / 2
@@ -322,27 +291,16 @@ def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray
 
 
 def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
-    """Return a transform whose aligned picture is turned by counter-clockwise quarter turns.
-
-    Args:
-        matrix: transform from `square` or `stretch`, shape (2, 3).
-        turn: number of quarter turns.
-        size: side of the aligned picture, pixels.
-    """
+    """Return a transform from `square` or `stretch` with the aligned picture turned by counter-clockwise quarters."""
     for _ in range(turn):
         matrix = np.array([matrix[1], [-matrix[0, 0], -matrix[0, 1], size - 1 - matrix[0, 2]]])
     return matrix
 
 
 def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
-    """Return the transform from a box to the whole aligned picture, with one scale per axis.
+    """Return the transform from a box (left, top, right, bottom) to the whole aligned picture, with one scale per axis.
 
-    Args:
-        box: left, top, right, bottom; 0 is the outer edge of the picture's first pixel.
-        size: side of the aligned picture, pixels.
-
-    Returns:
-        Matrix of scales and translation, shape (2, 3): picture pixels → aligned pixels.
+    0 is the outer edge of the picture's first pixel. The matrix, (2, 3), leads from picture to aligned pixels.
     """
     left, top, right, bottom = box
     across, down = size / (right - left), size / (bottom - top)

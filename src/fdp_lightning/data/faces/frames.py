@@ -5,11 +5,13 @@ import re
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -48,15 +50,10 @@ class UnreadableImageError(Exception):
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Return all image files of a folder in the order of their frame numbers; other files are skipped.
+    """Return all image files of a folder in the order of their numbers, see `frame_numbers`; other files are skipped.
 
     For a file, return its series: itself as number 0, and the files of the same name ending in _1, _2, … as 1, 2, ….
-
-    If names contain several groups of digits, the frame number is the one that varies over the folder
-    (`frame_numbers`).
-
-    Raises:
-        FileNotFoundError, NotADirectoryError, PermissionError: the folder cannot be listed.
+    Raises OSError if the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
         return _series(folder)
@@ -92,14 +89,11 @@ def _series(first: Path) -> list[FrameFile]:
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:
-    """Return the frame number in each name of a folder.
+    """Return the frame number in each name (without suffix, each with a digit) of a folder.
 
     Names that differ only in their digits are considered together. The frame number is the group of digits with the
     most distinct values; among several, the last, unless only an earlier one numbers the frames without a gap and in
     another order: the size or position of a crop may vary from frame to frame, too.
-
-    Args:
-        stems: file names without suffix, each with a digit.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     digits = []
@@ -152,11 +146,7 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode an image to RGB, uint8, shape (height, width, 3); 16-bit samples are scaled by the image's own range.
-
-    Raises:
-        UnreadableImageError: see `read_samples`.
-    """
+    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples are scaled by their own range."""
     samples = read_samples(path)
     return eight_bits(samples, bits_of([samples]))
 
@@ -164,8 +154,7 @@ def read_image(path: Path) -> np.ndarray:
 def read_samples(path: Path) -> np.ndarray:
     """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
 
-    Raises:
-        UnreadableImageError: the file is empty, truncated, damaged, too large, or not an image of such samples.
+    Raises UnreadableImageError if it is empty, truncated, damaged, too large, or not an image of such samples.
     """
     try:
         if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
@@ -213,15 +202,7 @@ def range_remark(bits: int) -> str:
 
 
 def image_size(data: bytes, path: Path) -> tuple[int, int]:
-    """Return width and height from an image's header, without decoding any pixel.
-
-    Args:
-        data: bytes of the file, at least the header.
-        path: path of the file, for messages.
-
-    Raises:
-        UnreadableImageError: the format is unknown.
-    """
+    """Return width and height from an image's header; raises UnreadableImageError if the format is unknown."""
     if data.startswith(_START_OF_IMAGE):
         with suppress(ValueError):  # fails on rare formats; eight times as fast on the others
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -245,14 +226,9 @@ def require_size(size: tuple[int, int], path: Path) -> None:
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
-    """Return frames of a clip at real-valued positions, blending the two neighbouring frames linearly.
+    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
 
-    Args:
-        read: function from integer positions to frames, uint8.
-        places: positions from `Sampling.positions`, shape (t,).
-
-    Returns:
-        Frames, uint8, shape (t, h, w) or (t, h, w, 3).
+    `read` returns frames, uint8, (t, h, w) or (t, h, w, 3), at integer positions.
     """
     if places.dtype.kind == "i":
         return read(places)
@@ -260,6 +236,25 @@ def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.
     first, second = read(before), read(after)
     share = (places - before).reshape(-1, *[1] * (first.ndim - 1))
     return np.asarray((first * (1 - share) + second * share).round().astype(np.uint8))
+
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+
+def decoded(
+    read: Callable[[_Given], _Found], given: Sequence[_Given], workers: int, progress: Callable[[int, int], None]
+) -> Iterator[_Found]:
+    """Yield what `read` returns of each, by so many threads (decoding releases the GIL); `progress`: (done, all)."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for done, found in enumerate(pool.map(read, given), start=1):
+                progress(done, len(given))
+                yield found
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def unreadable(state: os.stat_result, path: Path) -> str:

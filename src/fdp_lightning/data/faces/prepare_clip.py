@@ -115,12 +115,7 @@ class PreparedClip:
 
 
 def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
-    """Prepare clips like `prepare_clip`, with MTCNN on the first frames of `settings.batch` clips at once.
-
-    Args:
-        clips: names and frames of the clips, onset first.
-        settings: settings of face detection and alignment.
-    """
+    """Prepare clips like `prepare_clip`, with MTCNN on the first frames of `settings.batch` clips at once."""
     together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
     for begin in range(0, len(clips), settings.batch):
         some = clips[begin : begin + settings.batch]
@@ -135,17 +130,10 @@ def prepare_clip(
 ) -> PreparedClip:
     """Decode a clip, find the face on the first frame, and align every frame by that one transform.
 
-    The first frame is the onset, unless that cannot be read.
-    If it shows no face, the nearest later frame with one is used, with a remark.
-    With `settings.per_frame` a face is detected on every frame, and a frame without one is aligned by the nearest
-    frame that has one (the earlier of two).
-    Methods without detection align the whole picture.
-
-    Args:
-        clip: name of the clip in messages.
-        files: frames of the clip, onset first.
-        settings: settings of face detection and alignment.
-        first: MTCNN's results on the first frames; later frames are searched here.
+    The first frame is the onset, unless that cannot be read. If it shows no face, the nearest later frame with one is
+    used, with a remark. With `settings.per_frame` a face is detected on every frame, and a frame without one is aligned
+    by the nearest frame that has one (the earlier of two). Methods without detection align the whole picture. `first`
+    holds MTCNN's results on the first frames, if they are known.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared)

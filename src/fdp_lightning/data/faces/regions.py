@@ -40,14 +40,9 @@ ELSEWHERE = "elsewhere"
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:
-    """Return the masks of all regions and of `ELSEWHERE`; every pixel is in exactly one.
+    """Return the masks, bool, (size, size), of all regions and of `ELSEWHERE`; every pixel is in exactly one.
 
-    Args:
-        settings: settings of face detection and alignment.
-        template: landmark positions, see `TEMPLATE`.
-
-    Returns:
-        Masks, bool, shape (size, size); None if the settings do not align landmarks to a template.
+    None if the settings do not align landmarks to a template.
     """
     if settings.method != "mtcnn":
         return None

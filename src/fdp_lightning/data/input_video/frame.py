@@ -40,17 +40,12 @@ class InputVideo(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Yield all frames in order of time, from the beginning at each call; few are in memory at once.
 
-        Raises:
-            UserError: the video cannot be read or holds no frame, or a frame cannot be decoded.
+        Raises UserError if the video cannot be read or holds no frame, or a frame cannot be decoded.
         """
 
 
 def frame_rate(fps: float | None, source: object) -> float | None:
-    """Return a checked frame rate, frames per second.
-
-    Raises:
-        UserError: `fps` is not a positive number.
-    """
+    """Return a frame rate, frames per second; raises UserError if it is not a positive number."""
     is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
     if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
         raise UserError(f"predict.fps={fps!r}: expected the frames per second of {source}, a number above 0.")

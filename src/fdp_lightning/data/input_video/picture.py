@@ -1,15 +1,76 @@
-"""Presentation of decoded video frames: upright, with square pixels, at their times."""
+"""Presentation of decoded video frames: upright, with square pixels, in standard dynamic range, at their times.
+
+PyAV's FFmpeg does not convert video of high dynamic range (HLG, PQ), as phones record it: it lacks zscale, and its own
+scaler makes a picture of 203 cd/m² in PQ a third too dark, so faces would look flat and dim. The curves and the white
+are those of ITU-R BT.2100 and BT.2408.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation
 
-from fdp_lightning.data.input_video.hdr import HDR, to_sdr
+HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}
+"""Transfer curves that are converted, and their names."""
+
+UNUSUAL = {
+    ColorTrc.LINEAR: "linear",
+    ColorTrc.LOG: "log",
+    ColorTrc.LOG_SQRT: "log sqrt",
+    ColorTrc.SMPTE428: "SMPTE 428",
+}
+"""Transfer curves that differ strongly from a screen's and are not converted, and their names."""
+
+_WHITE = 203.0
+"""Luminance of a white page in both, cd/m² (BT.2408); linear light 1 here."""
+
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2
+"""Peak luminance of HLG's reference screen, cd/m², and the exponent of its system gamma (BT.2100)."""
+
+_KNEE = 0.75
+"""Linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)."""
+
+_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
+_TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
+
+
+def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) -> np.ndarray:
+    """Convert a frame with one of the curves of `HDR` to RGB (sRGB), uint8, shape (height, width, 3), in pixels.
+
+    Raises av.FFmpegError if the pixel format cannot be converted.
+    """
+    codes = frame.reformat(width, height, "rgb48le", interpolation=interpolation, threads=1).to_ndarray()
+    light = _curve(int(frame.color_trc))[codes]
+    if frame.color_trc == ColorTrc.ARIB_STD_B67:
+        light *= (_HLG_PEAK / _WHITE) * np.maximum(light @ _LUMA, 1e-6)[..., None] ** (_HLG_GAMMA - 1)
+    if frame.color_primaries in (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED):
+        light = cv2.transform(light, _TO_709)
+    light = np.maximum(light, 0)
+    room = 1 - _KNEE
+    light = np.where(light > _KNEE, 1 - room * room / np.maximum(light - _KNEE + room, room), light)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.asarray((encoded * 255).round().astype(np.uint8))
+
+
+@cache
+def _curve(transfer: int) -> np.ndarray:
+    """Return the linear light of each 16-bit code, shape (65536,): relative to white for PQ, scene light for HLG."""
+    signal = np.arange(2**16) / (2**16 - 1)
+    if transfer == ColorTrc.SMPTE2084:
+        m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128
+        root = signal ** (1 / m2)
+        light = (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) * 10000 / _WHITE
+    else:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        light = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+    return light.astype(np.float32)
+
 
 MOST_STRETCH = 4
 """Largest accepted pixel aspect ratio, in either direction; more is taken for an error (ours; anamorphic film is 2)."""
@@ -22,11 +83,8 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 class Orientation:
     """Turn and flip that make a frame upright.
 
-    Attributes:
-        angle: counter-clockwise angle that FFmpeg reports for a frame, degrees.
-        turned: True if rows become columns.
-        flipped: True for a reversed order of columns, and of rows.
-        crooked: True if the angle is no multiple of 90°; the nearest one is used.
+    `angle` is FFmpeg's, counter-clockwise, degrees; `turned`: rows become columns; `flipped`: the order of columns, and
+    of rows, is reversed; `crooked`: the angle is no multiple of 90°, and the nearest one is used.
     """
 
     angle: int
@@ -58,11 +116,6 @@ class Upright:
     Attributes:
         size: width and height of the picture, pixels.
         transfer: transfer curve of its grey levels, see `av.video.reformatter.ColorTrc`.
-
-    Args:
-        frame: decoded frame, whose pixels stay in memory as long as this object lives.
-        way: orientation of the frame.
-        pixel: pixel aspect ratio, width over height; None: unknown, taken as square.
     """
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
@@ -78,10 +131,8 @@ class Upright:
     def read(self) -> np.ndarray:
         """Return the picture in RGB, uint8, shape (h, w, 3), by the stream's colour matrix and range, else BT.601.
 
-        High dynamic range is converted to standard range, see `hdr`.
-
-        Raises:
-            av.FFmpegError: the pixel format cannot be converted.
+        High dynamic range is converted to standard range. Raises av.FFmpegError if the pixel format cannot be
+        converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -97,12 +148,8 @@ class Upright:
 class Clock:
     """Times of consecutive frames in seconds since the first, strictly increasing.
 
-    Attributes:
-        guessed: number of frames without a usable time stamp; they follow the previous one at the average rate.
-
-    Args:
-        unit: length of a time stamp's tick, seconds.
-        rate: average frames per second; None: unknown.
+    `unit` is the length of a time stamp's tick, seconds; `rate` the average frames per second. `guessed` counts the
+    frames without a usable time stamp, which follow the previous one at the average rate.
     """
 
     def __init__(self, unit: Fraction, rate: Fraction | None) -> None:

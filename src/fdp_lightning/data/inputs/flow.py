@@ -63,12 +63,9 @@ class FlowSettings:
 
 
 class ApexFlow(NamedTuple):
-    """The flow maps of a clip's phases.
+    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position.
 
-    Attributes:
-        maps: float32, shape (phases, channels, size, size), unscaled.
-        apex: position of the apex frame.
-        found: True if the apex was not annotated and `find_apex` chose it.
+    `found` is True if the apex was not annotated and `find_apex` chose it.
     """
 
     maps: np.ndarray
@@ -77,19 +74,10 @@ class ApexFlow(NamedTuple):
 
 
 def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarray:
-    """Return the optical flow between two frames.
+    """Return the optical flow between two frames of one shape, uint8, (h, w) or RGB (h, w, 3), by one of `METHODS`.
 
-    Args:
-        first: first frame, uint8, shape (h, w) or RGB (h, w, 3).
-        second: second frame, of the same shape.
-        method: one of `METHODS`.
-
-    Returns:
-        u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w).
-
-    Raises:
-        ValueError: the method is unknown, or the frames are unfit for optical flow.
-        UserError: the method's package is not installed.
+    u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises ValueError if the method is
+    unknown, or the frames are unfit for optical flow; UserError if the method's package is not installed.
     """
     _require_known("method", [method], METHODS)
     if first.shape != second.shape:
@@ -107,8 +95,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
 def implementation(method: str) -> str:
     """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ.
 
-    Raises:
-        UserError: the method's package is not installed.
+    Raises UserError if the method's package is not installed.
     """
     _require_known("method", [method], METHODS)
     if method != "tvl1" or hasattr(cv2, "optflow"):
@@ -117,13 +104,9 @@ def implementation(method: str) -> str:
 
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the magnitude of the optical strain [4], sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
+    """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
 
     Derivatives are central differences, one-sided at the border; translations and small rotations have no strain.
-
-    Args:
-        u: displacement to the right, shape (h, w), both sides at least 2.
-        v: displacement downwards, of the same shape.
     """
     u_y, u_x = np.gradient(u)
     v_y, v_x = np.gradient(v)
@@ -131,29 +114,14 @@ def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """Return the flow maps between two frames, unscaled, float32, shape (channels, size, size).
-
-    Raises:
-        ValueError: the frames are unfit for optical flow, see `flow`.
-        UserError: the method's package is not installed.
-    """
+    """Return the flow maps between two frames, unscaled, float32, (channels, size, size); errors as of `flow`."""
     u, v = flow(first, second, settings.method)
-    made = {
-        "u": lambda: u,
-        "v": lambda: v,
-        "strain": lambda: optical_strain(u, v),
-        "magnitude": lambda: np.hypot(u, v),
-    }
+    made = {"u": lambda: u, "v": lambda: v, "strain": lambda: optical_strain(u, v), "magnitude": lambda: np.hypot(u, v)}
     return resized(np.stack([made[name]() for name in settings.channels]), settings.size)
 
 
 def resized(maps: np.ndarray, size: int) -> np.ndarray:
-    """Resize maps, by area means if they shrink and bilinearly if they grow.
-
-    Args:
-        maps: flow maps, shape (channels, h, w).
-        size: side of the resized maps, pixels.
-    """
+    """Resize maps, (channels, h, w), by area means if they shrink and bilinearly if they grow."""
     if maps.shape[1:] == (size, size):
         return maps.astype(np.float32)
     kind = cv2.INTER_AREA if size < min(maps.shape[1:]) else cv2.INTER_LINEAR
@@ -163,8 +131,7 @@ def resized(maps: np.ndarray, size: int) -> np.ndarray:
 def find_apex(frames: np.ndarray) -> int:
     """Return the position of the frame with the largest mean absolute difference to the first; the earliest of equals.
 
-    Args:
-        frames: frames of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+    `frames` are those of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
     """
     _require_frames(frames)
     onset = frames[0].astype(np.int16)
@@ -183,7 +150,6 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 
     Raises:
         ValueError: the apex lies outside the clip.
-        UserError: the method's package is not installed.
     """
     _require_frames(frames)
     place = find_apex(frames) if apex is None else apex
@@ -195,13 +161,10 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 
 
 def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """Return the flow from the first frame to each frame, unscaled, float32, shape (t, channels, size, size).
+    """Return the flow from the first frame to each of `frames`, (t, h, w) or (t, h, w, 3), uint8, from the onset.
 
-    The first map is zero. As long as the first frame stays the same, sampling frames and computing maps commute.
-
-    Args:
-        frames: frames of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
-        settings: settings of the maps.
+    Unscaled, float32, shape (t, channels, size, size). The first map is zero. As long as the first frame stays the
+    same, sampling frames and computing maps commute.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -230,15 +193,9 @@ class FlowScale:
 
     @classmethod
     def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
-        """Return the scale of a fold.
+        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips.
 
-        Args:
-            settings: settings with the kind of scale and the channels.
-            training_maps: unscaled maps of each of the fold's training clips, shape (…, channels, size, size); only
-                'train_std' reads them.
-
-        Raises:
-            ValueError: 'train_std' has no training clips.
+        Only 'train_std' reads them; raises ValueError if it gets none.
         """
         divisors = np.ones(len(settings.channels))
         if settings.scale == "train_std":
@@ -251,11 +208,9 @@ class FlowScale:
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
     def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-        """Return the scaled maps of one clip.
+        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip.
 
-        Args:
-            maps: maps of all frames or phases of one clip, float32, shape (…, channels, size, size).
-            like: maps that give the extremes for 'clip_minmax'; None: the clip's own maps.
+        `like` gives the extremes for 'clip_minmax'; None: the clip's own maps.
         """
         like = maps if like is None else like
         if self.kind == "clip_minmax":
@@ -267,21 +222,14 @@ class FlowScale:
         return (maps / np.array(self.divisors)[:, None, None]).astype(np.float32)
 
     def mirror(self, maps: np.ndarray) -> np.ndarray:
-        """Return scaled maps flipped left to right with u negated, as if the clip's frames had been flipped.
-
-        Args:
-            maps: scaled maps from `apply`.
-        """
+        """Return maps from `apply` flipped left to right with u negated, as if the clip's frames had been flipped."""
         return flip_horizontally(maps, self.channels, middle=0.5 if self.kind == "clip_minmax" else 0.0)
 
 
 def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
-    """Return flow maps flipped left to right, with the values of u mirrored about `middle`.
+    """Return flow maps, (…, channels, h, w), flipped left to right, with the values of u mirrored about `middle`.
 
-    Args:
-        maps: flow maps, shape (…, channels, h, w).
-        channels: names of the channels; all but 'u' keep their values.
-        middle: value of no motion: 0 for displacements, 0.5 for values scaled to 0..1, 127.5 for 0..255.
+    The middle is the value of no motion: 0 for displacements, 0.5 for values scaled to 0..1, 127.5 for 0..255.
     """
     flipped = maps[..., ::-1].copy()
     if "u" in channels:

@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fdp_lightning.data.annotations.apex import apex_position
+from fdp_lightning.data.annotations.clips import apex_position
 from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.inputs.flow import (
     DIRECTIONS,
@@ -130,8 +130,7 @@ def input_maps(
         Maps, float32, shape (n, t, channels, size, size), with t frames or phases.
 
     Raises:
-        UserError: `flow` with frames that are drawn anew in each epoch, frames too small for a flow, or pictures that
-            are not `maps`.
+        UserError: `flow` with frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
     """
     if settings.kind == "flow" and sampling.at_random:
         raise UserError(
@@ -223,15 +222,9 @@ def _start_worker() -> None:
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return frames of a clip at real-valued positions, blending the two neighbouring frames linearly.
+    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
 
-    Args:
-        store: store of aligned clips.
-        row: row of its index.
-        places: positions from `Sampling.positions`, shape (t,).
-
-    Returns:
-        Frames, uint8, shape (t, h, w) or (t, h, w, 3), and their frame numbers, blended likewise, shape (t,).
+    Frames, uint8, shape (t, h, w) or (t, h, w, 3), and their frame numbers, blended likewise, shape (t,).
     """
     numbers = store.frame_numbers(row)
     frames = blended(lambda whole: store.read(row, whole), places)
@@ -239,13 +232,9 @@ def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndar
 
 
 class ScaledMaps:
-    """Scaled maps of clips as network input.
+    """Scaled maps of clips as network input, from `input_maps` and a scale fitted on the training clips of the fold.
 
-    Args:
-        maps: unscaled maps from `input_maps`.
-        scale: scale fitted on the training clips of the fold.
-        settings: settings of the input.
-        still: True for the same clips without motion, on the scale of those with it.
+    `still` gives the same clips without motion, on the scale of those with it.
     """
 
     def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:

@@ -62,17 +62,9 @@ class ClipAugmentation:
         )
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
-        """Augment a clip.
+        """Augment the frames of a clip, uint8, (t, h, w) or (t, h, w, 3), by a draw that the seed alone determines.
 
-        Args:
-            frames: frames of the clip, uint8, shape (t, h, w), or (t, h, w, 3) in colour.
-            seed: seed that alone determines the draw, independently of loader workers.
-
-        Returns:
-            Augmented frames, uint8, of the same shape.
-
-        Raises:
-            UserError: one of the transforms does not accept such frames, or returns frames of another size or type.
+        Raises UserError if a transform does not accept such frames, or returns frames of another size or type.
         """
         _reseed(self._draw, seed)
         given = frames if frames.ndim == 4 else frames[..., None]
@@ -101,13 +93,8 @@ def check_transform(transform: Any) -> None:
     """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips.
 
     A still clip must stay exactly still, a part of a clip must give the same alone as within the whole, and the seed
-    alone must determine the result: a transform that draws per frame, or uses neighbouring frames, fails.
-
-    Args:
-        transform: albumentations transform.
-
-    Raises:
-        UserError: the transform is unsuitable; the message says why.
+    alone must determine the result: a transform that draws per frame, or uses neighbouring frames, fails with
+    UserError.
     """
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform | A.BaseCompose):

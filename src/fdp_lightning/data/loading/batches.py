@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of one epoch, or one DDP process's share of each.
+    """Batches of one epoch of `clips` clips, or one DDP process's share of each; `seed` None: in their given order.
 
     Clip i of a batch goes to process i modulo the number of processes: together they see the batches that a single
     process would, whereas Lightning's distributed sampler repeats clips to give all processes equally many. With fewer
@@ -17,13 +17,6 @@ class EpochBatches(Sampler[list[int]]):
 
     Every clip is in at least one batch of each epoch, and all batches are equally large: the last one is filled up from
     the start of the epoch's order, because a small batch would give batch norm useless statistics.
-
-    Args:
-        clips: number of clips.
-        batch_size: clips per step of all processes together.
-        seed: seed of the order; None: clips in their given order.
-        ranks: number of processes.
-        rank: rank of this process.
     """
 
     def __init__(self, clips: int, batch_size: int, seed: int | None, ranks: int = 1, rank: int = 0) -> None:

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fdp_lightning.data.annotations.apex import apex_numbers, apex_position
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
 from fdp_lightning.data.annotations.targets import class_counts, target_numbers
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.batches import EpochBatches, as_values
-from fdp_lightning.data.loading.fitted import Fitted
-from fdp_lightning.data.loading.normalisation import Statistics, check_normalisation
 from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.loading.statistics import Fitted, Statistics, check_normalisation
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.labels import LabelKind
@@ -144,9 +143,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each clip's first and last frame, and the one nearest to the apex (the middle one if it is unknown).
 
-        Returns:
-            Stored frames, chosen among the fixed ones that the model sees, uint8, shape (n, 3, h, w) or
-            (n, 3, h, w, 3); and their frame numbers, shape (n, 3).
+        Frames as stored, of the fixed ones that the model sees, uint8, (n, 3, h, w) or (n, 3, h, w, 3); their numbers,
+        (n, 3).
         """
         n, t = self.frame_numbers.shape
         distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))
@@ -174,10 +172,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
 
     def normalise_by_itself(self) -> None:
-        """Centre all further items by the mean of these clips, and divide them by the resulting maximum.
-
-        Both are taken over all sampled frames without augmentation.
-        """
+        """Centre all further items by the mean of these clips' sampled frames, and divide by the resulting maximum."""
         mean = float(self._clips.mean(dtype=np.float64))
         self._mean = mean / 255
         # A set of a single grey value becomes zero throughout.
@@ -274,8 +269,7 @@ class FoldDataModule(L.LightningDataModule):
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
         """Yield batches of training clips without augmentation, equal at each call and at most as large as in training.
 
-        Args:
-            most: largest number of clips, drawn by the fold's seed; all clips if there are no more.
+        At most `most` clips, drawn by the fold's seed.
         """
         # Drawn, because the clip table is ordered by subject, and batches of one subject have biased statistics.
         order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
@@ -283,10 +277,7 @@ class FoldDataModule(L.LightningDataModule):
             yield self.train_set.all_clips(places)
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
-        """Return the loader of the held-out clips in the order of the clip table, for the recorder and the predictions.
-
-        Return None if no subject is held out.
-        """
+        """Return the loader of the held-out clips in the order of the clip table; None if no subject is held out."""
         return None if self.test_set is None else self._loader(self.test_set, batch_size=self.batch_size)
 
     predict_dataloader = test_dataloader

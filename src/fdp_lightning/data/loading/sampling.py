@@ -17,50 +17,25 @@ SHORT = ("repeat", "interpolate")
 
 
 def uniform(n_frames: int, count: int) -> np.ndarray:
-    """Return T frame positions spread evenly over the whole clip, first and last frame included.
-
-    Frames of a clip shorter than T repeat in order. (Ours; for the released code's rule see `floor`.)
-
-    Args:
-        n_frames: number of frames in the clip, at least 1.
-        count: number of frames to sample, T >= 1.
-
-    Returns:
-        Integer positions, shape (T,), ascending, within 0..n_frames-1.
-    """
+    """Return T integer positions spread evenly over a clip, its first and last frame included (ours)."""
     return _whole(_evenly(n_frames, count))
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
-    """Return every (n // T)-th position from the first, as the released code of FDP does. For reproduction only.
+    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only.
 
-    The end of a clip is never seen, up to half of it if n is just below 2 T.
-    A clip shorter than T yields no frames and drops out.
-
-    Args:
-        n_frames: frames in the clip, n >= 1.
-        count: frames asked for, T >= 1.
-
-    Returns:
-        Integer positions `i * (n // T)`, shape (T,), ascending; shape (0,) if the clip is shorter than T.
+    The end of a clip is never seen, up to half of it if n is just below 2 T. A clip shorter than T yields no frames and
+    drops out.
     """
     _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
 
 
 def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Return evenly spaced positions in a window around the apex that reaches to the nearer end of the clip.
+    """Return T real positions, evenly spaced in a window about the apex (a position) up to the nearer end of the clip.
 
     The window holds at least T frames if the clip does: near an end it is shifted inwards, so that the apex is not in
     its middle. T = 1 gives the apex. (Ours.)
-
-    Args:
-        n_frames: frames in the clip, n >= 1.
-        count: frames asked for, T >= 1.
-        apex: position of the apex frame, 0..n-1.
-
-    Returns:
-        Real positions, shape (T,), ascending, within 0..n-1.
     """
     _require(n_frames, count)
     reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
@@ -72,18 +47,10 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Return evenly spaced positions from onset to apex and from apex to offset; T = 3 gives just these three frames.
+    """Return T real positions, evenly spaced from onset to apex and from apex to offset; T = 3 gives just these frames.
 
-    The apex is at index T // 2: the middle for odd T; for even T one more frame precedes the apex than follows it, so
-    T = 2 gives onset and apex. T = 1 gives the apex. A phase with fewer frames than its share repeats some. (Ours.)
-
-    Args:
-        n_frames: frames in the clip, n >= 1.
-        count: frames asked for, T >= 1.
-        apex: position of the apex frame, 0..n-1.
-
-    Returns:
-        Real positions, shape (T,), ascending, within 0..n-1.
+    The apex is at index T // 2: the middle for odd T; for even T one more frame precedes the apex than follows it, so T
+    = 2 gives onset and apex. T = 1 gives the apex. A phase with fewer frames than its share repeats some. (Ours.)
     """
     _require(n_frames, count)
     before = count // 2
@@ -92,17 +59,9 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Draw one frame at random from each of T equal segments of the clip [2].
+    """Draw one frame at random from each of T <= n equal segments of the clip [2], strictly ascending.
 
     Segment i is frames `i·n // T` to `(i+1)·n // T - 1`, so that every frame is in one and none is drawn twice.
-
-    Args:
-        n_frames: frames in the clip, n >= T.
-        count: frames asked for, T >= 1.
-        draw: random generator.
-
-    Returns:
-        Integer positions, shape (T,), strictly ascending, within 0..n-1.
     """
     _require(n_frames, count)
     edges = np.arange(count + 1) * n_frames // count
@@ -158,16 +117,11 @@ class Sampling:
         return self.rule == "random_phase"
 
     def positions(self, n_frames: int, apex: int | None = None, draw: np.random.Generator | None = None) -> np.ndarray:
-        """Return the positions to sample in a clip.
+        """Return the positions, (T,), ascending, to sample in a clip; (0,) if the rule yields none.
 
-        Args:
-            n_frames: number of frames in the clip.
-            apex: position of its apex frame, 0..n_frames-1; None if unknown.
-            draw: random generator for 'random_phase'; None: its fixed frames.
-
-        Returns:
-            Positions, shape (T,), ascending; shape (0,) if the rule yields none. They are int64 unless the clip is
-            shorter than T and `short` is 'interpolate': float64 then, to be read by blending neighbours.
+        They are int64 unless the clip is shorter than T and `short` is 'interpolate': float64 then, to be read by
+        blending neighbours. `apex` is the position of the apex frame, None if unknown; without `draw`, 'random_phase'
+        has fixed frames.
         """
         if self.rule == "floor":
             return floor(n_frames, self.frames)

@@ -22,10 +22,7 @@ _SUBJECTS = {
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
-    """Count clips, subjects and clips per class of a table with the column `target`.
-
-    Subjects of different datasets are distinct even if they share a name.
-    """
+    """Count clips, subjects (of several datasets apart) and clips per class of a table with the column `target`."""
     found = names_of(chosen["target"], kind).value_counts()
     return {
         "clips": len(chosen),
@@ -64,10 +61,8 @@ class Expected:
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
         """Return each count that differs from the published one, with the clips found or what is known of missing ones.
 
-        Args:
-            chosen: clips of the protocol, with their class in `target`.
-            clips: all clips they were chosen from; a missing clip may be among them under another label.
-            column: name of the column that holds the class, see `protocol.Protocol`.
+        `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
+        these under another label.
         """
         classes: Mapping[str, int] = self.counts.get("classes", {})
         kind = LabelKind.of_column(column)

@@ -13,7 +13,7 @@ import pandas as pd
 from fdp_lightning.data.annotations.clips import clip_id, name_clips
 from fdp_lightning.data.checks.near_copies import ALIGNED, LEAST_SIDE, WHOLE, near_copies, places, thumbnail
 from fdp_lightning.data.checks.problems import some
-from fdp_lightning.data.loading.normalisation import Statistics
+from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.splits import Fold, owners
 from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.errors import UserError
@@ -38,11 +38,7 @@ def subjects_of(fold: Fold, clips: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def check_fold(fold: Fold, clips: pd.DataFrame) -> None:
-    """Refuse a fold whose sides share a subject and thus clips.
-
-    Raises:
-        LeakError: two sides share a subject, or there is no clip to train on or to test.
-    """
+    """Raise LeakError if sides of a fold share a subject and thus clips, or there is no clip to train on or to test."""
     for side, rows in sides(fold).items():
         if not rows and side != "inner":
             raise LeakError(f"fold {fold.name}: no clip to {side}")
@@ -50,31 +46,14 @@ def check_fold(fold: Fold, clips: pd.DataFrame) -> None:
 
 
 def check_subjects(fold: str, subjects: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a fold two of whose sides share a subject.
-
-    Args:
-        fold: name of the fold.
-        subjects: side of `SIDES` → its subjects, as a finished fold stores them too.
-
-    Raises:
-        LeakError: two sides share a subject.
-    """
+    """Raise LeakError if two of a fold's `SIDES` (side → its subjects, as a finished fold stores them) share one."""
     for one, other in combinations(SIDES, 2):
         if shared := sorted(set(subjects[one]) & set(subjects[other])):
             raise LeakError(f"fold {fold}: {one} and {other} share the subjects {', '.join(shared)}")
 
 
 def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> None:
-    """Refuse statistics that are not those of the training clips.
-
-    Args:
-        fold: name of the fold.
-        statistics: mean and standard deviation by which the network normalises.
-        frames: sampled frames of the training clips alone, uint8.
-
-    Raises:
-        LeakError: the statistics differ.
-    """
+    """Raise LeakError if statistics are not those of the sampled frames, uint8, of the training clips alone."""
     expected = Statistics.of(frames)
     if not np.allclose((statistics.mean, statistics.std), (expected.mean, expected.std), rtol=1e-6, atol=0):
         raise LeakError(
@@ -84,15 +63,9 @@ def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> N
 
 
 def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> None:
-    """Refuse a clip table in which clips of different subjects are near copies of one another, see `near_copies`.
+    """Raise UserError, with the clips, if clips of different subjects are near copies, see `near_copies`.
 
-    Args:
-        clips: clip table.
-        store: clip store that holds them.
-        aligned: True if its frames are aligned faces, False for whole pictures.
-
-    Raises:
-        UserError: there are near copies; the message names the clips.
+    `aligned` is True if the store holds aligned faces, False for whole pictures.
     """
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
@@ -111,17 +84,10 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
 
 
 def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
-    """Refuse a clip table that holds a clip twice, or the same frames under two subjects.
+    """Raise UserError, with the clips, if a clip is in the table twice, or the same frames under two subjects.
 
     A composite holds a clip twice if two of its members are read from one copy, or if a dataset contains clips of
     another.
-
-    Args:
-        clips: clip table.
-        checksums: checksum of each clip's frames.
-
-    Raises:
-        UserError: there are duplicates; the message names the clips.
     """
     if clips.duplicated(KEY).any():
         raise UserError(f"clips listed twice: {name_clips(clips[clips.duplicated(KEY)])}. Expected one row per clip.")

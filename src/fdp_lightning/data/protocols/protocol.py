@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.unit_cells import (
+from fdp_lightning.data.annotations.action_units import (
     as_meant,
     check_units,
     classes_shown,
@@ -147,11 +147,7 @@ class Protocol:
             ) from None
 
     def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of this protocol, with their class in a new column `target`, without checking the counts.
-
-        Args:
-            clips: clips of all its datasets.
-        """
+        """Return the clips of this protocol, with their class in a new column `target`, without checking the counts."""
         if self.parts:
             chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
@@ -166,11 +162,9 @@ class Protocol:
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
         """Return the clips of this protocol, with their class in a new column `target`, after checking the counts.
 
-        Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown".
-
-        Raises:
-            UserError: no clip is left, the counts differ from the published ones, or `exclude` or `untested` names
-                what is not annotated.
+        Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown". Raises
+        UserError if no clip is left, the counts differ from the published ones, or `exclude` or `untested` names what
+        is not annotated.
         """
         if self.strict:
             self._require_named(clips)
@@ -192,14 +186,11 @@ class Protocol:
         return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
-        """Return the classes permuted among each subject's clips; unchanged unless `shuffled` is set.
+        """Return the classes in `target` permuted among each subject's clips; unchanged unless `shuffled` is set.
 
-        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence, and
-        such runs end below chance (accuracy 0.125 instead of 0.2, measured on 80 synthetic clips). Subjects with a
-        single clip are permuted among themselves.
-
-        Args:
-            clips: clip table with the class in `target`.
+        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence, and such
+        runs end below chance (accuracy 0.125 instead of 0.2, measured on 80 synthetic clips). Subjects with a single
+        clip are permuted among themselves.
         """
         targets = clips["target"].copy()
         if self.shuffled is None:
@@ -212,11 +203,8 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Return each count that differs from the published one and each unreadable cell, with its clips; parts first.
-
-        Args:
-            chosen: clips from `choose`.
-            clips: all clips they were chosen from.
+        """Return each count of `chosen` clips that differs from the published one and each unreadable cell; parts
+        first.
         """
         lines = []
         for name, part in self.part_protocols().items():
@@ -234,9 +222,6 @@ class Protocol:
         """Return the clips of no class or with unreadable action units, with the reason in a new column `why`.
 
         Return none if the counts are as published: such a protocol leaves them out on purpose.
-
-        Args:
-            clips: clips of all its datasets.
         """
         if self.parts:
             own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]

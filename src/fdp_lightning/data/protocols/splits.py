@@ -43,18 +43,7 @@ def make_folds(
     folds: int = 5,
     kind: LabelKind = LabelKind.SINGLE,
 ) -> list[Fold]:
-    """Return the folds of a protocol.
-
-    Args:
-        clips: the protocol's clip table with its class in `target`.
-        split: one of `SPLITS`.
-        untested: subjects never held out, only for 'loso'; see `leave_one_subject_out`.
-        folds: number of folds for 'kfold'.
-        kind: kind of the labels, see `grouped_k_fold`.
-
-    Raises:
-        UserError: the clips cannot be split this way.
-    """
+    """Return the folds of a table with its class in `target`, by one of `SPLITS`; raises UserError if it cannot be."""
     if untested and split != "loso":
         raise UserError(f"protocol.untested needs protocol.split=loso; the split is {split}")
     if split == "loso":
@@ -67,12 +56,8 @@ def make_folds(
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
     """Return one fold per subject with clips under the protocol, in the order of their names.
 
-    Args:
-        clips: the protocol's clip table (columns dataset, subject and others).
-        untested: subjects in every fold's training set without a fold of their own; unknown names are ignored.
-
-    Raises:
-        UserError: there are fewer than two subjects, or none is tested.
+    `untested` subjects are in every fold's training set without a fold of their own; unknown names are ignored. Raises
+    UserError if there are fewer than two subjects, or none is tested.
     """
     owner = owners(clips)
     names = sorted(owner.unique())
@@ -91,16 +76,9 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
 def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
     """Return k folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
-    Uses scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds.
-
-    Args:
-        clips: the protocol's clip table with its class in `target`.
-        folds: k, from 2 to the number of subjects.
-        kind: kind of the labels; with MULTI a clip counts once for each class it shows, and a clip that shows none
-            belongs to an extra class (ours).
-
-    Raises:
-        UserError: there are fewer subjects than folds.
+    Uses scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds. Multi-label, a clip
+    counts once for each class it shows, and a clip that shows none belongs to an extra class (ours). Raises UserError
+    unless k is 2 to the number of subjects.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
 
@@ -126,11 +104,7 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.
 
 
 def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
-    """Return one fold per dataset of a composite, in the order of their names.
-
-    Raises:
-        UserError: fewer than two datasets.
-    """
+    """Return one fold per dataset of a composite, in the order of their names; raises UserError if there is one."""
     names = sorted(clips["dataset"].unique())
     if len(names) < 2:
         raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
@@ -140,11 +114,7 @@ def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
 
 
 def published_split(clips: pd.DataFrame) -> list[Fold]:
-    """Return one fold per published part other than 'train', each trained on 'train'.
-
-    Raises:
-        UserError: the table has no part named 'train', or no other.
-    """
+    """Return one fold per published part, trained on the part 'train'; raises UserError without it or another."""
     parts = clips["split"]
     tested = sorted(set(parts) - {"train", ""})
     if not tested or not (parts == "train").any():
@@ -160,19 +130,11 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
 
 
 def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
-    """Return the fold with some training subjects moved to `inner_rows` as inner validation subjects (ours).
+    """Return the fold with so many training subjects moved to `inner_rows` as inner validation subjects (ours).
 
     Of `_DRAWS` random choices, take the one whose class shares are nearest to those of all training clips (total
-    variation distance), so that the epoch is not chosen on a single class.
-
-    Args:
-        fold: fold without inner rows.
-        clips: clip table with the class in `target`.
-        subjects: number of inner validation subjects; 0: none.
-        seed: the fold's own seed of the draws.
-
-    Raises:
-        UserError: no training subject would be left.
+    variation distance), so that the epoch is not chosen on a single class. Raises UserError if no training subject
+    would be left.
     """
     if subjects == 0:
         return fold

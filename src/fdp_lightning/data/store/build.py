@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,10 +18,9 @@ from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
-from fdp_lightning.data.store.disk_space import full_disk_explained
-from fdp_lightning.data.store.donors import Donors
-from fdp_lightning.data.store.parts import Parts, parts_of, to_row
+from fdp_lightning.data.store.parts import Donors, Parts, parts_of, to_row
 from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
+from fdp_lightning.disk import is_full
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder, checksummed
 from fdp_lightning.labels import KEY
@@ -222,3 +223,37 @@ def _refuse(problems: list[Problem], policy: str, most: int = 20) -> None:
         + "\n  ".join(lines)
         + f"\n  Correct the files, or: {ways[policy]}. Either way each problem is listed in prepare.json."
     )
+
+
+@contextmanager
+def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -> Iterator[None]:
+    """Turn an error for a full disk into a UserError that says how much is needed, what is free and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        ready, frames, written = 0, 0, 0
+        for prepared in map(parts.read, sources):
+            if prepared is not None:
+                ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
+        # Prepared clips tell grey from colour; before there are any, the smaller size is given.
+        per_frame = written / frames if frames else parts.settings.size**2
+        store = per_frame * sum(len(source.files) for source in sources)
+        kept = f"  The {ready} prepared clips are kept in {parts.folder}; the same command resumes from them.\n"
+        raise UserError(
+            f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
+            f"  The store takes about {_size(store)}, and as much again while it is built; {_size(written)} are "
+            f"written, {_size(shutil.disk_usage(folder.parent).free)} are free.\n"
+            + (kept if ready else "")
+            + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
+        ) from error
+
+
+def _size(n_bytes: float) -> str:
+    """Format a number of bytes in a readable unit."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while n_bytes >= 1000 and len(units) > 1:
+        n_bytes /= 1000
+        del units[0]
+    return f"{n_bytes:.3g} {units[0]}"

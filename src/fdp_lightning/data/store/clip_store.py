@@ -80,17 +80,10 @@ class ClipStore:
         return int(self._lengths[row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
-        """Read frames of a clip.
+        """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape).
 
         Only the clip's own part of the file is mapped, and only for this call: a store may exceed the memory and the
         address space of a process.
-
-        Args:
-            row: row of the index.
-            positions: positions within 0..length-1, shape (t,).
-
-        Returns:
-            Copy of the frames, uint8, shape (t, *frame_shape).
         """
         offset, shape = int(self._starts[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
@@ -115,11 +108,7 @@ class ClipStore:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a store's manifest.
-
-    Raises:
-        DamagedStoreError: the manifest is missing or altered.
-    """
+    """Return a store's manifest; raises DamagedStoreError if it is missing or altered."""
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
@@ -133,14 +122,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_store(folder: Path, verify: bool = True) -> ClipStore:
-    """Open a store.
+    """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat.
 
-    Args:
-        folder: folder from `store_folder`.
-        verify: compare the files with their checksums; False in the folds of a run that has already verified them.
-
-    Raises:
-        DamagedStoreError: a file is missing or differs from its checksum; `clips` lists those whose frames differ.
+    Raises DamagedStoreError if a file is missing or differs from its checksum; its `clips` are those whose frames
+    differ.
     """
     store = open_index(folder, verify)
     path = folder / FRAMES
@@ -162,11 +147,7 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
 
 
 def open_index(folder: Path, verify: bool = True) -> ClipStore:
-    """Open a store without verifying its frames.
-
-    Raises:
-        DamagedStoreError: the manifest or the index is missing or altered.
-    """
+    """Open a store without verifying frames; raises DamagedStoreError if manifest or index is missing or altered."""
     manifest = read_manifest(folder)
     try:
         if manifest["format"] != FORMAT:

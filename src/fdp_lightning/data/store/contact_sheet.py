@@ -19,18 +19,10 @@ _EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
 
 
 def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
-    """Draw the sheet.
+    """Draw the sheet, RGB, uint8, (height, width, 3), of the clips that the store holds; `side` is a picture's, pixels.
 
-    A clip without a usable apex shows its middle frame, marked as such.
-
-    Args:
-        store: store of aligned clips.
-        clips: clip table; clips that the store does not hold are skipped.
-        pairs: largest number of clips per subject, spread over its clips so that they are not all of one kind.
-        side: side of a picture on the sheet, pixels.
-
-    Returns:
-        RGB sheet, uint8, shape (height, width, 3).
+    At most `pairs` clips per subject are shown, spread over its clips so that they are not all of one kind. A clip
+    without a usable apex shows its middle frame, marked as such.
     """
     clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
     subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]

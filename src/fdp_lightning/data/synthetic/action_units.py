@@ -8,8 +8,6 @@ Sources: what moves where is Ekman, Friesen & Hager, Facial Action Coding System
 were fitted by eye (ours).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

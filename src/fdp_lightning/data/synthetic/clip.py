@@ -1,7 +1,5 @@
 """Planning and drawing of one clip: its motion and its frames."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +8,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from fdp_lightning.data.synthetic.action_units import (
-    ACTION_UNITS,
-    Action,
-    Emotion,
-    is_midline,
-    shade_field,
-    warp_field,
-)
-from fdp_lightning.data.synthetic.course import COURSES
+from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, Action, Emotion, is_midline, shade_field, warp_field
 from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
-from fdp_lightning.data.synthetic.nuisance import Nuisance, draw_nuisance
+from fdp_lightning.data.synthetic.motion import COURSES, Nuisance, draw_nuisance
 
 # Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
 # to a few pixels, as micro-expressions look at this size).
@@ -84,15 +74,10 @@ def plan_clip(
     rng: np.random.Generator,
     course: str = "plain",
 ) -> ClipPlan:
-    """Draw the plan of a clip; the order of draws is part of the data set's version.
+    """Draw the plan of a clip of `frames` (least, most) frames; the order of draws is part of the data set's version.
 
-    Args:
-        emotion: class of the clip.
-        frames: smallest and largest number of frames.
-        usual: usual position of the subject's head.
-        zoom: size of a frame relative to the reference.
-        rng: random generator.
-        course: one of COURSES; a wild clip may also have a nuisance.
+    `usual` is the usual position of the subject's head, `zoom` the size of a frame relative to the reference. A wild
+    clip (`course`) may also have a nuisance.
     """
     length = int(rng.integers(frames[0], frames[1] + 1))
     actions = emotion.draw(rng)

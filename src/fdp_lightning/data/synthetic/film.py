@@ -15,9 +15,8 @@ import numpy as np
 from fdp_lightning.data.synthetic.action_units import Action
 from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
 from fdp_lightning.data.synthetic.generator import JPEG_QUALITY, SUBJECT_STREAM, SyntheticFaces
-from fdp_lightning.data.synthetic.identity import draw_identity, zoom_of
+from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits, zoom_of
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
-from fdp_lightning.data.synthetic.photograph import Photograph, find_portraits
 from fdp_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,14 +69,8 @@ class DrawnClip:
 def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
     """Draw one clip, of the same pseudo-subject for every emotion.
 
-    Args:
-        emotion: name of the emotion, or its index among those of `settings.layout`.
-        seed: seed of subject and clip.
-        settings: settings, of which size, length, amplitude, noise, control, course and portraits are used; None:
-            defaults.
-
-    Raises:
-        UserError: there is no such emotion.
+    The emotion is a name or an index among those of `settings.layout`; raises UserError if there is no such emotion. Of
+    the settings, size, length, amplitude, noise, control, course and portraits are used.
     """
     settings = replace(settings or SyntheticFaces(), seed=seed)
     emotions = {known.name: known for known in LAYOUTS[settings.layout].emotions}
@@ -115,13 +108,8 @@ def draw_film(
 def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
     """Write a video without sound, atomically; pictures are consumed one by one.
 
-    Args:
-        path: path of the file, whose suffix, one of `CODINGS`, selects the format.
-        pictures: frames of one size, uint8 BGR, each (h, w, 3), with even height and width.
-        fps: frames per second.
-
-    Raises:
-        ValueError: the suffix is unknown, or a picture has the wrong shape.
+    The path's suffix, one of `CODINGS`, selects the format. Pictures are of one size, uint8 BGR, each (h, w, 3), with
+    even height and width. Raises ValueError if the suffix is unknown, or a picture has the wrong shape.
     """
     import av
 
@@ -175,13 +163,7 @@ def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
 
 
 def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -> None:
-    """Write img1.jpg, img2.jpg … encoded like the data set's own frames.
-
-    Args:
-        folder: folder of the frames, created if missing.
-        pictures: frames, uint8 BGR, each (h, w, 3).
-        first: number of the first frame.
-    """
+    """Write img1.jpg, img2.jpg … from pictures, uint8 BGR, (h, w, 3), encoded like the data set's own frames."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, first):
         data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,18 +13,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from fdp_lightning.data.synthetic.action_units import code
 from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
-from fdp_lightning.data.synthetic.course import COURSES
-from fdp_lightning.data.synthetic.identity import Identity, draw_identity, zoom_of
-from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, ClipRow
-from fdp_lightning.data.synthetic.photograph import (
+from fdp_lightning.data.synthetic.identity import (
     ASTRONAUT_CREDIT,
+    Identity,
     Photograph,
+    draw_identity,
     find_portraits,
     portrait_files,
+    zoom_of,
 )
+from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, ClipRow
+from fdp_lightning.data.synthetic.motion import COURSES
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import end_with_parent, forkserver
@@ -109,18 +111,10 @@ class SyntheticFaces:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def write(self, root: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the data set atomically.
+        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`.
 
-        The files are the same for any number of workers. A script that uses more than one needs the usual
-        `if __name__ == "__main__":` guard, because each worker imports it.
-
-        Args:
-            root: folder to create; if it already holds this data set, nothing is done.
-            workers: number of processes.
-            progress: callback with (clips done, clips) after each clip.
-
-        Raises:
-            UserError: `root` holds something else, or a portrait shows no face.
+        A script that uses more than one needs the usual `if __name__ == "__main__":` guard, because each worker imports
+        it. Raises UserError if `root` holds something else, or a portrait shows no face.
         """
         root = Path(root)
         if self._is_at(root):
@@ -272,24 +266,14 @@ def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> 
     For wild clips, also write the interval of the motion and the nuisance; plain ones move throughout and have none.
     The residual of a reversed clip is the motion in its first frame.
     """
-    labels = ["subject", "clip", "emotion", "action_units"]
-    figures = ["onset", "apex", "offset", "peak_px", "residual", "clip_seed"]
-    if course == "wild":
-        figures += ["motion_start", "motion_end", "nuisance"]
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(labels + figures)
-        for truth in truths:
-            row = truth.row
-            line: list[object] = [row.subject, row.clip, row.emotion, code(row.actions)]
-            line += [
-                row.onset,
-                row.apex,
-                row.offset,
-                f"{truth.peak:.4f}",
-                f"{truth.residual:.4f}",
-                truth.seed,
-            ]
-            if course == "wild":
-                line += [*(truth.moving or ("", "")), truth.nuisance]
-            table.writerow(line)
+    lines = []
+    for truth in truths:
+        row = truth.row
+        line: dict[str, object] = {"subject": row.subject, "clip": row.clip, "emotion": row.emotion}
+        line |= {"action_units": code(row.actions), "onset": row.onset, "apex": row.apex, "offset": row.offset}
+        line |= {"peak_px": f"{truth.peak:.4f}", "residual": f"{truth.residual:.4f}", "clip_seed": truth.seed}
+        if course == "wild":
+            start, end = truth.moving or ("", "")
+            line |= {"motion_start": start, "motion_end": end, "nuisance": truth.nuisance}
+        lines.append(line)
+    pd.DataFrame(lines).to_csv(path, index=False, lineterminator="\n")

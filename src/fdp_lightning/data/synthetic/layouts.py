@@ -1,7 +1,5 @@
 """Layouts of CASME II and SAMM: where and how they store frames and annotations."""
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile
@@ -9,18 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
 from openpyxl import Workbook
 
-from fdp_lightning.data.synthetic.action_units import (
-    CASME2_EMOTIONS,
-    SAMM_EMOTIONS,
-    Action,
-    Emotion,
-    code,
-)
+from fdp_lightning.data.synthetic.action_units import CASME2_EMOTIONS, SAMM_EMOTIONS, Action, Emotion, code
 
 # The workbooks state that they are synthetic; the date is fixed so that equal settings give equal bytes.
 NOTICE = "SYNTHETIC: drawn by fdp_lightning, not recorded from any person. Not CASME II, not SAMM."
@@ -41,29 +32,10 @@ class ClipRow:
     digits: int
 
 
-class Layout(Protocol):
-    """Conventions of one data set."""
-
-    emotions: tuple[Emotion, ...]
-    grey: bool
-    max_subjects: int
-    max_clips: int
-
-    def subject(self, index: int) -> str: ...
-
-    def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]: ...
-
-    def numbering(self, rng: np.random.Generator) -> tuple[int, int]: ...
-
-    def frame_path(self, row: ClipRow, number: int) -> PurePosixPath: ...
-
-    def write_annotations(self, root: Path, rows: Sequence[ClipRow]) -> None: ...
-
-
 class Casme2Layout:
     """CASME II: colour frames, `CASME2_RAW_selected/sub01/EP02_01f/img46.jpg`, the coding sheet of 2019."""
 
-    emotions = CASME2_EMOTIONS
+    emotions: tuple[Emotion, ...] = CASME2_EMOTIONS
     grey = False
     max_subjects, max_clips = 99, 200
 
@@ -97,7 +69,7 @@ class Casme2Layout:
 class SammLayout:
     """SAMM: grey frames, `006/006_1_2/006_05562.jpg`, a sheet with 13 rows of prose before the header."""
 
-    emotions = SAMM_EMOTIONS
+    emotions: tuple[Emotion, ...] = SAMM_EMOTIONS
     grey = True
     subjects = ("006", "007", *(f"{n:03d}" for n in (*range(9, 27), 28, *range(30, 38))))
     max_subjects, max_clips = len(subjects), 7 * 40
@@ -134,7 +106,7 @@ class SammLayout:
         write_workbook(root / "SAMM_Micro_FACS_Codes_v2.xlsx", "MICRO_ONLY", lines)
 
 
-LAYOUTS: dict[str, Layout] = {"casme2": Casme2Layout(), "samm": SammLayout()}
+LAYOUTS: dict[str, Casme2Layout | SammLayout] = {"casme2": Casme2Layout(), "samm": SammLayout()}
 
 # Objective classes I-VI as sets of units, for the combinations drawn here: Davison, Merghani & Yap,
 # "Objective Classes for Micro-Facial Expression Recognition", J. Imaging 4(10), 2018; the rest is VII.

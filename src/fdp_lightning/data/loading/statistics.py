@@ -1,9 +1,11 @@
-"""Normalisation of grey values."""
+"""Statistics that a fold fits on its training clips, and the normalisation of grey values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.errors import UserError
 
 NORMALISATIONS = ("training", "each_set")
@@ -12,10 +14,7 @@ NORMALISATIONS = ("training", "each_set")
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of all values (in 0..1) of the training clips, by which the network normalises.
-
-    They are zero and one if the batches are already normalised (`each_set`).
-    """
+    """Mean and deviation of all values (0..1) of the training clips; 0 and 1 if batches are already normalised."""
 
     mean: float
     std: float
@@ -34,3 +33,20 @@ def check_normalisation(name: str) -> None:
     """Raise UserError unless `name` is one of `NORMALISATIONS`."""
     if name not in NORMALISATIONS:
         raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Statistics that a fold fits on its training clips before the training.
+
+    Attributes:
+        statistics: mean and standard deviation of their frames; 0 and 1 if the recogniser takes maps.
+        scale: scale of their flow maps; None if the recogniser takes frames.
+        class_counts: number of training clips of each class; multi-label counts overlap.
+        clips: number of training clips.
+    """
+
+    statistics: Statistics
+    scale: FlowScale | None
+    class_counts: Sequence[int]
+    clips: int

@@ -1,6 +1,5 @@
-"""What the model sees of a clip: the whole of it, in order, changed as one; and batches that follow from the seed."""
+"""What the model sees of a clip: rules keep the order, a clip is changed as one, and all follows from the seed."""
 
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,11 +11,137 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
-from fdp_lightning.data.loading.sampling import uniform
+from fdp_lightning.data.loading.sampling import (
+    BY_APEX,
+    RULES,
+    SHORT,
+    Sampling,
+    around_apex,
+    onset_apex_offset,
+    random_phase,
+    uniform,
+)
 from fdp_lightning.data.protocols.splits import leave_one_subject_out
-from fdp_lightning.data.store.clip_store import FRAMES, ClipStore
+from fdp_lightning.errors import UserError
+
+counts = st.integers(1, 24)
+
+
+@st.composite
+def clips(draw: st.DrawFn) -> tuple[int, int]:
+    """Frames of a clip, and the position of its apex."""
+    n_frames = draw(st.integers(1, 200))
+    return n_frames, draw(st.integers(0, n_frames - 1))
+
+
+@given(clips(), counts, st.sampled_from(RULES), st.sampled_from(SHORT), st.booleans(), st.integers(0, 2**32))
+def test_no_rule_loses_the_order_or_leaves_the_clip(
+    clip: tuple[int, int], count: int, rule: str, short: str, knows_apex: bool, seed: int
+) -> None:
+    n_frames, apex = clip
+    places = Sampling(count, rule, short).positions(n_frames, apex if knows_apex else None, np.random.default_rng(seed))
+    if rule == "floor" and n_frames < count:
+        assert places.shape == (0,)
+        return
+    assert places.shape == (count,)
+    assert (np.diff(places) >= 0).all()
+    assert places[0] >= 0 and places[-1] <= n_frames - 1
+    blends = short == "interpolate" and n_frames < count and rule != "floor"
+    assert places.dtype == (np.float64 if blends else np.int64)
+
+
+@given(clips(), counts)
+def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip: tuple[int, int], count: int) -> None:
+    n_frames, apex = clip
+    places = around_apex(n_frames, count, apex)
+    reach = min(apex, n_frames - 1 - apex)
+    if count == 1:
+        assert places == [apex]
+    elif 2 * reach + 1 >= count:
+        assert (places[0], places[-1]) == (apex - reach, apex + reach)
+        assert np.allclose(places + places[::-1], 2 * apex)  # the same on both sides
+    else:
+        assert places.tolist() == pytest.approx(
+            np.linspace(places[0], places[0] + min(count, n_frames) - 1, count).tolist()
+        )
+        assert places[0] <= apex <= places[-1]
+    if n_frames >= count:
+        assert len(set(Sampling(count, "around_apex").positions(n_frames, apex).tolist())) == count
+
+
+@given(clips())
+def test_three_frames_are_onset_apex_and_offset(clip: tuple[int, int]) -> None:
+    n_frames, apex = clip
+    sampling = Sampling(3, "onset_apex_offset")
+    assert sampling.positions(n_frames, apex).tolist() == [0, apex, n_frames - 1]
+    assert Sampling(2, "onset_apex_offset").positions(n_frames, apex).tolist() == [0, apex]
+    assert Sampling(1, "onset_apex_offset").positions(n_frames, apex).tolist() == [apex]
+
+
+@given(clips(), st.integers(3, 24))
+def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip: tuple[int, int], count: int) -> None:
+    n_frames, apex = clip
+    places = onset_apex_offset(n_frames, count, apex)
+    assert (places[0], places[count // 2], places[-1]) == (0, apex, n_frames - 1)
+    for phase in (places[: count // 2 + 1], places[count // 2 :]):
+        assert np.diff(phase) == pytest.approx(np.ptp(phase) / (len(phase) - 1), abs=1e-9)
+
+
+@given(st.integers(1, 24), st.integers(0, 180), st.integers(0, 2**32))
+def test_random_phases_are_one_frame_of_each_segment(count: int, more: int, seed: int) -> None:
+    n_frames = count + more
+    places = random_phase(n_frames, count, np.random.default_rng(seed))
+    assert (np.diff(places) > 0).all()
+    for i, place in enumerate(places):
+        assert i * n_frames // count <= place < (i + 1) * n_frames // count
+
+
+def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one() -> None:
+    draw, sampling = np.random.default_rng(0), Sampling(4, "random_phase")
+    places = np.stack([sampling.positions(20, draw=draw) for _ in range(2000)])
+    shares = np.bincount(places.ravel(), minlength=20) / 2000
+    assert shares == pytest.approx(0.2, abs=0.04)
+    assert np.abs(np.corrcoef(places.T) - np.eye(4)).max() < 0.1
+    assert sampling.positions(20).tolist() == uniform(20, 4).tolist()  # held-out clips
+    assert sampling.positions(4, draw=draw).tolist() == [0, 1, 2, 3]
+    assert sampling.positions(2, draw=draw).tolist() == uniform(2, 4).tolist()
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "floor"])
+def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule: str) -> None:
+    # Apex in the middle: there every rule spreads its frames evenly over the clip.
+    blended = Sampling(9, rule, "interpolate").positions(5, apex=2, draw=np.random.default_rng(0))
+    assert blended.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    repeated = Sampling(9, rule).positions(5, apex=2)
+    assert repeated.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
+    assert Sampling(5, rule, "interpolate").positions(5, apex=2).tolist() == [0, 1, 2, 3, 4]
+    assert Sampling(9, rule, "interpolate").positions(1).tolist() == [0] * 9
+
+
+@given(clips(), counts, st.sampled_from(BY_APEX), st.sampled_from(SHORT))
+def test_without_an_apex_the_rules_about_it_are_uniform(
+    clip: tuple[int, int], count: int, rule: str, short: str
+) -> None:
+    n_frames, _ = clip
+    expected = Sampling(count, "uniform", short).positions(n_frames)
+    assert np.array_equal(Sampling(count, rule, short).positions(n_frames), expected)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_can_be_sampled_of_nothing(rule: str) -> None:
+    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
+        Sampling(8, rule).positions(0)
+
+
+def test_an_apex_is_placed_among_the_frames_that_are_there() -> None:
+    numbers = np.array([46, 47, 50, 51])
+    assert [apex_position(numbers, apex) for apex in (46, 48, 49, 50, 51, np.nan)] == [0, 1, 2, 2, 3, None]
+    table = pd.DataFrame({"onset": [46, 46, 46], "apex": pd.array([48, None, 52], dtype="Int64"), "offset": [51] * 3})
+    np.testing.assert_array_equal(apex_numbers(table), [48, np.nan, np.nan])
+
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
@@ -37,15 +162,6 @@ def frames() -> np.ndarray:
     """A clip of texture that gets brighter by two grey levels per frame."""
     texture = np.random.default_rng(0).integers(60, 160, (16, 16)).repeat(4, axis=0).repeat(4, axis=1)
     return (texture + 2 * np.arange(8)[:, None, None]).astype(np.uint8)
-
-
-def test_all_frames_of_a_clip_are_changed_alike(frames: np.ndarray) -> None:
-    still = np.repeat(frames[:1], 8, axis=0)
-    augmentation = ClipAugmentation()
-    for seed in range(20):
-        changed = augmentation(still, seed)
-        assert (changed == changed[0]).all()
-        assert not np.array_equal(changed[0], still[0])
 
 
 def test_the_seed_decides_the_change_alone(frames: np.ndarray) -> None:
@@ -98,59 +214,12 @@ def assert_same(left: list[dict[str, torch.Tensor]], right: list[dict[str, torch
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_items_hold_the_sampled_frames_of_their_clip(
-    module: Callable[..., FoldDataModule], store: ClipStore, casme2_clips: pd.DataFrame
-) -> None:
-    data = module()
-    held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
-    assert data.test_clips["clip"].tolist() == held_out["clip"].tolist()
-    (batch, rest) = batches(data.test_dataloader())
-    assert batch["frames"].shape == (4, 8, 1, 64, 64)
-    assert len(rest["index"]) == 1
-    row = store.rows(held_out)[2]
-    expected = store.read(row, uniform(store.length(row), 8))
-    assert torch.equal(batch["frames"][2, :, 0], torch.from_numpy(expected).float() / 255)
-    assert [CLASSES[t] for t in batch["target"]] == held_out["emotion"][:4].tolist()
-    assert batch["index"].tolist() == [0, 1, 2, 3]
-    first = held_out["onset"][2]
-    assert data.test_frame_numbers[2].tolist() == (first + uniform(store.length(row), 8)).tolist()
-
-
-def test_batches_do_not_depend_on_the_number_of_loader_workers(module: Callable[..., FoldDataModule]) -> None:
-    alone, helped = (module(augmentation=ClipAugmentation(), workers=workers, seed=5) for workers in (0, 2))
-    assert_same(batches(alone.train_dataloader()), batches(helped.train_dataloader()))
-    assert_same(batches(alone.test_dataloader()), batches(helped.test_dataloader()))
-
-
 def test_held_out_clips_are_never_augmented(module: Callable[..., FoldDataModule]) -> None:
     plain, augmented = module(), module(augmentation=ClipAugmentation())
     assert_same(batches(plain.test_dataloader()), batches(augmented.test_dataloader()))
     one, other = (next(iter(data.train_dataloader())) for data in (plain, augmented))
     assert torch.equal(one["index"], other["index"])
     assert not torch.equal(one["frames"], other["frames"])
-
-
-def repainted(
-    module: Callable[..., FoldDataModule], store: ClipStore, clips: pd.DataFrame, tmp_path: Path, subject: str
-) -> FoldDataModule:
-    """The data of a store in which the clips of one subject are black."""
-    folder = shutil.copytree(store.folder, tmp_path / subject)
-    pixels = np.memmap(folder / FRAMES, np.uint8, "r+").reshape(-1, store.size, store.size)
-    for row in store.rows(clips[clips["subject"] == subject]):
-        start = int(store.index["start"].iloc[row])
-        pixels[start : start + store.length(row)] = 0
-    pixels.flush()
-    return module(folder)
-
-
-def test_statistics_are_of_the_training_clips_only(
-    module: Callable[..., FoldDataModule], store: ClipStore, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    before = module().fitted.statistics
-    assert 0.2 < before.mean < 0.8
-    assert 0.05 < before.std < 0.5
-    assert repainted(module, store, casme2_clips, tmp_path, "02").fitted.statistics == before
-    assert repainted(module, store, casme2_clips, tmp_path, "01").fitted.statistics != before
 
 
 class Watcher(L.LightningModule):
