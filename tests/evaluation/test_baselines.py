@@ -27,7 +27,7 @@ from fdp_lightning.evaluation.summary import scored, summarise
 from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
 from fdp_lightning.evaluation.tables.render import variants_grid, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import KEY, LabelKind
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,11 +74,13 @@ def test_a_fold_without_its_baselines_is_named() -> None:
     table = of_baselines()
     expected = last(table_of(0))[[*KEY, "target"]]
     folds = [part for _, part in table.groupby("fold")]
-    assert len(pool_baselines(folds, expected, CLASSES, False)) == len(table)
+    assert len(pool_baselines(folds, expected, CLASSES, LabelKind.SINGLE)) == len(table)
     with pytest.raises(UserError, match=r"linear_apex.*missing"):
-        pool_baselines([*folds[1:], folds[0][folds[0]["selection"] == "linear_arp"]], expected, CLASSES, False)
+        pool_baselines(
+            [*folds[1:], folds[0][folds[0]["selection"] == "linear_arp"]], expected, CLASSES, LabelKind.SINGLE
+        )
     with pytest.raises(UserError, match="missing"):
-        pool_baselines(folds[1:], expected, CLASSES, False)
+        pool_baselines(folds[1:], expected, CLASSES, LabelKind.SINGLE)
 
 
 def test_scores_are_those_of_any_table_and_the_difference_is_paired() -> None:

@@ -10,8 +10,9 @@ from sklearn.metrics import f1_score
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife, subject_intervals
 from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.labels import LabelKind
 
-SCORES = score_functions(multi_label=False)
+SCORES = score_functions(LabelKind.SINGLE)
 
 
 def intervals_of(table: pd.DataFrame, classes: Sequence[str] = tuple(CLASSES)) -> dict:

@@ -5,6 +5,7 @@ import pandas as pd
 from random_runs import CLASSES, make_predictions
 
 from fdp_lightning.evaluation.mistakes import confident_mistakes, indicators, mistakes_of
+from fdp_lightning.labels import LabelKind
 
 
 def test_with_one_label_they_are_the_wrong_rows_by_their_probability() -> None:
@@ -32,14 +33,14 @@ def test_with_several_labels_it_is_the_most_confident_single_decision_of_a_clip(
                 sure = max(probabilities[row, label], 1 - probabilities[row, label])
                 best[row] = max(best.get(row, (0.0, -1)), (sure, label))
     expected = sorted((-sure, row, label) for row, (sure, label) in best.items())
-    given = confident_mistakes(probabilities, target, decision, multi_label=True, limit=100)
+    given = confident_mistakes(probabilities, target, decision, LabelKind.MULTI, limit=100)
     assert [(-one.confidence, one.row, one.label) for one in given] == expected
     assert 3 not in {one.row for one in given}
 
 
 def test_names_are_sets_only_where_there_are_several_labels() -> None:
     names = pd.Series(["AU1+AU4", "", "AU4"])
-    assert indicators(names, ["AU1", "AU4", "AU1+AU4"], multi_label=True).tolist() == [
+    assert indicators(names, ["AU1", "AU4", "AU1+AU4"], LabelKind.MULTI).tolist() == [
         [True, True, False],
         [False, False, False],
         [False, True, False],

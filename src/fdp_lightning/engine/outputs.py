@@ -126,12 +126,12 @@ def _table(
     plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
 ) -> pd.DataFrame:
     table = clips[[*KEY, "target"]].copy()
-    multi_label = LabelKind.of_column(plan.config["protocol"]["column"]).is_multi
-    if multi_label:
+    label_kind = LabelKind.of_column(plan.config["protocol"]["column"])
+    if label_kind.is_multi:
         table["prediction"] = above_threshold(probabilities, classes)
     else:
         table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
     for i, name in enumerate(classes):
         table[f"prob_{name}"] = probabilities[:, i]
     table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
-    return table.assign(**{FLAG: 1}) if multi_label else table
+    return table.assign(**{FLAG: 1}) if label_kind.is_multi else table

@@ -204,9 +204,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
     fitted, statistics = data.fitted, data.fitted.statistics
     if config.data.normalisation == "training" and config.input.kind == "frames":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
-    multi_label = LabelKind.of_column(config.protocol.column).is_multi
     counts = {"class_counts": fitted.class_counts, "train_clips": fitted.clips}
-    objective = build(config.model.objective, **counts, multi_label=multi_label)
+    objective = build(config.model.objective, **counts, label_kind=LabelKind.of_column(config.protocol.column))
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)

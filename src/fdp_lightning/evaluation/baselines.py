@@ -15,6 +15,7 @@ from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
 from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
+from fdp_lightning.labels import LabelKind
 
 FILE = "baselines.csv"
 """Name of the file, of one fold and of all folds pooled."""
@@ -44,10 +45,10 @@ def read_baselines(path: Path) -> pd.DataFrame:
 
 
 def pool_baselines(
-    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], multi_label: bool
+    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], label_kind: LabelKind
 ) -> pd.DataFrame:
     """Join the folds' tables: every baseline has predicted every clip once; see `predictions.pool`."""
-    return pool(frames, expected, classes, multi_label, list(BASELINES))
+    return pool(frames, expected, classes, label_kind, list(BASELINES))
 
 
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.extras import Extra, from_text
 from fdp_lightning.files import is_partial
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
 FACE = "face"
@@ -206,9 +205,9 @@ def kendall_tau(scores: np.ndarray) -> float:
     return float(signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
 
 
-def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -> np.ndarray:
+def rows_of(targets: Sequence[str] | np.ndarray, name: str, label_kind: LabelKind) -> np.ndarray:
     """Return the rows whose target is the class or, in a multi-label table, names it among others."""
-    return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
+    return np.flatnonzero([name in target.split(JOIN) if label_kind.is_multi else name == target for target in targets])
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:

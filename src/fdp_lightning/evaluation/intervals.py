@@ -179,7 +179,7 @@ def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
         As `mean_interval`; of a multi-label table also `"f1": {unit: [low, high], …}`.
     """
     intervals: dict[str, Any] = mean_interval([outcomes])
-    if outcomes.multi_label:
+    if outcomes.label_kind.is_multi:
         matrices, units = outcomes.counts, outcomes.classes
         of_unit = [jackknife(matrices[:, [k]], lambda counts: unit_f1(counts)[..., 0]) for k in range(len(units))]
         intervals["f1"] = dict(zip(units, map(share_interval, of_unit), strict=True))

@@ -25,8 +25,9 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.folds import finished_files
-from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.foreign import read_json
+from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")
 """Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
@@ -139,7 +140,7 @@ def learning_signs(
         _one_class(last),
         _at_baseline("at_baseline", ranked_by, scores, baselines),
         _at_baseline("accuracy_at_baseline", "accuracy", scores, baselines),
-        _flat_loss(trainings, None if is_multi_label(last) else len(classes)),
+        _flat_loss(trainings, None if label_kind_of(last).is_multi else len(classes)),
         _missing_class(last, trainings),
         _few_steps(trainings),
     ]
@@ -157,7 +158,7 @@ def _one_class(last: pd.DataFrame) -> Sign | None:
     shares = {name: table.max(axis=1) / clips for name, table in counts.items()}
     folds, judged = list(clips.index), clips.index[(clips >= LEAST_CLIPS) & (shares["target"] <= ROOM)]
     stuck = [fold for fold in judged if shares["prediction"][fold] >= ONE_ANSWER]
-    what = "set of units" if is_multi_label(last) else "class"
+    what = "set of units" if label_kind_of(last).is_multi else "class"
     if len(judged) >= min(2, len(folds)) and len(judged) and len(stuck) >= MANY_FOLDS * len(judged):
         return Sign("one_class", f"{len(stuck)} of {len(judged)} folds answer one {what} each ({_some(stuck)})")
     # Folds too small to be judged one by one may be stuck all the same, and together show it.
@@ -200,11 +201,11 @@ def _flat_loss(trainings: Sequence[FoldTraining], classes: int | None) -> Sign |
 
 def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sign | None:
     counts = {fold.name: fold.class_counts for fold in trainings if fold.class_counts}
-    lacking = []
+    lacking, joined = [], label_kind_of(last).is_multi
     for name, part in last.groupby("fold", sort=True):
         if name not in counts:
             continue
-        targets = part["target"].str.split(JOIN, regex=False).explode() if is_multi_label(last) else part["target"]
+        targets = part["target"].str.split(JOIN, regex=False).explode() if joined else part["target"]
         tested = dict.fromkeys(target for target in targets if target)
         if missing := [label for label in tested if not counts[name].get(label, 0)]:
             lacking.append(f"{name}: {', '.join(missing)}")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.multi_label import shown_units
+from fdp_lightning.evaluation.multi_label import label_kind_of, shown_units
 from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.labels import LabelKind
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Mistake:
 
 
 def confident_mistakes(
-    probabilities: np.ndarray, target: np.ndarray, decision: np.ndarray, multi_label: bool = False, limit: int = 8
+    probabilities: np.ndarray,
+    target: np.ndarray,
+    decision: np.ndarray,
+    label_kind: LabelKind = LabelKind.SINGLE,
+    limit: int = 8,
 ) -> list[Mistake]:
     """Find the clips that are wrong with the highest probability of the wrong answer, one mistake per clip.
 
@@ -37,13 +42,13 @@ def confident_mistakes(
         probabilities: shape (n, K).
         target: True where the clip has the label, shape (n, K).
         decision: True where the label was predicted, shape (n, K).
-        multi_label: True if labels are decided each for itself.
+        label_kind: MULTI labels are decided each for itself.
         limit: clips at most.
 
     Returns:
         The most confident first; clips of equal confidence in the order of the table.
     """
-    wrong = decision != target if multi_label else decision & ~target
+    wrong = decision != target if label_kind.is_multi else decision & ~target
     confidence = np.where(wrong, np.where(decision, probabilities, 1 - probabilities), -np.inf)
     label = confidence.argmax(axis=1)
     highest = confidence.max(axis=1)
@@ -51,18 +56,19 @@ def confident_mistakes(
     return [Mistake(int(row), int(label[row]), float(highest[row])) for row in order]
 
 
-def indicators(names: pd.Series, classes: Sequence[str], multi_label: bool = False) -> np.ndarray:
+def indicators(names: pd.Series, classes: Sequence[str], label_kind: LabelKind = LabelKind.SINGLE) -> np.ndarray:
     """Return True for the classes that each entry of a column `target` or `prediction` names, shape (n, K)."""
-    if multi_label:
+    if label_kind.is_multi:
         return shown_units(names, classes)[0]
     return names.to_numpy()[:, None] == np.array(classes, dtype=object)
 
 
-def mistakes_of(table: pd.DataFrame, classes: Sequence[str], multi_label: bool = False) -> list[Mistake]:
+def mistakes_of(table: pd.DataFrame, classes: Sequence[str]) -> list[Mistake]:
     """Return the most confident mistakes of the predictions of one selection."""
+    label_kind = label_kind_of(table)
     return confident_mistakes(
         table[[PROBABILITY + name for name in classes]].to_numpy(),
-        indicators(table["target"], classes, multi_label),
-        indicators(table["prediction"], classes, multi_label),
-        multi_label,
+        indicators(table["target"], classes, label_kind),
+        indicators(table["prediction"], classes, label_kind),
+        label_kind,
     )

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.labels import JOIN
+from fdp_lightning.labels import JOIN, LabelKind
 
 FLAG = "multi_label"
 THRESHOLD = 0.5
 
 
-def is_multi_label(frame: pd.DataFrame) -> bool:
-    """Return True if a predictions table is multi-label."""
-    return FLAG in frame.columns
+def label_kind_of(frame: pd.DataFrame) -> LabelKind:
+    """Return the kind of labels of a predictions table."""
+    return LabelKind.of_flag(FLAG in frame.columns)
 
 
 def unusable_names(classes: Sequence[str]) -> list[str]:

@@ -12,10 +12,10 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import estimate
-from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import name_keys
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import JOIN, KEY
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str],
             "options that leave clips out (data.policy, protocol.untested)."
         )
     names = {*b["target"], *b["prediction"]}
-    if is_multi_label(b):
+    if label_kind_of(b).is_multi:
         names = {name for text in names if text for name in text.split(JOIN)}
     if foreign := sorted(names - set(classes)):
         raise UserError(

@@ -11,16 +11,16 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
+from fdp_lightning.evaluation.counts import DECISION_SCORES, SCORE_NAMES
 from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
-from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
-from fdp_lightning.labels import SELECTIONS
+from fdp_lightning.labels import SELECTIONS, LabelKind
 
 TOLERANCE = 1e-9
 """Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""
@@ -58,9 +58,9 @@ class Run:
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
-    def multi_label(self) -> bool:
-        """Return True if a clip can show several labels (action units)."""
-        return is_multi_label(self.parts["last"])
+    def label_kind(self) -> LabelKind:
+        """Kind of the labels."""
+        return label_kind_of(self.parts["last"])
 
     @cached_property
     def outcomes(self) -> dict[str, Outcomes]:
@@ -215,7 +215,7 @@ def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[
         computed: plain data.
         where: the place of both.
     """
-    later = {"unit_auc", *SCORE_NAMES} - {*score_functions(False), *score_functions(True)}
+    later = {"unit_auc", *SCORE_NAMES} - DECISION_SCORES
     if isinstance(computed, Mapping) and isinstance(written, Mapping):
         for name, value in computed.items():
             if name in later and name not in written:

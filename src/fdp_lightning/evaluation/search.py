@@ -19,9 +19,10 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
-from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.labels import LabelKind
 
 INNER = "inner/"
 LOG_LOSS = "log_loss"
@@ -31,13 +32,13 @@ lower. Unlike a training's own emotion loss it is the same function in every tri
 _SMALLEST = float(np.finfo(np.float64).eps)
 
 
-def check_objective(objective: str, multi_label: bool) -> str:
+def check_objective(objective: str, label_kind: LabelKind) -> str:
     """Return the score that an objective names: inner/uf1 → uf1.
 
     Raises:
         UserError: it is no score of inner validation subjects but of the test, for instance.
     """
-    scores = [*score_functions(multi_label), LOG_LOSS]
+    scores = [*score_functions(label_kind), LOG_LOSS]
     side, _, score = objective.rpartition("/")
     if side == INNER.rstrip("/") and score in scores:
         return score
@@ -66,7 +67,7 @@ def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> floa
     last = _last(inner)
     if score == LOG_LOSS:
         return float(_losses(last, classes).mean())
-    return float(score_functions(is_multi_label(last))[score](Outcomes.of(last, classes).total))
+    return float(score_functions(label_kind_of(last))[score](Outcomes.of(last, classes).total))
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
@@ -134,7 +135,7 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 def _losses(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """−log of the probability of what is true, of each clip, shape (n,)."""
     probabilities: Any = table[[PROBABILITY + name for name in classes]].to_numpy()
-    if is_multi_label(table):
+    if label_kind_of(table).is_multi:
         shown, _ = label_arrays(table, classes)
         of_truth = np.where(shown, probabilities, 1 - probabilities)
         return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)).mean(axis=1))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.counts import DECISION_SCORES
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
 from fdp_lightning.labels import SELECTIONS
@@ -91,7 +91,7 @@ def _doubled(kept: Sequence[Run], other: Run) -> str:
 def seeds_table(seeds: Mapping[str, Any]) -> Table:
     """Lay out what `seed_scores` returns for the terminal: mean ± standard deviation, at most 80 columns."""
     selections = seeds["selections"]
-    names = [name for name in score_functions("mean_f1" in selections["last"]) if name in selections["last"]]
+    names = [name for name in selections["last"] if name in DECISION_SCORES]
     title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection", no_wrap=True)

@@ -14,7 +14,7 @@ from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import auc_per_class, support, unit_f1, unit_support
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.files import write_atomic
-from fdp_lightning.labels import KEY, OWNER, SELECTIONS
+from fdp_lightning.labels import KEY, OWNER, SELECTIONS, LabelKind
 
 
 def summarise(
@@ -59,11 +59,11 @@ def summarise(
     outcomes = {name: Outcomes.of(part, classes) for name, part in parts.items()}
     selections = {name: scored(part) for name, part in outcomes.items()}
     last, oracle = selections["last"], selections.get("oracle")
-    multi_label, counts = outcomes["last"].multi_label, outcomes["last"].total
+    label_kind = outcomes["last"].label_kind
     return {
         "protocol": protocol_name,
         "split": split,
-        "multi_label": multi_label,
+        "multi_label": label_kind.is_multi,
         "classes": list(classes),
         "n_clips": len(parts["last"]),
         "n_subjects": len(parts["last"][OWNER].drop_duplicates()),
@@ -73,9 +73,7 @@ def summarise(
         "caveats": list(caveats),
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in outcomes["last"].scores()} if oracle else {},
-        "floors": unit_floors(unit_support(counts), len(parts["last"]), classes)
-        if multi_label
-        else floors(support(counts), classes),
+        "floors": floors(outcomes["last"].total, classes, label_kind),
     }
 
 
@@ -84,7 +82,20 @@ def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
+    """Score the predictors that have seen nothing but the pooled counts, see `class_floors` and `unit_floors`.
+
+    Args:
+        matrix: confusion matrix of all clips, shape (C, C); multi-label (K, 2, 2).
+        classes: their names.
+        label_kind: kind of the labels.
+    """
+    if label_kind.is_multi:
+        return unit_floors(unit_support(matrix), int(matrix[0].sum()), classes)
+    return class_floors(support(matrix), classes)
+
+
+def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score the two predictors that have seen nothing: the most frequent class, and uniform guessing.
 
     Both know only the pooled class counts. The majority class is the first in protocol order among equals.
@@ -173,14 +184,14 @@ def _binomial(n: int, p: float) -> np.ndarray:
 
 
 def _scores(matrix: np.ndarray) -> dict[str, float]:
-    return {name: float(score(matrix)) for name, score in score_functions(False).items()}
+    return {name: float(score(matrix)) for name, score in score_functions(LabelKind.SINGLE).items()}
 
 
 def scored(outcomes: Outcomes) -> dict[str, Any]:
     """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
     scores: dict[str, Any] = {**outcomes.scores()}
     counts = outcomes.total.tolist()
-    if outcomes.multi_label:
+    if outcomes.label_kind.is_multi:
         of_units = {"f1": unit_f1(outcomes.total), "unit_auc": auc_per_class(outcomes.targets, outcomes.probabilities)}
         for name, values in of_units.items():
             named = zip(outcomes.classes, values.tolist(), strict=True)
@@ -190,5 +201,5 @@ def scored(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    scores = {name: float(score(matrices)) for name, score in score_functions(True).items()}
+    scores = {name: float(score(matrices)) for name, score in score_functions(LabelKind.MULTI).items()}
     return {**scores, "f1": dict(zip(classes, unit_f1(matrices).tolist(), strict=True))}

@@ -13,7 +13,7 @@ from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import accuracy, support
 from fdp_lightning.evaluation.trained import trained_label
-from fdp_lightning.labels import SELECTIONS
+from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
@@ -38,8 +38,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         title = f"{model}\n{title}"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
-    multi_label = metrics.get("multi_label", False)
-    scores = score_functions(multi_label)  # for those of probabilities there is no room in 80 columns
+    label_kind = LabelKind.of_flag(metrics.get("multi_label", False))
+    scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, floors = metrics["selections"], metrics["floors"]
@@ -59,7 +59,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     for name, row in floors.items():
         label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
-    if multi_label:
+    if label_kind.is_multi:
         _add_units(table, metrics)
     table.caption = Text("\n".join(_lacking(metrics))) if _lacking(metrics) else None
     return table

@@ -96,7 +96,7 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     """The inner score and the space of a search whose options are possible."""
     check_config(config)
     options = config.tune
-    score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column).is_multi)
+    score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column))
     space = Space.of(config)
     space.check_sampler(options.sampler)
     if config.selection.inner_subjects < 1:

@@ -20,11 +20,11 @@ def try_stack(config: DictConfig) -> None:
         UserError: torch cannot map an operation of the model or of its losses over a stack.
     """
     k, t = len(config.protocol.classes), config.data.sampling.frames
-    multi_label = LabelKind.of_column(config.protocol.column).is_multi
+    label_kind = LabelKind.of_column(config.protocol.column)
     modules = [
         RecognitionModule(
             build_model(config, k),
-            build(config.model.objective, class_counts=[1] * k, train_clips=k, multi_label=multi_label),
+            build(config.model.objective, class_counts=[1] * k, train_clips=k, label_kind=label_kind),
             settings(OptimizerSettings, config.model.optimizer),
             compute=settings(Compute, config.compute),
         )
@@ -34,7 +34,7 @@ def try_stack(config: DictConfig) -> None:
         "frames": torch.rand(2, 2, *input_shape(config)),
         "frame_number": torch.arange(float(t)).repeat(2, 2, 1),
         "apex": torch.full((2, 2), torch.nan),
-        "target": torch.zeros(2, 2, k) if multi_label else torch.zeros(2, 2, dtype=torch.long),
+        "target": torch.zeros(2, 2, k) if label_kind.is_multi else torch.zeros(2, 2, dtype=torch.long),
     }
     try:
         Stack(modules, 1, Clipping(1.0)).step(batch, [torch.Generator().manual_seed(seed) for seed in (0, 1)])
