@@ -104,12 +104,7 @@ def free_port() -> int:
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    """Return the options of the Trainer in one process of a fold.
-
-    Args:
-        options: options of the group `trainer`.
-        rank: rank of this process.
-    """
+    """Return the options of the Trainer in one process of a fold."""
     # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}

@@ -47,11 +47,7 @@ def _learner(plan: FoldPlan) -> Callable[..., dict[str, Any]]:
 
 @contextmanager
 def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Provide the folder to write a fold into and the facts for fold.json; on success seal it and move it into place.
-
-    Args:
-        plan: plan of the fold.
-    """
+    """Provide the folder to write a fold into and the facts for fold.json; on success seal and move it into place."""
     start = time.monotonic()
     with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
         training: dict[str, Any] = {}

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,7 @@ def train_fold(
         on_step_time: called once with the seconds of a step, after a few steps.
 
     Returns:
-        Facts for fold.json: seconds of training, epochs and steps, the epoch resumed from, the network's parameters,
-        and the clips of a step by device.
+        Facts for fold.json.
     """
     config = OmegaConf.create(plan.config)
     set_up(config, rank)
@@ -102,14 +101,8 @@ def made_on(trainer: L.Trainer) -> dict[str, str]:
 class FoldParts:
     """Parts of a fold in training.
 
-    Attributes:
-        seed: seed of the fold.
-        data: data of the fold.
-        module: network, losses and optimizer.
-        statistics: batch-norm statistics, recomputed for prediction; None: the running ones.
-        recorder: recorder of the epochs.
-        trainer: trainer with these callbacks and the fold's loggers.
-        step: clips of a step by device, for fold.json.
+    `statistics` recomputes batch-norm statistics for prediction (None: the running ones are used); `step` is what
+    fold.json says of the clips of a step.
     """
 
     seed: int
@@ -144,9 +137,11 @@ def parts_of(
     module = module_of(plan, config, data)
     statistics = statistics_of(module, data)
     recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
-    callbacks = [EpochSeeds(seed), *_averages(module), *([statistics] if statistics else []), recorder]
+    ema = module.optimizer_settings.ema
+    averages = [EMAWeightAveraging(decay=ema)] if ema is not None else []
+    callbacks = [EpochSeeds(seed), *averages, *([statistics] if statistics else []), recorder]
     trainer = _trainer(plan, config, folder, rank, callbacks)
-    step = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+    step = asdict(effective_batch(config, settings(OptimizerSettings, config.model.optimizer)))
     for logger in trainer.loggers:
         logger.log_hyperparams({"devices": step})
     return FoldParts(seed, data, module, statistics, recorder, trainer, step)
@@ -155,10 +150,8 @@ def parts_of(
 def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
     """Predict the held-out clips with the trained module and write the files of the fold.
 
-    Where nobody is held out these are the checkpoint and the curves.
-
-    Returns:
-        Facts for fold.json by which `evaluation.learning` judges the training; none where nobody is held out.
+    Where nobody is held out these are the checkpoint and the curves, and nothing is returned; else facts for fold.json,
+    by which `evaluation.learning` judges the training.
     """
     trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
     # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
@@ -214,10 +207,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         network,
         objective,
         optimizer,
-        provenance={
-            **provenance(plan, data),
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        },
+        provenance={**provenance(plan, data), "parameters": sum(each.numel() for each in network.parameters())},
         max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
@@ -249,11 +239,6 @@ def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStati
     if settings.batch_norm == "running":
         return None
     return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
-
-
-def _averages(module: RecognitionModule) -> list[L.Callback]:
-    ema = module.optimizer_settings.ema
-    return [EMAWeightAveraging(decay=ema)] if ema is not None else []
 
 
 def _trainer(
@@ -300,11 +285,7 @@ def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Build a Trainer of the options to check them.
-
-    Raises:
-        UserError: Lightning refuses an option.
-    """
+    """Build a Trainer of the options to check them; UserError where Lightning refuses one."""
     with warnings.catch_warnings():
         quiet()
         gpu = 0 if config.trainer.accelerator in GPUS else None

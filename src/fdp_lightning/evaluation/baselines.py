@@ -13,9 +13,8 @@ import pandas as pd
 
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
-from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import SELECTION, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
-from fdp_lightning.labels import LabelKind
 
 FILE = "baselines.csv"
 """Name of the file, of one fold and of all folds pooled."""
@@ -44,18 +43,11 @@ def read_baselines(path: Path) -> pd.DataFrame:
     return read_predictions(path, list(BASELINES), _COLUMN)[0]
 
 
-def pool_baselines(
-    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], label_kind: LabelKind
-) -> pd.DataFrame:
-    """Join the folds' tables: every baseline has predicted every clip once; see `predictions.pool`."""
-    return pool(frames, expected, classes, label_kind, list(BASELINES))
-
-
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score each baseline as the run itself is scored, and test the run against it.
 
     Args:
-        pooled: of `pool_baselines`.
+        pooled: of `predictions.pool`, with `BASELINES` as names: every baseline has predicted every clip once.
         last: the run's own predictions of selection `last`, over the same clips.
         classes: the protocol's, in order.
 

@@ -42,15 +42,9 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         part, _, quantity = column.rpartition("/")
         if quantity in FOLD_SCORES:
             continue
-        by_epoch = together[column].dropna().groupby(level="epoch").agg(["mean", "min", "max"])
+        by_epoch = together[column].dropna().groupby(level="epoch").agg(mean="mean", low="min", high="max")
         if len(by_epoch):
-            low, high = by_epoch["min"].to_numpy(), by_epoch["max"].to_numpy()
-            line = {
-                "epoch": by_epoch.index.to_numpy(),
-                "mean": by_epoch["mean"].to_numpy(),
-                "low": low,
-                "high": high,
-            }
+            line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
             quantities.setdefault(quantity, {})[part or quantity] = line
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
     return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()

@@ -128,14 +128,11 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 
 
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
-    """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`.
+    """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
     Args:
         values: one per clip, shape (n,), finite.
         owners: the subject's number of each clip, shape (n,).
-
-    Returns:
-        The two bounds; None for fewer than two subjects.
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)

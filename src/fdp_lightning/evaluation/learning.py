@@ -106,7 +106,7 @@ def _read_training(folder: Path) -> FoldTraining:
             losses = curve.tolist()
     except (UserError, OSError, ValueError, KeyError):
         pass  # the report names files that cannot be read
-    uniform, counts, steps = facts.get("uniform_loss"), facts.get("class_counts"), facts.get("steps")
+    uniform, counts, steps = (facts.get(name) for name in ("uniform_loss", "class_counts", "steps"))
     return FoldTraining(
         folder.name,
         tuple(losses),

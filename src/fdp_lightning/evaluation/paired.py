@@ -85,18 +85,11 @@ def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, 
 
 
 def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
-    """Refuse two tables that cannot be paired.
-
-    Args:
-        a: predictions of one selection.
-        b: those of the other run.
-        classes: every target and prediction must be one of them.
-        name_a: of the first run in the message.
-        name_b: of the second.
+    """Refuse two tables, each of one selection, that cannot be paired; the names are those of the runs in the message.
 
     Raises:
         UserError: naming the clips one of them lacks, those it has twice, those whose target differs, or the targets
-            that are no class.
+            and predictions that are none of the classes.
     """
     if why := clip_difference(a, b):
         raise UserError(

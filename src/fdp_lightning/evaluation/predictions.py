@@ -10,7 +10,7 @@ changes. Where targets can be '', pandas reads the file as it is with `keep_defa
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,10 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import (
-    FLAG,
-    label_kind_of,
-    unit_rules,
-    unusable_names,
-)
+from fdp_lightning.evaluation.multi_label import FLAG, label_kind_of, unit_rules
 from fdp_lightning.files import write_atomic
 from fdp_lightning.foreign import read_plain
-from fdp_lightning.labels import KEY, SELECTIONS, ClipKey, LabelKind
+from fdp_lightning.labels import JOIN, KEY, SELECTIONS, ClipKey, LabelKind
 
 LEADING = [*KEY, "target", "prediction"]
 TRAILING = ["selection", "fold", "seed"]
@@ -93,7 +88,7 @@ def read_predictions(
     missing = [name for name in LEADING + TRAILING if name not in header]
     if missing:
         raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
-    classes = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
+    classes = _classes_in(header)
     label_kind = LabelKind.of_flag(FLAG in header)
     if not classes or header != columns_of(classes, label_kind) or len(set(classes)) < len(classes):
         raise UserError(
@@ -155,7 +150,7 @@ def pool(
         if list(frame.columns) != columns_of(classes, label_kind):
             raise UserError(
                 f"The fold {frame['fold'].iloc[0]} was run with other classes "
-                f"({', '.join(_classes_in(frame))}) than the protocol's ({', '.join(classes)}). "
+                f"({', '.join(_classes_in(frame.columns))}) than the protocol's ({', '.join(classes)}). "
                 "Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
@@ -207,8 +202,8 @@ def name_keys(clips: pd.MultiIndex) -> str:
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
-def _classes_in(frame: pd.DataFrame) -> list[str]:
-    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+def _classes_in(columns: Iterable[str]) -> list[str]:
+    return [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]
 
 
 def _records(path: Path) -> list[list[str]]:
@@ -258,7 +253,7 @@ def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequence[str]) -> None:
     if frame.empty:
         raise UserError(f"{source}: the predictions are empty. {REBUILD}")
-    if label_kind_of(frame).is_multi and (unusable := unusable_names(classes)):
+    if label_kind_of(frame).is_multi and (unusable := [name for name in classes if JOIN in name or not name]):
         raise UserError(
             f"{source}: '{unusable[0]}' cannot be a class of a multi-label table, in which targets are the names of "
             f"classes joined by '+'. Rename it in the protocol. {REBUILD}"

@@ -45,8 +45,8 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
         except UserError as error:
             left_out[folder.name] = str(error)
             continue
-        why = seeds_differ(own, other) or _doubled(kept, other)
-        if why:
+        same = [run.folder.name for run in kept if run.seed == other.seed]
+        if why := seeds_differ(own, other) or (f"seed {other.seed} again, as {same[0]}" if same else ""):
             left_out[folder.name] = why
         else:
             kept.append(other)
@@ -64,9 +64,8 @@ def spread(runs: Sequence[Run]) -> Spread:
     """
     if len(runs) < 2:
         raise ValueError("a standard deviation needs two seeds")
-    shared = [name for name in SELECTIONS if all(name in run.parts for run in runs)]
     result: Spread = {}
-    for selection in shared:
+    for selection in [name for name in SELECTIONS if all(name in run.parts for run in runs)]:
         each = [run.scores(selection) for run in runs]
         columns = {name: np.array([scores[name] for scores in each]) for name in each[0]}
         result[selection] = {
@@ -81,11 +80,6 @@ def seeds_differ(a: Run, b: Run) -> str:
         if getattr(a, what) != getattr(b, what):
             return f"of another {what}" if what != "classes" else "with other classes"
     return f"over other clips ({why})" if (why := clip_difference(a.parts["last"], b.parts["last"])) else ""
-
-
-def _doubled(kept: Sequence[Run], other: Run) -> str:
-    same = [run.folder.name for run in kept if run.seed == other.seed]
-    return f"seed {other.seed} again, as {same[0]}" if same else ""
 
 
 def seeds_table(seeds: Mapping[str, Any]) -> Table:

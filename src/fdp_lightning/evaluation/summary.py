@@ -85,10 +85,7 @@ def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
 def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
     """Score the predictors that have seen nothing but the pooled counts, see `class_floors` and `unit_floors`.
 
-    Args:
-        matrix: confusion matrix of all clips, shape (C, C); multi-label (K, 2, 2).
-        classes: their names.
-        label_kind: kind of the labels.
+    `matrix` is the confusion matrix of all clips, shape (C, C); multi-label (K, 2, 2).
     """
     if label_kind.is_multi:
         return unit_floors(unit_support(matrix), int(matrix[0].sum()), classes)
@@ -98,16 +95,13 @@ def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) ->
 def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score the two predictors that have seen nothing: the most frequent class, and uniform guessing.
 
-    Both know only the pooled class counts. The majority class is the first in protocol order among equals.
-
-    Args:
-        clips: number of clips per class, shape (C,).
-        classes: their names.
+    Both know only the pooled class counts, `clips`, shape (C,). The majority class is the first in protocol order among
+    equals.
     """
     majority = int(np.argmax(clips))
     constant = np.zeros((len(classes), len(classes)), dtype=np.int64)
     constant[:, majority] = clips
-    return {"majority": {"class": classes[majority], **_scores(constant)}, "chance": chance(clips)}
+    return {"majority": {"class": classes[majority], **_scores(constant, LabelKind.SINGLE)}, "chance": chance(clips)}
 
 
 def chance(clips: np.ndarray) -> dict[str, float]:
@@ -144,27 +138,15 @@ def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[s
         classes: the units' names.
     """
     shown = np.asarray(shown, dtype=np.int64)
-    matrices = {
-        "constant": _constant_answers(shown, total, np.ones(len(shown), dtype=bool)),
-        "majority": _constant_answers(shown, total, shown > total / 2),
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, answer in (("constant", np.ones_like(shown)), ("majority", (shown > total / 2).astype(np.int64))):
+        matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)  # one answer per unit, whatever the clip
+        matrices[np.arange(len(shown)), :, answer] = np.stack([total - shown, shown], axis=1)
+        of_unit = dict(zip(classes, unit_f1(matrices).tolist(), strict=True))
+        found[name] = {**_scores(matrices, LabelKind.MULTI), "f1": of_unit}
     expected = [_expected_f1(int(n), total, 0.5) for n in shown]
-    return {name: _unit_scores(of_all, classes) for name, of_all in matrices.items()} | {
-        "chance": {
-            "accuracy": 0.5,
-            "mean_f1": float(np.mean(expected)),
-            "f1": dict(zip(classes, expected, strict=True)),
-        }
-    }
-
-
-def _constant_answers(shown: np.ndarray, total: int, answer: np.ndarray) -> np.ndarray:
-    """Count one answer per unit, whatever the clip: confusion matrices of shape (K, 2, 2)."""
-    matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)
-    units, column = np.arange(len(shown)), answer.astype(np.int64)
-    matrices[units, 0, column] = total - shown
-    matrices[units, 1, column] = shown
-    return matrices
+    of_unit = dict(zip(classes, expected, strict=True))
+    return {**found, "chance": {"accuracy": 0.5, "mean_f1": float(np.mean(expected)), "f1": of_unit}}
 
 
 def _expected_f1(clips: int, total: int, guess: float) -> float:
@@ -183,10 +165,6 @@ def _binomial(n: int, p: float) -> np.ndarray:
     return np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
 
 
-def _scores(matrix: np.ndarray) -> dict[str, float]:
-    return {name: float(score(matrix)) for name, score in score_functions(LabelKind.SINGLE).items()}
-
-
 def scored(outcomes: Outcomes) -> dict[str, Any]:
     """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
     scores: dict[str, Any] = {**outcomes.scores()}
@@ -200,6 +178,5 @@ def scored(outcomes: Outcomes) -> dict[str, Any]:
     return {**scores, "ci95": subject_intervals(outcomes), "confusion": counts}
 
 
-def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    scores = {name: float(score(matrices)) for name, score in score_functions(LabelKind.MULTI).items()}
-    return {**scores, "f1": dict(zip(classes, unit_f1(matrices).tolist(), strict=True))}
+def _scores(matrix: np.ndarray, label_kind: LabelKind) -> dict[str, Any]:
+    return {name: float(score(matrix)) for name, score in score_functions(label_kind).items()}

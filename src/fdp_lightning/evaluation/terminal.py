@@ -12,7 +12,7 @@ from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import accuracy, support
-from fdp_lightning.evaluation.trained import trained_label
+from fdp_lightning.evaluation.trained import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
@@ -34,7 +34,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":
         title += f" (split {metrics['split']})"
-    if model := trained_label(metrics):
+    if model := trained_line(trained_facts(metrics)):
         title = f"{model}\n{title}"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
@@ -61,16 +61,13 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
     if label_kind.is_multi:
         _add_units(table, metrics)
-    table.caption = Text("\n".join(_lacking(metrics))) if _lacking(metrics) else None
+    if lines := _lacking(metrics):
+        table.caption = Text("\n".join(lines))
     return table
 
 
 def learning_note(signs: Sequence[Sign]) -> Text:
-    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold.
-
-    Args:
-        signs: of `learning_signs`, one or more.
-    """
+    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold."""
     learned = has_learned(signs)
     note = Text("To be read with these scores:" if learned else "Not learned?", "yellow" if learned else "bold yellow")
     for sign in signs:
@@ -85,9 +82,8 @@ def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
     table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
     for name, matrix in last["confusion"].items():
         counts = np.asarray(matrix)
-        f1 = Text(f"{last['f1'][name]:.3f}").append(
-            f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}", "dim"
-        )
+        beside = f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}"
+        f1 = Text(f"{last['f1'][name]:.3f}").append(beside, "dim")
         table.add_row(Text(f"{name} ({support(counts)[1]})"), f"{float(accuracy(counts)):.3f}", f1)
 
 

@@ -166,7 +166,7 @@ def pool_frames(
         metrics["extras"] = extras
     metrics["learning"] = [sign.plain() for sign in signs]
     if of_baselines:
-        table = baselines.pool_baselines(of_baselines, expected, classes, label_kind)
+        table = pool(of_baselines, expected, classes, label_kind, list(baselines.BASELINES))
         baselines.write_baselines(run / baselines.FILE, table, classes)
         metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)
