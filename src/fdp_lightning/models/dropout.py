@@ -65,11 +65,5 @@ class DropPath(RandomMask):
 
 
 def drawn(mask: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
-    """Fill a mask, in place.
-
-    Args:
-        mask: tensor of the desired shape and type.
-        p: probability of 0.
-        generator: source of random numbers; None: torch's global one.
-    """
+    """Fill a mask with 0 at probability `p`, else 1 / (1 - p), in place; without a generator by torch's global one."""
     return mask.bernoulli_(1 - p, generator=generator).div_(1 - p)

@@ -164,13 +164,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
 
 
 def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
-    """Return a network's input, classes and parameters in one line, and one line for each part of it.
-
-    Args:
-        network: recogniser, whose children are its parts.
-        shape: shape of one clip's input, (t, c, h, w) or (c, h, w).
-        classes: number of classes or action units, k.
-    """
+    """Return a network's input of `shape`, classes and parameters in one line, and one line for each part."""
 
     def count(module: nn.Module) -> str:
         return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
