@@ -52,16 +52,6 @@ def test_equal_to_leaving_out_rows_and_scoring_them_with_scikit_learn() -> None:
     assert intervals_of(table.sample(frac=1, random_state=0))["uf1"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_interval_contains_the_score(seed: int) -> None:
-    table = _last(subjects=20, seed=seed)
-    matrix = Outcomes.of(table, CLASSES).total
-    intervals = intervals_of(table)
-    for name, score in SCORES.items():
-        low, high = intervals[name]  # type: ignore[misc]
-        assert 0 <= low < score(matrix) < high <= 1
-
-
 def test_subjects_and_not_clips_are_independent() -> None:
     """Twenty subjects, each right or wrong throughout: the spread is that of 20 coins, not of 200."""
     table = _last(subjects=20)

@@ -29,12 +29,8 @@ _PRECISIONS = (
 class Rank:
     """One process of a fold.
 
-    Attributes:
-        number: index of this process, from 0.
-        of: number of processes.
-        host: host of the rendezvous.
-        port: port of the rendezvous.
-        device: index of this process's accelerator on the machine; None on the CPU.
+    `number` is its index from 0; `host` and `port` are those of the rendezvous, and `device` is the index of its
+    accelerator on the machine (None: the CPU).
     """
 
     number: int = 0

@@ -54,14 +54,9 @@ def write_outputs(
 ) -> None:
     """Write the predictions and extras of the held-out clips, and apart those of the inner validation clips.
 
-    Args:
-        folder: folder of the fold.
-        plan: plan of the fold.
-        data: data of the fold.
-        outputs: arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip table.
-        recorder: curves, and the probabilities of the epochs that `inner` and `oracle` choose.
-        extras: extras of the recogniser, which `outputs` holds.
-        of_training: arrays that the objective keeps of the training clips.
+    `outputs` are the arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip
+    table, the `extras` of the recogniser among them. `recorder` has the curves, and the probabilities of the epochs
+    that `inner` and `oracle` choose; `of_training` holds what the objective keeps of the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}

@@ -23,14 +23,8 @@ log = logging.getLogger("fdp_lightning")
 class FoldPlan:
     """All that a process needs to run one fold, as plain data.
 
-    Attributes:
-        config: resolved configuration.
-        run: run folder; of a fit its own folder in the run folder.
-        store: verified clip store.
-        clips: clips of the protocol.
-        fold: split, with the inner validation subjects of the selection `inner`.
-        fingerprint: fingerprint of everything that decides the predictions.
-        model: name of the model, for people.
+    `config` is resolved. `run` is the run folder, or of a fit its own folder in the run folder. `fold` is the split
+    with the inner validation subjects, and `fingerprint` is of everything that decides the predictions.
     """
 
     config: dict[str, Any]

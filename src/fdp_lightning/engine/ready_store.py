@@ -23,13 +23,10 @@ log = logging.getLogger("fdp_lightning")
 
 @dataclass(frozen=True)
 class ReadyStore:
-    """A verified store.
+    """A verified store, and whether it existed already.
 
-    Attributes:
-        store: opened store.
-        reused: True if it existed already.
-        rebuilt_because: difference from the previous store, or its damage; None if the store is reused or the first of
-            its dataset.
+    `rebuilt_because` is its difference from the previous store, or the damage of that one; None if it is reused or the
+    first of its dataset.
     """
 
     store: ClipStore

@@ -81,12 +81,9 @@ class Run:
 
 
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
-    """Prepare the data and plan all folds.
+    """Prepare the data and plan all folds, or with `fit` one training on all subjects.
 
-    Args:
-        config: configuration of the command.
-        folder: run folder; None: that of the configuration.
-        fit: plan one training on all subjects instead of the folds.
+    `folder` is the run folder; None: that of the configuration.
 
     Raises:
         UserError: data or options are not usable.

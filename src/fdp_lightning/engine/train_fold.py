@@ -60,8 +60,8 @@ def train_fold(
     Args:
         plan: plan of the fold.
         folder: folder to write into; None in all processes of a fold but the first.
-        on_epoch: called with the number of epochs done.
-        rank: rank of this process in the fold.
+        on_epoch: called with the number of epochs done, those before an interruption included.
+        rank: rank of this process among those that train the fold together.
         on_step_time: called once with the seconds of a step, after a few steps.
 
     Returns:
@@ -135,10 +135,11 @@ def parts_of(
     L.seed_everything(seed, verbose=False)
     data = data_of(plan, config, seed)
     module = module_of(plan, config, data)
-    statistics = statistics_of(module, data)
+    choice = module.optimizer_settings
+    batches = partial(data.fixed_batches, choice.batch_norm_clips)
+    statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)
     recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
-    ema = module.optimizer_settings.ema
-    averages = [EMAWeightAveraging(decay=ema)] if ema is not None else []
+    averages = [] if choice.ema is None else [EMAWeightAveraging(decay=choice.ema)]
     callbacks = [EpochSeeds(seed), *averages, *([statistics] if statistics else []), recorder]
     trainer = _trainer(plan, config, folder, rank, callbacks)
     step = asdict(effective_batch(config, settings(OptimizerSettings, config.model.optimizer)))
@@ -231,14 +232,6 @@ def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
     }
-
-
-def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
-    """Return the callback that recomputes batch-norm statistics, if the optimizer's settings ask for it."""
-    settings = module.optimizer_settings
-    if settings.batch_norm == "running":
-        return None
-    return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
 
 
 def _trainer(

@@ -44,12 +44,9 @@ def read_baselines(path: Path) -> pd.DataFrame:
 
 
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score each baseline as the run itself is scored, and test the run against it.
+    """Score each baseline as the run itself is scored, and test the run's predictions of selection `last` against it.
 
-    Args:
-        pooled: of `predictions.pool`, with `BASELINES` as names: every baseline has predicted every clip once.
-        last: the run's own predictions of selection `last`, over the same clips.
-        classes: the protocol's, in order.
+    `pooled` is of `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once.
 
     Returns:
         For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how

@@ -135,16 +135,11 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[
 def read_key_frames(
     run: Path, fold: str, key: tuple[str, str, str, int]
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Read the three key frames of one held-out clip, which no other array of its fold is loaded for.
-
-    Args:
-        run: the run folder.
-        fold: the fold that held the clip out.
-        key: dataset, subject, clip, onset.
+    """Read the three key frames of one clip, by its dataset, subject, clip and onset, from the fold that held it out.
 
     Returns:
-        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN
-        where unknown; or None where the fold does not keep them or cannot be read.
+        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
+        unknown; or None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
     """
     try:
         with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:

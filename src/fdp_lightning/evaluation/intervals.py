@@ -26,11 +26,7 @@ _NOTHING = 1e-12
 class Estimate:
     """A score, or a difference of scores, of all clips, and how far it would vary with other subjects.
 
-    Attributes:
-        value: of all clips.
-        error: its standard error.
-        freedom: degrees of freedom of the error.
-        subjects: S.
+    `error` is the standard error of `value`, of `freedom` degrees, from so many `subjects`.
     """
 
     value: float
@@ -153,10 +149,7 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
 
 
 def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
-    """Compute the 95 % interval over subjects of each score's mean over runs.
-
-    Args:
-        runs: one selection of each seed of a variant, over the same clips.
+    """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant over equal clips.
 
     Returns:
         `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`); without

@@ -1,17 +1,8 @@
 """Did it learn? Signs, in the files of a finished run, that its scores are no better than chance or majority.
 
-A training that died leaves a table of predictions like any other. Each sign below is a rule over that table, the folds'
-curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`.
-
-    one_class             folds answer (nearly) always the same, whatever the clip
-    at_baseline           the interval of the score that ranks does not lie above every baseline
-    accuracy_at_baseline  nor does that of the accuracy: not decisive, networks that weigh rare classes up may have it
-    flat_loss             the held-out emotion loss never fell below that of answering every class alike
-    missing_class         a fold trained without any clip of a class that it tests
-    few_steps             folds trained for so few optimizer steps that the score tells little about the model
-
-The first two are *decisive*: a run that has one of them is shown in tables and not ranked. The exact rules stand in the
-README of this room.
+A training that died leaves a table of predictions like any other. Each sign is a rule over that table, the folds'
+curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`. A run with
+a *decisive* sign is shown in tables and not ranked. The rules stand in the README of this room.
 """
 
 from collections.abc import Mapping, Sequence

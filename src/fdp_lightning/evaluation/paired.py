@@ -31,12 +31,9 @@ class Difference:
 def paired_differences(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> dict[str, Difference]:
-    """Compare every score of two variants, b − a; see `compare_outcomes` for the statistics.
+    """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
 
-    Args:
-        a: the predictions of one selection of each seed of the first; one table for a single run.
-        b: those of the second; it may have another number of seeds.
-        classes: the protocol's classes, in order.
+    See `compare_outcomes` for the statistics.
 
     Raises:
         UserError: the tables are not over the same clips with the same targets, or have other classes.
@@ -53,19 +50,12 @@ def paired_differences(
 
 
 def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:
-    """Compare scores of two variants by leaving out one subject after the other, from every seed of both.
+    """Return the difference b − a of each score that has an interval, of two variants over the same clips and targets.
 
     A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
-    t statistic, the difference over its jackknife error (see `intervals.jackknife`): p < 0.05 where the interval is
-    without 0. What subjects share in both variants cancels, which is what makes the comparison paired. Spread between
-    seeds is not in it, only that between subjects.
-
-    Args:
-        a: one selection of each seed of the first variant.
-        b: of the second, over the same clips with the same targets.
-
-    Returns:
-        Per score that has an interval the difference b − a.
+    t statistic, the difference over its jackknife error (see `intervals.jackknife`), which leaves out one subject after
+    the other from every seed of both: p < 0.05 where the interval is without 0. What subjects share in both variants
+    cancels, which is what makes the comparison paired. Spread between seeds is not in it, only that between subjects.
     """
     first = len(a)
 

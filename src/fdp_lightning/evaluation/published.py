@@ -79,11 +79,6 @@ def matching(published: Iterable[Published], protocol: str, datasets: Iterable[s
     Published names are often coarser: `casme2_5c` names neither annotation file nor clips, and stands beside
     `casme2_5c_246` as well as `casme2_5c_249`. A dataset is not part of another whose name begins so: `casme` is not
     `casme_sq`.
-
-    Args:
-        published: of `read_published`.
-        protocol: as in the configuration.
-        datasets: those of the runs' clips.
     """
     others = tuple(datasets)
     chosen = []

@@ -57,12 +57,9 @@ def is_better_lower(score: str) -> bool:
 
 
 def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> float:
-    """Compute a score pooled over inner validation clips; a clip counts once for each fold that holds it out so.
+    """Compute a score of `check_objective` pooled over inner validation clips, of selection `last` of `inner.csv`.
 
-    Args:
-        inner: rows of `inner.csv` of one fold or more; those of selection `last` count.
-        classes: the protocol's, in order.
-        score: of `check_objective`.
+    A clip counts once for each fold that holds it out so.
     """
     last = _last(inner)
     if score == LOG_LOSS:

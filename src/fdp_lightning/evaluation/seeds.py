@@ -19,10 +19,7 @@ Spread = dict[str, dict[str, dict[str, float]]]
 
 
 def seed_scores(run: Path) -> dict[str, Any] | None:
-    """Score all seeds of a run's variant: the folders `seed-*` beside it, and itself.
-
-    Args:
-        run: a run folder, `<variant>/seed-<s>`, with pooled scores.
+    """Score all seeds of a run's variant, `<variant>/seed-<s>`: the folders `seed-*` beside it, and itself.
 
     Returns:
         `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3":

@@ -105,14 +105,11 @@ def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def chance(clips: np.ndarray) -> dict[str, float]:
-    """Compute the expected scores of guessing each of the C classes with probability 1/C.
+    """Compute the expected scores of guessing each of the C classes with probability 1/C, from their clips, shape (C,).
 
     Exact, no sampling: for a class with n of N clips, TP ~ Binomial(n, 1/C) and FP ~ Binomial(N − n, 1/C) are
     independent and F1 = 2 TP / (TP + FP + n), so that E[F1] is a finite double sum; the expectation of the
     mean over classes is the mean of the expectations. Recall and accuracy have expectation 1/C. (Ours.)
-
-    Args:
-        clips: number of clips per class, shape (C,).
     """
     clips = np.asarray(clips)
     guess, total = 1 / len(clips), int(clips.sum())
@@ -126,16 +123,11 @@ def chance(clips: np.ndarray) -> dict[str, float]:
 
 
 def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score three predictors of action units that have seen nothing but the pooled counts.
+    """Score three predictors of action units that know only how many clips of the `total` show each unit, shape (K,).
 
     `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`
     gives each unit the answer that more clips have, not shown among equals; `chance` predicts each unit with
     probability 1/2, in exact expectation as in `chance` (ours).
-
-    Args:
-        shown: number of clips that show each unit, shape (K,).
-        total: number of clips.
-        classes: the units' names.
     """
     shown = np.asarray(shown, dtype=np.int64)
     found: dict[str, dict[str, Any]] = {}

@@ -26,10 +26,6 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
     the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
     the action units follow, as `last` predicts them.
-
-    Args:
-        metrics: of `summarise`.
-        headline: the selection that stands first.
     """
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":

@@ -20,15 +20,10 @@ _BY_HAND = (
 
 @dataclass(frozen=True)
 class Launch:
-    """One of several processes that run the same command.
+    """One of several processes that run the same command, started `by` 'torchrun' or 'srun'.
 
-    Attributes:
-        by: 'torchrun' or 'srun'.
-        number: index of this process, from 0; the first leads.
-        of: number of processes.
-        local: index of this process on its machine, which is its device.
-        host: host of the rendezvous.
-        port: port of the rendezvous.
+    `number` is its index from 0 (the first leads), `local` that on its machine, which is its device; `host` and `port`
+    are those of the rendezvous.
     """
 
     by: str

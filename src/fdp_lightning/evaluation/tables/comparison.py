@@ -124,12 +124,10 @@ class Table:
 
 
 def compare(variants: Sequence[Variant], published: Sequence[Published]) -> list[Table]:
-    """Make the tables of some runs.
+    """Make the tables of some runs and of the published numbers beside them.
 
-    Args:
-        variants: in the order in which the user named them: the first of each table is its baseline, which the
-            others are tested against. Seeds of one variant that cover different clips are taken apart.
-        published: of `read_published`.
+    The first variant of each table is its baseline, which the others are tested against. Seeds of one variant that
+    cover different clips are taken apart.
     """
     groups: dict[tuple[Any, ...], list[Variant]] = {}
     for variant in (part for whole in variants for part in _same_clips(whole)):
