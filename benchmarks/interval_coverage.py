@@ -16,9 +16,10 @@ from scipy.special import bdtr, ndtr, ndtri, stdtrit
 
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
-SCORES = score_functions(multi_label=False)
+SCORES = score_functions(LabelKind.SINGLE)
 NAMES = ("accuracy", "uf1", "uar")
 CELLS = [(subjects, skewed) for skewed in (False, True) for subjects in (12, 26)]
 CLASSES, TABLES, RESAMPLES = 5, 1000, 1000

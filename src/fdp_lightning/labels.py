@@ -57,7 +57,12 @@ class LabelKind(Enum):
         """Return the kind of a protocol by the column of the annotation that it reads."""
         return cls.MULTI if column == "action_units" else cls.SINGLE
 
+    @classmethod
+    def of_flag(cls, multi_label: bool) -> "LabelKind":
+        """Return the kind of what files keep as `multi_label`, true or false: metrics.json, checkpoints, model.json."""
+        return cls.MULTI if multi_label else cls.SINGLE
+
     @property
     def is_multi(self) -> bool:
-        """True for MULTI."""
+        """True for MULTI: what files keep as `multi_label`."""
         return self is LabelKind.MULTI

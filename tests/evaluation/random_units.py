@@ -10,6 +10,7 @@ from random_runs import extras_of
 from fdp_lightning.evaluation.predictions import pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.extras import as_text
+from fdp_lightning.labels import LabelKind
 
 UNITS = ["AU1", "AU2", "AU4", "AU12"]
 
@@ -85,7 +86,7 @@ def make_unit_run(run: Path, size: int = 16, **options: object) -> Path:
             extras=np.array(as_text(extras_of(compared=False))),
         )
     expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
-    pooled = pool(folds, expected, units, multi_label=True)
+    pooled = pool(folds, expected, units, LabelKind.MULTI)
     write_predictions(run / "predictions.csv", pooled, units)
     write_metrics(run / "metrics.json", summarise(pooled, units, "synthetic_au", []))
     return run

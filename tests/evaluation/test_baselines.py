@@ -13,14 +13,13 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.baselines import (
     BASELINES,
     FILE,
-    pool_baselines,
     read_baselines,
     score_baselines,
     write_baselines,
 )
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import paired_differences
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored, summarise
@@ -74,11 +73,12 @@ def test_a_fold_without_its_baselines_is_named() -> None:
     table = of_baselines()
     expected = last(table_of(0))[[*KEY, "target"]]
     folds = [part for _, part in table.groupby("fold")]
-    assert len(pool_baselines(folds, expected, CLASSES, False)) == len(table)
+    assert len(pool(folds, expected, CLASSES, names=list(BASELINES))) == len(table)
     with pytest.raises(UserError, match=r"linear_apex.*missing"):
-        pool_baselines([*folds[1:], folds[0][folds[0]["selection"] == "linear_arp"]], expected, CLASSES, False)
+        first = folds[0][folds[0]["selection"] == "linear_arp"]
+        pool([*folds[1:], first], expected, CLASSES, names=list(BASELINES))
     with pytest.raises(UserError, match="missing"):
-        pool_baselines(folds[1:], expected, CLASSES, False)
+        pool(folds[1:], expected, CLASSES, names=list(BASELINES))
 
 
 def test_scores_are_those_of_any_table_and_the_difference_is_paired() -> None:

@@ -1,10 +1,9 @@
 """Which mistakes are the most confident, by brute force."""
 
-import numpy as np
-import pandas as pd
 from random_runs import CLASSES, make_predictions
+from random_units import UNITS, make_unit_predictions
 
-from fdp_lightning.evaluation.mistakes import confident_mistakes, indicators, mistakes_of
+from fdp_lightning.evaluation.mistakes import mistakes_of
 
 
 def test_with_one_label_they_are_the_wrong_rows_by_their_probability() -> None:
@@ -21,32 +20,16 @@ def test_with_one_label_they_are_the_wrong_rows_by_their_probability() -> None:
 
 
 def test_with_several_labels_it_is_the_most_confident_single_decision_of_a_clip() -> None:
-    random = np.random.default_rng(0)
-    probabilities = random.random((30, 4))
-    target, decision = random.random((30, 4)) < 0.4, probabilities >= 0.5
-    target[3] = decision[3]  # a clip that is right
-    best: dict[int, tuple[float, int]] = {}
-    for row in range(30):
-        for label in range(4):
-            if target[row, label] != decision[row, label]:
-                sure = max(probabilities[row, label], 1 - probabilities[row, label])
+    table = make_unit_predictions(selections=["last"])
+    right, best = [], dict[int, tuple[float, int]]()
+    for row, clip in enumerate(table.to_dict("records")):
+        target, prediction = (set(clip[name].split("+")) for name in ("target", "prediction"))
+        for label, unit in enumerate(UNITS):
+            if (unit in target) != (unit in prediction):
+                sure = max(clip[f"prob_{unit}"], 1 - clip[f"prob_{unit}"])
                 best[row] = max(best.get(row, (0.0, -1)), (sure, label))
+        right += [row] if target == prediction else []
     expected = sorted((-sure, row, label) for row, (sure, label) in best.items())
-    given = confident_mistakes(probabilities, target, decision, multi_label=True, limit=100)
+    given = mistakes_of(table, UNITS, limit=1000)
     assert [(-one.confidence, one.row, one.label) for one in given] == expected
-    assert 3 not in {one.row for one in given}
-
-
-def test_names_are_sets_only_where_there_are_several_labels() -> None:
-    names = pd.Series(["AU1+AU4", "", "AU4"])
-    assert indicators(names, ["AU1", "AU4", "AU1+AU4"], multi_label=True).tolist() == [
-        [True, True, False],
-        [False, False, False],
-        [False, True, False],
-    ]
-    assert indicators(names, ["AU1", "AU4", "AU1+AU4"]).tolist() == [
-        [False, False, True],
-        [False, False, False],
-        [False, True, False],
-    ]
-    assert indicators(names[:0], ["AU1", "AU4"]).shape == (0, 2)
+    assert right and not {*right} & {one.row for one in given}

@@ -8,9 +8,9 @@ import pytest
 from random_units import UNITS, make_unit_predictions
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import KEY, LabelKind
 
 CLIP = "synthetic/002/002_3@201"
 
@@ -33,8 +33,8 @@ def test_round_trip_is_exact_and_keeps_clips_that_show_nothing(tmp_path: Path, t
     write_predictions(tmp_path / "p.csv", table, UNITS)
     read, classes = read_predictions(tmp_path / "p.csv")
     assert classes == UNITS
-    assert is_multi_label(read)
-    assert list(read.columns) == columns_of(UNITS, multi_label=True) == [*columns_of(UNITS), "multi_label"]
+    assert label_kind_of(read) is LabelKind.MULTI
+    assert list(read.columns) == columns_of(UNITS, LabelKind.MULTI) == [*columns_of(UNITS), "multi_label"]
     for name in read.columns:
         assert read[name].tolist() == table[name].tolist(), name
     write_predictions(tmp_path / "q.csv", read, classes)
@@ -85,12 +85,12 @@ def test_an_unusable_row_is_named(tmp_path: Path, table: pd.DataFrame, column: s
 def test_a_missing_a_doubled_and_a_foreign_clip_fail(table: pd.DataFrame, selection: str) -> None:
     rows = (table["clip"] == "002_3") & (table["selection"] == selection)
     with pytest.raises(UserError, match=rf"'{selection}': 1 of 60 clips missing: {CLIP}"):
-        pool(_folds(table[~rows]), _expected(table), UNITS, multi_label=True)
+        pool(_folds(table[~rows]), _expected(table), UNITS, LabelKind.MULTI)
     with pytest.raises(UserError, match=f"more than once: {CLIP}"):
-        pool([*_folds(table), table[rows]], _expected(table), UNITS, multi_label=True)
+        pool([*_folds(table), table[rows]], _expected(table), UNITS, LabelKind.MULTI)
     expected = _expected(table)
     with pytest.raises(UserError, match=f"not in the protocol: {CLIP}"):
-        pool(_folds(table), expected[expected["clip"] != "002_3"], UNITS, multi_label=True)
+        pool(_folds(table), expected[expected["clip"] != "002_3"], UNITS, LabelKind.MULTI)
 
 
 def test_folds_of_the_other_kind_are_not_mixed_in(table: pd.DataFrame) -> None:
@@ -100,6 +100,6 @@ def test_folds_of_the_other_kind_are_not_mixed_in(table: pd.DataFrame) -> None:
     ):
         pool([first, *others], _expected(table), UNITS)
     with pytest.raises(UserError, match=r"fold 001 was run with one class per clip, the protocol has any number"):
-        pool([first.drop(columns="multi_label"), *others], _expected(table), UNITS, multi_label=True)
+        pool([first.drop(columns="multi_label"), *others], _expected(table), UNITS, LabelKind.MULTI)
     with pytest.raises(UserError, match="other classes"):
-        pool([first, *others], _expected(table), UNITS[::-1], multi_label=True)
+        pool([first, *others], _expected(table), UNITS[::-1], LabelKind.MULTI)

@@ -89,13 +89,6 @@ def test_pool_forgets_the_order_of_folds_and_rows() -> None:
 CLIP = "synthetic/002/002_3@201"
 
 
-@pytest.mark.parametrize("selection", ["last", "oracle"])
-def test_missing_clip_fails(predictions: pd.DataFrame, selection: str) -> None:
-    rows = (predictions["clip"] == "002_3") & (predictions["selection"] == selection)
-    with pytest.raises(UserError, match=rf"'{selection}': 1 of 60 clips missing: {CLIP}"):
-        pool(_folds(predictions[~rows]), _expected(predictions), CLASSES)
-
-
 def test_changed_target_fails(predictions: pd.DataFrame) -> None:
     expected = _expected(predictions)
     expected.loc[expected["clip"] == "002_3", "target"] = "others"

@@ -17,6 +17,7 @@ from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Variant, compare
 from fdp_lightning.evaluation.tables.render import write_comparison
+from fdp_lightning.labels import LabelKind
 
 
 @settings(deadline=None, max_examples=80)
@@ -42,7 +43,7 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
 
 def test_batches_score_like_single_matrices() -> None:
     matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 4, 4))
-    for name, score in score_functions(multi_label=False).items():
+    for name, score in score_functions(LabelKind.SINGLE).items():
         assert score(matrices).shape == (3, 5), name
         assert score(matrices)[2, 1] == score(matrices[2, 1]), name
 

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool
 from fdp_lightning.evaluation.search import check_objective, inner_interval, inner_score, nested_choice, nested_frames
+from fdp_lightning.labels import LabelKind
 
 pytestmark = pytest.mark.costly
 
@@ -120,7 +121,7 @@ def test_what_the_held_out_clips_gave_and_other_folds_chose_has_no_part_in_a_cho
 @pytest.mark.parametrize("objective", ["oracle/uf1", "last/uf1", "test/accuracy", "metrics/last/uf1", "uf1", "inner/f"])
 def test_a_score_of_the_subjects_under_test_is_no_objective(objective: str) -> None:
     with pytest.raises(UserError, match=r"Expected one of|expected one of") as caught:
-        check_objective(objective, multi_label=False)
+        check_objective(objective, LabelKind.SINGLE)
     assert ("never sees a score of the subjects under test" in str(caught.value)) == (
         objective.count("/") > 0 and not objective.startswith("inner/")
     )

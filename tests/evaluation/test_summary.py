@@ -10,7 +10,8 @@ from sklearn.metrics import f1_score
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
-from fdp_lightning.evaluation.summary import chance, floors, summarise, write_metrics
+from fdp_lightning.evaluation.summary import chance, class_floors, summarise, write_metrics
+from fdp_lightning.labels import LabelKind
 
 
 def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_selections_of_different_clips_are_refused() -> None:
 def test_majority_floor_is_the_known_one(counts: tuple[int, ...], share: float) -> None:
     """CASME II and SAMM, five classes: the floors of the evaluation rules."""
     names = [f"class {place}" for place in range(5)]
-    majority = floors(np.array(counts), names)["majority"]
+    majority = class_floors(np.array(counts), names)["majority"]
     assert majority["class"] == names[int(np.argmax(counts))]
     assert majority["accuracy"] == pytest.approx(share, abs=5e-4)
     assert majority["uar"] == pytest.approx(0.2)
@@ -70,5 +71,5 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     guesses = product(range(len(counts)), repeat=len(target))
     matrices = np.stack([confusion(target, np.array(guess), len(counts)) for guess in guesses])
     assert chance(np.array(counts)) == pytest.approx(
-        {n: score(matrices).mean() for n, score in score_functions(False).items()}
+        {n: score(matrices).mean() for n, score in score_functions(LabelKind.SINGLE).items()}
     )

@@ -12,7 +12,7 @@ from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
 from fdp_lightning.evaluation.tables.render import scores_grid, variants_grid, write_comparison, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.evaluation.trained import trained, trained_label
+from fdp_lightning.evaluation.trained import trained, trained_facts, trained_line
 
 FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
 LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
@@ -21,15 +21,15 @@ LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
 def test_folds_of_one_model_say_it_once() -> None:
     assert trained([FOLD, FOLD]) == FOLD
     assert trained([FOLD, {**FOLD, "steps": 480}, FOLD])["steps"] == [480, 500]
-    assert trained_label(FOLD) == LINE
-    assert "480–500 steps" in trained_label({**FOLD, "steps": [480, 500]})
+    assert trained_line(trained_facts(FOLD)) == LINE
+    assert "480–500 steps" in trained_line(trained_facts({**FOLD, "steps": [480, 500]}))
 
 
 def test_what_folds_do_not_say_nobody_says() -> None:
     older = {"fold": "01", "seconds": 3.0}
     assert trained([]) == trained([older]) == trained([FOLD, older]) == {}
     assert trained([FOLD, {**FOLD, "model": "fdp"}]) == {}
-    assert trained_label({}) == ""
+    assert trained_line(trained_facts({})) == ""
 
 
 def printed(grid: object) -> str:

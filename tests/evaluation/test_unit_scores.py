@@ -19,6 +19,7 @@ from fdp_lightning.evaluation.multi_label import label_arrays
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
+from fdp_lightning.labels import LabelKind
 
 
 def _last(**options: object) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_batches_score_like_single_tables() -> None:
     matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 6, 2, 2))
-    for name, score in score_functions(multi_label=True).items():
+    for name, score in score_functions(LabelKind.MULTI).items():
         assert score(matrices).shape == (3, 5), name
         assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
 
@@ -111,7 +112,7 @@ def test_intervals_contain_the_scores_whatever_the_order_of_rows() -> None:
     intervals = subject_intervals(Outcomes.of(table, UNITS))
     assert intervals == subject_intervals(Outcomes.of(table.sample(frac=1, random_state=0), UNITS))
     matrices = Outcomes.of(table, UNITS).total
-    for name, score in score_functions(multi_label=True).items():
+    for name, score in score_functions(LabelKind.MULTI).items():
         low, high = intervals[name]
         assert 0 <= low < score(matrices) < high <= 1
     for name, value in zip(UNITS, metrics.unit_f1(matrices), strict=True):

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.attribution import heat_map
-from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.models.labels import LABELS
 
 T, SIDE = 6, 32
 PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
@@ -90,15 +91,15 @@ def test_shares_of_two_places_are_as_what_they_count() -> None:
 def test_a_network_that_is_sure_is_explained_too() -> None:
     clip = moving_everywhere()
     logits = lambda clips: torch.stack([1e4 * motion_at((8, 8))(clips), torch.zeros(len(clips))], dim=1)  # noqa: E731
-    heat = heat_map(lambda clips: SINGLE_LABEL.log_odds(logits(clips), 0), clip, clip[:1].expand_as(clip))
+    heat = heat_map(lambda clips: LABELS[LabelKind.SINGLE].log_odds(logits(clips), 0), clip, clip[:1].expand_as(clip))
     assert torch.isfinite(heat).all()
     assert heat[:16, :16].sum() / heat.sum() > 0.9
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    for labels in (SINGLE_LABEL, MULTI_LABEL):
+    for labels in (LABELS[LabelKind.SINGLE], LABELS[LabelKind.MULTI]):
         p = labels.probabilities(logits)[:, 1]
         torch.testing.assert_close(labels.log_odds(logits, 1), (p / (1 - p)).log())
     sure = torch.tensor([[200.0, 0.0, 0.0]])  # of which float probabilities are 1
-    assert float(SINGLE_LABEL.log_odds(sure, 0)) == pytest.approx(200 - torch.tensor(2.0).log().item())
+    assert float(LABELS[LabelKind.SINGLE].log_odds(sure, 0)) == pytest.approx(200 - torch.tensor(2.0).log().item())

@@ -10,12 +10,12 @@ from torch import Tensor
 from fdp_lightning.models.dynamic_image import (
     DYNAMIC_IMAGES,
     apex_index,
-    arp_weights,
     dynamic_image,
+    exact_weights,
     frame_weights,
     min_max,
     signed,
-    simple_arp_weights,
+    simple_weights,
 )
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
@@ -27,9 +27,11 @@ def by_hand(frames: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("t", range(1, 65))
 def test_weights_sum_to_zero_and_equal_the_double_sum(t: int) -> None:
-    np.testing.assert_allclose(arp_weights(t).numpy(), double_sum(t), atol=1e-10)
-    assert abs(arp_weights(t).sum()) < 1e-9
-    np.testing.assert_array_equal(simple_arp_weights(t).numpy(), [2 * k - t - 1 for k in range(1, t + 1)])
+    position, length = torch.arange(1, t + 1).unsqueeze(0), torch.tensor([[t]])
+    exact, simple = exact_weights(position, length)[0], simple_weights(position, length)[0]
+    np.testing.assert_allclose(exact.numpy(), double_sum(t), atol=1e-10)
+    assert abs(exact.sum()) < 1e-9
+    np.testing.assert_array_equal(simple.numpy(), [2 * k - t - 1 for k in range(1, t + 1)])
 
 
 @given(t=st.integers(2, 12), seed=seeds)

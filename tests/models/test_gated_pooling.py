@@ -92,22 +92,3 @@ def test_weights_of_the_frames_pool_as_weights_of_the_running_means(
         simple, exact = 2 * np.arange(1, n + 1) - n - 1.0, double_sum(n)
         factor = math.sqrt(np.square(simple).sum() / max(np.square(exact).sum(), 1e-6))
         np.testing.assert_allclose(found[clip], factor * expected / n, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", sorted(set(WEIGHTS) - {"mean"}))
-@given(mask=masks(), seed=seeds, spread=SPREADS)
-@settings(max_examples=20, deadline=None)
-def test_weights_that_sum_to_zero_do_so_over_running_means(name: str, mask: Tensor, seed: int, spread: float) -> None:
-    weights = WEIGHTS[name]((spread * normal(seed, *mask.shape)).float(), mask)
-    for found in (weights, over_running_means(weights, mask)):
-        assert found.sum(dim=1).abs().max() < 1e-4
-        assert (found[~mask] == 0).all()
-
-
-def test_gradients_of_gates_and_running_means_are_those_of_finite_differences() -> None:
-    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
-    scores, weights = normal(1, 2, 5).requires_grad_(), normal(2, 2, 5).requires_grad_()
-    for temperature in (0.5, 1.0):
-        assert torch.autograd.gradcheck(lambda s, tau=temperature: gated(s, mask, tau), (scores,))
-    assert torch.autograd.gradcheck(lambda w: over_running_means(w, mask), (weights,))
-    assert torch.autograd.gradcheck(lambda s: over_running_means(gated(s, mask), mask), (scores,))

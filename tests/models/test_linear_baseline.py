@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from fdp_lightning.models.dynamic_image import arp_weights
 from fdp_lightning.models.linear_baseline import COMPONENTS, PICTURES, C, linear_probabilities
 from fdp_lightning.models.recognizer import Clips
+from tests.models.padding import double_sum
 
 T, SIDE = 8, 16
 
@@ -36,7 +36,7 @@ def predicted(name: str, train: Clips, others: Clips) -> np.ndarray:
 
 def test_pictures_are_the_ones_that_are_named() -> None:
     clips = moved_blobs(4, seed=0)
-    by_hand = sum(float(weight) * clips.frames[:, t] for t, weight in enumerate(arp_weights(T)))
+    by_hand = sum(float(weight) * clips.frames[:, t] for t, weight in enumerate(double_sum(T)))
     torch.testing.assert_close(PICTURES["linear_arp"](clips), by_hand, atol=1e-4, rtol=0)
     assert torch.equal(PICTURES["linear_apex"](clips), clips.frames[:, 4] - clips.frames[:, 0])
 

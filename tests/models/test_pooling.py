@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, attention, max_over_time, over_running_means, pool
+from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, attention, over_running_means, pool
 from fdp_lightning.models.frame_mask import Mask
 from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
 
@@ -93,26 +93,6 @@ def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: in
     np.testing.assert_allclose(reversed_scores[0], by_hand[::-1], atol=1e-6)
 
 
-@given(t=st.integers(1, 12), seed=seeds)
-@settings(max_examples=20, deadline=None)
-def test_mean_and_max_are_those_of_numpy(t: int, seed: int) -> None:
-    features = normal(seed, 2, t, 3, 2, 2)
-    mean = pool_by(features, weights_of("mean", normal(seed, 2, t)))
-    np.testing.assert_allclose(mean, features.numpy().mean(axis=1))
-    np.testing.assert_array_equal(max_over_time(features), features.numpy().max(axis=1))
-
-
-@given(t=st.integers(1, 12), seed=seeds)
-@settings(max_examples=20, deadline=None)
-def test_attention_is_a_convex_combination(t: int, seed: int) -> None:
-    logits = normal(seed, 2, t)
-    weights = attention(logits, all_real(logits))
-    assert (weights > 0).all()
-    np.testing.assert_allclose(weights.sum(dim=1), t)
-    e = np.exp(logits.numpy())
-    np.testing.assert_allclose(weights, t * e / e.sum(axis=1, keepdims=True))
-
-
 @every_weight
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=25, deadline=None)
@@ -128,18 +108,6 @@ def test_padding_changes_no_weights_and_gets_no_gradient(name: str, mask: Tensor
         torch.testing.assert_close(pooled[i : i + 1], pool_by(alone(features, mask, i), short))
     for gradient in torch.autograd.grad(pooled.square().sum(), (features, scores), allow_unused=True):
         assert gradient is None or ((gradient[~mask] == 0).all() and gradient.isfinite().all())
-
-
-@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=15, deadline=None)
-def test_padding_changes_no_maximum_and_gets_no_gradient(mask: Tensor, seed: int, garbage: float) -> None:
-    features = spoiled(normal(seed, *mask.shape, 2, 2, 2), mask, garbage).requires_grad_()
-    largest = max_over_time(features, mask)
-    for i in range(len(mask)):
-        np.testing.assert_array_equal(largest[i].detach(), features[i][mask[i]].detach().numpy().max(axis=0))
-    (gradient,) = torch.autograd.grad(largest.sum(), features)
-    assert (gradient[~mask] == 0).all()
-    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("name", BY_SCORES)

@@ -11,10 +11,11 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
 
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.classification_loss import positive_weights, unit_loss
 from fdp_lightning.models.fdp.network import FDPOutput
 from fdp_lightning.models.fdp.objective import Objective
-from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.models.labels import LABELS
 from fdp_lightning.models.recognizer import Clips
 from tests.models.padding import normal, seeds
 
@@ -106,19 +107,19 @@ def test_positive_weights_by_hand() -> None:
 
 def test_probabilities_and_right_decisions_of_both_kinds() -> None:
     logits = normal(3, 6, 4)
-    single, multi = SINGLE_LABEL.probabilities(logits), MULTI_LABEL.probabilities(logits)
+    single, multi = LABELS[LabelKind.SINGLE].probabilities(logits), LABELS[LabelKind.MULTI].probabilities(logits)
     torch.testing.assert_close(single.sum(dim=1), torch.ones(6, dtype=torch.float64))
     np.testing.assert_allclose(multi, 1 / (1 + np.exp(-logits.numpy())))
     assert single.dtype == multi.dtype == torch.float64
     target = (normal(4, 6, 4) > 0).float()
     by_hand = ((multi.numpy() > 0.5) == (target.numpy() > 0)).mean(axis=1)
-    np.testing.assert_allclose(MULTI_LABEL.right(logits, target), by_hand)
+    np.testing.assert_allclose(LABELS[LabelKind.MULTI].right(logits, target), by_hand)
     assert 0 < by_hand.mean() < 1
     one = torch.tensor([0, 1, 2, 3, 0, 1])
-    np.testing.assert_allclose(SINGLE_LABEL.right(logits, one), logits.argmax(dim=1) == one)
+    np.testing.assert_allclose(LABELS[LabelKind.SINGLE].right(logits, one), logits.argmax(dim=1) == one)
     # A probability of exactly 1/2 predicts nothing, also where a small logit rounds to it.
     tie = torch.tensor([[0.0, 1e-20]])
-    assert MULTI_LABEL.right(tie, torch.zeros(1, 2)).item() == 1.0
+    assert LABELS[LabelKind.MULTI].right(tie, torch.zeros(1, 2)).item() == 1.0
 
 
 def _output(logits: Tensor) -> FDPOutput:
@@ -136,12 +137,12 @@ def test_the_objective_of_multi_label_targets_is_this_loss(weighting: str, smoot
         focal=focal,
         class_counts=[2, 3, 1],
         train_clips=8,
-        multi_label=True,
+        label_kind=LabelKind.MULTI,
     )
     losses = objective(_output(logits), Clips(torch.rand(4, 2, 1, 4, 4), target))
     weights = positive_weights([2, 3, 1], 8, weighting)
     torch.testing.assert_close(losses.parts["emotion"], unit_loss(logits, target, weights, smoothing, focal))
     torch.testing.assert_close(losses.total, losses.parts["emotion"])
-    again = Objective(class_weighting=weighting, class_counts=[1, 1, 1], train_clips=4, multi_label=True)
+    again = Objective(class_weighting=weighting, class_counts=[1, 1, 1], train_clips=4, label_kind=LabelKind.MULTI)
     again.load_state_dict(objective.state_dict())
     torch.testing.assert_close(again.class_weights, weights)

@@ -15,7 +15,8 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.instantiate import build
-from fdp_lightning.models.labels import SINGLE_LABEL
+from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.labels import SingleLabel
 from fdp_lightning.tracking.aggregate import pooled_scalars
 from tests.command import command
 from tests.tasks.conftest import SMALL
@@ -123,6 +124,6 @@ def test_no_option_makes_a_protocol_of_emotions_multi_label(finished_workplace: 
     (run,) = finished_workplace.glob("runs/synthetic_loso/*/seed-0")
     saved = torch.load(run / "folds/01/checkpoints/last.ckpt", weights_only=True)
     assert saved["fdp_lightning"]["multi_label"] is False
-    config = configuration("+experiment=synthetic_loso", "+model.objective.multi_label=true")
+    config = configuration("+experiment=synthetic_loso", "+model.objective.label_kind=multi")
     check_options(config)
-    assert build(config.model.objective, multi_label=False).labels is SINGLE_LABEL
+    assert isinstance(build(config.model.objective, label_kind=LabelKind.SINGLE).labels, SingleLabel)

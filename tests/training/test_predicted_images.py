@@ -5,10 +5,10 @@ import torch
 
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model
-from fdp_lightning.models.dynamic_image import arp_weights
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.training.module import RecognitionModule
 from fdp_lightning.training.optimizer import OptimizerSettings
+from tests.models.padding import double_sum
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def predicted(batch: dict[str, torch.Tensor], rms: float = 1.0, **objective: str
 
 
 def test_it_is_the_weighted_sum_of_the_frames_between_its_own_extremes(batch: dict[str, torch.Tensor]) -> None:
-    images = torch.einsum("t,bthw->bhw", arp_weights(8), batch["frames"][:, :, 0].double())
+    images = torch.einsum("t,bthw->bhw", torch.from_numpy(double_sum(8)), batch["frames"][:, :, 0].double())
     low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
     given = predicted(batch, image_kind="simple", image_scale="min_max")["arp_of_input"]
     assert given.dtype == torch.float32
@@ -36,7 +36,7 @@ def test_it_is_the_weighted_sum_of_the_frames_between_its_own_extremes(batch: di
 
 
 def test_on_the_signed_scale_it_is_measured_by_the_training_clips(batch: dict[str, torch.Tensor]) -> None:
-    images = torch.einsum("t,bthw->bhw", arp_weights(8), batch["frames"][:, :, 0].double())
+    images = torch.einsum("t,bthw->bhw", torch.from_numpy(double_sum(8)), batch["frames"][:, :, 0].double())
     given = predicted(batch, rms=2.0, image_kind="simple", image_scale="signed")["arp_of_input"]
     torch.testing.assert_close(given.double(), (0.5 + images / 16).clamp(0, 1), atol=1e-5, rtol=0)
     still = {**batch, "frames": batch["frames"][:, :1].expand(-1, 8, -1, -1, -1)}

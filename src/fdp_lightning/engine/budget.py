@@ -88,10 +88,7 @@ def steps_of(plan: "FoldPlan") -> int:
 def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:
     """Return the estimated time of a long run with, on the CPU, faster choices; '' for a run that is not long.
 
-    Args:
-        seconds: seconds of a step, measured while `at_once` folds train.
-        plans: plans of all folds.
-        at_once: folds that train in parallel.
+    `seconds` are those of a step, measured while `at_once` folds train.
     """
     steps = [steps_of(plan) for plan in plans]
     needed = seconds * max(sum(steps) / max(1, min(at_once, len(plans))), max(steps))

@@ -31,13 +31,9 @@ def is_classical(model: Any) -> bool:
 
 @dataclass(frozen=True)
 class Selections:
-    """Selections of a recogniser that is fitted once: each holds the same predictions.
+    """Selections of a recogniser that is fitted once, as a `Recorded`: each holds the same probabilities, (n, k).
 
-    Attributes:
-        oracle: probabilities of the held-out clips, (n, k).
-        inner: the same where there are inner validation subjects; else None.
-        aside: probabilities of the inner validation clips, by selection.
-        curves: none.
+    There is no `inner` without inner validation subjects, and never a curve.
     """
 
     oracle: np.ndarray
@@ -93,15 +89,7 @@ def fit_fold(
 def write_checkpoint(
     folder: Path, plan: FoldPlan, data: FoldDataModule, network: torch.nn.Module, options: Mapping[str, Any]
 ) -> None:
-    """Write what a training of a network leaves, so that model files are made of it in the same way.
-
-    Args:
-        folder: of the fold.
-        plan: of the fold.
-        data: its training clips.
-        network: fitted.
-        options: that build one of its form.
-    """
+    """Write what a training of a network leaves, so that model files are made of it in the same way."""
     made = provenance(plan, data)
     model = {"_target_": name_of(type(network)), "name": plan.config["model"]["name"], **options}
     objective = {"_target_": name_of(Objective)}

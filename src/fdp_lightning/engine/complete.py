@@ -27,10 +27,7 @@ def complete(run: Run) -> None:
 def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
     """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete.
 
-    Args:
-        config: configuration of the run.
-        run: run folder.
-        trained: True if this command trained any of its folds.
+    `trained` is True if this command trained any of its folds.
     """
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)

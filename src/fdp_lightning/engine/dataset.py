@@ -147,10 +147,8 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     if sampling.by_apex and len(without := clips[np.isnan(apex_numbers(clips))]):
         log.warning(
             "%d clips without a usable apex are sampled uniformly (data.sampling.rule=%s): %s",
-            len(without),
-            sampling.rule,
-            name_clips(without),
-        )
+            len(without), sampling.rule, name_clips(without),
+        )  # fmt: skip
     _make_inputs(config, ready.store, clips, sampling, workers)
     return ReadyData(
         protocol=protocol,
@@ -239,8 +237,7 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
 def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
     """Return the clips that the pooled predictions must hold, and those of the dataset they lack, as plain data."""
     clips = data.clips.iloc[rows_under_test(folds)]
-    unlearnable = data.unlearnable(folds)
-    if unlearnable:
+    if unlearnable := data.unlearnable(folds):
         log.warning(unlearnable)
     return {
         "split": data.protocol.split,

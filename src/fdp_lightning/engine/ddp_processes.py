@@ -29,12 +29,8 @@ _PRECISIONS = (
 class Rank:
     """One process of a fold.
 
-    Attributes:
-        number: index of this process, from 0.
-        of: number of processes.
-        host: host of the rendezvous.
-        port: port of the rendezvous.
-        device: index of this process's accelerator on the machine; None on the CPU.
+    `number` is its index from 0; `host` and `port` are those of the rendezvous, and `device` is the index of its
+    accelerator on the machine (None: the CPU).
     """
 
     number: int = 0
@@ -104,12 +100,7 @@ def free_port() -> int:
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    """Return the options of the Trainer in one process of a fold.
-
-    Args:
-        options: options of the group `trainer`.
-        rank: rank of this process.
-    """
+    """Return the options of the Trainer in one process of a fold."""
     # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from rich.progress import Progress, TaskID
 
@@ -17,22 +18,32 @@ log = logging.getLogger("fdp_lightning")
 _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
-class _Lines:
-    """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
+class _Display:
+    """Progress of folds, and once the estimate of the time they take."""
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
-        self._folds, self._epochs = folds, epochs
+        self._folds, self._epochs, self._ended = folds, epochs, 0
         self._estimate: Callable[[float], str] | None = estimate
-        self._done: dict[str, int] = {}
-        self._ended = 0
-        self._left, self._last_line = TimeLeft(), time.monotonic()
-        self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def step_time(self, fold: str, told: StepTime) -> None:
         """Show the estimate from the first fold that measured its steps."""
         if self._estimate is not None and (text := self._estimate(told.seconds)):
-            log.info("%s", text)
+            self.show(text)
         self._estimate = None
+
+    def show(self, text: str) -> None:
+        """Show a line."""
+        log.info("%s", text)
+
+
+class _Lines(_Display):
+    """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
+
+    def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
+        super().__init__(folds, epochs, estimate)
+        self._done: dict[str, int] = {}
+        self._left, self._last_line = TimeLeft(), time.monotonic()
+        self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
@@ -56,21 +67,18 @@ class _Lines:
         log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
 
 
-class _Bars:
+class _Bars(_Display):
     """Progress in a terminal: a bar over all epochs of all folds, and one per running fold."""
 
     def __init__(self, progress: Progress, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
-        self._progress, self._folds, self._epochs = progress, folds, epochs
-        self._estimate: Callable[[float], str] | None = estimate
+        super().__init__(folds, epochs, estimate)
+        self._progress = progress
         self._all = progress.add_task(f"folds 0/{folds}", total=folds * epochs, unit="epochs")
         self._bars: dict[str, TaskID] = {}
-        self._ended = 0
 
-    def step_time(self, fold: str, told: StepTime) -> None:
-        """Show the estimate from the first fold that measured its steps."""
-        if self._estimate is not None and (text := self._estimate(told.seconds)):
-            self._progress.console.print(text, highlight=False)
-        self._estimate = None
+    def show(self, text: str) -> None:
+        """Show a line above the bars."""
+        self._progress.console.print(text, highlight=False)
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
@@ -91,18 +99,9 @@ class _Bars:
 
 @contextmanager
 def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[_Lines | _Bars]:
-    """Provide the display of these folds; call its `epoch`, `step_time` and `end`.
-
-    Args:
-        plans: plans of the folds.
-        at_once: folds that train in parallel.
-    """
+    """Provide the display of these folds; call its `epoch`, `step_time` and `end`."""
     folds, epochs = len(plans), max(map(epochs_of, plans))
-    screen = console()
-
-    def estimate(seconds: float) -> str:
-        return time_needed(seconds, plans, at_once)
-
+    screen, estimate = console(), partial(time_needed, plans=plans, at_once=at_once)
     if not screen.is_terminal:
         yield _Lines(folds, epochs, estimate)
         return

@@ -1,6 +1,6 @@
 """Clips of one optimizer step, devices, and the learning rate for them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
@@ -10,21 +10,12 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 
 @dataclass(frozen=True)
 class EffectiveBatch:
-    """The clips of one optimizer step.
+    """The clips of one optimizer step, as fold.json and the loggers have them.
 
     `data.batch_size` counts the clips of all devices together, so that batch and learning rate do not depend on the
-    number of devices.
-
-    Attributes:
-        batch_size: clips of all devices per batch.
-        batch_per_device: clips of each device per batch.
-        devices: devices of each machine.
-        num_nodes: number of machines.
-        accumulate_grad_batches: batches per step.
-        effective_batch: clips per step.
-        sync_batchnorm: True if batch norm takes its statistics over all devices, False if over those of each.
-        lr: largest learning rate, scaled.
-        lr_scaling: rule of the scaling.
+    number of devices: `batch_size` and `batch_per_device` are of a batch, `effective_batch` is of a step of
+    `accumulate_grad_batches` batches. `devices` are those of each of `num_nodes` machines; `sync_batchnorm` is True
+    if batch norm takes its statistics over all of them; `lr` is the largest learning rate, scaled by `lr_scaling`.
     """
 
     batch_size: int
@@ -36,10 +27,6 @@ class EffectiveBatch:
     sync_batchnorm: bool
     lr: float
     lr_scaling: str
-
-    def facts(self) -> dict[str, int | float | bool | str]:
-        """Return the facts by name, for fold.json and the loggers."""
-        return asdict(self)
 
     def __str__(self) -> str:
         devices = self.devices * self.num_nodes
@@ -53,12 +40,7 @@ class EffectiveBatch:
 
 
 def effective_batch(config: DictConfig, optimizer: OptimizerSettings) -> EffectiveBatch:
-    """Return the effective batch of a configuration.
-
-    Args:
-        config: configuration of the run.
-        optimizer: settings of the optimizer, not scaled yet.
-    """
+    """Return the effective batch of a configuration, from settings of the optimizer that are not scaled yet."""
     trainer, size = config.trainer, config.data.batch_size
     accumulated = trainer.get("accumulate_grad_batches") or 1
     ranks = ranks_of(trainer)

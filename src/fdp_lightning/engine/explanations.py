@@ -30,12 +30,7 @@ def explanations(
 ) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
     """Explain the most probable class of held-out clips: the first `MOST` of each class, whatever was predicted.
 
-    Args:
-        module: trained.
-        data: of the fold, which holds out clips.
-        probabilities: of the held-out clips, (n, k).
-        faces: settings by which the faces are aligned.
-        device: where to compute.
+    `probabilities` are those of all held-out clips, (n, k).
 
     Returns:
         Declarations, and their arrays, a row per clip, NaN for a clip that is not explained or has no heat: maps,

@@ -22,13 +22,13 @@ def run_fold(
 ) -> None:
     """Train and predict in this process; the fold's folder appears only when it is complete.
 
-    Args:
-        plan: plan of the fold.
-        on_epoch: called with the number of epochs done, those before an interruption included.
-        rank: rank among the processes that train the fold together; the first one writes.
-        on_step_time: called once with the seconds of a step, after a few steps.
+    Arguments as of `train_fold.train_fold`; the first rank writes.
     """
-    train = _learner(plan)
+    # Imported here: a run whose folds are all finished never needs torch.
+    from fdp_lightning.engine.classical import fit_fold, is_classical
+    from fdp_lightning.engine.train_fold import train_fold
+
+    train = fit_fold if is_classical(plan.config["model"]) else train_fold
     if not rank.first:
         train(plan, None, on_epoch, rank, on_step_time)
         return
@@ -36,22 +36,9 @@ def run_fold(
         facts.update(train(plan, partial, on_epoch, rank, on_step_time))
 
 
-def _learner(plan: FoldPlan) -> Callable[..., dict[str, Any]]:
-    """Return the function that trains a fold, by Lightning or by scikit-learn."""
-    # Imported here: a run whose folds are all finished never needs torch.
-    from fdp_lightning.engine.classical import fit_fold, is_classical
-    from fdp_lightning.engine.train_fold import train_fold
-
-    return fit_fold if is_classical(plan.config["model"]) else train_fold
-
-
 @contextmanager
 def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Provide the folder to write a fold into and the facts for fold.json; on success seal it and move it into place.
-
-    Args:
-        plan: plan of the fold.
-    """
+    """Provide the folder to write a fold into and the facts for fold.json; on success seal and move it into place."""
     start = time.monotonic()
     with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
         training: dict[str, Any] = {}

@@ -14,7 +14,7 @@ import pandas as pd
 from fdp_lightning.data.annotations.clips import apex_numbers
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
-from fdp_lightning.evaluation.predictions import write_predictions
+from fdp_lightning.evaluation.predictions import PROBABILITY, write_predictions
 from fdp_lightning.extras import as_text
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, LabelKind
@@ -54,14 +54,9 @@ def write_outputs(
 ) -> None:
     """Write the predictions and extras of the held-out clips, and apart those of the inner validation clips.
 
-    Args:
-        folder: folder of the fold.
-        plan: plan of the fold.
-        data: data of the fold.
-        outputs: arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip table.
-        recorder: curves, and the probabilities of the epochs that `inner` and `oracle` choose.
-        extras: extras of the recogniser, which `outputs` holds.
-        of_training: arrays that the objective keeps of the training clips.
+    `outputs` are the arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip
+    table, the `extras` of the recogniser among them. `recorder` has the curves, and the probabilities of the epochs
+    that `inner` and `oracle` choose; `of_training` holds what the objective keeps of the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -78,11 +73,8 @@ def write_outputs(
     stream = io.BytesIO()
     key_frames, key_frame_numbers = data.test_set.key_frames()
     arrays: dict[str, Any] = {
-        "dataset": clips["dataset"].to_numpy(dtype=np.str_),
-        "subject": clips["subject"].to_numpy(dtype=np.str_),
-        "clip": clips["clip"].to_numpy(dtype=np.str_),
+        **{name: clips[name].to_numpy(dtype=np.str_) for name in ("dataset", "subject", "clip", "target")},
         "onset": clips["onset"].to_numpy(dtype=np.int64),
-        "target": clips["target"].to_numpy(dtype=np.str_),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_set.frame_numbers,
         "key_frames": key_frames,
@@ -97,18 +89,14 @@ def write_outputs(
 def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips", held_out: "Clips") -> None:
     """Write the predictions of the linear baselines; linear_apex only where some clip of the protocol has an apex.
 
-    Args:
-        folder: folder of the fold.
-        plan: plan of the fold.
-        training: all training clips as the network gets them, without augmentation.
-        held_out: held-out clips likewise, in the order of the clip table.
+    All training clips are given as the network gets them, without augmentation, and the held-out ones likewise, in the
+    order of the clip table.
     """
     classes = list(plan.config["protocol"]["classes"])
     clips = plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True)
-    told_nothing = bool(np.isnan(apex_numbers(plan.clips)).all())
     tables = []
     for name, picture in PICTURES.items():
-        if name == "linear_apex" and told_nothing:
+        if name == "linear_apex" and np.isnan(apex_numbers(plan.clips)).all():
             continue
         probabilities = linear_probabilities(
             picture(training).numpy(), training.target.numpy(), picture(held_out).numpy(), len(classes)
@@ -125,13 +113,11 @@ def write_curves(folder: Path, recorder: Recorded) -> None:
 def _table(
     plan: "FoldPlan", clips: pd.DataFrame, classes: list[str], selection: str, probabilities: np.ndarray
 ) -> pd.DataFrame:
-    table = clips[[*KEY, "target"]].copy()
-    multi_label = LabelKind.of_column(plan.config["protocol"]["column"]).is_multi
-    if multi_label:
-        table["prediction"] = above_threshold(probabilities, classes)
-    else:
-        table["prediction"] = [classes[i] for i in probabilities.argmax(axis=1)]
-    for i, name in enumerate(classes):
-        table[f"prob_{name}"] = probabilities[:, i]
-    table = table.assign(selection=selection, fold=plan.fold.name, seed=int(plan.config["seed"]))
-    return table.assign(**{FLAG: 1}) if multi_label else table
+    multi = LabelKind.of_column(plan.config["protocol"]["column"]).is_multi
+    best = probabilities.argmax(axis=1)
+    return clips[[*KEY, "target"]].assign(
+        prediction=above_threshold(probabilities, classes) if multi else [classes[i] for i in best],
+        **{PROBABILITY + name: of_class for name, of_class in zip(classes, probabilities.T, strict=True)},
+        **{"selection": selection, "fold": plan.fold.name, "seed": int(plan.config["seed"])},
+        **({FLAG: 1} if multi else {}),
+    )

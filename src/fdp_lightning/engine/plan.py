@@ -23,14 +23,8 @@ log = logging.getLogger("fdp_lightning")
 class FoldPlan:
     """All that a process needs to run one fold, as plain data.
 
-    Attributes:
-        config: resolved configuration.
-        run: run folder; of a fit its own folder in the run folder.
-        store: verified clip store.
-        clips: clips of the protocol.
-        fold: split, with the inner validation subjects of the selection `inner`.
-        fingerprint: fingerprint of everything that decides the predictions.
-        model: name of the model, for people.
+    `config` is resolved. `run` is the run folder, or of a fit its own folder in the run folder. `fold` is the split
+    with the inner validation subjects, and `fingerprint` is of everything that decides the predictions.
     """
 
     config: dict[str, Any]
@@ -74,27 +68,24 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> Fo
         LeakError: its sides share a subject or a clip.
         UserError: there are fewer training subjects than inner validation subjects.
     """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     seed = derived_seed(config.seed, split.name)
     fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
     check_fold(fold, data.clips)
-    mark = fingerprint(config, data.content)
-    return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
+    return _plan(config, data, fold, run)
 
 
 def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
-    """Plan the training of a model on all subjects, without tested or inner validation subjects.
+    """Plan the training of a model on all subjects, without tested or inner validation subjects, in a folder `run`.
 
     Its fingerprint is that of the folds of the same configuration, whose score estimates its own.
-
-    Args:
-        config: configuration of the run.
-        data: data of the run.
-        run: folder of the fit, in the run folder.
     """
+    return _plan(config, data, everybody(data.clips), run)
+
+
+def _plan(config: DictConfig, data: ReadyData, fold: Fold, run: Path) -> FoldPlan:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.content)
-    return FoldPlan(plain, run, data.store, data.clips, everybody(data.clips), mark, model_name(config))
+    return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
 
 
 def clear_the_way(plan: FoldPlan) -> bool:

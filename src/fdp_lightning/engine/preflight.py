@@ -59,7 +59,7 @@ def check_options(config: DictConfig) -> Checked:
             f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts to compute "
             "once more; expected compute.checkpointing=null, or one of our own backbones"
         )
-    build(config.model.objective, multi_label=LabelKind.of_column(config.protocol.column).is_multi)
+    build(config.model.objective, label_kind=LabelKind.of_column(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     try:
         optimizer.groups(model)

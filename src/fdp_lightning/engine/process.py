@@ -52,21 +52,11 @@ class ProcessStarter(Protocol):
     look_s: float
 
     def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
-        """Start the processes of one fold.
-
-        Args:
-            plan: plan of the fold.
-            devices: accelerators of this machine, one per process; empty on the CPU.
-            news: connection on which the first process reports.
-        """
+        """Start the processes of one fold, one on each accelerator (none: on the CPU); the first one reports."""
 
 
 class LocalProcesses:
-    """Starter of all processes of a fold on this machine.
-
-    Args:
-        ranks: processes of each fold.
-    """
+    """Starter of all processes of a fold on this machine."""
 
     look_s = 5.0  # in case a process of several ended unnoticed, between looking and waiting
 
@@ -112,11 +102,7 @@ class Tell(logging.Handler):
 def logged(path: Path, news: Connection | None) -> Iterator[None]:
     """Write what this process prints to a log file; an exception is written there too, and ends the process.
 
-    A full disk has no room for that; it is reported to the parent.
-
-    Args:
-        path: of the log.
-        news: to the parent; None: another process has it.
+    A full disk has no room for that: it is reported to the parent, on `news` if this process has it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

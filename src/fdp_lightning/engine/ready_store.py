@@ -23,13 +23,10 @@ log = logging.getLogger("fdp_lightning")
 
 @dataclass(frozen=True)
 class ReadyStore:
-    """A verified store.
+    """A verified store, and whether it existed already.
 
-    Attributes:
-        store: opened store.
-        reused: True if it existed already.
-        rebuilt_because: difference from the previous store, or its damage; None if the store is reused or the first of
-            its dataset.
+    `rebuilt_because` is its difference from the previous store, or the damage of that one; None if it is reused or the
+    first of its dataset.
     """
 
     store: ClipStore
@@ -48,14 +45,7 @@ def ready_store(
 ) -> ReadyStore:
     """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
 
-    Args:
-        stores: folder of all stores.
-        dataset: name of the dataset.
-        clips: clip table.
-        faces: settings of the faces.
-        policy: policy of `build_store`.
-        workers: number of processes.
-        before_work: called before a store is built.
+    `before_work` is called before a store is built.
 
     Raises:
         UserError: frames of the clips are missing, or the disk is full.
@@ -68,7 +58,7 @@ def ready_store(
         check_device(faces)
         before_work()
         # A rebuild that was killed has left its damaged store aside.
-        aside, others = _set_aside(folder), other_stores(folder)
+        aside, others = sorted(folder.parent.glob(f"{_aside_prefix(folder)}*")), other_stores(folder)
         if damage:
             log.warning("%s; it is built anew.", damage)
         elif others and not aside:
@@ -105,12 +95,6 @@ def _set_aside_if_damaged(folder: Path) -> str | None:
             pass
         return str(error)
     return None
-
-
-def _set_aside(folder: Path) -> list[Path]:
-    prefix = _aside_prefix(folder)
-    places = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    return sorted(place for place in places if place.name.startswith(prefix))
 
 
 def _aside_prefix(folder: Path) -> str:

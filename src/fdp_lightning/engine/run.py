@@ -79,12 +79,9 @@ class Run:
 
 
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
-    """Prepare the data and plan all folds.
+    """Prepare the data and plan all folds, or with `fit` one training on all subjects.
 
-    Args:
-        config: configuration of the command.
-        folder: run folder; None: that of the configuration.
-        fit: plan one training on all subjects instead of the folds.
+    `folder` is the run folder; None: that of the configuration.
 
     Raises:
         UserError: data or options are not usable.
@@ -126,9 +123,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     """
     todo = [plan for plan in plans if not plan.is_done]
     checked = _checked(run.config) if todo else None
-    todo = [
-        plan for plan in todo if not clear_the_way(plan)
-    ]  # not earlier: refused options must not move a finished fold
+    todo = [plan for plan in todo if not clear_the_way(plan)]  # not earlier: refused options must move no fold
     _write_what_it_is(run)
     log.info(
         "%s: %d clips, %d subjects, %d of %d %s to run in %s",
@@ -166,13 +161,7 @@ def _checked_once(config: str) -> Checked:
 
 
 def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:
-    """Return a line on the model, its budget, and where and how it is trained.
-
-    Args:
-        config: configuration of the run, with `trainer=auto` resolved.
-        plans: plans of the folds to train.
-        checked: result of `check_options`.
-    """
+    """Return a line on the model, its budget, and where and how it is trained."""
     steps = span([steps_of(plan) for plan in plans])
     where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
     each = "" if plans[0].is_fit else " a fold"

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,12 @@ def train_fold(
     Args:
         plan: plan of the fold.
         folder: folder to write into; None in all processes of a fold but the first.
-        on_epoch: called with the number of epochs done.
-        rank: rank of this process in the fold.
+        on_epoch: called with the number of epochs done, those before an interruption included.
+        rank: rank of this process among those that train the fold together.
         on_step_time: called once with the seconds of a step, after a few steps.
 
     Returns:
-        Facts for fold.json: seconds of training, epochs and steps, the epoch resumed from, the network's parameters,
-        and the clips of a step by device.
+        Facts for fold.json.
     """
     config = OmegaConf.create(plan.config)
     set_up(config, rank)
@@ -102,14 +101,8 @@ def made_on(trainer: L.Trainer) -> dict[str, str]:
 class FoldParts:
     """Parts of a fold in training.
 
-    Attributes:
-        seed: seed of the fold.
-        data: data of the fold.
-        module: network, losses and optimizer.
-        statistics: batch-norm statistics, recomputed for prediction; None: the running ones.
-        recorder: recorder of the epochs.
-        trainer: trainer with these callbacks and the fold's loggers.
-        step: clips of a step by device, for fold.json.
+    `statistics` recomputes batch-norm statistics for prediction (None: the running ones are used); `step` is what
+    fold.json says of the clips of a step.
     """
 
     seed: int
@@ -142,11 +135,14 @@ def parts_of(
     L.seed_everything(seed, verbose=False)
     data = data_of(plan, config, seed)
     module = module_of(plan, config, data)
-    statistics = statistics_of(module, data)
+    choice = module.optimizer_settings
+    batches = partial(data.fixed_batches, choice.batch_norm_clips)
+    statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)
     recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
-    callbacks = [EpochSeeds(seed), *_averages(module), *([statistics] if statistics else []), recorder]
+    averages = [] if choice.ema is None else [EMAWeightAveraging(decay=choice.ema)]
+    callbacks = [EpochSeeds(seed), *averages, *([statistics] if statistics else []), recorder]
     trainer = _trainer(plan, config, folder, rank, callbacks)
-    step = effective_batch(config, settings(OptimizerSettings, config.model.optimizer)).facts()
+    step = asdict(effective_batch(config, settings(OptimizerSettings, config.model.optimizer)))
     for logger in trainer.loggers:
         logger.log_hyperparams({"devices": step})
     return FoldParts(seed, data, module, statistics, recorder, trainer, step)
@@ -155,10 +151,8 @@ def parts_of(
 def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
     """Predict the held-out clips with the trained module and write the files of the fold.
 
-    Where nobody is held out these are the checkpoint and the curves.
-
-    Returns:
-        Facts for fold.json by which `evaluation.learning` judges the training; none where nobody is held out.
+    Where nobody is held out these are the checkpoint and the curves, and nothing is returned; else facts for fold.json,
+    by which `evaluation.learning` judges the training.
     """
     trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
     # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
@@ -204,9 +198,8 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
     fitted, statistics = data.fitted, data.fitted.statistics
     if config.data.normalisation == "training" and config.input.kind == "frames":
         check_statistics(plan.fold.name, statistics, data.train_set.sampled_frames)
-    multi_label = LabelKind.of_column(config.protocol.column).is_multi
     counts = {"class_counts": fitted.class_counts, "train_clips": fitted.clips}
-    objective = build(config.model.objective, **counts, multi_label=multi_label)
+    objective = build(config.model.objective, **counts, label_kind=LabelKind.of_column(config.protocol.column))
     objective.fit(clips_of(data.train_set.all_clips()))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer.for_batch(effective_batch(config, optimizer).effective_batch)
@@ -215,10 +208,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         network,
         objective,
         optimizer,
-        provenance={
-            **provenance(plan, data),
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        },
+        provenance={**provenance(plan, data), "parameters": sum(each.numel() for each in network.parameters())},
         max_steps=Budget.of(config.trainer).max_steps,
         compute=settings(Compute, config.compute),
     )
@@ -242,19 +232,6 @@ def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
     }
-
-
-def statistics_of(module: RecognitionModule, data: FoldDataModule) -> BatchStatistics | None:
-    """Return the callback that recomputes batch-norm statistics, if the optimizer's settings ask for it."""
-    settings = module.optimizer_settings
-    if settings.batch_norm == "running":
-        return None
-    return BatchStatistics(partial(data.fixed_batches, settings.batch_norm_clips))
-
-
-def _averages(module: RecognitionModule) -> list[L.Callback]:
-    ema = module.optimizer_settings.ema
-    return [EMAWeightAveraging(decay=ema)] if ema is not None else []
 
 
 def _trainer(
@@ -301,11 +278,7 @@ def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Build a Trainer of the options to check them.
-
-    Raises:
-        UserError: Lightning refuses an option.
-    """
+    """Build a Trainer of the options to check them; UserError where Lightning refuses one."""
     with warnings.catch_warnings():
         quiet()
         gpu = 0 if config.trainer.accelerator in GPUS else None

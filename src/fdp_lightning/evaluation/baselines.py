@@ -13,7 +13,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
-from fdp_lightning.evaluation.predictions import SELECTION, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import SELECTION, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
 FILE = "baselines.csv"
@@ -43,20 +43,10 @@ def read_baselines(path: Path) -> pd.DataFrame:
     return read_predictions(path, list(BASELINES), _COLUMN)[0]
 
 
-def pool_baselines(
-    frames: Sequence[pd.DataFrame], expected: pd.DataFrame, classes: Sequence[str], multi_label: bool
-) -> pd.DataFrame:
-    """Join the folds' tables: every baseline has predicted every clip once; see `predictions.pool`."""
-    return pool(frames, expected, classes, multi_label, list(BASELINES))
-
-
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score each baseline as the run itself is scored, and test the run against it.
+    """Score each baseline as the run itself is scored, and test the run's predictions of selection `last` against it.
 
-    Args:
-        pooled: of `pool_baselines`.
-        last: the run's own predictions of selection `last`, over the same clips.
-        classes: the protocol's, in order.
+    `pooled` is of `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once.
 
     Returns:
         For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how

@@ -40,13 +40,7 @@ def extra_scores(run: Path) -> dict[str, Any]:
 
 
 def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(None)) -> dict[str, Any]:
-    """Average a number over the clips that have one, with its interval over subjects.
-
-    Args:
-        outputs: of `folds.read_outputs`.
-        name: of the number.
-        rows: the clips; all of them unless told.
-    """
+    """Average a number over those of the clips `rows` that have one, with its interval over subjects."""
     values, subjects = outputs[name][rows].astype(np.float64), subjects_of(outputs)[rows]
     known = np.isfinite(values)
     if not known.any():
@@ -55,11 +49,7 @@ def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(No
 
 
 def extras_note(scores: Mapping[str, Any]) -> Text:
-    """Write a line on each extra, and one on all numbers of a heading, for below the scores in the terminal.
-
-    Args:
-        scores: of `extra_scores`.
-    """
+    """Write a line on each of `extra_scores`, and one on all numbers of a heading, to stand below the scores."""
     lines, means = list[str](), dict[str, list[str]]()
     for row in scores.values():
         if row.get("mean") is not None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.multi_label import JOIN
 from fdp_lightning.extras import Extra, from_text
 from fdp_lightning.files import is_partial
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
 FACE = "face"
@@ -43,15 +42,9 @@ def read_curves(run: Path) -> tuple[Curves, str]:
         part, _, quantity = column.rpartition("/")
         if quantity in FOLD_SCORES:
             continue
-        by_epoch = together[column].dropna().groupby(level="epoch").agg(["mean", "min", "max"])
+        by_epoch = together[column].dropna().groupby(level="epoch").agg(mean="mean", low="min", high="max")
         if len(by_epoch):
-            low, high = by_epoch["min"].to_numpy(), by_epoch["max"].to_numpy()
-            line = {
-                "epoch": by_epoch.index.to_numpy(),
-                "mean": by_epoch["mean"].to_numpy(),
-                "low": low,
-                "high": high,
-            }
+            line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
             quantities.setdefault(quantity, {})[part or quantity] = line
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
     return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
@@ -142,16 +135,11 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[
 def read_key_frames(
     run: Path, fold: str, key: tuple[str, str, str, int]
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Read the three key frames of one held-out clip, which no other array of its fold is loaded for.
-
-    Args:
-        run: the run folder.
-        fold: the fold that held the clip out.
-        key: dataset, subject, clip, onset.
+    """Read the three key frames of one clip, by its dataset, subject, clip and onset, from the fold that held it out.
 
     Returns:
-        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN
-        where unknown; or None where the fold does not keep them or cannot be read.
+        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
+        unknown; or None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
     """
     try:
         with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:
@@ -206,9 +194,9 @@ def kendall_tau(scores: np.ndarray) -> float:
     return float(signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
 
 
-def rows_of(targets: Sequence[str] | np.ndarray, name: str, multi_label: bool) -> np.ndarray:
+def rows_of(targets: Sequence[str] | np.ndarray, name: str, label_kind: LabelKind) -> np.ndarray:
     """Return the rows whose target is the class or, in a multi-label table, names it among others."""
-    return np.flatnonzero([name in target.split(JOIN) if multi_label else name == target for target in targets])
+    return np.flatnonzero([name in target.split(JOIN) if label_kind.is_multi else name == target for target in targets])
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:

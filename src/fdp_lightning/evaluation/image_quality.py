@@ -28,56 +28,36 @@ FLAT = 1e-6
 
 
 def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute the peak signal-to-noise ratio `-10 log10(mean squared error)` of each image, in dB.
+    """Compute the peak signal-to-noise ratio `-10 log10(mean squared error)` of each image, in dB, shape (n,).
 
-    Args:
-        true: shape (n, h, w), values of 0..1.
-        images: of the same shape.
-
-    Returns:
-        Shape (n,); infinite where the two are the same.
+    Both are of shape (n, h, w), values of 0..1; it is infinite where the two are the same.
     """
     from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
-    return np.array(
-        [
-            np.inf if mean_squared_error(one, other) < SAME else peak_signal_noise_ratio(one, other, data_range=1)
-            for one, other in zip(true.astype(np.float64), images.astype(np.float64), strict=True)
-        ]
-    )
+    pairs = zip(true.astype(np.float64), images.astype(np.float64), strict=True)
+    psnrs = [
+        np.inf if mean_squared_error(*pair) < SAME else peak_signal_noise_ratio(*pair, data_range=1) for pair in pairs
+    ]
+    return np.array(psnrs)
 
 
 def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute the structural similarity [1] of each image; 1 where the two are the same.
+    """Compute the structural similarity [1] of each image, shape (n,); 1 where the two are the same.
 
-    Args:
-        true: shape (n, h, w), values of 0..1. Below 7 pixels the window is the largest odd one that fits.
-        images: of the same shape.
-
-    Returns:
-        Shape (n,).
+    Both are of shape (n, h, w), values of 0..1. Below 7 pixels the window is the largest odd one that fits.
     """
     from skimage.metrics import structural_similarity
 
     side = min(7, *true.shape[1:])
     window = side if side % 2 else side - 1
-    return np.array(
-        [
-            structural_similarity(one, other, data_range=1, win_size=window)
-            for one, other in zip(true.astype(np.float64), images.astype(np.float64), strict=True)
-        ]
-    )
+    pairs = zip(true.astype(np.float64), images.astype(np.float64), strict=True)
+    return np.array([structural_similarity(*pair, data_range=1, win_size=window) for pair in pairs])
 
 
 def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute Pearson's correlation of the pixels of each image with the true one's; 0 where one of the two is flat.
+    """Compute Pearson's correlation of the pixels of each image with the true one's, −1 to 1, shape (n,).
 
-    Args:
-        true: shape (n, h, w).
-        images: of the same shape.
-
-    Returns:
-        Shape (n,), from -1 to 1.
+    Both are of shape (n, h, w); it is 0 where one of the two is flat.
     """
     one, other = (part.reshape(len(part), -1).astype(np.float64) for part in (true, images))
     flat = (np.ptp(one, axis=1) < FLAT) | (np.ptp(other, axis=1) < FLAT)
@@ -97,11 +77,7 @@ def references(extras: Sequence[Extra]) -> dict[str, list[Extra]]:
 
 
 def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarray]]:
-    """Compare every held-out clip's images with their reference.
-
-    Args:
-        outputs: of `folds.read_outputs`.
-        reference: a key of `references`.
+    """Compare every held-out clip's images with their reference, a key of `references`.
 
     Returns:
         For each image that names it, and for `EVEN` where it has a neutral value, its `QUALITIES`, each of shape (n,).
@@ -118,12 +94,7 @@ def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarra
 
 
 def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """Average over all held-out clips, with intervals over subjects.
-
-    Args:
-        outputs: as in `qualities`.
-        reference: likewise.
-        values: of `qualities`.
+    """Average `qualities` over all held-out clips, with intervals over subjects.
 
     Returns:
         `rows`: for each image its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite if

@@ -26,11 +26,7 @@ _NOTHING = 1e-12
 class Estimate:
     """A score, or a difference of scores, of all clips, and how far it would vary with other subjects.
 
-    Attributes:
-        value: of all clips.
-        error: its standard error.
-        freedom: degrees of freedom of the error.
-        subjects: S.
+    `error` is the standard error of `value`, of `freedom` degrees, from so many `subjects`.
     """
 
     value: float
@@ -128,14 +124,11 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 
 
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
-    """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`.
+    """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
     Args:
         values: one per clip, shape (n,), finite.
         owners: the subject's number of each clip, shape (n,).
-
-    Returns:
-        The two bounds; None for fewer than two subjects.
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)
@@ -156,10 +149,7 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
 
 
 def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
-    """Compute the 95 % interval over subjects of each score's mean over runs.
-
-    Args:
-        runs: one selection of each seed of a variant, over the same clips.
+    """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant over equal clips.
 
     Returns:
         `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`); without
@@ -179,7 +169,7 @@ def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
         As `mean_interval`; of a multi-label table also `"f1": {unit: [low, high], …}`.
     """
     intervals: dict[str, Any] = mean_interval([outcomes])
-    if outcomes.multi_label:
+    if outcomes.label_kind.is_multi:
         matrices, units = outcomes.counts, outcomes.classes
         of_unit = [jackknife(matrices[:, [k]], lambda counts: unit_f1(counts)[..., 0]) for k in range(len(units))]
         intervals["f1"] = dict(zip(units, map(share_interval, of_unit), strict=True))

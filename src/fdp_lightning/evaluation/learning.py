@@ -1,17 +1,8 @@
 """Did it learn? Signs, in the files of a finished run, that its scores are no better than chance or majority.
 
-A training that died leaves a table of predictions like any other. Each sign below is a rule over that table, the folds'
-curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`.
-
-    one_class             folds answer (nearly) always the same, whatever the clip
-    at_baseline           the interval of the score that ranks does not lie above every baseline
-    accuracy_at_baseline  nor does that of the accuracy: not decisive, networks that weigh rare classes up may have it
-    flat_loss             the held-out emotion loss never fell below that of answering every class alike
-    missing_class         a fold trained without any clip of a class that it tests
-    few_steps             folds trained for so few optimizer steps that the score tells little about the model
-
-The first two are *decisive*: a run that has one of them is shown in tables and not ranked. The exact rules stand in the
-README of this room.
+A training that died leaves a table of predictions like any other. Each sign is a rule over that table, the folds'
+curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`. A run with
+a *decisive* sign is shown in tables and not ranked. The rules stand in the README of this room.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +16,9 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.folds import finished_files
-from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.foreign import read_json
+from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")
 """Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
@@ -105,7 +97,7 @@ def _read_training(folder: Path) -> FoldTraining:
             losses = curve.tolist()
     except (UserError, OSError, ValueError, KeyError):
         pass  # the report names files that cannot be read
-    uniform, counts, steps = facts.get("uniform_loss"), facts.get("class_counts"), facts.get("steps")
+    uniform, counts, steps = (facts.get(name) for name in ("uniform_loss", "class_counts", "steps"))
     return FoldTraining(
         folder.name,
         tuple(losses),
@@ -139,7 +131,7 @@ def learning_signs(
         _one_class(last),
         _at_baseline("at_baseline", ranked_by, scores, baselines),
         _at_baseline("accuracy_at_baseline", "accuracy", scores, baselines),
-        _flat_loss(trainings, None if is_multi_label(last) else len(classes)),
+        _flat_loss(trainings, None if label_kind_of(last).is_multi else len(classes)),
         _missing_class(last, trainings),
         _few_steps(trainings),
     ]
@@ -157,7 +149,7 @@ def _one_class(last: pd.DataFrame) -> Sign | None:
     shares = {name: table.max(axis=1) / clips for name, table in counts.items()}
     folds, judged = list(clips.index), clips.index[(clips >= LEAST_CLIPS) & (shares["target"] <= ROOM)]
     stuck = [fold for fold in judged if shares["prediction"][fold] >= ONE_ANSWER]
-    what = "set of units" if is_multi_label(last) else "class"
+    what = "set of units" if label_kind_of(last).is_multi else "class"
     if len(judged) >= min(2, len(folds)) and len(judged) and len(stuck) >= MANY_FOLDS * len(judged):
         return Sign("one_class", f"{len(stuck)} of {len(judged)} folds answer one {what} each ({_some(stuck)})")
     # Folds too small to be judged one by one may be stuck all the same, and together show it.
@@ -200,11 +192,11 @@ def _flat_loss(trainings: Sequence[FoldTraining], classes: int | None) -> Sign |
 
 def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sign | None:
     counts = {fold.name: fold.class_counts for fold in trainings if fold.class_counts}
-    lacking = []
+    lacking, joined = [], label_kind_of(last).is_multi
     for name, part in last.groupby("fold", sort=True):
         if name not in counts:
             continue
-        targets = part["target"].str.split(JOIN, regex=False).explode() if is_multi_label(last) else part["target"]
+        targets = part["target"].str.split(JOIN, regex=False).explode() if joined else part["target"]
         tested = dict.fromkeys(target for target in targets if target)
         if missing := [label for label in tested if not counts[name].get(label, 0)]:
             lacking.append(f"{name}: {', '.join(missing)}")

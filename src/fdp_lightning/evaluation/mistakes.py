@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.multi_label import shown_units
+from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.predictions import PROBABILITY
 
 
@@ -25,44 +25,26 @@ class Mistake:
     confidence: float
 
 
-def confident_mistakes(
-    probabilities: np.ndarray, target: np.ndarray, decision: np.ndarray, multi_label: bool = False, limit: int = 8
-) -> list[Mistake]:
-    """Find the clips that are wrong with the highest probability of the wrong answer, one mistake per clip.
+def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> list[Mistake]:
+    """Find the clips of one selection that are wrong with the highest probability of the wrong answer, a mistake each.
 
     With one label per clip the wrong answer is the class predicted. With several it is a single decision: a label
     held present that is absent (its probability is the confidence), or the reverse (1 − its probability).
 
-    Args:
-        probabilities: shape (n, K).
-        target: True where the clip has the label, shape (n, K).
-        decision: True where the label was predicted, shape (n, K).
-        multi_label: True if labels are decided each for itself.
-        limit: clips at most.
-
     Returns:
-        The most confident first; clips of equal confidence in the order of the table.
+        The most confident first, `limit` at most; clips of equal confidence in the order of the table.
     """
-    wrong = decision != target if multi_label else decision & ~target
+    probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
+    if label_kind_of(table).is_multi:
+        target, decision = label_arrays(table, classes)
+        wrong = decision != target
+    else:
+        target, decision = (
+            table[name].to_numpy()[:, None] == np.array(classes, dtype=object) for name in ("target", "prediction")
+        )
+        wrong = decision & ~target
     confidence = np.where(wrong, np.where(decision, probabilities, 1 - probabilities), -np.inf)
     label = confidence.argmax(axis=1)
     highest = confidence.max(axis=1)
     order = np.argsort(-highest, kind="stable")[: min(limit, int(wrong.any(axis=1).sum()))]
     return [Mistake(int(row), int(label[row]), float(highest[row])) for row in order]
-
-
-def indicators(names: pd.Series, classes: Sequence[str], multi_label: bool = False) -> np.ndarray:
-    """Return True for the classes that each entry of a column `target` or `prediction` names, shape (n, K)."""
-    if multi_label:
-        return shown_units(names, classes)[0]
-    return names.to_numpy()[:, None] == np.array(classes, dtype=object)
-
-
-def mistakes_of(table: pd.DataFrame, classes: Sequence[str], multi_label: bool = False) -> list[Mistake]:
-    """Return the most confident mistakes of the predictions of one selection."""
-    return confident_mistakes(
-        table[[PROBABILITY + name for name in classes]].to_numpy(),
-        indicators(table["target"], classes, multi_label),
-        indicators(table["prediction"], classes, multi_label),
-        multi_label,
-    )

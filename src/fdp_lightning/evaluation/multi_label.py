@@ -11,29 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.labels import JOIN
+from fdp_lightning.labels import JOIN, LabelKind
 
 FLAG = "multi_label"
 THRESHOLD = 0.5
 
 
-def is_multi_label(frame: pd.DataFrame) -> bool:
-    """Return True if a predictions table is multi-label."""
-    return FLAG in frame.columns
-
-
-def unusable_names(classes: Sequence[str]) -> list[str]:
-    """Return the names that would be ambiguous in a target: with a '+' in them, or blank."""
-    return [name for name in classes if JOIN in name or not name]
+def label_kind_of(frame: pd.DataFrame) -> LabelKind:
+    """Return the kind of labels of a predictions table."""
+    return LabelKind.of_flag(FLAG in frame.columns)
 
 
 def joined(shown: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Write the units of each clip as one text.
-
-    Args:
-        shown: bool, shape (n, k).
-        classes: the k names.
-    """
+    """Write the units of each clip as one text; `shown` is bool, shape (n, k)."""
     return [JOIN.join(name for name, there in zip(classes, row, strict=True) if there) for row in np.asarray(shown)]
 
 
@@ -71,10 +61,7 @@ def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarra
 def unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
     """Return the rules for the rows of a multi-label table: message where broken → bool, shape (n,), True where kept.
 
-    Args:
-        frame: its rows.
-        classes: the protocol's, in order.
-        probabilities: of the rows, shape (n, k).
+    `probabilities` are those of the rows, shape (n, k).
     """
     well = "made of classes, each once and in the protocol's order, joined by '+'"
     return {

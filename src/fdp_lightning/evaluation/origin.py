@@ -1,6 +1,7 @@
 """The origin of a run, read from its folder: when, how long, on which machine, from which source."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -8,7 +9,7 @@ from typing import Any
 
 from fdp_lightning import foreign
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import is_partial
+from fdp_lightning.evaluation.folds import finished_files
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -44,9 +45,7 @@ def command_of(path: Path) -> str:
 def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
     """Say in a few facts when, how long and on what a run was made; what is not known is left out.
 
-    Args:
-        run: the run folder, whose folds' fold.json hold their `seconds`.
-        environment: of environment.json.
+    `environment` is of environment.json; the folds' fold.json hold their `seconds`.
     """
     known: dict[str, str] = {}
     if started := str(environment.get("started") or ""):
@@ -71,13 +70,8 @@ def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
 
 def sentence(made: Mapping[str, str]) -> str:
     """Join the facts of `made_with` that belong at the head of a page; '' if there are none."""
-    words = {
-        "started": " ",
-        "duration": " in ",
-        "hardware": " on ",
-        "versions": ", with ",
-        "git revision": ", git revision ",
-    }
+    words = {"started": " ", "duration": " in ", "hardware": " on ", "versions": ", with "}
+    words["git revision"] = ", git revision "
     told = "".join(f"{word}{made[name]}" for name, word in words.items() if name in made)
     return f"Made{told}." if told else ""
 
@@ -103,14 +97,8 @@ def _moment(text: str) -> str:
 
 def _fold_seconds(run: Path) -> list[float]:
     seconds = []
-    for path in sorted(path for path in run.glob("folds/*/fold.json") if not is_partial(path.parent)):
-        try:
+    for path in finished_files(run, "fold.json"):
+        # A fold that is not whole is reported by the next run, which makes it anew.
+        with suppress(UserError, ValueError, KeyError, TypeError):
             seconds.append(float(foreign.read_json(path)["seconds"]))
-        except (
-            UserError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # the fold is not whole: the next run reports it and makes it anew
-            continue
     return seconds

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, Score, confusion, unit_confusions
-from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.labels import OWNER, LabelKind
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,25 @@ class Outcomes:
         """
         if table["selection"].nunique() != 1:
             raise ValueError("scores and intervals are of the predictions of exactly one selection")
-        targets, predictions = (label_arrays if is_multi_label(table) else class_indices)(table, classes)
+        targets, predictions = (label_arrays if label_kind_of(table).is_multi else class_indices)(table, classes)
         probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
-        subjects = table.groupby(["dataset", "subject"]).ngroup().to_numpy()
+        subjects = table.groupby(OWNER).ngroup().to_numpy()
         return cls(tuple(classes), targets, predictions, probabilities, subjects)
 
     @property
-    def multi_label(self) -> bool:
-        """Return True if a clip can show several labels (action units)."""
-        return self.targets.ndim == 2
+    def label_kind(self) -> LabelKind:
+        """Kind of the labels, told by the shape of the targets."""
+        return LabelKind.of_flag(self.targets.ndim == 2)
 
     @property
     def registry(self) -> Mapping[str, Score]:
         """The scores there are of such predictions."""
-        return UNIT_SCORES if self.multi_label else SCORES
+        return UNIT_SCORES if self.label_kind.is_multi else SCORES
 
     @cached_property
     def counts(self) -> np.ndarray:
         """Confusion matrices of the subjects, shape (S, C, C); of a multi-label table (S, K, 2, 2)."""
-        if self.multi_label:
+        if self.label_kind.is_multi:
             return unit_confusions(self.targets, self.predictions, self.subjects)
         return confusion(self.targets, self.predictions, len(self.classes), self.subjects)
 

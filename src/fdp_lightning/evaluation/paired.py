@@ -12,10 +12,10 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import estimate
-from fdp_lightning.evaluation.multi_label import JOIN, is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import name_keys
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import JOIN, KEY
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,9 @@ class Difference:
 def paired_differences(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> dict[str, Difference]:
-    """Compare every score of two variants, b − a; see `compare_outcomes` for the statistics.
+    """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
 
-    Args:
-        a: the predictions of one selection of each seed of the first; one table for a single run.
-        b: those of the second; it may have another number of seeds.
-        classes: the protocol's classes, in order.
+    See `compare_outcomes` for the statistics.
 
     Raises:
         UserError: the tables are not over the same clips with the same targets, or have other classes.
@@ -53,19 +50,12 @@ def paired_differences(
 
 
 def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:
-    """Compare scores of two variants by leaving out one subject after the other, from every seed of both.
+    """Return the difference b − a of each score that has an interval, of two variants over the same clips and targets.
 
     A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
-    t statistic, the difference over its jackknife error (see `intervals.jackknife`): p < 0.05 where the interval is
-    without 0. What subjects share in both variants cancels, which is what makes the comparison paired. Spread between
-    seeds is not in it, only that between subjects.
-
-    Args:
-        a: one selection of each seed of the first variant.
-        b: of the second, over the same clips with the same targets.
-
-    Returns:
-        Per score that has an interval the difference b − a.
+    t statistic, the difference over its jackknife error (see `intervals.jackknife`), which leaves out one subject after
+    the other from every seed of both: p < 0.05 where the interval is without 0. What subjects share in both variants
+    cancels, which is what makes the comparison paired. Spread between seeds is not in it, only that between subjects.
     """
     first = len(a)
 
@@ -85,18 +75,11 @@ def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, 
 
 
 def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
-    """Refuse two tables that cannot be paired.
-
-    Args:
-        a: predictions of one selection.
-        b: those of the other run.
-        classes: every target and prediction must be one of them.
-        name_a: of the first run in the message.
-        name_b: of the second.
+    """Refuse two tables, each of one selection, that cannot be paired; the names are those of the runs in the message.
 
     Raises:
         UserError: naming the clips one of them lacks, those it has twice, those whose target differs, or the targets
-            that are no class.
+            and predictions that are none of the classes.
     """
     if why := clip_difference(a, b):
         raise UserError(
@@ -104,7 +87,7 @@ def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str],
             "options that leave clips out (data.policy, protocol.untested)."
         )
     names = {*b["target"], *b["prediction"]}
-    if is_multi_label(b):
+    if label_kind_of(b).is_multi:
         names = {name for text in names if text for name in text.split(JOIN)}
     if foreign := sorted(names - set(classes)):
         raise UserError(

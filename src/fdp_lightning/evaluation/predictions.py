@@ -10,7 +10,7 @@ changes. Where targets can be '', pandas reads the file as it is with `keep_defa
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,10 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import (
-    FLAG,
-    is_multi_label,
-    unit_rules,
-    unusable_names,
-)
+from fdp_lightning.evaluation.multi_label import FLAG, label_kind_of, unit_rules
 from fdp_lightning.files import write_atomic
 from fdp_lightning.foreign import read_plain
-from fdp_lightning.labels import KEY, SELECTIONS, ClipKey
+from fdp_lightning.labels import JOIN, KEY, SELECTIONS, ClipKey, LabelKind
 
 LEADING = [*KEY, "target", "prediction"]
 TRAILING = ["selection", "fold", "seed"]
@@ -39,9 +34,9 @@ NAMED_AT_MOST = 8
 REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
 
 
-def columns_of(classes: Sequence[str], multi_label: bool = False) -> list[str]:
+def columns_of(classes: Sequence[str], label_kind: LabelKind = LabelKind.SINGLE) -> list[str]:
     """Return the table's columns, in order, for a protocol's classes."""
-    return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING, *([FLAG] if multi_label else [])]
+    return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING, *([FLAG] if label_kind.is_multi else [])]
 
 
 def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +76,7 @@ def read_predictions(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Read a table strictly; return it with the classes its columns name, in protocol order.
 
-    A multi-label table has its column `multi_label` here too: `multi_label.is_multi_label` asks for it. `names` and
+    A multi-label table has its column `multi_label` here too: `multi_label.label_kind_of` asks for it. `names` and
     `column` are those of `write_predictions`; the column is called `selection` in what is returned.
 
     Raises:
@@ -93,9 +88,9 @@ def read_predictions(
     missing = [name for name in LEADING + TRAILING if name not in header]
     if missing:
         raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
-    classes = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
-    multi_label = FLAG in header
-    if not classes or header != columns_of(classes, multi_label) or len(set(classes)) < len(classes):
+    classes = _classes_in(header)
+    label_kind = LabelKind.of_flag(FLAG in header)
+    if not classes or header != columns_of(classes, label_kind) or len(set(classes)) < len(classes):
         raise UserError(
             f"{path}: expected the columns {', '.join(LEADING)}, one {PROBABILITY}<class> per class, "
             f"{', '.join(TRAILING)} and, if it is multi-label, {FLAG}, in this order; found {', '.join(header)}. "
@@ -108,7 +103,7 @@ def read_predictions(
             raise UserError(f"{path}: row {number} has {len(row)} of {len(header)} values. {REBUILD}")
     data = dict(zip(header, zip(*rows, strict=True), strict=True))
     try:
-        numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in _integers(multi_label)}
+        numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in _integers(label_kind)}
         numbers |= {PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes}
     except ValueError as error:
         raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
@@ -121,7 +116,7 @@ def pool(
     frames: Sequence[pd.DataFrame],
     expected: pd.DataFrame,
     classes: Sequence[str],
-    multi_label: bool = False,
+    label_kind: LabelKind = LabelKind.SINGLE,
     names: Sequence[str] = SELECTIONS,
 ) -> pd.DataFrame:
     """Join the folds' tables into the one that is scored.
@@ -130,7 +125,7 @@ def pool(
         frames: one table per fold, as `read_predictions` returns them.
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
-        multi_label: True if the protocol gives a clip any number of them.
+        label_kind: of the protocol.
         names: of the selections, in order; the first of them is required.
 
     Returns:
@@ -143,16 +138,19 @@ def pool(
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
     for frame in frames:
-        if is_multi_label(frame) != multi_label:
-            kinds = ["one class per clip", "any number of classes per clip (multi-label)"]
+        if (found := label_kind_of(frame)) is not label_kind:
+            kinds = {
+                LabelKind.SINGLE: "one class per clip",
+                LabelKind.MULTI: "any number of classes per clip (multi-label)",
+            }
             raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with {kinds[not multi_label]}, the protocol has "
-                f"{kinds[multi_label]}. Delete its folder and run it again."
+                f"The fold {frame['fold'].iloc[0]} was run with {kinds[found]}, the protocol has {kinds[label_kind]}. "
+                "Delete its folder and run it again."
             )
-        if list(frame.columns) != columns_of(classes, multi_label):
+        if list(frame.columns) != columns_of(classes, label_kind):
             raise UserError(
                 f"The fold {frame['fold'].iloc[0]} was run with other classes "
-                f"({', '.join(_classes_in(frame))}) than the protocol's ({', '.join(classes)}). "
+                f"({', '.join(_classes_in(frame.columns))}) than the protocol's ({', '.join(classes)}). "
                 "Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
@@ -204,8 +202,8 @@ def name_keys(clips: pd.MultiIndex) -> str:
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
-def _classes_in(frame: pd.DataFrame) -> list[str]:
-    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+def _classes_in(columns: Iterable[str]) -> list[str]:
+    return [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]
 
 
 def _records(path: Path) -> list[list[str]]:
@@ -240,22 +238,22 @@ def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequen
             raise TypeError(f"column {name}: integers expected, found {frame[name].dtype}")
 
 
-def _integers(multi_label: bool) -> list[str]:
-    return [*INTEGERS, *([FLAG] if multi_label else [])]
+def _integers(label_kind: LabelKind) -> list[str]:
+    return [*INTEGERS, *([FLAG] if label_kind.is_multi else [])]
 
 
 def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    multi_label = is_multi_label(frame)
-    table = frame[columns_of(classes, multi_label)].reset_index(drop=True)
-    _require_types(table, STRINGS, _integers(multi_label))
-    kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(_integers(multi_label), "int64")
+    label_kind = label_kind_of(frame)
+    table = frame[columns_of(classes, label_kind)].reset_index(drop=True)
+    _require_types(table, STRINGS, _integers(label_kind))
+    kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(_integers(label_kind), "int64")
     return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
 
 
 def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequence[str]) -> None:
     if frame.empty:
         raise UserError(f"{source}: the predictions are empty. {REBUILD}")
-    if is_multi_label(frame) and (unusable := unusable_names(classes)):
+    if label_kind_of(frame).is_multi and (unusable := [name for name in classes if JOIN in name or not name]):
         raise UserError(
             f"{source}: '{unusable[0]}' cannot be a class of a multi-label table, in which targets are the names of "
             f"classes joined by '+'. Rename it in the protocol. {REBUILD}"
@@ -267,7 +265,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
         f"the selection is not one of {', '.join(names)}": frame["selection"].isin(list(names)),
         "a probability is not a finite number (did the training diverge?)": np.isfinite(probabilities).all(axis=1),
     }
-    rules |= (unit_rules if is_multi_label(frame) else _class_rules)(frame, classes, probabilities)
+    rules |= (unit_rules if label_kind_of(frame).is_multi else _class_rules)(frame, classes, probabilities)
     for broken, kept in rules.items():
         rows = np.flatnonzero(~np.asarray(kept, dtype=bool))
         if len(rows):

@@ -66,7 +66,7 @@ def read_published(path: Path) -> list[Published]:
             protocol,
             selection,
             {metric: value for metric, value, _, _ in rows},
-            "; ".join(_distinct(source for _, _, source, _ in rows)),
+            "; ".join(dict.fromkeys(source for _, _, source, _ in rows)),
             _notes(rows),
         )
         for (system, protocol, selection), rows in joined.items()
@@ -79,11 +79,6 @@ def matching(published: Iterable[Published], protocol: str, datasets: Iterable[s
     Published names are often coarser: `casme2_5c` names neither annotation file nor clips, and stands beside
     `casme2_5c_246` as well as `casme2_5c_249`. A dataset is not part of another whose name begins so: `casme` is not
     `casme_sq`.
-
-    Args:
-        published: of `read_published`.
-        protocol: as in the configuration.
-        datasets: those of the runs' clips.
     """
     others = tuple(datasets)
     chosen = []
@@ -117,11 +112,7 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
 
 def _notes(rows: Sequence[tuple[str, float, str, str]]) -> tuple[str, ...]:
     """Join the notes of a system: one that all its scores share stands once, another one names its score."""
-    texts = _distinct(note for *_, note in rows if note)
+    texts = dict.fromkeys(note for *_, note in rows if note)
     of_all = [text for text in texts if all(note == text for *_, note in rows)]
     named = [f"{SCORE_NAMES[metric]}: {note}" for metric, _, _, note in rows if note and note not in of_all]
     return (*of_all, *named)
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))

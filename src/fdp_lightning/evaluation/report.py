@@ -11,7 +11,7 @@ from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.folds import Curves, fold_curves, read_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
-from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
 from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
 from fdp_lightning.evaluation.report_embedding import embedding
@@ -79,7 +79,8 @@ def build_report(
     """
     run = Path(run)
     finished = read_run(run)
-    classes, last, multi_label = finished.classes, finished.parts["last"], finished.multi_label
+    classes, last, label_kind = finished.classes, finished.parts["last"], finished.label_kind
+    multi_label = label_kind.is_multi  # for the template
     summary = {**finished.metrics, **finished.computed}  # files of earlier versions lack newer scores
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
@@ -107,7 +108,7 @@ def build_report(
         selections=in_order(summary["selections"], headline),
         interval=interval,
         overview=charts.scores_chart(
-            summary, {name: SCORE_NAMES[name] for name in score_functions(multi_label)}, floor_names
+            summary, {name: SCORE_NAMES[name] for name in score_functions(label_kind)}, floor_names
         ),
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
@@ -118,11 +119,11 @@ def build_report(
         calibration={} if multi_label else calibration(last, classes),
         curves=_curves(curves),
         curves_note=curves_note,
-        extras=sections_shown(outputs, classes, show_faces, multi_label),
+        extras=sections_shown(outputs, classes, show_faces, label_kind),
         embedding={} if multi_label else embedding(outputs, classes),
         outputs_note=outputs.note,
         outputs_lacking="" if outputs.arrays else outputs.note,
-        mistakes=mistakes_shown(run, last, classes, show_faces, multi_label),
+        mistakes=mistakes_shown(run, last, classes, show_faces),
         seeds=seeds,
         show_faces=show_faces,
         no_faces=NO_FACES,
@@ -172,7 +173,7 @@ def _floor_notes(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list[dict[str, Any]]:
     right, each = (last["target"] == last["prediction"]), 1
-    if is_multi_label(last):
+    if label_kind_of(last).is_multi:
         counts, each = right_decisions(last, classes)
         right = pd.Series(counts, index=last.index)
     table = right.groupby([last["dataset"], last["subject"]]).agg(["sum", "size"]).reset_index()
@@ -187,7 +188,7 @@ def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list
 
 
 def _right_shares(last: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
-    if not is_multi_label(last):
+    if not label_kind_of(last).is_multi:
         return (last["target"] == last["prediction"]).astype(float)
     counts, each = right_decisions(last, classes)
     return pd.Series(counts / each, index=last.index)

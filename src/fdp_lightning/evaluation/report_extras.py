@@ -20,7 +20,7 @@ from fdp_lightning.evaluation.folds import (
 from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, notes, same, sections, slug
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import KEY, LabelKind
 
 CURVES_PER_CLASS = 3
 IMAGES_PER_CLASS = 2
@@ -29,7 +29,7 @@ Qualities = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def sections_shown(
-    outputs: Outputs, classes: Sequence[str], show_faces: bool, multi_label: bool = False
+    outputs: Outputs, classes: Sequence[str], show_faces: bool, label_kind: LabelKind = LabelKind.SINGLE
 ) -> list[dict[str, Any]]:
     """Describe a section for each heading that the recogniser's extras name; none where it keeps nothing.
 
@@ -37,7 +37,7 @@ def sections_shown(
         outputs: of `folds.read_outputs`.
         classes: the protocol's classes, in order.
         show_faces: True if images may be on the page.
-        multi_label: True if targets are sets of labels.
+        label_kind: of the targets.
 
     Returns:
         For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
@@ -55,11 +55,11 @@ def sections_shown(
                 "id": slug(heading),
                 "heading": heading,
                 "note": notes(extras),
-                "curves": [curve_shown(outputs, e, classes, multi_label) for e in own if e.kind == "curve"],
-                "numbers": _numbers(outputs, [e for e in own if e.kind == "scalar"], classes, multi_label),
+                "curves": [curve_shown(outputs, e, classes, label_kind) for e in own if e.kind == "curve"],
+                "numbers": _numbers(outputs, [e for e in own if e.kind == "scalar"], classes, label_kind),
                 "qualities": [quality_table(outputs, e.name, values[e.name]) for e in images if e.name in values],
                 "has_images": bool(images),
-                "gallery": gallery(outputs, images, classes, of_image, multi_label) if images and show_faces else [],
+                "gallery": gallery(outputs, images, classes, of_image, label_kind) if images and show_faces else [],
             }
         )
     return found
@@ -74,11 +74,11 @@ def class_curves(
     return places, [standardised(curve) for curve in curves] if extra.standardised else curves
 
 
-def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
     """Draw a curve, a panel for each class that has clips: their mean, and the first of them by key."""
     panels: list[dict[str, Any]] = []
     for name in classes:
-        rows = rows_of(outputs["target"], name, multi_label)
+        rows = rows_of(outputs["target"], name, label_kind)
         if not len(rows):
             continue
         places, curves = class_curves(outputs, extra, rows)
@@ -103,8 +103,10 @@ def _limits(curves: Sequence[np.ndarray], symmetric: bool) -> tuple[float, float
     return low - margin, high + margin
 
 
-def _numbers(outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
-    rows = {name: rows_of(outputs["target"], name, multi_label) for name in classes}
+def _numbers(
+    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], label_kind: LabelKind
+) -> dict[str, Any]:
+    rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
     everyone = np.arange(len(outputs["clip"]))
     of_class = {name: own for name, own in rows.items() if len(own)} | {"": everyone}
     table = [
@@ -115,7 +117,7 @@ def _numbers(outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], 
 
 
 def gallery(
-    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], values: Qualities, multi_label: bool
+    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], values: Qualities, label_kind: LabelKind
 ) -> list[dict[str, Any]]:
     """Return the images of the first clips of every class, as data URIs.
 
@@ -124,7 +126,7 @@ def gallery(
         extras: the images.
         classes: the protocol's classes, in order.
         values: of `image_quality.qualities`, by the name of the image.
-        multi_label: True if targets are sets of labels.
+        label_kind: of the targets.
     """
     several = len(np.unique(outputs["dataset"])) > 1
     return [
@@ -140,7 +142,7 @@ def gallery(
                 for extra, image in images_of(outputs, extras, row)
             ],
         }
-        for row in clips_shown(outputs, classes, multi_label)
+        for row in clips_shown(outputs, classes, label_kind)
     ]
 
 
@@ -164,8 +166,8 @@ def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple
     return found
 
 
-def clips_shown(outputs: Outputs, classes: Sequence[str], multi_label: bool = False) -> list[int]:
+def clips_shown(outputs: Outputs, classes: Sequence[str], label_kind: LabelKind) -> list[int]:
     """Choose the first clips of every class in the order of their keys, as rows: no look at how well they came out."""
-    rows = [rows_of(outputs["target"], name, multi_label) for name in classes]
+    rows = [rows_of(outputs["target"], name, label_kind) for name in classes]
     chosen = [int(row) for of_class in rows for row in of_class[:IMAGES_PER_CLASS]]
     return list(dict.fromkeys(chosen))  # a clip of several labels once

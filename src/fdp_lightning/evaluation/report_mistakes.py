@@ -10,13 +10,12 @@ import pandas as pd
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.folds import read_key_frames
 from fdp_lightning.evaluation.mistakes import Mistake, mistakes_of
-from fdp_lightning.evaluation.multi_label import JOIN
+from fdp_lightning.evaluation.multi_label import FLAG
 from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.labels import JOIN
 
 
-def mistakes_shown(
-    run: Path, last: pd.DataFrame, classes: Sequence[str], show_faces: bool, multi_label: bool = False
-) -> list[dict[str, Any]]:
+def mistakes_shown(run: Path, last: pd.DataFrame, classes: Sequence[str], show_faces: bool) -> list[dict[str, Any]]:
     """Describe the most confident mistakes of the headline selection, with their clips' key frames.
 
     Args:
@@ -24,12 +23,11 @@ def mistakes_shown(
         last: the predictions of selection `last`.
         classes: the protocol's classes, in order.
         show_faces: True if the key frames may be on the page.
-        multi_label: True if targets and predictions are sets of labels.
     """
     several = last["dataset"].nunique() > 1
     return [
-        _mistake(run, last.iloc[mistake.row], mistake, classes, show_faces, several, multi_label)
-        for mistake in mistakes_of(last, classes, multi_label)
+        _mistake(run, last.iloc[mistake.row], mistake, classes, show_faces, several)
+        for mistake in mistakes_of(last, classes)
     ]
 
 
@@ -40,20 +38,17 @@ def _mistake(
     classes: Sequence[str],
     show_faces: bool,
     several: bool,
-    multi_label: bool,
 ) -> dict[str, Any]:
-    label, kept = classes[mistake.label], None
+    label, kept, multi = classes[mistake.label], None, FLAG in clip
     if show_faces:
         kept = read_key_frames(run, clip["fold"], (clip["dataset"], clip["subject"], clip["clip"], int(clip["onset"])))
     return {
         "clip": clip_name(clip, several),
         "target": clip["target"],
         "prediction": clip["prediction"],
-        "wrong": f"{label} {'present' if label in clip['prediction'].split(JOIN) else 'absent'}"
-        if multi_label
-        else label,
+        "wrong": f"{label} {'present' if label in clip['prediction'].split(JOIN) else 'absent'}" if multi else label,
         "confidence": mistake.confidence,
-        "of_target": 1 - mistake.confidence if multi_label else float(clip[PROBABILITY + clip["target"]]),
+        "of_target": 1 - mistake.confidence if multi else float(clip[PROBABILITY + clip["target"]]),
         "frames": _key_frames(*kept) if kept else [],
     }
 

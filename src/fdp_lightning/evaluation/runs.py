@@ -11,16 +11,16 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
+from fdp_lightning.evaluation.counts import DECISION_SCORES, SCORE_NAMES
 from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
-from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
-from fdp_lightning.labels import SELECTIONS
+from fdp_lightning.labels import SELECTIONS, LabelKind
 
 TOLERANCE = 1e-9
 """Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""
@@ -58,9 +58,9 @@ class Run:
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
-    def multi_label(self) -> bool:
-        """Return True if a clip can show several labels (action units)."""
-        return is_multi_label(self.parts["last"])
+    def label_kind(self) -> LabelKind:
+        """Kind of the labels."""
+        return label_kind_of(self.parts["last"])
 
     @cached_property
     def outcomes(self) -> dict[str, Outcomes]:
@@ -85,10 +85,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder strictly.
-
-    Args:
-        folder: with metrics.json and predictions.csv.
+    """Read a finished run's folder strictly.
 
     Raises:
         UserError: the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
@@ -114,11 +111,7 @@ def read_run(folder: Path) -> Run:
 
 
 def require_plain_run(folder: Path) -> None:
-    """Refuse a run folder in which a file that is read is a link, a pipe or a device.
-
-    Raises:
-        UserError: naming it.
-    """
+    """Raise UserError for a run folder in which a file that is read is a link, a pipe or a device."""
     for path in folder.iterdir():
         if path.suffix in (".json", ".yaml", ".csv"):
             require_plain(path)
@@ -130,9 +123,7 @@ def require_plain_run(folder: Path) -> None:
 def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
     """Yield the run folders at or below a folder, finished or not, sorted; nothing is looked for inside a run.
 
-    Args:
-        place: the folder; links below it are followed.
-        above: folders that this one lies in, which a link may lead back to.
+    Links below it are followed, but for those that lead back to the folders `above`, which this one lies in.
     """
     if (resolved := place.resolve()) in above:
         return
@@ -208,14 +199,10 @@ def _computed(
 def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the place and the two values of all that differs by more than floating-point differences.
 
-    Scores of probabilities may be missing: files of earlier versions lack them.
-
-    Args:
-        written: plain data; entries that were not computed are not looked at.
-        computed: plain data.
-        where: the place of both.
+    Both are plain data; entries that were not computed are not looked at. Scores of probabilities may be missing: files
+    of earlier versions lack them.
     """
-    later = {"unit_auc", *SCORE_NAMES} - {*score_functions(False), *score_functions(True)}
+    later = {"unit_auc", *SCORE_NAMES} - DECISION_SCORES
     if isinstance(computed, Mapping) and isinstance(written, Mapping):
         for name, value in computed.items():
             if name in later and name not in written:

@@ -19,9 +19,10 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
-from fdp_lightning.evaluation.multi_label import is_multi_label, label_arrays
+from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.labels import OWNER, LabelKind
 
 INNER = "inner/"
 LOG_LOSS = "log_loss"
@@ -31,18 +32,18 @@ lower. Unlike a training's own emotion loss it is the same function in every tri
 _SMALLEST = float(np.finfo(np.float64).eps)
 
 
-def check_objective(objective: str, multi_label: bool) -> str:
+def check_objective(objective: str, label_kind: LabelKind) -> str:
     """Return the score that an objective names: inner/uf1 → uf1.
 
     Raises:
         UserError: it is no score of inner validation subjects but of the test, for instance.
     """
-    scores = [*score_functions(multi_label), LOG_LOSS]
+    scores = [*score_functions(label_kind), LOG_LOSS]
     side, _, score = objective.rpartition("/")
-    if side == INNER.rstrip("/") and score in scores:
+    if f"{side}/" == INNER and score in scores:
         return score
     expected = ", ".join(INNER + name for name in scores)
-    if side and side != INNER.rstrip("/"):
+    if side and f"{side}/" != INNER:
         raise UserError(
             f"tune.objective is '{objective}'. A search never sees a score of the subjects under test (last, oracle, "
             f"test): what is chosen by them cannot be measured by them. Expected one of {expected}"
@@ -56,17 +57,14 @@ def is_better_lower(score: str) -> bool:
 
 
 def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> float:
-    """Compute a score pooled over inner validation clips; a clip counts once for each fold that holds it out so.
+    """Compute a score of `check_objective` pooled over inner validation clips, of selection `last` of `inner.csv`.
 
-    Args:
-        inner: rows of `inner.csv` of one fold or more; those of selection `last` count.
-        classes: the protocol's, in order.
-        score: of `check_objective`.
+    A clip counts once for each fold that holds it out so.
     """
     last = _last(inner)
     if score == LOG_LOSS:
         return float(_losses(last, classes).mean())
-    return float(score_functions(is_multi_label(last))[score](Outcomes.of(last, classes).total))
+    return float(score_functions(label_kind_of(last))[score](Outcomes.of(last, classes).total))
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
@@ -78,17 +76,14 @@ def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> l
     if score != LOG_LOSS:
         found: list[float] | None = subject_intervals(Outcomes.of(last, classes))[score]
         return found
-    owners = last.groupby(["dataset", "subject"]).ngroup().to_numpy()
-    return clip_mean_interval(_losses(last, classes), owners)
+    return clip_mean_interval(_losses(last, classes), last.groupby(OWNER).ngroup().to_numpy())
 
 
 def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:
     """Choose the trial that is best on the inner validation clips; among equals by log loss, then the first.
 
-    Args:
-        inner: number of a trial → rows of its `inner.csv`: of one fold for a nested choice, or of all.
-        classes: the protocol's, in order.
-        score: of `check_objective`.
+    `inner`: number of a trial → rows of its `inner.csv`, of one fold for a nested choice, or of all; `score` is of
+    `check_objective`.
     """
 
     def rank(number: int) -> tuple[float, float, int]:
@@ -104,10 +99,7 @@ def nested_choice(
 ) -> dict[str, int]:
     """Choose for each fold the trial that is best on the clips of its own inner validation subjects.
 
-    Args:
-        inner: fold → number of a trial → rows of its `inner.csv` in this fold.
-        classes: the protocol's, in order.
-        score: of `check_objective`.
+    `inner`: fold → number of a trial → rows of its `inner.csv` in this fold; `score` is of `check_objective`.
 
     Raises:
         ValueError: a fold has no trial.
@@ -120,9 +112,7 @@ def nested_choice(
 def nested_frames(choice: Mapping[str, int], test: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[pd.DataFrame]:
     """Return the test predictions (selection `last`) of each fold's chosen trial, to be pooled as the folds of one run.
 
-    Args:
-        choice: fold → number of the trial.
-        test: fold → number of a trial → its test predictions in this fold.
+    `choice`: fold → number of the trial; `test`: fold → number of a trial → its test predictions in this fold.
     """
     return [_last(test[fold][number]).reset_index(drop=True) for fold, number in choice.items()]
 
@@ -133,11 +123,9 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 
 def _losses(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """−log of the probability of what is true, of each clip, shape (n,)."""
-    probabilities: Any = table[[PROBABILITY + name for name in classes]].to_numpy()
-    if is_multi_label(table):
-        shown, _ = label_arrays(table, classes)
-        of_truth = np.where(shown, probabilities, 1 - probabilities)
-        return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)).mean(axis=1))
-    place = pd.Index(list(classes)).get_indexer(table["target"])
-    of_truth = probabilities[np.arange(len(table)), place]
-    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)))
+    of_truth: Any = table[[PROBABILITY + name for name in classes]].to_numpy()
+    if label_kind_of(table).is_multi:
+        of_truth = np.where(label_arrays(table, classes)[0], of_truth, 1 - of_truth)
+    else:
+        of_truth = np.take_along_axis(of_truth, class_indices(table, classes)[0][:, None], axis=1)
+    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)).mean(axis=1))

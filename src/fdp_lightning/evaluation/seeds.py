@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.counts import DECISION_SCORES
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
 from fdp_lightning.labels import SELECTIONS
@@ -19,10 +19,7 @@ Spread = dict[str, dict[str, dict[str, float]]]
 
 
 def seed_scores(run: Path) -> dict[str, Any] | None:
-    """Score all seeds of a run's variant: the folders `seed-*` beside it, and itself.
-
-    Args:
-        run: a run folder, `<variant>/seed-<s>`, with pooled scores.
+    """Score all seeds of a run's variant, `<variant>/seed-<s>`: the folders `seed-*` beside it, and itself.
 
     Returns:
         `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3":
@@ -45,8 +42,8 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
         except UserError as error:
             left_out[folder.name] = str(error)
             continue
-        why = seeds_differ(own, other) or _doubled(kept, other)
-        if why:
+        same = [run.folder.name for run in kept if run.seed == other.seed]
+        if why := seeds_differ(own, other) or (f"seed {other.seed} again, as {same[0]}" if same else ""):
             left_out[folder.name] = why
         else:
             kept.append(other)
@@ -64,9 +61,8 @@ def spread(runs: Sequence[Run]) -> Spread:
     """
     if len(runs) < 2:
         raise ValueError("a standard deviation needs two seeds")
-    shared = [name for name in SELECTIONS if all(name in run.parts for run in runs)]
     result: Spread = {}
-    for selection in shared:
+    for selection in [name for name in SELECTIONS if all(name in run.parts for run in runs)]:
         each = [run.scores(selection) for run in runs]
         columns = {name: np.array([scores[name] for scores in each]) for name in each[0]}
         result[selection] = {
@@ -83,15 +79,10 @@ def seeds_differ(a: Run, b: Run) -> str:
     return f"over other clips ({why})" if (why := clip_difference(a.parts["last"], b.parts["last"])) else ""
 
 
-def _doubled(kept: Sequence[Run], other: Run) -> str:
-    same = [run.folder.name for run in kept if run.seed == other.seed]
-    return f"seed {other.seed} again, as {same[0]}" if same else ""
-
-
 def seeds_table(seeds: Mapping[str, Any]) -> Table:
     """Lay out what `seed_scores` returns for the terminal: mean ± standard deviation, at most 80 columns."""
     selections = seeds["selections"]
-    names = [name for name in score_functions("mean_f1" in selections["last"]) if name in selections["last"]]
+    names = [name for name in selections["last"] if name in DECISION_SCORES]
     title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection", no_wrap=True)

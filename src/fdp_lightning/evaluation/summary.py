@@ -14,7 +14,7 @@ from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import auc_per_class, support, unit_f1, unit_support
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.files import write_atomic
-from fdp_lightning.labels import KEY, OWNER, SELECTIONS
+from fdp_lightning.labels import KEY, OWNER, SELECTIONS, LabelKind
 
 
 def summarise(
@@ -59,11 +59,11 @@ def summarise(
     outcomes = {name: Outcomes.of(part, classes) for name, part in parts.items()}
     selections = {name: scored(part) for name, part in outcomes.items()}
     last, oracle = selections["last"], selections.get("oracle")
-    multi_label, counts = outcomes["last"].multi_label, outcomes["last"].total
+    label_kind = outcomes["last"].label_kind
     return {
         "protocol": protocol_name,
         "split": split,
-        "multi_label": multi_label,
+        "multi_label": label_kind.is_multi,
         "classes": list(classes),
         "n_clips": len(parts["last"]),
         "n_subjects": len(parts["last"][OWNER].drop_duplicates()),
@@ -73,9 +73,7 @@ def summarise(
         "caveats": list(caveats),
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in outcomes["last"].scores()} if oracle else {},
-        "floors": unit_floors(unit_support(counts), len(parts["last"]), classes)
-        if multi_label
-        else floors(support(counts), classes),
+        "floors": floors(outcomes["last"].total, classes, label_kind),
     }
 
 
@@ -84,30 +82,34 @@ def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
+    """Score the predictors that have seen nothing but the pooled counts, see `class_floors` and `unit_floors`.
+
+    `matrix` is the confusion matrix of all clips, shape (C, C); multi-label (K, 2, 2).
+    """
+    if label_kind.is_multi:
+        return unit_floors(unit_support(matrix), int(matrix[0].sum()), classes)
+    return class_floors(support(matrix), classes)
+
+
+def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score the two predictors that have seen nothing: the most frequent class, and uniform guessing.
 
-    Both know only the pooled class counts. The majority class is the first in protocol order among equals.
-
-    Args:
-        clips: number of clips per class, shape (C,).
-        classes: their names.
+    Both know only the pooled class counts, `clips`, shape (C,). The majority class is the first in protocol order among
+    equals.
     """
     majority = int(np.argmax(clips))
     constant = np.zeros((len(classes), len(classes)), dtype=np.int64)
     constant[:, majority] = clips
-    return {"majority": {"class": classes[majority], **_scores(constant)}, "chance": chance(clips)}
+    return {"majority": {"class": classes[majority], **_scores(constant, LabelKind.SINGLE)}, "chance": chance(clips)}
 
 
 def chance(clips: np.ndarray) -> dict[str, float]:
-    """Compute the expected scores of guessing each of the C classes with probability 1/C.
+    """Compute the expected scores of guessing each of the C classes with probability 1/C, from their clips, shape (C,).
 
     Exact, no sampling: for a class with n of N clips, TP ~ Binomial(n, 1/C) and FP ~ Binomial(N − n, 1/C) are
     independent and F1 = 2 TP / (TP + FP + n), so that E[F1] is a finite double sum; the expectation of the
     mean over classes is the mean of the expectations. Recall and accuracy have expectation 1/C. (Ours.)
-
-    Args:
-        clips: number of clips per class, shape (C,).
     """
     clips = np.asarray(clips)
     guess, total = 1 / len(clips), int(clips.sum())
@@ -121,39 +123,22 @@ def chance(clips: np.ndarray) -> dict[str, float]:
 
 
 def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score three predictors of action units that have seen nothing but the pooled counts.
+    """Score three predictors of action units that know only how many clips of the `total` show each unit, shape (K,).
 
     `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`
     gives each unit the answer that more clips have, not shown among equals; `chance` predicts each unit with
     probability 1/2, in exact expectation as in `chance` (ours).
-
-    Args:
-        shown: number of clips that show each unit, shape (K,).
-        total: number of clips.
-        classes: the units' names.
     """
     shown = np.asarray(shown, dtype=np.int64)
-    matrices = {
-        "constant": _constant_answers(shown, total, np.ones(len(shown), dtype=bool)),
-        "majority": _constant_answers(shown, total, shown > total / 2),
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, answer in (("constant", np.ones_like(shown)), ("majority", (shown > total / 2).astype(np.int64))):
+        matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)  # one answer per unit, whatever the clip
+        matrices[np.arange(len(shown)), :, answer] = np.stack([total - shown, shown], axis=1)
+        of_unit = dict(zip(classes, unit_f1(matrices).tolist(), strict=True))
+        found[name] = {**_scores(matrices, LabelKind.MULTI), "f1": of_unit}
     expected = [_expected_f1(int(n), total, 0.5) for n in shown]
-    return {name: _unit_scores(of_all, classes) for name, of_all in matrices.items()} | {
-        "chance": {
-            "accuracy": 0.5,
-            "mean_f1": float(np.mean(expected)),
-            "f1": dict(zip(classes, expected, strict=True)),
-        }
-    }
-
-
-def _constant_answers(shown: np.ndarray, total: int, answer: np.ndarray) -> np.ndarray:
-    """Count one answer per unit, whatever the clip: confusion matrices of shape (K, 2, 2)."""
-    matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)
-    units, column = np.arange(len(shown)), answer.astype(np.int64)
-    matrices[units, 0, column] = total - shown
-    matrices[units, 1, column] = shown
-    return matrices
+    of_unit = dict(zip(classes, expected, strict=True))
+    return {**found, "chance": {"accuracy": 0.5, "mean_f1": float(np.mean(expected)), "f1": of_unit}}
 
 
 def _expected_f1(clips: int, total: int, guess: float) -> float:
@@ -172,15 +157,11 @@ def _binomial(n: int, p: float) -> np.ndarray:
     return np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
 
 
-def _scores(matrix: np.ndarray) -> dict[str, float]:
-    return {name: float(score(matrix)) for name, score in score_functions(False).items()}
-
-
 def scored(outcomes: Outcomes) -> dict[str, Any]:
     """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
     scores: dict[str, Any] = {**outcomes.scores()}
     counts = outcomes.total.tolist()
-    if outcomes.multi_label:
+    if outcomes.label_kind.is_multi:
         of_units = {"f1": unit_f1(outcomes.total), "unit_auc": auc_per_class(outcomes.targets, outcomes.probabilities)}
         for name, values in of_units.items():
             named = zip(outcomes.classes, values.tolist(), strict=True)
@@ -189,6 +170,5 @@ def scored(outcomes: Outcomes) -> dict[str, Any]:
     return {**scores, "ci95": subject_intervals(outcomes), "confusion": counts}
 
 
-def _unit_scores(matrices: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    scores = {name: float(score(matrices)) for name, score in score_functions(True).items()}
-    return {**scores, "f1": dict(zip(classes, unit_f1(matrices).tolist(), strict=True))}
+def _scores(matrix: np.ndarray, label_kind: LabelKind) -> dict[str, Any]:
+    return {name: float(score(matrix)) for name, score in score_functions(label_kind).items()}

@@ -12,8 +12,8 @@ from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import accuracy, support
-from fdp_lightning.evaluation.trained import trained_label
-from fdp_lightning.labels import SELECTIONS
+from fdp_lightning.evaluation.trained import trained_facts, trained_line
+from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
@@ -26,20 +26,16 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
     the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
     the action units follow, as `last` predicts them.
-
-    Args:
-        metrics: of `summarise`.
-        headline: the selection that stands first.
     """
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":
         title += f" (split {metrics['split']})"
-    if model := trained_label(metrics):
+    if model := trained_line(trained_facts(metrics)):
         title = f"{model}\n{title}"
     table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
     table.add_column("selection")
-    multi_label = metrics.get("multi_label", False)
-    scores = score_functions(multi_label)  # for those of probabilities there is no room in 80 columns
+    label_kind = LabelKind.of_flag(metrics.get("multi_label", False))
+    scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, floors = metrics["selections"], metrics["floors"]
@@ -59,18 +55,15 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     for name, row in floors.items():
         label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
-    if multi_label:
+    if label_kind.is_multi:
         _add_units(table, metrics)
-    table.caption = Text("\n".join(_lacking(metrics))) if _lacking(metrics) else None
+    if lines := _lacking(metrics):
+        table.caption = Text("\n".join(lines))
     return table
 
 
 def learning_note(signs: Sequence[Sign]) -> Text:
-    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold.
-
-    Args:
-        signs: of `learning_signs`, one or more.
-    """
+    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold."""
     learned = has_learned(signs)
     note = Text("To be read with these scores:" if learned else "Not learned?", "yellow" if learned else "bold yellow")
     for sign in signs:
@@ -85,9 +78,8 @@ def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
     table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
     for name, matrix in last["confusion"].items():
         counts = np.asarray(matrix)
-        f1 = Text(f"{last['f1'][name]:.3f}").append(
-            f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}", "dim"
-        )
+        beside = f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}"
+        f1 = Text(f"{last['f1'][name]:.3f}").append(beside, "dim")
         table.add_row(Text(f"{name} ({support(counts)[1]})"), f"{float(accuracy(counts)):.3f}", f1)
 
 

@@ -39,13 +39,8 @@ def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"The folds were not all trained alike: {parts}."]
 
 
-def trained_label(metrics: Mapping[str, Any]) -> str:
-    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`; '' where metrics.json lacks them."""
-    return trained_line(trained_facts(metrics))
-
-
 def trained_line(facts: Mapping[str, str]) -> str:
-    """Return the same line from `trained_facts`."""
+    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold` from `trained_facts`; '' where there are none."""
     if "parameters" not in facts:
         return facts.get("model", "")
     return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold"

@@ -77,12 +77,7 @@ def heat_maps(
 
 
 def of_heat(title: str, regions: Iterable[str]) -> tuple[Extra, ...]:
-    """Declare a heat map and the share of each region in it.
-
-    Args:
-        title: of the map: what it counted for.
-        regions: of the face.
-    """
+    """Declare a heat map and the share of each region in it."""
     return (
         Extra(HEAT, "image", title, _HEADING, _NOTE, over_face=True),
         *(Extra(SHARE + name, "scalar", name, _HEADING) for name in regions),

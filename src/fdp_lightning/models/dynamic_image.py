@@ -12,7 +12,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fdp_lightning.models.frame_mask import Mask, frame_count, masked, positions, real_frames, weighted_sum
+from fdp_lightning.models.frame_mask import (
+    Mask,
+    frame_count,
+    masked,
+    onset_frames,
+    positions,
+    real_frames,
+    weighted_sum,
+)
 
 DYNAMIC_IMAGES = ("exact", "simple", "onset_apex", "apex_offset", "intensity")
 MOTION_MEASURES = ("difference", "flow")
@@ -36,16 +44,6 @@ def simple_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> 
     return (2 * position - length - 1).double()
 
 
-def arp_weights(t: int) -> Float[Tensor, " t"]:
-    """Exact weights of one clip of t frames, float64."""
-    return exact_weights(*_one_clip(t))[0]
-
-
-def simple_arp_weights(t: int) -> Float[Tensor, " t"]:
-    """Simple weights of one clip of t frames, float64."""
-    return simple_weights(*_one_clip(t))[0]
-
-
 def motion_intensity(
     frames: Float[Tensor, "b t c h w"], mask: Mask | None = None, measure: str = "difference"
 ) -> Float[Tensor, "b t"]:
@@ -58,8 +56,7 @@ def motion_intensity(
             flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
     """
     mask = real_frames(frames, mask)
-    first = mask.long().argmax(dim=1)
-    onset = frames[torch.arange(len(frames), device=frames.device), first].unsqueeze(1)
+    onset = onset_frames(frames, mask)
     change = masked(frames - onset, mask).abs()
     if measure == "flow":
         across, down = torch.gradient(onset, dim=(4, 3))
@@ -109,7 +106,10 @@ def frame_weights(
         apex: index of the apex frame, for the two phases; None: see `apex_index`.
         measure: motion measure of 'intensity', see `motion_intensity`.
     """
-    _check(kind, frames.shape[1])
+    if kind not in DYNAMIC_IMAGES:
+        raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
+    if frames.shape[1] < 1:
+        raise ValueError("a dynamic image needs at least one frame, got T = 0")
     mask = real_frames(frames, mask)
     if kind in ("onset_apex", "apex_offset"):
         apex = apex_index(frames, mask=mask) if apex is None else apex
@@ -154,15 +154,3 @@ def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b 
         scale: root mean square of the dynamic images of the training clips.
     """
     return (0.5 + images / (8 * scale)).clamp(0, 1)
-
-
-def _one_clip(t: int) -> tuple[Tensor, Tensor]:
-    _check("exact", t)
-    return torch.arange(1, t + 1).unsqueeze(0), torch.tensor([[t]])
-
-
-def _check(kind: str, t: int) -> None:
-    if kind not in DYNAMIC_IMAGES:
-        raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
-    if t < 1:
-        raise ValueError(f"a dynamic image needs at least one frame, got T = {t}")

@@ -220,15 +220,7 @@ class ConvPooling(nn.Module):
 
 
 class ReleasedPooling(nn.Module):
-    """`ConvPooling` at each resolution; reads no scores (2, 5).
-
-    Args:
-        maps: channels and side of the frames' maps, fine to coarse.
-        frames: number of frames, T.
-
-    Attributes:
-        maps: channels and side of D at each resolution.
-    """
+    """`ConvPooling` at each resolution, with `maps` as of `RankPooling`; reads no scores (2, 5)."""
 
     def __init__(self, maps: Sequence[MapShape], frames: int) -> None:
         super().__init__()
@@ -328,10 +320,6 @@ class SegNet(nn.Module):
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
 
-    def _enlarged(self, maps: Tensor) -> Tensor:
-        size = (self.image_side, self.image_side)
-        return maps if maps.shape[-2:] == size else F.interpolate(maps, size)
-
     def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in range(1, len(_ENCODER[stage - 1]) + 1):
             x = self._layer(f"{stage}{layer}", x)
@@ -346,7 +334,8 @@ class SegNet(nn.Module):
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
         """D of all resolutions to the dynamic image, in [0, 1]."""
-        x = torch.cat([self._enlarged(d) for d in representation], dim=1)
+        size = (self.image_side, self.image_side)
+        x = torch.cat([d if d.shape[-2:] == size else F.interpolate(d, size) for d in representation], dim=1)
         places = []
         for stage in range(1, len(_ENCODER) + 1):
             x, indices = recomputed(self, partial(self._encode, stage), x, when=self.checkpointing is not None)
@@ -417,10 +406,5 @@ def _renamed(name: str, names: tuple[tuple[str, str], ...], in_block: tuple[tupl
                 for old_part, new_part in in_block:
                     renamed = renamed.replace(old_part, new_part)
             return renamed
-    raise ValueError(
-        f"'{name}' is not of the layout of the released code; expected names begin with {_beginnings(names)}"
-    )
-
-
-def _beginnings(names: tuple[tuple[str, str], ...]) -> str:
-    return ", ".join(old for old, _ in names)
+    beginnings = ", ".join(old for old, _ in names)
+    raise ValueError(f"'{name}' is not of the layout of the released code; expected names begin with {beginnings}")

@@ -39,13 +39,7 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
 
 
 def load_timm(network: nn.Module, architecture: str, source: bool | str, option: str) -> None:
-    """Load the weights of one of timm's networks into one with another classifier and another number of channels.
-
-    Args:
-        network: of timm, to be changed.
-        architecture: its name there.
-        source: as of `imagenet_weights`.
-        option: likewise.
+    """Load weights, as of `imagenet_weights`, into a timm network with another classifier or number of channels.
 
     Raises:
         ValueError: the weights cannot be had, or are another network's.

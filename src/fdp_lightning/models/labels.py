@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.classification_loss import class_weights, emotion_loss, positive_weights, unit_loss
 
 THRESHOLD = 0.5
@@ -80,4 +81,4 @@ class MultiLabel:
         return logits[:, index].double()
 
 
-SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()
+LABELS: dict[LabelKind, SingleLabel | MultiLabel] = {LabelKind.SINGLE: SingleLabel(), LabelKind.MULTI: MultiLabel()}

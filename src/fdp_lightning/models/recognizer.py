@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from fdp_lightning.extras import Extra
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.frame_mask import Mask
-from fdp_lightning.models.labels import MULTI_LABEL, SINGLE_LABEL
+from fdp_lightning.models.labels import LABELS
 
 __all__ = ("AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective", "Output", "with_logits")
 
@@ -89,7 +90,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
         focal: exponent of focal weighting; 0 is none.
         class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
         train_clips: number of training clips, of which multi-label `class_counts` count overlapping parts.
-        multi_label: True if a clip may be of several classes. It follows from the protocol and is no configuration key.
+        label_kind: kind of the labels. It follows from the protocol and is no configuration key.
 
     Attributes:
         extras: arrays that `record` returns of each clip, and `of_training` of a fold.
@@ -107,15 +108,15 @@ class Objective(nn.Module, Generic[AnyOutput]):
         focal: float = 0.0,
         class_counts: Sequence[int] | None = None,
         train_clips: int | None = None,
-        multi_label: bool = False,
+        label_kind: LabelKind = LabelKind.SINGLE,
     ) -> None:
         super().__init__()
         if focal < 0 or not 0 <= label_smoothing < 1:
             raise ValueError("focal must not be below 0, and label_smoothing be within 0 and 1 (1 not included)")
-        if multi_label and class_counts is not None and train_clips is None:
+        if label_kind.is_multi and class_counts is not None and train_clips is None:
             raise TypeError("multi-label class_counts overlap: train_clips has to be given with them")
         self.label_smoothing, self.focal = label_smoothing, focal
-        self.labels = MULTI_LABEL if multi_label else SINGLE_LABEL
+        self.labels = LABELS[label_kind]
         counts = class_counts or [1]
         n_clips = sum(counts) if train_clips is None else train_clips
         self.weighted = class_counts is not None and class_weighting != "none"
@@ -163,13 +164,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
 
 
 def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
-    """Return a network's input, classes and parameters in one line, and one line for each part of it.
-
-    Args:
-        network: recogniser, whose children are its parts.
-        shape: shape of one clip's input, (t, c, h, w) or (c, h, w).
-        classes: number of classes or action units, k.
-    """
+    """Return a network's input of `shape`, classes and parameters in one line, and one line for each part."""
 
     def count(module: nn.Module) -> str:
         return f"{sum(parameter.numel() for parameter in module.parameters()):,}"

@@ -155,8 +155,8 @@ def pool_frames(
     first = headline(config)
     expected = pd.DataFrame(plan["clips"])
     classes = list(config.protocol.classes)
-    multi_label = LabelKind.of_column(config.protocol.column).is_multi
-    pooled = pool(frames, expected, classes, multi_label)
+    label_kind = LabelKind.of_column(config.protocol.column)
+    pooled = pool(frames, expected, classes, label_kind)
     write_predictions(run / "predictions.csv", pooled, classes)
     lacking = {name: plan[name] for name in _FACTS if name in plan}
     metrics = {**model, **summarise(pooled, classes, config.protocol.name, **lacking)}
@@ -166,7 +166,7 @@ def pool_frames(
         metrics["extras"] = extras
     metrics["learning"] = [sign.plain() for sign in signs]
     if of_baselines:
-        table = baselines.pool_baselines(of_baselines, expected, classes, multi_label)
+        table = pool(of_baselines, expected, classes, label_kind, list(baselines.BASELINES))
         baselines.write_baselines(run / baselines.FILE, table, classes)
         metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)

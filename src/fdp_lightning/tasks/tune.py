@@ -91,7 +91,7 @@ def _checked(config: DictConfig) -> tuple[str, Space]:
     """Return the inner score and the space of a search, or raise UserError for impossible options."""
     check_config(config)
     options = config.tune
-    score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column).is_multi)
+    score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column))
     space = Space.of(config)
     space.check_sampler(options.sampler)
     if config.selection.inner_subjects < 1:

@@ -14,14 +14,14 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
-from fdp_lightning.evaluation.multi_label import is_multi_label
+from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, clips_shown, images_of
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
-from fdp_lightning.labels import KEY
+from fdp_lightning.labels import KEY, LabelKind
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
@@ -95,14 +95,15 @@ def _log_to_wandb(
         "scores": wandb.Table(dataframe=scores_table(metrics)),
         "predictions": wandb.Table(dataframe=table),
     }
-    if not is_multi_label(table):
+    label_kind = label_kind_of(table)
+    if not label_kind.is_multi:
         of_selection = table[table["selection"] == _CONFUSION_OF]
         targets, predictions = (places.tolist() for places in class_indices(of_selection, classes))
         content["confusion"] = wandb.plot.confusion_matrix(
             y_true=targets, preds=predictions, class_names=classes, title=f"Confusion, {_CONFUSION_OF}"
         )
     with_faces = upload_faces(config)
-    content |= _extras(read_outputs(run), classes, is_multi_label(table), with_faces)
+    content |= _extras(read_outputs(run), classes, label_kind, with_faces)
     wandb_run.log(content)
     artifact = wandb.Artifact(
         f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
@@ -116,7 +117,7 @@ def _log_to_wandb(
         wandb_run.log_artifact(artifact)
 
 
-def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces: bool) -> dict[str, Any]:
+def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_faces: bool) -> dict[str, Any]:
     """Return the recogniser's recorded extras: images by title and class means of curves; scalars are scores."""
     import wandb
 
@@ -124,11 +125,11 @@ def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces:
     for heading, extras in sections(outputs.extras).items():
         own = [extra for extra in extras if extra.of == "clip"]
         if with_faces and (images := [extra for extra in own if extra.kind == "image"]):
-            found[slug(heading)] = _gallery(outputs, images, classes, multi_label)
+            found[slug(heading)] = _gallery(outputs, images, classes, label_kind)
         for extra in own:
             if extra.kind != "curve":
                 continue
-            rows = {name: rows_of(outputs["target"], name, multi_label) for name in classes}
+            rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
             means = {
                 name: mean_curve(*class_curves(outputs, extra, of_class))
                 for name, of_class in rows.items()
@@ -141,13 +142,13 @@ def _extras(outputs: Outputs, classes: list[str], multi_label: bool, with_faces:
     return found
 
 
-def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], multi_label: bool) -> list[Any]:
+def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], label_kind: LabelKind) -> list[Any]:
     """Return the images of the first clips of every class, side by side."""
     import wandb
 
     several = len(np.unique(outputs["dataset"])) > 1
     pictures = []
-    for row in clips_shown(outputs, classes, multi_label):
+    for row in clips_shown(outputs, classes, label_kind):
         images = images_of(outputs, extras, row)
         if not images:
             continue

@@ -20,15 +20,10 @@ _BY_HAND = (
 
 @dataclass(frozen=True)
 class Launch:
-    """One of several processes that run the same command.
+    """One of several processes that run the same command, started `by` 'torchrun' or 'srun'.
 
-    Attributes:
-        by: 'torchrun' or 'srun'.
-        number: index of this process, from 0; the first leads.
-        of: number of processes.
-        local: index of this process on its machine, which is its device.
-        host: host of the rendezvous.
-        port: port of the rendezvous.
+    `number` is its index from 0 (the first leads), `local` that on its machine, which is its device; `host` and `port`
+    are those of the rendezvous.
     """
 
     by: str
@@ -40,11 +35,7 @@ class Launch:
 
 
 def launch_of(variables: Mapping[str, str]) -> Launch | None:
-    """Return the launch of this process; None if the command was started once, as in the batch step of sbatch.
-
-    Args:
-        variables: environment variables.
-    """
+    """Return the launch of this process; None if the command was started once, as in the batch step of sbatch."""
     launch: Launch | None = None
     if "TORCHELASTIC_RUN_ID" in variables:
         number, of, local, port = (int(variables[v]) for v in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
@@ -68,12 +59,7 @@ def _slurm_port(variables: Mapping[str, str]) -> int:
 
 
 def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
-    """Check that as many processes were started as the options need.
-
-    Args:
-        trainer: options of the trainer.
-        launch: launch of this command, if there is one.
-        led: True if this process is the leader.
+    """Check that as many processes were started as the options need; `led` is True if this process is the leader.
 
     Raises:
         UserError: they differ, with the command or the options that fit.

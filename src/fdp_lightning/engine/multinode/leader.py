@@ -42,12 +42,7 @@ class _Announced:
 
 
 class Leader:
-    """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command.
-
-    Args:
-        launch: launch of this process.
-        rendezvous: connection to the others.
-    """
+    """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command."""
 
     look_s = 0.2
 
@@ -103,10 +98,6 @@ def leader() -> Leader | None:
 
 def run_as_ddp_process(launch: Launch, command: Callable[[], None]) -> None:
     """Run as this process of the launch until it ends.
-
-    Args:
-        launch: launch of this process.
-        command: the command, as it is run when started once.
 
     Raises:
         SystemExit: with the exit code of the command, in all DDP processes.

@@ -30,9 +30,6 @@ class LeaderGoneError(Exception):
 class Rendezvous:
     """Connection of one DDP process to the others.
 
-    Args:
-        launch: launch of this process.
-
     Raises:
         UserError: the others did not connect.
     """

@@ -20,7 +20,7 @@ from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run
 from fdp_lightning.evaluation.seeds import seeds_differ, spread
 from fdp_lightning.evaluation.trained import trained_facts
-from fdp_lightning.labels import SELECTIONS
+from fdp_lightning.labels import OWNER, SELECTIONS
 
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
@@ -124,12 +124,10 @@ class Table:
 
 
 def compare(variants: Sequence[Variant], published: Sequence[Published]) -> list[Table]:
-    """Make the tables of some runs.
+    """Make the tables of some runs and of the published numbers beside them.
 
-    Args:
-        variants: in the order in which the user named them: the first of each table is its baseline, which the
-            others are tested against. Seeds of one variant that cover different clips are taken apart.
-        published: of `read_published`.
+    The first variant of each table is its baseline, which the others are tested against. Seeds of one variant that
+    cover different clips are taken apart.
     """
     groups: dict[tuple[Any, ...], list[Variant]] = {}
     for variant in (part for whole in variants for part in _same_clips(whole)):
@@ -202,7 +200,7 @@ def _table(variants: Sequence[Variant], published: Sequence[Published]) -> Table
         classes=first.classes,
         synthetic=first.synthetic,
         n_clips=len(last),
-        n_subjects=len(last[["dataset", "subject"]].drop_duplicates()),
+        n_subjects=len(last[OWNER].drop_duplicates()),
         baseline=base.name,
         rows=tuple(in_order(rows, ranked_by)),
         paired=paired,
@@ -214,10 +212,6 @@ def in_order(rows: Sequence[Row], ranked_by: str) -> list[Row]:
     """Sort rows into their blocks, and rank the comparable ones by one score; equal scores share a rank.
 
     Rows of the other blocks keep their order: sorted by score they would look ranked.
-
-    Args:
-        rows: in any order, whatever their ranks.
-        ranked_by: a row of the comparable block that lacks this score stands last in it, without a rank.
     """
     values = pd.Series([row.scores.get(ranked_by) if row.comparable else None for row in rows], dtype=float)
     ranks = values.rank(method="min", ascending=False)

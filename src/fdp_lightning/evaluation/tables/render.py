@@ -32,10 +32,7 @@ _SUFFIXES = {"value": "", "ci_low": "_low", "ci_high": "_high"}
 def write_comparison(folder: Path, tables: Sequence[Table], left_out: Mapping[str, str]) -> list[Path]:
     """Write compare.html, compare.csv and compare.tex atomically; the same tables give the same bytes.
 
-    Args:
-        folder: where they go.
-        tables: of `compare`.
-        left_out: run folders that are not among them → why, which the page names.
+    The page names `left_out`: run folders that are not among the tables → why.
     """
     page = template("compare.html.j2").render(tables=tables, left_out=left_out, blocks=BLOCKS, text=words)
     csv = _csv(cells(tables))
@@ -43,14 +40,7 @@ def write_comparison(folder: Path, tables: Sequence[Table], left_out: Mapping[st
 
 
 def write_variants(folder: Path, tables: Sequence[Table], title: str, command: str) -> list[Path]:
-    """Write variants.html, variants.csv, variants.md and variants.tex atomically.
-
-    Args:
-        folder: where they go.
-        tables: of `variant_tables`.
-        title: of the page.
-        command: that made the runs.
-    """
+    """Write variants.html, variants.csv, variants.md and variants.tex atomically; `command` made the runs."""
     page = template("variants.html.j2").render(
         tables=tables, title=title, command=command, text=words, scores=_ranked_first, baselines=baselines
     )
@@ -258,19 +248,14 @@ def _float(caption: str, columns: str, lines: Sequence[Sequence[str]], legend: s
 def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = None, to: Console | None = None) -> None:
     """Print every table with its notes and tests; of a sweep the jobs without pooled scores are named.
 
-    Args:
-        tables: of `compare`, or of `variant_tables`.
-        left_out: run folders that are not among them → why, which is printed below them.
-        to: console to print on; None: standard output.
+    `left_out`, run folders that are not among them → why, is printed below them.
     """
     screen = to or Console()
     for table in tables:
         notes = [f"[{place}] {note}" for place, note in enumerate(words.notes(table.rows), 1)]
         if table.variants:
-            notes = (
-                ["oracle: the epoch best on the test subject; not comparable"] if "oracle" in table.selections else []
-            )
-            notes += words.notes(table.variants)
+            oracle = ["oracle: the epoch best on the test subject; not comparable"]
+            notes = [*(oracle if "oracle" in table.selections else []), *words.notes(table.variants)]
         screen.print(variants_grid(table) if table.variants else scores_grid(table))
         for note in notes:
             screen.print(f" {note}", markup=False, highlight=False, style="dim", soft_wrap=True)
@@ -301,9 +286,8 @@ def scores_grid(table: Table) -> Grid:
             label.append("" if row.learned else " ‡", "yellow")
             label.append("".join(f" [{notes.index(note) + 1}]" for note in row.notes), "not bold")
             selection = words.selection_label(row)
-            _below(
-                label, words.model_label(row), selections.get(selection, selection), words.seeds_label(row), indent=2
-            )
+            below = (words.model_label(row), selections.get(selection, selection), words.seeds_label(row))
+            _below(label, *below, indent=2)
             styles = ("" if row.rank == 1 and name != table.ranked_by else style for name in names)
             cells = (words.score(row, name) for name in names)
             grid.add_row(label, *(_below(Text(cell[0], s), *cell[1:]) for cell, s in zip(cells, styles, strict=True)))
@@ -341,9 +325,8 @@ def variants_grid(table: Table) -> Grid:
             *(Text(words.score(row, name)[0]) for name in more),
             *(Text(words.score(row.others[n], first)[0] if n in row.others else "", "dim") for n in table.selections),
         ]
-        grid.add_row(
-            label, *(texts if row.scores else [Text("missing", "bold")]), end_section=row is table.variants[-1]
-        )
+        texts = texts if row.scores else [Text("missing", "bold")]
+        grid.add_row(label, *texts, end_section=row is table.variants[-1])
     for row in baselines(table):
         values = [words.score(row, first)[0], "", *(words.score(row, name)[0] for name in more)]
         grid.add_row(*(Text(text, "dim") for text in (row.name.split(" (")[0], *values)))

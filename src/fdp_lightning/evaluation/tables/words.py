@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from fdp_lightning.evaluation.counts import DECISION_SCORES
 from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval, p_value
 from fdp_lightning.evaluation.trained import trained_line
@@ -42,7 +42,7 @@ SYNTHETIC = "Synthetic data: a program drew these clips. The scores say nothing 
 
 def narrow(names: Iterable[str]) -> list[str]:
     """Return the scores that terminal, paper and README have room for, those of decisions; CSV and HTML have all."""
-    return [name for name in names if name in score_functions(False) or name in score_functions(True)]
+    return [name for name in names if name in DECISION_SCORES]
 
 
 def title(table: Table) -> str:

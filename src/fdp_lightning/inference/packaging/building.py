@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import parameters_of
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
 from fdp_lightning.models.recognizer import Objective
 
@@ -111,7 +112,8 @@ def build_objective(facts: Mapping[str, Any], source: str, registry: Registry = 
     if not isinstance(options, Mapping):
         raise UserError(f"{source}: configuration.model.objective is {options!r}; expected a mapping")
     _require_small(options, source)
-    objective: Objective[Any] = _call(source, OBJECTIVE, options, registry, multi_label=facts["multi_label"])
+    label_kind = LabelKind.of_flag(facts["multi_label"])
+    objective: Objective[Any] = _call(source, OBJECTIVE, options, registry, label_kind=label_kind)
     try:
         objective.restore(facts["fitted"])
     except ValueError as error:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdp_lightning.labels import LabelKind
+
 Facts = Mapping[str, Any]
 
 _SCORES = {
@@ -53,8 +55,9 @@ def evaluation(facts: Facts) -> str:
             f"predicted by a model that was not trained on its subject. This model was not trained on "
             f"{named(held_out(training))}, and predicted their clips alone; no fold has a score of its own."
         )
-    parts = [about, "No epoch was chosen by its score: the last one counts.", _scores(scores, facts["multi_label"])]
-    parts.append(_of_classes(scores["f1"], training["class_counts"], facts["multi_label"]))
+    label_kind = LabelKind.of_flag(facts["multi_label"])
+    parts = [about, "No epoch was chosen by its score: the last one counts.", _scores(scores, label_kind)]
+    parts.append(_of_classes(scores["f1"], training["class_counts"], label_kind))
     if remarks := _remarks(scores, fit):
         parts.append("\n".join(f"* {remark}" for remark in remarks))
     return "\n\n".join(parts)
@@ -77,8 +80,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
-def _scores(scores: Facts, multi_label: bool) -> str:
-    floors, words = scores["floors"], _FLOORS_OF_UNITS if multi_label else _FLOORS
+def _scores(scores: Facts, label_kind: LabelKind) -> str:
+    floors, words = scores["floors"], _FLOORS_OF_UNITS if label_kind.is_multi else _FLOORS
     rows = [
         (title, *_cells(name, scores), *(f"{floor[name]:.3f}" for floor in floors.values()))
         for name, title in _SCORES.items()
@@ -96,8 +99,8 @@ def _cells(name: str, scores: Facts) -> tuple[str, str]:
     return f"{scores[name]:.3f}", "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
-def _of_classes(of_class: Mapping[str, float], counts: Mapping[str, int], multi_label: bool) -> str:
-    head = ("unit" if multi_label else "class", "F1", "clips it was trained on")
+def _of_classes(of_class: Mapping[str, float], counts: Mapping[str, int], label_kind: LabelKind) -> str:
+    head = ("unit" if label_kind.is_multi else "class", "F1", "clips it was trained on")
     return table(head, [(name, f"{value:.3f}", str(counts[name])) for name, value in of_class.items()])
 
 

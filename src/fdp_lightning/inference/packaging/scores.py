@@ -9,9 +9,10 @@ import numpy as np
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife, share_interval
-from fdp_lightning.evaluation.metrics import f1, support, unit_f1, unit_support
+from fdp_lightning.evaluation.metrics import f1, unit_f1
 from fdp_lightning.evaluation.runs import Run, differences, read_run
-from fdp_lightning.evaluation.summary import floors, unit_floors
+from fdp_lightning.evaluation.summary import floors
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
 from fdp_lightning.runs.seal import sealed
 
@@ -67,33 +68,32 @@ def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
         "split": run.split,
         "folds": folds,
         "inner_subjects": inner,
-        **scores_of(counts, run.classes, run.multi_label),
+        **scores_of(counts, run.classes, run.label_kind),
         "counts": counts.tolist(),
         "caveats": [*(f"{sign.detail}." for sign in run.signs), *_caveats(run.metrics), *run.metrics["caveats"]],
         "run": name,
     }
 
 
-def scores_of(counts: np.ndarray, classes: Sequence[str], multi_label: bool) -> dict[str, Any]:
+def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
     """Compute what a model file says of its scores from the confusion matrices of the subjects.
 
     Args:
         counts: shape (S, C, C); of action units (S, K, 2, 2).
         classes: names.
-        multi_label: whether a clip can show several.
+        label_kind: kind of the labels.
     """
-    whole, functions = counts.sum(axis=0), score_functions(multi_label)
+    whole, functions = counts.sum(axis=0), score_functions(label_kind)
     intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
-    clips = int(whole[0].sum() if multi_label else whole.sum())
-    of_class = unit_f1(whole) if multi_label else f1(whole)
-    baselines = unit_floors(unit_support(whole), clips, classes) if multi_label else floors(support(whole), classes)
+    clips = int(whole[0].sum() if label_kind.is_multi else whole.sum())
+    of_class = unit_f1(whole) if label_kind.is_multi else f1(whole)
     return {
         "n_clips": clips,
         "n_subjects": len(counts),
         **{name: float(score(whole)) for name, score in functions.items()},
         **{f"{name}_interval": interval for name, interval in intervals.items()},
         "f1": dict(zip(classes, of_class.tolist(), strict=True)),
-        "floors": baselines,
+        "floors": floors(whole, classes, label_kind),
     }
 
 
@@ -105,17 +105,18 @@ def check_scores(facts: Mapping[str, Any], source: str) -> None:
     """
     if facts["scores"] is None:
         return
-    written, classes, multi_label = facts["scores"], facts["classes"], facts["multi_label"]
-    shape = (len(classes), 2, 2) if multi_label else (len(classes), len(classes))
+    written, classes = facts["scores"], facts["classes"]
+    label_kind = LabelKind.of_flag(facts["multi_label"])
+    shape = (len(classes), 2, 2) if label_kind.is_multi else (len(classes), len(classes))
     try:
         counts = np.array(written["counts"], dtype=np.int64)
         if counts.shape[1:] != shape or (counts < 0).any() or np.array(written["counts"]).dtype.kind != "i":
             raise ValueError(f"expected whole numbers of shape (subjects, {', '.join(map(str, shape))})")
-        if counts.astype(float).sum() > _MOST_CLIPS * (len(classes) if multi_label else 1):
+        if counts.astype(float).sum() > _MOST_CLIPS * (len(classes) if label_kind.is_multi else 1):
             raise ValueError(f"expected at most {_MOST_CLIPS} clips")
     except (ValueError, OverflowError, TypeError) as error:
         raise UserError(f"{source}: scores.counts: {error}") from error
-    computed = scores_of(counts, classes, multi_label)
+    computed = scores_of(counts, classes, label_kind)
     told = {"selection", "protocol", "split", "folds", "inner_subjects", "counts", "caveats", "run"}
     if unknown := sorted(set(written) - set(computed) - told):
         raise UserError(f"{source}: scores.{unknown[0]} is no score of this version")

@@ -74,12 +74,7 @@ def bi_woof(
 ) -> Float[np.ndarray, " d"]:
     """Return the features of one clip, block after block; zero for a clip without motion or without strain.
 
-    Args:
-        u: displacement to the right.
-        v: displacement downwards.
-        strain: of the flow.
-        blocks: along each side.
-        bins: of the directions; the first begins at -π.
+    `u` and `v` are the displacements to the right and downwards; the first of the bins of directions begins at -π.
     """
     magnitude = np.hypot(u, v)
     turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1; 1 is the direction of 0

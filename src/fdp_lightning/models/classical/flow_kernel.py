@@ -62,17 +62,10 @@ class FlowKernelSettings:
 
 
 class FlowKernelMachine(nn.Module):
-    """The fitted machine as a network of plain tensors: for model files and ONNX.
+    """The fitted machine of n training clips as a network of plain tensors: for model files and ONNX.
 
-    Args:
-        classes: k.
-        clips: n, of training.
-        channels: of each phase, in order; those named u are negated in a mirror image.
-        in_channels: c, of all phases.
-        image_size: side of the maps, pixels.
-        smoothing: see `FlowKernelSettings`; the matrices that smooth are among the tensors.
-        widths: likewise.
-        divisions: the chosen ones.
+    `channels` are those of each phase, in order, of which u is negated in a mirror image; `in_channels` are those of
+    all phases. `smoothing`, `widths` and the chosen `divisions` are of `FlowKernelSettings`.
     """
 
     about = "kernel ridge regression on flow maps"
@@ -287,11 +280,7 @@ def left_out(
 ) -> Float[np.ndarray, "n k"]:
     """Return the values of each clip by the machine that is fitted without the clips of its group.
 
-    Args:
-        inverse: M⁻¹, see above.
-        weighted: α = M⁻¹ Y.
-        targets: Y.
-        groups: of each clip.
+    `inverse` is M⁻¹, `weighted` α = M⁻¹ Y, and `targets` Y of the formula above.
     """
     values = np.empty_like(targets)
     for group in np.unique(groups):

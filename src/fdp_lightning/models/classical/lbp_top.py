@@ -101,10 +101,7 @@ def patterns(
 ) -> Int[np.ndarray, "t2 h2 w2"]:
     """Return the bins, 0..58, of the pixels whose neighbours in all planes lie within the clip.
 
-    Args:
-        clip: grey values.
-        plane: its two axes.
-        radii: along each axis.
+    `plane` names its two axes; `radii` are those along each axis.
     """
     inner = tuple(slice(radius, size - radius) for radius, size in zip(radii, clip.shape, strict=True))
     centre, first, second = clip[inner], *plane

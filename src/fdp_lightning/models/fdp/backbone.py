@@ -107,18 +107,8 @@ class Backbone(nn.Module):
                 blocks.append(self.local_aggregator(width, stage.width, stride, head_channels, local_mlp_ratio, rate))
                 width = stage.width
             else:
-                blocks.append(
-                    GlobalRelationalAggregator(
-                        width,
-                        stage.global_width,
-                        stride,
-                        mix_ratio,
-                        head_channels,
-                        stage.sr_ratio,
-                        global_mlp_ratio,
-                        rate,
-                    )
-                )
+                options = (mix_ratio, head_channels, stage.sr_ratio, global_mlp_ratio, rate)
+                blocks.append(GlobalRelationalAggregator(width, stage.global_width, stride, *options))
                 width = stage.global_width
             widths.append(width)
         self.blocks = nn.Sequential(*blocks)
@@ -147,11 +137,7 @@ class Backbone(nn.Module):
         return {stride: (channels, image_size // stride) for stride, channels in self._channels.items()}
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Frames to feature maps; h2 = h / stride.
-
-        Raises:
-            ValueError: a side of the frames is no multiple of the stride.
-        """
+        """Frames to feature maps, see `forward_maps`; h2 = h / stride."""
         return self.forward_maps(frames, ())[0]
 
     def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
@@ -174,16 +160,11 @@ class Backbone(nn.Module):
 
     def _carry_out(self, units: list[nn.Module], x: Tensor) -> Tensor:
         if self.checkpointing == "stages":
-            return recomputed(nn.ModuleList(units), lambda x: _in_turn(units, x), x)
+            together = nn.Sequential(*units)
+            return recomputed(together, together, x)
         for unit in units:
             x = unit(x) if self.checkpointing is None else recomputed(unit, unit, x)
         return x
-
-
-def _in_turn(units: list[nn.Module], x: Tensor) -> Tensor:
-    for unit in units:
-        x = unit(x)
-    return x
 
 
 def _global_only(stage: Stage) -> Stage:

@@ -110,18 +110,10 @@ class MultiHeadConvAttention(nn.Sequential):
 
 
 class LocalRelationalAggregator(nn.Module):
-    """LRA, the convolutional block: `X' = X + MHCA(X)`, then `X' + MLP(BN(X'))`, after a patch embedding.
+    """LRA, the convolutional block: `X' = X + MHCA(X)`, then `X' + MLP(BN(X'))`, after a patch embedding of `stride`.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: stride of the patch embedding.
-        head_channels: channels of one convolution head.
-        mlp_ratio: hidden width of the MLP over c.
-        drop_path: probability of dropping a branch for a sample.
-
-    Attributes:
-        mixer: class of the first convolution.
+    `mlp_ratio` is the hidden width of the MLP over that of the block, `drop_path` the probability of dropping a branch
+    for a sample, and `mixer` the class of the first convolution.
     """
 
     mixer: type[nn.Module] = MultiHeadConvAttention

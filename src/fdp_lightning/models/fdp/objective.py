@@ -1,6 +1,6 @@
 """The objective of FDP: emotion, dynamic image and rank order, weighted (R; the rank term is O)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,18 +22,11 @@ from fdp_lightning.models.recognizer import Clips, Extra, Losses
 from fdp_lightning.models.recognizer import Objective as RecognizerObjective
 
 IMAGE_SCALES = ("min_max", "signed")
-
-
 DYNAMIC_IMAGES_HEADING = "dynamic images"
 
 
 def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
-    """Declare the rank scores, and the dynamic images beside those that need no model.
-
-    Args:
-        image_kind: kind of the dynamic image, see `Objective`.
-        image_scale: scale of the dynamic image, see `Objective`.
-    """
+    """Declare the rank scores, and the dynamic images beside those that need no model."""
     signed_scale = image_scale == "signed"
     image: dict[str, Any] = {"heading": DYNAMIC_IMAGES_HEADING}
     if signed_scale:
@@ -110,9 +103,13 @@ class Objective(RecognizerObjective[FDPOutput]):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        _one_of("image_kind", image_kind, DYNAMIC_IMAGES)
-        _one_of("image_scale", image_scale, IMAGE_SCALES)
-        _one_of("motion_measure", motion_measure, MOTION_MEASURES)
+        for name, value, allowed in (
+            ("image_kind", image_kind, DYNAMIC_IMAGES),
+            ("image_scale", image_scale, IMAGE_SCALES),
+            ("motion_measure", motion_measure, MOTION_MEASURES),
+        ):
+            if value not in allowed:
+                raise ValueError(f"unknown {name} '{value}'; allowed are {', '.join(allowed)}")
         if min(emotion, dynamic_image, rank) < 0:
             raise ValueError(f"emotion={emotion}, dynamic_image={dynamic_image}, rank={rank}; expected at least 0")
         self.weights = (emotion, dynamic_image, rank)
@@ -205,8 +202,3 @@ class Objective(RecognizerObjective[FDPOutput]):
             apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
         frames = clips.frames.mean(dim=2, keepdim=True)
         return dynamic_image(frames, self.image_kind, clips.mask, apex, self.motion_measure)
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"unknown {name} '{value}'; allowed are {', '.join(allowed)}")

@@ -45,15 +45,10 @@ _GLOBAL = {
 def from_nextvit(
     state: Mapping[str, Tensor], layout: list[tuple[int, str, int]], in_channels: int
 ) -> dict[str, Tensor]:
-    """Rename a state dict of timm's Next-ViT to the names of a `Backbone`.
+    """Rename a state dict of timm's Next-ViT to the names of a `Backbone` of this `Backbone.layout`.
 
     The i-th local (global) block of a stage there becomes the i-th local (global) block of that stage here; blocks
-    without a counterpart and the classifier are left out.
-
-    Args:
-        state: state dict of timm's model.
-        layout: layout of the backbone, see `Backbone.layout`.
-        in_channels: channels of the backbone; the first convolution's three colours are summed for grey.
+    without a counterpart and the classifier are left out. For grey the first convolution's three colours are summed.
     """
     with_attention = {_block(name) for name in state if ".e_mhsa." in name}
     numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
@@ -77,12 +72,7 @@ def from_nextvit(
 
 
 def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
-    """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree.
-
-    Args:
-        backbone: backbone to load into.
-        source: True: timm downloads `nextvit_small` and caches it; else a file of those weights, safetensors or a state
-            dict that `torch.load(weights_only=True)` reads.
+    """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree; `source` as of `imagenet_weights`.
 
     Raises:
         ValueError: the weights are not available, or none of them fits.

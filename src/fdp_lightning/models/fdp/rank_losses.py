@@ -13,6 +13,9 @@ References:
     [4] Cao et al., "Learning to rank: from pairwise approach to listwise approach" (ListNet), ICML 2007.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -165,23 +168,20 @@ class RankLoss(nn.Module):
             raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
         if temperature <= 0 or sharpness <= 0:
             raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; expected both above 0")
-        self.name, self.temperature, self.margin, self.sharpness = name, temperature, margin, sharpness
+        losses: dict[str, Callable[..., Tensor]] = {
+            "ranknet": partial(ranknet, temperature=temperature),
+            "hinge": partial(hinge, margin=margin),
+            "listmle": listmle,
+            "listnet": partial(listnet, sharpness=sharpness),
+            "soft_spearman": partial(soft_spearman, temperature=temperature),
+        }
+        self.loss = losses[name]
 
     def forward(
         self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
     ) -> Float[Tensor, ""]:
         """Mean loss of the clips."""
-        if self.name == "ranknet":
-            loss = ranknet(scores, relevance, mask, self.temperature)
-        elif self.name == "hinge":
-            loss = hinge(scores, relevance, mask, self.margin)
-        elif self.name == "listmle":
-            loss = listmle(scores, relevance, mask)
-        elif self.name == "listnet":
-            loss = listnet(scores, relevance, mask, self.sharpness)
-        else:
-            loss = soft_spearman(scores, relevance, mask, self.temperature)
-        return loss.mean()
+        return self.loss(scores, relevance, mask).mean()
 
 
 def kendall_tau(

@@ -147,7 +147,8 @@ def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, 
     return _unit_scale(ends, mask)
 
 
-WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+Weights = dict[str, Callable[[Tensor, Tensor], Tensor]]
+WEIGHTS: Weights = {
     "gated": gated,
     "score": score,
     "intensity": intensity,
@@ -239,10 +240,7 @@ class RankPooling(nn.Module):
         if temperature <= 0:
             raise ValueError(f"gate_temperature={temperature}; expected above 0")
         self.names, self.running_means = tuple(names), running_means
-        self._weights: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            **WEIGHTS,
-            "gated": partial(gated, temperature=temperature),
-        }
+        self._weights: Weights = {**WEIGHTS, "gated": partial(gated, temperature=temperature)}
         channels, side = maps[-1]
         self.attention = FrameAttention(channels, side**2) if "attention" in names else None
         self.maps = [(len(names) * c, side) for c, side in maps]

@@ -30,12 +30,7 @@ RECIPE = Recipe(
 
 
 class Inception(nn.Module):
-    """Four paths side by side, then max-pooling by 2.
-
-    Args:
-        in_channels: of the maps that come in.
-        width: channels of each path.
-    """
+    """Four paths of `width` channels side by side, then max-pooling by 2."""
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -55,12 +50,7 @@ class Inception(nn.Module):
 
 
 class DualInception(FlowNet):
-    """Maps of 28×28 to logits.
-
-    Args:
-        classes: k.
-        hidden: width of the hidden layer.
-    """
+    """Maps of 28×28 to logits."""
 
     in_channels = 2
     image_size = 28

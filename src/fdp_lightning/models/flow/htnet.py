@@ -69,12 +69,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places of a map.
-
-    Args:
-        width: c.
-        heads: each of c // heads channels; channels that are left over are not attended.
-    """
+    """Self-attention over all places of a map; each head has c // heads channels, what is left over is not attended."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -96,12 +91,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a perceptron of width 4c, each on normalised maps and added to them.
-
-    Args:
-        width: c.
-        heads: of the attention.
-    """
+    """Attention and a perceptron of width 4c, each on normalised maps and added to them."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -196,15 +186,7 @@ class HTNet(FlowNet):
 
 
 class HTNetTokens(HTNet):
-    """HTNet whose attentions see 16, 16 and 4 tokens (ours).
-
-    Args:
-        classes: k.
-        in_channels: of the maps.
-        width: channels of the first level.
-        heads: of the attentions of each level.
-        depths: blocks of each level.
-    """
+    """HTNet whose attentions see 16, 16 and 4 tokens (ours); arguments as of `HTNet`."""
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ Unknown: the paper's batch size (ours is the port's) and weight decay (ours is n
 this set (ours is that of its STSTNet).
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,25 +30,11 @@ RECIPE = Recipe(
     batch_size=32,
     epochs=3000,
 )
-RECIPE_ONE_STREAM = Recipe(
-    channels=("u", "v"),
-    image_size=28,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-4,
-    batch_size=32,
-    epochs=500,
-    weight_decay=1e-3,
-)
+RECIPE_ONE_STREAM = replace(RECIPE, epochs=500, weight_decay=1e-3)
 
 
 class OffApexNet(FlowNet):
-    """One stream for u and one for v, joined by two hidden layers.
-
-    Args:
-        classes: k.
-        hidden: width of the hidden layers.
-    """
+    """One stream for u and one for v, joined by two hidden layers."""
 
     in_channels = 2
     image_size = 28
@@ -75,12 +63,7 @@ class OffApexNet(FlowNet):
 
 
 class OffApexNetOneStream(FlowNet):
-    """One stream on both channels, one hidden layer.
-
-    Args:
-        classes: k.
-        hidden: width of the hidden layer.
-    """
+    """One stream on both channels, one hidden layer."""
 
     in_channels = 2
     image_size = 28

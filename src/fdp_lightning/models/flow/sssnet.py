@@ -31,12 +31,7 @@ RECIPE = Recipe(
 
 
 class SSSNet(FlowNet):
-    """Maps of 64×64 to logits.
-
-    Args:
-        classes: k.
-        in_channels: of the maps.
-    """
+    """Maps of 64×64 to logits."""
 
     image_size = 64
 

@@ -39,12 +39,7 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_trac
 
 
 class STSTNet(FlowNet):
-    """Maps of 28×28 to logits.
-
-    Args:
-        classes: k.
-        in_channels: of the maps.
-    """
+    """Maps of 28×28 to logits."""
 
     image_size = 28
 

@@ -23,12 +23,7 @@ from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
 
 
 class CrossAttention(nn.Module):
-    """Places of one map ask those of another.
-
-    Args:
-        width: d.
-        heads: each of d / heads channels.
-    """
+    """Places of one map ask those of another; of a width d each head takes d / heads channels."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

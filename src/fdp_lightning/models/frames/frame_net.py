@@ -50,12 +50,7 @@ class FrameNet(nn.Module):
 
 
 def image_stream(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """Return a small network on one image: for each width a 3×3 convolution, batch norm, ReLU, max-pooling by 2.
-
-    Args:
-        in_channels: of the image.
-        widths: channels after each step.
-    """
+    """Return a small network on one image: for each width a 3×3 convolution, batch norm, ReLU, max-pooling by 2."""
     layers: list[nn.Module] = []
     for before, width in zip([in_channels, *widths], widths, strict=False):
         convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)

@@ -42,13 +42,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class AttendedBlock(nn.Module):
-    """A residual block, weighted by where its own mean and largest values and the block before it look.
-
-    Args:
-        before: channels that come in.
-        width: channels that go out.
-        stride: of the first convolution.
-    """
+    """A residual block, weighted by where its own mean and largest values and the block before it look."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
@@ -76,12 +70,7 @@ class AttendedBlock(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and a perceptron of width 4d, each on normalised tokens and added to them.
-
-    Args:
-        width: d.
-        heads: of the attention.
-    """
+    """Self-attention and a perceptron of width 4d, each on normalised tokens and added to them."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
