@@ -85,7 +85,7 @@ class ReportOptions:
     show_faces: bool | None = None
     """Images show faces; null: as the dataset allows (`data.show_faces`)."""
     explain: bool = True
-    """Each fold makes heat maps of what moved and counted in held-out clips, where a network is trained."""
+    """Each fold makes heat maps of what moved and counted in held-out clips, and compares them for the map of clips."""
     upload_faces: bool | None = None
     """Faces may leave for W&B, in galleries and on the uploaded page, whatever the local page shows; null: where the
     dataset is public (`data.show_faces`)."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-KINDS = ("image", "curve", "scalar")
+KINDS = ("image", "curve", "scalar", "vector")
 OF = ("clip", "training")
 RESERVED = (
     "dataset", "subject", "clip", "onset", "target", "apex", "frames", "key_frames", "key_frame_numbers", "fold",
@@ -24,7 +24,8 @@ class Extra:
 
     Attributes:
         name: of the array, a Python identifier: it is the name of files, too.
-        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); or 'scalar'.
+        kind: 'image' with values of 0..1, (h, w); 'curve', a value per frame, (t,); 'scalar'; or 'vector', (d,), by
+            which clips are compared, as on a map of them; NaN where unknown.
         title: for people, in lower case.
         heading: of the section in which it is shown, with all others of the same one; '': its title.
         note: sentences for the readers of that section.
@@ -84,9 +85,11 @@ def from_text(text: str) -> tuple[Extra, ...]:
 
 
 def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
-    """Group extras by the heading that they are shown under, in the order of their declaration."""
+    """Group extras by the heading that they are shown under, in the order of their declaration; vectors have none."""
     found: dict[str, list[Extra]] = {}
     for extra in extras:
+        if extra.kind == "vector":
+            continue
         found.setdefault(extra.section, []).append(extra)
     return found
 
