@@ -77,7 +77,7 @@ class ReportOptions:
     show_faces: bool | None = None
     """Images show faces; null: as the dataset allows (`data.show_faces`)."""
     explain: bool = True
-    """Each fold makes heat maps of the motion that counted in held-out clips, if a network is trained."""
+    """Each fold makes heat maps of what moved and counted in held-out clips, and compares them for the map of clips."""
     upload_faces: bool | None = None
     """Faces may be sent to W&B, in galleries and on the uploaded page, whatever the local page shows; null: if the
     dataset is public (`data.show_faces`)."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-KINDS = ("image", "curve", "scalar")
+KINDS = ("image", "curve", "scalar", "vector")
 OF = ("clip", "training")
 RESERVED = (
     "dataset", "subject", "clip", "onset", "target", "apex", "frames", "key_frames", "key_frame_numbers", "fold",
@@ -24,7 +24,8 @@ class Extra:
 
     Attributes:
         name: name of the array and of files, a Python identifier.
-        kind: 'image' with values in [0, 1], (h, w); 'curve', a value per frame, (t,); or 'scalar'.
+        kind: 'image' with values in [0, 1], (h, w); 'curve', a value per frame, (t,); 'scalar'; or 'vector', (d,), by
+            which clips are compared, as on a map of them; NaN where unknown.
         title: title for readers, in lower case.
         heading: heading of the section in which it is shown, shared by several extras; '': its title.
         note: sentences for the readers of that section.
@@ -84,9 +85,11 @@ def from_text(text: str) -> tuple[Extra, ...]:
 
 
 def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
-    """Return extras grouped by the heading that they are shown under, in the order of their declaration."""
+    """Return extras grouped by their heading, in the order of their declaration; vectors have none."""
     found: dict[str, list[Extra]] = {}
     for extra in extras:
+        if extra.kind == "vector":
+            continue
         found.setdefault(extra.section, []).append(extra)
     return found
 

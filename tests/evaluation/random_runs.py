@@ -28,6 +28,7 @@ def extras_of(signed: bool = False, compared: bool = True) -> tuple[Extra, ...]:
         Extra("dynamic_image", "image", "constructed", **beside),  # type: ignore[arg-type]
         Extra("mean_training_image", "image", "mean of training", of="training", **beside),  # type: ignore[arg-type]
         Extra("arp_of_input", "image", "ARP of the input", **beside),  # type: ignore[arg-type]
+        Extra("similarities", "vector", "features"),
     )
     return extras if compared else extras[:3]
 
@@ -104,6 +105,7 @@ def make_run(
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
     random = np.random.default_rng(1)
     folds = []
+    anchors = table.query("selection == 'last'")["subject"].to_numpy()
     for name, part in table.groupby("fold"):
         folder = run / "folds" / str(name)
         write_predictions(folder / "predictions.csv", part, classes)
@@ -153,6 +155,7 @@ def make_run(
             dynamic_image=((true + true.mean(0)) / 2).astype(np.float32),
             arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
+            similarities=np.where(anchors == name, np.nan, random.normal(size=(n, len(anchors)))),
             **({"image_rms": image_rms * (1 + len(folds) / 10)} if image_rms else {}),
             extras=np.array(as_text(extras_of(signed=image_rms is not None))),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),

@@ -14,7 +14,8 @@ from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.published import Published
 from fdp_lightning.evaluation.runs import Run, read_run
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Variant, compare, in_order
-from fdp_lightning.evaluation.tables.render import escape, latex, write_comparison
+from fdp_lightning.evaluation.tables.render import latex, write_comparison
+from fdp_lightning.evaluation.tables.words import latex_escape as escape
 
 PUBLISHED = [
     Published("Exact & last", "casme2_5c_249", "last", {"uf1": 0.999}, "somewhere", ()),
@@ -184,7 +185,9 @@ def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Varia
     path, *_ = write_comparison(tmp_path, tables, {"runs/<x>": "no pooled scores yet"})
     text = path.read_text()
     page = _Page(text)
-    assert all(load.startswith("#") for load in page.loads)
+    assert all(load.startswith(("#", "data:")) for load in page.loads)
+    boxes = text.count('<div class="box"')
+    assert text.count('.csv" href="data:') == text.count('.tex" href="data:') == boxes > 1
     assert not re.search(r"https?://|@import|url\(|<script", text)
     assert page.classes.count("best") == 1
     assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]

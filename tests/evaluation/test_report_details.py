@@ -1,5 +1,6 @@
 """Each subject, each fold, calibration and the map of clips: their numbers are those of the table of predictions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from random_runs import CLASSES, make_predictions, make_run
 from sklearn.decomposition import PCA
+from sklearn.metrics import silhouette_score
 
 from fdp_lightning.evaluation import metrics
 from fdp_lightning.evaluation.folds import fold_curves, read_outputs
@@ -66,17 +68,30 @@ def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Pat
 
 def test_the_map_of_clips_is_that_of_their_principal_components(tmp_path: Path) -> None:
     outputs = read_outputs(make_run(tmp_path / "run", subjects=3, clips=5))
+    (name,) = {extra.name for extra in outputs.extras if extra.kind == "vector"}
+    values = np.nan_to_num(outputs[name])
+    found = embedding(replace(outputs, arrays={**outputs.arrays, name: values}), CLASSES)
+    assert found["variance"] == pytest.approx(PCA(2).fit(values).explained_variance_ratio_)
+    assert found["of_class"] == pytest.approx(silhouette_score(values, outputs["target"]))
+
+
+def test_a_clip_is_placed_although_it_is_not_compared_with_clips_of_its_subject(tmp_path: Path) -> None:
+    outputs = read_outputs(make_run(tmp_path / "run", subjects=3, clips=5))
+    (name,) = {extra.name for extra in outputs.extras if extra.kind == "vector"}
+    assert np.isnan(outputs[name]).any(axis=1).all()
     found = embedding(outputs, CLASSES)
-    (name,) = {extra.name for extra in outputs.extras if extra.title == found["title"]}
-    values = outputs[name].reshape(len(outputs["clip"]), -1)
-    assert found["variance"] == pytest.approx(PCA(2).fit(values).explained_variance_ratio_, rel=1e-4)
+    assert 0 < found["variance"][1] <= found["variance"][0] < 1
     assert [mark["name"] for mark in found["legend"]] == CLASSES
     assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
     assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
 
 
-def test_a_recogniser_that_constructs_no_image_has_no_map(tmp_path: Path) -> None:
+def test_where_no_clip_is_compared_there_is_no_map(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", subjects=3, clips=4)
+    outputs = read_outputs(run)
+    assert embedding(replace(outputs, extras=outputs.extras[:-1]), CLASSES) == {}
+    with_none_in_common = {**outputs.arrays, "similarities": np.where(np.eye(12), 0.5, np.nan)}
+    assert embedding(replace(outputs, arrays=with_none_in_common), CLASSES) == {}
     for path in run.glob("folds/*/outputs.npz"):
         path.unlink()
     assert embedding(read_outputs(run), CLASSES) == {}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fdp_lightning.labels import LabelKind
-from fdp_lightning.models.attribution import heat_map
+from fdp_lightning.models.attribution import heat_map, occlusion_map
 from fdp_lightning.models.labels import LABELS
 
 T, SIDE = 6, 32
@@ -39,6 +39,20 @@ def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> Non
     far = torch.ones(SIDE, SIDE, dtype=torch.bool)
     far[max(place[0] - 12, 0) : place[0] + 12, max(place[1] - 12, 0) : place[1] + 12] = False
     assert heat[far].max() < 0.1
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_so_does_that_of_a_recogniser_without_a_gradient(place: tuple[int, int]) -> None:
+    clip = moving_everywhere()
+    odds = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
+    heat = occlusion_map(odds, clip, clip[:1].expand_as(clip))
+    y, x = divmod(int(heat.argmax()), SIDE)
+    assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
+    assert heat.max() == 1 and heat.min() >= 0
+    against = occlusion_map(lambda clips: -odds(clips), clip, clip[:1].expand_as(clip))
+    assert against[place] == 0
+    still = clip[:1].expand_as(clip)
+    assert occlusion_map(odds, still, still).max() == 0
 
 
 def test_what_does_not_move_does_not_count() -> None:

@@ -64,6 +64,19 @@ def test_maps_change_no_prediction(finished_workplace: Path, tmp_path: Path, mon
         np.testing.assert_array_equal(less[name], whole[name])
 
 
+def test_held_out_clips_are_compared_with_all_others_but_those_of_their_subject(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    outputs = read_outputs(run)
+    (extra,) = (extra for extra in outputs.extras if extra.kind == "vector")
+    assert extra.title == "dynamic representation"
+    subjects = np.repeat(np.unique(outputs["subject"]), 10)  # the clip table has ten clips of each
+    np.testing.assert_array_equal(np.isnan(outputs[extra.name]), outputs["subject"][:, None] == subjects)
+    cosines = outputs[extra.name][np.isfinite(outputs[extra.name])]
+    assert np.abs(cosines).max() <= 1 and len(np.unique(cosines)) > 100
+    page = (run / "report.html").read_text()
+    assert page.index('<section id="embedding"') < page.index("Dynamic representation of all 30 held-out clips")
+
+
 def test_a_map_is_that_of_predict(finished_workplace: Path) -> None:
     """The clip alone, from the checkpoint, gives the map that the fold made among others."""
     fold = run_of(finished_workplace) / "folds/02"
@@ -84,9 +97,9 @@ def test_a_map_is_that_of_predict(finished_workplace: Path) -> None:
 def test_where_many_clips_are_held_out_the_first_of_each_class_are_explained() -> None:
     target = np.repeat([0, 1], [20, 3])
     order = np.arange(23)[::-1]  # by key the last row is the first
-    rows = _chosen(target, order)
+    rows = _chosen(target, order, 8)
     assert rows.tolist() == [*range(12, 20), 20, 21, 22]
     units = np.zeros((20, 2))
     units[:10, 0] = units[5:, 1] = 1
-    rows = _chosen(units, np.arange(20))
+    rows = _chosen(units, np.arange(20), 8)
     assert rows.tolist() == [*range(8), 8, *range(9, 13)]

@@ -12,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.ddp_processes import Rank, ranks_of
+from fdp_lightning.engine.explanations import explanations_without_gradient
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
+from fdp_lightning.extras import Extra
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import OWNER, LabelKind
 from fdp_lightning.models.parts import name_of
@@ -78,7 +80,13 @@ def fit_fold(
     if data.inner_set is not None:
         aside = estimator.predict_proba(features(data.inner_set))
         chosen = Selections(probabilities, probabilities, {"last": aside, "inner": aside})
-    write_outputs(folder, plan, data, {"probabilities": probabilities}, chosen, (), {})
+    extras: tuple[Extra, ...] = ()
+    made: dict[str, np.ndarray] = {}
+    if plan.config["report"]["explain"]:
+        extras, made = explanations_without_gradient(
+            estimator.predict_proba, getattr(estimator, "features", None), data, plan, probabilities
+        )
+    write_outputs(folder, plan, data, {"probabilities": probabilities, **made}, chosen, extras, {})
     if config.data.linear_baselines:
         write_baseline_predictions(
             folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())

@@ -1,68 +1,169 @@
-"""What moved and counted in the held-out clips of a fold, for its report."""
+"""What moved and counted in the held-out clips of a fold, and which other clips they are like, for its report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional as F
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.faces.regions import face_regions, shares
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
+from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.extras import Extra
-from fdp_lightning.labels import KEY
-from fdp_lightning.models.attribution import HEAT, SHARE, STEPS, heat_maps, of_heat
-from fdp_lightning.models.recognizer import Clips
+from fdp_lightning.instantiate import settings
+from fdp_lightning.labels import KEY, LabelKind
+from fdp_lightning.models.attribution import HEAT, SHARE, STEPS, heat_maps, occlusion_map, of_heat
+from fdp_lightning.models.labels import LABELS
+from fdp_lightning.models.recognizer import Clips, Representing
 from fdp_lightning.training.module import RecognitionModule
 
 MOST = 8
 """Clips of each class that are explained in a fold: more would take long where half of all clips are held out."""
 
+MOST_OCCLUDED = 2
+"""The same where a model has no gradient, and predicts many changed copies of each."""
+
+_TINY = 1e-12
+"""Probability of a class that a model rules out."""
+
+ANCHORS = 256
+"""Clips of a protocol, evenly spread, that held-out ones are compared with where they are in training."""
+
+SIMILARITIES = "similarities"
+
+Made = tuple[tuple[Extra, ...], dict[str, np.ndarray]]
+"""Declarations of extras, and their arrays, a row per held-out clip."""
+
 
 def explanations(
-    module: RecognitionModule,
+    module: RecognitionModule, data: FoldDataModule, plan: FoldPlan, probabilities: np.ndarray, device: torch.device
+) -> Made:
+    """Explain the most probable class of held-out clips, and compare them with training clips.
+
+    Args:
+        module: trained.
+        data: of the fold, which holds out clips.
+        plan: of the fold.
+        probabilities: of the held-out clips, (n, k).
+        device: where to compute.
+    """
+    kind = next((parameter.dtype for parameter in module.model.parameters()), torch.float32)
+    best = torch.from_numpy(probabilities.argmax(axis=1))
+
+    def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
+        return _heat(module, clips, rows, best[rows], device, kind)
+
+    with _ready(module, device):
+        extras, arrays = _heat_maps(heat, data, plan, MOST, max(1, data.batch_size // STEPS))
+        if not isinstance(module.model, Representing):
+            return extras, arrays
+        network = module.model
+
+        @torch.no_grad()
+        def represent(clips: Tensor) -> np.ndarray:
+            return network.represent(clips.to(device, kind)).float().cpu().numpy()
+
+        similarities = {SIMILARITIES: _similarities(represent, data, plan)}
+        return (*extras, Extra(SIMILARITIES, "vector", network.representation)), arrays | similarities
+
+
+def explanations_without_gradient(
+    predict: Callable[[np.ndarray], np.ndarray],
+    features: Callable[[np.ndarray], np.ndarray] | None,
     data: FoldDataModule,
+    plan: FoldPlan,
     probabilities: np.ndarray,
-    faces: FaceSettings,
-    device: torch.device,
-) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
-    """Explain the most probable class of held-out clips: the first `MOST` of each class, whatever was predicted.
+) -> Made:
+    """Do the same for a classical recogniser, of fewer clips.
 
-    `probabilities` are those of all held-out clips, (n, k).
+    Args:
+        predict: clips to probabilities, (n, k).
+        features: clips to what is classified of each, (n, d); None: clips are not compared.
+        data: of the fold, which holds out clips.
+        plan: of the fold.
+        probabilities: of the held-out clips, (n, k).
+    """
+    best = probabilities.argmax(axis=1)
 
-    Returns:
-        Declarations, and their arrays, a row per clip, NaN for a clip that is not explained or has no heat: maps,
-        float16, (n, h, w), and the share of each region of the face, where faces are aligned by landmarks.
+    def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
+        maps = []
+        for clip, still, label in zip(clips.all_clips(rows)["frames"], clips.stills(rows), best[rows], strict=True):
+
+            def odds(copies: Tensor, label: int = label) -> Tensor:
+                logits = torch.from_numpy(np.log(np.clip(predict(copies.numpy()), _TINY, None)))
+                return LABELS[LabelKind.SINGLE].log_odds(logits, label)
+
+            maps.append(occlusion_map(odds, clip, still))
+        return torch.stack(maps)
+
+    extras, arrays = _heat_maps(heat, data, plan, MOST_OCCLUDED, 1)
+    if features is None:
+        return extras, arrays
+    similarities = {SIMILARITIES: _similarities(lambda clips: features(clips.numpy()), data, plan)}
+    return (*extras, Extra(SIMILARITIES, "vector", "features")), arrays | similarities
+
+
+def _heat_maps(
+    heat: Callable[[ClipDataset, np.ndarray], Tensor], data: FoldDataModule, plan: FoldPlan, most: int, at_once: int
+) -> Made:
+    """Maps, float16, (n, h, w), and the share of each region of the face, where faces are aligned by landmarks.
+
+    NaN for a clip that is not explained or has no heat. The first clips of each class are, whatever was predicted.
     """
     clips = data.test_set
     assert clips is not None
     order = np.lexsort([data.test_clips[part] for part in reversed(KEY)])
-    rows = _chosen(clips.all_clips()["target"].numpy(), order)
+    rows = _chosen(clips.all_clips()["target"].numpy(), order, most)
     frames, _ = clips.key_frames()
+    faces: FaceSettings = settings(FaceSettings, OmegaConf.create(plan.config).data.faces)
     sides, regions = frames.shape[2:4], face_regions(faces)
-    extras = of_heat("for the most probable class", regions or ())
     arrays = {HEAT: np.full((len(clips), *sides), np.nan, np.float16)}
     arrays |= {SHARE + name: np.full(len(clips), np.nan, np.float32) for name in regions or ()}
-    best = torch.from_numpy(probabilities.argmax(axis=1))
-    at_once = max(1, data.batch_size // STEPS)
-    with _ready(module, device):
-        for some in np.array_split(rows, -(-len(rows) // at_once)) if len(rows) else ():
-            heat = _heat(module, clips, some, best[some], device)
-            heat = F.interpolate(heat[:, None], sides, mode="bilinear", align_corners=False)[:, 0]
-            for row, of_clip in zip(some, heat.numpy(), strict=True):
-                arrays[HEAT][row] = of_clip
-                for name, share in (shares(of_clip, regions) or {}).items():
-                    arrays[SHARE + name][row] = share
-    return extras, arrays
+    for some in np.array_split(rows, -(-len(rows) // at_once)) if len(rows) else ():
+        maps = F.interpolate(heat(clips, some)[:, None], sides, mode="bilinear", align_corners=False)[:, 0]
+        for row, of_clip in zip(some, maps.numpy(), strict=True):
+            arrays[HEAT][row] = of_clip
+            for name, share in (shares(of_clip, regions) or {}).items():
+                arrays[SHARE + name][row] = share
+    return of_heat("for the most probable class", regions or ()), arrays
+
+
+def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModule, plan: FoldPlan) -> np.ndarray:
+    """Cosines between held-out clips and the anchors in training, about the mean of these; float16, NaN elsewhere.
+
+    Networks of different folds give vectors in coordinates of their own. The angles between the vectors of clips are
+    much the same: Moschella et al., "Relative representations enable zero-shot latent space communication", ICLR 2023.
+    """
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    assert data.test_set is not None
+    anchors = np.unique(np.linspace(0, len(plan.clips) - 1, ANCHORS).round().astype(np.int64))
+    _, columns, places = np.intersect1d(anchors, plan.fold.train_rows, return_indices=True)
+
+    def vectors(clips: ClipDataset, rows: np.ndarray) -> np.ndarray:
+        parts = np.array_split(rows, -(-len(rows) // data.batch_size))
+        return np.concatenate([represent(clips.all_clips(part)["frames"]) for part in parts])
+
+    known, own = vectors(data.train_set, places), vectors(data.test_set, np.arange(len(data.test_set)))
+    middle = known.mean(axis=0)
+    found = np.full((len(own), len(anchors)), np.nan, np.float16)
+    found[:, columns] = cosine_similarity(own - middle, known - middle)
+    return found
 
 
 def _heat(
-    module: RecognitionModule, clips: ClipDataset, rows: np.ndarray, best: Tensor, device: torch.device
+    module: RecognitionModule,
+    clips: ClipDataset,
+    rows: np.ndarray,
+    best: Tensor,
+    device: torch.device,
+    kind: torch.dtype,
 ) -> Tensor:
     batch = clips.all_clips(rows)
-    kind = next((parameter.dtype for parameter in module.model.parameters()), torch.float32)
     target = batch["target"].to(device)
     which, labels = best.to(device).repeat_interleave(STEPS), module.objective.labels
 
@@ -75,11 +176,11 @@ def _heat(
     return heat_maps(odds, taken, still)
 
 
-def _chosen(target: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:
     """Rows of the first clips of each class, or of each action unit and of none."""
     shown = target.astype(bool) if target.ndim == 2 else target[:, None] == np.unique(target)
     shown = np.column_stack([shown, ~shown.any(axis=1)])[order]
-    return np.sort(order[((shown.cumsum(axis=0) <= MOST) & shown).any(axis=1)])
+    return np.sort(order[((shown.cumsum(axis=0) <= most) & shown).any(axis=1)])
 
 
 @contextmanager

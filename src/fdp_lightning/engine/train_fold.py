@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.inputs.stage import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
@@ -174,8 +173,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
         extras = list(objective.extras)
         if plan.config["report"]["explain"]:
-            faces: FaceSettings = settings(FaceSettings, OmegaConf.create(plan.config).data.faces)
-            declared, made = explanations(module, data, outputs["probabilities"], faces, trainer.strategy.root_device)
+            declared, made = explanations(module, data, plan, outputs["probabilities"], trainer.strategy.root_device)
             extras, outputs = [*extras, *declared], {**outputs, **made}
         write_outputs(folder, plan, data, outputs, recorder, extras, of_training)
         if plan.config["data"]["linear_baselines"]:

@@ -251,18 +251,22 @@ def png(image: np.ndarray) -> bytes:
     """Encode an image as PNG: grey, shape (h, w), or in colour, (h, w, 3); values in [0, 1], or uint8."""
     from PIL import Image
 
-    pixels = image if image.dtype == np.uint8 else (255 * np.nan_to_num(image).clip(0, 1)).round().astype(np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="png", optimize=True)
+    Image.fromarray(pixels(image)).save(stream, format="png", optimize=True)
     return stream.getvalue()
 
 
-def over_face(heat: np.ndarray, frame: np.ndarray, least: int = 256) -> np.ndarray:
-    """Paint a map over an aligned frame.
+def pixels(image: np.ndarray) -> np.ndarray:
+    """Return an image, values in [0, 1] or uint8, as uint8."""
+    return image if image.dtype == np.uint8 else (255 * np.nan_to_num(image).clip(0, 1)).round().astype(np.uint8)
+
+
+def over_face(heat: np.ndarray, frame: np.ndarray | None, least: int = 256) -> np.ndarray:
+    """Paint a map in colours, over an aligned frame.
 
     Args:
         heat: in 0..1, (h, w).
-        frame: uint8, of the same sides or others, grey or in colour.
+        frame: uint8, of the same sides or others, grey or in colour; None: the map alone.
         least: pixels of the shorter side, at least.
 
     Returns:
@@ -274,9 +278,11 @@ def over_face(heat: np.ndarray, frame: np.ndarray, least: int = 256) -> np.ndarr
     factor = -(-least // min(heat.shape))
     size = (heat.shape[1] * factor, heat.shape[0] * factor)
     large = cv2.resize(heat.astype(np.float32), size, interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
+    colours = matplotlib.colormaps["inferno"](large[..., 0])[..., :3]
+    if frame is None:
+        return pixels(colours)
     face = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
     face = np.dstack([face] * 3) if face.ndim == 2 else face
-    colours = matplotlib.colormaps["inferno"](large[..., 0])[..., :3]
     opacity = 0.65 * large
     painted: np.ndarray = ((1 - opacity) * face + opacity * 255 * colours).round().astype(np.uint8)
     return painted

@@ -42,7 +42,7 @@ def sections_shown(
     Returns:
         For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
         each class; `numbers`, their `titles` and a row for each class; `qualities`, tables of `quality_table`; and
-        of images `has_images`, and the `gallery` of some clips, empty unless asked for.
+        of images `has_images`, and the `gallery` of some clips, without faces only of maps that are drawn over them.
     """
     values = {name: qualities(outputs, name) for name in references(outputs.extras)}
     of_image = {key: each for one in values.values() for key, each in one.items()}
@@ -59,7 +59,7 @@ def sections_shown(
                 "numbers": _numbers(outputs, [e for e in own if e.kind == "scalar"], classes, label_kind),
                 "qualities": [quality_table(outputs, e.name, values[e.name]) for e in images if e.name in values],
                 "has_images": bool(images),
-                "gallery": gallery(outputs, images, classes, of_image, label_kind) if images and show_faces else [],
+                "gallery": gallery(outputs, images, classes, of_image, show_faces, label_kind),
             }
         )
     return found
@@ -117,15 +117,21 @@ def _numbers(
 
 
 def gallery(
-    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], values: Qualities, label_kind: LabelKind
+    outputs: Outputs,
+    extras: Sequence[Extra],
+    classes: Sequence[str],
+    values: Qualities,
+    show_faces: bool,
+    label_kind: LabelKind,
 ) -> list[dict[str, Any]]:
-    """Return the images of the first clips of every class, as data URIs.
+    """Return the images of the first clips of every class that has some, as data URIs.
 
     Args:
         outputs: of `folds.read_outputs`.
         extras: the images.
         classes: the protocol's classes, in order.
         values: of `image_quality.qualities`, by the name of the image.
+        show_faces: True if faces may be seen.
         label_kind: of the targets.
     """
     several = len(np.unique(outputs["dataset"])) > 1
@@ -136,24 +142,24 @@ def gallery(
             "images": [
                 {
                     "name": extra.title,
-                    "uri": charts.image_uri(_drawn(outputs, extra, image, row)),
+                    "uri": charts.image_uri(image),
                     **{score: float(each[row]) for score, each in values.get(extra.name, {}).items()},
                 }
-                for extra, image in images_of(outputs, extras, row)
+                for extra, image in images
             ],
         }
         for row in clips_shown(outputs, classes, label_kind)
+        if (images := images_of(outputs, extras, row, show_faces))
     ]
 
 
-def _drawn(outputs: Outputs, extra: Extra, image: np.ndarray, row: int) -> np.ndarray:
-    return charts.over_face(image, outputs[FACE][row], least=160) if extra.over_face else image
+def images_of(outputs: Outputs, extras: Sequence[Extra], row: int, show_faces: bool) -> list[tuple[Extra, np.ndarray]]:
+    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice or unknown.
 
-
-def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple[Extra, np.ndarray]]:
-    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice or unknown."""
+    A map that is drawn over a face is in colours: without it where no face may be seen. Other images are left out then.
+    """
     found = []
-    for extra in extras:
+    for extra in (extra for extra in extras if show_faces or extra.over_face):
         image = outputs[extra.name][outputs["fold"][row] if extra.of == "training" else row]
         # Shown already where it is the reference in every clip.
         if extra.reference in outputs.arrays and same(outputs.of(extra), outputs[extra.reference]):
@@ -162,6 +168,8 @@ def images_of(outputs: Outputs, extras: Sequence[Extra], row: int) -> list[tuple
             own, common = outputs[extra.scale][outputs["fold"][row]], outputs[extra.scale].mean()
             image = np.float32(extra.neutral) + (image - np.float32(extra.neutral)) * np.float32(own / common)
         if np.isfinite(image).all():
+            if extra.over_face:
+                image = charts.over_face(image, outputs[FACE][row] if show_faces else None, least=160)
             found.append((extra, image))
     return found
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from markupsafe import escape
 
-from fdp_lightning.evaluation.tables.render import escape as latex_escape
+from fdp_lightning.evaluation.tables.words import latex_escape
 
 _BOX = re.compile(r'<div class="box"[^>]*aria-label="([^"]*)"[^>]*>(?:(?!</div>).)*<table.*?</div>', re.DOTALL)
 _FIGURE = re.compile(r"<figcaption>((?:(?!</figcaption>).)*)</figcaption>(<svg.*?</svg>)", re.DOTALL)

@@ -2,7 +2,8 @@
 
 An expression is motion, so a clip is compared with the same clip standing still. Integrated gradients (Sundararajan et
 al., ICML 2017) from the one to the other share the change of a class's log odds out among the places. What speaks for
-the class, times how much moved there, is the heat map. Ours: the still clip as baseline, and the product.
+the class, times how much moved there, is the heat map. Ours: the still clip as baseline, and the product. Without a
+gradient, cells of a grid are stilled in turn instead (occlusion: Zeiler and Fergus, ECCV 2014).
 """
 
 from collections.abc import Callable, Iterable
@@ -20,13 +21,16 @@ HEAT, SHARE = "heat_map", "share_"
 STEPS = 4
 """Clips between the still one and the whole one at which gradients are taken."""
 
+CELLS = 8
+"""Along each side, that are stilled one by one in a model without a gradient."""
+
 _SMOOTH = 1 / 32
 """Standard deviation of the blur of both factors, as a fraction of the side."""
 
 _HEADING = "what moved and counted"
 _NOTE = (
-    "How much each place moved, times how much this motion speaks for the class, by the model's own gradients; and the "
-    "share of each region of the face in it."
+    "How much each place moved, times how much this motion speaks for the class; and the share of each region of the "
+    "face in it."
 )
 
 
@@ -71,9 +75,28 @@ def heat_maps(
         (gradient,) = torch.autograd.grad(total, between)
     gradient = gradient.nan_to_num(0, 0, 0)  # of a deviation where nothing moves
     gradient = gradient.unflatten(0, (len(clips), STEPS)).mean(dim=1)
-    counted = _blurred((gradient * motion).flatten(1, -3).sum(dim=1).float())
-    heat = (counted.clamp_min(0) * _blurred(motion.abs().flatten(1, -3).mean(dim=1).float())).cpu()
-    return heat / heat.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
+    return _heat((gradient * motion).flatten(1, -3).sum(dim=1).float(), motion.abs())
+
+
+def occlusion_map(
+    odds: Callable[[Float[Tensor, "n *clip"]], Float[Tensor, " n"]],
+    clip: Float[Tensor, "*clip"],
+    still: Float[Tensor, "*clip"],
+) -> Float[Tensor, "h w"]:
+    """Return such a map for a model without a gradient: what counts is by how much the odds fall where a cell is still.
+
+    Args:
+        odds: log odds of the class, of n = 1 + `CELLS`² clips.
+        clip: that is explained, (…, h, w).
+        still: the same without motion.
+    """
+    rows, columns = (torch.arange(side) * CELLS // side for side in clip.shape[-2:])
+    cell = rows[:, None] * CELLS + columns
+    kept = cell != torch.arange(-1, CELLS**2)[:, None, None]  # the first copy is the clip as it is
+    copies = torch.where(kept.view(-1, *(1,) * (clip.dim() - 2), *cell.shape), clip, still)
+    of_copy = odds(copies).float()
+    counted = (of_copy[0] - of_copy[1:])[cell]
+    return _heat(counted[None], (clip - still).abs()[None])[0]
 
 
 def of_heat(title: str, regions: Iterable[str]) -> tuple[Extra, ...]:
@@ -82,6 +105,12 @@ def of_heat(title: str, regions: Iterable[str]) -> tuple[Extra, ...]:
         Extra(HEAT, "image", title, _HEADING, _NOTE, over_face=True),
         *(Extra(SHARE + name, "scalar", name, _HEADING) for name in regions),
     )
+
+
+def _heat(counted: Float[Tensor, "b h w"], moved: Float[Tensor, "b *motion"]) -> Float[Tensor, "b h w"]:
+    """What counts for the class times how much moves there, both blurred; on the CPU, of a maximum of 1."""
+    heat = (_blurred(counted).clamp_min(0) * _blurred(moved.flatten(1, -3).mean(dim=1).float())).cpu()
+    return heat / heat.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
 
 
 def _blurred(values: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

@@ -18,7 +18,9 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.labels import LABELS
 
-__all__ = ("AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective", "Output", "with_logits")
+__all__ = (
+    "AnyNumberOfClips", "Clips", "Extra", "Logits", "Losses", "Objective", "Output", "Representing", "with_logits",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ class AnyNumberOfClips(Protocol):
 
     def take_any_number_of_clips(self) -> None:
         """Compute in a way that does not fix the number of clips of a batch."""
+
+
+@runtime_checkable
+class Representing(Protocol):
+    """A network that gives what its head reads of a clip, for the report's map of clips.
+
+    Attributes:
+        representation: what it is called, in lower case.
+    """
+
+    representation: str
+
+    def represent(self, clips: Float[Tensor, "b *input"]) -> Float[Tensor, "b d"]:
+        """Clips to one vector each."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Logging of a pooled run to W&B and TensorBoard: to W&B as an aggregate run beside those of the folds.
 
 The aggregate run has the pooled scores in its summary and, as tables and images, the scores with their intervals, the
-confusion matrix, all predictions, the recogniser's recorded extras of each clip (images if faces may be uploaded), and
-the report page as an artifact.
+confusion matrix, all predictions, the recogniser's recorded extras of each clip (images if faces may be uploaded; heat
+maps without the face if not), and the report page as an artifact.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
+from fdp_lightning.evaluation.charts import pixels
 from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import read_json
@@ -124,8 +125,9 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
     found: dict[str, Any] = {}
     for heading, extras in sections(outputs.extras).items():
         own = [extra for extra in extras if extra.of == "clip"]
-        if with_faces and (images := [extra for extra in own if extra.kind == "image"]):
-            found[slug(heading)] = _gallery(outputs, images, classes, label_kind)
+        images = [extra for extra in own if extra.kind == "image"]
+        if gallery := _gallery(outputs, images, classes, label_kind, with_faces):
+            found[slug(heading)] = gallery
         for extra in own:
             if extra.kind != "curve":
                 continue
@@ -142,22 +144,24 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
     return found
 
 
-def _gallery(outputs: Outputs, extras: list[Extra], classes: list[str], label_kind: LabelKind) -> list[Any]:
-    """Return the images of the first clips of every class, side by side."""
+def _gallery(
+    outputs: Outputs, extras: list[Extra], classes: list[str], label_kind: LabelKind, with_faces: bool
+) -> list[Any]:
+    """Return the images of the first clips of every class as the report draws them, side by side."""
     import wandb
 
     several = len(np.unique(outputs["dataset"])) > 1
     pictures = []
     for row in clips_shown(outputs, classes, label_kind):
-        images = images_of(outputs, extras, row)
+        images = images_of(outputs, extras, row, with_faces)
         if not images:
             continue
         name = clip_name({part: outputs[part][row] for part in KEY}, several)
         height = max(len(image) for _, image in images)
-        same_height = [np.pad(image, ((0, height - len(image)), (0, 0))) for _, image in images]
-        pixels = (255 * np.hstack(same_height).clip(0, 1)).round().astype(np.uint8)
+        in_colour = [np.broadcast_to(image.reshape(*image.shape[:2], -1), (*image.shape[:2], 3)) for _, image in images]
+        same_height = [np.pad(pixels(image), ((0, height - len(image)), (0, 0), (0, 0))) for image in in_colour]
         titles = " | ".join(extra.title for extra, _ in images)
-        pictures.append(wandb.Image(pixels, caption=f"{outputs['target'][row]}: {name}; {titles}"))
+        pictures.append(wandb.Image(np.hstack(same_height), caption=f"{outputs['target'][row]}: {name}; {titles}"))
     return pictures
 
 

@@ -1,6 +1,5 @@
 """The forms of a table: CSV for programs, HTML to read, LaTeX for papers, Markdown for a README, and the terminal."""
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.saved_parts import with_links
 from fdp_lightning.evaluation.tables import words
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Table
+from fdp_lightning.evaluation.tables.words import latex_escape as escape
 from fdp_lightning.evaluation.templates import template
 from fdp_lightning.files import write_atomic
 
@@ -49,6 +50,7 @@ def write_variants(folder: Path, tables: Sequence[Table], title: str, command: s
 
 
 def _write(stem: Path, contents: Mapping[str, str]) -> list[Path]:
+    contents = {**contents, "html": with_links(contents["html"])}
     paths = [stem.with_suffix(f".{kind}") for kind in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         write_atomic(path, content)
@@ -157,29 +159,8 @@ def _markdown_row(table: Table, row: Row, first: str, more: Sequence[str]) -> li
     return [row.name + words.mark(row), f"{score} ({bounds})", deviation, *tested, *scores, *others]
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "_": r"\_\allowbreak{}", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "/": r"/\allowbreak{}", "-": "-\\allowbreak{}", "–": "--", "−": "$-$",
-    "±": r"$\pm$", "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
-    "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "²": r"$^2$", "³": r"$^3$",
-}  # fmt: skip
-
-
-def escape(text: str) -> str:
-    """Make text safe for LaTeX; signs that its standard fonts lack become their nearest letters, or a question mark."""
-    return "".join(_LATEX.get(sign) or _letter(sign) for sign in text)
-
-
 def _breakable(name: str) -> str:
     return escape(name).replace(".", r".\allowbreak{}")
-
-
-def _letter(sign: str) -> str:
-    if sign.isspace():
-        return " "
-    letters = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
-    return "".join(_LATEX.get(letter, letter) for letter in letters if letter.isprintable()) or "?"
 
 
 def latex(tables: Sequence[Table]) -> str:

@@ -1,5 +1,6 @@
 """The words and numbers that every form of a table has alike: labels, cells and the explanation of both."""
 
+import unicodedata
 from collections.abc import Iterable
 
 from fdp_lightning.evaluation.counts import DECISION_SCORES
@@ -91,3 +92,24 @@ def difference(row: Row, name: str) -> tuple[str, str, str]:
         return "", "", ""
     value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
     return value, " to ".join(bounds) or "none", p_value(found.p)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "_": r"\_\allowbreak{}", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "/": r"/\allowbreak{}", "-": "-\\allowbreak{}", "–": "--", "−": "$-$",
+    "±": r"$\pm$", "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
+    "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "²": r"$^2$", "³": r"$^3$",
+}  # fmt: skip
+
+
+def latex_escape(text: str) -> str:
+    """Make text safe for LaTeX; signs that its standard fonts lack become their nearest letters, or a question mark."""
+    return "".join(_LATEX.get(sign) or _letter(sign) for sign in text)
+
+
+def _letter(sign: str) -> str:
+    if sign.isspace():
+        return " "
+    letters = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    return "".join(_LATEX.get(letter, letter) for letter in letters if letter.isprintable()) or "?"

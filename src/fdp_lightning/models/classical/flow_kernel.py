@@ -127,8 +127,8 @@ class FlowKernelMachine(nn.Module):
         """Return the kernel between clips and the training clips."""
         total = torch.zeros(())
         for division, medians in zip(self.divisions, self.medians, strict=True):
-            rows, training = self._rows(x, division), self._rows(self.maps, division)
-            mirrored = self._rows(self.maps.flip(-1) * self.sign, division)
+            rows, training = self.rows(x, division), self.rows(self.maps, division)
+            mirrored = self.rows(self.maps.flip(-1) * self.sign, division)
             for row, one, other, median in zip(rows, training, mirrored, medians, strict=True):
                 for distance in (_distances(row, one), _distances(row, other)):
                     total = total + sum(torch.exp(-width * distance / median) for width in self.widths)
@@ -138,13 +138,13 @@ class FlowKernelMachine(nn.Module):
         """Set the median squared distances of the training clips and their mirror images."""
         for index, division in enumerate(self.divisions):
             pairs = zip(
-                self._rows(self.maps, division), self._rows(self.maps.flip(-1) * self.sign, division), strict=True
+                self.rows(self.maps, division), self.rows(self.maps.flip(-1) * self.sign, division), strict=True
             )
             for place, (one, other) in enumerate(pairs):
                 both = torch.cat([_distances(one, one), _distances(one, other)])
                 self.medians[index, place] = float(np.median(both.numpy())) or 1.0
 
-    def _rows(self, maps: Float64[Tensor, "n c h w"], division: str) -> list[Float64[Tensor, "n d"]]:
+    def rows(self, maps: Float64[Tensor, "n c h w"], division: str) -> list[Float64[Tensor, "n d"]]:
         """Return the values of each clip for each width of smoothing, centred and divided."""
         flow = torch.tensor([name in ("u", "v") for name in self.channels])
         flat = maps.flatten(2)
@@ -247,6 +247,12 @@ class FlowKernelClassifier:
         """Return the probabilities of each class; 0 for one without a training clip."""
         with torch.no_grad():
             return F.softmax(self.machine(torch.from_numpy(np.ascontiguousarray(x))), dim=1).numpy()
+
+    def features(self, x: Shaped[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n d"]:
+        """Return the values that kernels compare: of each division and width of smoothing, in one row a clip."""
+        maps = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
+        rows = [row for division in self.machine.divisions for row in self.machine.rows(maps, division)]
+        return torch.cat(rows, dim=1).numpy()
 
     def as_network(self) -> tuple[FlowKernelMachine, dict[str, Any]]:
         """Return the fitted machine as a network, and the options that build one of its form."""

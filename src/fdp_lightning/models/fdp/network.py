@@ -72,10 +72,12 @@ class FDP(nn.Module):
     Attributes:
         about: name and source, for the card of a model.
         inputs: kinds of `input` that it takes.
+        representation: name of D.
     """
 
     about = "FDP, fine-grained dynamic perception (Shao et al., arXiv 2509.06015)"
     inputs = ("frames", "flow")
+    representation = "dynamic representation"
     mean: Tensor
     std: Tensor
 
@@ -171,6 +173,10 @@ class FDP(nn.Module):
             logits=self.mer_head(representation),
             dynamic_image=self.dic_head(representation),
         )
+
+    def represent(self, clips: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
+        """D of all resolutions in one row a clip."""
+        return torch.cat([of_level.flatten(1) for of_level in self.forward(clips).representation], dim=1)
 
     def forward_pooling(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: dict[str, Tensor], mask: Mask | None = None

@@ -9,11 +9,13 @@ class FlowNet(nn.Module):
 
     Attributes:
         inputs: kinds of `input` that it takes.
+        representation: what the head reads.
         in_channels: of the maps.
         image_size: side of the maps, pixels.
     """
 
     inputs = ("apex_flow", "maps")
+    representation = "features"
     in_channels: int
     image_size: int
 
@@ -34,6 +36,10 @@ class FlowNet(nn.Module):
     def forward_features(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b *d"]:
         """Flow maps to what the head reads."""
         raise NotImplementedError
+
+    def represent(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Features in one row a clip."""
+        return self.forward_features(maps).flatten(1)
 
     def forward_head(self, features: Float[Tensor, "b *d"]) -> Float[Tensor, "b k"]:
         """Features to logits."""

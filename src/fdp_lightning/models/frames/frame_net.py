@@ -16,10 +16,12 @@ class FrameNet(nn.Module):
 
     Attributes:
         inputs: kinds of `input` that it takes.
+        representation: what the head reads.
         least_frames: that it needs.
     """
 
     inputs = ("frames",)
+    representation = "features"
     least_frames = 3
 
     def __init__(self, in_channels: int, image_size: int, frames: int) -> None:
@@ -43,6 +45,10 @@ class FrameNet(nn.Module):
     def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b *d"]:
         """Frames to what the head reads."""
         raise NotImplementedError
+
+    def represent(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
+        """Features in one row a clip."""
+        return self.forward_features(frames).flatten(1)
 
     def forward_head(self, features: Float[Tensor, "b *d"]) -> Float[Tensor, "b k"]:
         """Features to logits."""
