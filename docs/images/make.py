@@ -52,7 +52,8 @@ def style(c: dict[str, str]) -> dict[Any, Any]:
 def save(name: str, picture: Image.Image) -> None:
     """Write a picture with few colours, and refuse a large one."""
     path = HERE / f"{name}.png"
-    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    # By octree: it keeps rare colours, as those of a heat map.
+    picture.convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{path}: {path.stat().st_size} bytes; expected {MOST_BYTES} at most")
     print(f"{path}  {picture.width}×{picture.height}, {path.stat().st_size // 1000} kB")
@@ -207,7 +208,7 @@ def report(options: argparse.Namespace) -> None:
             context = browser.new_context(viewport={"width": PART[0], "height": 900}, color_scheme=scheme)
             page = context.new_page()
             page.goto(page_path.as_uri(), wait_until="load")
-            shown = ("#scores", "#confusion", "#ranks", "#images .faces >> nth=0")
+            shown = ("#scores", "#confusion", "#what_moved_and_counted .faces", "#embedding .key")
             parts = [_part(page, name, colours["line"]) for name in shown]
             sheet = Image.new("RGB", (2 * PART[0] + 20, 2 * PART[1] + 20), colours["ground"])
             for i, part in enumerate(parts):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fdp_lightning import load_model
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.engine.explanations import _chosen
 from fdp_lightning.evaluation.folds import FACE, Outputs, read_outputs
+from fdp_lightning.evaluation.report_extras import images_of
 from fdp_lightning.models.attribution import HEAT, SHARE, heat_map
 from fdp_lightning.models.recognizer import with_logits
 from tests.tasks.conftest import SMALL, fold_here, run_of
@@ -48,6 +50,22 @@ def test_the_report_draws_the_first_clips_maps_and_one_table_of_shares(finished_
     for name in ("Brows", "Mouth"):
         assert f">{name}<" in table
         assert f"<td>{scores[SHARE + name.lower()]['mean']:.3g}<small>" in table
+
+
+def test_without_faces_a_map_is_drawn_alone_and_nothing_else_is(finished_workplace: Path) -> None:
+    outputs = read_outputs(run_of(finished_workplace))
+    images = [extra for extra in outputs.extras if extra.kind == "image"]
+    other = replace(outputs, arrays={**outputs.arrays, FACE: 255 - outputs[FACE]})
+    row = next(row for row in range(30) if outputs[HEAT][row].max() > 0)
+    ((extra, alone),) = images_of(outputs, images, row, show_faces=False)
+    assert extra.name == HEAT and np.ptp(alone, axis=2).max() > 50  # in colours
+    np.testing.assert_array_equal(alone, images_of(other, images, row, show_faces=False)[0][1])
+    faces = [
+        {extra.name: image for extra, image in images_of(each, images, row, show_faces=True)}
+        for each in (outputs, other)
+    ]
+    assert len(faces[0]) == len(images) - 1 > 2  # the exact image is that of the input itself
+    assert (faces[0][HEAT] != faces[1][HEAT]).any()
 
 
 def test_maps_change_no_prediction(finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

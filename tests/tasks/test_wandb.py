@@ -1,11 +1,14 @@
 """Weights & Biases for real, offline: a run is killed, goes on, and is read back from what W&B wrote."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fdp_lightning.config import configuration
@@ -15,6 +18,8 @@ from fdp_lightning.tracking.aggregate import log_pooled
 from fdp_lightning.tracking.loggers import shortened
 from tests.tasks.logged_runs import LOGGERS, go_on, run_in
 from tests.tasks.wandb_files import OfflineRun, offline_runs
+
+HEAT_MAPS = "What moved and counted"
 
 
 @pytest.fixture
@@ -119,21 +124,26 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
     assert pooled.summary["dynamic_images/count"] == 10  # two clips of each class
     assert (pooled.summary["dynamic_images/width"], pooled.summary["dynamic_images/height"]) == (128, 64)
     assert pooled.summary["what_moved_and_counted/count"] == 10
-    assert len(list(pooled.folder.rglob("*.png"))) == 20
+    pictures = list(pooled.folder.rglob("*.png"))
+    assert len(pictures) == 20
+    heat = [np.asarray(Image.open(path)) for path in pictures if "what_moved_and_counted" in path.name]
+    assert len(heat) == 10 and all(np.ptp(pixels, axis=2).max() > 50 for pixels in heat)  # in colours
     # All of it lies with the run; nothing of it in the user's home.
     assert not list((place / "home").rglob("*staging/*"))
 
 
 @pytest.mark.slow  # a command of its own, in which W&B starts anew
-def test_without_leave_no_picture_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
+def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
     run = run_in(copy)
     shutil.rmtree(run / "folds" / "02")
     go_on(copy, *LOGGERS, "report.upload_faces=false")
     first, second = pooled_of(run)
     assert first.id == second.id  # pooled again: the same run goes on
-    assert not list(second.folder.rglob("*.png")) and "dynamic_images/count" not in second.summary
+    maps = list(second.folder.rglob("*.png"))
+    assert len(maps) == second.summary["what_moved_and_counted/count"] == 10
+    assert "dynamic_images/count" not in second.summary
     uploaded = second.artifacts["report"]["report.html"].read_text()
-    assert "data:image/png" not in uploaded
+    assert set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', uploaded)) == {HEAT_MAPS}
     assert "data:image/png" in (run / "report.html").read_text()
     ids = [of.id for of in folds_of(run) if of.config["fold"] == "02"]
     assert ids[-1] != ids[0]  # a fold made anew is another run
@@ -155,4 +165,5 @@ def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
     assert (second.id, second.group, second.tags) == (first.id, first.group, first.tags)
     assert second.summary["dynamic_images/count"] == 10
     assert "data:image/png" in second.artifacts["report"]["report.html"].read_text()
-    assert "data:image/png" not in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', page)) == {HEAT_MAPS}
