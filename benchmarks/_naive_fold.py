@@ -7,6 +7,7 @@ order of the clips and the seed of each epoch. With one thread and compute=plain
 """
 
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from fdp_lightning.data.loading.batches import EpochBatches
 from fdp_lightning.engine.budget import Budget, steps_of_epoch
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.plan import plan_fold
-from fdp_lightning.engine.train_fold import data_of, module_of, statistics_of
+from fdp_lightning.engine.train_fold import data_of, module_of
 from fdp_lightning.seeds import derived_seed
+from fdp_lightning.training.batch_statistics import BatchStatistics
 from fdp_lightning.training.module import clips_of
 
 
@@ -45,7 +47,9 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
     of_epoch = steps_of_epoch(n, batch_size)
     epochs = budget.epochs_of(of_epoch)
     steps = int(min(epochs * of_epoch, budget.steps))
-    statistics = statistics_of(module, clips)
+    choice = module.optimizer_settings
+    batches = partial(clips.fixed_batches, choice.batch_norm_clips)
+    statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)
     built = module.optimizer_settings.build(module.model, steps)
     optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
     of_epochs = []

@@ -382,7 +382,7 @@ def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> Non
     (tmp_path / "root" / "sub").mkdir(parents=True)
     (tmp_path / "root" / "sub" / "a.mp4").touch()
     failure(tmp_path / "root", r"sub holds 1 videos \(a.mp4\), a level too deep")
-    failure(both / "img1.png", "single picture")
+    failure(both / "img1.png", "single image")
 
 
 PQ, HLG, BT2020 = 16, 18, 9

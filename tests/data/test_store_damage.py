@@ -124,7 +124,7 @@ def test_the_command_line_names_a_damaged_store_and_builds_it_anew(
     assert (folder / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
     again = run_cli(*command)
     assert again.returncode == 0, again.stderr
-    assert "found whole" in again.stdout
+    assert "already complete" in again.stdout
     assert json.loads((folder / "prepare.json").read_text())["rebuilt_because"] is None
     assert "anew" not in again.stderr
     assert [path.name for path in stores.iterdir()] == [folder.name]

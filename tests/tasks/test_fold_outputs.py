@@ -39,7 +39,7 @@ def test_the_report_finds_every_array_and_each_predicted_clips_key_frames(finish
     run = run_of(finished_workplace)
     outputs = read_outputs(run)
     names = [extra.name for extra in outputs.extras]
-    assert len(names) == 5 + 8 and {"dataset", "fold", "image_rms", FACE, *OUTPUTS, *names} == set(outputs.arrays)
+    assert len(names) == 5 + 9 and {"dataset", "fold", "image_rms", FACE, *OUTPUTS, *names} == set(outputs.arrays)
     assert outputs.note == "3 of 3 folds."
     assert set(outputs["dataset"]) == {"synthetic"}
     size = outputs["true_dynamic_image"].shape[1:]

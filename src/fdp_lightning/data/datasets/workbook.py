@@ -81,7 +81,7 @@ def require_folder(root: Path, request_page: str, key: str = "data.root") -> Non
             f"the dataset folder {root} cannot be read (Permission denied).\n"
             "  Expected a folder you may list and enter: correct its permissions, or ask its owner to."
         )
-    what = "is a file, not a folder" if root.is_file() else "does not exist"
+    what = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (Path.is_file raises)
     raise UserError(
         f"the dataset folder {root} {what}.\n"
         f"  Set {key} to your copy, for example: {key}=/path/to/dataset\n"

@@ -129,7 +129,7 @@ def input_videos(source: Path, fps: float | None = None) -> list[InputVideo]:
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
-            raise UserError(f"{source} is a single picture; {_WANTED}.")
+            raise UserError(f"{source} is a single image; {_WANTED}.")
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
     if list_frames(source):
