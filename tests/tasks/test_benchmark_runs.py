@@ -38,7 +38,7 @@ def test_the_naive_engine_learns_what_the_engine_learns(
     torch.set_num_threads(1)  # sums in another order would differ
     probabilities, target, losses = script("_naive_fold").train("02", plain)
     np.testing.assert_allclose(losses, pd.read_csv(plan.folder / "curves.csv")["train/loss"], atol=1e-4)
-    # Adam's first steps have the size of the learning rate whatever the gradient: on some CPUs rounding moves this by .004.
+    # Adam's first steps are as large as the learning rate: on an AMD CPU, rounding moved these by .004.
     np.testing.assert_allclose(probabilities, ours.filter(like="prob_"), rtol=0, atol=1e-2)
     classes = list(configuration(*plain).protocol.classes)
     assert [classes[i] for i in target] == ours["target"].to_list()
