@@ -12,6 +12,7 @@ import torch
 
 from fdp_lightning import load_model
 from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.engine import explanations
 from fdp_lightning.engine.explanations import _chosen
 from fdp_lightning.evaluation.folds import FACE, Outputs, read_outputs
 from fdp_lightning.evaluation.report_extras import images_of
@@ -93,6 +94,17 @@ def test_held_out_clips_are_compared_with_all_others_but_those_of_their_subject(
     assert np.abs(cosines).max() <= 1 and len(np.unique(cosines)) > 100
     page = (run / "report.html").read_text()
     assert page.index('<section id="embedding"') < page.index("Dynamic representation of all 30 held-out clips")
+
+
+def test_a_fold_none_of_whose_training_clips_is_an_anchor_is_trained_all_the_same(
+    finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "stores"):
+        shutil.copytree(finished_workplace / name, tmp_path / name)
+    monkeypatch.setattr(explanations, "ANCHORS", 1)  # the first clip, which the fold of subject 01 holds out
+    plan = fold_here(*SMALL, "fold=01", "run=plain")
+    assert np.isnan(np.load(plan.folder / "outputs.npz")[explanations.SIMILARITIES]).all()
 
 
 def test_a_map_is_that_of_predict(finished_workplace: Path) -> None:

@@ -144,13 +144,16 @@ def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModul
     anchors = np.unique(np.linspace(0, len(plan.clips) - 1, ANCHORS).round().astype(np.int64))
     _, columns, places = np.intersect1d(anchors, plan.fold.train_rows, return_indices=True)
 
+    found = np.full((len(data.test_set), len(anchors)), np.nan, np.float16)
+    if not len(places):
+        return found
+
     def vectors(clips: ClipDataset, rows: np.ndarray) -> np.ndarray:
         parts = np.array_split(rows, -(-len(rows) // data.batch_size))
         return np.concatenate([represent(clips.all_clips(part)["frames"]) for part in parts])
 
     known, own = vectors(data.train_set, places), vectors(data.test_set, np.arange(len(data.test_set)))
     middle = known.mean(axis=0)
-    found = np.full((len(own), len(anchors)), np.nan, np.float16)
     found[:, columns] = cosine_similarity(own - middle, known - middle)
     return found
 
