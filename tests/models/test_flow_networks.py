@@ -1,7 +1,6 @@
 """Recognisers on flow: parameters as published, shapes, gradients; HTNet's attention over one token."""
 
 from collections.abc import Callable
-from types import ModuleType
 
 import pytest
 import timm
@@ -10,10 +9,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fdp_lightning.config import configuration
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.flow import (
     capsulenet_flow,
     dual_inception,
-    htnet,
     offapexnet,
     rcn_a,
     resnet18_flow,
@@ -24,20 +23,32 @@ from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.flow.htnet import POINTS, HTNet, HTNetTokens, Level, mosaic
 from fdp_lightning.models.flow.rcn_a import RCNA
 from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
-from fdp_lightning.models.recipe import Recipe, networks
+from fdp_lightning.models.parts import networks
 
 SMALL = {"width": 12, "depths": (1, 1, 2)}
-NETWORKS: dict[str, tuple[Callable[..., FlowNet], Recipe]] = {
-    "ststnet": (ststnet.STSTNet, ststnet.RECIPE),
-    "offapexnet": (offapexnet.OffApexNet, offapexnet.RECIPE),
-    "offapexnet_one_stream": (offapexnet.OffApexNetOneStream, offapexnet.RECIPE_ONE_STREAM),
-    "sssnet": (sssnet.SSSNet, sssnet.RECIPE),
-    "rcn_a": (rcn_a.RCNA, rcn_a.RECIPE),
-    "dual_inception": (dual_inception.DualInception, dual_inception.RECIPE),
-    "resnet18_flow": (resnet18_flow.ResNet18Flow, resnet18_flow.RECIPE),
-    "capsulenet_flow": (capsulenet_flow.CapsuleNetFlow, capsulenet_flow.RECIPE),
-    "htnet": (lambda classes=3: HTNet(classes, **SMALL), htnet.RECIPE),
-    "htnet_tokens": (lambda classes=3: HTNetTokens(classes, **SMALL), htnet.RECIPE),
+NETWORKS: dict[str, Callable[..., FlowNet]] = {
+    "ststnet": ststnet.STSTNet,
+    "offapexnet": offapexnet.OffApexNet,
+    "offapexnet_one_stream": offapexnet.OffApexNetOneStream,
+    "sssnet": sssnet.SSSNet,
+    "rcn_a": rcn_a.RCNA,
+    "dual_inception": dual_inception.DualInception,
+    "resnet18_flow": resnet18_flow.ResNet18Flow,
+    "capsulenet_flow": capsulenet_flow.CapsuleNetFlow,
+    "htnet": lambda classes=3: HTNet(classes, **SMALL),
+    "htnet_tokens": lambda classes=3: HTNetTokens(classes, **SMALL),
+}
+RECIPES = {  # optimizer, rate, decay, clips in a batch, epochs; factor on the rate after so many epochs
+    "ststnet": ("adam", 5e-5, 0, 256, 800, 1, 1),
+    "offapexnet": ("adam", 1e-4, 0, 32, 3000, 1, 1),
+    "offapexnet_one_stream": ("adam", 1e-4, 1e-3, 32, 500, 1, 1),
+    "sssnet": ("adam", 1e-4, 1e-3, 32, 200, 1, 1),
+    "rcn_a": ("sgd", 5e-4, 0, 64, 100, 0.5, 10),
+    "dual_inception": ("adam", 1e-3, 0, 64, 501, 1, 1),
+    "resnet18_flow": ("adam", 1e-4, 1e-3, 32, 200, 1, 1),
+    "capsulenet_flow": ("adam", 1e-4, 0, 32, 30, 0.9, 1),
+    "htnet": ("adam", 5e-5, 0, 256, 800, 1, 1),
+    "htnet_tokens": ("adam", 5e-5, 0, 256, 800, 1, 1),
 }
 PARAMETERS = {
     "ststnet": 1_683,
@@ -55,11 +66,9 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def maps_for(recipe: Recipe, batch: int = 4) -> Tensor:
+def maps_for(model: FlowNet, batch: int = 4) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    low, high = recipe.value_range
-    shape = (batch, len(recipe.channels), recipe.image_size, recipe.image_size)
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return torch.rand(batch, model.in_channels, model.image_size, model.image_size, generator=generator)
 
 
 @pytest.fixture(params=NETWORKS)
@@ -69,7 +78,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_are_as_published(name: str) -> None:
-    assert size(NETWORKS[name][0](3)) == PARAMETERS[name]
+    assert size(NETWORKS[name](3)) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize(("width", "pool", "parameters"), [(32, 5, 15_331), (64, 5, 51_139), (64, 7, 55_747)])
@@ -83,7 +92,7 @@ def test_htnet_in_full_size(make: type[HTNet]) -> None:
     with torch.device("meta"):
         assert round(size(make()) / 1e6, 1) == 139.6
     model = make().eval()
-    assert model(maps_for(htnet.RECIPE, 2)).shape == (2, 3)
+    assert model(maps_for(model, 2)).shape == (2, 3)
 
 
 def test_htnet_in_full_size_has_the_published_parameters() -> None:
@@ -95,10 +104,8 @@ def test_htnet_in_full_size_has_the_published_parameters() -> None:
 
 
 def test_maps_become_logits(name: str) -> None:
-    make, recipe = NETWORKS[name]
-    model = make(5).eval()
-    maps = maps_for(recipe)
-    assert (model.in_channels, model.image_size) == (len(recipe.channels), recipe.image_size)
+    model = NETWORKS[name](5).eval()
+    maps = maps_for(model)
     logits = model(maps)
     assert logits.shape == (4, 5)
     torch.testing.assert_close(model.forward_head(model.forward_features(maps)), logits)
@@ -106,21 +113,20 @@ def test_maps_become_logits(name: str) -> None:
 
 
 def test_maps_of_another_shape_are_refused(name: str) -> None:
-    make, recipe = NETWORKS[name]
-    maps = maps_for(recipe)
+    model = NETWORKS[name]()
+    maps = maps_for(model)
     for wrong in (maps[:, 1:], maps[..., 1:, 1:]):
         with pytest.raises(ValueError, match="made for maps of"):
-            make()(wrong)
+            model(wrong)
 
 
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     torch.manual_seed(0)
-    make, recipe = NETWORKS[name]
-    model = make().eval()  # in training, batch norm cancels the bias of the convolution before it
+    model = NETWORKS[name]().eval()  # in training, batch norm cancels the bias of the convolution before it
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))  # timm starts residual branches at zero
-    nn.functional.cross_entropy(model(maps_for(recipe, 8)), torch.arange(8) % 3).backward()
+    nn.functional.cross_entropy(model(maps_for(model, 8)), torch.arange(8) % 3).backward()
     largest = {key: 0.0 if p.grad is None else float(p.grad.abs().max()) for key, p in model.named_parameters()}
     # Rounding leaves up to 2e-7 of the largest, by number of threads; the least real one is 7e-5.
     without = {key for key, value in largest.items() if value < 3e-6 * max(largest.values())}
@@ -131,17 +137,17 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
 
 
 def test_dropout_is_off_in_evaluation_alone(name: str) -> None:
-    make, recipe = NETWORKS[name]
-    model, maps = make(), maps_for(recipe)
+    model = NETWORKS[name]()
+    maps = maps_for(model)
     assert torch.equal(model.eval()(maps), model(maps))
     if name not in ("dual_inception", "resnet18_flow", "capsulenet_flow", "htnet", "htnet_tokens"):
         assert not torch.equal(model.train()(maps), model(maps))
 
 
-@pytest.mark.parametrize("module", [dual_inception, offapexnet])
-def test_each_stream_reads_its_own_channel(module: ModuleType) -> None:
-    model = {dual_inception: dual_inception.DualInception, offapexnet: offapexnet.OffApexNet}[module]().eval()
-    maps = maps_for(module.RECIPE)
+@pytest.mark.parametrize("network", [dual_inception.DualInception, offapexnet.OffApexNet])
+def test_each_stream_reads_its_own_channel(network: type[FlowNet]) -> None:
+    model = network().eval()
+    maps = maps_for(model)
     other = maps.clone()
     other[:, 1] = 0  # v
     before, after = model.forward_features(maps), model.forward_features(other)
@@ -205,7 +211,7 @@ def test_tiles_of_a_level_do_not_see_each_other() -> None:
 @pytest.mark.parametrize(("make", "same"), [(HTNet, True), (HTNetTokens, False)])
 def test_noise_for_queries_and_keys_changes_nothing_in_htnet(make: type[HTNet], same: bool) -> None:
     model = make(**SMALL).eval()
-    maps = maps_for(htnet.RECIPE)
+    maps = maps_for(model)
     before = model(maps)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -240,31 +246,28 @@ def test_without_a_network_the_user_reads_what_to_do(monkeypatch: pytest.MonkeyP
         ResNet18Flow(pretrained=True)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_configuration_trains_by_the_recipe(name: str) -> None:
-    recipe, config = NETWORKS[name][1], configuration(f"model={name}")
-    of = config.model.optimizer
-    epoch = -(-435 // recipe.batch_size)  # steps; 442 clips less a subject's
-    assert (of.name, of.momentum, of.lr, of.weight_decay) == (
-        recipe.optimizer, recipe.momentum, recipe.lr, recipe.weight_decay,
-    )  # fmt: skip
-    assert of.steps == recipe.epochs * epoch
-    if recipe.lr_epochs is None:
-        assert of.schedule == "constant"
-    else:
-        found = (of.schedule, of.gamma, of.every, of.lowest)
-        assert found == ("step", recipe.lr_gamma, recipe.lr_epochs * epoch, recipe.lr_lowest)
+    optimizer, rate, decay, clips, epochs, gamma, every = RECIPES[name]
+    config = configuration(f"model={name}")
+    of, given = config.model.optimizer, config.input
+    epoch = -(-435 // clips)  # steps; 442 clips less a subject's
+    assert (of.name, of.lr, of.weight_decay, of.steps) == (optimizer, rate, decay, epochs * epoch)
+    assert of.momentum == (0.9 if optimizer == "sgd" else 0)
+    assert of.schedule == ("constant" if gamma == 1 else "step")
+    assert gamma == 1 or (of.gamma, of.every, of.lowest) == (gamma, every * epoch, 0)
     assert (of.decay_all, of.batch_norm, config.trainer.gradient_clip_val) == (True, "running", None)
-    assert (config.data.batch_size, config.data.shuffle) == (recipe.batch_size, recipe.shuffle)
-    assert config.model.get("pretrained", False) == recipe.pretrained
-    given = config.input
-    assert (tuple(given.channels), given.size, given.gain) == (
-        recipe.channels, recipe.image_size, recipe.value_range[1],
-    )  # fmt: skip
+    as_released = name in ("ststnet", "htnet", "htnet_tokens")
+    assert (config.data.batch_size, config.data.shuffle) == (clips, not as_released)
+    assert config.model.get("pretrained", False) == (name == "resnet18_flow")
+    with torch.device("meta"):
+        model = build_model(configuration(f"model={name}", *["model.pretrained=false"] * (name == "resnet18_flow")), 3)
+    assert (len(given.channels), given.size) == (model.in_channels, model.image_size)
+    order = ("strain", "v", "u") if as_released else ("u", "v", "strain")[: model.in_channels]
+    assert (tuple(given.channels), given.gain) == (order, 255 if as_released else 1)
     on_maps = configuration("+experiment=megc2019_flow", f"model={name}", "data.root=x").input
     assert {**on_maps, "kind": given.kind, "scale": given.scale} == {k: given[k] for k in on_maps}
 
 
 def test_every_network_is_tested() -> None:
-    classes = {type(make()) for make, _ in NETWORKS.values()}
-    assert set(networks(FlowNet)) == classes
+    assert set(networks(FlowNet)) == {type(make()) for make in NETWORKS.values()}

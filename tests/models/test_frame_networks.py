@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from fdp_lightning.config import configuration
 from fdp_lightning.models.dynamic_image import dynamic_image
-from fdp_lightning.models.frames import mmnet
 from fdp_lightning.models.frames.afn import AFN
 from fdp_lightning.models.frames.dianet import DIANet
 from fdp_lightning.models.frames.frame_net import FrameNet
 from fdp_lightning.models.frames.mmnet import AttendedBlock, MMNet
-from fdp_lightning.models.recipe import networks
+from fdp_lightning.models.parts import networks
 
 NETWORKS: dict[str, tuple[Callable[..., FrameNet], dict[str, int]]] = {
     "mmnet": (MMNet, {"image_size": 32, "width": 32}),
@@ -123,10 +122,10 @@ def test_dynamic_images_are_those_of_the_phases_and_of_both_orders() -> None:
 
 
 def test_mmnet_trains_by_its_recipe() -> None:
-    recipe, config = mmnet.RECIPE, configuration("model=mmnet")
-    of, epoch = config.model.optimizer, -(-239 // recipe.batch_size)  # CASME II, 249 clips, less a subject's
-    assert (of.name, of.lr, of.weight_decay, of.steps) == ("adamw", recipe.lr, recipe.weight_decay, 74 * epoch)
-    assert (of.schedule, of.gamma, of.every, of.lowest) == ("step", recipe.lr_gamma, epoch, recipe.lr_lowest)
-    assert of.lowest == pytest.approx(recipe.lr_gamma**50, abs=1e-3)
-    assert (config.data.batch_size, config.data.faces.size) == (recipe.batch_size, recipe.image_size)
+    config = configuration("model=mmnet")
+    of, epoch = config.model.optimizer, -(-239 // 32)  # CASME II, 249 clips, less a subject's
+    assert (of.name, of.lr, of.weight_decay, of.steps) == ("adamw", 8e-4, 0.6, 74 * epoch)
+    assert (of.schedule, of.gamma, of.every) == ("step", 0.987, epoch)
+    assert of.lowest == pytest.approx(0.987**50, abs=1e-3)  # it falls for 50 epochs
+    assert (config.data.batch_size, config.data.faces.size) == (32, 224)
     assert (config.data.faces.colour, config.data.sampling.rule) == ("rgb", "onset_apex_offset")

@@ -1,6 +1,11 @@
 """The classes that a model file may name, by the place in the configuration where it may."""
 
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
+from typing import TypeVar
+
+from torch import nn
 
 from fdp_lightning.models import recognizer
 from fdp_lightning.models.classical.fitted_svc import FittedSVC
@@ -13,8 +18,19 @@ from fdp_lightning.models.fdp_released import FDPReleased, PooledMERHead, Releas
 from fdp_lightning.models.flow.capsulenet_flow import MarginObjective
 from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.frames.frame_net import FrameNet
-from fdp_lightning.models.recipe import networks
 from fdp_lightning.models.timm_backbone import TimmBackbone
+
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+
+
+def networks(base: type[AnyNetwork]) -> list[type[AnyNetwork]]:
+    """Return all networks of the package of `base`, in the order of their files: a new one is a file and no more."""
+    package = base.__module__.rpartition(".")[0]
+    files = pkgutil.iter_modules(import_module(package).__path__)
+    members = [member for file in files for member in vars(import_module(f"{package}.{file.name}")).values()]
+    found = [one for one in members if isinstance(one, type) and issubclass(one, base) and one is not base]
+    return list(dict.fromkeys(found))
+
 
 NETWORK, OBJECTIVE = "", "objective"
 

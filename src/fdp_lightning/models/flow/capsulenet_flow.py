@@ -23,20 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
 from fdp_lightning.models.recognizer import Objective
-
-RECIPE = Recipe(
-    channels=("u", "v", "strain"),
-    image_size=28,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-4,
-    batch_size=32,
-    epochs=30,
-    lr_gamma=0.9,
-    lr_epochs=1,
-)
 
 UPPER, LOWER, OTHERS = 0.99, 0.01, 0.5
 """m⁺, m⁻ and λ of the margin loss."""

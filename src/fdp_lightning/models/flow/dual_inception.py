@@ -16,17 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("u", "v"),
-    image_size=28,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-3,
-    batch_size=64,
-    epochs=501,
-)
 
 
 class Inception(nn.Module):

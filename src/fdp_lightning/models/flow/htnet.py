@@ -30,18 +30,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("strain", "v", "u"),
-    image_size=28,
-    value_range=(0.0, 255.0),
-    optimizer="adam",
-    lr=5e-5,
-    batch_size=256,
-    epochs=800,
-    shuffle=False,
-)
 
 POINTS = ((9.5, 11.1), (21.4, 10.9), (10.3, 22.1), (20.6, 22.3))
 """x, y of the eyes and the corners of the mouth in an image of 28×28."""

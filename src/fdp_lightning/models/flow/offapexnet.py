@@ -11,26 +11,12 @@ Unknown: the paper's batch size (ours is the port's) and weight decay (ours is n
 this set (ours is that of its STSTNet).
 """
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("u", "v"),
-    image_size=28,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-4,
-    batch_size=32,
-    epochs=3000,
-)
-RECIPE_ONE_STREAM = replace(RECIPE, epochs=500, weight_decay=1e-3)
 
 
 class OffApexNet(FlowNet):

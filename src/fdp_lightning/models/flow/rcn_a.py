@@ -19,20 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("u", "v", "strain"),
-    image_size=60,
-    value_range=(0.0, 1.0),
-    optimizer="sgd",
-    lr=5e-4,
-    batch_size=64,
-    epochs=100,
-    momentum=0.9,
-    lr_gamma=0.5,
-    lr_epochs=10,
-)
 
 
 class RCNA(FlowNet):

@@ -18,19 +18,6 @@ from torch import Tensor
 
 from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.imagenet import load_timm
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("u", "v", "strain"),
-    image_size=112,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-4,
-    batch_size=32,
-    epochs=200,
-    weight_decay=1e-3,
-    pretrained=True,
-)
 
 
 class ResNet18Flow(FlowNet):

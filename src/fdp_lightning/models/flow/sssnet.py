@@ -16,18 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("u", "v", "strain"),
-    image_size=64,
-    value_range=(0.0, 1.0),
-    optimizer="adam",
-    lr=1e-4,
-    batch_size=32,
-    epochs=200,
-    weight_decay=1e-3,
-)
 
 
 class SSSNet(FlowNet):

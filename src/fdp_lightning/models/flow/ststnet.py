@@ -20,19 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("strain", "v", "u"),
-    image_size=28,
-    value_range=(0.0, 255.0),
-    optimizer="adam",
-    lr=5e-5,
-    batch_size=256,
-    epochs=800,
-    shuffle=False,
-)
-
 
 STREAMS = (1, 2, 3)
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

@@ -21,22 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.frames.frame_net import FrameNet
-from fdp_lightning.models.recipe import Recipe
-
-RECIPE = Recipe(
-    channels=("red", "green", "blue"),
-    image_size=224,
-    value_range=(0.0, 1.0),
-    optimizer="adamw",
-    lr=8e-4,
-    batch_size=32,
-    epochs=74,
-    weight_decay=0.6,
-    lr_gamma=0.987,
-    lr_epochs=1,
-    lr_lowest=0.52,
-)
-"""`lr_lowest`: the rate falls for 50 epochs, .987^50 = .52."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
