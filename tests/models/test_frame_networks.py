@@ -61,6 +61,13 @@ def test_frames_become_logits_and_others_are_refused(name: str) -> None:
         NETWORKS[name][0](frames=2)
 
 
+@pytest.mark.parametrize("make", [AFN, DIANet])
+def test_frames_too_small_for_its_pooling_are_refused_when_it_is_built(make: type[FrameNet]) -> None:
+    assert make(image_size=16)
+    with pytest.raises(ValueError, match="15 pixels; it needs 16"):
+        make(image_size=15)
+
+
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     model = made(name).train()
     nn.functional.cross_entropy(model(clips_for(model, 8)), torch.arange(8) % 3).backward()

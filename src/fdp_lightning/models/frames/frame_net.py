@@ -13,6 +13,10 @@ class FrameNet(nn.Module):
         in_channels: 1 for grey, 3 for colour.
         image_size: side of the frames, pixels.
         frames: of a clip.
+        least_size: side that it needs, pixels.
+
+    Raises:
+        ValueError: too few frames, or too small ones.
 
     Attributes:
         inputs: kinds of `input` that it takes.
@@ -24,10 +28,12 @@ class FrameNet(nn.Module):
     representation = "features"
     least_frames = 3
 
-    def __init__(self, in_channels: int, image_size: int, frames: int) -> None:
+    def __init__(self, in_channels: int, image_size: int, frames: int, least_size: int = 1) -> None:
         super().__init__()
         if frames < self.least_frames:
             raise ValueError(f"{type(self).__name__} got {frames} frames of a clip; it needs {self.least_frames}")
+        if image_size < least_size:
+            raise ValueError(f"{type(self).__name__} got frames of {image_size} pixels; it needs {least_size}")
         self.in_channels, self.image_size, self.frames = in_channels, image_size, frames
 
     def forward(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b k"]:
