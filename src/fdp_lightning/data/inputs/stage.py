@@ -138,6 +138,7 @@ def input_maps(
             "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
+        _require_pictures(store)
         return np.stack([_pictured(store, int(row), settings) for row in rows])
     maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
@@ -153,8 +154,7 @@ def input_maps(
     return np.stack([maker.maps(*task) for task in tasks])
 
 
-def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
-    """Return the maps stored as pictures of a clip, values in 0..1."""
+def _require_pictures(store: ClipStore) -> None:
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
@@ -162,6 +162,10 @@ def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
+
+
+def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
+    """Return the maps stored as pictures of a clip, values in 0..1."""
     places = [PICTURES.index(phase) for phase in settings.phases]
     if max(places) >= (n := store.length(row)):
         raise UserError(
