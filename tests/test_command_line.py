@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
 from fdp_lightning import __version__
 from fdp_lightning.config import configuration
@@ -89,6 +91,15 @@ def test_a_task_may_be_given_as_a_word(short: list[str], long: list[str]) -> Non
 @pytest.mark.parametrize("name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "42", "null"])
 def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
     assert configuration(*normalised(["predict", name])).predict.input == name
+
+
+def test_an_equals_sign_may_stand_in_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HydraException):  # there is no such file, so it is an option
+        configuration(*normalised(["predict", "take=2"]))
+    Path("take=2").touch()
+    for name in ("take=2", "a b, take=2.mp4"):
+        assert configuration(*normalised(["predict", name])).predict.input == name
 
 
 @pytest.mark.parametrize(

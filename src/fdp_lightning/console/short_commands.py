@@ -1,5 +1,7 @@
 """Short commands: `fdp-lightning predict clip.mp4` is `task=predict predict.input=clip.mp4`."""
 
+import os
+import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -19,6 +21,8 @@ BARE_VALUE = {
 
 _SEVERAL = ("compare",)
 """Tasks whose option takes a list."""
+
+_KEY = re.compile(r"[\w+~@./:-]+")
 
 _MULTIRUN = ("-m", "--multirun")
 
@@ -44,7 +48,7 @@ def written_out(arguments: Sequence[str]) -> list[str]:
     for before, argument in zip(["", *others], others, strict=False):
         # The value of one of Hydra's flags (--cfg job) has no key either.
         is_value_of_flag = before.startswith("-") and before not in _MULTIRUN
-        is_bare = "=" not in argument and not argument.startswith("-") and not is_value_of_flag
+        is_bare = not (argument.startswith("-") or is_value_of_flag or _is_option(argument))
         (bare if is_bare else named_ones).append(argument)
     if len(bare) > 1 and task not in _SEVERAL:
         raise UserError(
@@ -56,6 +60,12 @@ def written_out(arguments: Sequence[str]) -> list[str]:
     values = [_quoted(value) for value in bare]
     option = [f"{key}={values[0] if len(values) == 1 else '[' + ','.join(values) + ']'}"] if bare else []
     return [f"task={task}", *option, *named_ones]
+
+
+def _is_option(argument: str) -> bool:
+    """Return True for `key=value`, unless it is the name of a file, as `take=2.mp4` may be."""
+    key, equals, _ = argument.partition("=")
+    return bool(equals) and _KEY.fullmatch(key) is not None and not os.path.lexists(argument)
 
 
 def _quoted(value: str) -> str:
