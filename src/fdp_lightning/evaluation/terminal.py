@@ -105,9 +105,10 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
     """Describe the difference between `last` and a trained baseline, by the score that ranks."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
     found = row["last_minus"][score]
-    bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]) if found["ci95"] else "none"
+    bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]).replace("-", "−") if found["ci95"] else "none"
     p = f", {p_value(found['p'])}" if found["p"] is not None else ""
-    return f"last − {name}, {score}: {found['value']:+.3f} (95 % interval {bounds}{p})"
+    value = f"{found['value']:+.3f}".replace("-", "−")
+    return f"last − {name}, {score}: {value} (95 % interval {bounds}{p})"
 
 
 def interval(bounds: list[float] | None) -> str:
