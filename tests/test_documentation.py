@@ -1,5 +1,6 @@
 """README, documentation and notebook: their code runs, their commands compose, their links lead somewhere."""
 
+import ast
 import doctest
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,14 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def test_pictures_stay_small() -> None:
     assert [path.name for path in (DOCS / "images").glob("*.png") if path.stat().st_size > 150_000] == []
+
+
+def test_what_the_notebook_imports_exists() -> None:
+    cells = json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    ours = [(node.module, name.name) for node in imports for name in node.names if "fdp" in str(node.module)]
+    assert ours and [pair for pair in ours if not hasattr(import_module(str(pair[0])), pair[1])] == []
 
 
 @pytest.mark.slow

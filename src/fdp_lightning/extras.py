@@ -1,6 +1,7 @@
 """Extras: outputs of a recogniser for a clip besides its class. Reports, logs and predictions draw them by kind."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -92,6 +93,16 @@ def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
             continue
         found.setdefault(extra.section, []).append(extra)
     return found
+
+
+def number_format(numbers: Iterable[float]) -> str:
+    """Return the printf format for the numbers of one heading.
+
+    Where none is above 1, as of shares, all get the same decimals, so that small ones are not written as 0.00091 beside
+    0.95: three digits of the largest. Others get four digits each.
+    """
+    largest = max((abs(number) for number in numbers), default=0.0)
+    return f"%.{max(3, math.ceil(-math.log10(largest)) + 2)}f" if 0 < largest <= 1 else "%.4g"
 
 
 def slug(heading: str) -> str:

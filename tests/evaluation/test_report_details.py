@@ -10,7 +10,7 @@ from random_runs import CLASSES, make_predictions, make_run
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from fdp_lightning.evaluation import metrics
+from fdp_lightning.evaluation import charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, read_outputs
 from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
 from fdp_lightning.evaluation.report_embedding import embedding
@@ -84,6 +84,15 @@ def test_a_clip_is_placed_although_it_is_not_compared_with_clips_of_its_subject(
     assert [mark["name"] for mark in found["legend"]] == CLASSES
     assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
     assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
+
+
+def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_line_to_each_clip(tmp_path: Path) -> None:
+    few, many = (
+        embedding(read_outputs(make_run(tmp_path / str(clips), subjects=4, clips=clips)), CLASSES) for clips in (15, 16)
+    )
+    assert not few["ellipses"] and many["ellipses"]
+    alone = charts.plane_chart(np.eye(2), np.arange(2), "two subjects of a clip each", "ellipse")
+    assert "nan" not in alone
 
 
 def test_where_no_clip_is_compared_there_is_no_map(tmp_path: Path) -> None:

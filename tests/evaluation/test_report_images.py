@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image
 from random_runs import CLASSES, IMAGES, make_run
 
+from fdp_lightning.evaluation.extra_scores import scalar_mean
 from fdp_lightning.evaluation.folds import read_key_frames, read_outputs
 from fdp_lightning.evaluation.image_quality import qualities, quality_table
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.report_mistakes import mistakes_shown
+from fdp_lightning.extras import Extra, number_format
 
 pytestmark = pytest.mark.costly
 
@@ -73,6 +76,25 @@ def test_figures_tell_their_own_clips_numbers(run: Path) -> None:
         assert image["psnr"] == values[key]["psnr"][row] and image["ssim"] == values[key]["ssim"][row]
         picture = outputs[key][outputs["fold"][row] if key == "mean_training_image" else row]
         assert np.abs(decoded(image["uri"]) / 255 - picture).max() <= 0.5 / 255 + 1e-6
+
+
+def test_numbers_that_some_clips_lack_are_counted_where_they_are_known(run: Path) -> None:
+    outputs = read_outputs(run)
+    shares = np.where(np.arange(len(outputs["clip"])) % 4 == 0, np.linspace(0, 0.9, len(outputs["clip"])), np.nan)
+    extras = (Extra("brows", "scalar", "brows", "shares"), Extra("chin", "scalar", "chin", "shares"))
+    outputs = replace(outputs, extras=extras, arrays={**outputs.arrays, "brows": shares, "chin": shares / 900})
+    (shown,) = sections_shown(outputs, CLASSES, True)
+    *of_class, everyone = shown["numbers"]["rows"]
+    assert everyone["n"] == np.isfinite(shares).sum() == sum(row["n"] for row in of_class)
+    assert everyone["of"] == len(shares)
+    assert everyone["means"][0] == scalar_mean(outputs, "brows")
+    assert shown["numbers"]["format"] % everyone["means"][1]["mean"] == "0.000"
+
+
+def test_shares_have_the_same_decimals_and_large_numbers_four_digits() -> None:
+    assert [number_format([0.95, 0.00091]) % share for share in (0.95, 0.00091)] == ["0.950", "0.001"]
+    assert number_format([0.0021, 0.0007]) % 0.0007 == "0.00070"
+    assert number_format([1234.56, 0.5]) % 1234.56 == "1235" and number_format([]) % 0.5 == "0.5"
 
 
 def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> None:

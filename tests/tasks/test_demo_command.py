@@ -54,7 +54,7 @@ def test_a_video_is_dropped_and_its_prediction_is_shown(tmp_path: Path, address:
         assert page.get_by_role("img", name="rank score over time").count() == 1
         assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
         page.set_input_files("#file", long)
-        page.get_by_text("not a spotting benchmark").first.wait_for()
+        page.get_by_text("not spotting").first.wait_for()
         page.click("#try")
         page.get_by_text("The model says: surprise").wait_for()
         page.set_input_files("#file", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no video"})

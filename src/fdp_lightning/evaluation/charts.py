@@ -107,19 +107,16 @@ def clips_chart(
     return _svg(draw, label)
 
 
-def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_names: Mapping[str, str]) -> Markup:
+def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_names: Mapping[str, str]) -> Markup:
     """Draw the headline with its intervals beside the baselines, one row per score.
 
     Args:
         metrics: metrics.json.
         names: the scores' printed names, by key.
-        floor_names: printed names of the baselines (`floors` of metrics.json), by key.
+        baseline_names: printed names of the baselines (`floors` and `baselines` of metrics.json), by key.
     """
-    last, oracle, floors = (
-        metrics["selections"]["last"],
-        metrics["selections"].get("oracle"),
-        metrics["floors"],
-    )
+    last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
+    floors = metrics["floors"] | metrics.get("baselines", {})
     rows = np.arange(len(names))
 
     def draw(axes: "Axes") -> None:
@@ -133,13 +130,16 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
                     alpha=0.65,
                     solid_capstyle="butt",
                 )
-        looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
-        marks = [(floor_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
+        looks = {
+            "chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x"),
+            "linear_arp": (INK, "^"), "linear_apex": (SECOND, "v"),
+        }  # fmt: skip
+        marks = [(baseline_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))
         for label, values, colour, marker in marks:
-            tick, hollow = marker == "|", marker == "d"
+            tick, hollow = marker == "|", marker in "d^v"
             axes.plot(
                 [values[name] for name in names],
                 rows,
@@ -149,6 +149,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], floor_nam
                 markersize=11 if tick else 6,
                 markeredgewidth=2 if tick else 1,
                 markerfacecolor="none" if hollow else colour,
+                clip_on=False,  # a score of 1 is on the edge
             )
         axes.set(yticks=rows, yticklabels=list(names.values()), xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -214,29 +215,36 @@ MARKS = (
 """Of classes in a drawing: colour, matplotlib's sign, and the sign for the legend in the page."""
 
 
-def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, centres: bool = False) -> Markup:
+def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: str = "colour") -> Markup:
     """Draw clips as points of a plane, of a group each.
 
     Args:
         points: shape (n, 2).
         groups: the number of each point's group, (n,).
         label: what the drawing shows, for those who cannot see it.
-        centres: True to join each point with the mean of its group, as where there are too many for colours.
+        groups_by: how a group is told from others: "colour"; or, where there are too many for colours, its mean and
+            "lines" from there to each point, or an "ellipse" of one standard deviation, where lines would be too many.
     """
+    angle = np.linspace(0, 2 * np.pi, 49)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
     def draw(axes: "Axes") -> None:
         for group in np.unique(groups):
             own = points[groups == group]
-            if centres:
-                middle = own.mean(axis=0)
-                # One line from the middle to each point and back.
-                star = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
-                axes.plot(*star.T, color=QUIET, linewidth=0.7, alpha=0.85)
-                axes.plot(*own.T, "o", color=ACCENT, markersize=2.5)
-                axes.plot(*middle, "D", color=SECOND, markersize=4.5)
-            else:
+            if groups_by == "colour":
                 colour, sign, _ = MARKS[group % len(MARKS)]
                 axes.plot(*own.T, sign, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
+                continue
+            middle = own.mean(axis=0)
+            if groups_by == "ellipse":
+                # The singular vectors are the axes of the ellipse.
+                _, sizes, directions = np.linalg.svd((own - middle) / np.sqrt(len(own)), full_matrices=False)
+                outline = middle + (circle[:, : len(sizes)] * sizes) @ directions
+            else:  # from the middle to each point and back
+                outline = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
+            axes.plot(*own.T, "o", color=ACCENT, markersize=1.5 if groups_by == "ellipse" else 2.5)
+            axes.plot(*outline.T, color=QUIET, linewidth=0.7, alpha=0.85)
+            axes.plot(*middle, "D", color=SECOND, markersize=4.5, zorder=3)
         axes.set(xticklabels=[], yticklabels=[], xlabel="first component", ylabel="second component")
 
     return _svg(draw, label, size=(3.7, 3.0))

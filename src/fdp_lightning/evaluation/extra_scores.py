@@ -10,6 +10,7 @@ from rich.text import Text
 from fdp_lightning.evaluation.folds import Outputs, mean_tau, read_outputs
 from fdp_lightning.evaluation.image_quality import EVEN, QUALITIES, qualities, quality_table, references, subjects_of
 from fdp_lightning.evaluation.intervals import clip_mean_interval
+from fdp_lightning.extras import number_format
 
 
 def extra_scores(run: Path) -> dict[str, Any]:
@@ -19,13 +20,14 @@ def extra_scores(run: Path) -> dict[str, Any]:
         Of a number its `mean` over the clips, with `ci95` over subjects, and its `heading`; of a curve that is meant
         to rise its mean Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their
         intervals, and in `even` those of an even image, where a value of the reference stands for nothing. A PSNR
-        that is infinite, that of the reference itself, is None. Each has `title` and `n_clips`.
+        that is infinite, that of the reference itself, is None. Each has `title`, and `n_clips` that it was made of.
     """
     outputs, scores = read_outputs(run), dict[str, Any]()
     for extra in outputs.extras:
         about = {"title": extra.title, "n_clips": len(outputs["clip"])}
         if extra.kind == "scalar" and extra.of == "clip":
-            scores[extra.name] = about | {"heading": extra.section} | scalar_mean(outputs, extra.name)
+            n = int(np.isfinite(outputs[extra.name].astype(np.float64)).sum())
+            scores[extra.name] = about | {"n_clips": n, "heading": extra.section} | scalar_mean(outputs, extra.name)
         if extra.kind == "curve" and extra.rises and extra.of == "clip":
             tau = mean_tau(list(outputs[extra.name]))
             scores[extra.name] = {**about, "tau": tau if np.isfinite(tau) else None}
@@ -50,10 +52,10 @@ def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(No
 
 def extras_note(scores: Mapping[str, Any]) -> Text:
     """Write a line on each of `extra_scores`, and one on all numbers of a heading, to stand below the scores."""
-    lines, means = list[str](), dict[str, list[str]]()
+    lines, means = list[str](), dict[str, dict[str, float]]()
     for row in scores.values():
         if row.get("mean") is not None:
-            means.setdefault(row["heading"], []).append(f"{row['title']} {row['mean']:.4g}")
+            means.setdefault(row["heading"], {})[row["title"]] = row["mean"]
         if "tau" in row:
             lines.append(f"{row['title']}: Kendall’s τ with time {row['tau']:.2f}" if row["tau"] is not None else "")
         if "psnr" in row:
@@ -62,7 +64,9 @@ def extras_note(scores: Mapping[str, Any]) -> Text:
                 f"image “{row['title']}” beside “{row['reference']}”: correlation {row['correlation']:.2f}, "
                 f"PSNR {decibel} dB, SSIM {row['ssim']:.2f}"
             )
-    lines += [f"{heading}, means: {', '.join(of_heading)}" for heading, of_heading in means.items()]
+    for heading, of_heading in means.items():
+        form = number_format(of_heading.values())
+        lines.append(f"{heading}, means: {', '.join(f'{title} {form % mean}' for title, mean in of_heading.items())}")
     return Text("\n".join(line for line in lines if line))
 
 

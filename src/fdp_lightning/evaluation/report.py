@@ -108,7 +108,9 @@ def build_report(
         selections=in_order(summary["selections"], headline),
         interval=interval,
         overview=charts.scores_chart(
-            summary, {name: SCORE_NAMES[name] for name in score_functions(label_kind)}, floor_names
+            summary,
+            {name: SCORE_NAMES[name] for name in score_functions(label_kind)},
+            {**floor_names, **baselines.BASELINES},
         ),
         confusion=[] if multi_label else _confusion(summary),
         per_class=unit_rows(summary) if multi_label else _per_class(summary),

@@ -13,8 +13,9 @@ import numpy as np
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.folds import Outputs
 
-FEWEST, MOST = 4, 1000
-"""Clips: below, there is nothing to see; of more, as many are drawn, evenly spread."""
+FEWEST, MOST, MOST_JOINED = 4, 1000, 60
+"""Clips: below, there is nothing to see; of more, as many are drawn, evenly spread; of more, lines to the mean of a
+subject hide everything."""
 
 
 def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
@@ -26,8 +27,9 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and
-        `by_subject`, the `legend` of the first, the shares of the `variance` that the plane's axes have, and the
-        silhouettes `of_class` and `of_subject` (None where they are not defined); nothing where clips are not compared.
+        `by_subject`, whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that
+        the plane's axes have, and the silhouettes `of_class` and `of_subject` (None where they are not defined);
+        nothing where clips are not compared.
     """
     extra = next((extra for extra in outputs.extras if extra.kind == "vector"), None)
     if extra is None or len(outputs["clip"]) < FEWEST:
@@ -48,6 +50,7 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
     people = [f"{d} {s}" for d, s in zip(outputs["dataset"][rows], outputs["subject"][rows], strict=True)]
     of_subject = np.unique(people, return_inverse=True)[1]
     present = np.unique(of_class)
+    ellipses = len(points) > MOST_JOINED
     marks = [charts.MARKS[place % len(charts.MARKS)] for place in present]
     return {
         "title": extra.title,
@@ -61,7 +64,10 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
             for place, (colour, _, sign) in zip(present, marks, strict=True)
         ],
         "by_class": charts.plane_chart(points, of_class, "Clips in a plane, by class"),
-        "by_subject": charts.plane_chart(points, of_subject, "Clips in a plane, by subject", True),
+        "by_subject": charts.plane_chart(
+            points, of_subject, "Clips in a plane, by subject", "ellipse" if ellipses else "lines"
+        ),
+        "ellipses": ellipses,
     }
 
 

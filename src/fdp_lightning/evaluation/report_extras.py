@@ -19,7 +19,7 @@ from fdp_lightning.evaluation.folds import (
 )
 from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
 from fdp_lightning.evaluation.report_mistakes import clip_name
-from fdp_lightning.extras import Extra, notes, same, sections, slug
+from fdp_lightning.extras import Extra, notes, number_format, same, sections, slug
 from fdp_lightning.labels import KEY, LabelKind
 
 CURVES_PER_CLASS = 3
@@ -41,8 +41,9 @@ def sections_shown(
 
     Returns:
         For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
-        each class; `numbers`, their `titles` and a row for each class; `qualities`, tables of `quality_table`; and
-        of images `has_images`, and the `gallery` of some clips, without faces only of maps that are drawn over them.
+        each class; `numbers`, their `titles`, their `format` and a row for each class, with the `n` of its clips that
+        have them; `qualities`, tables of `quality_table`; and of images `has_images`, and the `gallery` of some clips,
+        without faces only of maps that are drawn over them.
     """
     values = {name: qualities(outputs, name) for name in references(outputs.extras)}
     of_image = {key: each for one in values.values() for key, each in one.items()}
@@ -109,11 +110,20 @@ def _numbers(
     rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
     everyone = np.arange(len(outputs["clip"]))
     of_class = {name: own for name, own in rows.items() if len(own)} | {"": everyone}
-    table = [
-        {"name": name, "n": len(own), "means": [scalar_mean(outputs, extra.name, own) for extra in extras]}
+    # A clip may lack them: classical recognisers make heat maps of a few clips only.
+    known = [np.isfinite(outputs[extra.name].astype(np.float64)) for extra in extras]
+    with_some = np.any(known, axis=0) if known else np.zeros(len(everyone), bool)
+    table: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "n": int(with_some[own].sum()),
+            "of": len(own),
+            "means": [scalar_mean(outputs, extra.name, own) for extra in extras],
+        }
         for name, own in of_class.items()
     ]
-    return {"titles": [extra.title for extra in extras], "rows": table}
+    means = [number["mean"] for row in table for number in row["means"] if number["mean"] is not None]
+    return {"titles": [extra.title for extra in extras], "format": number_format(means), "rows": table}
 
 
 def gallery(

@@ -102,12 +102,15 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _beside(name: str, row: Mapping[str, Any]) -> str:
-    """Describe the difference between `last` and a trained baseline, by the score that ranks."""
+    """Describe the difference between `last` and a trained baseline with its 95 % interval, by the score that ranks."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
     found = row["last_minus"][score]
-    bounds = " to ".join(f"{bound:+.3f}" for bound in found["ci95"]) if found["ci95"] else "none"
+    bounds = (
+        " to ".join(f"{bound:+.3f}" for bound in found["ci95"]).replace("-", "−") if found["ci95"] else "no interval"
+    )
     p = f", {p_value(found['p'])}" if found["p"] is not None else ""
-    return f"last − {name}, {score}: {found['value']:+.3f} (95 % interval {bounds}{p})"
+    value = f"{found['value']:+.3f}".replace("-", "−")
+    return f"{score}, last − “{BASELINES.get(name, name)}”: {value} ({bounds}{p})"
 
 
 def interval(bounds: list[float] | None) -> str:

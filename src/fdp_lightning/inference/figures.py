@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from fdp_lightning.extras import number_format
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan
@@ -61,10 +62,14 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
                 draw_image(axes, displayed_image(prediction, extra), title)
         label = prediction.label or "no action unit"
         figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        numbers: dict[str, list[str]] = {}
+        numbers: dict[str, dict[str, float]] = {}
         for extra, value in prediction.of_kind("scalar"):
-            numbers.setdefault(extra.heading, []).append(f"{extra.title} {float(value):.2g}")
-        sentences = [": ".join(filter(None, [heading, ", ".join(of)])) for heading, of in numbers.items()]
+            numbers.setdefault(extra.heading, {})[extra.title] = float(value)
+        sentences = []
+        for heading, of in numbers.items():
+            form = number_format(of.values())
+            written = ", ".join(f"{title} {form % number}" for title, number in of.items())
+            sentences.append(": ".join(filter(None, [heading, written])))
         footnotes(rows[2], [*sentences, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 

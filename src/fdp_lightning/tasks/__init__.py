@@ -1,5 +1,7 @@
 """Tasks: the top layer, which composes the others."""
 
+import logging
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +15,11 @@ from fdp_lightning.console.option_values import check_values
 from fdp_lightning.disk import disk_trouble
 from fdp_lightning.errors import DiskError, UserError
 
+log = logging.getLogger("fdp_lightning")
+
+SOON = ("check_data", "compare", "report", "convert")
+"""Tasks that say something at once."""
+
 
 def run_task(config: DictConfig) -> str | None:
     """Run `config.task`, importing only this task, so that a typing mistake does not wait for torch.
@@ -23,6 +30,8 @@ def run_task(config: DictConfig) -> str | None:
     check_config(config)
     apply_debug_last(config, HydraConfig.get().runtime.choices.get("debug"))
     module, function = TASKS[config.task].split(".")
+    if config.task not in SOON and "torch" not in sys.modules:  # it takes seconds, the first time on a machine a minute
+        log.info("task=%s: loading PyTorch", config.task)
     task = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)
     interrupts.tidy_up_first()
     try:

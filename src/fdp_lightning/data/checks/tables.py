@@ -27,13 +27,13 @@ def print_protocols(
     """Print the counts of every protocol; of the chosen one, its differences and the clips left out by reason."""
     screen = _screen()
     table = Table(title=f"{dataset}: protocols", title_justify="left")
-    for heading in ("protocol", "clips", "subjects", "classes", "as published"):
+    for heading in ("protocol", "clips", "subjects", "classes", "as expected"):
         table.add_column(heading, justify="right" if heading in ("clips", "subjects") else "left")
     for name, counts in tables.items():
         if "not_in_this_copy" in counts:
             table.add_row(name, "-", "-", "", "its labels are not in this copy")
             continue
-        state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing published"
+        state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing to compare"
         classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
         table.add_row(name, str(counts["n_clips"]), str(counts["n_subjects"]), classes, state)
     screen.print(table)

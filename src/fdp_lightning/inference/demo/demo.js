@@ -203,7 +203,7 @@ function addressOf(blob) {
 function show(said, video) {
   const clip = said.kind === "scan" ? said.strongest : said;
   const shown = at("shown");
-  at("result-title").textContent = said.kind === "scan" ? "A scan, not a spotting benchmark" : `The model says: ${clip.class || "no action unit"}`;
+  at("result-title").textContent = said.kind === "scan" ? "A scan, which is not spotting" : `The model says: ${clip.class || "no action unit"}`;
   shown.append(make("p", { className: "name" }, described(said)));
   const warnings = [...new Set([...said.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
@@ -228,7 +228,7 @@ function show(said, video) {
 
 function described(said) {
   if (said.kind === "scan") return `${said.clip}, ${seconds(said.seconds)}, ${said.length} frames, ${said.windows.length} windows`;
-  return `${said.clip}, ${said.length} frames, of which the model saw ${said.frames_used.length} moments`;
+  return `${said.clip}: ${said.length} frames, which the model saw at ${said.frames_used.length} moments`;
 }
 
 function player(clip, film) {
@@ -247,7 +247,7 @@ function player(clip, film) {
     box.hidden = false;
   };
   const frame = make("div", { className: "film" }, video, box);
-  const words = make("figcaption", {}, `The frame is the face that the clip is aligned by, found on frame ${clip.face.found_on_frame}.`);
+  const words = make("figcaption", {}, `The white box is the face by which the clip is aligned; it was found in frame ${clip.face.found_on_frame}.`);
   video.onerror = () => {
     frame.hidden = true;
     words.textContent = "This browser cannot play this kind of video; the model could read it. What the model saw of it plays below.";
@@ -299,8 +299,8 @@ function aligned(clip) {
   };
   turn(0);
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) button.click();
-  const slow = clip.seconds ? `, ${SLOWER} times slower` : "";
-  const caption = make("figcaption", {}, `What the model saw: ${last + 1} moments, turned and cut to the face${slow}.`);
+  const slow = clip.seconds ? `; here ${SLOWER} times slower` : "";
+  const caption = make("figcaption", {}, `What the model saw: ${last + 1} moments, rotated and cropped to the face${slow}.`);
   return make("figure", {}, face, make("div", { className: "film-of" }, button, place, words), caption);
 }
 
@@ -421,7 +421,9 @@ function declared(clip) {
     if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => imageOf(section, extra))));
     if (of("scalar").length) {
       const list = make("dl", { className: "numbers" });
-      for (const extra of of("scalar")) list.append(make("dt", {}, extra.title), make("dd", {}, Number(extra.shown.toPrecision(4)).toString()));
+      const shares = of("scalar").every((extra) => Math.abs(extra.shown) <= 1);
+      for (const { title, shown } of of("scalar"))
+        list.append(make("dt", {}, title), make("dd", {}, shares ? shown.toFixed(3) : String(Number(shown.toPrecision(4)))));
       parts.push(list);
     }
     if (section.note) parts.push(make("figcaption", {}, section.note));
@@ -460,7 +462,7 @@ function curveOf(clip, curve) {
       const y = (score) => bottom - 8 - ((score - low) / (high - low || 1)) * (bottom - 24);
       for (const score of [low, (low + high) / 2, high]) {
         svg.append(line(left, y(score), inner[1] + slot / 2, y(score)));
-        svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2)));
+        svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2).replace("-", "−")));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
       // A value per moment, or as many as there are, evenly.
@@ -586,7 +588,7 @@ function timeline(said, jump) {
   const box = make("div", { className: "box", role: "region", tabIndex: 0 }, table);
   box.setAttribute("aria-label", "All windows");
   return [
-    make("p", {}, "Every window gets a class, whether or not anything happened in it. The framed window, in which most moved, is shown below."),
+    make("p", {}, "Every window gets a class, whether or not anything happened in it. The outlined window is the one with the most motion; it is shown below."),
     make(
       "figure",
       {},
