@@ -43,9 +43,7 @@ def test_flat_scores_are_approximate_rank_pooling_of_the_real_frames(mask: Tenso
 
 @given(t=st.integers(2, 9), seed=seeds, spread=SPREADS, temperature=st.sampled_from([0.3, 1.0, 5.0]))
 @settings(max_examples=30, deadline=None)
-def test_each_pair_votes_for_its_later_frame_by_an_open_share(
-    t: int, seed: int, spread: float, temperature: float
-) -> None:
+def test_each_pair_votes_for_its_later_frame(t: int, seed: int, spread: float, temperature: float) -> None:
     scores, features = spread * normal(seed, 2, t), normal(seed + 1, 2, t, 3, 2, 2)
     found = pool(features, gated(scores, all_real(scores), temperature).unsqueeze(1)).squeeze(1)
     for clip in range(2):
@@ -61,9 +59,7 @@ def test_each_pair_votes_for_its_later_frame_by_an_open_share(
 
 @given(t=st.integers(2, 16), seed=seeds, spread=SPREADS)
 @settings(max_examples=30, deadline=None)
-def test_whatever_the_scores_the_first_frame_weighs_against_and_the_last_one_for(
-    t: int, seed: int, spread: float
-) -> None:
+def test_the_first_frame_weighs_against_and_the_last_for(t: int, seed: int, spread: float) -> None:
     """Every pair of theirs is one with a later frame, or an earlier one: standardised scores promise nothing."""
     scores = spread * normal(seed, 3, t)
     weights = gated(scores, all_real(scores))
@@ -76,9 +72,7 @@ def test_whatever_the_scores_the_first_frame_weighs_against_and_the_last_one_for
 @pytest.mark.parametrize("name", ["gated", "score", "soft_rank_arp", "arp_simple", "mean"])
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=20, deadline=None)
-def test_weights_of_the_frames_pool_as_weights_of_the_running_means(
-    name: str, mask: Tensor, seed: int, garbage: float
-) -> None:
+def test_weights_pool_as_those_of_running_means(name: str, mask: Tensor, seed: int, garbage: float) -> None:
     scores = spoiled(normal(seed, *mask.shape), mask, garbage)
     features = spoiled(normal(seed + 1, *mask.shape, 2, 2, 2), mask, garbage)
     weights = WEIGHTS[name](scores, mask)
