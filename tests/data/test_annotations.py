@@ -81,16 +81,6 @@ def test_a_clip_without_a_usable_offset_is_a_problem(tmp_path: Path, offset: flo
 
 
 @pytest.mark.parametrize(
-    ("apex", "kinds"),
-    [(46, ["apex_at_onset"]), (86, ["apex_at_offset"]), (45, ["apex_outside"]), (87, ["apex_outside"])],
-)
-def test_an_apex_at_the_edge_or_outside_is_remarked_on(tmp_path: Path, apex: int, kinds: list[str]) -> None:
-    found = annotation_problems(casme2(tmp_path, row(apex=apex), row(clip="EP03", apex=60)).clips())
-    assert [problem.kind for problem in found] == kinds
-    assert not any(problem.fatal for problem in found)
-
-
-@pytest.mark.parametrize(
     "content",
     [b"", b"Subject,Filename\n01,EP02_01f\n", b"PK\x03\x04 cut off", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600],
     ids=["empty", "text", "cut off", "old or encrypted workbook"],

@@ -44,7 +44,7 @@ def table(**counts: int) -> pd.DataFrame:
 
 
 def protocol(**changes) -> Protocol:
-    options = {"name": "p", "dataset": "casme2"}
+    options: dict[str, Any] = {"name": "p", "dataset": "casme2"}
     options |= {"classes": {"negative": ["disgust", "sadness"], "positive": ["happiness"]}}
     options |= {"expected": {"clips": 7, "subjects": 3, "classes": {"negative": 5, "positive": 2}}}
     return Protocol(**{**options, **changes})

@@ -195,7 +195,7 @@ def assert_same(left: list[dict[str, torch.Tensor]], right: list[dict[str, torch
 
 def test_held_out_clips_are_never_augmented(module: Callable[..., FoldDataModule]) -> None:
     plain, augmented = module(), module(augmentation=ClipAugmentation())
-    assert_same([*plain.test_dataloader()], [*augmented.test_dataloader()])
+    assert_same(list(plain.test_dataloader()), list(augmented.test_dataloader()))
     one, other = (next(iter(data.train_dataloader())) for data in (plain, augmented))
     assert torch.equal(one["index"], other["index"])
     assert not torch.equal(one["frames"], other["frames"])

@@ -48,8 +48,8 @@ def damaged(store_folder_path: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(store_folder_path, tmp_path / "damaged"))
 
 
-PREPARE = ("task=prepare", "data=casme2", "protocol=casme2_5c_249", "++protocol.strict=false", "data.workers=1")
-PREPARE += ("data.faces.method=none",)
+PREPARE = ["task=prepare", "data=casme2", "protocol=casme2_5c_249", "++protocol.strict=false", "data.workers=1"]
+PREPARE += ["data.faces.method=none"]
 
 
 @pytest.mark.parametrize("file", [FRAMES, INDEX, MANIFEST])
@@ -90,7 +90,8 @@ def test_a_truncated_or_missing_file_is_refused_by_folder(damaged: Path, file: s
 
 
 def test_a_manifest_that_does_not_fit_is_refused(damaged: Path) -> None:
-    facts, wrong = manifest(damaged), {"settings": {}, "checksums": None, "frame_shape": [32, 128], "detections": 0}
+    facts = manifest(damaged)
+    wrong: dict[str, Any] = {"settings": {}, "checksums": None, "frame_shape": [32, 128], "detections": 0}
     for changed in ([], *(facts | {name: value} for name, value in wrong.items())):
         (damaged / MANIFEST).write_text(json.dumps(changed))
         with pytest.raises(DamagedStoreError, match="damaged"):

@@ -18,7 +18,7 @@ from openpyxl import load_workbook
 
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, CASME2_EMOTIONS, Emotion, code, warp_field
-from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, Scene, plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, Scene, _drift, plan_clip, render, stage
 from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.identity import Framing, Photograph, find_portraits
 from fdp_lightning.data.synthetic.layouts import SammLayout
@@ -399,7 +399,8 @@ def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Callabl
 
 
 def test_wrong_settings_are_named() -> None:
-    wrong = [("control", "revers"), ("course", "wilder"), ("layout", "smic"), ("subjects", 0), ("subjects", 100)]
+    wrong: list[tuple[str, Any]] = [("control", "revers"), ("course", "wilder")]
+    wrong += [("layout", "smic"), ("subjects", 0), ("subjects", 100)]
     wrong += [("seed", -1), ("min_frames", 7), ("max_frames", 7), ("amplitude", -0.1), ("noise", float("nan"))]
     wrong += [("height", 20), ("clips_per_emotion", 0), ("portraits", "/no/such/folder")]
     for option, value in wrong:

@@ -254,7 +254,7 @@ def test_headers_are_told_by_letters_and_digits_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", ["Objective Class", "Objective Classes", "objective_class"])
 def test_objective_classes_are_read_in_every_way_to_write_them(header: str, tmp_path: Path) -> None:
     for cell in (3, 3.0, "III", "Ⅲ", "iii ", "3.0"):
-        lines = [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
+        lines: list[list] = [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
         replicas.save(tmp_path / "CASME2-ObjectiveClasses.xlsx", lines)
         assert casme2(tmp_path, ROW).loc[0, "objective"] == "3"
 
