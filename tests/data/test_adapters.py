@@ -1,6 +1,5 @@
 """The adapters on true layouts: tables to the letter, frames of every clip, and broken copies named."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +21,6 @@ from fdp_lightning.data.datasets.smic import SMIC
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 from fdp_lightning.errors import UserError
 
-WRITERS = {CASMESquared: layouts.casme_sq, CASME3A: layouts.casme3a, CASME3C: layouts.casme3c, DFME: layouts.dfme}
-every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
-
 
 def lines(table: pd.DataFrame, columns: str) -> list[list]:
     return table[columns.split()].astype(object).where(table[columns.split()].notna(), None).values.tolist()
@@ -34,15 +30,6 @@ def refused(dataset: FaceDataset, labels: str | None = None) -> str:
     with pytest.raises(UserError) as caught:
         dataset.clips(labels)
     return str(caught.value)
-
-
-@every_dataset
-def test_a_written_copy_has_all_columns_and_frames(dataset: type[FaceDataset], tmp_path: Path) -> None:
-    clips = dataset(WRITERS[dataset](tmp_path)).clips()
-    assert list(clips.columns) == COLUMNS
-    assert set(clips["dataset"]) == {dataset.name}
-    assert missing_frames(clips) == []
-    dataset(tmp_path).require_frames()
 
 
 # CAS(ME)²
@@ -341,21 +328,6 @@ def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_pat
 
 
 # All
-
-
-@pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_the_annotation_is_read_without_frames_and_missing_frames_are_named(
-    tmp_path: Path, adapter: type[FaceDataset], write: Callable[..., Path], header: list[str | None]
-) -> None:
-    write(tmp_path)
-    whole = adapter(tmp_path).clips()
-    for place in tmp_path.iterdir():
-        if place.is_dir():
-            shutil.rmtree(place)
-    alone = adapter(tmp_path).clips()
-    assert alone.drop(columns="folder").equals(whole.drop(columns="folder"))
-    with pytest.raises(UserError, match=r"data\.root"):
-        adapter(tmp_path, frames=[*adapter.frame_folders][-1]).require_frames()  # CASME's others may lie in root itself
 
 
 @pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)

@@ -11,6 +11,7 @@ from tests.data import layouts
 from tests.data.layouts import WRITERS, missing_frames
 
 from fdp_lightning.config import configuration
+from fdp_lightning.data.annotations.clips import COLUMNS
 from fdp_lightning.data.checks.clips import folder_problems, list_folders
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme import CASME
@@ -37,6 +38,7 @@ def test_a_root_above_the_copy_finds_every_frame_and_says_where(dataset: type[Fa
     found = dataset(tmp_path)
     clips = found.clips()
     assert missing_frames(clips) == []
+    assert list(clips.columns) == COLUMNS and set(clips["dataset"]) == {dataset.name}
     assert found.found_deeper().startswith(str(tmp_path / above))
     problems = folder_problems(found, clips, list_folders(clips["folder"]))
     assert "found_deeper" in {problem.kind for problem in problems}
