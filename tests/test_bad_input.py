@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from fdp_lightning.runs.claims import visible_gpus
@@ -42,35 +40,15 @@ def casme2(root: Path, *more: str) -> list[str]:
     return ["task=prepare", *CASME2, f"data.root={root}", *more]
 
 
-def test_a_missing_dataset_folder(mistake: Callable[..., str], tmp_path: Path) -> None:
+def test_a_copy_that_cannot_be_read(mistake: Callable[..., str], small_copy: Path, tmp_path: Path) -> None:
     message = mistake(*casme2(tmp_path / "nowhere"))
-    assert f"the dataset folder {tmp_path / 'nowhere'} does not exist" in message
-    assert "data.root=" in message
-
-
-def test_a_missing_workbook(mistake: Callable[..., str], small_copy: Path) -> None:
+    assert str(tmp_path / "nowhere") in message and "data.root=" in message
     (small_copy / WORKBOOK).rename(small_copy / "labels.xlsx")
     message = mistake(*casme2(small_copy))
-    assert str(small_copy / WORKBOOK) in message
-    assert "labels.xlsx" in message
+    assert str(small_copy / WORKBOOK) in message and "labels.xlsx" in message
 
 
-def test_an_unreadable_image_and_a_clip_without_a_face(mistake: Callable[..., str], small_copy: Path) -> None:
-    first, second, _ = sorted((small_copy / "CASME2_RAW_selected").glob("*/*"))
-    cut = sorted(first.iterdir())[4]
-    cut.write_bytes(cut.read_bytes()[:2000])
-    for path in second.iterdir():
-        cv2.imwrite(str(path), np.random.default_rng(0).integers(90, 160, (180, 240), dtype=np.uint8))
-    message = mistake(*casme2(small_copy))
-    assert str(cut) in message
-    assert "truncated" in message
-    assert f"no face in any frame of {second}" in message
-    assert "data.policy=skip" in message
-
-
-def test_a_workbook_of_another_kind_with_debug_shows_the_traceback_and_still_ends_with_2(
-    run_cli: Callable[..., Done], small_copy: Path
-) -> None:
+def test_debug_shows_the_traceback_and_it_still_ends_with_2(run_cli: Callable[..., Done], small_copy: Path) -> None:
     (small_copy / WORKBOOK).write_bytes(b"Subject;Filename\n")
     answer = run_cli(*casme2(small_copy, "debug=true"))
     assert answer.returncode == 2
@@ -78,45 +56,23 @@ def test_a_workbook_of_another_kind_with_debug_shows_the_traceback_and_still_end
     assert f"fdp_lightning: {small_copy / WORKBOOK} cannot be read as an Excel workbook" in answer.stderr
 
 
-def test_a_protocol_of_another_dataset(mistake: Callable[..., str], casme2_root: Path) -> None:
-    message = mistake("task=prepare", "data=casme2", "protocol=samm_5c", f"data.root={casme2_root}")
-    assert "protocol=samm_5c is made for samm, but data=casme2" in message
-    assert "data=samm protocol=samm_5c" in message
-
-
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["sead=1"], ["'sead'", "Did you mean", "seed"]),
-        (["data.facess.size=32"], ["'data.facess.size'", "Did you mean", "data.faces.size"]),
-        (["max_epochs=3"], ["'max_epochs'", "trainer.max_epochs"]),
-        (["task=lose"], ["'lose'", "loso", "prepare"]),
-        (["task=trian"], ["'trian'", "Did you mean loso or fit?"]),
-        (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'", "a whole number"]),
-        (["task=fit", "model.pooling=men"], ["model.pooling is 'men'", "Did you mean mean?"]),
-        (["task=prepare", "data.batch_size=x"], ["data.batch_size is 'x'"]),
-        (["selection=lst"], ["selection", "selection.inner_subjects"]),
-        (["loso.workers=abc"], ["loso.workers is 'abc'", "a whole number of at least 1"]),
-        (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]),
-        (["experiment=synthetic_losso"], ["+experiment=", "Did you mean synthetic_loso"]),
+        (["data.facess.size=32"], ["Did you mean", "data.faces.size"]), (["max_epochs=3"], ["trainer.max_epochs"]),
+        (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'"]), (["selection=lst"], ["inner_subjects"]),
+        (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]), (["+trainer=cpu"], ["trainer=cpu, without +"]),
         (["study=component"], ["+study=component", "Did you mean components?"]),
-        (["+trainer=cpu"], ["trainer=cpu, without +"]),
-        (["--experiment=synthetic_loso"], ["--experiment", "+experiment=synthetic_loso"]),
-        (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]),
-        (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]),
-        (["trainer=gpu"], ["trainer.accelerator is gpu", "0 GPUs"]),
+        (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]), (["loso.workers="], ["loso.workers"]),
+        (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]), (["trainer=gpu"], ["0 GPUs"]),
         (["task=prepare", "data.faces.device=cuda"], ["data.faces.device is cuda", "no GPU"]),
-        (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]),
-        (["+experiment=nonsense"], ["nonsense", "casme2_loso", "synthetic_loso"]),
-        (["logger=[csv,wand]"], ["there is no 'logger/wand'", "Did you mean wandb?", "csv, tensorboard, wandb"]),
-        (["task=prepare", "data.generate.subjects=0"], ["subjects=0", "1 to 99"]),
+        (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]), (["+experiment=nonsense"], ["synthetic_loso"]),
+        (["logger=[csv,wand]"], ["'logger/wand'", "Did you mean wandb?"]),
         (["task=prepare", "data.generate.portraits=faces"], ["portraits=faces", "no such folder"]),
-        (["seed=one"], ["seed", "one"]),
-        (["loso.workers="], ["loso.workers"]),
         (["data.faces.size=32,48", "task=prepare"], ["data.faces.size", "-m"]),
     ],
-    ids=lambda value: " ".join(value) if value and isinstance(value, list) and "=" in value[0] else "",
-)
+    ids=lambda value: " ".join(value),
+)  # fmt: skip
 def test_a_mistyped_command(
     mistake: Callable[..., str], tmp_path: Path, arguments: list[str], parts: list[str]
 ) -> None:
@@ -124,27 +80,22 @@ def test_a_mistyped_command(
         pytest.skip("there is a GPU here")
     message = mistake(*arguments)
     assert not (tmp_path / "data").exists()  # refused before any data work
-    for part in parts:
-        assert part in message
+    assert all(part in message for part in parts), message
 
 
 @pytest.mark.parametrize(
-    ("setting", "key"),
-    [
-        ("data.policy=lenient", "data.policy"), ("data.faces.size=0", "data.faces.size"),
-        ("+data.faces.seize=3", "seize"), ("data.adapter.frames=croped", "data.adapter.frames"),
-        ("protocol.column=emotions", "protocol.column"), ("protocol.classes.others=[fear,surprise]", "surprise"),
-    ],
-)  # fmt: skip
-def test_a_setting_that_cannot_be_meant(mistake: Callable[..., str], small_copy: Path, setting: str, key: str) -> None:
-    assert key in mistake(*casme2(small_copy, setting))
+    ("setting", "key"), [("+data.faces.seize=3", "seize"), ("data.adapter.frames=croped", "data.adapter.frames")]
+)
+def test_a_setting_that_cannot_be_meant(mistake: Callable[..., str], casme2_root: Path, setting: str, key: str) -> None:
+    assert key in mistake(*casme2(casme2_root, setting))
 
 
-@pytest.mark.parametrize(("asked", "named"), [("010", "'010'"), ("8", "'8'")])
-def test_an_unknown_fold_is_named_as_it_was_typed_beside_those_there_are(
-    mistake: Callable[..., str], casme2_root: Path, store_folder_path: Path, asked: str, named: str
-) -> None:
-    command = ["task=fold", *CASME2, f"data.root={casme2_root}", f"fold={asked}"]
+def test_a_protocol_of_another_dataset(mistake: Callable[..., str], casme2_root: Path) -> None:
+    message = mistake("task=prepare", "data=casme2", "protocol=samm_5c", f"data.root={casme2_root}")
+    assert "protocol=samm_5c" in message and "data=samm protocol=samm_5c" in message
+
+
+def test_an_unknown_fold_is_named(mistake: Callable[..., str], casme2_root: Path, store_folder_path: Path) -> None:
+    command = ["task=fold", *CASME2, f"data.root={casme2_root}", "fold=010"]
     message = mistake(*command, store=store_folder_path.parent)
-    assert f"there is no fold {named}" in message
-    assert "Folds: 01, 02, 03" in message
+    assert "'010'" in message and "01, 02, 03" in message

@@ -6,12 +6,14 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from fdp_lightning import tasks
 from fdp_lightning.config import configuration
@@ -52,11 +54,13 @@ def caused(error: Exception) -> Exception:
 )
 def test_errors_of_the_disk_are_told_by_place_and_reason(error: Exception, named: str) -> None:
     assert named in (disk_trouble(error) or "")
+    for other in (ValueError("a bug"), FileNotFoundError(errno.ENOENT, "No such file", "x"), None):
+        assert disk_trouble(other) is None
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "No such file", "x"), None])
-def test_other_errors_are_not(error: Exception | None) -> None:
-    assert disk_trouble(error) is None
+@cache
+def configured() -> DictConfig:
+    return configuration(hydra=True)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,8 @@ def test_every_task_says_it_in_words(task: str, error: Exception, monkeypatch: p
         def __getattr__(self, name: str) -> object:
             return fail
 
-    config = configuration(f"task={task}", hydra=True)
+    config = configured().copy()
+    config.task = task
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config.hydra))
     monkeypatch.setattr(tasks, "import_module", lambda name: Module())
     with pytest.raises(UserError, match=f"task={task}"):
@@ -109,15 +114,15 @@ def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str
     return subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
 
 
-@pytest.mark.parametrize("task", ["loso", "fit", "check_data", "prepare", "benchmark"])
+@pytest.mark.parametrize("task", ["loso", "check_data", "prepare", "benchmark"])
 def test_a_place_that_is_no_folder_is_said_without_a_traceback(
     task: str, casme2_root: Path, tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     place = tmp_path / "file"
     place.touch()
     outputs = {
-        "loso": f"runs={place}", "fit": f"run={place}/x", "check_data": f"check_data.output={place}/x.json",
-        "prepare": f"data.store={place}/x", "benchmark": f"benchmark.output={place}/x",
+        "loso": f"runs={place}", "check_data": f"check_data.output={place}/x.json", "prepare": f"data.store={place}/x",
+        "benchmark": f"benchmark.output={place}/x",
     }  # fmt: skip
     data = ["data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
     answer = run_cli(f"task={task}", outputs[task], *(data if task != "benchmark" else ["benchmark.rows=[start_up]"]))
@@ -133,9 +138,7 @@ def test_standard_output_on_a_full_disk() -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_what_killed_processes_left_is_removed_and_what_others_hold_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave = (
         "import sys, os; from pathlib import Path; from unittest import mock; from fdp_lightning import files\n"
         "with mock.patch('os.fsync', lambda number: os._exit(9)): files.write_atomic(Path(sys.argv[1]) / 'a.json', 'x')"

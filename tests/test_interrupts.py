@@ -57,7 +57,10 @@ def interrupted(what: str) -> tuple[int, str, str, float]:
     return program.returncode, output, errors, time.monotonic() - start
 
 
-@pytest.mark.parametrize("what", [SWALLOWED, "Dropping()"], ids=["bare except", "finaliser"])
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(SWALLOWED, marks=pytest.mark.slow, id="bare except"), pytest.param("Dropping()", id="finaliser")],
+)
 def test_an_interrupt_that_is_dropped_ends_the_program_all_the_same(what: str) -> None:
     code, _, errors, seconds = interrupted(what)
     assert code == 130

@@ -1,4 +1,4 @@
-"""What leaves the repository: the wheel, the image, the citation; and their one version."""
+"""The project as a whole: requirements agree, the wheel, the image and the citation hold, answers are quick."""
 
 import json
 import os
@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from fdp_lightning import __version__
+from fdp_lightning.config import CONF_DIR
 from tests.command import once
 from tests.tasks.conftest import SMALL
 from tests.tasks.prediction_schema import problems
@@ -32,16 +33,50 @@ def test_the_version_is_kept_in_one_place() -> None:
     assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
+def test_environment_and_pyproject_agree_and_the_lock_pins_every_requirement() -> None:
+    project = PYPROJECT["project"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert sorted(set(pip) - {"-e ."}) == sorted(project["dependencies"])
+    assert f"python{project['requires-python']}" in conda
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = [re.fullmatch(r"([\w.-]+)==[\w.+!]+( ; .+)?", line) for line in lines]
+    assert [line for line, match in zip(lines, pinned, strict=True) if match is None] == []
+    names = {match[1].lower() for match in pinned if match}
+    wanted = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    assert {re.split(r"[<>=~!\[ ]", r)[0].lower() for r in wanted} <= names
+
+
+def test_experiments_say_how_they_are_run_and_stay_short() -> None:
+    for path in (CONF_DIR / "experiment").glob("[!_]*.yaml"):  # the others are shared parts
+        first, second, *rest = path.read_text().splitlines()
+        assert first == "# @package _global_" and len(rest) <= 18, path
+        assert second.startswith(f"# python -m fdp_lightning +experiment={path.stem}"), path
+
+
+@pytest.mark.costly
+def test_quick_answers_come_before_torch_is_imported(tmp_path: Path) -> None:
+    script = (
+        "import sys; from fdp_lightning.__main__ import main\n"
+        "for line in ('--help', '--cfg job', 'model.poolingg=mean', '+experiment=synthetic_losso', 'task=nonsense'):\n"
+        "    sys.argv[1:] = line.split()\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        "    heavy = {'torch', 'lightning', 'pandas', 'cv2', 'timm', 'albumentations', 'wandb'} & set(sys.modules)\n"
+        "    if heavy: sys.exit(f'{line}: imported {heavy}')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_citation_has_what_its_format_asks_for() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["cff-version"] == "1.2.0"
-    assert citation["type"] in ("software", "dataset")
-    assert citation["license"] == PYPROJECT["project"]["license"]
+    assert (citation["cff-version"], citation["license"]) == ("1.2.0", PYPROJECT["project"]["license"])
     for work in (citation, *citation["references"]):
-        assert work["title"] and work["authors"]
+        assert work["title"] and work["authors"] and work["type"]
         assert all(set(author) & {"name", "family-names"} for author in work["authors"])
     assert citation["message"]
-    assert all(work["type"] for work in citation["references"])
 
 
 def instructions() -> list[tuple[str, str]]:

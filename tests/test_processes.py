@@ -63,6 +63,7 @@ def test_workers_of_a_killed_parent_end_too(tmp_path: Path) -> None:
     assert left == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="by a service of Linux")
 def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path: Path) -> None:
     script = tmp_path / "abandoned.py"
@@ -78,10 +79,6 @@ def test_the_forkserver_of_a_killed_command_ends_while_it_still_imports(tmp_path
         time.sleep(0.05)
     assert not is_running(pid)
     assert took < 20
-
-
-def test_a_fresh_process_answers_without_the_imports_of_workers() -> None:
-    assert in_fresh_process(cpu_count) == cpu_count()
 
 
 def _twice(value: int) -> int:
@@ -101,6 +98,7 @@ def _killed() -> None:
 
 
 def test_a_call_in_a_worker_gives_its_result_or_its_error() -> None:
+    assert in_fresh_process(cpu_count) == cpu_count()
     assert in_worker(_twice, 21) == 42
     with pytest.raises(UserError, match="is nowhere"):
         in_worker(_mistaken)
@@ -110,6 +108,7 @@ def test_a_call_in_a_worker_gives_its_result_or_its_error() -> None:
         in_worker(_killed)
 
 
+@pytest.mark.slow
 def test_a_worker_whose_parent_left_before_its_work_came_prints_nothing(tmp_path: Path) -> None:
     """As where Ctrl-C comes while a process is being started."""
     (tmp_path / "left.py").write_text(

@@ -11,9 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import facenet_pytorch  # noqa: F401 - imported before the forks
 import pandas as pd
 import store_builds
 
@@ -48,32 +48,17 @@ def killed_after_clip(number: int) -> None:
     store_builds.build(PLACE / f"clip {number}", CLIPS, progress=lambda done, total: die() if done == number else None)
 
 
-def killed_while_writing() -> None:
-    replace, calls = os.replace, []
-
-    def second_dies(*arguments) -> None:
-        calls.append(arguments)
-        if len(calls) == 2:
-            die()
-        replace(*arguments)
-
-    os.replace = second_dies
-    store_builds.build(PLACE / "writing", CLIPS)
+def killed_in(case: str, owner: object, name: str, death: Callable[..., None] = die) -> None:
+    """Build with a function in whose place the process dies."""
+    setattr(owner, name, death)
+    store_builds.build(PLACE / case, CLIPS)
 
 
-def killed_while_joining() -> None:
-    build.checksummed = die
-    store_builds.build(PLACE / "joining", CLIPS)
-
-
-def killed_before_rename() -> None:
-    Path.rename = die
-    store_builds.build(PLACE / "rename", CLIPS)
-
-
-def killed_after_rename() -> None:
-    parts.Parts.remove = die
-    store_builds.build(PLACE / "cleaning", CLIPS)
+def second_dies(*arguments: str, replace: Callable[..., None] = os.replace, calls: list[int] = []) -> None:  # noqa: B006
+    calls.append(1)
+    if len(calls) == 2:
+        die()
+    replace(*arguments)
 
 
 def without_space(most_bytes: int) -> None:
@@ -92,12 +77,12 @@ def at_once(start: float, policy: str) -> None:
 
 def main() -> None:
     """Run all cases, and say how each ended."""
-    kills = [
-        *(lambda number=number: killed_after_clip(number) for number in range(len(CLIPS) + 1)),
-        killed_while_writing,
-        killed_while_joining,
-        killed_before_rename,
-        killed_after_rename,
+    kills: list[Callable[[], object]] = [
+        *(partial(killed_after_clip, number) for number in (0, 1, len(CLIPS))),
+        partial(killed_in, "writing", os, "replace", second_dies),
+        partial(killed_in, "joining", build, "checksummed"),
+        partial(killed_in, "rename", Path, "rename"),
+        partial(killed_in, "cleaning", parts.Parts, "remove"),
     ]
     assert [ends(forked(kill))[0] for kill in kills] == [-signal.SIGKILL] * len(kills)
     for most in (30_000, 100_000):

@@ -16,7 +16,8 @@ from fdp_lightning.data.store.parts import parts_of
 from fdp_lightning.data.store.sources import ClipSource, list_sources, store_folder
 from fdp_lightning.errors import UserError
 
-SETTINGS = FaceSettings()
+SETTINGS = FaceSettings(method="none")
+"""Whole pictures: how a store is kept does not depend on how faces are found."""
 
 
 def image(clips: pd.DataFrame, clip: int, frame: int) -> Path:
@@ -37,10 +38,10 @@ def build(
     return folder
 
 
-def refused(stores: Path, clips: pd.DataFrame, policy: str) -> str:
+def refused(stores: Path, clips: pd.DataFrame, policy: str, settings: FaceSettings = SETTINGS) -> str:
     """The message of a build that is refused; nothing but prepared clips may stay."""
     with pytest.raises(UserError) as caught:
-        build(stores, clips, policy)
+        build(stores, clips, policy, settings)
     assert not stores.exists() or {path.suffix for path in stores.iterdir()} <= {".building"}
     return str(caught.value)
 

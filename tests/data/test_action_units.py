@@ -25,100 +25,57 @@ def either(*units: ActionUnit) -> tuple[ActionUnit, ...]:
 @pytest.mark.parametrize(
     ("cell", "units"),
     [
-        ("12", [unit(12)]),
-        ("12.0", [unit(12)]),  # a number that went through a float
-        ("04", [unit(4)]),
-        ("4+R10", [unit(4), unit(10, side="right")]),
-        ("L7+L10", [unit(7, side="left"), unit(10, side="left")]),
-        ("12L", [unit(12, side="left")]),
-        ("r12+l14", [unit(12, side="right"), unit(14, side="left")]),
-        ("R14A", [unit(14, side="right", intensity="A")]),
-        ("14AR", [unit(14, side="right", intensity="A")]),
-        ("12b", [unit(12, intensity="B")]),
-        ("12D", [unit(12, intensity="D")]),
-        ("D12+M4", [unit(12, prefix="D"), unit(4, prefix="M")]),
-        ("D12E", [unit(12, prefix="D", intensity="E")]),
-        ("DL12", [unit(12, prefix="D", side="left")]),
-        ("M4R", [unit(4, prefix="M", side="right")]),
-        ("4?", [unit(4, uncertain=True)]),
-        ("4 ?", [unit(4, uncertain=True)]),
-        ("?4", [unit(4, uncertain=True)]),
-        ("4+7(k)", [unit(4), unit(7, static=True)]),
-        ("4 (K), 7", [unit(4, static=True), unit(7)]),
-        ("7(k)?", [unit(7, static=True, uncertain=True)]),
-        ("AU4", [unit(4)]),
-        ("au 12", [unit(12)]),
-        ("AUs 1, 2", [unit(1), unit(2)]),
-        ("L AU 12", [unit(12, side="left")]),
-        ("AUL12", [unit(12, side="left")]),
-        ("12 L", [unit(12, side="left")]),
-        ("L 12", [unit(12, side="left")]),
+        ("12", [unit(12)]), ("12.0", [unit(12)]), ("04", [unit(4)]), ("4+R10", [unit(4), unit(10, side="right")]),
+        ("r12+l14", [unit(12, side="right"), unit(14, side="left")]), ("12L", [unit(12, side="left")]),
+        ("R14A", [unit(14, side="right", intensity="A")]), ("14AR", [unit(14, side="right", intensity="A")]),
+        ("12D", [unit(12, intensity="D")]), ("D12+M4", [unit(12, prefix="D"), unit(4, prefix="M")]),
+        ("D12E", [unit(12, prefix="D", intensity="E")]), ("DL12", [unit(12, prefix="D", side="left")]),
+        ("M4R", [unit(4, prefix="M", side="right")]), ("4 ?", [unit(4, uncertain=True)]),
+        ("4 (K), 7", [unit(4, static=True), unit(7)]), ("7(k)?", [unit(7, static=True, uncertain=True)]),
+        ("AUs 1, 2", [unit(1), unit(2)]), ("L AU 12", [unit(12, side="left")]), ("AUL12", [unit(12, side="left")]),
         ("12 L 7", [unit(12), unit(7, side="left")]),  # between two numbers: the second's
-        ("1，2、4", [unit(1), unit(2), unit(4)]),
         ("１２＋Ｌ７；４？", [unit(12), unit(7, side="left"), unit(4, uncertain=True)]),
-        ("1;2/4&5 6\n7", [unit(n) for n in (1, 2, 4, 5, 6, 7)]),
-        ("+4++7+", [unit(4), unit(7)]),
-        ("4\u00a0+\u30007", [unit(4), unit(7)]),  # blanks of other kinds
+        ("1;2/4&5 6\n7", [unit(n) for n in (1, 2, 4, 5, 6, 7)]), ("4\u00a0+\u30007", [unit(4), unit(7)]),
     ],
-)
+)  # fmt: skip
 def test_units_with_side_intensity_doubt_and_prefix(cell: str, units: list[ActionUnit]) -> None:
     assert parse(cell) == ActionUnits(units=tuple(units))
 
 
-@pytest.mark.parametrize("cell", ["14or23", "14 or 23", "14 OR\n23", "AU14 or AU23", "14或23", "14?or23"])
+@pytest.mark.parametrize("cell", ["14or23", "14 OR\n23", "AU14 or AU23", "14或23", "14?or23"])
 def test_alternatives_are_one_group_of_uncertain_units_and_not_among_the_numbers(cell: str) -> None:
     units = parse(cell)
     assert units == ActionUnits(alternatives=(either(unit(14), unit(23)),))
-    assert units.uncertain
-    assert units.numbers == ()
-    assert units.possible_numbers == (14, 23)
+    assert (units.uncertain, units.numbers, units.possible_numbers) == (True, (), (14, 23))
 
 
 def test_or_binds_closer_than_plus_and_takes_any_number_of_units() -> None:
     units = parse("12+R10or11or14A+4")
     assert units.units == (unit(12), unit(4))
     assert units.alternatives == (either(unit(10, side="right"), unit(11), unit(14, intensity="A")),)
-    assert units.numbers == (4, 12)
-    assert units.possible_numbers == (4, 10, 11, 12, 14)
+    assert (units.numbers, units.possible_numbers) == ((4, 12), (4, 10, 11, 12, 14))
 
 
 @pytest.mark.parametrize(
-    ("cell", "unreadable"), [("14or", ()), ("or 14", ()), ("14 or x", ("x",)), ("14or123", ("123",))]
+    ("cell", "expected", "uncertain"),
+    [
+        *((cell, ActionUnits(unknown=True), True) for cell in ("?", "??", " ？ ")),
+        ("4+?", ActionUnits(units=(unit(4),), unknown=True), True),  # which does not make that unit uncertain
+        *((cell, ActionUnits(), False) for cell in ("", " ", "/", "+", "\n")),
+        *((cell, ActionUnits(neutral=True), False) for cell in ("0", "0.0", "AU0")),
+        *((cell, ActionUnits(units=(unit(14, uncertain=True),)), True) for cell in ("14or", "or 14")),
+        ("14 or x", ActionUnits(units=(unit(14, uncertain=True),), unreadable=("x",)), True),
+    ],
 )
-def test_an_or_with_one_unit_leaves_that_one_uncertain(cell: str, unreadable: tuple[()] | tuple[str]) -> None:
-    assert parse(cell) == ActionUnits(units=(unit(14, uncertain=True),), unreadable=unreadable)
-
-
-@pytest.mark.parametrize("cell", ["?", "??", " ？ "])
-def test_a_lone_question_mark_is_uncertain_without_a_unit(cell: str) -> None:
-    assert parse(cell) == ActionUnits(unknown=True)
-    assert parse(cell).uncertain
-
-
-def test_a_lone_question_mark_beside_a_unit_does_not_make_that_unit_uncertain() -> None:
-    units = parse("4+?")
-    assert units == ActionUnits(units=(unit(4),), unknown=True)
-    assert units.uncertain
-
-
-@pytest.mark.parametrize("cell", ["", " ", "/", "+", "\n"])
-def test_a_blank_cell_says_nothing(cell: str) -> None:
-    assert parse(cell) == ActionUnits()
-    assert not parse(cell).uncertain
-
-
-@pytest.mark.parametrize("cell", ["0", "0.0", "AU0", "00"])
-def test_zero_is_the_neutral_face_and_no_unit(cell: str) -> None:
-    assert parse(cell) == ActionUnits(neutral=True)
+def test_cells_of_no_or_half_a_unit(cell: str, expected: ActionUnits, uncertain: bool) -> None:
+    assert parse(cell) == expected
+    assert parse(cell).uncertain == uncertain
 
 
 @pytest.mark.parametrize(
     "word",
-    [
-        "e43", "123", "12.5", "L12R", "LL12", "12AB", "LD12", "DM12", "12M", "L0", "0?", "nan", "floor", "or", "-",
-        "4-7", "(4", "A",
-    ],
-)  # fmt: skip
+    ["e43", "123", "12.5", "L12R", "LL12", "12AB", "LD12", "12M", "L0", "0?", "nan", "or", "-", "4-7", "(4", "A"],
+)
 def test_what_is_not_understood_is_kept_as_written_and_hides_nothing_else(word: str) -> None:
     assert parse(word) == ActionUnits(unreadable=(word,))
     assert parse(f"4+{word}+7") == ActionUnits(units=(unit(4), unit(7)), unreadable=(word,))
@@ -165,15 +122,12 @@ def test_numbers_between_any_separators_are_all_found(numbers: list[int], separa
 @pytest.mark.parametrize(
     ("cell", "numbers"),
     [
-        ("A12", [12]), ("A7", [7]), ("A9+12", [9, 12]), ("A1B+A2C", [1, 2]), ("A14C", [14]), ("7C+A12B", [7, 12]),
-        ("A9E+ref(10)", [9, 10]), ("ref(L10)+A12B", [10, 12]), ("a12b + l14", [12, 14]), ("T23", [23]), ("B25", [25]),
-        ("U14", [14]), ("AD19", [19]), ("ad29b+26", [26, 29]), ("AL12C", [12]), ("LA12", [12]), ("LT10A, TR10", [10]),
-        ("A 12", [12]), ("4 + A 12 B", [4, 12]), ("AD 19", [19]), ("AU A12", [12]), ("AU-12", [12]), ("AU_4", [4]),
-        ("12(B)", [12]), ("12 (B)", [12]), ("(L)12", [12]), ("12(L)", [12]), ("12(?)", [12]), ("(12)", [12]),
-        ("4+(7)", [4, 7]), ("(4+7)", [4, 7]), ("4 (7)", [4, 7]), ("[4,7]", [4, 7]), ("A(12)", [12]), ("L(12B)", [12]),
-        ("REF (10)", [10]), ("Ref(9+L10)", [9, 10]), ("ref(R10A, 12)", [10, 12]), ("ref 10", [10]),
+        ("A9+12", [9, 12]), ("A1B+A2C", [1, 2]), ("7C+A12B", [7, 12]), ("A9E+ref(10)", [9, 10]), ("T23", [23]),
+        ("ref(L10)+A12B", [10, 12]), ("a12b + l14", [12, 14]), ("B25", [25]), ("U14", [14]), ("ad29b+26", [26, 29]),
+        ("AL12C", [12]), ("LA12", [12]), ("LT10A, TR10", [10]), ("4 + A 12 B", [4, 12]), ("AU A12", [12]),
+        ("AU-12", [12]), ("12 (B)", [12]), ("(L)12", [12]), ("12(?)", [12]), ("4+(7)", [4, 7]), ("(4+7)", [4, 7]),
+        ("[4,7]", [4, 7]), ("A(12)", [12]), ("L(12B)", [12]), ("Ref(9+L10)", [9, 10]), ("ref(R10A, 12)", [10, 12]),
         ("ref10+4", [4, 10]), ("ref(10)?", [10]), ("1 and 2", [1, 2]), ("1和2", [1, 2]), ("1|2", [1, 2]),
-        ("4? 7", [4, 7]), ("4 A 7", [4, 7]),
     ],
 )  # fmt: skip
 def test_every_unit_of_the_notation_is_read(cell: str, numbers: list[int]) -> None:
@@ -189,10 +143,7 @@ def test_alternatives_are_alternatives_within_parentheses_too(cell: str) -> None
     assert not units.units and not units.unreadable
 
 
-@pytest.mark.parametrize(
-    "cell",
-    ["12(3)", "A", "12AB", "UA12", "TB25", "AA12", "C12", "12/b", "x12", "#", "12:3", "ref()x", "ref", "12 (weak)"],
-)
+@pytest.mark.parametrize("cell", ["12(3)", "UA12", "TB25", "AA12", "C12", "12/b", "x12", "#", "ref()x", "12 (weak)"])
 def test_what_nobody_knows_is_kept_and_not_guessed_at(cell: str) -> None:
     assert parse(f"4+{cell}").unreadable
     assert 4 in parse(f"4+{cell}").numbers
@@ -244,16 +195,14 @@ def test_the_row_of_samm_in_cd6me_is_as_published_with_odd_cells_and_decided_alt
     chosen = part.apply(samm(cells | {name: cell for name, (cell, _) in WITH_OR.items()}))
     assert counted(chosen["target"]) == SAMM_ROW
     assert sum(SAMM_ROW.values()) == 168
-
-
-def test_the_decided_alternatives_are_those_of_the_five_clips_alone() -> None:
-    cells = {name: cell for name, (cell, _) in WITH_OR.items()}
-    chosen = cd6me().of("samm").choose(samm({**cells, "006/006_1_2": "L14 or L12"}))
-    targets = dict(zip(chosen["subject"] + "/" + chosen["clip"], chosen["target"], strict=True))
+    # The decided alternatives are those of the five clips alone.
+    cells = {name: cell for name, (cell, _) in WITH_OR.items()} | {"006/006_1_2": "L14 or L12"}
+    decided = part.choose(samm(cells))
+    targets = dict(zip(decided["subject"] + "/" + decided["clip"], decided["target"], strict=True))
     assert targets == {**{name: target for name, (_, target) in WITH_OR.items()}, "006/006_1_2": ""}
 
 
-@pytest.mark.parametrize("cell", ["4+x9", "12(3)", "C12", "4-7"])
+@pytest.mark.parametrize("cell", ["4+x9", "C12"])
 def test_a_notation_nobody_knows_stops_a_protocol_of_units_and_names_cell_and_clip(cell: str) -> None:
     clips = samm({"006/006_1_2": cell, "007/007_3_1": "4", "007/007_3_2": "12"})
     with pytest.raises(UserError) as caught:

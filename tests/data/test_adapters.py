@@ -1,6 +1,5 @@
 """The adapters on true layouts: tables to the letter, frames of every clip, and broken copies named."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +21,6 @@ from fdp_lightning.data.datasets.smic import SMIC
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 from fdp_lightning.errors import UserError
 
-WRITERS = {CASMESquared: layouts.casme_sq, CASME3A: layouts.casme3a, CASME3C: layouts.casme3c, DFME: layouts.dfme}
-every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
-
 
 def lines(table: pd.DataFrame, columns: str) -> list[list]:
     return table[columns.split()].astype(object).where(table[columns.split()].notna(), None).values.tolist()
@@ -34,17 +30,6 @@ def refused(dataset: FaceDataset, labels: str | None = None) -> str:
     with pytest.raises(UserError) as caught:
         dataset.clips(labels)
     return str(caught.value)
-
-
-@every_dataset
-def test_a_written_copy_has_all_columns_one_dataset_name_and_the_frames_of_every_clip(
-    dataset: type[FaceDataset], tmp_path: Path
-) -> None:
-    clips = dataset(WRITERS[dataset](tmp_path)).clips()
-    assert list(clips.columns) == COLUMNS
-    assert set(clips["dataset"]) == {dataset.name}
-    assert missing_frames(clips) == []
-    dataset(tmp_path).require_frames()
 
 
 # CAS(ME)²
@@ -58,9 +43,7 @@ def test_casme_sq_micro_expressions_are_the_default_and_go_by_the_raw_subject_id
     ]
 
 
-def test_casme_sq_all_adds_the_macro_expressions_whose_unobserved_offset_is_the_apex_with_a_remark(
-    tmp_path: Path,
-) -> None:
+def test_casme_sq_all_adds_the_macro_expressions_with_remarks(tmp_path: Path) -> None:
     clips = CASMESquared(layouts.casme_sq(tmp_path)).clips("all")
     assert lines(clips, "subject clip onset apex offset action_units emotion") == [
         ["15", "anger1_1", 557, 572, 608, "4+7", "negative"],
@@ -70,12 +53,9 @@ def test_casme_sq_all_adds_the_macro_expressions_whose_unobserved_offset_is_the_
         ["40", "happy1_3", 30, 25, 40, "10or11", "others"],
     ]
     assert missing_frames(clips) == []
-    found = {(problem.clip, problem.kind) for problem in annotation_problems(clips)}
-    assert found == {
-        ("casme_sq/24/happy5_10@5", "read_otherwise"),
-        ("casme_sq/24/happy5_10@5", "apex_at_offset"),
-        ("casme_sq/40/happy1_3@30", "apex_outside"),
-    }
+    found = {(problem.clip[9:], problem.kind) for problem in annotation_problems(clips)}
+    odd = "24/happy5_10@5"
+    assert found == {(odd, "read_otherwise"), (odd, "apex_at_offset"), ("40/happy1_3@30", "apex_outside")}
     assert "offset 0" in clips["remark"][2]
 
 
@@ -90,9 +70,7 @@ def test_casme_sq_apex_0_is_unknown_and_without_it_an_offset_0_stays_a_problem(t
 
 
 @pytest.mark.parametrize("videos", [layouts.CASME_SQ_VIDEOS, [], [["Disgust2", 102], ["anger1 ", "401"]]])
-def test_casme_sq_recordings_are_found_by_the_videos_code_whatever_their_title(
-    tmp_path: Path, videos: list[list[int | str] | list[str]]
-) -> None:
+def test_casme_sq_recordings_are_found_by_code(tmp_path: Path, videos: list[list[int | str] | list[str]]) -> None:
     dataset = CASMESquared(layouts.casme_sq(tmp_path, videos=videos), frames="raw")
     clips = dataset.clips("all")
     assert [Path(folder).name for folder in clips["folder"]] == [
@@ -104,16 +82,10 @@ def test_casme_sq_recordings_are_found_by_the_videos_code_whatever_their_title(
 def test_casme_sq_a_participant_without_subject_id_is_refused_by_number(tmp_path: Path) -> None:
     rows = [*layouts.CASME_SQ_ROWS, [23, "anger9_9", 4, 5, 6, "4", "others", "micro-expression", ""]]
     message = refused(CASMESquared(layouts.casme_sq(tmp_path, rows)))
-    assert str(tmp_path / layouts.CASME_SQ_FILE) in message
-    assert "no subject id for participant 23 in the second sheet" in message
-    assert "copy the workbook again" in message
-
-
-def test_casme_sq_a_row_with_frames_but_without_participant_is_refused_and_not_dropped(tmp_path: Path) -> None:
-    rows = [*layouts.CASME_SQ_ROWS, [None, "anger9_9", 4, 5, 6, "4", "others", "micro-expression", ""]]
-    assert "1 rows have no subject or no clip name: /anger9_9" in refused(
-        CASMESquared(layouts.casme_sq(tmp_path, rows))
-    )
+    for part in (str(tmp_path / layouts.CASME_SQ_FILE), "participant 23", "copy the workbook again"):
+        assert part in message
+    rows[-1] = [None, *rows[-1][1:]]
+    assert "/anger9_9" in refused(CASMESquared(layouts.casme_sq(tmp_path, rows)))
 
 
 # CAS(ME)³ part A
@@ -126,35 +98,29 @@ def test_casme3a_holds_several_clips_of_one_folder_and_names_classes_alike(tmp_p
         ["spNO.1", "a", 10, 10, 12, 30.0, "4", "4", "others"],
         ["spNO.2", "J", 1, 2, 4, 30.0, "R12", "1", "happy"],
     ]
-    places = ["spNO.1/a/color", "spNO.1/a/color", "spNO.2/j/color"]
-    assert clips["folder"].tolist() == [str(tmp_path / "part_A" / place) for place in places]
-
-
-@pytest.mark.parametrize("frames", ["colour", "depth", "clips"])
-def test_casme3a_has_the_frames_of_every_kind(tmp_path: Path, frames: str) -> None:
-    clips = CASME3A(layouts.casme3a(tmp_path), frames=frames).clips()
-    names = {"colour": {"color"}, "depth": {"depth"}, "clips": {"spNo.1_a_3", "spNo.1_a_10", "spNo.2_j_1"}}
-    assert {Path(folder).name for folder in clips["folder"]} == names[frames]
     assert missing_frames(clips) == []
 
 
-def test_casme3a_the_older_labels_are_another_workbook_and_an_xls_is_to_be_saved_anew(tmp_path: Path) -> None:
-    older = (layouts.casme3a(tmp_path) / layouts.CASME3A_FILE).with_name("cas(me)3_part_A_ME_label_JpgIndex_v1.xls")
+@pytest.mark.parametrize(
+    ("frames", "names"), [("depth", {"depth"}), ("clips", {"spNo.1_a_3", "spNo.1_a_10", "spNo.2_j_1"})]
+)
+def test_casme3a_has_the_frames_of_every_kind(tmp_path: Path, frames: str, names: set[str]) -> None:
+    clips = CASME3A(layouts.casme3a(tmp_path), frames=frames).clips()
+    assert {Path(folder).name for folder in clips["folder"]} == names
+    assert missing_frames(clips) == []
+
+
+def test_casme3a_the_older_labels_are_another_workbook(tmp_path: Path) -> None:
+    older = (layouts.casme3a(tmp_path) / layouts.CASME3A_FILE).with_name("cas(me)3_part_A_ME_label_JpgIndex_v1.xlsx")
     assert older.stem in refused(CASME3A(tmp_path), "v1")
-    older.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
-    message = refused(CASME3A(tmp_path), "v1")
-    assert str(older) in message
-    assert "save it as .xlsx" in message
-    rows = [layouts.CASME3A_HEADER, layouts.CASME3A_ROWS[0]]
-    write_workbook(older.with_suffix(".xlsx"), Sheet1=rows)
-    assert len(CASME3A(tmp_path).clips("v1")) == 1
-    assert len(CASME3A(tmp_path).clips("v2")) == 3
+    write_workbook(older, Sheet1=[layouts.CASME3A_HEADER, layouts.CASME3A_ROWS[0]])
+    assert [len(CASME3A(tmp_path).clips(labels)) for labels in ("v1", "v2")] == [1, 3]
 
 
 # CAS(ME)³ part C
 
 
-@pytest.mark.parametrize("parts", ["part_C", ".", "part_C/RGB_Depth/part_C"])
+@pytest.mark.parametrize("parts", ["part_C", "part_C/RGB_Depth/part_C"])
 def test_casme3c_has_no_apex_and_finds_clips_cut_out_or_in_the_one_recording(tmp_path: Path, parts: str) -> None:
     clips = CASME3C(layouts.casme3c(tmp_path, parts=parts)).clips()
     assert lines(clips, "subject clip onset apex offset fps action_units emotion") == [
@@ -162,8 +128,6 @@ def test_casme3c_has_no_apex_and_finds_clips_cut_out_or_in_the_one_recording(tmp
         ["01", "2", 110, None, 113, 30.0, "1,2", "surprise"],
         ["23", "1", 7, None, 9, 30.0, "12", "positive"],
     ]
-    places = ["01/1/color", "01/2/color", "23/a/color"]
-    assert clips["folder"].tolist() == [str(tmp_path / parts / place) for place in places]
     assert missing_frames(clips) == []
 
 
@@ -179,8 +143,6 @@ def test_dfme_parts_are_splits_and_the_frame_rate_is_that_of_the_clip(tmp_path: 
         ["sub0020", "sub0020_01", 2, 3, 4, 500.0, "", "", "test_b"],
     ]
     assert clips["fps"].dtype == "float64"
-    places = ["DFME_train/DFME_train/sub0003_01", "DFME_train/DFME_train/SUB0003_02", "test_data_A/sub0010_05"]
-    assert clips["folder"].tolist() == [str(tmp_path / place) for place in [*places, "sub0020_01"]]
 
 
 def test_dfme_the_training_part_alone_will_do_and_another_alone_will_not(tmp_path: Path) -> None:
@@ -246,11 +208,9 @@ def troubles(dataset: FaceDataset) -> dict[str, str]:
 # SMIC-HS
 
 
-@pytest.mark.parametrize("tree", ["HS", ".", "SMIC_all_raw/HS", "SMIC (HS, VIS, NIR)/Part 1/SMIC_all_raw/hs"])
+@pytest.mark.parametrize("tree", [".", "SMIC (HS, VIS, NIR)/Part 1/SMIC_all_raw/hs"])
 @pytest.mark.parametrize("write", [layouts.smic_raw, layouts.smic_e])
-def test_both_trees_of_smic_give_the_same_table_wherever_they_lie(
-    tmp_path: Path, tree: str, write: Callable[..., Path]
-) -> None:
+def test_both_trees_of_smic_give_the_same_table(tmp_path: Path, tree: str, write: Callable[..., Path]) -> None:
     write(tmp_path / tree)
     dataset = SMIC(tmp_path)
     assert table(dataset, "subject", "clip", "onset", "offset", "emotion") == SMIC_TABLE
@@ -285,36 +245,31 @@ def test_of_two_trees_of_smic_the_chosen_kind_counts_once(tmp_path: Path, kind: 
     assert clips["folder"].str.startswith(str(tmp_path / f"SMIC_all_{kind}")).all()  # and not SMIC-E, which sorts first
 
 
-@pytest.mark.parametrize("other", ["VIS", "NIR", "SMIC-VIS-E", "HS/s2/non_micro", "HS/s2/Non-Micro", "__MACOSX/HS"])
-def test_other_cameras_and_other_clips_of_smic_are_passed_over(tmp_path: Path, other: str) -> None:
+def test_other_cameras_and_other_clips_of_smic_are_passed_over(tmp_path: Path) -> None:
     layouts.smic_raw(tmp_path / "HS")
-    write_files(tmp_path / other / "s2" / "micro" / "negative" / "s2_ne_01", ["image000001.bmp"])
+    for other in ("VIS", "NIR", "SMIC-VIS-E", "HS/s2/non_micro", "HS/s2/Non-Micro", "__MACOSX/HS"):
+        write_files(tmp_path / other / "s2" / "micro" / "negative" / "s2_ne_01", ["image000001.bmp"])
     assert table(SMIC(tmp_path), "subject", "clip", "onset", "offset", "emotion") == SMIC_TABLE
 
 
 def test_a_clip_of_smic_below_another_emotion_than_its_name_says_has_a_remark(tmp_path: Path) -> None:
     write_files(tmp_path / "HS" / "s2" / "micro" / "Positive" / "S2_NE_01", ["image000001.bmp"])
-    (row,) = table(SMIC(tmp_path), "clip", "emotion", "remark")
-    assert row == ["s02_ne_01", "positive", "is in positive but is named S2_NE_01; read as positive"]
+    ((clip, emotion, remark),) = table(SMIC(tmp_path), "clip", "emotion", "remark")
+    assert (clip, emotion) == ("s02_ne_01", "positive") and "S2_NE_01" in remark
 
 
 @pytest.mark.parametrize(("asked", "there"), [("raw", "cropped"), ("cropped", "raw")])
 def test_the_other_kind_of_smic_is_refused_with_what_is_there(tmp_path: Path, asked: str, there: str) -> None:
     {"raw": layouts.smic_raw, "cropped": layouts.smic_cropped}[there](tmp_path / "HS")
     message = refused(SMIC(tmp_path, frames=asked))
-    for part in (str(tmp_path), f"no {asked} frames", f"{tmp_path / 'HS'} are {there}", f"frames={there}"):
-        assert part in message
+    assert all(part in message for part in (str(tmp_path / "HS"), f"no {asked} frames", f"frames={there}"))
 
 
 # CASME
 
 
-@pytest.mark.parametrize(
-    ("kind", "folder", "prefix"), [("selected", "Selected", ""), ("selected", ".", ""), ("cropped", "cropped", "reg_")]
-)
-def test_the_table_of_casme_is_told_apart_by_onset_and_its_frames_are_found(
-    tmp_path: Path, kind: str, folder: str, prefix: str
-) -> None:
+@pytest.mark.parametrize(("kind", "folder", "prefix"), [("selected", ".", ""), ("cropped", "cropped", "reg_")])
+def test_casme_is_told_apart_by_onset_and_has_its_frames(tmp_path: Path, kind: str, folder: str, prefix: str) -> None:
     layouts.casme(tmp_path, folder, prefix)
     dataset = CASME(tmp_path, frames=kind)
     columns = ("subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "remark")
@@ -334,14 +289,13 @@ def test_the_table_of_casme_is_told_apart_by_onset_and_its_frames_are_found(
 def test_the_table_of_mmew_and_its_frames(tmp_path: Path) -> None:
     layouts.mmew(tmp_path)
     dataset = MMEW(tmp_path)
-    remark = "the name says others, the sheet disgust; read as the sheet says"
-    columns = ("subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "remark")
-    assert table(dataset, *columns) == [
-        ["01", "S01-01-001", 1, 4, 7, "6+12", "happiness", ""],
-        ["02", "S02-02-003", 1, 3, 5, "2", "surprise", ""],
-        ["10", "S10-04-001", 1, 2, 4, "", "disgust", remark],
-        ["30", "S30-07-002", 1, 2, 3, "4", "anger", ""],
+    assert table(dataset, "subject", "clip", "onset", "apex", "offset", "action_units", "emotion") == [
+        ["01", "S01-01-001", 1, 4, 7, "6+12", "happiness"],
+        ["02", "S02-02-003", 1, 3, 5, "2", "surprise"],
+        ["10", "S10-04-001", 1, 2, 4, "", "disgust"],
+        ["30", "S30-07-002", 1, 2, 3, "4", "anger"],
     ]
+    assert [bool(remark) for (remark,) in table(dataset, "remark")] == [False, False, True, False]
     assert set(troubles(dataset).values()) == {""}
     assert (dataset.frames, dataset.crops) == ("cropped", "cropped")
 
@@ -358,12 +312,8 @@ def test_the_table_of_4dme_and_its_frames(tmp_path: Path) -> None:
         ["23", "23_oth_01", 1, 2, 4, "14", "others"],
         ["23", "23_po_01", 7, None, 9, "", "positive+surprise"],
     ]
-    assert dataset.clips()["remark"].tolist() == [
-        "",
-        "",
-        "the emotion is others, the columns marked are negative; read as the first",
-        "the emotion is blank; read from the columns marked: positive+surprise",
-    ]
+    *none, others, blank = dataset.clips()["remark"]
+    assert none == ["", ""] and "others" in others and "blank" in blank
     assert set(troubles(dataset).values()) == {""}
 
 
@@ -381,21 +331,6 @@ def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_pat
 
 
 @pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
-def test_the_annotation_is_read_without_frames_and_missing_frames_are_named(
-    tmp_path: Path, adapter: type[FaceDataset], write: Callable[..., Path], header: list[str | None]
-) -> None:
-    write(tmp_path)
-    whole = adapter(tmp_path).clips()
-    for place in tmp_path.iterdir():
-        if place.is_dir():
-            shutil.rmtree(place)
-    alone = adapter(tmp_path).clips()
-    assert alone.drop(columns="folder").equals(whole.drop(columns="folder"))
-    with pytest.raises(UserError, match=r"data\.root"):
-        adapter(tmp_path, frames=[*adapter.frame_folders][-1]).require_frames()  # CASME's others may lie in root itself
-
-
-@pytest.mark.parametrize(("adapter", "write", "header"), WITH_WORKBOOK)
 def test_every_column_that_is_needed_is_missed_by_name(
     tmp_path: Path, adapter: type[FaceDataset], write: Callable[..., Path], header: list[str | None]
 ) -> None:
@@ -403,9 +338,6 @@ def test_every_column_that_is_needed_is_missed_by_name(
     needed = [name for name in header if name not in unread]
     assert len(needed) == 7
     for gone in needed:
-        renamed = ["Renamed" if name == gone else name for name in header]
-        path = save(tmp_path / adapter.workbooks["v1"][0], [renamed])
+        path = save(tmp_path / adapter.workbooks["v1"][0], [["Renamed" if n == gone else n for n in header]])
         message = refused(adapter(tmp_path))
-        assert f"{path}: column '{gone}' is missing in row 1" in message
-        assert "Renamed" in message
-        assert "rename the column back" in message
+        assert f"{path}: column '{gone}' is missing in row 1" in message and "Renamed" in message

@@ -1,7 +1,6 @@
 """Batches: what they hold, gathered at once or item by item, the released code's ways, and a clip's key frames."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,41 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from fold_data import CLASSES, fold_data, labelled
 from torch.utils.data import default_collate
 
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
-from fdp_lightning.data.loading.sampling import Sampling, floor, uniform
+from fdp_lightning.data.loading.sampling import Sampling, uniform
 from fdp_lightning.data.loading.statistics import Statistics
-from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out
+from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore
-
-CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
 @pytest.fixture
 def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    table = casme2_clips.assign(target=casme2_clips["emotion"])
-
-    def make(clips: pd.DataFrame = table, **options) -> FoldDataModule:
-        return FoldDataModule(store_folder_path, clips, CLASSES, leave_one_subject_out(clips)[1], **options)
-
-    return make
+    return lambda clips=casme2_clips, **options: fold_data(store_folder_path, clips, **options)
 
 
 def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
     each = [dataset[i] for i in range(len(dataset))]
     return {name: torch.stack([item[name] for item in each]) for name in each[0]}
-
-
-@given(st.integers(1, 200), st.integers(1, 32))
-def test_floor_takes_the_released_frames_and_none_of_a_short_clip(n_frames: int, count: int) -> None:
-    expected = [i * (n_frames // count) for i in range(count)] if n_frames >= count else []
-    assert floor(n_frames, count).tolist() == expected
-    assert Sampling(count, "floor").positions(n_frames).tolist() == expected
-    assert Sampling(count).positions(n_frames).tolist() == uniform(n_frames, count).tolist()
 
 
 @pytest.mark.parametrize("rule", ["uniform", "floor"])
@@ -63,10 +46,8 @@ def test_pictures_and_frame_numbers_are_of_the_same_frames(
     assert batch["frame_number"].dtype == batch["apex"].dtype == torch.float32
 
 
-def test_an_apex_is_given_where_it_is_known_and_within_the_clip(
-    module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame
-) -> None:
-    clips = casme2_clips.assign(target=casme2_clips["emotion"])
+def test_an_apex_is_given_where_it_is_known(module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame) -> None:
+    clips = labelled(casme2_clips)
     held_out = clips.index[clips["subject"] == "02"]
     onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
     given = [pd.NA, onset[1] - 1, offset[2] + 1, onset[3], offset[4]]
@@ -76,9 +57,7 @@ def test_an_apex_is_given_where_it_is_known_and_within_the_clip(
     assert items(module(clips).train_set)["apex"].isfinite().all()
 
 
-def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(
-    module: Callable[..., FoldDataModule],
-) -> None:
+def test_each_set_is_scaled_by_its_own_values(module: Callable[..., FoldDataModule]) -> None:
     usual, released = module(), module(normalisation="each_set")
     assert released.fitted.statistics == Statistics(mean=0.0, std=1.0) != usual.fitted.statistics
     means = []
@@ -90,20 +69,10 @@ def test_each_set_is_centred_by_its_own_mean_and_divided_by_its_own_maximum(
         torch.testing.assert_close(changed, centred / centred.max(), atol=1e-5, rtol=0)
         means.append(plain.mean().item())
     assert abs(means[0] - means[1]) > 1e-3  # by each other's mean they would not be centred
-
-
-def test_a_set_of_one_grey_value_is_zero_and_not_divided_by_zero(module: Callable[..., FoldDataModule]) -> None:
-    dataset = module().test_set
-    dataset._clips = np.full_like(dataset._clips, 77)
-    dataset.normalise_by_itself()
-    assert items(dataset)["frames"].abs().max() < 1e-6
-
-
-@pytest.fixture
-def own(module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    clips = casme2_clips.assign(target=casme2_clips["emotion"])
-    clips.loc[clips.index[2], "apex"] = pd.NA
-    return partial(module, clips, sampling=Sampling(5), batch_size=4)
+    even = usual.test_set
+    even._clips = np.full_like(even._clips, 77)
+    even.normalise_by_itself()
+    assert items(even)["frames"].abs().max() < 1e-6  # one grey value: not divided by zero
 
 
 class Plain(torch.utils.data.Dataset):
@@ -135,29 +104,21 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(values.nan_to_num(-1), other[name].nan_to_num(-1)), name
 
 
-@pytest.mark.parametrize("epoch", [0, 3])
-def test_a_batch_gathered_at_once_is_that_of_single_items(own: Callable[..., FoldDataModule], epoch: int) -> None:
-    data = own(augmentation=ClipAugmentation(), seed=7)
+@pytest.mark.parametrize(("workers", "epoch"), [(0, 3), (1, 0)])
+def test_the_loader_gives_the_batches_that_single_items_make(
+    module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame, workers: int, epoch: int
+) -> None:
+    clips = labelled(casme2_clips)
+    clips.loc[clips.index[2], "apex"] = pd.NA
+    options = {"sampling": Sampling(5), "batch_size": 4, "augmentation": ClipAugmentation(), "seed": 7}
+    data = module(clips, workers=workers, **options)
     data.train_set.epoch = epoch
-    plain = Plain(data.train_set)
-    seen = 0
-    for rows in ([6, 0, 3], [2], list(range(len(plain)))):
-        batch = data.train_set.__getitems__(rows)
-        assert_same(batch, default_collate([plain[row] for row in rows]))
-        seen += batch["apex"].isnan().sum().item()
-        assert batch["frames"].is_contiguous()
-    assert seen
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_the_loader_gives_the_batches_that_single_items_make(own: Callable[..., FoldDataModule], workers: int) -> None:
-    data = own(augmentation=ClipAugmentation(), seed=7, workers=workers)
-    loader = data.train_dataloader()
-    plain = Plain(data.train_set)
+    loader, plain = data.train_dataloader(), Plain(data.train_set)
     assert not loader.pin_memory
     batches = [[plain[row] for row in rows] for rows in loader.batch_sampler]
     for batch, items in zip(loader, batches, strict=True):
         assert_same(batch, default_collate(items))
+        assert batch["frames"].is_contiguous()
 
 
 @pytest.fixture

@@ -6,26 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fold_data import fold_data
 from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule, read_frames
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.protocols.splits import leave_one_subject_out
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.dataset import ready_data
 
 pytestmark = pytest.mark.costly
 
 
-CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 RANDOM = Sampling(4, "random_phase")
-
-
-@pytest.fixture(scope="module")
-def clips(casme2_clips: pd.DataFrame) -> pd.DataFrame:
-    return casme2_clips.assign(target=casme2_clips["emotion"])
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +31,8 @@ def coloured(casme2_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Cli
     return open_store(ready_data(configuration(*options)).store)
 
 
-def module(folder: Path, clips: pd.DataFrame, **options) -> FoldDataModule:
-    return FoldDataModule(folder, clips, CLASSES, leave_one_subject_out(clips)[1], batch_size=4, **options)
+def drawn(store: ClipStore, clips: pd.DataFrame, **options: object) -> FoldDataModule:
+    return fold_data(store.folder, clips, batch_size=4, **options)
 
 
 def epoch(data: FoldDataModule, number: int) -> dict[int, dict[str, torch.Tensor]]:
@@ -60,41 +54,22 @@ def test_positions_between_frames_are_read_as_their_blend(store: ClipStore) -> N
     assert np.array_equal(frames, whole[2:4]) and numbers.dtype == np.int64
 
 
-@pytest.mark.parametrize("rule", ["uniform", "around_apex", "random_phase"])
-def test_clips_shorter_than_asked_for_are_blended_evenly_in_time(
-    store: ClipStore, clips: pd.DataFrame, rule: str
-) -> None:
-    data = module(store.folder, clips, sampling=Sampling(40, rule, "interpolate"))
-    for i in range(len(data.test_set)):
-        item = data.test_set[i]
-        steps = item["frame_number"].diff()
-        assert item["frames"].shape == (40, 1, 64, 64)
-        assert steps.min() > 0 and steps.max() < 1
-        # Repeating, as `short: repeat` does, would give frames without any change between them.
-        assert (item["frames"].diff(dim=0).abs().amax(dim=(1, 2, 3)) > 0).float().mean() > 0.9
-
-
 @pytest.mark.parametrize("rule", ["around_apex", "onset_apex_offset"])
-def test_the_apex_frame_is_among_those_sampled_by_it_and_its_lack_is_uniform(
-    store: ClipStore, clips: pd.DataFrame, rule: str
-) -> None:
-    known = clips.copy()
-    known["apex"] = (clips["onset"] + 3).astype("Int64")
-    data = module(store.folder, known, sampling=Sampling(5, rule))
+def test_the_apex_frame_is_among_those_sampled_by_it(store: ClipStore, casme2_clips: pd.DataFrame, rule: str) -> None:
+    known = casme2_clips.assign(apex=(casme2_clips["onset"] + 3).astype("Int64"))
+    data = drawn(store, known, sampling=Sampling(5, rule))
     for items in (data.train_set, data.test_set):
         for i in range(len(items)):
             assert items[i]["apex"] in items[i]["frame_number"]
     if rule == "onset_apex_offset":
         assert (data.test_frame_numbers[:, 2] == known["apex"].iloc[5:10].astype(int)).all()
-    unknown = clips.assign(apex=pd.array([None] * len(clips), dtype="Int64"))
-    plain = module(store.folder, unknown, sampling=Sampling(5)).test_frame_numbers
-    assert np.array_equal(module(store.folder, unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
+    unknown = casme2_clips.assign(apex=pd.array([None] * len(casme2_clips), dtype="Int64"))
+    plain = drawn(store, unknown, sampling=Sampling(5)).test_frame_numbers
+    assert np.array_equal(drawn(store, unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
 
 
-def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(
-    store: ClipStore, clips: pd.DataFrame
-) -> None:
-    data, fixed = (module(store.folder, clips, sampling=s) for s in (RANDOM, Sampling(4)))
+def test_random_frames_are_of_training_alone_and_new_each_epoch(store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    data, fixed = (drawn(store, casme2_clips, sampling=s) for s in (RANDOM, Sampling(4)))
     assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
     assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
     assert data.fitted.statistics == fixed.fitted.statistics
@@ -111,21 +86,19 @@ def test_frames_at_random_are_of_the_training_alone_and_new_in_every_epoch(
         assert torch.equal(item["frames"][:, 0], pictures)
 
 
-def test_frames_at_random_follow_from_seed_and_epoch_whatever_the_workers(
-    store: ClipStore, clips: pd.DataFrame
-) -> None:
+def test_random_frames_follow_from_seed_and_epoch(store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     options = {"sampling": RANDOM, "augmentation": ClipAugmentation()}
-    alone, helped = (module(store.folder, clips, workers=w, seed=5, **options) for w in (0, 2))
+    alone, helped = (drawn(store, casme2_clips, workers=w, seed=5, **options) for w in (0, 2))
     for one, other in zip(alone.train_dataloader(), helped.train_dataloader(), strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
-    again, other = (epoch(module(store.folder, clips, seed=seed, **options), 2) for seed in (5, 6))
+    again, other = (epoch(drawn(store, casme2_clips, seed=seed, **options), 2) for seed in (5, 6))
     for i, item in epoch(alone, 2).items():
         assert torch.equal(item["frames"], again[i]["frames"])
     assert any(not torch.equal(again[i]["frame_number"], other[i]["frame_number"]) for i in again)
 
 
-def test_colour_comes_as_three_channels_with_statistics_of_all_values(coloured: ClipStore, clips: pd.DataFrame) -> None:
-    data = module(coloured.folder, clips, augmentation=ClipAugmentation(flip=1.0))
+def test_colour_comes_as_three_channels_with_common_statistics(coloured: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    data = drawn(coloured, casme2_clips, augmentation=ClipAugmentation(flip=1.0))
     item = data.test_set[0]
     assert item["frames"].shape == (8, 3, 32, 32)
     row = coloured.rows(data.test_clips)[0]

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.costly
 
 
 SIZE = 64
+PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 80:380])
 NOISE = np.random.default_rng(0).integers(0, 256, (180, 240, 3), dtype=np.uint8)
 
 
@@ -47,16 +48,14 @@ def face(picture: np.ndarray) -> Face:
     return find_face(picture)
 
 
-def warp(
-    picture: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The picture under a similarity transform, and its matrix; the canvas grows with the scale."""
-    height, width = picture.shape[:2]
+def moved(image: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """The picture under a similarity transform, on grey, and its matrix; the canvas grows with the scale."""
+    height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
-    matrix[:, 2] += (scale - 1) * np.array([width, height]) / 2 + shift
+    matrix[:, 2] += (max(scale, 1) - 1) * np.array([width, height]) / 2 + shift
     side = (round(width * max(scale, 1)), round(height * max(scale, 1)))
-    moved = cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return moved, matrix
+    # No mirrored border: it holds more faces, and of a small picture larger ones.
+    return cv2.warpAffine(image, matrix, side, flags=cv2.INTER_AREA, borderValue=(128, 128, 128)), matrix
 
 
 def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -75,9 +74,7 @@ def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face: Face) -> N
     assert np.hypot(*(left_eye - (205.0 - 96, 101.7))) < 2  # where a person sees it
 
 
-def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(
-    picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_faster_detector_is_mtcnn_to_the_last_bit(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
     small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
     scene = np.full((300, 500, 3), 90, np.uint8)
@@ -90,19 +87,17 @@ def test_the_faster_detector_finds_what_mtcnn_finds_to_the_last_bit(
                 assert other is one is None or np.array_equal(one, other)
             counts.append(0 if found[0] is None else len(found[0]))
     assert max(counts) >= 2 and min(counts) == 0
-    ours = [find_face(image) for image in (picture, scene)]
+    face = find_face(scene)
+    assert face.count == 2 and face.box[0] > 230  # the larger one
     monkeypatch.setattr("fdp_lightning.data.faces.alignment._mtcnn", lambda device="cpu": plain)
-    for image, face in zip((picture, scene), ours, strict=True):
-        assert np.array_equal(find_face(image).landmarks, face.landmarks)
+    assert np.array_equal(find_face(scene).landmarks, face.landmarks)
 
 
 def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) -> None:
     scene = np.full((300, 500, 3), 90, np.uint8)
-    scene[:256, 230:486], scene[140:268, 20:148] = (
-        picture,
-        cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA),
-    )
-    images = [warp(picture, degrees, 1, shift)[0] for degrees, shift in ((0, (0, 0)), (9, (12, -7)), (-15, (3, 9)))]
+    scene[:256, 230:486] = picture
+    scene[140:268, 20:148] = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+    images = [moved(picture, degrees, 1, shift)[0] for degrees, shift in ((0, (0, 0)), (9, (12, -7)), (-15, (3, 9)))]
     images[1:1] = [scene, np.zeros((12, 300, 3), np.uint8), np.full_like(picture, 128), scene[:, ::-1].copy()]
     expected, found = [find_face(image) for image in images], find_faces(images)
     for image, one, other in zip(images, expected, found, strict=True):
@@ -125,21 +120,11 @@ def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) ->
 
 @pytest.mark.parametrize(
     "blank",
-    [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((12, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)],
-    ids=["noise", "grey", "narrow", "one pixel"],
+    [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((1, 1, 3), np.uint8), 255 - data.astronaut()],
+    ids=["noise", "grey", "one pixel", "negative"],
 )
 def test_a_picture_without_a_face_has_none_however_small_it_is(blank: np.ndarray) -> None:
     assert find_face(blank) is None
-
-
-def test_the_largest_of_several_faces_is_chosen_and_all_are_counted(picture: np.ndarray) -> None:
-    small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    both = np.full((256, 256 + small.shape[1], 3), 128, np.uint8)
-    both[: small.shape[0], : small.shape[1]] = small
-    both[:, small.shape[1] :] = picture
-    face = find_face(both)
-    assert face.count == 2
-    assert face.box[0] > small.shape[1]
 
 
 def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFrame) -> None:
@@ -159,7 +144,7 @@ def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFr
         assert other.box == found[0].box
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7, 16])
+@pytest.mark.parametrize("factor", [1, 3, 7, 16])
 def test_a_point_lands_where_the_matrix_says_at_any_scale(factor: int) -> None:
     side = SIZE * factor
     y, x = np.mgrid[:side, :side]
@@ -171,14 +156,6 @@ def test_a_point_lands_where_the_matrix_says_at_any_scale(factor: int) -> None:
     assert found == pytest.approx(through(matrix, centre[None])[0], abs=0.06)
 
 
-@pytest.mark.parametrize("offset", [0, 1])
-def test_stripes_finer_than_a_pixel_become_an_even_grey(offset: int) -> None:
-    stripes = np.zeros((1024, 1024, 3), np.uint8)
-    stripes[:, offset::2] = 255
-    aligned = align(stripes, np.array([[1 / 16.3, 0, 0], [0, 1 / 16.3, 0]]), SIZE)
-    assert np.abs(aligned[2:60, 2:60].astype(float) - 127.5).max() < 10
-
-
 def files_of(folder: Path, pictures: Sequence[np.ndarray]) -> list[FrameFile]:
     files = []
     for number, picture in enumerate(pictures, start=1):
@@ -188,10 +165,8 @@ def files_of(folder: Path, pictures: Sequence[np.ndarray]) -> list[FrameFile]:
     return files
 
 
-def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(
-    picture: np.ndarray, face: Face, tmp_path: Path
-) -> None:
-    pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
+def test_a_face_that_moves_does_so_in_the_aligned_clip(picture: np.ndarray, face: Face, tmp_path: Path) -> None:
+    pictures = [moved(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
     frames = prepare_clip("clip", files_of(tmp_path, pictures), FaceSettings()).frames.astype(np.float64)
     scale = alignment(face.landmarks, SIZE)[0, 0]
     window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
@@ -200,9 +175,7 @@ def test_a_face_that_moves_through_the_picture_moves_through_the_aligned_clip(
         assert (x, y) == pytest.approx((shift * scale, 0), abs=0.5)
 
 
-def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(
-    picture: np.ndarray, tmp_path: Path
-) -> None:
+def test_without_a_face_on_the_first_frame_the_next_is_used(picture: np.ndarray, tmp_path: Path) -> None:
     prepared = prepare_clip("a/b@1", files_of(tmp_path, [np.zeros_like(picture), picture, picture]), FaceSettings())
     assert (prepared.detected_on, prepared.detections, len(prepared.frames)) == (2, 2, 3)
     (problem,) = prepared.problems
@@ -210,24 +183,11 @@ def test_without_a_face_on_the_first_frame_the_next_with_one_is_used_and_noted(
     assert "frame 1" in problem.detail
 
 
-PER_FRAME = FaceSettings(per_frame=True)
-
-
-def test_aligned_one_by_one_a_face_that_moves_through_the_picture_stays_where_it_is(
-    picture: np.ndarray, tmp_path: Path
-) -> None:
-    pictures = [warp(picture, 0, 1, (shift, 0))[0] for shift in (0, 8)]
-    first, moved = prepare_clip("clip", files_of(tmp_path, pictures), PER_FRAME).frames.astype(np.float64)
-    (x, y), _ = cv2.phaseCorrelate(first, moved, cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
-    assert (x, y) == pytest.approx((0, 0), abs=0.5)
-
-
-def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(
-    picture: np.ndarray, tmp_path: Path
-) -> None:
-    dark, moved = np.zeros_like(picture), warp(picture, 0, 1, (8, 0))[0]
+def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarray, tmp_path: Path) -> None:
+    dark, later = np.zeros_like(picture), moved(picture, 0, 1, (8, 0))[0]
     dark[100:110, 100:110] = 255
-    prepared = prepare_clip("a/b@1", files_of(tmp_path, [dark, picture, dark, dark, moved, dark]), PER_FRAME)
+    files = files_of(tmp_path, [dark, picture, dark, dark, later, dark])
+    prepared = prepare_clip("a/b@1", files, FaceSettings(per_frame=True))
     assert (prepared.detections, prepared.detected_on, len(prepared.frames)) == (6, 2, 6)
     (problem,) = prepared.problems
     assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
@@ -235,6 +195,10 @@ def test_aligned_one_by_one_a_frame_without_a_face_follows_the_nearest_with_one(
     frames = prepared.frames
     assert np.array_equal(frames[0], frames[2]) and np.array_equal(frames[3], frames[5])
     assert not np.array_equal(frames[2], frames[3])  # by the second picture, and by the fifth
+    # A face that moves through the picture stays where it is.
+    window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
+    (x, y), _ = cv2.phaseCorrelate(frames[1].astype(np.float64), frames[4].astype(np.float64), window)
+    assert (x, y) == pytest.approx((0, 0), abs=0.5)
 
 
 def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
@@ -247,21 +211,16 @@ def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, 
 NAMES = {"brows", "eyes", "nose", "mouth", "cheeks", "chin"}
 
 
-@pytest.mark.parametrize("size", [64, 128, 224])
-@pytest.mark.parametrize("margin", [0.0, 0.2, -0.1])
+@pytest.mark.parametrize(("size", "margin"), [(64, 0.0), (128, 0.2), (224, -0.1)])
 def test_every_pixel_is_in_one_region(size: int, margin: float) -> None:
     regions = face_regions(FaceSettings(size=size, margin=margin))
     assert regions is not None
     assert set(regions) == {*NAMES, ELSEWHERE}
     assert (np.stack(list(regions.values())).sum(axis=0) == 1).all()
     assert all(mask.any() for mask in regions.values())
-
-
-def test_a_region_has_the_same_share_of_a_face_at_every_size() -> None:
-    small, large = face_regions(FaceSettings(size=64)), face_regions(FaceSettings(size=256))
-    assert small is not None and large is not None
-    for name in small:
-        assert small[name].mean() == pytest.approx(large[name].mean(), abs=0.01)
+    assert all((mask != mask[:, ::-1]).mean() < 0.01 for mask in regions.values())  # a mirror image has the same
+    for method in ("box", "none", "official_crops"):  # not aligned by landmarks
+        assert face_regions(FaceSettings(method=method)) is None
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
@@ -275,43 +234,26 @@ def test_landmarks_lie_in_their_regions(margin: float) -> None:
             assert regions[name][int(y), int(x)], name
 
 
-def test_a_face_and_its_mirror_image_have_the_same_regions() -> None:
-    regions = face_regions(FaceSettings(size=128))
-    assert regions is not None
-    for name, mask in regions.items():
-        assert (mask != mask[:, ::-1]).mean() < 0.01, name
-
-
-@pytest.mark.parametrize("method", ["box", "none", "official_crops"])
-def test_faces_that_are_not_aligned_by_landmarks_have_none(method: str) -> None:
-    assert face_regions(FaceSettings(method=method)) is None
-
-
-@pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    return np.ascontiguousarray(data.astronaut()[:256, 80:380])
-
-
-@pytest.mark.parametrize(("turn", "mirrored"), [(0, False), (1, False), (2, True), (3, False)])
 @pytest.mark.parametrize(
-    "settings",
-    [FaceSettings(), FaceSettings(method="box"), FaceSettings(per_frame=True), FaceSettings(batch=2)],
-    ids=["mtcnn", "box", "per_frame", "batch"],
-)
-def test_a_clip_is_aligned_as_if_it_stood_upright(
-    portrait: np.ndarray, tmp_path: Path, settings: FaceSettings, turn: int, mirrored: bool
-) -> None:
-    upright = np.ascontiguousarray(portrait[:, ::-1]) if mirrored else portrait
+    ("settings", "turn", "mirrored"),
+    [
+        (FaceSettings(), 1, False), (FaceSettings(), 2, True), (FaceSettings(), 3, False),
+        (FaceSettings(method="box"), 3, True), (FaceSettings(per_frame=True), 1, False),
+        (FaceSettings(batch=2), 2, False),
+    ],
+)  # fmt: skip
+def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: FaceSettings, turn: int, mirrored: bool) -> None:
+    upright = np.ascontiguousarray(PORTRAIT[:, ::-1]) if mirrored else PORTRAIT
     expected = prepare_clip("a", files_of(tmp_path, [upright] * 2), settings)
     assert expected.problems == []
     lying = np.ascontiguousarray(np.rot90(upright, -turn))
     got = prepare_clip("a", files_of(tmp_path, [lying] * 2), settings)
     assert np.abs(got.frames.astype(float) - expected.frames).mean() < 1
-    assert [(problem.kind, problem.fatal) for problem in got.problems] == [("turned_face", False)] * (turn > 0)
-    assert turn == 0 or f"{turn * 90}°" in got.problems[0].detail
+    ((kind, fatal, detail),) = [(problem.kind, problem.fatal, problem.detail) for problem in got.problems]
+    assert (kind, fatal) == ("turned_face", False) and f"{turn * 90}°" in detail
 
 
-@pytest.mark.parametrize(("scale", "tilt"), [(0.35, -15), (0.5, 0), (0.7, 20), (1.0, -15)])
+@pytest.mark.parametrize(("scale", "tilt"), [(0.35, -15), (0.7, 20)])
 def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: float, tilt: int) -> None:
     # Among these are detections of more than .97 with the landmarks of a face that is not there.
     picture = data.astronaut()
@@ -332,13 +274,8 @@ def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: 
         assert all(left < x < right and top < y < bottom for x, y in found.landmarks)
 
 
-def test_what_is_no_upright_face_in_any_turn_is_none() -> None:
-    faces = [255 - data.astronaut(), np.random.default_rng(0).integers(0, 255, (120, 160, 3)).astype(np.uint8)]
-    assert [find_face(picture) for picture in faces] == [None, None]
-
-
-def test_a_turned_face_that_comes_late_is_found_at_few_turned_searches(portrait: np.ndarray, tmp_path: Path) -> None:
-    lying, blank = np.ascontiguousarray(np.rot90(portrait)), np.zeros((300, 256, 3), np.uint8)
+def test_a_turned_face_that_comes_late_is_found_at_few_turned_searches(tmp_path: Path) -> None:
+    lying, blank = np.ascontiguousarray(np.rot90(PORTRAIT)), np.zeros((300, 256, 3), np.uint8)
     prepared = prepare_clip("a", files_of(tmp_path, [blank] * 5 + [lying] * 4), FaceSettings())
     assert [problem.kind for problem in prepared.problems] == ["turned_face", "face_on_other_frame"]
     assert prepared.detected_on == 8
@@ -350,50 +287,26 @@ EYES_AND_MOUTH = [0, 1, 3, 4]
 WHOLE = ("none", "official_crops")
 
 
-def moved(
-    picture: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The picture under a similarity transform, on grey, and its matrix; the canvas grows with the scale."""
-    height, width = picture.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
-    matrix[:, 2] += (max(scale, 1) - 1) * np.array([width, height]) / 2 + shift
-    side = (round(width * max(scale, 1)), round(height * max(scale, 1)))
-    # No mirrored border: it holds more faces, and of a small picture larger ones.
-    return cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_AREA, borderValue=(128, 128, 128)), matrix
-
-
-MOVES = list(product((-15, 0, 8), (0.6, 1.6), ((0, 0), (12.3, -7.6))))
-
-
-def worst_place(upright: bool) -> float:
-    """How far eyes and mouth of the astronaut come to lie from their place after a known move, in aligned pixels.
-
-    Both as they are read in the moved picture and as those of the picture before it move along.
-    """
-    picture = data.astronaut()
-    face = find_face(picture, upright=upright)
-    expected = through(alignment(face.landmarks, SIZE), face.landmarks)
-    worst = 0.0
-    for degrees, scale, shift in MOVES:
-        other, truth = moved(picture, degrees, scale, shift)
-        landmarks = find_face(other, upright=upright).landmarks
-        for points in (landmarks, through(truth, face.landmarks)):
-            distance = np.hypot(*(through(alignment(landmarks, SIZE), points) - expected)[EYES_AND_MOUTH].T)
-            worst = max(worst, distance.max())
-    return worst
+MOVES = list(product((-15, 8), (0.6, 1.6), ((0, 0), (12.3, -7.6))))
 
 
 def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -> None:
-    assert worst_place(upright=True) < 0.5 < worst_place(upright=False) < 2
-    face = find_face(data.astronaut())
-    assert np.abs(through(alignment(face.landmarks, SIZE), face.landmarks) - TEMPLATE * SIZE).max() < 4
+    """Both as they are read in the moved picture and as those of the picture before it move along."""
+    picture = data.astronaut()
+    face = find_face(picture)
+    expected = through(alignment(face.landmarks, SIZE), face.landmarks)
+    assert np.abs(expected - TEMPLATE * SIZE).max() < 4
+    for degrees, scale, shift in MOVES:
+        other, truth = moved(picture, degrees, scale, shift)
+        landmarks = find_face(other).landmarks
+        for points in (landmarks, through(truth, face.landmarks)):
+            distance = np.hypot(*(through(alignment(landmarks, SIZE), points) - expected)[EYES_AND_MOUTH].T)
+            assert distance.max() < 0.5, (degrees, scale, shift)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_clip_that_does_not_move_stays_exactly_so(
-    picture: np.ndarray, tmp_path: Path, method: str, colour: str
-) -> None:
+def test_a_still_clip_stays_exactly_so(picture: np.ndarray, tmp_path: Path, method: str, colour: str) -> None:
     settings = FaceSettings(method=method, colour=colour)
     prepared = prepare_clip("clip", files_of(tmp_path, [picture] * 3), settings)
     assert prepared.frames.shape == (3, *settings.frame_shape)
@@ -429,6 +342,29 @@ def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretch
         assert through(square(box, SIZE, margin), np.array([[59.5, 89.5]])) == pytest.approx(31.5)
 
 
+@pytest.mark.parametrize("method", WHOLE)
+def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
+    picture = NOISE[:, :96].repeat(2, axis=0).repeat(4, axis=1)[:192]  # 192 high, 384 wide: 3 and 6 pixels to one
+    prepared = prepare_clip("clip", files_of(tmp_path, [picture]), FaceSettings(method=method, colour="rgb"))
+    expected = picture.reshape(SIZE, 3, SIZE, 6, 3).mean(axis=(1, 3))
+    assert np.abs(prepared.frames[0] - expected).max() <= 1
+    assert (prepared.detections, prepared.detected_on) == (0, 1)
+    assert prepared.box == (0, 0, 384, 192)
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (100, 400), (70, 30)])
+def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape: tuple[int, int]) -> None:
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    spot = np.array([0.4 * width, 0.6 * height])
+    blob = 200 * np.exp(-(((x - spot[0]) / width) ** 2 + ((y - spot[1]) / height) ** 2) / (2 * 0.06**2))
+    matrix = stretch((0, 0, width, height), SIZE)
+    aligned = align(blob[..., None].repeat(3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
+    found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
+    assert found == pytest.approx(through(matrix, spot[None])[0], abs=0.1)
+    assert found == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)
+
+
 def test_by_the_box_a_turned_face_stays_turned_and_a_small_one_becomes_as_large(
     picture: np.ndarray, tmp_path: Path
 ) -> None:
@@ -455,26 +391,3 @@ def test_frame_by_frame_the_box_follows_the_face(picture: np.ndarray, tmp_path: 
     drifts = prepare_clip("clip", files, FaceSettings(method="box"))
     (x, _), _ = cv2.phaseCorrelate(*drifts.frames.astype(np.float64), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
     assert x == pytest.approx(16 * drifts.matrix[0], abs=1)
-
-
-@pytest.mark.parametrize("method", WHOLE)
-def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
-    picture = NOISE[:, :96].repeat(2, axis=0).repeat(4, axis=1)[:192]  # 192 high, 384 wide: 3 and 6 pixels to one
-    prepared = prepare_clip("clip", files_of(tmp_path, [picture]), FaceSettings(method=method, colour="rgb"))
-    expected = picture.reshape(SIZE, 3, SIZE, 6, 3).mean(axis=(1, 3))
-    assert np.abs(prepared.frames[0] - expected).max() <= 1
-    assert (prepared.detections, prepared.detected_on) == (0, 1)
-    assert prepared.box == (0, 0, 384, 192)
-
-
-@pytest.mark.parametrize("shape", [(128, 128), (300, 200), (100, 400), (40, 50), (70, 30)])
-def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape: tuple[int, int]) -> None:
-    height, width = shape
-    y, x = np.mgrid[:height, :width]
-    spot = np.array([0.4 * width, 0.6 * height])
-    blob = 200 * np.exp(-(((x - spot[0]) / width) ** 2 + ((y - spot[1]) / height) ** 2) / (2 * 0.06**2))
-    matrix = stretch((0, 0, width, height), SIZE)
-    aligned = align(blob[..., None].repeat(3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
-    found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
-    assert found == pytest.approx(through(matrix, spot[None])[0], abs=0.1)
-    assert found == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)

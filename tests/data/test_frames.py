@@ -1,5 +1,6 @@
 """Frames are found by listing, numbered by the digits of their names that vary, and never half decoded."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -40,16 +41,12 @@ def test_a_frame_is_numbered_by_the_last_digits_of_its_name(tmp_path: Path, name
     assert numbers(touch(tmp_path, name)) == [number]
 
 
-def test_frames_come_in_the_order_of_their_numbers_and_not_of_their_names(tmp_path: Path) -> None:
-    touch(tmp_path, "img9.jpg", "img10.jpg", "img100.jpg", "img011.jpg")
-    assert numbers(tmp_path) == [9, 10, 11, 100]
-    assert list_frames(tmp_path)[0].path.name == "img9.jpg"
-
-
 def test_stray_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "img1.jpg", "._img1.jpg", "Thumbs.db", "notes2.txt", "cover.jpg", "img3.jpg.part", ".DS_Store")
     touch(tmp_path / "img4.jpg", "img5.jpg")
     assert numbers(tmp_path) == [1]
+    touch(tmp_path, "img9.jpg", "img10.jpg", "img100.jpg", "img011.jpg")
+    assert numbers(tmp_path) == [1, 9, 10, 11, 100]  # in the order of their numbers, not of their names
 
 
 def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
@@ -57,34 +54,24 @@ def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
     frames, trouble = frames_between(list_frames(tmp_path), 1, 7)
     assert [file.number for file in frames] == [1, 2, 4, 7]
     assert trouble == "3 of the frames 1..7 are missing (3, 5, 6)"
+    _, trouble = frames_between(list_frames(touch(tmp_path, "img02.jpg")), 1, 4)
+    assert trouble.startswith("frame numbers 2 occur more than once") and "are missing (3)" in trouble
 
 
-def test_doubled_numbers_are_reported_with_the_missing_ones(tmp_path: Path) -> None:
-    touch(tmp_path, "img1.jpg", "img2.jpg", "img02.jpg", "img3.jpg", "img5.jpg")
-    _, trouble = frames_between(list_frames(tmp_path), 1, 5)
-    assert trouble.startswith("frame numbers 2 occur more than once")
-    assert "are missing (4)" in trouble
-
-
-@pytest.mark.parametrize("name", ["img 1.jpg", "img[1].jpg", "微表情1.jpg", "ümlaut (1).png", "a%d1.bmp"])
-def test_pictures_in_folders_of_odd_names_are_found_and_decoded(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["img[1].png", "微表情1.bmp", "ümlaut (1).tiff", "a%d1.jpg"])
+def test_pictures_in_folders_of_odd_names_are_found_and_decoded_exactly(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "clip [a] 微 ü é"
     folder.mkdir()
-    (folder / name).write_bytes(encode(Path(name).suffix))
+    # The last is a PNG under the name of a JPEG: read by its content.
+    (folder / name).write_bytes(encode(Path(name).suffix.replace(".jpg", ".png")))
     (file,) = list_frames(folder)
-    assert read_image(file.path).shape == (40, 60, 3)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
-def test_pictures_are_decoded_to_rgb_exactly(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"1{suffix}").write_bytes(encode(suffix))
-    assert np.array_equal(read_image(tmp_path / f"1{suffix}"), PICTURE[..., ::-1])
+    assert np.array_equal(read_image(file.path), PICTURE[..., ::-1])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize(
     "options",
-    [{"quality": q, "subsampling": s} for q in (40, 75, 98) for s in ("4:4:4", "4:2:2", "4:2:0")]
+    [{"quality": q, "subsampling": s} for q, s in ((40, "4:4:4"), (75, "4:2:2"), (98, "4:2:0"))]
     + [{"progressive": True}, {"optimize": True}, {"keep_rgb": True}, {"turned": 3}, {"turned": 6}],
     ids=str,
 )
@@ -101,21 +88,14 @@ def test_a_jpeg_decoded_in_one_pass_is_the_picture_that_opencv_decodes(
     np.testing.assert_array_equal(read_image(tmp_path / "1.jpg"), cv2.imdecode(content, cv2.IMREAD_COLOR_RGB))
 
 
-def test_a_png_under_the_name_of_a_jpeg_is_read_by_its_content(tmp_path: Path) -> None:
-    (tmp_path / "1.jpg").write_bytes(encode(".png"))
-    assert np.array_equal(read_image(tmp_path / "1.jpg"), PICTURE[..., ::-1])
-
-
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff"])
-@pytest.mark.parametrize("keep", [0.5, 0.98])
-def test_a_truncated_picture_is_unreadable_and_named(tmp_path: Path, suffix: str, keep: float) -> None:
+def test_a_truncated_empty_or_foreign_file_is_unreadable_and_named(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
-    whole = encode(suffix, noise)
-    path = tmp_path / f"img7{suffix}"
-    path.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(UnreadableImageError) as caught:
-        read_image(path)
-    assert str(path) in str(caught.value)
+    whole, path = encode(suffix, noise), tmp_path / f"img7{suffix}"
+    for content in (whole[: len(whole) // 2], whole[: int(len(whole) * 0.98)], b"", b"not a picture\n" * 99):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableImageError, match=re.escape(str(path))):
+            read_image(path)
 
 
 def test_a_jpeg_cut_off_behind_its_embedded_thumbnail_is_truncated(tmp_path: Path) -> None:
@@ -131,23 +111,9 @@ def test_a_jpeg_cut_off_behind_its_embedded_thumbnail_is_truncated(tmp_path: Pat
         read_image(path)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff"])
-@pytest.mark.parametrize(("content", "what"), [(b"", "empty"), (b"not a picture\n" * 99, "cannot be decoded")])
-def test_an_empty_or_foreign_file_is_unreadable_and_named(
-    tmp_path: Path, suffix: str, content: bytes, what: str
-) -> None:
-    path = tmp_path / f"img7{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(UnreadableImageError, match=what) as caught:
-        read_image(path)
-    assert str(path) in str(caught.value)
-
-
 @pytest.mark.parametrize("kind", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
 @pytest.mark.parametrize("damage", ["zeros", "noise", "cut out", "cut off and closed"])
-def test_a_jpeg_damaged_inside_is_unreadable_though_opencv_returns_a_picture(
-    tmp_path: Path, kind: list[int], damage: str
-) -> None:
+def test_a_jpeg_damaged_inside_is_unreadable(tmp_path: Path, kind: list[int], damage: str) -> None:
     rng = np.random.default_rng(0)
     picture = cv2.GaussianBlur(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), (0, 0), 2)
     whole = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95, *kind])[1].tobytes()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
-from fdp_lightning.data.inputs.flow import FlowScale, apex_flow
-from fdp_lightning.data.inputs.stage import FOLDER, InputSettings, ScaledMaps, input_maps
+from fdp_lightning.data.inputs.flow import apex_flow
+from fdp_lightning.data.inputs.stage import FOLDER, InputSettings, input_maps
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import make_folds
@@ -20,9 +20,14 @@ from fdp_lightning.errors import UserError
 APEX_FLOW = InputSettings("apex_flow", phases=["onset_apex", "apex_offset"])
 
 
-@pytest.fixture
-def own_store(store_folder_path: Path, tmp_path: Path) -> ClipStore:
-    return open_store(Path(shutil.copytree(store_folder_path, tmp_path / store_folder_path.name)))
+def copied(store: Path, place: Path) -> ClipStore:
+    return open_store(Path(shutil.copytree(store, place / store.name)))
+
+
+@pytest.fixture(scope="module")
+def own_store(store_folder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    """A copy of the store with a place of its own for maps, which the tests here share."""
+    return copied(store_folder_path, tmp_path_factory.mktemp("stores"))
 
 
 def made(store: ClipStore, clips: pd.DataFrame, settings: InputSettings = APEX_FLOW, **options: int) -> np.ndarray:
@@ -30,8 +35,9 @@ def made(store: ClipStore, clips: pd.DataFrame, settings: InputSettings = APEX_F
 
 
 def test_maps_are_those_of_all_frames_about_the_apex_and_are_kept(
-    own_store: ClipStore, casme2_clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:
+    own_store = copied(store_folder_path, tmp_path)
     clips = casme2_clips.iloc[:4]
     maps = made(own_store, clips)
     assert maps.shape == (4, 2, 3, 28, 28)
@@ -45,21 +51,13 @@ def test_maps_are_those_of_all_frames_about_the_apex_and_are_kept(
     assert {path: path.stat().st_mtime_ns for path in files} == files
     next(iter(files)).write_bytes(b"damaged")
     np.testing.assert_array_equal(made(own_store, clips), maps)
-    # another apex or setting is another file
-    made(own_store, clips.assign(apex=clips["onset"] + 1))
+    # Another apex is another file; without one the farthest frame takes its place.
+    others = clips.assign(apex=clips["onset"] + 1)
+    others.loc[others.index[2], "apex"] = pd.NA
+    found = made(own_store, others)
     assert len(list((own_store.folder.parent / FOLDER).rglob("*.npy"))) == 8
-
-
-def test_without_an_annotated_apex_the_farthest_frame_takes_its_place(
-    own_store: ClipStore, casme2_clips: pd.DataFrame
-) -> None:
-    clips = casme2_clips.iloc[:1]
-    row = own_store.rows(clips)[0]
-    frames = own_store.read(row, np.arange(own_store.length(row))).astype(float)
-    farthest = int(np.abs(frames - frames[0]).mean(axis=(1, 2)).argmax())
-    found = made(own_store, clips.assign(apex=pd.NA))
-    told = made(own_store, clips.assign(apex=own_store.frame_numbers(row)[farthest]))
-    np.testing.assert_array_equal(found, told)
+    farthest = int(np.abs(frames - frames[:1].astype(float)).mean(axis=(1, 2)).argmax())
+    np.testing.assert_array_equal(found[2], apex_flow(frames, farthest, APEX_FLOW.flow).maps)
 
 
 def test_the_scale_of_a_fold_is_fitted_on_its_training_clips(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
@@ -97,9 +95,7 @@ def test_mirrored_maps_have_u_negated_and_only_in_training(own_store: ClipStore,
     torch.testing.assert_close(tested, data.test_set.all_clips()["frames"], rtol=0, atol=0)
 
 
-def test_a_sequence_starts_without_motion_and_frames_drawn_anew_have_no_maps(
-    own_store: ClipStore, casme2_clips: pd.DataFrame
-) -> None:
+def test_frames_drawn_anew_have_no_maps(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     settings = InputSettings("flow", size=32)
     maps = made(own_store, casme2_clips.iloc[:2], settings)
     assert maps.shape == (2, 8, 3, 32, 32)
@@ -112,11 +108,3 @@ def test_a_sequence_starts_without_motion_and_frames_drawn_anew_have_no_maps(
 def test_faces_are_no_maps(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="64×64"):
         made(own_store, casme2_clips.iloc[:1], InputSettings("maps", scale="none"))
-
-
-def test_the_values_that_a_network_gets() -> None:
-    settings = InputSettings("apex_flow", channels=["u", "v"], gain=255.0)
-    maps = np.random.default_rng(0).normal(size=(3, 1, 2, 28, 28)).astype(np.float32)
-    values = ScaledMaps(maps, FlowScale.fit(settings.flow), settings).read(slice(None))
-    assert values.shape == (3, 2, 28, 28)
-    assert values.min() == 0 and values.max() == 255

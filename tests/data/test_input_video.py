@@ -37,16 +37,14 @@ def difference(got: np.ndarray, wanted: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [
-        ("a.mp4", "libx264", None), ("a.mov", "libx264", None), ("a.mkv", "libx264", None),
-        ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}), ("b.avi", "mpeg4", {"qmin": "1", "qmax": "1"}),
-        ("a.webm", "libvpx", VP), ("b.webm", "libvpx-vp9", VP | {"b": "0"}), ("a.ts", "libx264", None),
+        ("a.mp4", "libx264", None), ("a.mkv", "libx264", None), ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}),
+        ("b.avi", "mpeg4", {"qmin": "1", "qmax": "1"}), ("a.webm", "libvpx", VP), ("a.ts", "libx264", None),
+        ("sound.mp4", "libx264", None), ("sound.webm", "libvpx-vp9", VP | {"b": "0"}),
     ],
 )  # fmt: skip
-def test_the_pictures_are_those_that_were_encoded(
-    tmp_path: Path, name: str, codec: str, options: dict[str, str] | None
-) -> None:
+def test_pictures_are_those_encoded(tmp_path: Path, name: str, codec: str, options: dict[str, str] | None) -> None:
     wanted = pictures(12)
-    video = VideoFile(write_video(tmp_path / name, wanted, codec, options=options))
+    video = VideoFile(write_video(tmp_path / name, wanted, codec, options=options, sound=name.startswith("sound")))
     frames = list(video.frames())
     assert [frame.number for frame in frames] == list(range(12))
     assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(12)], abs=6e-4)
@@ -64,8 +62,7 @@ def test_colours_follow_the_matrix_that_the_stream_names(tmp_path: Path, matrix:
     assert difference(frame.read(), wanted[0]) < 2.0  # read by the other matrix it is off by 10
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize(("rotation", "mirrored"), [(0, True), (90, False), (90, True), (180, False), (270, False)])
 def test_a_turned_or_mirrored_video_is_shown_the_right_way_up(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     recorded = pictures(2)
     path = write_video(tmp_path / "a.mp4", recorded, rotation=rotation, mirrored=mirrored)
@@ -77,13 +74,10 @@ def test_a_turned_or_mirrored_video_is_shown_the_right_way_up(tmp_path: Path, ro
         assert difference(got, cv2.VideoCapture(str(path)).read()[1][..., ::-1]) < 3.0
 
 
-@pytest.mark.parametrize(
-    ("pixel", "rotation", "shape"),
-    [(Fraction(2), 0, (48, 128, 3)), (Fraction(1, 2), 0, (96, 64, 3)), (Fraction(2), 90, (128, 48, 3))],
-)
-def test_pixels_become_square(tmp_path: Path, pixel: Fraction, rotation: int, shape: tuple[int, int, int]) -> None:
-    path = write_video(tmp_path / "a.mp4", pictures(2), pixel=pixel, rotation=rotation)
-    assert next(VideoFile(path).frames()).read().shape == shape
+def test_pixels_become_square(tmp_path: Path) -> None:
+    for pixel, rotation, shape in ((2, 0, (48, 128, 3)), (0.5, 0, (96, 64, 3)), (2, 90, (128, 48, 3))):
+        path = write_video(tmp_path / "a.mp4", pictures(2), pixel=Fraction(pixel), rotation=rotation)
+        assert next(VideoFile(path).frames()).read().shape == shape
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -93,25 +87,19 @@ def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path, name: str) -> Non
     seconds = [frame.seconds for frame in video.frames()]
     assert seconds == pytest.approx([time / 1000 for time in times], abs=1e-3)
     assert video.warnings == []
-
-
-def test_a_stream_without_time_stamps_runs_at_its_average_rate_with_a_warning(tmp_path: Path) -> None:
-    video = VideoFile(write_video(tmp_path / "a.h264", pictures(6)))
-    assert [frame.seconds for frame in video.frames()] == pytest.approx([n / 25 for n in range(6)])
-    assert video.warnings == ["6 of 6 frames have no usable time stamp: the average rate is used"]
+    raw = VideoFile(write_video(tmp_path / "a.h264", pictures(6)))  # without time stamps
+    assert [frame.seconds for frame in raw.frames()] == pytest.approx([n / 25 for n in range(6)])
+    assert len(raw.warnings) == 1 and "6 of 6 frames" in raw.warnings[0]
 
 
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [
-        ("a.avi", "mjpeg", {"qmin": "1", "qmax": "1"}), ("a.mp4", "libx264", None), ("a.mkv", "libx264", None),
-        ("a.webm", "libvpx", VP), ("a.ts", "libx264", None), ("a.h264", "libx264", None),
+        ("a.mp4", "libx264", None), ("a.webm", "libvpx", VP), ("a.h264", "libx264", None),
         ("a.mpg", "mpeg2video", {"qmin": "2", "qmax": "2"}),
     ],
 )  # fmt: skip
-def test_a_frame_rate_that_is_given_holds_in_place_of_the_files(
-    tmp_path: Path, name: str, codec: str, options: dict[str, str] | None
-) -> None:
+def test_a_given_frame_rate_holds(tmp_path: Path, name: str, codec: str, options: dict[str, str] | None) -> None:
     path = write_video(tmp_path / name, pictures(8), codec, options=options)
     for source in (path, io.BytesIO(path.read_bytes())):
         video = as_input_video(source, fps=200)
@@ -136,17 +124,6 @@ def test_the_clock_mends_time_stamps_that_are_missing_or_run_back() -> None:
     assert [without_rate.seconds(stamp) for stamp in (None, None)] == [0.0, None]
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
-def test_sound_beside_the_pictures_changes_nothing(tmp_path: Path, name: str) -> None:
-    codec, options = ("libvpx-vp9", VP) if name == "a.webm" else ("libx264", None)
-    wanted = pictures(10)
-    video = VideoFile(write_video(tmp_path / name, wanted, codec, sound=True, options=options))
-    frames = list(video.frames())
-    assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(10)], abs=6e-4)
-    assert max(difference(f.read(), w) for f, w in zip(frames, wanted, strict=True)) < 3.0
-    assert video.warnings == []
-
-
 def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", pictures(8))
     video, held = VideoFile(path), VideoFile(io.BytesIO(path.read_bytes()), "from the camera")
@@ -164,7 +141,7 @@ def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
     short = write_video(tmp_path / "short.mp4", pictures(50, 240, 320), options=NO_B_FRAMES)
-    long = repeat(tmp_path / "long.mp4", short, 200)
+    long = repeat(tmp_path / "long.mp4", short, 60)
     script = """
 import sys
 from pathlib import Path
@@ -183,8 +160,8 @@ for path in sys.argv[1:]:
     (few, before), (many, after) = (
         map(int, line.split()) for line in subprocess.check_output(command, text=True).splitlines()
     )
-    assert (few, many) == (50, 10_000)
-    assert after - before < 10_000  # KiB; the frames are 1.1 GB as they are decoded, and 2.2 GB as RGB
+    assert (few, many) == (50, 3_000)
+    assert after - before < 10_000  # KiB; the frames are 0.3 GB as they are decoded, and 0.7 GB as RGB
 
 
 FAST_START = {"movflags": "faststart"}
@@ -234,32 +211,23 @@ def test_an_address_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "text",
     [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/{other}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile {other}\n",
         "ffconcat version 1.0\nfile '{folder}/{other}'\n",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
     ],
 )
-def test_a_playlist_opens_none_of_what_it_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
-) -> None:
+def test_a_playlist_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     write_video(tmp_path / "other.ts", pictures(2))
-    write_video(tmp_path / "other.mp4", pictures(2))
     monkeypatch.chdir(tmp_path)
-    for other in ("other.ts", "other.mp4"):
-        (tmp_path / name).write_text(text.format(folder=tmp_path, other=other))
-        failure(tmp_path / name, "cannot be read as a video", "playlist")
-
-
-def test_a_recording_that_was_broken_off_before_its_index_was_written(tmp_path: Path) -> None:
-    whole = write_video(tmp_path / "whole.mp4", pictures(20)).read_bytes()  # the index, moov, is at the end
-    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
-    failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
+    (tmp_path / name).write_text(text.format(folder=tmp_path, other="other.ts"))
+    failure(tmp_path / name, "cannot be read as a video", "playlist")
 
 
 def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -> None:
     wanted = pictures(40)
+    indexed = write_video(tmp_path / "whole.mp4", wanted).read_bytes()  # the index, moov, is at the end
+    (tmp_path / "cut.mp4").write_bytes(indexed[: len(indexed) * 6 // 10])
+    failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
     options = {"qmin": "2", "qmax": "4"}
     for name, codec, more in (("a.mp4", "libx264", {}), ("a.avi", "mjpeg", {"options": options})):
         whole = write_video(tmp_path / name, wanted, codec, container_options=FAST_START, **more).read_bytes()
@@ -278,9 +246,7 @@ def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -
         ("a.ts", 376, 400),  # the packet is marked, and the pictures are not
     ],
 )
-def test_what_follows_damage_is_left_out_up_to_the_next_key_frame(
-    tmp_path: Path, name: str, begin: int, size: int
-) -> None:
+def test_what_follows_damage_is_left_out_to_the_key_frame(tmp_path: Path, name: str, begin: int, size: int) -> None:
     wanted = pictures(40)  # key frames 0, 10, 20, 30
     options = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0", "sc_threshold": "0"}
     path = write_video(tmp_path / name, wanted, options=options)
@@ -406,12 +372,9 @@ def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
 
 def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: str = "yuv420p10le") -> Path:
     codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
+    parameters = f"log-level=none:transfer={transfer}:colormatrix=9"
     options = {
-        "libx265": {
-            "crf": "4",
-            "preset": "ultrafast",
-            "x265-params": f"log-level=none:transfer={transfer}:colormatrix=9",
-        },
+        "libx265": {"crf": "4", "preset": "ultrafast", "x265-params": parameters},
         "libx264": {"crf": "4", "preset": "ultrafast"},
         "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
     }
@@ -433,19 +396,14 @@ def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: 
     return path
 
 
-@pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize(
-    ("name", "codec", "kind"),
+    ("transfer", "name", "codec", "kind"),
     [
-        ("a.mkv", "libx265", "yuv420p10le"),
-        ("a.mp4", "libx264", "yuv420p10le"),
-        ("a.mov", "libx264", "yuv420p"),
-        ("a.webm", "libvpx-vp9", "yuv420p"),
+        (PQ, "a.mkv", "libx265", "yuv420p10le"), (HLG, "a.mp4", "libx264", "yuv420p10le"),
+        (HLG, "a.mov", "libx264", "yuv420p"), (PQ, "a.webm", "libvpx-vp9", "yuv420p"),
     ],
-)
-def test_its_grey_levels_are_those_of_an_ordinary_video_and_it_is_said(
-    tmp_path: Path, transfer: int, name: str, codec: str, kind: str
-) -> None:
+)  # fmt: skip
+def test_hdr_has_the_grey_levels_of_any_video(tmp_path: Path, transfer: int, name: str, codec: str, kind: str) -> None:
     picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
     video = VideoFile(write_hdr(tmp_path / name, picture, transfer, codec, kind))
     got = [frame.read() for frame in video.frames()][-1].astype(float)
@@ -455,10 +413,7 @@ def test_its_grey_levels_are_those_of_an_ordinary_video_and_it_is_said(
     assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning
 
 
-def test_an_ordinary_video_says_nothing_and_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
-    plain = VideoFile(write_video(tmp_path / "a.mp4", pictures(2)))
-    list(plain.frames())
-    assert plain.warnings == []
+def test_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
     path = tmp_path / "b.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)

@@ -32,8 +32,7 @@ def write(folder: Path, images: list[np.ndarray], suffix: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(("bits", "suffix"), [(8, ".png"), (10, ".tif"), (12, ".png"), (14, ".tif"), (16, ".png")])
 def test_the_range_of_grey_samples_is_found_and_said(tmp_path: Path, bits: int, suffix: str) -> None:
     folder = FrameFolder(write(tmp_path / "clip", [deep(image, bits) for image in GREY], suffix))
     got = [frame.read() for frame in folder.frames()]
@@ -53,17 +52,15 @@ def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
     assert np.abs(second - GREY[1][..., None]).max() <= 1
 
 
-@pytest.mark.parametrize("bits", [12, 16])
-def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path: Path, bits: int) -> None:
+def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path: Path) -> None:
     grey = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[:256, 96:352]), cv2.COLOR_RGB2GRAY)
     prepared = []
-    for name, image in (("8", grey), ("deep", deep(grey, bits))):
+    for name, image in (("8", grey), ("deep", deep(grey, 12))):
         folder = write(tmp_path / name, [image] * 2, ".tif")
         files = [FrameFile(number, folder / f"img{number}.tif") for number in (1, 2)]
         prepared.append(prepare_clip("a", files, FaceSettings()))
     assert np.abs(prepared[1].frames.astype(int) - prepared[0].frames).mean() < 1
-    said = [(problem.kind, problem.fatal) for problem in prepared[1].problems]
-    assert said == [("sample_range", False)] * (bits < 16)
+    assert [(problem.kind, problem.fatal) for problem in prepared[1].problems] == [("sample_range", False)]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int16])
@@ -106,13 +103,10 @@ def bomb(path: Path, side: int) -> Path:
 @pytest.mark.parametrize(
     ("suffix", "side"),
     [
-        (".png", 30_000), (".png", 60_000), (".bmp", 30_000), (".bmp", 60_000), (".gif", 30_000), (".gif", 60_000),
-        (".jpg", 60_000), (".tif", 12_000), (".webp", 16_383),
+        (".png", 60_000), (".bmp", 30_000), (".gif", 60_000), (".jpg", 60_000), (".tif", 12_000), (".webp", 16_383),
     ],
 )  # fmt: skip
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, side: int
-) -> None:
+def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, side: int) -> None:
     path = bomb(tmp_path / f"1{suffix}", side)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UnreadableImageError, match="pixels"):

@@ -5,14 +5,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from store_builds import build, content, count_prepared, place_of
+from store_builds import SETTINGS, build, content, count_prepared, place_of
 
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.clip_store import FRAMES
 from fdp_lightning.data.store.parts import parts_of
 from fdp_lightning.data.store.sources import list_sources
@@ -49,8 +48,7 @@ def disturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize(
-    ("case", "left_to_do"),
-    [("clip 0", 3), ("clip 1", 2), ("clip 2", 1), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0)],
+    ("case", "left_to_do"), [("clip 0", 3), ("clip 1", 2), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0)]
 )
 def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
     disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, case: str, left_to_do: int
@@ -75,7 +73,7 @@ def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(
     assert [path.name for path in (disturbed / "cleaning").iterdir()] == [undisturbed.name]
 
 
-def test_builds_at_once_do_not_disturb_each_other(
+def test_builds_at_once_are_undisturbed(
     disturbed: Path, undisturbed: Path, clips: pd.DataFrame, tmp_path: Path
 ) -> None:
     folder = disturbed / "at once" / undisturbed.name
@@ -87,14 +85,9 @@ def test_builds_at_once_do_not_disturb_each_other(
 
 @pytest.mark.parametrize(("most", "kept"), [(30_000, 0), (100_000, 3)])
 def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
-    disturbed: Path,
-    undisturbed: Path,
-    clips: pd.DataFrame,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    most: int,
-    kept: int,
-) -> None:
+    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    most: int, kept: int,
+) -> None:  # fmt: skip
     stores = disturbed / f"space {most}"
     message = (disturbed / f"message {most}.txt").read_text()
     assert f"no space left for the clip store in {stores}" in message
@@ -107,25 +100,7 @@ def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
     assert len(prepared) == 3 - kept
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError("unplugged")])
-def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(
-    clips: pd.DataFrame, tmp_path: Path, interruption: Any
-) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 2:
-            raise interruption
-
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        build(tmp_path, clips, progress=stop)
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".casme2-")
-    assert left.suffix == ".building"
-    assert len(list(left.iterdir())) == 2
-
-
-def test_prepared_clips_that_another_build_removes_are_prepared_again(
-    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_removed_prepared_clips_are_prepared_again(clips: pd.DataFrame, undisturbed: Path, tmp_path: Path) -> None:
     def remove_once(done: int, total: int) -> None:
         (building,) = tmp_path.glob(".*.building") if done else [tmp_path / "none"]
         if done == 2 and not (tmp_path / "once").exists():
@@ -135,18 +110,32 @@ def test_prepared_clips_that_another_build_removes_are_prepared_again(
     assert content(build(tmp_path, clips, progress=remove_once)) == content(undisturbed)
 
 
+def stop_at(number: int, error: BaseException = KeyboardInterrupt()) -> Callable[[int, int], None]:  # noqa: B008
+    def stop(done: int, total: int) -> None:
+        if done == number:
+            raise error
+
+    return stop
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("unplugged")])
+def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(
+    clips: pd.DataFrame, tmp_path: Path, error: BaseException
+) -> None:
+    with pytest.raises(type(error)):
+        build(tmp_path, clips, progress=stop_at(2, error))
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".casme2-") and left.suffix == ".building" and len(list(left.iterdir())) == 2
+
+
 @pytest.mark.parametrize("place", [0, 80, -1])
 def test_a_damaged_prepared_clip_is_prepared_again(
     clips: pd.DataFrame, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == total:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path, clips, progress=stop)
+        build(tmp_path, clips, progress=stop_at(3))
     source = list_sources(clips)[1]
-    path = parts_of(place_of(tmp_path, clips), FaceSettings()).path(source)
+    path = parts_of(place_of(tmp_path, clips), SETTINGS).path(source)
     damaged = bytearray(path.read_bytes())
     damaged[place] ^= 1
     path.write_bytes(damaged)
@@ -155,9 +144,7 @@ def test_a_damaged_prepared_clip_is_prepared_again(
     assert prepared == [source.clip]
 
 
-def test_what_a_killed_build_left_behind_is_removed_and_a_running_one_is_not(
-    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_what_a_killed_build_left_is_removed(clips: pd.DataFrame, undisturbed: Path, tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     prefix = f".{undisturbed.name}.{socket.gethostname()}"
     left = [tmp_path / f"{prefix}.{pid}.partial" for pid in (int(dead.stdout), os.getpid())]
@@ -201,6 +188,7 @@ except (OSError, MemoryError):
 """
 
 
+@pytest.mark.slow
 def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)

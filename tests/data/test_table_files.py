@@ -54,35 +54,28 @@ def rewritten(book: Path, change: Callable[[str, str], str | None]) -> None:
                 archive.writestr(name, changed)
 
 
-@every_dataset
 @pytest.mark.parametrize(
-    ("delimiter", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), (",", "gbk")]
-)
-def test_a_csv_of_the_owners_name_is_the_same_table(
-    dataset: type[FaceDataset], delimiter: str, encoding: str, tmp_path: Path
-) -> None:
+    ("dataset", "delimiter", "encoding"),
+    [*((dataset, ",", "utf-8") for dataset in WRITERS), (SAMM, ";", "utf-8-sig"), (CASME3A, "\t", "utf-16"),
+     (DFME, ",", "gbk")],
+)  # fmt: skip
+def test_a_csv_is_the_same_table(dataset: type[FaceDataset], delimiter: str, encoding: str, tmp_path: Path) -> None:
     WRITERS[dataset](tmp_path)
     expected = dataset(tmp_path).clips()
     for book in books(tmp_path):
-        try:
-            to_csv(book, SHEET.get(dataset), delimiter, encoding)
-        except UnicodeEncodeError:
-            pytest.skip("the sheet holds what the encoding lacks")
+        to_csv(book, SHEET.get(dataset), delimiter, encoding)
     pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
 
 
 @every_dataset
-@pytest.mark.parametrize("suffix", [".xls", ".ODS"])
-def test_another_kind_of_table_is_named_with_what_to_do(
-    dataset: type[FaceDataset], suffix: str, tmp_path: Path
-) -> None:
+def test_another_kind_of_table_is_named_with_what_to_do(dataset: type[FaceDataset], tmp_path: Path) -> None:
     WRITERS[dataset](tmp_path)
-    for book in books(tmp_path):
-        book.rename(book.with_suffix(suffix))
-    with pytest.raises(UserError) as caught:
-        dataset(tmp_path).clips()
-    assert suffix in str(caught.value)
-    assert "save it as .xlsx" in str(caught.value)
+    for before, suffix in ((".xlsx", ".xls"), (".xls", ".ODS")):
+        for book in tmp_path.rglob(f"*{before}"):
+            book.rename(book.with_suffix(suffix))
+        with pytest.raises(UserError, match=r"save it as \.xlsx") as caught:
+            dataset(tmp_path).clips()
+        assert suffix in str(caught.value)
 
 
 def test_an_objective_workbook_and_a_test_part_of_another_kind_are_not_passed_over(tmp_path: Path) -> None:
@@ -95,13 +88,6 @@ def test_an_objective_workbook_and_a_test_part_of_another_kind_are_not_passed_ov
     for dataset in (CASME2(tmp_path / "casme2"), DFME(tmp_path / "dfme")):
         with pytest.raises(UserError, match=r"save it as \.xlsx"):
             dataset.clips()
-
-
-def test_what_is_there_is_listed_whatever_its_kind(tmp_path: Path) -> None:
-    for name in ("a.csv", "b.ods", "c.XLS", "d.txt", "~$e.xlsx"):
-        (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"workbooks in that folder: a\.csv, b\.ods, c\.XLS\n"):
-        SAMM(tmp_path).clips()
 
 
 def _invalid_fill(name: str, text: str) -> str:
@@ -125,7 +111,6 @@ def _strict(name: str, text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("dataset", [SAMM, CASME3A])
 @pytest.mark.parametrize(
     "change",
     [
@@ -137,13 +122,14 @@ def _strict(name: str, text: str) -> str:
     ids=["fill", "styles", "theme", "core", "no styles", "defined name", "strict", "strict and fill"],
 )  # fmt: skip
 def test_parts_without_cells_and_strict_names_do_not_decide(
-    dataset: type[FaceDataset], change: Callable[..., Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
+    change: Callable[..., Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    WRITERS[dataset](tmp_path)
-    expected = dataset(tmp_path).clips()
-    for book in books(tmp_path):
-        rewritten(book, change)
-    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
+    for dataset in (SAMM, CASME3A):  # whose labels are not on the first sheet
+        WRITERS[dataset](tmp_path / dataset.name)
+        expected = dataset(tmp_path / dataset.name).clips()
+        for book in books(tmp_path / dataset.name):
+            rewritten(book, change)
+        pd.testing.assert_frame_equal(dataset(tmp_path / dataset.name).clips(), expected)
     assert [str(warning.message) for warning in recwarn] == []
 
 
@@ -161,6 +147,13 @@ def test_texts_numbers_and_marks_of_a_cell_are_the_same_to_both_readers(tmp_path
     assert "12" in expected and "1.5" in expected and "4<7&" in expected
 
 
+def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path: Path) -> None:
+    layouts.samm(tmp_path)
+    (book,) = books(tmp_path)
+    book.rename(book.with_suffix(".csv"))
+    assert len(SAMM(tmp_path).clips()) == 2
+
+
 def samm_csv(root: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
     (root / "SAMM_Micro_FACS_Codes_v2.csv").write_bytes(text.encode(encoding))
     return SAMM(root).clips()
@@ -171,11 +164,8 @@ HEADER = "Subject;Filename;Onset Frame;Apex Frame;Offset Frame;Action Units;Esti
 
 @pytest.mark.parametrize(
     ("note", "encoding"),
-    [
-        ("José, Übung – naïve", "cp1252"), ("微表情，很短", "gbk"), ("微表情，很短", "gb18030"),
-        ("é", "cp1252"), ("é", "utf-8"),
-    ],
-)  # fmt: skip
+    [("José, Übung – naïve", "cp1252"), ("微表情，很短", "gb18030"), ("é", "cp1252"), ("é", "utf-8")],
+)
 def test_words_beside_the_clips_are_read_in_the_encoding_of_the_file(note: str, encoding: str, tmp_path: Path) -> None:
     row = f"006;006_1_2;5562.0;5588;5632;4+7;Anger;3;{note}\n"
     table = samm_csv(tmp_path, f"Micro, of SAMM, {note}\n\n{HEADER}{row * 1}", encoding)
@@ -195,17 +185,8 @@ def test_a_csv_without_a_table_is_refused_by_its_path(content: bytes, tmp_path: 
         SAMM(tmp_path).clips()
 
 
-def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path: Path) -> None:
-    layouts.samm(tmp_path)
-    (book,) = books(tmp_path)
-    book.rename(book.with_suffix(".csv"))
-    assert len(SAMM(tmp_path).clips()) == 2
-
-
 @pytest.mark.parametrize("header", ["Objective Classes", "objective class"])
-def test_the_objective_classes_of_the_sheet_are_read_where_their_own_workbook_is_absent(
-    header: str, tmp_path: Path
-) -> None:
+def test_objective_classes_of_the_sheet_stand_in_for_their_workbook(header: str, tmp_path: Path) -> None:
     layouts.casme2(tmp_path)
     path = tmp_path / "CASME2-coding-20190701.xlsx"
     book = load_workbook(path)
@@ -226,13 +207,13 @@ def casme2(root: Path, *rows: list, above: int = 0, header: list[Any] = replicas
     return CASME2(root).clips()
 
 
-@pytest.mark.parametrize("subject", [1, 1.0, "1", "01 ", "1.0", "1.00"])
-@pytest.mark.parametrize("frame", [46, 46.0, "46", "46.0", " 46"])
-def test_subjects_and_frame_numbers_are_read_from_numbers_and_text(
-    subject: float | int | str, frame: float | int | str, tmp_path: Path
-) -> None:
-    row = casme2(tmp_path, [subject, "EP02_01f", None, frame, frame, frame, None, 12, "happiness"]).loc[0]
-    assert (row["subject"], row["onset"], row["apex"], row["offset"]) == ("01", 46, 46, 46)
+def test_subjects_and_frame_numbers_are_read_from_numbers_and_text(tmp_path: Path) -> None:
+    subjects, frames = [1, 1.0, "1", "01 ", "1.0", "1.00"], [46, 46.0, "46", "46.0", " 46", 46]
+    rows = [
+        [s, f"EP{n}", None, f, f, f, None, 12, "fear"] for n, (s, f) in enumerate(zip(subjects, frames, strict=True))
+    ]
+    found = casme2(tmp_path, *rows)[["subject", "onset", "apex", "offset"]]
+    assert found.values.tolist() == [["01", 46, 46, 46]] * 6
 
 
 def test_prose_remarks_and_blank_rows_are_no_clips(tmp_path: Path) -> None:
@@ -241,11 +222,10 @@ def test_prose_remarks_and_blank_rows_are_no_clips(tmp_path: Path) -> None:
     assert len(casme2(tmp_path, ROW, *prose, [2, *ROW[1:]], ["end of table"])) == 2
 
 
-@pytest.mark.parametrize("apex", ["/", "NaN", "nan", "#N/A", "?", None, "-", datetime(2014, 5, 8), True])
-def test_an_apex_of_whatever_kind_does_not_stop_the_reader(apex: Any, tmp_path: Path) -> None:
-    table = casme2(tmp_path, [*ROW[:4], apex, *ROW[5:]])
-    assert len(table) == 1
-    assert str(table.loc[0, "apex"]) == "<NA>"
+def test_an_apex_of_whatever_kind_does_not_stop_the_reader(tmp_path: Path) -> None:
+    apexes = ["/", "NaN", "nan", "#N/A", "?", None, "-", datetime(2014, 5, 8), True]
+    table = casme2(tmp_path, *([1, f"EP{n}", None, 46, apex, *ROW[5:]] for n, apex in enumerate(apexes)))
+    assert len(table) == len(apexes) and table["apex"].isna().all()
 
 
 def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) -> None:
@@ -254,11 +234,8 @@ def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) 
     book.active.merge_cells("A2:A3")
     book.save(path)
     table = CASME2(tmp_path).clips()
-    assert [*zip(table["subject"], table["clip"], strict=True)] == [
-        ("01", "EP02_01f"),
-        ("01", "EP03_02"),
-        ("02", "EP02_01f"),
-    ]
+    expected = [["01", "EP02_01f"], ["01", "EP03_02"], ["02", "EP02_01f"]]
+    assert table[["subject", "clip"]].values.tolist() == expected
 
 
 def test_a_formula_that_was_never_calculated_is_a_blank_cell(tmp_path: Path) -> None:
@@ -267,29 +244,17 @@ def test_a_formula_that_was_never_calculated_is_a_blank_cell(tmp_path: Path) -> 
     assert row["emotion"] == "happiness"
 
 
-@pytest.mark.parametrize(
-    "change", [str.upper, str.lower, lambda name: f" {name}\n", lambda name: name.replace(" ", "_")]
-)
-def test_headers_are_told_by_letters_and_digits_alone(change: Callable[[str], str], tmp_path: Path) -> None:
-    assert len(casme2(tmp_path, ROW, header=[name and change(name) for name in replicas.CASME2_HEADER])) == 1
+def test_headers_are_told_by_letters_and_digits_alone(tmp_path: Path) -> None:
+    for change in (str.upper, str.lower, lambda name: f" {name}\n", lambda name: name.replace(" ", "_")):
+        assert len(casme2(tmp_path, ROW, header=[name and change(name) for name in replicas.CASME2_HEADER])) == 1
 
 
 @pytest.mark.parametrize("header", ["Objective Class", "Objective Classes", "objective_class"])
-@pytest.mark.parametrize("cell", [3, 3.0, "III", "Ⅲ", "iii ", "3.0"])
-def test_objective_classes_are_read_in_every_way_to_write_them(
-    header: str, cell: float | int | str, tmp_path: Path
-) -> None:
-    replicas.save(
-        tmp_path / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
-    )
-    assert casme2(tmp_path, ROW).loc[0, "objective"] == "3"
-
-
-def test_samm_is_read_whatever_number_of_rows_stands_above_its_header(tmp_path: Path) -> None:
-    for above in (0, 5, 13, 20):
-        lines = [[f"prose on Filename {n}", "Subject"] for n in range(above)]
-        replicas.save(tmp_path / SAMM.workbooks["v2"][0], [*lines, replicas.SAMM_HEADER, *replicas.samm_rows()])
-        assert len(SAMM(tmp_path).clips()) == 159
+def test_objective_classes_are_read_in_every_way_to_write_them(header: str, tmp_path: Path) -> None:
+    for cell in (3, 3.0, "III", "Ⅲ", "iii ", "3.0"):
+        lines: list[list] = [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
+        replicas.save(tmp_path / "CASME2-ObjectiveClasses.xlsx", lines)
+        assert casme2(tmp_path, ROW).loc[0, "objective"] == "3"
 
 
 def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> None:

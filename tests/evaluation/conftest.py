@@ -1,8 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from random_runs import CLASSES, make_predictions, make_run
+
+from fdp_lightning.evaluation.report import build_report
 
 
 @pytest.fixture
@@ -10,6 +13,18 @@ def predictions() -> pd.DataFrame:
     return make_predictions()
 
 
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder. Shared: `run` is a copy to be changed at will."""
+    return make_run(tmp_path_factory.mktemp("whole") / "seed-42", classes=[*CLASSES[:2], "others"])
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return make_run(tmp_path / "synthetic_loso" / "base" / "seed-42", classes=[*CLASSES[:2], "others"])
+def run(whole_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole_run, tmp_path / "synthetic_loso" / "base" / "seed-42"))
+
+
+@pytest.fixture(scope="session")
+def pages(whole_run: Path) -> dict[bool, str]:
+    """The report of `whole_run`: with faces, and without them as of synthetic data."""
+    return {faces: build_report(whole_run, "A title", faces, not faces).read_text() for faces in (True, False)}

@@ -55,20 +55,10 @@ def make_predictions(
                 guess = int(target) if right else int(random.integers(len(classes)))
                 probabilities = random.dirichlet(np.ones(len(classes)) + 3 * (np.arange(len(classes)) == guess))
                 name = f"{subject + 1:03d}"
-                rows.append(
-                    {
-                        "dataset": "synthetic",
-                        "subject": name,
-                        "clip": f"{name}_{clip + 1}",
-                        "onset": 100 * clip + 1,
-                        "target": classes[target],
-                        "prediction": classes[int(probabilities.argmax())],
-                        **{f"prob_{c}": p for c, p in zip(classes, probabilities, strict=True)},
-                        "selection": selection,
-                        "fold": name,
-                        "seed": 42,
-                    }
-                )
+                key = {"dataset": "synthetic", "subject": name, "clip": f"{name}_{clip + 1}", "onset": 100 * clip + 1}
+                said = {"target": classes[target], "prediction": classes[int(probabilities.argmax())]}
+                said |= {f"prob_{c}": p for c, p in zip(classes, probabilities, strict=True)}
+                rows.append(key | said | {"selection": selection, "fold": name, "seed": 42})
     return pd.DataFrame(rows)
 
 
@@ -113,22 +103,13 @@ def make_run(
         steps = np.arange(epochs)
         decay = np.exp(-steps / max(epochs / 3, 1))
         noise = lambda scale: random.normal(0, scale, epochs)  # noqa: E731
+        curves = {"loss": (3.2, 0.6), "emotion_loss": (1.4, 0.2), "rank_loss": (0.6, 0.1)}
+        curves |= {"dynamic_image_loss": (0.02, 0.004), "kendall_tau": (-0.95, 0.95)}
         pd.DataFrame(
             {
                 "epoch": steps,
-                "train/loss": 3.2 * decay + 0.6 + noise(0.08),
-                "train/emotion_loss": 1.4 * decay + 0.2 + noise(0.05),
-                "train/rank_loss": 0.6 * decay + 0.1 + noise(0.02),
-                "train/dynamic_image_loss": 0.02 * decay + 0.004 + noise(0.0006),
-                "train/kendall_tau": 0.95 * (1 - decay) + noise(0.02),
-                **(
-                    {
-                        "inner/loss": 2.9 * decay + 0.8 + noise(0.15),
-                        "inner/accuracy": 0.2 + 0.3 * (1 - decay) + noise(0.06),
-                    }
-                    if inner
-                    else {}
-                ),
+                **{f"train/{name}": a * decay + b + noise(abs(a) / 40) for name, (a, b) in curves.items()},
+                **({"inner/loss": 2.9 * decay + 0.8, "inner/accuracy": 0.2 + 0.3 * (1 - decay)} if inner else {}),
                 "test/loss": 2.8 * decay + 0.9 + noise(0.15),
                 "test/accuracy": 0.2 + 0.35 * (1 - decay) + noise(0.05),
                 "test/uf1": 0.15 + 0.3 * (1 - decay) + noise(0.05),
@@ -143,11 +124,8 @@ def make_run(
         true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
         np.savez_compressed(
             folder / "outputs.npz",
-            dataset=last["dataset"].to_numpy(dtype="U"),
-            subject=last["subject"].to_numpy(dtype="U"),
-            clip=last["clip"].to_numpy(dtype="U"),
+            **{name: last[name].to_numpy(dtype="U") for name in ("dataset", "subject", "clip", "target")},
             onset=last["onset"].to_numpy(),
-            target=last["target"].to_numpy(dtype="U"),
             rank_scores=(2 * np.linspace(0, 1, t) + random.normal(0, 0.35, (n, t))).astype(np.float32),
             frames=frames,
             apex=np.where(random.random(n) < 0.2, np.nan, frames[:, 0] + random.uniform(12, 28, n)),
@@ -177,15 +155,9 @@ def make_run(
     write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))
     (run / "config.yaml").write_text("command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n")
     versions = {
-        "command": "python -m fdp_lightning +experiment=synthetic_loso seed=42",
-        "git_revision": "0123abc",
-        "python": "3.11.2",
-        "fdp-lightning": "0.1.0",
-        "torch": "2.15.0",
-        "processor": "A Processor",
-        "cores": "2",
-        "started": "2026-01-02T03:04:05+00:00",
-        "seconds": 412.5,
-    }
+        "command": "python -m fdp_lightning +experiment=synthetic_loso seed=42", "git_revision": "0123abc",
+        "python": "3.11.2", "fdp-lightning": "0.1.0", "torch": "2.15.0", "processor": "A Processor", "cores": "2",
+        "started": "2026-01-02T03:04:05+00:00", "seconds": 412.5,
+    }  # fmt: skip
     (run / "environment.json").write_text(json.dumps(versions))
     return run

@@ -41,21 +41,10 @@ def make_unit_predictions(
                 logits = own * (2 * shown - 1) + random.normal(0, 1.5, len(units))
                 probabilities = 1 / (1 + np.exp(-logits))
                 name = f"{subject + 1:03d}"
-                rows.append(
-                    {
-                        "dataset": "synthetic",
-                        "subject": name,
-                        "clip": f"{name}_{clip + 1}",
-                        "onset": 100 * clip + 1,
-                        "target": joined(shown, units),
-                        "prediction": joined(probabilities > 0.5, units),
-                        **{f"prob_{unit}": p for unit, p in zip(units, probabilities, strict=True)},
-                        "selection": selection,
-                        "fold": name,
-                        "seed": 42,
-                        "multi_label": 1,
-                    }
-                )
+                key = {"dataset": "synthetic", "subject": name, "clip": f"{name}_{clip + 1}", "onset": 100 * clip + 1}
+                said = {"target": joined(shown, units), "prediction": joined(probabilities > 0.5, units)}
+                said |= {f"prob_{unit}": p for unit, p in zip(units, probabilities, strict=True)}
+                rows.append(key | said | {"selection": selection, "fold": name, "seed": 42, "multi_label": 1})
     return pd.DataFrame(rows)
 
 
@@ -74,10 +63,8 @@ def make_unit_run(run: Path, size: int = 16, **options: object) -> Path:
         frames = last["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
         np.savez_compressed(
             folder / "outputs.npz",
-            subject=last["subject"].to_numpy(dtype="U"),
-            clip=last["clip"].to_numpy(dtype="U"),
+            **{name: last[name].to_numpy(dtype="U") for name in ("subject", "clip", "target")},
             onset=last["onset"].to_numpy(),
-            target=last["target"].to_numpy(dtype="U"),
             rank_scores=(np.linspace(0, 1, t) + random.normal(0, 0.2, (n, t))).astype(np.float32),
             frames=frames,
             apex=frames[:, 3].astype(float),

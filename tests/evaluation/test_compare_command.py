@@ -40,10 +40,9 @@ def test_the_command(runs: Path, run_cli: Callable[..., subprocess.CompletedProc
     assert done.returncode == 0, done.stderr
     assert not re.search("torch|Traceback", done.stderr)
     assert max(map(len, done.stdout.split("[1]")[0].splitlines())) <= 80
-    for words in ("casme2_5c_249: 120 clips, 12 subjects", "OffApexNet", "HTNet", "not comparable", "(synthetic)"):
+    left_out = ("runs/megc2019_loso/default/seed-1", "runs/casme2_loso/debug-smoke__default/seed-0")
+    for words in ("casme2_5c_249: 120 clips, 12 subjects", "OffApexNet", "HTNet", "(synthetic)", *left_out):
         assert words in done.stdout
-    assert "not in these tables: runs/megc2019_loso/default/seed-1 (no pooled scores yet)" in done.stdout
-    assert "not in these tables: runs/casme2_loso/debug-smoke__default/seed-0 (a trial" in done.stdout
     assert done.stdout.rstrip().endswith("out/compare.html\nout/compare.csv\nout/compare.tex")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.html", "compare.tex"]
     with (tmp_path / "out" / "compare.csv").open(newline="") as stream:
@@ -59,7 +58,7 @@ def test_the_command(runs: Path, run_cli: Callable[..., subprocess.CompletedProc
     assert 0 < float(p) < 0.05
 
 
-def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path) -> None:
+def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path, tmp_path: Path) -> None:
     mean, default = runs / "casme2_loso/model.pooling-mean/seed-0", runs / "casme2_loso/default"
     (table,) = _compare(f"runs=[{mean},{default},{default}/../default]", "compare.published=null")
     assert table.baseline == "casme2_loso/model.pooling-mean/seed-0"
@@ -71,18 +70,11 @@ def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path) -> No
         "casme2_loso/model.pooling-mean/seed-0",
         "casme2_loso/default/seed-1",
     ]
-    tables = _compare(f"compare.baseline={mean}")
-    assert [table.baseline for table in tables] == [
-        "casme2_loso/model.pooling-mean/seed-0",
-        "megc2019_loso/default/seed-0",
-    ]
-
-
-def test_another_table_of_published_numbers(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(
         "system,protocol,metric,value,selection,source,note\nMine,casme2_5c_249,uf1,0.99,last,here,\n"
     )
-    table, _ = _compare("compare.published=mine.csv")
+    table, other = _compare(f"compare.baseline={mean}", "compare.published=mine.csv")
+    assert [table.baseline, other.baseline] == ["casme2_loso/model.pooling-mean/seed-0", "megc2019_loso/default/seed-0"]
     assert [(row.name, row.rank) for row in table.rows if row.kind == "published"] == [("Mine", 1)]
 
 
@@ -117,9 +109,8 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
         _compare()
 
 
-@pytest.mark.parametrize("value", ["[a,b]", "null", "{a: 1}"])
-def test_other_tasks_take_one_folder(value: str, run_cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = run_cli("task=report", f"runs={value}")
-    assert done.returncode == 2
-    assert "runs" in done.stderr and "task=compare" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_other_tasks_take_one_folder(run_cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    for value in ("[a,b]", "null"):
+        done = run_cli("task=report", f"runs={value}")
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert "runs" in done.stderr and "task=compare" in done.stderr

@@ -103,16 +103,14 @@ def test_the_table_counts_and_averages_over_clips() -> None:
     outputs = outputs_of()
     outputs["dynamic_image"][0] = outputs["true_dynamic_image"][0]
     outputs["dynamic_image"][5] = 1 - outputs["true_dynamic_image"][5]
-    values = qualities(outputs, TRUE)
-    table = quality_table(outputs, TRUE, values)
-    model, mean, arp = table["rows"]
-    assert model["psnr"] == pytest.approx(values["dynamic_image"]["psnr"][1:].mean())
-    assert model["ssim"] == pytest.approx(values["dynamic_image"]["ssim"].mean())
+    values = qualities(outputs, TRUE)["dynamic_image"]
+    table = quality_table(outputs, TRUE, qualities(outputs, TRUE))
+    model, _, arp = table["rows"]
+    assert (model["psnr"], model["ssim"]) == pytest.approx((values["psnr"][1:].mean(), values["ssim"].mean()))
     assert model["ssim_ci95"][0] < model["ssim"] < model["ssim_ci95"][1]  # two subjects, though of one id
-    assert [row["same"] for row in table["rows"]] == [1, 0, 6]
-    assert np.isposinf(arp["psnr"]) and arp["psnr_ci95"] is None and arp["ssim"] == pytest.approx(1)
-    assert table["nearer"] == [{"name": "mean of training", "n": 5}] and table["n"] == 6
-    assert mean["psnr"] < 12  # two independent pictures
+    assert [row["same"] for row in table["rows"]] == [1, 0, 6] and table["n"] == 6
+    assert np.isposinf(arp["psnr"]) and arp["psnr_ci95"] is None
+    assert table["nearer"] == [{"name": "mean of training", "n": 5}]
 
 
 def test_an_even_image_is_compared_where_a_value_is_neutral() -> None:

@@ -74,18 +74,15 @@ def test_perfect_predictions_even_with_a_class_of_one_subject() -> None:
     assert {name: found[name] for name in SCORES} == {name: [1.0, 1.0] for name in SCORES}
 
 
-def test_no_interval_from_one_subject() -> None:
+def test_no_interval_from_one_subject_or_where_none_can_be_left_out() -> None:
     assert intervals_of(_last(subjects=1)) == dict.fromkeys([*SCORES, "auc"])
-
-
-def test_no_interval_where_no_subject_can_be_left_out() -> None:
     classes = [f"c{place}" for place in range(8)]
     table = _last(subjects=8, clips=1, classes=classes)
     table["target"] = table["prediction"] = classes  # each class hangs on one subject
     assert intervals_of(table, classes) == dict.fromkeys([*SCORES, "auc"])
 
 
-@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("skewed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_intervals_cover_what_they_say(skewed: bool) -> None:
     """Accuracy of 2,000 tables of 12 subjects; other scores, and more of it, in benchmarks/interval_coverage.py.
 

@@ -39,17 +39,12 @@ def test_equal_to_leaving_out_rows_of_all_runs() -> None:
     assert found.p == pytest.approx(max(2 * t_law.sf(abs(value) / error, 5), 2 / 2**6))
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_p_is_below_a_twentieth_where_the_interval_is_without_zero(seed: int) -> None:
-    a, b = [last(seed, subjects=8)], [last(seed + 100, subjects=8, skill=0.5 + seed / 60)]
-    for found in paired_differences(a, b, CLASSES).values():
-        assert found.ci95 is not None and found.p is not None
-        assert (found.p < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
-
-
-def test_a_run_against_itself_differs_by_nothing() -> None:
-    for found in paired_differences([last()], [last().sample(frac=1, random_state=1)], CLASSES).values():
-        assert (found.value, found.ci95, found.p) == (0.0, [0.0, 0.0], 1.0)
+def test_p_is_below_a_twentieth_where_the_interval_is_without_zero() -> None:
+    for seed in range(12):
+        a, b = [last(seed, subjects=8)], [last(seed + 100, subjects=8, skill=0.5 + seed / 60)]
+        for found in paired_differences(a, b, CLASSES).values():
+            assert found.ci95 is not None and found.p is not None
+            assert (found.p < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
 
 
 def test_swapping_the_runs_swaps_the_signs_and_keeps_p() -> None:
@@ -59,6 +54,11 @@ def test_swapping_the_runs_swaps_the_signs_and_keeps_p() -> None:
         assert there[name].value == pytest.approx(-back[name].value)
         assert there[name].ci95 == pytest.approx([-bound for bound in reversed(back[name].ci95 or [])])
         assert there[name].p == pytest.approx(back[name].p)
+    for found in paired_differences([last()], [last().sample(frac=1, random_state=1)], CLASSES).values():
+        assert (found.value, found.ci95, found.p) == (0.0, [0.0, 0.0], 1.0)  # a run against itself
+    found = paired_differences([last(0, subjects=1)], [last(1, subjects=1)], CLASSES)["accuracy"]
+    assert (found.ci95, found.p) == (None, None)  # one subject
+    assert set(mean_interval([Outcomes.of(last(subjects=1), CLASSES)]).values()) == {None}
 
 
 def test_p_is_small_but_never_zero_for_a_clear_difference() -> None:
@@ -114,12 +114,6 @@ def test_the_interval_of_several_seeds_is_that_of_their_mean_and_of_one_that_of_
     same = mean_interval([one, one])
     for name, bounds in mean_interval([one]).items():
         assert same[name] == pytest.approx(bounds)
-
-
-def test_one_subject_gives_a_difference_without_interval_or_p() -> None:
-    found = paired_differences([last(0, subjects=1)], [last(1, subjects=1)], CLASSES)["accuracy"]
-    assert (found.ci95, found.p) == (None, None)
-    assert set(mean_interval([Outcomes.of(last(subjects=1), CLASSES)]).values()) == {None}
 
 
 def test_clips_are_paired_by_their_whole_key() -> None:

@@ -39,13 +39,8 @@ def test_the_bins_of_the_diagram_give_the_calibration_error(last: pd.DataFrame) 
     assert sum(row["n"] for row in found["bins"]) == len(last)
     assert all(row["from"] < row["confidence"] <= row["to"] for row in found["bins"])
     assert found["accuracy"] == pytest.approx((last["target"] == last["prediction"]).mean())
-
-
-def test_empty_bins_are_counted_as_empty() -> None:
-    n, accuracy, confidence = metrics.reliability(np.array([0, 0]), np.array([[1.0, 0], [0.6, 0.4]]), bins=5)
-    assert n.tolist() == [0, 0, 1, 0, 1]
-    assert accuracy.tolist() == [0, 0, 1, 0, 1]
-    assert confidence.tolist() == [0, 0, 0.6, 0, 1]
+    empty = metrics.reliability(np.array([0, 0]), np.array([[1.0, 0], [0.6, 0.4]]), bins=5)
+    assert [part.tolist() for part in empty] == [[0, 0, 1, 0, 1], [0, 0, 1, 0, 1], [0, 0, 0.6, 0, 1]]
 
 
 def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Path) -> None:
@@ -84,6 +79,9 @@ def test_a_clip_is_placed_although_it_is_not_compared_with_clips_of_its_subject(
     assert [mark["name"] for mark in found["legend"]] == CLASSES
     assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
     assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
+    assert embedding(replace(outputs, extras=outputs.extras[:-1]), CLASSES) == {}
+    none_in_common = {**outputs.arrays, name: np.where(np.eye(15), 0.5, np.nan)}
+    assert embedding(replace(outputs, arrays=none_in_common), CLASSES) == {}
 
 
 def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_line_to_each_clip(tmp_path: Path) -> None:
@@ -93,14 +91,3 @@ def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_li
     assert not few["ellipses"] and many["ellipses"]
     alone = charts.plane_chart(np.eye(2), np.arange(2), "two subjects of a clip each", "ellipse")
     assert "nan" not in alone
-
-
-def test_where_no_clip_is_compared_there_is_no_map(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", subjects=3, clips=4)
-    outputs = read_outputs(run)
-    assert embedding(replace(outputs, extras=outputs.extras[:-1]), CLASSES) == {}
-    with_none_in_common = {**outputs.arrays, "similarities": np.where(np.eye(12), 0.5, np.nan)}
-    assert embedding(replace(outputs, arrays=with_none_in_common), CLASSES) == {}
-    for path in run.glob("folds/*/outputs.npz"):
-        path.unlink()
-    assert embedding(read_outputs(run), CLASSES) == {}

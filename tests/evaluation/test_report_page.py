@@ -63,12 +63,12 @@ class Page(HTMLParser):
             self.open.pop()
 
 
-def _text(run: Path, show_faces: bool = False, synthetic: bool = False) -> str:
-    return build_report(run, "A title", show_faces, synthetic).read_text()
+def _text(run: Path, show_faces: bool = False) -> str:
+    return build_report(run, "A title", show_faces, False).read_text()
 
 
-def test_page_is_self_contained_and_whole(run: Path) -> None:
-    text = _text(run, show_faces=True)
+def test_page_is_self_contained_and_whole(whole_run: Path, pages: dict[bool, str]) -> None:
+    text = pages[True]
     assert "Synthetic data:" not in text
     page = Page(text)
     assert all(load.startswith(("#", "data:image/png;base64,", *SAVED)) for load in page.loads)
@@ -79,13 +79,15 @@ def test_page_is_self_contained_and_whole(run: Path) -> None:
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
     assert not page.unlabelled
     assert page.tags.count("svg") == 1 + 1 + 6 + 3 + 3 + 2  # overview; calibration; quantities, of folds; classes; map
-    wrong = pd.read_csv(run / "predictions.csv").query("selection == 'last' and target != prediction")
+    wrong = pd.read_csv(whole_run / "predictions.csv").query("selection == 'last' and target != prediction")
     assert page.tags.count("img") == 4 * 2 * 3 + 3 * min(8, len(wrong))
 
 
-def test_numbers_are_those_of_metrics(run: Path) -> None:
-    text = _text(run)
-    metrics = json.loads((run / "metrics.json").read_text())
+def test_numbers_are_those_of_metrics(whole_run: Path, pages: dict[bool, str]) -> None:
+    text = pages[False]
+    assert "Synthetic data:" in text and "report.show_faces=true" in text
+    assert "<img" not in text and "data:image/png" not in text  # no face unless asked
+    metrics = json.loads((whole_run / "metrics.json").read_text())
     for row in (*metrics["selections"].values(), metrics["floors"]["majority"], metrics["floors"]["chance"]):
         for name in ("accuracy", "uf1", "uar", "weighted_f1"):
             assert f"<td>{row[name]:.3f}" in text
@@ -94,14 +96,6 @@ def test_numbers_are_those_of_metrics(run: Path) -> None:
     for words in ("oracle, not comparable", "optimism gap", "synthetic_5c", "no clip of them: 024, 036", "0123abc"):
         assert words in text
     assert "<code>python -m fdp_lightning +experiment=synthetic_loso seed=42</code>" in text
-
-
-def test_no_face_unless_asked_and_a_banner_on_synthetic_data(run: Path) -> None:
-    text = _text(run, synthetic=True)
-    assert "Synthetic data:" in text
-    assert "<img" not in text
-    assert "data:image/png" not in text
-    assert "report.show_faces=true" in text
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
@@ -116,8 +110,8 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "&lt;b onload=&#34;x&#34;&gt;&amp;$x$" in text
 
 
-def test_gallery_ignores_the_predictions(run: Path) -> None:
-    pictures = re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True))
+def test_gallery_ignores_the_predictions(run: Path, pages: dict[bool, str]) -> None:
+    pictures = re.findall(r'alt="Dynamic images[^"]*"', pages[True])
     assert len(pictures) == 4 * 2 * 3
     table = (run / "predictions.csv").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
@@ -152,17 +146,12 @@ def test_pages_need_a_pooled_run(run: Path, tmp_path: Path) -> None:
         _text(run)
 
 
-def test_positions_of_frames_and_apex() -> None:
+def test_positions_of_frames_and_apex_and_kendalls_tau() -> None:
     frames = np.array([10, 20, 50])
     assert frame_positions(frames) == pytest.approx([0, 0.25, 1])
     assert frame_positions(np.array([5, 5, 5])) == pytest.approx([0, 0.5, 1])
-    assert apex_position(frames, 30.0) == pytest.approx(0.5)
     # SAMM 032_3_1 has its apex before the onset.
-    assert apex_position(frames, 3.0) is None
-    assert apex_position(frames, float("nan")) is None
-
-
-def test_kendall_tau_is_scipys() -> None:
+    assert [apex_position(frames, apex) for apex in (30.0, 3.0, float("nan"))] == [0.5, None, None]
     random = np.random.default_rng(0)
     for _ in range(20):
         scores = random.integers(0, 5, 8).astype(float)  # with ties

@@ -41,11 +41,12 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
     assert metrics.precision(matrix) == pytest.approx(precision_score(target, prediction, average=None, **kept))
 
 
-def test_batches_score_like_single_matrices() -> None:
-    matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 4, 4))
-    for name, score in score_functions(LabelKind.SINGLE).items():
-        assert score(matrices).shape == (3, 5), name
-        assert score(matrices)[2, 1] == score(matrices[2, 1]), name
+def test_batches_score_like_single_tables() -> None:
+    for kind, shape in ((LabelKind.SINGLE, (4, 4)), (LabelKind.MULTI, (6, 2, 2))):
+        matrices = np.random.default_rng(0).integers(0, 4, (3, 5, *shape))
+        for name, score in score_functions(kind).items():
+            assert score(matrices).shape == (3, 5), name
+            assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
 
 
 @pytest.mark.parametrize("bad", [-1, 3])

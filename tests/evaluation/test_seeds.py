@@ -42,13 +42,16 @@ def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_
     assert found is not None and found["seeds"] == [0, 1]
     left_out = found["left_out"]
     assert sorted(left_out) == [f"seed-{number}" for number in range(2, 9)]
-    assert "6 clips only in the first" in left_out["seed-2"]
-    assert left_out["seed-3"] == "of another protocol"
-    assert left_out["seed-4"] == "seed 1 again, as seed-1"
-    assert left_out["seed-5"] == "not finished"
-    assert "truncated" in left_out["seed-6"]
-    assert "another target" in left_out["seed-7"]
-    assert left_out["seed-8"] == "with other classes"
+    why = (
+        "6 clips",
+        "protocol",
+        "seed 1 again",
+        "not finished",
+        "truncated",
+        "another target",
+        "other classes",
+    )
+    assert all(part in left_out[f"seed-{number}"] for number, part in enumerate(why, start=2))
 
 
 def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:

@@ -23,12 +23,9 @@ def test_folds_of_one_model_say_it_once() -> None:
     assert trained([FOLD, {**FOLD, "steps": 480}, FOLD])["steps"] == [480, 500]
     assert trained_line(trained_facts(FOLD)) == LINE
     assert "480–500 steps" in trained_line(trained_facts({**FOLD, "steps": [480, 500]}))
-
-
-def test_what_folds_do_not_say_nobody_says() -> None:
-    older = {"fold": "01", "seconds": 3.0}
-    assert trained([]) == trained([older]) == trained([FOLD, older]) == {}
-    assert trained([FOLD, {**FOLD, "model": "fdp"}]) == {}
+    older = {"fold": "01", "seconds": 3.0}  # what folds do not say nobody says
+    for folds in ([], [older], [FOLD, older], [FOLD, {**FOLD, "model": "fdp"}]):
+        assert trained(folds) == {}
     assert trained_line(trained_facts({})) == ""
 
 
@@ -39,9 +36,10 @@ def printed(grid: object) -> str:
     return capture.get()
 
 
-@pytest.fixture
-def variants(tmp_path: Path) -> list[Variant]:
-    runs = [write_run(tmp_path / "a/seed-0", more=FOLD), write_run(tmp_path / "b/seed-0", skill=0.9)]
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Variant]:
+    place = tmp_path_factory.mktemp("variants")
+    runs = [write_run(place / "a/seed-0", more=FOLD), write_run(place / "b/seed-0", skill=0.9)]
     return [Variant(name, (read_run(run),)) for name, run in zip("ab", runs, strict=True)]
 
 

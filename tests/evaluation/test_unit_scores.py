@@ -51,13 +51,6 @@ def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     assert (metrics.unit_support(matrices) == target.sum(axis=0)).all()
 
 
-def test_batches_score_like_single_tables() -> None:
-    matrices = np.random.default_rng(0).integers(0, 4, (3, 5, 6, 2, 2))
-    for name, score in score_functions(LabelKind.MULTI).items():
-        assert score(matrices).shape == (3, 5), name
-        assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
-
-
 @pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
 def test_floors_by_brute_force(shown: tuple[int, ...]) -> None:
     total = 6

@@ -19,6 +19,9 @@ def make_model() -> Callable[..., FDP]:
     return make
 
 
-@pytest.fixture(params=VARIANTS)
+LARGE = ("fdp_nextvit", "fdp_released")  # 30 and 85 million parameters
+
+
+@pytest.fixture(params=[pytest.param(v, marks=pytest.mark.slow if v in LARGE else ()) for v in VARIANTS])
 def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -31,58 +31,20 @@ def moving_everywhere(seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> None:
+    """By its gradient, and by occlusion where it has none."""
     clip = moving_everywhere()
-    heat = heat_map(motion_at(place), clip, clip[:1].expand_as(clip))
-    y, x = divmod(int(heat.argmax()), SIDE)
-    assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
-    assert heat.max() == 1 and heat.min() >= 0
+    still = clip[:1].expand_as(clip)
+    steps = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
+    by_gradient, occluded = heat_map(motion_at(place), clip, still), occlusion_map(steps, clip, still)
+    for heat in (by_gradient, occluded):
+        y, x = divmod(int(heat.argmax()), SIDE)
+        assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
+        assert heat.max() == 1 and heat.min() >= 0
     far = torch.ones(SIDE, SIDE, dtype=torch.bool)
     far[max(place[0] - 12, 0) : place[0] + 12, max(place[1] - 12, 0) : place[1] + 12] = False
-    assert heat[far].max() < 0.1
-
-
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_so_does_that_of_a_recogniser_without_a_gradient(place: tuple[int, int]) -> None:
-    clip = moving_everywhere()
-    odds = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
-    heat = occlusion_map(odds, clip, clip[:1].expand_as(clip))
-    y, x = divmod(int(heat.argmax()), SIDE)
-    assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
-    assert heat.max() == 1 and heat.min() >= 0
-    against = occlusion_map(lambda clips: -odds(clips), clip, clip[:1].expand_as(clip))
-    assert against[place] == 0
-    still = clip[:1].expand_as(clip)
-    assert occlusion_map(odds, still, still).max() == 0
-
-
-def test_what_does_not_move_does_not_count() -> None:
-    """A recogniser that looks at two places, of which one moves."""
-    clip = torch.full((T, 1, SIDE, SIDE), 0.5)
-    clip[1:, :, 4:12, 4:12] += 0.2
-    both = lambda clips: motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
-    heat = heat_map(both, clip, clip[:1].expand_as(clip))
-    assert heat[:16, :16].sum() / heat.sum() > 0.98
-
-
-@pytest.mark.parametrize("sign", [0, -1], ids=["still", "against"])
-def test_nothing_that_counts_is_a_map_of_zeros(sign: int) -> None:
-    clip = torch.full((T, 1, SIDE, SIDE), 0.5) if sign == 0 else moving_everywhere()
-    odds = motion_at((8, 8)) if sign == 0 else lambda clips: -motion_at((8, 8))(clips)
-    heat = heat_map(odds, clip, clip[:1].expand_as(clip))
-    assert heat.max() == 0 and torch.isfinite(heat).all()
-
-
-def test_a_gradient_that_is_no_number_where_nothing_moves() -> None:
-    still = torch.zeros(3, SIDE, SIDE, dtype=torch.float64)
-    by_deviation = lambda clips: (clips / (clips.var(dim=(2, 3), keepdim=True).sqrt() + 1e-6)).sum(dim=(1, 2, 3))  # noqa: E731
-    heat = heat_map(by_deviation, still, still)
-    assert heat.max() == 0 and torch.isfinite(heat).all()
-
-
-def test_odds_that_no_motion_changes() -> None:
-    """As of a recogniser that knows one class alone: they have no gradient."""
-    clip = moving_everywhere()
-    assert heat_map(lambda clips: torch.zeros(len(clips)), clip, clip[:1].expand_as(clip)).abs().max() == 0
+    assert by_gradient[far].max() < 0.1
+    assert occlusion_map(lambda clips: -steps(clips), clip, still)[place] == 0
+    assert occlusion_map(steps, still, still).max() == 0
 
 
 def test_maps_of_motion_are_explained_too() -> None:
@@ -92,14 +54,30 @@ def test_maps_of_motion_are_explained_too() -> None:
     assert 2 <= y <= 13 and 18 <= x <= 29
 
 
-def test_shares_of_two_places_are_as_what_they_count() -> None:
-    """Integrated gradients of a sum are what each part adds, so twice the weight is twice the heat."""
+def test_shares_of_places_are_as_what_they_count() -> None:
+    """Integrated gradients of a sum are what each part adds: twice the weight is twice the heat, no motion is none."""
     clip = torch.full((T, 1, SIDE, SIDE), 0.5)
     clip[1:, :, 4:12, 4:12] += 0.2
     clip[1:, :, 20:28, 18:26] += 0.2
-    odds = lambda clips: 2 * motion_at((8, 8))(clips) + motion_at((24, 22))(clips)  # noqa: E731
+    weights = {(8, 8): 2, (24, 22): 1, (8, 24): 5}  # at the last place nothing moves
+    odds = lambda clips: sum((w * motion_at(p)(clips) for p, w in weights.items()), torch.zeros(()))  # noqa: E731
     heat = heat_map(odds, clip, clip[:1].expand_as(clip))
-    assert float(heat[:16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
+    assert float(heat[:16, :16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
+    assert heat[:16, 16:].sum() / heat.sum() < 0.02
+
+
+def test_nothing_that_counts_is_a_map_of_zeros() -> None:
+    """Where nothing moves, where all motion speaks against the class, and where no motion changes the odds."""
+    moving, still = moving_everywhere(), torch.full((T, 1, SIDE, SIDE), 0.5)
+    by_deviation = lambda clips: (clips / (clips.var(dim=(3, 4), keepdim=True).sqrt() + 1e-6)).sum(dim=(1, 2, 3, 4))  # noqa: E731
+    for odds, clip in (
+        (motion_at((8, 8)), still),
+        (by_deviation, still * 0),  # whose gradient there is no number
+        (lambda clips: -motion_at((8, 8))(clips), moving),
+        (lambda clips: torch.zeros(len(clips)), moving),  # knows one class alone
+    ):
+        heat = heat_map(odds, clip, clip[:1].expand_as(clip))
+        assert heat.max() == 0 and torch.isfinite(heat).all()
 
 
 def test_a_network_that_is_sure_is_explained_too() -> None:

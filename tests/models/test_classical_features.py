@@ -1,6 +1,7 @@
 """Bi-WOOF and LBP-TOP on fields and clips whose features are known, and against scikit-image."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ def uniform_field(angle: float) -> tuple[np.ndarray, np.ndarray]:
     return np.full((20, 20), 2 * np.cos(angle)), np.full((20, 20), 2 * np.sin(angle))
 
 
-@pytest.mark.parametrize(("degrees", "place"), [(-170, 0), (-100, 1), (-10, 3), (10, 4), (100, 6), (170, 7), (180, 0)])
+@pytest.mark.parametrize(("degrees", "place"), [(-170, 0), (-10, 3), (100, 6), (180, 0)])
 def test_bi_woof_of_a_uniform_flow_has_one_direction_in_each_block(degrees: float, place: int) -> None:
     found = bi_woof(*uniform_field(np.radians(degrees)), np.ones((20, 20)), 5, 8).reshape(25, 8)
     expected = np.zeros((25, 8))
@@ -36,12 +37,24 @@ def test_bi_woof_weighs_pixels_by_magnitude_and_blocks_by_strain() -> None:
     assert not found[2:].any()
 
 
-def test_bi_woof_of_no_motion_is_zero_and_other_maps_are_refused() -> None:
+def test_bi_woof_of_no_motion_is_zero() -> None:
     assert not BiWOOFClassifier().features(np.zeros((2, 3, 28, 28), np.float32)).any()
     assert BiWOOFClassifier().features(np.ones((2, 3, 28, 28), np.float32)).shape == (2, 200)
-    for wrong in ({"in_channels": 6}, {"image_size": 4}, {"channels": ["v", "u", "strain"]}, {"scale": "clip_minmax"}):
-        with pytest.raises(ValueError, match=re.escape(str(*wrong.values()))):
-            BiWOOFClassifier(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "named"),
+    [
+        (BiWOOFClassifier, {"in_channels": 6}, "6"), (BiWOOFClassifier, {"image_size": 4}, "4"),
+        (BiWOOFClassifier, {"channels": ["v", "u", "strain"]}, "'v', 'u', 'strain'"),
+        (BiWOOFClassifier, {"scale": "clip_minmax"}, "clip_minmax"), (LBPTOPClassifier, {"frames": 8}, "frames"),
+        (LBPTOPClassifier, {"image_size": 6}, "pixels"), (LBPTOPClassifier, {"radii": (1, 1)}, "radii"),
+        (LBPTOPClassifier, {"overlap": 1.0}, "overlap"), (LBPTOPClassifier, {"blocks": 0}, "blocks"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_computed_is_refused(made: Callable[..., object], options: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(named)):
+        made(**options)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +87,6 @@ def test_lbp_top_tells_time_apart_from_place() -> None:
     assert xy[-2] == 1  # each frame is flat
     np.testing.assert_array_equal(xt, yt)
     assert xt[-2] == 0 and xt.max() == 1  # and brighter than the one before
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"frames": 8}, {"image_size": 6}, {"radii": (1, 1)}, {"overlap": 1.0}, {"blocks": 0}]
-)
-def test_what_cannot_be_computed_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong)).replace("image_size", "pixels")):
-        LBPTOPClassifier(**wrong)
 
 
 def test_colours_are_averaged_and_blocks_cover_the_face() -> None:

@@ -25,13 +25,13 @@ def by_hand(frames: Tensor) -> Tensor:
     return sum(float(weight) * frame for weight, frame in zip(double_sum(len(frames)), frames, strict=True))
 
 
-@pytest.mark.parametrize("t", range(1, 65))
-def test_weights_sum_to_zero_and_equal_the_double_sum(t: int) -> None:
-    position, length = torch.arange(1, t + 1).unsqueeze(0), torch.tensor([[t]])
-    exact, simple = exact_weights(position, length)[0], simple_weights(position, length)[0]
-    np.testing.assert_allclose(exact.numpy(), double_sum(t), atol=1e-10)
-    assert abs(exact.sum()) < 1e-9
-    np.testing.assert_array_equal(simple.numpy(), [2 * k - t - 1 for k in range(1, t + 1)])
+def test_weights_sum_to_zero_and_equal_the_double_sum() -> None:
+    for t in range(1, 65):
+        position, length = torch.arange(1, t + 1).unsqueeze(0), torch.tensor([[t]])
+        exact, simple = exact_weights(position, length)[0], simple_weights(position, length)[0]
+        np.testing.assert_allclose(exact.numpy(), double_sum(t), atol=1e-10)
+        assert abs(exact.sum()) < 1e-9
+        np.testing.assert_array_equal(simple.numpy(), [2 * k - t - 1 for k in range(1, t + 1)])
 
 
 @given(t=st.integers(2, 12), seed=seeds)
@@ -48,10 +48,10 @@ def test_the_exact_image_is_a_gradient_step_of_rank_svm_from_zero(t: int, seed: 
 
 
 @pytest.mark.parametrize("kind", DYNAMIC_IMAGES)
-@pytest.mark.parametrize("t", [1, 2, 9])
-def test_a_still_clip_has_no_dynamic_image(kind: str, t: int) -> None:
-    frames = torch.rand(2, 1, 1, 8, 8).expand(2, t, 1, 8, 8)
-    assert dynamic_image(frames, kind).abs().max() < 1e-5
+def test_a_still_clip_has_no_dynamic_image(kind: str) -> None:
+    for t in (1, 2, 9):
+        frames = torch.rand(2, 1, 1, 8, 8).expand(2, t, 1, 8, 8)
+        assert dynamic_image(frames, kind).abs().max() < 1e-5
 
 
 @given(t=st.integers(1, 9), data=st.data(), seed=seeds)

@@ -89,9 +89,6 @@ def test_a_form_takes_no_memory_before_its_tensors_are_known() -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FlowKernelSettings(**wrong)
-
-
-def test_maps_of_directions_are_refused() -> None:
     with pytest.raises(ValueError, match="onset_apex_direction"):
         FlowKernelClassifier(3, phases=["onset_apex", "onset_apex_direction"])
 

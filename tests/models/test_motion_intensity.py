@@ -30,9 +30,7 @@ angles = st.floats(0, 2 * math.pi)
 
 @given(steepness=st.floats(0.3, 2), uphill=angles, distance=st.floats(0, 2), course=angles)
 @settings(max_examples=30, deadline=None)
-def test_flow_is_how_far_a_ramp_has_moved_uphill(
-    steepness: float, uphill: float, distance: float, course: float
-) -> None:
+def test_flow_is_how_far_a_ramp_moved(steepness: float, uphill: float, distance: float, course: float) -> None:
     # Two pictures fix only the motion along the gradient; along the contours of a ramp nothing is seen to move.
     slope = (steepness * math.cos(uphill), steepness * math.sin(uphill))
     shift = (distance * math.cos(course), distance * math.sin(course))

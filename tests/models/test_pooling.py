@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, attention, over_running_means, pool
 from fdp_lightning.models.frame_mask import Mask
-from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seeds, spoiled
+from tests.models.padding import double_sum, normal, seeds
 
 FIXED = {
     "arp": double_sum,
@@ -68,18 +68,6 @@ def test_fixed_weights_are_those_by_hand_at_unit_scale(name: str, t: int, seed: 
     np.testing.assert_allclose(weights_of(name, normal(seed, 2, t)), np.stack([by_hand] * 2), atol=1e-9)
 
 
-@given(t=st.integers(2, 12), seed=seeds)
-@settings(max_examples=20, deadline=None)
-def test_score_weights_are_standardised_scores(t: int, seed: int) -> None:
-    scores = 20 * torch.arange(t).double()[torch.randperm(t, generator=torch.Generator().manual_seed(seed))][None]
-    weights = weights_of("score", scores)
-    np.testing.assert_allclose(weights.square().mean(), 1, rtol=1e-3)
-    z = (scores.numpy() - scores.numpy().mean()) / scores.numpy().std()
-    np.testing.assert_allclose(weights, z, rtol=1e-3)
-    torch.testing.assert_close(weights_of("score", scores + 7), weights)
-    torch.testing.assert_close(weights_of("score", scores * 3), weights, rtol=1e-3, atol=1e-6)
-
-
 @given(t=st.integers(2, 16))
 @settings(max_examples=15, deadline=None)
 def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: int) -> None:
@@ -93,31 +81,13 @@ def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: in
     np.testing.assert_allclose(reversed_scores[0], by_hand[::-1], atol=1e-6)
 
 
-@every_weight
-@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=25, deadline=None)
-def test_padding_changes_no_weights_and_gets_no_gradient(name: str, mask: Tensor, seed: int, garbage: float) -> None:
-    scores = spoiled(normal(seed, *mask.shape), mask, garbage).requires_grad_()
-    features = spoiled(normal(seed + 1, *mask.shape, 2, 2, 2), mask, garbage).requires_grad_()
-    weights = ALL[name](scores, mask)
-    pooled = pool_by(features, weights, mask)
-    assert (weights[~mask] == 0).all()
-    for i in range(len(mask)):
-        short = weights_of(name, alone(scores, mask, i))
-        torch.testing.assert_close(weights[i][mask[i]], short[0])
-        torch.testing.assert_close(pooled[i : i + 1], pool_by(alone(features, mask, i), short))
-    for gradient in torch.autograd.grad(pooled.square().sum(), (features, scores), allow_unused=True):
-        assert gradient is None or ((gradient[~mask] == 0).all() and gradient.isfinite().all())
-
-
 @pytest.mark.parametrize("name", BY_SCORES)
-@pytest.mark.parametrize("t", [1, 2, 8])
-def test_flat_scores_have_a_gradient_of_ordinary_size(name: str, t: int) -> None:
-    scores = torch.zeros(1, t, requires_grad=True)
-    (weights_of(name, scores) * torch.linspace(-1, 1, t)).sum().backward()
-    assert scores.grad is not None
-    assert scores.grad.isfinite().all()
-    assert scores.grad.abs().max() < 1000
+def test_flat_scores_have_a_gradient_of_ordinary_size(name: str) -> None:
+    for t in (1, 2, 8):
+        scores = torch.zeros(1, t, requires_grad=True)
+        (weights_of(name, scores) * torch.linspace(-1, 1, t)).sum().backward()
+        assert scores.grad is not None
+        assert scores.grad.isfinite().all() and scores.grad.abs().max() < 1000
 
 
 @pytest.mark.parametrize("name", BY_SCORES)

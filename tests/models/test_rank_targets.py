@@ -27,15 +27,10 @@ def up_and_down(numbers: list[float], apex: float) -> np.ndarray:
     return np.interp(numbers, sorted(corners), [corners[n] for n in sorted(corners)])
 
 
-@given(b=st.integers(1, 3), t=st.integers(1, 12))
-@settings(max_examples=15, deadline=None)
-def test_chronological_relevance_counts_the_frames(b: int, t: int) -> None:
-    assert chronological(torch.rand(b, t, 2, 3)).tolist() == [[float(k) for k in range(1, t + 1)]] * b
-
-
 @given(mask=masks())
 @settings(max_examples=15, deadline=None)
 def test_chronological_relevance_counts_real_frames_alone(mask: Tensor) -> None:
+    assert chronological(torch.rand(*mask.shape, 2)).tolist() == [[*range(1, mask.shape[1] + 1)]] * len(mask)
     relevance = chronological(torch.full(mask.shape, torch.nan), mask)
     for i in range(len(mask)):
         assert relevance[i][mask[i]].tolist() == list(range(1, int(mask[i].sum()) + 1))
@@ -54,9 +49,7 @@ def test_intensity_rises_to_the_apex_and_falls_to_the_offset(recording: tuple[li
 
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=30, deadline=None)
-def test_intensity_has_onset_and_offset_at_the_first_and_last_real_frame(
-    mask: Tensor, seed: int, garbage: float
-) -> None:
+def test_intensity_is_of_the_real_frames(mask: Tensor, seed: int, garbage: float) -> None:
     numbers = 3 * torch.arange(mask.shape[1]).expand(mask.shape).double() + normal(seed, *mask.shape).sigmoid()
     apex = torch.stack([row[real][seed % int(real.sum())] for row, real in zip(numbers, mask, strict=True)])
     relevance = intensity(spoiled(numbers, mask, garbage), apex, mask)
@@ -68,9 +61,7 @@ def test_intensity_has_onset_and_offset_at_the_first_and_last_real_frame(
 
 @given(b=st.integers(1, 3), t=st.integers(1, 12), seed=seeds, temperature=st.floats(0.01, 100))
 @settings(max_examples=30, deadline=None)
-def test_soft_ranks_have_the_sum_of_ranks_and_follow_a_permutation(
-    b: int, t: int, seed: int, temperature: float
-) -> None:
+def test_soft_ranks_are_a_loop_and_follow_a_permutation(b: int, t: int, seed: int, temperature: float) -> None:
     values = normal(seed, b, t)
     soft = soft_ranks(values, None, temperature)
     np.testing.assert_allclose(soft.sum(dim=1), t * (t + 1) / 2)

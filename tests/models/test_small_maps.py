@@ -34,13 +34,9 @@ def test_outputs_and_gradients_are_those_of_the_convolution(side: int, layout: t
     pairs = zip(*(torch.autograd.grad(y, (maps, weight), above) for y in (found, wanted)), strict=True)
     assert largest_difference(found, wanted) < 1e-12
     assert all(largest_difference(*pair) < 1e-12 for pair in pairs)
-
-
-@pytest.mark.parametrize("side", SIDES)
-def test_float32_rounds_little_more_than_the_convolution(side: int) -> None:
     maps, weight = maps_and_weight(side, torch.float32, c=128, d=128)
     exact = F.conv2d(maps.double(), weight.double(), padding=1)
-    assert largest_difference(conv3x3(maps, weight), exact) < 2e-5
+    assert largest_difference(conv3x3(maps, weight), exact) < 2e-5  # little more than the convolution's own rounding
 
 
 def test_the_layer_is_rewritten_only_where_it_pays() -> None:

@@ -35,9 +35,9 @@ def test_the_identity_cancels_out_of_features_in_bfloat16() -> None:
     torch.testing.assert_close(pooled, torch.zeros(3, 1, 4, 5, 5), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("layout", ["channels first", "channels last", "every other channel"])
-def test_weighted_sums_are_those_of_einsum(n: int, layout: str) -> None:
+def test_weighted_sums_are_those_of_einsum(layout: str) -> None:
+    n = 2
     generator = torch.Generator().manual_seed(0)
     weights, frames = torch.randn(3, n, 8, generator=generator), torch.randn(3, 8, 6, 5, 4, generator=generator)
     if layout == "channels last":

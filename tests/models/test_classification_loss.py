@@ -1,0 +1,178 @@
+"""The losses of one label and of several: torch's cross-entropies, formulas by hand, and loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.classification_loss import (
+    CLASS_WEIGHTINGS,
+    class_weights,
+    emotion_loss,
+    positive_weights,
+    unit_loss,
+)
+from fdp_lightning.models.fdp.network import FDPOutput
+from fdp_lightning.models.fdp.objective import Objective
+from fdp_lightning.models.labels import LABELS
+from fdp_lightning.models.recognizer import Clips
+from tests.models.padding import normal, seeds
+
+LOSSES = {"single": emotion_loss, "multi": unit_loss}
+counts = st.lists(st.integers(0, 60), min_size=2, max_size=7).filter(any)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits (b, k), targets of both kinds, and class weights (float32, as runs compute them)."""
+    b, k, seed = draw(st.integers(1, 9)), draw(st.integers(2, 6)), draw(seeds)
+    generator = torch.Generator().manual_seed(seed)
+    one, several = (torch.randint(0, *size, generator=generator) for size in ((k, (b,)), (2, (b, k))))
+    return 3 * normal(seed, b, k), one, several.float(), 0.1 + normal(seed + 1, k).abs().float()
+
+
+@pytest.mark.parametrize("weighting", CLASS_WEIGHTINGS)
+@given(n=counts)
+@settings(max_examples=30, deadline=None)
+def test_class_weights_average_one_over_the_clips_and_are_zero_for_absent_classes(weighting: str, n: list[int]) -> None:
+    weights = class_weights(n, weighting).tolist()
+    assert sum(w * c for w, c in zip(weights, n, strict=True)) / sum(n) == pytest.approx(1, rel=1e-5)
+    assert [w == 0 for w in weights] == [c == 0 for c in n]
+
+
+@given(n=counts, beta=st.floats(0, 0.9999))
+@settings(max_examples=30, deadline=None)
+def test_class_weights_are_in_the_ratios_of_their_formulas(n: list[int], beta: float) -> None:
+    formulas = {
+        "none": lambda c: 1.0,
+        "inverse": lambda c: 1 / c,
+        "effective": lambda c: 1 / sum(beta**i for i in range(c)),  # the effective number as a geometric series
+    }
+    for weighting, formula in formulas.items():
+        by_hand = [formula(c) if c else 0.0 for c in n]
+        average = sum(w * c for w, c in zip(by_hand, n, strict=True)) / sum(n)
+        np.testing.assert_allclose(class_weights(n, weighting, beta), [w / average for w in by_hand], rtol=1e-5)
+
+
+@given(batch=batches(), smoothing=st.sampled_from([0.0, 0.1, 0.7]))
+@settings(max_examples=30, deadline=None)
+def test_losses_are_the_cross_entropies_of_torch(batch: tuple[Tensor, ...], smoothing: float) -> None:
+    logits, one, several, weights = batch
+    expected = F.cross_entropy(logits, one, label_smoothing=smoothing)
+    torch.testing.assert_close(emotion_loss(logits, one, None, smoothing), expected)
+    expected = F.cross_entropy(logits, one, weight=weights.double())
+    torch.testing.assert_close(emotion_loss(logits, one, weights), expected)
+    wanted = several.double() * (1 - smoothing) + smoothing / 2
+    for given_weights in (None, weights):
+        pos_weight = None if given_weights is None else weights.double()
+        expected = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight)
+        torch.testing.assert_close(unit_loss(logits, several, given_weights, smoothing), expected)
+
+
+@given(batch=batches(), focal=st.floats(0, 4), smoothing=st.sampled_from([0.0, 0.2]), weighted=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_focal_losses_are_a_loop(batch: tuple[Tensor, ...], focal: float, smoothing: float, weighted: bool) -> None:
+    logits, one, several, weights = batch
+    weights = weights if weighted else torch.ones_like(weights)
+    k, of_one, total_weight, of_several = logits.shape[1], 0.0, 0.0, 0.0
+    for row, right, shown in zip(logits.tolist(), one.tolist(), several.tolist(), strict=True):
+        p = [math.exp(z) / sum(map(math.exp, row)) for z in row]
+        wanted = [smoothing / k + (1 - smoothing) * (c == right) for c in range(k)]
+        entropy = -sum(q * math.log(x) for q, x in zip(wanted, p, strict=True))
+        of_one += float(weights[right]) * (1 - p[right]) ** focal * entropy
+        total_weight += float(weights[right])
+        for z, y, w in zip(row, shown, weights.tolist(), strict=True):
+            chance, q = 1 / (1 + math.exp(-z)), y * (1 - smoothing) + smoothing / 2
+            entropy = -(w * q * math.log(chance) + (1 - q) * math.log(1 - chance))
+            of_several += (1 - (chance if y else 1 - chance)) ** focal * entropy
+    used = weights if weighted else None
+    found = emotion_loss(logits, one, used, smoothing, focal), unit_loss(logits, several, used, smoothing, focal)
+    expected = of_one / total_weight, of_several / logits.numel()
+    assert [loss.item() for loss in found] == pytest.approx(expected, rel=1e-6)
+
+
+TARGETS = {"single": torch.tensor([0, 2, 1, 2]), "multi": torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]])}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("smoothing", "focal"), [(0.0, 0.0), (0.1, 0.5), (0.0, 2.0)])
+def test_gradients_are_those_of_finite_differences(kind: str, weighted: bool, smoothing: float, focal: float) -> None:
+    weights = torch.tensor([0.5, 2.0, 1.0]) if weighted else None
+    loss = lambda z: LOSSES[kind](z, TARGETS[kind], weights, smoothing, focal)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, (normal(1, 4, 3).requires_grad_(),))
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("focal", [0.0, 0.5, 1.0, 2.0])
+def test_a_network_that_is_sure_has_a_finite_gradient(kind: str, smoothing: float, focal: float) -> None:
+    # Logits so far apart that in single precision the probability is 1 or 0.
+    for target in (0, 1):
+        logits = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)
+        told = torch.tensor([2 * target]) if kind == "single" else torch.full((1, 3), float(target))
+        loss = LOSSES[kind](logits, told, None, smoothing, focal)
+        loss.backward()
+        assert loss.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_a_batch_of_absent_classes_has_a_loss_of_zero() -> None:
+    logits = normal(2, 3, 3).requires_grad_()
+    loss = emotion_loss(logits, torch.tensor([1, 1, 1]), class_weights([5, 0, 2], "inverse"))
+    loss.backward()
+    assert loss == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
+def test_positive_weights_by_hand() -> None:
+    counts, clips = [1, 4, 10, 0, 20], 20
+    np.testing.assert_allclose(positive_weights(counts, clips), np.ones(5))
+    # What no clip or every clip shows has nothing to balance.
+    np.testing.assert_allclose(positive_weights(counts, clips, "inverse"), [19, 4, 1, 1, 1])
+    beta = 0.9
+    series = [sum(beta**i for i in range(20 - n)) / sum(beta**i for i in range(n)) for n in counts[:3]]
+    np.testing.assert_allclose(positive_weights(counts, clips, "effective", beta), [*series, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(positive_weights(counts, clips, "effective", 0.0), np.ones(5))
+    near = positive_weights(counts, clips, "effective", 1 - 1e-9)
+    np.testing.assert_allclose(near, positive_weights(counts, clips, "inverse"), rtol=1e-5)
+
+
+def test_probabilities_and_right_decisions_of_both_kinds() -> None:
+    logits = normal(3, 6, 4)
+    single, multi = LABELS[LabelKind.SINGLE].probabilities(logits), LABELS[LabelKind.MULTI].probabilities(logits)
+    torch.testing.assert_close(single.sum(dim=1), torch.ones(6, dtype=torch.float64))
+    np.testing.assert_allclose(multi, 1 / (1 + np.exp(-logits.numpy())))
+    assert single.dtype == multi.dtype == torch.float64
+    target = (normal(4, 6, 4) > 0).float()
+    by_hand = ((multi.numpy() > 0.5) == (target.numpy() > 0)).mean(axis=1)
+    np.testing.assert_allclose(LABELS[LabelKind.MULTI].right(logits, target), by_hand)
+    assert 0 < by_hand.mean() < 1
+    one = torch.tensor([0, 1, 2, 3, 0, 1])
+    np.testing.assert_allclose(LABELS[LabelKind.SINGLE].right(logits, one), logits.argmax(dim=1) == one)
+    # A probability of exactly 1/2 predicts nothing, also where a small logit rounds to it.
+    tie = torch.tensor([[0.0, 1e-20]])
+    assert LABELS[LabelKind.MULTI].right(tie, torch.zeros(1, 2)).item() == 1.0
+
+
+def _output(logits: Tensor) -> FDPOutput:
+    b = len(logits)
+    return FDPOutput(logits, {}, [torch.zeros(b, 2, 1, 1)], torch.zeros(b, 1, 4, 4))
+
+
+@pytest.mark.parametrize(("weighting", "smoothing", "focal"), [("none", 0.0, 0.0), ("inverse", 0.1, 2.0)])
+def test_the_objective_of_multi_label_targets_is_this_loss(weighting: str, smoothing: float, focal: float) -> None:
+    logits, target = normal(5, 4, 3).float(), torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]])
+    options: dict = {"class_weighting": weighting, "label_smoothing": smoothing, "focal": focal, "train_clips": 8}
+    objective = Objective(dynamic_image=0.0, class_counts=[2, 3, 1], label_kind=LabelKind.MULTI, **options)
+    losses = objective(_output(logits), Clips(torch.rand(4, 2, 1, 4, 4), target))
+    weights = positive_weights([2, 3, 1], 8, weighting)
+    torch.testing.assert_close(losses.parts["emotion"], unit_loss(logits, target, weights, smoothing, focal))
+    torch.testing.assert_close(losses.total, losses.parts["emotion"])
+    again = Objective(class_weighting=weighting, class_counts=[1, 1, 1], train_clips=4, label_kind=LabelKind.MULTI)
+    again.load_state_dict(objective.state_dict())
+    torch.testing.assert_close(again.class_weights, weights)
