@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 from fdp_lightning import tasks
 from fdp_lightning.config import configuration
-from fdp_lightning.disk import disk_trouble
+from fdp_lightning.disk import disk_trouble, require_writable
 from fdp_lightning.engine.process import logged
 from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
@@ -43,6 +44,7 @@ def caused(error: Exception) -> Exception:
     ("error", "named"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "runs/x.csv"), "runs/x.csv"),
+        (OSError(errno.ENOSPC, "No space left on device", "tmp/a", None, "runs/last.ckpt"), "for runs/last.ckpt"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
         (OSError(errno.EFBIG, "File too large"), "ulimit"),
         (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), "/mnt/x"),
@@ -107,6 +109,19 @@ def test_a_fold_tells_of_a_full_disk_even_where_there_is_no_room_for_its_log() -
     assert "no space left" in str(told)
 
 
+@pytest.mark.parametrize(("flag", "number"), [(os.ST_RDONLY, errno.EROFS), (0, errno.EACCES)])
+def test_a_place_for_runs_is_refused_by_its_whole_path_and_reason(
+    flag: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_writable(Path("runs/x"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=flag))
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        require_writable(Path("runs/x"))
+    assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path))
+
+
 def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str]:
     """The command; `limit` is what a shell does before it."""
     line = [sys.executable, "-m", "fdp_lightning", *arguments]
@@ -114,7 +129,7 @@ def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str
     return subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
 
 
-@pytest.mark.parametrize("task", ["loso", "check_data", "prepare", "benchmark"])
+@pytest.mark.parametrize("task", ["loso", "check_data", "prepare", "benchmark", "predict", "export", "sweep"])
 def test_a_place_that_is_no_folder_is_said_without_a_traceback(
     task: str, casme2_root: Path, tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -123,9 +138,16 @@ def test_a_place_that_is_no_folder_is_said_without_a_traceback(
     outputs = {
         "loso": f"runs={place}", "check_data": f"check_data.output={place}/x.json", "prepare": f"data.store={place}/x",
         "benchmark": f"benchmark.output={place}/x",
+        "predict": f"predict.output={place}/x", "export": f"export.output={place}/x", "sweep": f"runs={place}",
     }  # fmt: skip
-    data = ["data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
-    answer = run_cli(f"task={task}", outputs[task], *(data if task != "benchmark" else ["benchmark.rows=[start_up]"]))
+    inputs = {
+        "benchmark": ["task=benchmark", "benchmark.rows=[start_up]"],
+        "predict": ["task=predict", "predict.input=synthetic", "predict.explain=false"],
+        "export": ["task=export", "export.checkpoint=synthetic"],
+        "sweep": ["-m", "+experiment=synthetic_loso", "model.pooling=mean,arp"],
+    }
+    data = [f"task={task}", "data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
+    answer = run_cli(outputs[task], *inputs.get(task, data))
     assert answer.returncode == 2, answer.stderr
     assert "Traceback" not in answer.stderr
     assert str(place) in answer.stderr

@@ -32,6 +32,7 @@ WRONG = [
     "corrections=all", "loso.workers=-1", "loso.cpu_threads=0", "loso.checkpoint_seconds=-1",
     "selection.inner_subjects=-1", "report.headline=lst", "tune.trials=0", "tune.sampler=randm", "export.to=onx",
     "predict.mode=scn", "predict.fps=0", "predict.window=-1", "predict.device=gpu", "demo.port=70000", "convert.to=us",
+    "predict.bits=7", "data.faces.bits=12.5",
 ]  # fmt: skip
 
 

@@ -180,6 +180,8 @@ class PredictOptions:
     fps: float | None = None
     """Frames per second of folders of frames, which do not state it (a scan needs it), and of videos recorded at
     another rate than their files state; null: as stated by a video."""
+    bits: int | None = None
+    """Bits that 16-bit pictures hold, 8 to 16; null: found by the values of each folder of frames."""
     device: str = "cpu"
     """Device of the network and of the face detector: cpu or cuda."""
 

@@ -23,7 +23,8 @@ def is_full(error: BaseException) -> bool:
 def disk_trouble(error: BaseException | None) -> str | None:
     """Return the message for an error of the disk, or for one that it caused; None for other errors."""
     while error is not None:
-        place = error.filename if isinstance(error, OSError) else None
+        # Of a file that is moved, as a checkpoint is from the temporary folder, the second name is where it goes.
+        place = (error.filename2 or error.filename) if isinstance(error, OSError) else None
         shown = "a file" if place is None else str(place)
         reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
         if is_full(error):
@@ -42,10 +43,12 @@ def disk_trouble(error: BaseException | None) -> str | None:
 
 def require_writable(folder: Path) -> None:
     """Raise an OSError, as writing would later, if a folder cannot be made or written to."""
-    there = folder
+    there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
     if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(there))

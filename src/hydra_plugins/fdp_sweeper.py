@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning import interrupts
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
 
 
 class VariantSweeper(Sweeper):
@@ -65,8 +66,7 @@ class VariantSweeper(Sweeper):
         for job in overrides:  # an invalid job is reported before the jobs in front of it are run
             check_config(self.hydra_context.config_loader.load_sweep_config(self.config, job))
         folder = sweep_folder(self.config, parse(arguments))
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        write_atomic(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
         interrupts.tidy_up_first()
         returns: list[JobReturn | Exception] = []
         at_once = most or len(overrides)

@@ -13,7 +13,8 @@ from tests.data.films import pictures
 from fdp_lightning.data.checks.pictures import size_problems
 from fdp_lightning.data.faces.frames import FrameFile, UnreadableImageError, read_image
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
-from fdp_lightning.data.input_video.source import FrameFolder
+from fdp_lightning.data.input_video.source import FrameFolder, input_videos
+from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly
 
@@ -50,6 +51,38 @@ def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
     first, second, *_ = [frame.read().astype(int) for frame in folder.frames()]
     assert np.abs(first - GREY[0][..., None] // 8).max() <= 1
     assert np.abs(second - GREY[1][..., None]).max() <= 1
+
+
+def test_a_stated_depth_holds_in_prediction_and_preparation_and_is_said(tmp_path: Path) -> None:
+    dark = [deep(image, 12) // 16 for image in GREY]  # by themselves of 8 bits
+    place = write(tmp_path / "clip", [*dark, deep(GREY[0], 14)], ".png")
+    folder = FrameFolder(place, bits=12)
+    *got, above = [frame.read()[..., 0] for frame in folder.frames()]
+    assert np.array_equal(got, [image >> 4 for image in dark])
+    assert np.array_equal(above, np.minimum(deep(GREY[0], 14) >> 4, 255))
+    assert len(folder.warnings) == 2 and "predict.bits=12" in folder.warnings[0]
+    files = [FrameFile(number, place / f"img{number}.png") for number in range(1, len(dark) + 2)]
+    side = min(GREY[0].shape)
+    prepared = prepare_clip("a", files, FaceSettings(method="none", size=side, bits=12))
+    expected = prepare_clip("a", files, FaceSettings(method="none", size=side, bits=14))
+    away = prepared.frames[:-1].astype(int) // 4 - expected.frames[:-1]
+    assert np.abs(away).max() <= 1 and prepared.frames[:-1].any()
+    assert [(problem.kind, problem.fatal) for problem in prepared.problems] == [("sample_range", False)]
+    assert "data.faces.bits=12" in prepared.problems[0].detail and "14 bits" in prepared.problems[0].detail
+
+
+def test_a_stated_depth_makes_a_store_of_its_own_and_none_changes_no_name() -> None:
+    assert FaceSettings().facts() != FaceSettings(bits=12).facts()
+    assert "bits" not in FaceSettings().facts()
+    with pytest.raises(UserError, match=r"data\.faces\.bits"):
+        FaceSettings(bits=7)
+
+
+def test_a_video_needs_no_stated_depth(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match=r"predict\.bits"):
+        input_videos(tmp_path / "a.mp4", bits=12)
+    assert len(input_videos(tmp_path, bits=12)) == 1  # beside folders of pictures
 
 
 def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path: Path) -> None:

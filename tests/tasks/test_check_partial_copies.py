@@ -1,12 +1,15 @@
 """Copies that are not whole, and labels of another release: what is there is counted, what is missing is named."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from fdp_lightning.config import configuration
+from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.problems import refused as stopping
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.protocols.clip_tables import read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
@@ -93,6 +96,44 @@ def test_too_few_clips_are_counted_and_absent_subjects_named_not_those_that_are_
     assert "012" not in absent and "029" not in absent
 
 
+def test_clips_without_frames_are_named_and_the_exit_code_is_what_a_run_would_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for row in partial(tmp_path) if row[-1] in ("happiness", "surprise")]
+    replicas.save(tmp_path / SHEET_2014, [replicas.CASME2_HEADER, *rows])
+    subjects = sorted({row[0] for row in rows})
+    kept = [row for row in rows if row[0] != subjects[0]]
+    kept.remove(next(row for row in kept if sum(row[0] == other[0] for other in kept) > 1))
+    for row in kept:
+        write_frames(tmp_path / "CASME2_RAW_selected" / f"sub{row[0]}" / row[1], range(row[3], row[5] + 1))
+    names = {(row[0], row[1]): f"casme2/{row[0]}/{row[1]}@{row[3]}" for row in rows}
+    lacking = sorted(set(names.values()) - {names[row[0], row[1]] for row in kept})
+    options = ("data=casme2", "protocol=casme2_5c_246", "protocol.strict=false")
+    for policy, remedy in (("strict", "data.policy=skip"), ("clip", "data.policy=skip")):
+        message, result = refused(tmp_path, *options, f"data.policy={policy}")
+        assert sorted(result["without_frames"]) == lacking
+        assert f"{len(lacking)} of the {len(rows)} clips" in message
+        assert remedy in message and "protocol.strict" not in message and "data.policy=clip" not in message
+    out = capsys.readouterr().out
+    assert all(name.split("/", 2)[2] in out for name in lacking if f"/{subjects[0]}/" not in name)
+    assert f"{subjects[0]} ({sum(row[0] == subjects[0] for row in rows)})" in out
+    checked(tmp_path, *options, "data.policy=skip", published=True)
+
+
+def test_a_policy_accepts_what_a_run_under_it_would() -> None:
+    chosen, there = ["casme2/01/a@1", "casme2/01/b@1"], {"casme2/01/b@1"}
+    gone, gap = Problem(chosen[0], "missing_folder", ""), Problem(chosen[1], "gap", "")
+    twice, everything = Problem(chosen[0], "near_copy", ""), Problem("casme2", "missing_folder", "")
+    nameless = Problem("casme2/01/a@<NA>", "bad_interval", "")
+    cases: list[tuple[list[Problem], int, int, int]] = [
+        ([gap], 1, 0, 1), ([gone], 1, 1, 0), ([gone, gap], 2, 1, 2), ([twice], 1, 1, 1), ([everything], 1, 1, 1),
+        ([nameless], 1, 1, 1), ([replace(gone, fatal=False)], 0, 0, 0),
+    ]  # fmt: skip
+    for problems, *expected in cases:
+        found = [stopping(problems, policy, chosen, there) for policy in ("strict", "clip", "skip")]
+        assert found == expected, problems
+
+
 def casme3a_v1(root: Path) -> Path:
     rows = [[*row[:6], "II", "happy"] for row in layouts.CASME3A_ROWS]
     name = "cas(me)3_part_A_ME_label_JpgIndex_v1.xlsx"
@@ -108,6 +149,8 @@ def test_labels_of_another_release_are_not_judged_by_the_counts_of_the_published
     result = checked(casme3a_v1(tmp_path), "data=casme3a", "protocol.labels=v1", published=True)
     assert (result["n_clips"], result["expected"], result["differences"]) == (3, {}, [])
     assert "protocol.labels" in capsys.readouterr().out
+    others = [result["protocols"][name] for name in ("casme3a_4c", "casme3a_3c", "casme3a_objective")]
+    assert [(table["n_clips"], table["expected"]) for table in others] == [(3, {})] * 3
     assert protocol("casme3a_7c").published["clips"] == 860
     assert protocol("megc2019").published["clips"] == 442
 

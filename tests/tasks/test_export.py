@@ -16,6 +16,7 @@ from fdp_lightning.config import configuration
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.instantiate import build_model
+from fdp_lightning.runs.seal import sealed
 from fdp_lightning.tasks.export import export
 from tests.tasks.conftest import run_of
 
@@ -109,6 +110,16 @@ def test_a_fold_as_a_model_file(finished_workplace: Path, run_cli: Run, tmp_path
     card = (tmp_path / "mine" / "README.md").read_text()
     assert "ask me" in card and "without synthetic/02" in card
     assert f"{facts['scores']['uf1']:.3f}" in card
+
+
+@pytest.mark.parametrize("to", ["model", "onnx"])
+def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(to: str, workplace: Path) -> None:
+    fold = run_of(workplace) / "folds" / "02"
+    before = sealed(fold)
+    export(configuration(f"export.checkpoint={fold}", f"export.to={to}"))
+    assert (fold / ("model" if to == "model" else "model.onnx")).exists()
+    assert sealed(fold) == before
+    export(configuration(f"export.checkpoint={fold / 'checkpoints' / 'last.ckpt'}", f"export.to={to}"))
 
 
 def test_what_cannot_be_exported(run_cli: Run, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_no_option_of_the_model_is_forgotten() -> None:
 def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
     data = configuration().data
     there = {f"{part}.{key}" for part in ("faces", "sampling") for key in data[part]}
-    # per_frame, batch and device do not go with everything, and have tests of their own. The others are numbers.
-    elsewhere = {f"faces.{name}" for name in ("per_frame", "batch", "device", "size", "margin", "least_confidence")}
+    # per_frame, batch, device and bits do not go with everything, and have tests of their own. The others are numbers.
+    single = ("per_frame", "batch", "device", "bits", "size", "margin", "least_confidence")
+    elsewhere = {f"faces.{name}" for name in single}
     assert there - set(DATA) == elsewhere

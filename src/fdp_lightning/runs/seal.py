@@ -10,8 +10,10 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256, write_atomic
 from fdp_lightning.foreign import MOST_BYTES_OF_ANY, inside, read_json, require_plain, require_plain_tree
 
-_UNSEALED = ("log", "wandb")
-"""Folders of loggers, which may still be written to; they are never read."""
+_UNSEALED = ("log", "wandb", "model")
+"""Folders of loggers and of `task=export`, which may be written to later; no score is read from them."""
+
+_UNSEALED_FILES = ("fold.json", "log.txt", "model.onnx")
 
 _CURE = "Run the run's command again (task=loso): finished folds are kept, this one is trained again."
 
@@ -89,5 +91,5 @@ def _files(fold: Path) -> list[str]:
     names = [path.relative_to(fold) for path in paths]
     return [
         name.as_posix() for name in names
-        if name.as_posix() not in ("fold.json", "log.txt") and not set(name.parts[:-1]) & set(_UNSEALED)
+        if name.as_posix() not in _UNSEALED_FILES and not set(name.parts[:-1]) & set(_UNSEALED)
     ]  # fmt: skip

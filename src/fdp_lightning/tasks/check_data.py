@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,22 @@ from fdp_lightning.data.annotations.corrections import VERSION, correct
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.checks.near_copies import copy_problems
 from fdp_lightning.data.checks.pictures import decode_problems, pictures, size_problems
-from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.data.checks.tables import print_problems, print_protocols
+from fdp_lightning.data.checks.problems import Problem, refused
+from fdp_lightning.data.checks.tables import print_problems, print_protocols, print_without_frames
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.workbook import MissingTableError
 from fdp_lightning.data.protocols.clip_tables import Releases, members
 from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.data.store.build import POLICIES
 from fdp_lightning.engine.dataset import build_protocol, open_dataset
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import settings
 from fdp_lightning.labels import KEY
 from fdp_lightning.processes import cpu_count
+
+_OF_CHOSEN = ("n_clips", "n_subjects", "classes", "without_frames", "expected", "differences", "left_out")
 
 
 def check_data(config: DictConfig) -> None:
@@ -42,6 +45,13 @@ def check_data(config: DictConfig) -> None:
     dataset = open_dataset(config)
     releases = Releases(dataset)
     others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
+    unpublished = protocol.expected and not protocol.published
+    if unpublished:  # labels of another release were asked for: the protocols of the same release follow
+        usual = protocol.expected.get("labels")
+        others = {
+            name: replace(other, labels=protocol.labels) if other.labels == usual else other
+            for name, other in others.items()
+        }
     counted = {name: _count_other(other, releases, config.corrections) for name, other in others.items()}
     instead = [name for name, table in counted.items() if "not_in_this_copy" not in table]
     clips = None
@@ -68,6 +78,10 @@ def check_data(config: DictConfig) -> None:
         problems += found
         shown += images
         checked += len(corrected)
+    with_frames = {clip for clip, _ in shown}
+    for table in tables.values():
+        if "clips" in table:
+            table["without_frames"] = [clip for clip in table["clips"] if clip not in with_frames]
     with meter("Comparing subjects", "clips") as progress:
         problems += copy_problems(shown, cpu_count(), progress)
     problems = list(dict.fromkeys(problems))
@@ -79,7 +93,7 @@ def check_data(config: DictConfig) -> None:
     result = {
         "dataset": config.data.name,
         "protocol": protocol.name,
-        **{key: chosen[key] for key in ("n_clips", "n_subjects", "classes", "expected", "differences", "left_out")},
+        **{key: chosen[key] for key in _OF_CHOSEN},
         "corrections": config.corrections,
         "corrections_version": VERSION,
         "deep": config.check_data.deep,
@@ -87,6 +101,9 @@ def check_data(config: DictConfig) -> None:
         "protocols": tables,
     }
     print_protocols(config.data.name, tables, differences, chosen["left_out"])
+    without = chosen["without_frames"]
+    if without and with_frames:
+        print_without_frames(protocol.name, chosen["clips"], without)
     print_problems(problems, [member.root for member in parts])
     took = clock(time.monotonic() - start)
     fatal = sum(problem.fatal for problem in problems)
@@ -97,17 +114,31 @@ def check_data(config: DictConfig) -> None:
         print("This is the synthetic set, not your copy of a dataset; to check one add data=casme2 (for example).")
     _write(output, result)
     print(f"All problems by clip: {output}")
-    if protocol.expected and not protocol.published:
-        print(f"The counts of {protocol.name} are published for other labels than these (protocol.labels).")
+    if unpublished:
+        print(
+            f"The counts of {protocol.name} are published for other labels than these (protocol.labels="
+            f"{protocol.labels}): the table shows what this copy holds, and nobody knows whether it is whole."
+        )
     if clips is None:
         raise UserError(f"{copy} is not as published: {differences[0]}")
     if differences and not protocol.strict:
         print("Counts that differ are accepted: protocol.strict=false.")
-    options = ["data.policy"] * bool(fatal) + ["protocol.strict=false"] * bool(differences and protocol.strict)
-    if options:
+    stopping = refused(problems, policy := config.data.policy, chosen["clips"], with_frames)
+    if fatal > stopping:
+        print(f"{fatal - stopping} problems with frames are accepted: data.policy={policy}.")
+    ways = [
+        f"data.policy={way}"
+        for way in POLICIES
+        if stopping and not refused(problems, way, chosen["clips"], with_frames)
+    ]
+    options = ways + ["protocol.strict=false"] * bool(differences and protocol.strict)
+    if stopping or options:
+        see = f", or see {' and '.join(options)}" if options else ""
+        frameless = f"{len(without)} of the {chosen['n_clips']} clips have no frames, " if without else ""
         raise UserError(
-            f"{copy} is not as published: {len(differences)} counts differ, {fatal} problems are only in this copy.\n"
-            f"  All of them by clip: {output}. Correct the copy, or see {' and '.join(options)}."
+            f"{copy} is not as published: {frameless}{len(differences)} counts differ, "
+            f"{stopping} problems are only in this copy.\n"
+            f"  All of them by clip: {output}. Correct the copy{see}."
         )
 
 
@@ -168,6 +199,7 @@ def _without_labels(protocol: Protocol, error: MissingTableError, instead: list[
         "n_subjects": 0,
         "classes": dict.fromkeys(protocol.class_names, 0),
         "expected": protocol.published,
+        "without_frames": [],
         "differences": [difference],
         "left_out": {},
     }

@@ -48,7 +48,7 @@ def predict(config: DictConfig) -> None:
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with result_folder(output, input_name, about) as folder, meter(f"Predicting {source.name}", "clips") as progress:
-        clips = input_videos(draw_example(folder) if drawn else source, options.fps)
+        clips = input_videos(draw_example(folder) if drawn else source, options.fps, options.bits)
         for done, video in enumerate(clips, start=1):
             try:
                 results.append(_one(model, video, options.mode, options.explain, windows, folder / video.name))

@@ -1,6 +1,7 @@
 """Problems of clips, in one form for all checks: annotation, listing, pictures, faces."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -26,3 +27,28 @@ def some(items: Iterable[object], most: int = 5) -> str:
     """List the first few frame numbers or names; consumes no more items than needed."""
     first = list(islice(items, most + 1))
     return ", ".join(map(str, first[:most])) + (" …" if len(first) > most else "")
+
+
+_OF_SOME_FRAMES = {"missing_frames", "gap", "doubled_frames", "unreadable_frame", "odd_size"}
+_OF_A_CLIP = _OF_SOME_FRAMES | {"missing_folder", "bad_interval"}
+
+
+def refused(problems: Iterable[Problem], policy: str, chosen: Collection[str], with_frames: Collection[str]) -> int:
+    """Return the number of fatal problems that a run under `data.policy` does not accept.
+
+    Args:
+        problems: problems of the copy.
+        policy: 'strict' accepts none, 'clip' those of clips that have frames, 'skip' those of any clips if another
+            clip of the protocol is left.
+        chosen: ids of the protocol's clips.
+        with_frames: ids of the clips of which a frame was found.
+    """
+    fatal = [problem for problem in problems if problem.fatal]
+    if policy == "skip":
+        lost = {problem.clip for problem in fatal}
+        left = any(clip in with_frames and clip not in lost for clip in chosen)
+        # A row without an onset stops every run, and so does a folder of all frames that is missing.
+        return sum(not (left and p.kind in _OF_A_CLIP and re.search(r"@\d+$", p.clip)) for p in fatal)
+    if policy == "clip":
+        return sum(not (p.kind in _OF_SOME_FRAMES and p.clip in with_frames) for p in fatal)
+    return len(fatal)

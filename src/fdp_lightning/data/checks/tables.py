@@ -1,6 +1,7 @@
 """Output of `task=check_data`: a dataset's protocols, and its problems, those not as published first."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from fdp_lightning.data.checks.problems import Problem
 
 _MOST_LINES = 12
 """Largest number of problems printed per kind; check.json holds all."""
+
+_MOST_SUBJECTS = 30
+"""Largest number of subjects whose missing clips are printed; check.json holds all."""
 
 _LONGEST = 400
 """Largest length of a line that may name hundreds of clips; check.json holds all."""
@@ -35,12 +39,43 @@ def print_protocols(
             continue
         state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing to compare"
         classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
-        table.add_row(name, str(counts["n_clips"]), str(counts["n_subjects"]), classes, state)
+        n_clips, without = counts["n_clips"], len(counts["without_frames"])
+        # A copy of the labels alone is not told by every protocol that it has no frames.
+        counted = f"{n_clips} ({n_clips - without} with frames)" if 0 < without < n_clips else str(n_clips)
+        table.add_row(name, counted, str(counts["n_subjects"]), classes, state)
     screen.print(table)
     for line in differences:
         _print_line(screen, "", f"differs: {_cut(line)}")
     for why, clips in (left_out or {}).items():
         _print_line(screen, "", _cut(f"left out, {why}: {len(clips)} ({', '.join(clips)})"))
+
+
+def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[str]) -> None:
+    """Print which of a protocol's clips (`clips.clip_id`) have no frames, by subject; check.json holds all."""
+    screen = _screen()
+    screen.print(f"\nno frames of {len(without)} of the {len(clips)} clips of {protocol}", style="bold")
+    datasets = {clip.split("/", 1)[0] for clip in clips}
+    of_subject = Counter(_subject(clip, datasets) for clip in clips)
+    missing: dict[str, list[str]] = {}
+    for clip in without:
+        missing.setdefault(_subject(clip, datasets), []).append(clip.split("/", 2)[2])
+    whole = [subject for subject, names in missing.items() if len(names) == of_subject[subject]]
+    lines = [f"all clips of subjects: {', '.join(f'{subject} ({of_subject[subject]})' for subject in whole)}"]
+    lines = lines * bool(whole) + [
+        f"{', '.join(f'{subject}/{name}' for name in names)} ({len(names)} of {of_subject[subject]})"
+        for subject, names in missing.items()
+        if subject not in whole
+    ]
+    for line in lines[:_MOST_SUBJECTS]:
+        screen.print(f"  {_cut(line)}", markup=False, soft_wrap=not screen.is_terminal)
+    if len(lines) > _MOST_SUBJECTS:
+        screen.print(f"  … and of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)")
+
+
+def _subject(clip: str, datasets: Collection[str]) -> str:
+    """Return the subject of a clip id, with its dataset if there are several."""
+    dataset, subject, _ = clip.split("/", 2)
+    return f"{dataset}/{subject}" if len(datasets) > 1 else subject
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:

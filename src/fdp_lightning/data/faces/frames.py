@@ -145,10 +145,13 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
     return list(first_of.values()), "; ".join(trouble)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples are scaled by their own range."""
+def read_image(path: Path, bits: int | None = None) -> np.ndarray:
+    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`.
+
+    16-bit samples are scaled by `bits`, or by their own range.
+    """
     samples = read_samples(path)
-    return eight_bits(samples, bits_of([samples]))
+    return eight_bits(samples, bits or bits_of([samples]))
 
 
 def read_samples(path: Path) -> np.ndarray:
@@ -196,9 +199,15 @@ def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
     return np.asarray(np.minimum(picture >> (bits - 8), 255).astype(np.uint8))
 
 
-def range_remark(bits: int) -> str:
-    """Return a remark on how 16-bit samples that use fewer bits were scaled."""
-    return f"16-bit pictures that hold values of {bits} bits: 0..{2**bits - 1} are scaled to black..white"
+def range_remark(bits: int, option: str = "") -> str:
+    """Return a remark on how 16-bit samples were scaled: by the bits found in them, or by those that an option states.
+
+    Found 16 bits need no remark: ''.
+    """
+    if bits == 16 and not option:
+        return ""
+    what = f"are read as of {bits} bits ({option}={bits})" if option else f"that hold values of {bits} bits"
+    return f"16-bit pictures {what}: 0..{2**bits - 1} are scaled to black..white"
 
 
 def image_size(data: bytes, path: Path) -> tuple[int, int]:

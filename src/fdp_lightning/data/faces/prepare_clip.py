@@ -46,6 +46,7 @@ class FaceSettings:
         batch: pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`.
             In a batch of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an
             interrupted and resumed build may differ by that. On two cores it saves a sixth of a detection.
+        bits: bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
         device: device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU.
     """
 
@@ -57,6 +58,7 @@ class FaceSettings:
     colour: str = "grey"
     batch: int = 1
     device: str = "cpu"
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         _require("size", self.size, int, 8, 1024)
@@ -65,6 +67,8 @@ class FaceSettings:
         if not isinstance(self.per_frame, bool):
             raise UserError(f"data.faces.per_frame is {self.per_frame!r}; expected true or false")
         _require("batch", self.batch, int, 1, 256)
+        if self.bits is not None:
+            _require("bits", self.bits, int, 8, 16)
         choices = (("method", self.method, METHODS), ("colour", self.colour, COLOURS), ("device", self.device, DEVICES))
         for name, value, allowed in choices:
             if value not in allowed:
@@ -82,7 +86,7 @@ class FaceSettings:
 
         Stores written before these options existed keep their names.
         """
-        usual = {"batch": 1, "device": "cpu"}
+        usual = {"batch": 1, "device": "cpu", "bits": None}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
     @property
@@ -119,7 +123,7 @@ def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSe
     together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
     for begin in range(0, len(clips), settings.batch):
         some = clips[begin : begin + settings.batch]
-        images = [_first_image(files) if together else None for _, files in some]
+        images = [_first_image(files, settings.bits) if together else None for _, files in some]
         found = iter(_find_faces([image for image in images if image is not None], settings))
         for (clip, files), image in zip(some, images, strict=True):
             yield prepare_clip(clip, files, settings, () if image is None else [next(found)])
@@ -136,7 +140,7 @@ def prepare_clip(
     holds MTCNN's results on the first frames, if they are known.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
-    images, used = _decode(clip, files, prepared)
+    images, used = _decode(clip, files, prepared, settings.bits)
     if not images:
         return prepared
     numbers = [file.number for file in used]
@@ -223,7 +227,9 @@ def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_fr
     return remarks
 
 
-def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[list[np.ndarray], list[FrameFile]]:
+def _decode(
+    clip: str, files: list[FrameFile], prepared: PreparedClip, bits: int | None
+) -> tuple[list[np.ndarray], list[FrameFile]]:
     """Return the readable images of the first one's size and their files; the others become problems."""
     images: list[np.ndarray] = []
     used = []
@@ -242,15 +248,17 @@ def _decode(clip: str, files: list[FrameFile], prepared: PreparedClip) -> tuple[
         used.append(file)
     if any(image.dtype == np.uint16 for image in images):
         # One range for all frames, or the brightness would flicker.
-        if (bits := bits_of(images)) < 16:
-            prepared.problems.append(Problem(clip, "sample_range", range_remark(bits), fatal=False))
-        images = [eight_bits(image, bits) for image in images]
+        found = bits_of(images)
+        if remark := range_remark(bits or found, "data.faces.bits" if bits else ""):
+            above = f"; some values are of {found} bits: those above become white" if bits and found > bits else ""
+            prepared.problems.append(Problem(clip, "sample_range", remark + above, fatal=False))
+        images = [eight_bits(image, bits or found) for image in images]
     return images, used
 
 
-def _first_image(files: list[FrameFile]) -> np.ndarray | None:
+def _first_image(files: list[FrameFile], bits: int | None) -> np.ndarray | None:
     """Return the first readable image."""
     for file in files:
         with suppress(UnreadableImageError):
-            return read_image(file.path)
+            return read_image(file.path, bits)
     return None

@@ -34,11 +34,12 @@ class FrameFolder:
     """A folder of pictures with frame numbers in their names; other files in it are skipped.
 
     Times follow the numbers, so that missing frames leave a gap; without `fps` they are unknown. `remarks` are the
-    caller's warnings, repeated at each iteration. Raises UserError if `fps` is not a positive number.
+    caller's warnings, repeated at each iteration. `bits` are those that 16-bit pictures hold, 8 to 16; None: the
+    smallest depth of a camera that holds their values. Raises UserError if `fps` is not a positive number.
     """
 
-    def __init__(self, folder: Path, fps: float | None = None) -> None:
-        self.folder, self.fps = folder, frame_rate(fps, folder)
+    def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
+        self.folder, self.fps, self.bits = folder, frame_rate(fps, folder), bits
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
         self.warnings: list[str] = []
@@ -58,7 +59,7 @@ class FrameFolder:
         files, trouble = frames_between(files, first, last)
         if trouble:
             self.warnings.append(f"{self.folder}: {trouble}; the first file of a repeated number is used")
-        pictures = _Pictures(files, self.warnings)
+        pictures = _Pictures(files, self.warnings, self.bits)
         for file in files:
             seconds = None if self.fps is None else (file.number - first) / self.fps
             yield Frame(file.number, seconds, partial(pictures.read, file))
@@ -67,8 +68,8 @@ class FrameFolder:
 class _Pictures:
     """Frames of one folder, all of the first one's size and of one range."""
 
-    def __init__(self, files: Sequence[FrameFile], warnings: list[str]) -> None:
-        self.files, self.first, self._warnings = files, files[0], warnings
+    def __init__(self, files: Sequence[FrameFile], warnings: list[str], bits: int | None) -> None:
+        self.files, self.first, self._warnings, self._stated = files, files[0], warnings, bits
         self.shape: tuple[int, ...] | None = None
         self._clipped = False
 
@@ -93,9 +94,9 @@ class _Pictures:
     def _bits(self) -> int:
         """Bit depth of all frames, from a sample of the folder; one range for all, or the brightness would flicker."""
         step = math.ceil(len(self.files) / _MOST_RANGED)
-        bits = bits_of(_read(file) for file in self.files[::step])
-        if bits < 16:
-            self._warnings.append(range_remark(bits))
+        bits = self._stated or bits_of(_read(file) for file in self.files[::step])
+        if remark := range_remark(bits, "predict.bits" if self._stated else ""):
+            self._warnings.append(remark)
         return bits
 
 
@@ -119,22 +120,28 @@ VIDEO_SUFFIXES = frozenset({
 _WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
 
 
-def input_videos(source: Path, fps: float | None = None) -> list[InputVideo]:
+def input_videos(source: Path, fps: float | None = None, bits: int | None = None) -> list[InputVideo]:
     """Return the clips at a path: a single one, or those in a folder, by name.
 
     A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
     without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are unique
-    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one.
-    Raises UserError if there is no clip at the path, or its contents are ambiguous.
+    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one;
+    `bits` is that of `FrameFolder`. Raises UserError if there is no clip at the path, its contents are ambiguous, or
+    `bits` is given for a single video.
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
             raise UserError(f"{source} is a single image; {_WANTED}.")
+        if bits is not None and source.exists():
+            raise UserError(
+                f"predict.bits={bits} is for pictures of 16-bit samples, and {source} is a video, which states its own "
+                "depth. Leave predict.bits out."
+            )
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
     if list_frames(source):
         _refuse_both(source, videos)
-        clip = FrameFolder(source, fps)
+        clip = FrameFolder(source, fps, bits)
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
             clip.remarks.append(f"{source} contains frames itself: those in {some(hidden)} below it are left out")
         return [clip]
@@ -143,7 +150,7 @@ def input_videos(source: Path, fps: float | None = None) -> list[InputVideo]:
         _, inner_videos, _ = _listing(folder)
         if list_frames(folder):
             _refuse_both(folder, inner_videos)
-            found.append((folder, FrameFolder(folder, fps)))
+            found.append((folder, FrameFolder(folder, fps, bits)))
         elif inner_videos:  # do not skip them silently
             raise UserError(
                 f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), a level "

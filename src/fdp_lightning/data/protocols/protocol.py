@@ -181,7 +181,8 @@ class Protocol:
                 f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
                 + "\n  ".join(differences)
                 + f"\n  Published counts: {self.source or 'conf/protocol'}."
-                + "\n  Correct the copy, or accept it with protocol.strict=false (and say so beside your scores)."
+                + "\n  Correct the copy (task=check_data names the clips whose frames it lacks), or accept it with "
+                "protocol.strict=false (and say so beside your scores)."
             )
         return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 

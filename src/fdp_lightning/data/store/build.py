@@ -214,14 +214,16 @@ def _refuse(problems: list[Problem], policy: str, most: int = 20) -> None:
     if len(problems) > most:
         lines.append(f"… and {len(problems) - most} more")
     ways = {
-        "strict": "data.policy=clip uses the usable frames of each clip, data.policy=skip leaves such clips out",
-        "clip": "no frame of these clips can be used; data.policy=skip leaves them out",
-        "skip": "no clip can be used: is data.root the right folder?",
+        "strict": "Correct the files (task=check_data lists all of them), or: data.policy=clip uses the usable "
+        "frames of each clip, data.policy=skip leaves such clips out; each problem is listed in prepare.json",
+        "clip": "No frame of these clips can be used: correct the files (task=check_data lists all of them), or: "
+        "data.policy=skip leaves them out and lists them in prepare.json",
+        "skip": "No clip can be used: is data.root the right folder? task=check_data tells what is there",
     }
     raise UserError(
         f"{len(problems)} problems with the clips' frames (data.policy={policy}):\n  "
         + "\n  ".join(lines)
-        + f"\n  Correct the files, or: {ways[policy]}. Either way each problem is listed in prepare.json."
+        + f"\n  {ways[policy]}."
     )
 
 
