@@ -153,8 +153,8 @@ def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy
 @pytest.mark.parametrize(
     ("closed", "mode", "says"),
     [
-        ("CASME2_RAW_selected/sub01", 0o000, "Permission denied"), (".", 0o644, "small cannot be read"),
-        (WORKBOOK, 0o000, "cannot be read"),
+        ("CASME2_RAW_selected/sub01", 0o000, "Permission denied"), ("CASME2_RAW_selected", 0o000, "Permission denied"),
+        (".", 0o644, "small cannot be read"), (WORKBOOK, 0o000, "cannot be read"),
     ],
 )  # fmt: skip
 def test_what_may_not_be_read_is_named(small_copy: Path, closed: str, mode: int, says: str) -> None:

@@ -310,9 +310,9 @@ READERS = {
 def test_the_json_of_a_run(run: Path, name: str, sample: int | None) -> None:
     content = json.loads((run / name).read_text())
     READERS[name](run)
-    counts, _ = fuzz(
-        content, lambda new: (run / name).write_text(json.dumps(new)), lambda: READERS[name](run), run, sample
-    )
+    write = lambda new: (run / name).write_text(json.dumps(new))  # noqa: E731
+    every = 8 if name == "metrics.json" else 1  # it has hundreds of numbers, read with all folds
+    counts, _ = fuzz(content, write, lambda: READERS[name](run), run, sample, every)
     assert counts["refused"] > 0.3 * counts.total()
 
 

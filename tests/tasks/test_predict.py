@@ -58,10 +58,7 @@ def test_a_clip_is_predicted_as_the_training_path_does(finished_workplace: Path)
     [
         pytest.param(["data.faces.per_frame=true", "data.faces.colour=rgb"], marks=pytest.mark.slow),
         ["data.faces.method=box", "data.sampling.frames=14", "data.sampling.short=interpolate"],
-        pytest.param(
-            ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=min_max"],
-            marks=pytest.mark.slow,
-        ),
+        ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=min_max"],
         pytest.param(["data=synthetic", "protocol=synthetic_au", "data.faces.margin=0.1"], marks=pytest.mark.slow),
     ],
 )

@@ -51,6 +51,15 @@ def test_a_video_that_lies_on_its_side_is_predicted_upright_with_a_warning(
     assert len(got.warnings) == 1 and f"{90 * turn}°" in got.warnings[0]
 
 
+def test_a_scan_of_it_says_so_too(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
+    lying = [cv2.transpose(picture)[:, ::-1] for picture in drawn]  # as ffmpeg -vf transpose=1
+    write_film(tmp_path / "a.mp4", [lying[0]] * 60, 60)
+    scan = model.scan(tmp_path / "a.mp4", windows=ScanSettings(step=0.5))
+    assert len(scan.windows) == 2 and all(window.label for window in scan.windows)
+    assert len(scan.warnings) == 1 and "90°" in scan.warnings[0]
+    assert scan.strongest.face.turned == 1
+
+
 def test_frames_of_12_bits_are_seen_as_of_8(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in drawn]
     expected = model.predict(folder_of(tmp_path / "8", grey))
