@@ -1,7 +1,13 @@
 """A whole leave-one-subject-out run through the command line, shared by the tests that look at it."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +17,9 @@ from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from tests.command import Done, command, once
+
+if TYPE_CHECKING:
+    from fdp_lightning.inference.model import Model
 
 SMALL = [
     "+experiment=synthetic_loso", "data.generate.subjects=3", "data.generate.clips_per_emotion=2",
@@ -22,6 +31,35 @@ SMALL = [
 def start(folder: Path, *arguments: str) -> Done:
     """The small run, in this process (see `command`)."""
     return command(*SMALL, *arguments, cwd=folder)
+
+
+def begin(folder: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    """The small run, begun in a process group of its own, as a terminal has it; err.txt holds what it says."""
+    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *arguments]
+    with (folder / "err.txt").open("w") as errors:
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": errors, **options}
+        return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait while the process runs; a loaded machine takes minutes to import what folds need."""
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def end_group(group: int) -> None:
+    """Wait until every process of the group is gone."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("processes of the run are left")
 
 
 def run_of(folder: Path) -> Path:
@@ -39,6 +77,14 @@ def fold_here(*overrides: str) -> FoldPlan:
 
 
 @pytest.fixture(scope="session")
+def model() -> "Model":
+    """The model that comes along. Shared: do not change it."""
+    from fdp_lightning import load_model  # it imports torch
+
+    return load_model()
+
+
+@pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, store and a finished run of three folds, by two workers. Copy it before you change it."""
 
@@ -47,6 +93,27 @@ def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stderr
 
     return once(tmp_path_factory, "loso", make)
+
+
+def beside(finished: Path, folder: Path) -> Path:
+    """Let a folder have data and store of the shared run, to be read alone, and no run."""
+    folder.mkdir(exist_ok=True)
+    for name in ("data", "stores"):
+        (folder / name).symlink_to(finished / name)
+    return folder
+
+
+@pytest.fixture
+def emptied(finished_workplace: Path, tmp_path: Path) -> Path:
+    """A folder with data and store of `finished_workplace` and no run."""
+    return beside(finished_workplace, tmp_path / "emptied")
+
+
+@pytest.fixture(scope="session")
+def on_casme2(casme2_root: Path, store_folder_path: Path) -> list[str]:
+    """Overrides for three subjects of five clips, aligned already."""
+    data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    return [*data, f"data.store={store_folder_path.parent}"]
 
 
 @pytest.fixture

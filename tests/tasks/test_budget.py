@@ -42,15 +42,12 @@ def test_the_budget_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) 
 def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
     folds = [plan(max_epochs=-1, max_steps=500)] * 26
     text = time_needed(4.1, folds, at_once=2)  # 4.1 s × 500 × 26 / 2 = 7.4 h
-    assert "7.4 h" in text and "500 steps" in text and "26 folds" in text
-    assert "model=fdp_tiny trainer=cpu" in text
-    assert "15 h" in time_needed(4.1, folds, at_once=1)
-    assert "34 min" not in time_needed(4.1, folds[:1], at_once=2) and "35 min" in time_needed(4.1, folds[:1], 2)
+    assert "7.4 h" in text and "model=fdp_tiny trainer=cpu" in text
+    assert "15 h" in time_needed(4.1, folds, at_once=1) and "35 min" in time_needed(4.1, folds[:1], at_once=2)
     assert time_needed(0.2, folds, at_once=2) == ""
     tiny = [plan(model="fdp_tiny with pooling=mean", max_epochs=-1, max_steps=500)] * 26
     assert "model=fdp_tiny" not in time_needed(4.1, tiny, at_once=2)
-    on_gpu = [plan(accelerator="gpu", max_epochs=-1, max_steps=500)] * 26
-    assert "GPU" in time_needed(4.1, on_gpu, 1) and "CPU" not in time_needed(4.1, on_gpu, 1)
+    assert "CPU" not in time_needed(4.1, [plan(accelerator="gpu", max_epochs=-1, max_steps=500)] * 26, 1)
 
 
 class Clock:

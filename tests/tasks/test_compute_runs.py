@@ -1,5 +1,6 @@
-"""A fold carried out in every way of conf/compute, through the command line's own path."""
+"""A fold carried out in every way of conf/compute and in bfloat16 learns what the plain one learns."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.paired import paired_differences
+from fdp_lightning.evaluation.predictions import read_predictions
 from tests.tasks.conftest import SMALL, fold_here, start
 
 pytestmark = pytest.mark.costly
@@ -22,6 +25,7 @@ def curves_of(folder: Path, way: str, *overrides: str) -> pd.DataFrame:
     return pd.read_csv(plan.folder / "curves.csv")
 
 
+@pytest.mark.slow  # tests/training/test_compute.py compares them step by step, test_options.py takes a step in each
 def test_every_way_learns_what_the_plain_one_learns(workplace: Path) -> None:
     plain = curves_of(workplace, "plain")
     for way in ("fast", "low_memory"):
@@ -43,3 +47,29 @@ def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
     check_options(configuration("+experiment=synthetic_loso", *timm))
     with pytest.raises(UserError, match="TimmBackbone has no parts"):
         check_options(configuration("+experiment=synthetic_loso", *timm, "compute.checkpointing=blocks"))
+
+
+# 160 clips in four folds are about the least from which the tiny model learns the five classes.
+LEARNABLE = [
+    "data.generate.subjects=8", "data.generate.clips_per_emotion=4", "data.generate.min_frames=18",
+    "data.generate.max_frames=30", "data.generate.height=240", "data.generate.width=320", "data.batch_size=20",
+    "trainer.max_epochs=16", "protocol.split=kfold", "protocol.folds=4",
+]  # fmt: skip
+
+
+@pytest.mark.slow  # two trainings that do learn, of a minute or two each
+def test_bf16_on_the_cpu_learns_as_float32_does(tmp_path: Path) -> None:
+    tables = []
+    for precision in ("32-true", "bf16-mixed"):
+        done = start(tmp_path, *LEARNABLE, f"trainer.precision={precision}", f"run={precision}")
+        assert done.returncode == 0, done.stderr
+        table, classes = read_predictions(tmp_path / precision / "predictions.csv")
+        tables.append(table[table["selection"] == "last"])
+        scores = json.loads((tmp_path / precision / "metrics.json").read_text())["selections"]["last"]
+        assert scores["ci95"]["uf1"][0] > 0.4  # chance is 0.2: there was something to learn
+    names = [f"prob_{name}" for name in classes]
+    assert not tables[0][names].equals(tables[1][names])  # it was another precision
+    differences = paired_differences([tables[0]], [tables[1]], classes)
+    for name in ("accuracy", "uf1", "uar"):
+        interval = differences[name].ci95
+        assert interval is not None and interval[0] <= 0 <= interval[1], differences

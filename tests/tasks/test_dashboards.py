@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.tasks.logged_runs import run_in
+from tests.tasks.conftest import run_of
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "dashboards" / "build.py"
@@ -37,7 +37,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def logged(logged_workplace: Path) -> dict[str, OfflineRun]:
     """One run of each job type."""
-    return {run.job_type: run for run in offline_runs(run_in(logged_workplace)) if run.exit_code == 0}
+    return {run.job_type: run for run in offline_runs(run_of(logged_workplace)) if run.exit_code == 0}
 
 
 def found(node: Any, key: str) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The demo as its user meets it: the page in a real browser, and the server as another page would try to misuse it."""
+"""The demo as its user meets it: in a real browser, misused by another page, and whole with the real model."""
 
 import csv
 import http.client
@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 
+from fdp_lightning import load_model
 from fdp_lightning.config import configuration
+from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.tasks.demo import demo, listening
 from tests.evaluation.browser import LOOK, chromium
@@ -106,10 +108,8 @@ def opened(browser: Any, server: Server, width: int = 1280, scheme: str = "light
     try:
         yield page
         assert heard == []
-        elsewhere = [
-            url for url in asked if not url.startswith((f"{server.address}/", f"blob:{server.address}/", "data:"))
-        ]
-        assert elsewhere == []
+        own = (f"{server.address}/", f"blob:{server.address}/", "data:")
+        assert [url for url in asked if not url.startswith(own)] == []
         assert f"{server.address}/" in asked
     finally:
         context.close()
@@ -200,19 +200,8 @@ def test_what_the_model_says_can_be_saved(browser: Any, server: Server, frames: 
         assert saved["png"].startswith(b"\x89PNG")
         expected = facts["windows"] if frames == 150 else [facts]
         assert [row["class"] for row in rows] == [one["class"] or "" for one in expected]
-        assert [float(rows[0][f"prob_{name}"]) for name in CLASSES] == [
-            expected[0]["probabilities"][name] for name in CLASSES
-        ]
+        assert {name: float(rows[0][f"prob_{name}"]) for name in CLASSES} == expected[0]["probabilities"]
         assert rows[0]["clip"] == facts["clip"] == 'my "clip", 1.mp4'
-
-
-def test_there_are_two_clips_to_try(browser: Any, server: Server) -> None:
-    assert server.ask("GET", "/example-2.mp4")[0] == 200
-    with opened(browser, server) as page:
-        for button in ("#try", "#try-2"):
-            page.click(button)
-            shown(page)
-            page.wait_for_function("() => !document.getElementById('try').disabled")
 
 
 def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Server) -> None:
@@ -271,36 +260,25 @@ def test_the_page_has_no_fault(browser: Any, server: Server, width: int, scheme:
 
 def test_other_names_and_other_pages_are_turned_away(server: Server) -> None:
     video, own = film(), f"127.0.0.1:{server.port}"
-    for host in (
-        "evil.example",
-        f"evil.example:{server.port}",
-        "127.0.0.1",
-        "127.0.0.1:1",
-        f"127.0.0.1.evil.example:{server.port}",
-    ):
+    evil = f"evil.example:{server.port}"
+    for host in ("evil.example", evil, "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.{evil}"):
         for method, path in (("GET", "/"), ("GET", "/example.mp4"), ("POST", "/predict")):
             assert server.ask(method, path, Host=host)[0] == 403, (host, path)
-    for foreign in (
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Origin": f"http://localhost:{server.port}"},  # is ours, but not of this page
-        {"Origin": f"https://{own}"},
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
-    ):
-        assert server.ask("POST", "/predict", video, **foreign)[0] == 403, foreign
+    # localhost is ours, but not of this page
+    for origin in ("http://evil.example", "null", f"http://localhost:{server.port}", f"https://{own}"):
+        assert server.ask("POST", "/predict", video, Origin=origin)[0] == 403, origin
+    for site in ("cross-site", "same-site"):
+        assert server.ask("POST", "/predict", video, Sec_Fetch_Site=site)[0] == 403, site
     assert server.ask("POST", "/predict", video)[0] == 200
     assert server.ask("POST", "/predict", video, Origin=f"http://{own}", Sec_Fetch_Site="same-origin")[0] == 200
     assert server.ask("GET", "/", Host=f"localhost:{server.port}")[0] == 200
 
 
 def test_every_answer_says_what_a_browser_may_do(server: Server) -> None:
-    answers = [server.ask("GET", path) for path in ("/", "/example.mp4", "/nothing")]
-    for status, _, headers in [
-        *answers,
-        server.ask("POST", "/predict", b"x"),
-        server.ask("GET", "/", Host="evil.example"),
-    ]:
+    answers = [server.ask("GET", path) for path in ("/", "/example.mp4", "/example-2.mp4", "/nothing")]
+    assert [status for status, _, _ in answers] == [200, 200, 200, 404]
+    answers += [server.ask("POST", "/predict", b"x"), server.ask("GET", "/", Host="evil.example")]
+    for status, _, headers in answers:
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "*" not in policy, status
         assert headers["referrer-policy"] == "no-referrer"
@@ -340,14 +318,10 @@ def test_one_prediction_is_made_at_a_time_and_few_wait(server: Server) -> None:
     assert all("waiting already" in words["error"] for status, words in said if status == 503)
 
 
-def test_a_bug_shows_no_detail_and_ends_nothing(server: Server) -> None:
+def test_a_bug_shows_no_detail_and_a_prediction_that_nobody_waits_for_ends(server: Server) -> None:
     status, words, _ = server.ask("POST", "/predict", film(), X_Name="bug")
     assert status == 500 and "a bug" not in words["error"]
     assert "RuntimeError: a bug" in server.errors.read_text()
-    assert server.ask("POST", "/predict", film())[0] == 200
-
-
-def test_a_prediction_that_nobody_waits_for_ends(server: Server) -> None:
     with server.send_half("Content-Length: 4\r\nX-Name: endless\r\n") as connection:
         connection.sendall(b"abcd")
         time.sleep(0.5)
@@ -366,13 +340,6 @@ def test_whoever_sends_slowly_keeps_nobody_waiting(server: Server) -> None:
         assert b" 200 " in slow.recv(4096)
 
 
-def test_the_work_on_one_video_is_bounded(tmp_path: Path) -> None:
-    with running(tmp_path / "place", most_seconds=1) as server:
-        status, words, _ = server.ask("POST", "/predict", b"abcd", X_Name="endless")
-        assert status == 422 and "1 s" in words["error"]
-        assert server.ask("POST", "/predict", film())[0] == 200  # its turn came
-
-
 def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:
     assert server.ask("POST", "/predict", film())[0] == 200
     assert server.ask("POST", "/predict", bytes(2_900_000))[0] == 422  # more than fits a pipe or a spool
@@ -380,8 +347,13 @@ def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:
     assert "AUDIT" not in server.errors.read_text()
 
 
-def test_it_is_reached_from_this_machine_alone_and_ends_in_good_order(tmp_path: Path) -> None:
-    with running(tmp_path / "place") as server:
+def test_it_is_reached_from_this_machine_alone_bounds_the_work_on_a_video_and_ends_in_good_order(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path / "place", most_seconds=1) as server:
+        status, words, _ = server.ask("POST", "/predict", b"abcd", X_Name="endless")
+        assert status == 422 and "1 s" in words["error"]
+        assert server.ask("POST", "/predict", film())[0] == 200  # its turn came
         table = Path("/proc/net/tcp")
         if table.exists():
             listening_at = [row.split()[1] for row in table.read_text().splitlines()[1:] if row.split()[3] == "0A"]
@@ -400,3 +372,49 @@ def test_a_port_that_cannot_be_had_is_the_users_to_mend() -> None:
             demo(configuration("task=demo", f"demo.port={taken}"))
     with pytest.raises(UserError, match="is no port"):
         demo(configuration("task=demo", "demo.port=70000"))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a demo whose working folder stays empty, and that ends by Ctrl-C with exit code 0."""
+    place = tmp_path / "place"
+    place.mkdir()
+    command = [sys.executable, "-m", "fdp_lightning", "task=demo", "demo.port=0"]
+    environment = {**os.environ, "TMPDIR": str(place)}
+    process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+    assert found
+    yield found[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert [path for path in place.rglob("*") if path.is_file()] == []  # torch makes an empty folder
+
+
+def test_a_video_is_dropped_and_its_prediction_is_shown(tmp_path: Path, address: str, browser: Any) -> None:
+    clip, long = tmp_path / "clip.mp4", tmp_path / "long.mp4"
+    draw_film(clip, "surprise", seed=2)
+    write_film(long, draw_clip("happiness").pictures * 6, 60)
+    expected = load_model().predict(clip)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    assert "Synthetic model" in page.locator("header").inner_text()
+    page.set_input_files("#file", clip)
+    page.wait_for_selector("#result:not([hidden])")
+    names = page.locator(".bars dt").all_text_contents()
+    values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
+    assert dict(zip(names, values, strict=True)) == expected.probabilities
+    assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
+    assert page.get_by_role("img", name="rank score over time").count() == 1
+    assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
+    page.set_input_files("#file", long)
+    page.get_by_text("not spotting").first.wait_for()
+    page.click("#try")
+    page.get_by_text("The model says: surprise").wait_for()
+    page.set_input_files("#file", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no video"})
+    page.wait_for_selector("#error:not([hidden])")
+    assert "cannot be read as a video" in page.locator("#error").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.split("/")[2]}

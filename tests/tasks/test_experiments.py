@@ -1,25 +1,56 @@
-"""Every experiment file on CASME II, SAMM or their stand-ins runs: one batch of one fold, on synthetic data.
+"""Every experiment and study composes and says what it trains, and runs one batch of one fold."""
 
-The others are in test_experiments_copies.py.
-"""
-
+import csv
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
-from fdp_lightning.config import CONF_DIR
+from fdp_lightning.config import CONF_DIR, EXPERIMENTS, configuration
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.engine import trainer_auto
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.trainer_auto import gpu_precision, settled
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import in_worker
+from fdp_lightning.runs.model_name import model_name
 from tests.command import once
-from tests.tasks.conftest import fold_here
+from tests.data import layouts
+from tests.tasks.conftest import fold_here, start
 
 pytestmark = pytest.mark.costly
 
-ON_SYNTHETIC = sorted(
-    path.stem
-    for path in (CONF_DIR / "experiment").glob("[!_]*.yaml")
-    if path.stem.startswith(("synthetic", "casme2_", "samm_"))
-)
+THERE = {path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml")}
+ON_SYNTHETIC = sorted(name for name in THERE if name.startswith(("synthetic", "casme2_", "samm_")))
 TINY = ["subjects=3", "clips_per_emotion=1", "min_frames=10", "max_frames=12", "height=180", "width=240"]
+FEARFUL = [["fear" if cell == "others" else cell for cell in row] for row in layouts.CASME3A_ROWS]
+COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
+    "casme3_3c_loso": (lambda root: layouts.casme3a(root, rows=FEARFUL), "spNO.1", {"casme3a/spNO.1/a"}),
+    "casme3_4c_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
+    "casme3_loso": (layouts.casme3a, "spNO.1", {"casme3a/spNO.1/a"}),
+    "casme_sq_loso": (layouts.casme_sq, "40", {"casme_sq/40/happy1_2"}),
+    "cd6me": (layouts.cd6me, "samm", {"samm/006/006_1_2", "samm/011/011_1_1"}),
+    "dfme": (layouts.dfme, "test_a", {"dfme/sub0010/sub0010_05"}),
+    "megc2018": (layouts.megc2018, "samm_006", {"samm/006/006_1_2"}),
+    "megc2019_loso": (layouts.megc2019, "casme2_01", {"casme2/01/EP02_01f", "casme2/01/EP03_02"}),
+    "mmew_loso": (layouts.mmew, "02", {"mmew/02/S02-02-003"}),
+    "smic_loso": (lambda root: layouts.smic_raw(root / "HS"), "18", {"smic/18/s18_sur_03", "smic/18/s18_ne_10"}),
+}
+"""Experiment → what writes its copy, a fold, the clips it tests."""
+
+
+def slow_but(names: Iterable[str], *quick: str) -> list[Any]:
+    """Parameters of which a few are run every time; the others train in the same way on other data."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def run_fold_of(overrides: list[str], subject: str) -> pd.DataFrame:
+    plan = fold_here(*overrides, "debug=smoke", "protocol.strict=false", "data.workers=1", f"fold={subject}")
+    return pd.read_csv(plan.folder / "predictions.csv", dtype={"subject": str, "fold": str})
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +59,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "experiments", lambda place: None)
 
 
-@pytest.mark.parametrize(
-    ("experiment", "logger"), [*((name, "csv") for name in ON_SYNTHETIC), ("synthetic_loso", "tensorboard")]
-)
-def test_one_batch(experiment: str, logger: str, shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    overrides = [f"+experiment={experiment}", "debug=smoke", f"logger={logger}", f"data.store={shared}/stores"]
-    overrides += [f"run={tmp_path}/run", "protocol.strict=false", "data.workers=1"]
+@pytest.mark.parametrize("experiment", slow_but(ON_SYNTHETIC, "samm_loso", "synthetic_mean"))
+def test_one_batch(experiment: str, shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    logger = "tensorboard" if experiment == "synthetic_mean" else "csv"
+    overrides = [f"+experiment={experiment}", f"logger={logger}", f"data.store={shared}/stores", f"run={tmp_path}/run"]
     overrides.append("trainer.max_epochs=1")  # run_task lets debug=smoke speak last; here no task is run
+    subject = "006" if experiment.startswith("samm") else "02"
     if experiment.startswith("synthetic"):
-        subject = "02"
         overrides += [f"data.root={shared}/data", *(f"data.generate.{setting}" for setting in TINY)]
-    elif experiment.startswith("casme2"):
-        subject = "02"
-        overrides.append(f"data.root={request.getfixturevalue('casme2_root')}")
-        overrides.append("protocol.labels='2019'")  # the synthetic copy has no other workbook
     else:
-        subject = "006"
-        overrides.append(f"data.root={request.getfixturevalue('samm_root')}")
-    if not experiment.startswith("synthetic"):
-        overrides.append("trainer=cpu")
+        root = request.getfixturevalue("samm_root" if subject == "006" else "casme2_root")
+        overrides += [f"data.root={root}", "trainer=cpu"]
+    if experiment.startswith("casme2"):
+        overrides.append("protocol.labels='2019'")  # the synthetic copy has no other workbook
     if experiment in ("casme2_3c_loso", "samm_loso"):  # the paper's model takes its step in casme2_loso
         overrides.append("model=fdp_tiny")
     if experiment.endswith("_released"):  # the large backbone takes its step in test_options.py
         overrides += ["model.backbone.stages=[{n_local: 1, width: 16}]", "model/dic_head=unet"]
-    table = run_fold_of(overrides, subject, tmp_path)
+    table = run_fold_of(overrides, subject)
     assert set(table["subject"]) == {subject} == set(table["fold"])
     clips = 4 if experiment == "casme2_3c_loso" else 5  # one of each emotion; the three classes leave out `others`
     assert len(table) == 2 * clips  # `last` and `oracle`
@@ -59,6 +84,191 @@ def test_one_batch(experiment: str, logger: str, shared: Path, tmp_path: Path, r
     assert any(name.startswith("metrics.csv" if logger == "csv" else "events") for name in logs)
 
 
-def run_fold_of(overrides: list[str], subject: str, folder: Path) -> pd.DataFrame:
-    plan = fold_here(*overrides, f"fold={subject}")
-    return pd.read_csv(plan.folder / "predictions.csv", dtype={"subject": str, "fold": str})
+def on_copy(folder: Path, *more: str) -> list[str]:
+    """A run of the small model without faces: the tiny pictures hold none."""
+    options = ["model=fdp_tiny", "trainer=cpu", "data.faces.method=none", "trainer.max_epochs=1"]
+    return [*more, *options, f"run={folder}/run", f"data.root={folder}/copy", f"data.store={folder}/stores"]
+
+
+def test_every_experiment_is_run_here() -> None:
+    assert {*COPIES, *ON_SYNTHETIC, "megc2019_flow"} == THERE  # the last one in test_recognizers.py
+
+
+@pytest.mark.parametrize("experiment", slow_but(COPIES, "cd6me", "smic_loso"))
+def test_one_batch_on_a_tiny_copy(experiment: str, tmp_path: Path) -> None:
+    write, name, tested = COPIES[experiment]
+    write(tmp_path / "copy")
+    table = run_fold_of(on_copy(tmp_path, f"+experiment={experiment}"), name)
+    assert set(table["dataset"] + "/" + table["subject"] + "/" + table["clip"]) == tested
+    assert set(table["fold"]) == {name}
+    probabilities = table.filter(like="prob_")
+    assert len(probabilities.columns) == len(configuration(f"+experiment={experiment}").protocol.classes)
+    if experiment != "cd6me":
+        assert probabilities.sum(axis=1).round(4).eq(1).all()
+        return
+    assert table.groupby("selection")["target"].agg(list).tolist() == [["AU4+AU7", "AU12"]] * 2
+    assert ((probabilities > 0) & (probabilities < 1)).all(axis=None)
+    data = ready_data(configuration(*on_copy(tmp_path, "data=cd6me"), "protocol.strict=false"))
+    datasets = ["casme", "casme2", "casme3a", "fourdme", "mmew", "samm"]
+    assert [split.name for split in data.folds()] == datasets
+    for split in data.folds():
+        assert {*data.clips.loc[[*split.test_rows], "dataset"]} == {split.name}
+        assert {*data.clips.loc[[*split.train_rows], "dataset"]} == {*datasets} - {split.name}
+
+
+def test_subjects_of_two_datasets_with_one_number_are_two_folds(tmp_path: Path) -> None:
+    layouts.megc2019(tmp_path / "copy")
+    data = ready_data(configuration(*on_copy(tmp_path, "data=megc2019"), "protocol.strict=false"))
+    names = [fold.name for fold in data.folds()]
+    assert names == ["casme2_01", "casme2_17", "samm_006", "samm_011", "smic_01", "smic_03", "smic_18"]
+    of_one = {split.name: {*data.clips.loc[[*split.test_rows], "dataset"]} for split in data.folds()}
+    assert (of_one["casme2_01"], of_one["smic_01"]) == ({"casme2"}, {"smic"})
+
+
+@pytest.mark.slow  # 25 clips to align; that datasets stay apart is tested above
+def test_a_composite_with_faces_keeps_both_datasets_apart_from_disk_to_predictions(
+    tmp_path: Path, casme2_root: Path, samm_root: Path
+) -> None:
+    layouts.with_faces(tmp_path / "copy", casme2_root, samm_root)
+    overrides = [*on_copy(tmp_path, "+experiment=megc2018"), "data.faces.method=mtcnn"]
+    table = run_fold_of(overrides, "samm_006")
+    assert ({*table["dataset"]}, {*table["subject"]}) == ({"samm"}, {"006"})
+    data = ready_data(configuration(*overrides, "protocol.strict=false"))
+    index: pd.DataFrame = open_store(data.store).index
+    assert data.reused and index["dataset"].value_counts().to_dict() == {"casme2": 15, "samm": 10}
+    assert not index.duplicated(["dataset", "subject", "clip", "onset"]).any()
+    assert {*data.clips["dataset"]} == {"casme2", "samm"}
+
+
+ON_MAPS = "megc2019_flow"
+ALL = sorted(path.stem for path in (CONF_DIR / "experiment").glob("[!_]*.yaml") if path.stem != ON_MAPS)
+REAL = [name for name in ALL if not name.startswith("synthetic") and not name.endswith("_released")]
+AUTO = "+experiment=casme2_loso"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_experiment_names_its_model_and_trainer(name: str) -> None:
+    config = configuration(f"+experiment={name}")
+    model = "fdp" if name in REAL else "fdp_released" if name.endswith("_released") else "fdp_tiny"
+    on = "cpu" if name.startswith("synthetic") else "auto"
+    assert (config.model.name, config.trainer.accelerator, config.seed) == (model, on, 0)
+    if name in REAL:
+        optimizer = config.model.optimizer
+        assert (optimizer.name, optimizer.lr, optimizer.weight_decay, optimizer.steps) == ("adam", 1e-4, 1e-3, 500)
+        assert (config.trainer.max_epochs, config.trainer.max_steps, config.data.batch_size) == (-1, 500, 36)
+        assert model_name(config) == "fdp"
+
+
+def test_the_small_model_brings_its_own_recipe() -> None:
+    tiny = configuration("model=fdp_tiny").model
+    config = configuration(AUTO, "model=fdp_tiny", "trainer=cpu")
+    assert config.model == tiny and config.trainer == configuration("trainer=cpu", "model=fdp_tiny").trainer
+    changed = configuration(AUTO, "model=fdp_tiny", "model.optimizer.steps=7")
+    assert (changed.trainer.max_steps, changed.model.optimizer.lr) == (7, tiny.optimizer.lr)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["+experiment=synthetic_mean"], "fdp_tiny with pooling=mean"),
+        (["model/backbone=timm"], "fdp_tiny with backbone=TimmBackbone"),
+        (["model=fdp", "model.optimizer.steps=3"], "fdp"),
+        (["model.scorer.hidden=4", "~model.objective.focal"], "fdp_tiny with scorer.hidden=4, no objective.focal"),
+    ],
+)
+def test_where_a_run_departs_from_its_model_the_name_says_so(overrides: list[str], name: str) -> None:
+    assert model_name(configuration(*overrides)) == name
+
+
+def chosen(config: object) -> tuple[object, ...]:
+    trainer = config.trainer  # type: ignore[attr-defined]
+    return trainer.accelerator, trainer.precision, trainer.deterministic
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Lets a machine have GPUs of a precision, or none."""
+
+    def has(precision: str | None) -> None:
+        monkeypatch.setattr(trainer_auto, "in_worker", lambda function: precision)
+
+    return has
+
+
+def test_auto_is_what_this_machine_has(tmp_path: Path) -> None:
+    config = configuration(AUTO)
+    here = settled(config, [tmp_path], pooled=False)
+    precision = in_worker(gpu_precision)
+    assert chosen(here) == (("gpu", precision, False) if precision else ("cpu", "32-true", True))
+    assert chosen(config) == ("auto",) * 3
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_auto_takes_a_gpu_in_what_it_computes_in(
+    precision: str, tmp_path: Path, machine: Callable[[str | None], None]
+) -> None:
+    machine(precision)
+    assert chosen(settled(configuration(AUTO), [tmp_path], False)) == ("gpu", precision, False)
+    exact = settled(configuration(AUTO, "trainer.precision=32-true"), [tmp_path], False)
+    assert chosen(exact) == ("gpu", "32-true", False)
+    on_cpu = settled(configuration(AUTO, "trainer.accelerator=cpu"), [tmp_path], False)
+    assert chosen(on_cpu) == ("cpu", "32-true", True)
+
+
+def begin(folder: Path, *overrides: str, **trainer: object) -> Path:
+    """A run folder with a finished fold that was trained so."""
+    config = configuration(AUTO, *overrides)
+    config.trainer.update(trainer)
+    (folder / "folds/01").mkdir(parents=True)
+    (folder / "folds/01/fold.json").write_text("{}")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    return folder
+
+
+def test_a_run_goes_on_as_its_finished_folds_were_trained(
+    tmp_path: Path, machine: Callable[[str | None], None]
+) -> None:
+    on_cpu = begin(tmp_path / "cpu", accelerator="cpu", precision="32-true", deterministic=True)
+    on_gpu = begin(tmp_path / "gpu", accelerator="gpu", precision="bf16-mixed", deterministic=False)
+    machine("bf16-mixed")
+    assert chosen(settled(configuration(AUTO), [on_cpu], False)) == ("cpu", "32-true", True)
+    assert chosen(settled(configuration(AUTO), [tmp_path / "fit", on_cpu], False)) == ("cpu", "32-true", True)
+    other_model = settled(configuration(AUTO, "model.pooling=mean"), [on_cpu], False)
+    assert chosen(other_model) == ("gpu", "bf16-mixed", False)  # those folds are not of this model
+    machine(None)
+    with pytest.raises(UserError, match="trainer=cpu"):
+        settled(configuration(AUTO), [on_gpu], pooled=False)
+    assert chosen(settled(configuration(AUTO), [on_gpu], pooled=True))[0] == "gpu"  # nothing is left to train
+    (on_gpu / "folds/01/fold.json").unlink()
+    assert chosen(settled(configuration(AUTO), [on_gpu], pooled=False))[0] == "cpu"
+
+
+STUDIES = sorted(path.parent for path in EXPERIMENTS.glob("*/sweep.yaml"))
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_every_variant_composes_on_synthetic_and_on_real_data(study: Path) -> None:
+    sweeper = OmegaConf.load(study / "sweep.yaml").hydra.sweeper
+    baseline, *others = sweeper.variants.items()
+    assert not baseline[1], "the first variant is the baseline, as everything else is"
+    assert len(str(sweeper.params.seed).split(",")) >= 3
+    wild = ("synthetic_wild", "synthetic_wild_5c_2fold")
+    config = configuration(f"+study={study.name}", "data=synthetic_wild_2fold")
+    assert (config.data.name, config.protocol.name) == wild
+    real = ["data=samm", "data.root=/x"]
+    configs = [configuration(f"+study={study.name}", *real, *overrides) for overrides in sweeper.variants.values()]
+    assert {(config.data.name, config.protocol.name) for config in configs} == {("samm", "samm_5c")}
+    assert len({OmegaConf.to_yaml(config) for config in configs}) == len(configs) == 1 + len(others)
+
+
+def test_a_study_runs_and_its_table_has_every_variant(finished_workplace: Path, tmp_path: Path) -> None:
+    data = [f"data.root={finished_workplace}/data/synthetic", f"data.store={finished_workplace}/stores"]
+    protocol = "protocol=synthetic_5c_2fold"
+    done = start(tmp_path, "+study=order", "debug=smoke", "seed=0", protocol, *data)
+    assert done.returncode == 0, done.stderr
+    variants = list(OmegaConf.load(EXPERIMENTS / "order/sweep.yaml").hydra.sweeper.variants)
+    (table,) = tmp_path.glob("runs/multirun/order/**/variants.csv")
+    rows = list(csv.DictReader(table.open()))
+    assert [row["variant"] for row in rows] == variants
+    assert all(row["baseline"] == variants[0] and row["seeds"] == "0" for row in rows)
+    assert re.search(rf"{variants[1]}\s", done.stdout)

@@ -1,7 +1,11 @@
-"""The fingerprint: everything counts, unless the tables say that it does not; content counts, places do not."""
+"""The fingerprint: everything counts but what the tables leave out, and a run folder has one of them."""
 
 import copy
+import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +16,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.runs.claims import run_claim
 from fdp_lightning.runs.fingerprint import (
     FILES_LEFT_OUT,
     KEYS_LEFT_OUT,
@@ -21,6 +27,9 @@ from fdp_lightning.runs.fingerprint import (
     fingerprint,
     program,
 )
+from fdp_lightning.runs.folder import recorded_config
+from fdp_lightning.runs.pooling import POOLED, pool_run
+from fdp_lightning.tasks.report import report
 from tests.tasks.conftest import run_of, start
 
 pytestmark = pytest.mark.costly
@@ -101,8 +110,73 @@ def test_a_copied_dataset_finds_its_finished_folds(finished_workplace: Path, tmp
     place = tmp_path / "copy"
     shutil.copytree(finished_workplace, place, copy_function=shutil.copy)  # with times of its own
     shutil.rmtree(place / "stores")
-    before = {path: path.stat().st_ino for path in run_of(place).glob("folds/*")}
+    run = run_of(place)
+    table, before = (run / "predictions.csv").read_bytes(), {path: path.stat() for path in run.glob("folds/*/*")}
     done = start(place)
     assert done.returncode == 0, done.stderr
-    assert {path: path.stat().st_ino for path in run_of(place).glob("folds/*")} == before
+    assert "0 of 3 folds to run" in done.stderr
+    for path, stat in before.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    assert (run / "predictions.csv").read_bytes() == table
     assert not (run_of(place) / "superseded").exists()
+
+
+ONE, OTHER = "0" * 12, "f" * 12
+
+
+def edit(fold: Path, **facts: object) -> None:
+    path = fold / "fold.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+
+
+def test_folds_of_other_settings_have_no_score_together(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    run = run_of(workplace)
+    edit(run / "folds/01", fingerprint=OTHER)
+    with pytest.raises(UserError) as caught:
+        report(configuration(f"run={run}", "task=report"))
+    assert f"{OTHER}: 01" in str(caught.value) and "02, 03" in str(caught.value)
+    assert not any((run / name).exists() for name in POOLED)
+
+
+def test_folds_of_another_torch_are_pooled_and_said(workplace: Path) -> None:
+    run = run_of(workplace)
+    assert not json.loads((run / "metrics.json").read_text())["caveats"]
+    edit(run / "folds/01", torch="1.0.0")
+    (caveat,) = pool_run(run, recorded_config(run))["caveats"]  # type: ignore[misc]
+    assert "1.0.0" in caveat
+
+
+def test_a_folder_in_use_is_refused_to_other_settings_alone(tmp_path: Path) -> None:
+    with run_claim(tmp_path, ONE), run_claim(tmp_path, ONE):
+        with pytest.raises(UserError, match=ONE), run_claim(tmp_path, OTHER):
+            pass
+        with run_claim(tmp_path, ONE):
+            pass
+    with run_claim(tmp_path, OTHER):
+        pass
+    assert not list((tmp_path / ".working").glob("*.lock"))
+
+
+def test_what_a_killed_command_left_is_cleared(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from fdp_lightning.runs.claims import run_claim\n"
+        "with run_claim(Path(sys.argv[1]), sys.argv[2]): print('in', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path, ONE], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"in\n"
+        with pytest.raises(UserError), run_claim(tmp_path, OTHER):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with run_claim(tmp_path, OTHER):
+        assert [path.name[:12] for path in (tmp_path / ".working").glob("*.lock")] == [OTHER]
+
+
+def test_a_second_command_is_refused_and_moves_nothing(workplace: Path) -> None:
+    run = run_of(workplace)
+    before = sorted(path.stat().st_ino for path in run.glob("folds/*/*"))
+    with run_claim(run, ONE):
+        done = start(workplace, f"run={run.relative_to(workplace)}", "model.optimizer.lr=0.1")
+    assert done.returncode == 2, done.stderr
+    assert ONE in done.stderr
+    assert sorted(path.stat().st_ino for path in run.glob("folds/*/*")) == before

@@ -1,57 +1,41 @@
 """`task=fit`: one model of all subjects, by the engine of the folds, and never among them."""
 
 import json
-import os
-import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
-from fdp_lightning.config import apply_debug_last, configuration
+from fdp_lightning.config import configuration
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
-from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit
+from fdp_lightning.engine.plan import FoldPlan, plan_fit
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import find_runs
 from fdp_lightning.runs.pooling import pool_run
 from fdp_lightning.runs.seal import sealed
 from fdp_lightning.tasks.fit import _check
-from tests.tasks.conftest import SMALL, run_of, start
-from tests.tasks.test_interruptions import begin, end_group, wait_for
-from tests.tasks.test_resume import CutError, cut_at, four_epochs
+from tests.tasks.conftest import run_of, start
+from tests.tasks.test_resume import FOUR_EPOCHS, CutError, cut_at
 
 pytestmark = pytest.mark.costly
 
 Plan = Callable[..., FoldPlan]
 
-LONGER = "trainer.max_epochs=6"
-
 
 @pytest.fixture
-def plan(casme2_root: Path, store_folder_path: Path, tmp_path: Path) -> Plan:
+def plan(on_casme2: list[str], tmp_path: Path) -> Plan:
     """Plans the fit of three subjects."""
 
     def make(name: str, *overrides: str) -> FoldPlan:
-        config = four_epochs(casme2_root, store_folder_path, *overrides)
+        config = configuration(*on_casme2, *FOUR_EPOCHS, *overrides)
         return plan_fit(config, ready_data(config), tmp_path / name / "fit")
 
     return make
-
-
-def fitted_here(*overrides: str, debug: str | None = None) -> FoldPlan:
-    """The fit of the small configuration, in this process, which has the slow imports behind it."""
-    config = configuration(*SMALL, *overrides)
-    apply_debug_last(config, debug)
-    fit = plan_fit(config, ready_data(config), Path("here/fit"))
-    run_fold(fit)
-    return fit
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -90,64 +74,16 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     assert (folder / "fold.json").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.slow  # two commands in processes of their own; a fit that is cut off is tested below
-def test_a_killed_fit_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.rmtree(workplace / "runs")
-    killed = begin(workplace, "task=fit", LONGER)
-    wait_for(workplace, "fit/unfinished/all/*.ckpt", killed)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    end_group(killed.pid)
-    assert not list(find_runs(workplace / "runs"))  # unfinished or not, it is no run
-    done = start(workplace, "task=fit", "loso.checkpoint_seconds=0", LONGER)
-    assert done.returncode == 0, done.stderr
-    cut = run_of(workplace) / "fit/folds/all"
-    assert sealed(cut)["resumed_from_epoch"] > 0
-    monkeypatch.chdir(workplace)
-    assert weights(cut) == weights(fitted_here(LONGER).folder)
-
-
 def test_a_fit_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan) -> None:
     options = ["selection.inner_subjects=1", "model.optimizer.ema=0.7"]
     whole, cut = plan("whole", *options), plan("cut", *options)
     run_fold(whole)
     assert len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
-    for epoch in (2, 3):
-        with pytest.raises(CutError):
-            run_fold(cut, cut_at(epoch))
+    with pytest.raises(CutError):
+        run_fold(cut, cut_at(3))
     run_fold(cut)
     assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 2
     assert weights(cut.folder) == weights(whole.folder)
-
-
-@pytest.mark.slow
-def test_two_processes_fit_what_one_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # In double precision, since Adam turns noise in the last bit into steps; each process drops neurons of its own.
-    exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
-    done = start(workplace, "task=fit", *exact, "trainer=ddp_cpu", "trainer.max_epochs=2", "run=two")
-    assert done.returncode == 0, done.stderr
-    monkeypatch.chdir(workplace)
-    folders = [workplace / "two/fit/folds/all", fitted_here(*exact).folder]
-    states = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for folder in folders]
-    for name, value in states[0].items():
-        torch.testing.assert_close(value, states[1][name], rtol=1e-6, atol=1e-9, msg=name)
-    curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
-    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-6, atol=1e-9)
-
-
-def test_a_damaged_fit_is_named_kept_and_made_anew(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    fit = plan("run", "trainer.max_epochs=1")
-    run_fold(fit)
-    made, checkpoint = weights(fit.folder), fit.folder / "checkpoints/last.ckpt"
-    assert fit.is_done and clear_the_way(fit)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    assert not clear_the_way(fit)
-    assert "checksum differs" in caplog.text
-    assert (fit.run / "superseded/all-1").is_dir()
-    run_fold(fit)
-    assert fit.is_done and weights(fit.folder) == made
 
 
 def test_what_no_model_can_come_of_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:

@@ -1,21 +1,39 @@
-"""What outputs.npz of each fold keeps for the report."""
+"""What a fold keeps: outputs for the report, its baselines, explanations, and the weights that made its predictions."""
 
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
 
+from fdp_lightning import load_model
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.protocols.splits import Fold
+from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.engine import explanations
+from fdp_lightning.engine.explanations import _chosen, _similarities
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores
-from fdp_lightning.evaluation.folds import FACE, OUTPUTS, read_key_frames, read_outputs
+from fdp_lightning.evaluation.folds import FACE, OUTPUTS, Outputs, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.report_extras import images_of
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
+from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import KEY
-from tests.tasks.conftest import run_of
+from fdp_lightning.models.attribution import HEAT, SHARE, heat_map
+from fdp_lightning.models.recognizer import with_logits
+from tests.tasks.conftest import SMALL, beside, fold_here, run_of
 
 
 def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_workplace: Path) -> None:
@@ -80,3 +98,135 @@ def test_each_fold_has_its_baselines_and_the_run_has_them_pooled(finished_workpl
     for fold in run.glob("folds/*/"):
         assert FILE in json.loads((fold / "fold.json").read_text())["checksums"]
         assert len(read_baselines(fold / FILE)) == len(BASELINES) * (last["fold"] == fold.name).sum()
+
+
+@pytest.mark.costly
+def test_the_checkpoint_gives_the_predictions_bit_for_bit(
+    on_casme2: list[str], store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    options = ["data.batch_size=5", "trainer.max_epochs=2", "model.optimizer.ema=0.5", "model.optimizer.lr=0.01"]
+    plan = fold_here(*on_casme2, *options, f"run={tmp_path}", "fold=02")
+    saved = torch.load(plan.folder / "checkpoints/last.ckpt", weights_only=True)
+    classes, weights = saved["fdp_lightning"]["classes"], saved["state_dict"]
+    model = build_model(OmegaConf.create(saved["fdp_lightning"]["config"]), len(classes)).eval()
+    model.load_state_dict({name[6:]: value for name, value in weights.items() if name.startswith("model.")})
+    table, _ = read_predictions(plan.folder / "predictions.csv")
+    table, store = table[table["selection"] == "last"], open_store(store_folder_path)
+    rows = store.rows(table.merge(casme2_clips[["dataset", "subject", "clip", "onset"]]))
+    clips = np.stack([store.read(row, Sampling().positions(store.length(row))) for row in rows])
+    for parameter in model.parameters():  # the same arithmetic in the same order
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        found = model(torch.from_numpy(clips)[:, :, None].float().div_(255)).logits.double().softmax(dim=1).numpy()
+    np.testing.assert_array_equal(found, table[[f"prob_{name}" for name in classes]].to_numpy())
+
+
+def shares_of(outputs: Outputs) -> np.ndarray:
+    names = [extra.name for extra in outputs.extras if extra.name.startswith(SHARE)]
+    return np.column_stack([outputs[name] for name in names])
+
+
+def test_every_held_out_clip_has_a_map_and_the_share_of_each_region(finished_workplace: Path) -> None:
+    outputs = read_outputs(run_of(finished_workplace))
+    heat, faces = outputs[HEAT].astype(np.float64), outputs[FACE]
+    assert heat.shape == faces.shape[:3] and len(heat) == 30
+    assert heat.min() >= 0 and heat.max() <= 1
+    warm = heat.max(axis=(1, 2)) > 0
+    assert warm.mean() > 0.8
+    assert len({of_clip.tobytes() for of_clip in heat[warm]}) == warm.sum()
+    shares = shares_of(outputs)
+    assert shares.shape[1] == 7
+    np.testing.assert_allclose(shares[warm].sum(axis=1), 1, atol=1e-5)
+    assert np.isnan(shares[~warm]).all()
+
+
+def test_the_report_draws_the_first_clips_maps_and_one_table_of_shares(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    page = (run / "report.html").read_text()
+    section = page[page.index('<section id="what_moved_and_counted"') :].split("</section>")[0]
+    assert section.count("<img ") == 10  # two clips of each of five classes
+    (table,) = re.findall("<table>.*?</table>", section, re.DOTALL)
+    assert table.count("<tr>") == 1 + 5 + 1
+    scores = json.loads((run / "metrics.json").read_text())["extras"]
+    for name in ("Brows", "Mouth"):
+        assert f">{name}<" in table
+        assert f"<td>{scores[SHARE + name.lower()]['mean']:.3g}<small>" in table
+
+
+def test_without_faces_a_map_is_drawn_alone_and_nothing_else_is(finished_workplace: Path) -> None:
+    outputs = read_outputs(run_of(finished_workplace))
+    images = [extra for extra in outputs.extras if extra.kind == "image"]
+    other = replace(outputs, arrays={**outputs.arrays, FACE: 255 - outputs[FACE]})
+    row = next(row for row in range(30) if outputs[HEAT][row].max() > 0)
+    ((extra, alone),) = images_of(outputs, images, row, show_faces=False)
+    assert extra.name == HEAT and np.ptp(alone, axis=2).max() > 50  # in colours
+    np.testing.assert_array_equal(alone, images_of(other, images, row, show_faces=False)[0][1])
+    faces = [
+        {extra.name: image for extra, image in images_of(each, images, row, show_faces=True)}
+        for each in (outputs, other)
+    ]
+    assert len(faces[0]) == len(images) - 1 > 2  # the exact image is that of the input itself
+    assert (faces[0][HEAT] != faces[1][HEAT]).any()
+
+
+def test_maps_change_no_prediction(finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    beside(finished_workplace, tmp_path)
+    plain = fold_here(*SMALL, "fold=01", "report.explain=false", "run=plain")
+    made = run_of(finished_workplace) / "folds/01"
+    assert plain.fingerprint == json.loads((made / "fold.json").read_text())["fingerprint"]
+    assert (plain.folder / "predictions.csv").read_bytes() == (made / "predictions.csv").read_bytes()
+    whole, less = np.load(made / "outputs.npz"), np.load(plain.folder / "outputs.npz")
+    assert HEAT in whole and HEAT not in less
+    for name in set(less) - {"extras"}:
+        np.testing.assert_array_equal(less[name], whole[name])
+
+
+def test_held_out_clips_are_compared_with_all_others_but_those_of_their_subject(finished_workplace: Path) -> None:
+    run = run_of(finished_workplace)
+    outputs = read_outputs(run)
+    (extra,) = (extra for extra in outputs.extras if extra.kind == "vector")
+    assert extra.title == "dynamic representation"
+    subjects = np.repeat(np.unique(outputs["subject"]), 10)  # the clip table has ten clips of each
+    np.testing.assert_array_equal(np.isnan(outputs[extra.name]), outputs["subject"][:, None] == subjects)
+    cosines = outputs[extra.name][np.isfinite(outputs[extra.name])]
+    assert np.abs(cosines).max() <= 1 and len(np.unique(cosines)) > 100
+    page = (run / "report.html").read_text()
+    assert page.index('<section id="embedding"') < page.index("Dynamic representation of all 30 held-out clips")
+
+
+def test_where_no_training_clip_is_an_anchor_there_are_no_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanations, "ANCHORS", 1)  # the first clip, which the fold of subject 01 holds out
+    plan: Any = SimpleNamespace(clips=range(30), fold=Fold("01", tuple(range(10, 30)), tuple(range(10))))
+    data: Any = SimpleNamespace(test_set=range(10), batch_size=10)
+    found = _similarities(lambda frames: frames.numpy(), data, plan)
+    assert found.shape == (10, 1) and np.isnan(found).all()
+
+
+def test_a_map_is_that_of_predict(finished_workplace: Path) -> None:
+    """The clip alone, from the checkpoint, gives the map that the fold made among others."""
+    fold = run_of(finished_workplace) / "folds/02"
+    model = load_model(fold)
+    kept = np.load(fold / "outputs.npz")
+    (store,) = finished_workplace.glob("stores/*/")
+    opened, row = open_store(store, verify=False), 3
+    index = opened.index
+    (place,) = np.flatnonzero((index["subject"] == kept["subject"][row]) & (index["clip"] == kept["clip"][row]))
+    positions = np.searchsorted(opened.frame_numbers(place), kept["frames"][row])
+    frames = torch.from_numpy(opened.read(place, positions)).float()[:, None] / 255
+    best, labels = int(with_logits(model.network(frames[None])).logits.argmax()), model.objective.labels
+    odds = lambda clips: labels.log_odds(with_logits(model.network(clips)).logits, best)  # noqa: E731
+    heat = heat_map(odds, frames, frames[:1].expand_as(frames))
+    np.testing.assert_allclose(kept[HEAT][row].astype(np.float32), heat.numpy(), atol=2e-3)
+
+
+def test_where_many_clips_are_held_out_the_first_of_each_class_are_explained() -> None:
+    target = np.repeat([0, 1], [20, 3])
+    order = np.arange(23)[::-1]  # by key the last row is the first
+    rows = _chosen(target, order, 8)
+    assert rows.tolist() == [*range(12, 20), 20, 21, 22]
+    units = np.zeros((20, 2))
+    units[:10, 0] = units[5:, 1] = 1
+    rows = _chosen(units, np.arange(20), 8)
+    assert rows.tolist() == [*range(8), 8, *range(9, 13)]

@@ -1,14 +1,13 @@
 """Runs that are killed, interrupted, swept fold by fold or shared out to two processes end as the plain one does."""
 
-import json
 import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,116 +16,40 @@ import pytest
 
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.labels import KEY
-from tests.tasks.conftest import SMALL, run_of, start
+from tests.command import new_process
+from tests.tasks.conftest import SMALL, begin, end_group, run_of, start, wait_for
 
 pytestmark = pytest.mark.costly
 
 ARGUMENTS = ["loso.checkpoint_seconds=0", "loso.workers=2"]
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command, begun in a process group of its own, as a terminal has it."""
-    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *ARGUMENTS, *arguments]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
-
-
-def end_group(group: int) -> None:
-    """Wait until every process of the group is gone."""
-    for _ in range(300):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    raise AssertionError("processes of the run are left")
-
-
-@pytest.fixture
-def emptied(workplace: Path) -> Path:
-    """Data and store are there; no fold is."""
-    shutil.rmtree(workplace / "runs")
-    return workplace
-
-
-@pytest.fixture(scope="session")
-def expected(finished_workplace: Path) -> bytes:
-    return (run_of(finished_workplace) / "predictions.csv").read_bytes()
-
-
-def epochs_done(folder: Path) -> int:
-    """Epochs that a run would not train again: of finished folds, and of those a checkpoint is kept of."""
-    points = [int(path.name.split("epoch")[1][:6]) for path in folder.glob("runs/*/*/seed-0/unfinished/*/*.ckpt")]
-    finished = folder.glob("runs/*/*/seed-0/folds/[!.]*/fold.json")
-    return sum(points) + sum(json.loads(path.read_text())["epochs"] for path in finished)
-
-
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments_change_no_bit(emptied: Path) -> None:
-    longer = ["trainer.max_epochs=15"]
-    whole = start(emptied, *ARGUMENTS, *longer)
-    assert whole.returncode == 0, whole.stderr
-    (run,) = emptied.glob("runs/synthetic_loso/*/seed-0")
-    expected = {path.name: path.read_bytes() for path in (run / "predictions.csv", run / "metrics.json")}
-    moments, reached, kills = random.Random(0), [0], 0
-    while kills < 20:
-        if epochs_done(emptied) >= 45:  # all that can be interrupted was: the next run begins
-            done = start(emptied, *ARGUMENTS, *longer)
-            assert done.returncode == 0, done.stderr
-            assert {name: (run / name).read_bytes() for name in expected} == expected
-            shutil.rmtree(emptied / "runs")
-            reached.append(0)
-        for lock in run.glob("unfinished/*.lock"):
-            lock.unlink()  # so that the first one there is says: the training begins
-        process = begin(emptied, *longer)
-        wait_for(emptied, "unfinished/*.lock", process)
-        time.sleep(moments.uniform(0, 4))
-        os.kill(process.pid, signal.SIGKILL)  # the parent alone: its folds have to notice
-        process.communicate()
-        end_group(process.pid)
-        kills += 1
-        assert epochs_done(emptied) >= reached[-1]  # nothing that was kept is lost
-        reached.append(epochs_done(emptied))
-        # Until all folds are there, no score stands anywhere.
-        assert not (run / "metrics.json").exists() or len(list(run.glob("folds/[!.]*/fold.json"))) == 3
-    print("epochs kept after each kill:", reached)
-    assert len(set(reached)) > 5  # the kills did fall into the training
-    done = start(emptied, *ARGUMENTS, *longer)
-    assert done.returncode == 0, done.stderr
-    assert {name: (run / name).read_bytes() for name in expected} == expected
-    assert not (run / "unfinished").exists()
-
-
-def test_a_kill_and_ctrl_c_change_no_bit_and_leave_no_process(emptied: Path, expected: bytes) -> None:
-    killed = begin(emptied)
-    wait_for(emptied, "unfinished/*/*.ckpt", killed)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    end_group(killed.pid)
-    interrupted = begin(emptied, "loso.workers=1")  # so that at the end of a fold there are folds left
-    wait_for(emptied, "folds/[!.]*/fold.json", interrupted)
-    os.killpg(interrupted.pid, signal.SIGINT)  # what Ctrl-C in a terminal does: every process hears it
-    _, errors = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130
-    assert "Traceback" not in errors
-    assert re.search(r"[12] of 3 folds are finished in runs/", errors)
-    end_group(interrupted.pid)
+# Kills are in test_wandb.py and below, too, and what a fold goes on from is in test_resume.py.
+@pytest.mark.parametrize("how", ["Ctrl-C", pytest.param("kill", marks=pytest.mark.slow)])
+def test_a_kill_and_ctrl_c_change_no_bit_and_leave_no_process(
+    emptied: Path, finished_workplace: Path, how: str
+) -> None:
+    if how == "kill":
+        process = begin(emptied, *ARGUMENTS)
+        wait_for(lambda: list(emptied.glob("runs/*/*/seed-0/unfinished/*/*.ckpt")), process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    else:
+        process = begin(emptied, *ARGUMENTS, "loso.workers=1")  # so that at the end of a fold there are folds left
+        wait_for(lambda: list(emptied.glob("runs/*/*/seed-0/folds/[!.]*/fold.json")), process)
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C in a terminal does: every process hears it
+        assert process.wait(timeout=60) == 130
+        errors = (emptied / "err.txt").read_text()
+        assert "Traceback" not in errors
+        assert re.search(r"[12] of 3 folds are finished in runs/", errors)
+    end_group(process.pid)
     run = run_of(emptied)
     assert not (run / "metrics.json").exists()
     done = start(emptied, *ARGUMENTS)
     assert done.returncode == 0, done.stderr
-    assert (run / "predictions.csv").read_bytes() == expected
+    assert (run / "predictions.csv").read_bytes() == (run_of(finished_workplace) / "predictions.csv").read_bytes()
     assert {path.name for path in (run / "folds").iterdir()} == {"01", "02", "03"}
     assert not (run / "unfinished").exists()
-
-
-def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
-    for _ in range(6000):  # a loaded machine takes minutes to import what folds need
-        if list(folder.glob(f"runs/*/*/seed-0/{pattern}")):
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError(f"{pattern} did not appear")
 
 
 def test_a_sweep_over_the_folds_in_any_order_gives_the_files_and_predictions_of_the_whole_run(
@@ -139,6 +62,9 @@ def test_a_sweep_over_the_folds_in_any_order_gives_the_files_and_predictions_of_
     assert files[0] == files[1]
     for name in ("predictions.csv", "metrics.json", "expected.json"):
         assert (swept / name).read_bytes() == (whole / name).read_bytes(), name
+    for path in whole.glob("folds/*/outputs.npz"):
+        arrays, other = np.load(path), np.load(swept / path.relative_to(whole))
+        assert all(arrays[name].tobytes() == other[name].tobytes() for name in {*arrays, *other})
     configs = [(run / "config.yaml").read_text().replace("workers: 2", "workers: null") for run in (whole, swept)]
     assert configs[0] == configs[1]
 
@@ -168,3 +94,75 @@ def test_a_fold_that_diverges_is_named_and_yields_no_score(emptied: Path) -> Non
     assert "fold 01: fdp_lightning.training.recorder.DivergedError: " in done.stderr
     (run,) = emptied.glob("runs/synthetic_loso/*/seed-0")
     assert not list(run.glob("folds/*/predictions.csv")) and not (run / "metrics.json").exists()
+
+
+KILLS = 8
+"""Of each command."""
+
+LONGER = ["trainer.max_epochs=6", "loso.checkpoint_seconds=0", "loso.workers=2"]
+SEARCH = [
+    "task=tune", "selection.inner_subjects=1", "tune.trials=2",
+    "tune.space={model.optimizer.lr: {low: 1e-3, high: 1e-2, log: true}}",
+]  # fmt: skip
+COMMANDS = {
+    "prepare": (["task=prepare", "data.workers=2"], "stores", lambda path: path.name != "prepare.json"),
+    "loso": (LONGER, "runs", lambda path: path.name in ("predictions.csv", "metrics.json")),
+    "fit": (["task=fit", *LONGER], "runs", lambda path: path.name == "model.safetensors"),
+    "tune": (
+        [*SEARCH, *LONGER],
+        "runs",
+        lambda path: path.name in ("predictions.csv", "metrics.json", "nested.csv", "trials.csv"),
+    ),
+    "sweep": (
+        ["-m", "model.pooling=mean,arp", *LONGER],
+        "runs",
+        lambda path: path.name in ("predictions.csv", "metrics.json", "variants.csv"),
+    ),
+}
+"""Name → arguments, the folder of the results, and which of its files are compared; the others hold times."""
+
+
+def results(folder: Path, compared: Callable[[Path], bool]) -> dict[str, bytes]:
+    """Name → content of the results; nothing half-written may lie beside them."""
+    paths = [path for path in folder.rglob("*") if "superseded" not in path.parts]
+    left = [path for path in paths if path.suffix in (".partial", ".tmp", ".building")]
+    assert left == []
+    files = {str(path.relative_to(folder)): path for path in paths if path.is_file() and compared(path)}
+    return {name: path.read_bytes() for name, path in sorted(files.items())}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, place, compared = COMMANDS[name]
+    for used in ("runs", place):
+        shutil.rmtree(workplace / used, ignore_errors=True)
+    began = time.monotonic()
+    done = new_process(*SMALL, *arguments, cwd=workplace)
+    longest = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    expected = results(workplace / place, compared)
+    assert expected
+    shutil.rmtree(workplace / place)
+    moments, kills, whole = random.Random(name), 0, 0
+    while kills < KILLS:
+        process = begin(workplace, *arguments)
+        try:
+            assert process.wait(timeout=moments.uniform(0, longest)) == 0
+        except subprocess.TimeoutExpired:
+            # The parent alone, so that its workers have to notice; or all at once, as a scheduler does.
+            (os.kill if kills % 2 else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            end_group(process.pid)
+            kills += 1
+            continue
+        whole += 1
+        assert results(workplace / place, compared) == expected
+        shutil.rmtree(workplace / place)
+    done = new_process(*SMALL, *arguments, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert results(workplace / place, compared) == expected
+    with capsys.disabled():
+        print(f"\n{name}: {kills} kills within {longest:.0f} s; {whole + 1} whole results, all equal")

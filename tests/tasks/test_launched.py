@@ -109,15 +109,6 @@ def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
     assert tables(place / "nodes") == plain
 
 
-@pytest.mark.slow  # two imports of torch; the refusal itself is tested below
-def test_as_many_processes_as_devices_or_none_trains(place: Path) -> None:
-    leader, follower = srun(place, "trainer=cpu", "run=refused")
-    assert "trainer.devices=1" in leader.communicate(timeout=60)[1]
-    assert follower.communicate(timeout=60) == ("", "")
-    assert leader.returncode == follower.returncode == 2
-    assert not (place / "refused").exists()
-
-
 def test_a_launch_is_told_by_its_variables_alone() -> None:
     elastic = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
     elastic |= {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}

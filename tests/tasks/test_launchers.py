@@ -1,75 +1,63 @@
-"""Sweeps with their jobs side by side, as users give them: nothing is lost, doubled, or left running."""
+"""Sweeps with their jobs side by side, by the real engines: nothing is lost, doubled, or left running."""
 
+import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.initialize import initialize_config_dir
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
 
+from fdp_lightning.config import CONF_DIR, register_schema
+from fdp_lightning.errors import UserError
+from fdp_lightning.processes import CORES, cpu_count
 from fdp_lightning.runs.pooling import POOLED
+from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
+from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled, outcome
+from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
+from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
 from tests.command import Done, new_process
-from tests.tasks.conftest import SMALL, run_of
+from tests.tasks.conftest import SMALL, begin, run_of, wait_for
 
 pytestmark = pytest.mark.costly
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 RAY = ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]
 LAUNCHERS = {"joblib": JOBLIB, "submitit": ["hydra/launcher=submitit_local"], "ray": RAY}
+SWEEP = ["-m", "task=fold", "model.optimizer.steps=4000", "run=long"]
 SOURCE, SITE = Path(__file__).parents[2] / "src", Path(pytest.__file__).parents[1]
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A sweep, begun in a process group of its own, as a terminal has it."""
-    command = [sys.executable, "-m", "fdp_lightning", *SMALL, "-m", "task=fold", *arguments]
-    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
-        return subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, stdout=out, stderr=err)
-
-
-def processes(folder: Path) -> dict[int, tuple[int, str]]:
-    """Processes that work in this folder or were given it: parent and command line of each."""
-    found = {}
+def processes(folder: Path) -> set[str]:
+    """Numbers of the processes that work in this folder or were given it."""
+    found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve() == folder or str(folder) in (process / "cmdline").read_text():
-                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-                found[int(process.name)] = parent, (process / "cmdline").read_text().replace("\0", " ")
-        except (OSError, ValueError):
+                found.add(process.name)
+        except OSError:
             continue  # it has ended meanwhile, or is another user's
     return found
-
-
-def in_training(run: Path) -> list[int]:
-    """The processes that train folds of this run: each has its log file open."""
-    found = []
-    for opened in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if opened.resolve().parent == run / "logs":
-                found.append(int(opened.parts[2]))
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], folder: Path) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        assert process.poll() is None, (folder / "err.txt").read_text()
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def no_process_is_left(folder: Path) -> None:
     deadline = time.monotonic() + 30
     while (left := processes(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert left == {}
+    assert not left
 
 
 @pytest.fixture
@@ -96,35 +84,6 @@ def is_as_expected(place: Path, expected: dict[str, bytes]) -> None:
     assert len([path for path in (place / "stores").iterdir() if not path.name.startswith(".")]) == 1
 
 
-@pytest.mark.slow
-def test_of_joblib_jobs_two_are_killed_and_the_same_command_completes_the_run(
-    place: Path, expected: dict[str, bytes]
-) -> None:
-    run = run_of(place)
-    shutil.rmtree(run / "folds/03")
-    sweep = begin(place, *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0")
-    wait_for(lambda: in_training(run), sweep, place)
-    fold, there = in_training(run)[0], processes(place)
-    os.kill(fold, signal.SIGKILL)  # of one job the process that trains
-    its_worker = there[there[fold][0]][0]  # the forkserver is between them
-    (other,) = {pid for pid, (_, command) in there.items() if "LokyProcess" in command} - {its_worker}
-    os.kill(other, signal.SIGKILL)  # of another job the process that Hydra started
-    sweep.wait(timeout=400)
-    errors = (place / "err.txt").read_text()
-    assert sweep.returncode == 1, errors
-    (lost,) = set(re.findall(r"job #\d fold=(\d\d) was lost \(its process ended with SIGKILL", errors))
-    (failed,) = set(re.findall(r"^#\d fold=(\d\d) .*fold \1 FAILED", errors, re.M))
-    no_process_is_left(place)
-    assert {path.name for path in (run / "folds").glob("[!.]*")} == {"01", "02", "03"} - {lost, failed}
-    assert lost != failed and not [name for name in POOLED if (run / name).exists()]
-    again = new_process(*SMALL, "-m", "task=fold", *JOBLIB, "fold=01,02,03", "loso.checkpoint_seconds=0", cwd=place)
-    assert again.returncode == 0, again.stderr
-    is_as_expected(place, expected)
-    told = re.findall(r"^(#\d fold=\d\d) fold (\d\d)(?: is finished)?: ", again.stdout, re.M)
-    assert sorted(told) == [("#0 fold=01", "01"), ("#1 fold=02", "02"), ("#2 fold=03", "03")]
-    assert all(re.match(r"#\d fold=\d\d |\d\d:\d\d:\d\d |$", line) for line in again.stderr.splitlines()), again.stderr
-
-
 @pytest.mark.slow  # each job of these two starts Python and PyTorch anew, and Ray itself takes ten seconds
 @pytest.mark.parametrize("launcher", ["submitit", "ray"])
 def test_two_folds_side_by_side_give_what_one_after_the_other_gives(
@@ -138,12 +97,9 @@ def test_two_folds_side_by_side_give_what_one_after_the_other_gives(
 
 @pytest.mark.slow  # as above, for each of the launchers
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
-    place: Path, expected: dict[str, bytes], launcher: str
-) -> None:
-    longer = ["model.optimizer.steps=4000", "run=long"]
-    sweep = begin(place, *LAUNCHERS[launcher], *longer, "fold=01,02")
-    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
+def test_ctrl_c_ends_all_jobs(place: Path, launcher: str) -> None:
+    sweep = begin(place, *SWEEP, *LAUNCHERS[launcher], "fold=01,02")
+    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep)
     assert len(processes(place)) > 6  # the command; each job, its forkserver, its fold
     os.killpg(sweep.pid, signal.SIGINT)
     sweep.wait(timeout=60)
@@ -154,28 +110,9 @@ def test_ctrl_c_ends_all_jobs_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow  # as above
-def test_of_ray_jobs_one_is_killed_and_the_same_command_completes_the_run(
-    place: Path, expected: dict[str, bytes]
-) -> None:
-    sweep = begin(place, *RAY, "fold=01,02,03")
-    wait_for(lambda: list((run_of(place) / "unfinished").glob("*.lock")), sweep, place)
-    workers = [pid for pid, (_, command) in processes(place).items() if command.startswith("ray::_job")]
-    os.kill(workers[0], signal.SIGKILL)
-    sweep.wait(timeout=400)
-    errors = (place / "err.txt").read_text()
-    assert sweep.returncode == 1, errors
-    assert len(set(re.findall(r"job (#\d fold=\d\d) was lost", errors))) == 1, errors
-    no_process_is_left(place)
-    assert len(list((run_of(place) / "folds").glob("[!.]*"))) == 2
-    again = new_process(*SMALL, "-m", "task=fold", *RAY, "fold=01,02,03", cwd=place)
-    assert again.returncode == 0, again.stderr
-    is_as_expected(place, expected)
-
-
-@pytest.mark.slow  # as above
 def test_a_sweep_that_is_killed_itself_leaves_no_joblib_job(place: Path) -> None:
-    sweep = begin(place, *JOBLIB, "model.optimizer.steps=4000", "run=long", "fold=01,02")
-    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep, place)
+    sweep = begin(place, *SWEEP, *JOBLIB, "fold=01,02")
+    wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep)
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()
     no_process_is_left(place)
@@ -222,3 +159,185 @@ def test_a_launcher_whose_extra_is_not_installed(tmp_path: Path, launcher: str) 
     assert f"hydra/launcher={launcher} needs packages that are not installed" in answer.stderr
     assert f"pip install 'fdp-lightning[{extra}]'" in answer.stderr
     assert "Traceback" not in answer.stderr and "Warning" not in answer.stderr
+
+
+class NoPickleError(Exception):
+    """As libraries have them: its arguments are not those of its constructor, so pickle cannot make it anew."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} ({code})")
+
+
+def task(config: DictConfig) -> str:
+    """Ends as its fold says."""
+    logging.getLogger("fdp_lightning").info("training")
+    print(f"fold {config.fold} on {cpu_count()} cores")
+    if config.fold == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.fold == "mistaken":
+        raise UserError("data.root is nowhere")
+    if config.fold == "buggy":
+        raise NoPickleError(7, "a bug")
+    time.sleep(1)
+    return f"{config.fold} {cpu_count()}"
+
+
+def launched(launcher: Any, folder: Path, folds: list[str]) -> list[JobReturn]:
+    """A job per fold, launched as Hydra launches them."""
+    with sweep_of(task, f"hydra.sweep.dir={folder}") as sweep:
+        launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
+        return launcher.launch([["task=fold", f"fold={fold}"] for fold in folds], 4)
+
+
+@contextmanager
+def sweep_of(function: Callable[..., Any], *overrides: str) -> Iterator[Sweep]:
+    """What Hydra hands to a launcher."""
+    register_schema()
+    setup_globals()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        config = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+        yield Sweep(HydraContext(config_loader=loader, callbacks=Callbacks()), config, function)
+
+
+def results(returned: list[JobReturn]) -> list[object]:
+    return [outcome(each) for each in returned]
+
+
+def check_survivors(returned: list[JobReturn]) -> None:
+    """Of the folds killed, 01, mistaken, buggy, 02."""
+    killed, _, mistaken, buggy, _ = values = results(returned)
+    assert [str(values[i]).split()[0] for i in (1, 4)] == ["01", "02"]
+    completed = [each.status == JobStatus.COMPLETED for each in returned]
+    assert completed == [False, True, False, False, True]
+    assert isinstance(killed, JobLostError)
+    assert "job #4 fold=killed" in str(killed)
+    assert isinstance(mistaken, UserError) and str(mistaken) == "data.root is nowhere"
+    assert str(buggy) == "NoPickleError: a bug (7)"  # it could not travel as it was
+    assert [each.overrides[-1] for each in returned] == [
+        f"fold={fold}" for fold in ("killed", "01", "mistaken", "buggy", "02")
+    ]
+
+
+FOLDS = ["killed", "01", "mistaken", "buggy", "02"]
+
+
+def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    returned = launched(JoblibJobs(n_jobs=2), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert "SIGKILL" in str(results(returned)[0])
+    share = max(1, cpu_count() // 2)
+    assert results(returned)[1] == f"01 {share}"
+    out, err = capfd.readouterr()
+    assert f"#5 fold=01 fold 01 on {share} cores\n" in out
+    assert [line for line in err.splitlines() if line.startswith("#8 fold=02 ") and line.endswith(" training")]
+
+
+@pytest.mark.slow  # each job starts Python anew
+def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
+    options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "cpus_per_task": 1, "gpus_per_node": None}
+    returned = launched(SubmititJobs(cluster="local", **options), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert results(returned)[1] == "01 1"
+    logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*_log.out"))
+    assert "fold 02 on 1 cores" in logs
+
+
+@pytest.mark.slow  # Ray itself takes ten seconds
+def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its token there
+    init = {"address": "local", "num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
+    returned = launched(RayJobs(ray={"init": init, "remote": {"num_cpus": 1, "max_retries": 0}}), tmp_path, FOLDS)
+    check_survivors(returned)
+    assert results(returned)[1] == "01 1"
+    with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
+        launched(RayJobs(ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
+    assert not list(Path("/tmp").glob("fdp[0-9]*-*"))
+
+
+def waits_once(config: DictConfig) -> str:
+    """The first time it waits for its time to be over, the second time it is done."""
+    if (been := Path(config.run)).exists():
+        return "done"
+    been.touch()
+    time.sleep(60)
+    return "not told"
+
+
+@pytest.mark.slow  # as submitit above
+def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> None:
+    """By submitit's local executor, which gets Slurm's signal as Slurm's does."""
+    with sweep_of(waits_once, f"hydra.sweep.dir={tmp_path}") as sweep:
+        (job,) = jobs_of([["task=fold", f"run={tmp_path}/been"]], 0)
+        options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "max_num_timeout": 1}
+        handle = new_executor("local", **options).submit(Submitted(sweep, job, None, Singleton.get_state()))
+        while not (tmp_path / "been").exists():
+            assert not handle.done()
+            time.sleep(0.1)
+        (child,) = Path(f"/proc/{handle.job_id}/task/{handle.job_id}/children").read_text().split()
+        os.kill(int(child), signal.SIGUSR2)
+        assert outcome(handle.result()) == "done"
+
+
+def test_each_line_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with labelled("#1"):
+        print("a\n\nb", end="")
+        print("c\nd", end="")
+        assert not sys.stdout.isatty()
+        print("nach Fehlern", file=sys.stderr)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("#1 a\n\n#1 bc\n#1 d\n", "#1 nach Fehlern\n")
+
+
+def test_a_bug_keeps_its_traceback_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CORES, raising=False)
+    result = JobReturn(status=JobStatus.FAILED)
+    try:
+        raise ZeroDivisionError("a bug")
+    except ZeroDivisionError as error:
+        result.return_value = error
+    (note,) = outcome(in_job(lambda: result, None, None)).__notes__
+    assert "test_launchers.py" in note and "ZeroDivisionError: a bug" in note
+
+
+def test_a_share_is_of_the_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CORES, raising=False)
+    cores = cpu_count()
+    monkeypatch.setenv(CORES, "1")
+    assert cpu_count() == 1
+    monkeypatch.setenv(CORES, str(cores + 7))
+    assert cpu_count() == cores
+    assert [jobs_at_once(n, 1000) for n in (1, 3, -1, -2, -999)] == [1, 3, cores, max(1, cores - 1), 1]
+    assert jobs_at_once(8, 3) == 3
+    for nonsense in (0, "two", 1.5, None, True):
+        with pytest.raises(UserError, match=r"hydra.launcher.n_jobs is .*expected how many jobs run at once"):
+            jobs_at_once(nonsense, 2)
+
+
+def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script that submitit would hand to sbatch. Only whether it is there is asked of Slurm until then."""
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    register_schema()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        asked = ["partition=gpu", "gpus_per_node=2", "timeout_min=90", "setup=[module load cuda]", "account=me"]
+        asked.append("additional_parameters={mail-user: me@lab.org}")
+        overrides = ["hydra/launcher=submitit_slurm", *(f"hydra.launcher.{each}" for each in asked)]
+        options = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN).hydra.launcher
+        options.submitit_folder = f"{tmp_path}/jobs/%j"
+        launcher = SubmititJobs(**{key: value for key, value in options.items() if key != "_target_"})
+    executor = new_executor(**launcher.options)
+    script = executor._executor._make_submission_file_text("COMMAND", "uid")
+    lines = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
+    wanted = {"partition=gpu", "gpus-per-node=2", "time=90", "account=me", "cpus-per-task=8", "mem=16GB", "nodes=1"}
+    wanted |= {"ntasks-per-node=1", "job-name=fdp_lightning", "mail-user=me@lab.org", "signal=USR2@120"}
+    assert wanted <= lines, script
+    assert "module load cuda" in script.splitlines()
+    assert executor._executor.max_num_timeout == 3
+    launcher.options["partitoin"] = "gpu"
+    with pytest.raises(UserError, match=r"submitit refuses its options: .*partitoin"):
+        new_executor(**launcher.options)

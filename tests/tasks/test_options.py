@@ -1,4 +1,4 @@
-"""Every option of the model, and of what it is shown, takes one optimisation step."""
+"""Every option of the model, and of what it is shown, takes one optimisation step or is refused before it."""
 
 import csv
 import json
@@ -6,11 +6,17 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from openpyxl import load_workbook
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.faces.prepare_clip import COLOURS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build, build_model
 from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
 from fdp_lightning.models.fdp.network import HEAD_BLOCKS
@@ -18,6 +24,7 @@ from fdp_lightning.models.fdp.objective import IMAGE_SCALES
 from fdp_lightning.models.fdp.rank_losses import RANK_LOSSES
 from fdp_lightning.models.fdp.rank_pooling import POOLINGS
 from fdp_lightning.models.fdp_released import FRAME_BATCHES, LOCAL_MIXERS
+from fdp_lightning.models.recognizer import Clips
 from tests.command import once
 from tests.tasks.conftest import fold_here
 
@@ -86,11 +93,11 @@ def chosen(i: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def data(casme2_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def data(on_casme2: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Three subjects of five clips, and stores that all options share."""
     stores = once(tmp_path_factory, "stores-of-options", lambda place: None)
-    data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
-    return [*data, f"data.store={stores}", "data.batch_size=5", "data.workers=1", "debug=smoke", "trainer.max_epochs=1"]
+    small = ["data.batch_size=5", "data.workers=1", "debug=smoke", "trainer.max_epochs=1"]
+    return [*on_casme2, f"data.store={stores}", *small]
 
 
 def takes_a_step(data: list[str], run: Path, *overrides: str) -> None:
@@ -137,3 +144,56 @@ def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
     single = ("per_frame", "batch", "device", "bits", "size", "margin", "least_confidence")
     elsewhere = {f"faces.{name}" for name in single}
     assert there - set(DATA) == elsewhere
+
+
+SYNTHETIC = ("data=synthetic", "protocol=synthetic_5c", "model=fdp_tiny")
+
+
+def test_clips_without_an_apex_are_named_where_the_rule_asks_for_one(
+    small_copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (workbook,) = small_copy.glob("*.xlsx")
+    book = load_workbook(workbook)
+    column = [cell.value for cell in book.active[1]].index("ApexFrame") + 1
+    book.active.cell(3, column).value = "/"
+    book.save(workbook)
+    arguments = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={small_copy}"]
+    arguments += [f"data.store={tmp_path}/stores", "data.faces.method=none", "data.faces.size=16", "data.workers=1"]
+    data = ready_data(configuration(*arguments, "data.sampling.rule=around_apex"))
+    assert len(data.clips) == 3
+    assert "1 clips" in caplog.text and "data.sampling.rule=around_apex" in caplog.text
+    caplog.clear()
+    ready_data(configuration(*arguments))
+    assert "apex" not in caplog.text
+
+
+def test_colour_makes_a_network_for_colour_that_a_step_can_train() -> None:
+    config = configuration(*SYNTHETIC, "data.faces.colour=rgb")
+    model, objective = build_model(config, classes=5), build(config.model.objective)
+    assert model.backbone.in_channels == 3
+    assert build_model(configuration(*SYNTHETIC), classes=5).backbone.in_channels == 1
+    frames = torch.rand(2, 8, 3, 64, 64, generator=torch.manual_seed(0))
+    clips = Clips(frames, torch.tensor([0, 3]))
+    output = model(frames)
+    objective(output, clips).total.backward()
+    assert output.dynamic_image.shape == objective.true_dynamic_image(clips).shape == (2, 1, 64, 64)
+    assert model.backbone.stem[0].conv.weight.grad.abs().sum() > 0
+    # The dynamic image is of the mean over colours: of a grey clip in three channels, that of the grey one.
+    grey = frames[:, :, :1]
+    targets = [objective.true_dynamic_image(Clips(f, clips.target)) for f in (grey, grey.expand_as(frames))]
+    torch.testing.assert_close(*targets)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ("[{_target_: albumentations.RandomCrop, height: 16, width: 16}]", "(64, 64, 1) uint8"),
+        ("[{_target_: albumentations.ISONoise, p: 1}]", "shape (64, 64, 1)"),
+        ("[{_target_: collections.Counter}]", "data.augmentation.transforms holds Counter()"),
+    ],
+)
+def test_a_transform_that_cannot_be_meant_is_refused_before_training(transforms: str, message: str) -> None:
+    config = configuration(*SYNTHETIC, f"data.augmentation.transforms={transforms}")
+    with pytest.raises(UserError) as caught:
+        check_options(config)
+    assert message in str(caught.value)

@@ -1,37 +1,36 @@
-"""Unusual input videos: turned, at a rate that the file does not state, of 12 bits, with long names."""
+"""Unusual, bad and long input videos: predicted with a warning, refused in words, or scanned through windows."""
 
+import csv
 import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from fdp_lightning import load_model
 from fdp_lightning.config import configuration
-from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
+from fdp_lightning.data.input_video.source import Frame
+from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.model import Model
-from fdp_lightning.inference.scan import ScanSettings
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 from fdp_lightning.tasks.predict import predict
+from tests.tasks.prediction_schema import problems
 
 pytestmark = pytest.mark.costly
 
-Pictures = list[np.ndarray]
-
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model()
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Pictures:
+def drawn() -> list[np.ndarray]:
     """BGR."""
     return list(draw_clip("surprise").pictures)
 
 
-def folder_of(folder: Path, pictures: Pictures, name: str = "img{}.png") -> Path:
+def folder_of(folder: Path, pictures: list[np.ndarray], name: str = "img{}.png") -> Path:
     folder.mkdir()
     for number, picture in enumerate(pictures, start=1):
         cv2.imwrite(str(folder / name.format(number)), picture)
@@ -40,7 +39,7 @@ def folder_of(folder: Path, pictures: Pictures, name: str = "img{}.png") -> Path
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_a_video_that_lies_on_its_side_is_predicted_upright_with_a_warning(
-    model: Model, drawn: Pictures, tmp_path: Path, turn: int
+    model: Model, drawn: list[np.ndarray], tmp_path: Path, turn: int
 ) -> None:
     expected = model.predict(folder_of(tmp_path / "upright", drawn))
     lying = [np.ascontiguousarray(np.rot90(picture, -turn)) for picture in drawn]
@@ -52,7 +51,7 @@ def test_a_video_that_lies_on_its_side_is_predicted_upright_with_a_warning(
     assert len(got.warnings) == 1 and f"{90 * turn}°" in got.warnings[0]
 
 
-def test_a_scan_of_it_says_so_too(model: Model, drawn: Pictures, tmp_path: Path) -> None:
+def test_a_scan_of_it_says_so_too(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     lying = [cv2.transpose(picture)[:, ::-1] for picture in drawn]  # as ffmpeg -vf transpose=1
     write_film(tmp_path / "a.mp4", [lying[0]] * 60, 60)
     scan = model.scan(tmp_path / "a.mp4", windows=ScanSettings(step=0.5))
@@ -61,7 +60,7 @@ def test_a_scan_of_it_says_so_too(model: Model, drawn: Pictures, tmp_path: Path)
     assert scan.strongest.face.turned == 1
 
 
-def test_frames_of_12_bits_are_seen_as_of_8(model: Model, drawn: Pictures, tmp_path: Path) -> None:
+def test_frames_of_12_bits_are_seen_as_of_8(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in drawn]
     expected = model.predict(folder_of(tmp_path / "8", grey))
     got = model.predict(folder_of(tmp_path / "12", [picture.astype(np.uint16) * 16 + 9 for picture in grey]))
@@ -69,13 +68,13 @@ def test_frames_of_12_bits_are_seen_as_of_8(model: Model, drawn: Pictures, tmp_p
     assert len(got.warnings) == len(expected.warnings) + 1 and any("12 bits" in words for words in got.warnings)
 
 
-def test_frames_with_a_size_in_their_names_are_a_clip(model: Model, drawn: Pictures, tmp_path: Path) -> None:
+def test_frames_with_a_size_in_their_names_are_a_clip(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     prediction = model.predict(folder_of(tmp_path / "clip", drawn, "{:04d}_crop_224.png"))
     assert prediction.length == len(drawn)
     assert prediction.frame_numbers[[0, -1]].tolist() == [1, len(drawn)]
 
 
-def test_a_rate_that_is_given_holds_for_a_video(model: Model, drawn: Pictures, tmp_path: Path) -> None:
+def test_a_rate_that_is_given_holds_for_a_video(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     draw_film(tmp_path / "a.webm", "surprise")
     prediction = model.predict(tmp_path / "a.webm", fps=200)
     np.testing.assert_allclose(prediction.seconds, prediction.frame_numbers / 200)
@@ -108,3 +107,209 @@ def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path, monk
         predict(configuration("predict.input=clip.mp4"))
     predict(configuration("predict.input=clip.mp4", "predict.output=elsewhere"))
     assert (tmp_path / "elsewhere" / "predict.json").is_file()
+
+
+Mistake = Callable[..., str]
+
+
+@pytest.fixture
+def mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mistake:
+    """Make a prediction that must be refused, here for speed, and give its message; nothing may stay."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(UserError) as caught:
+            predict(configuration("task=predict", *arguments))
+        assert sorted(tmp_path.rglob("*")) == before, "something is left of it"
+        return str(caught.value)
+
+    return run
+
+
+def test_options_that_cannot_be(mistake: Mistake, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for argument, words in {
+        "predict.window=-1": "predict.window is -1",
+        "predict.step=2": "leaves gaps",
+        "predict.checkpoint=nowhere": "nowhere: there is no such file",
+    }.items():
+        assert words in mistake("predict.input=a.mp4", argument)
+    assert "predict.input is missing" in mistake()
+
+
+def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
+    write_film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90 + n, np.uint8) for n in range(12)])
+    picture = draw_clip("surprise").pictures[0]
+    write_film(tmp_path / "one.mp4", [picture])
+    cv2.imwrite(str(tmp_path / "one.jpg"), picture)
+    (tmp_path / "nothing").mkdir()
+    for name, words in {
+        "empty.mp4": "is empty (0 bytes)",
+        "text.mp4": "cannot be read as a video",
+        "grey.mp4": "no face in any of its 12 frames",
+        "one.mp4": "is a single image",
+        "one.jpg": "single image",
+        "nothing": "holds no video and no frames",
+        "nowhere.mp4": "cannot be opened",
+    }.items():
+        message = mistake(f"predict.input={name}")
+        assert words in message and name.split(".")[0] in message
+
+
+def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:10])
+    assert "predict.fps=200" in mistake("predict.input=clip", "predict.mode=scan")
+    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=60")
+    assert "less than one window of 0.5 s" in message
+    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=1")
+    assert "one frame each" in message
+
+
+LOOK = r"""
+import json, pathlib, re, sys
+from fdp_lightning import load_model
+from fdp_lightning.inference.scan import Scan, ScanSettings
+model = load_model()
+peaks = []
+for path in sys.argv[1:]:
+    result = model.look(path, windows=ScanSettings(step=0.5))
+    # Not ru_maxrss: in a child that starts at its parent's peak.
+    peaks.append(int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024)
+print(json.dumps([peaks, len(result.windows) if isinstance(result, Scan) else result.label]))
+"""
+
+
+def look(*paths: Path) -> tuple[list[int], int | str]:
+    """Peaks of a process's memory in MB after each of these, and what the last one gave."""
+    done = subprocess.run([sys.executable, "-c", LOOK, *map(str, paths)], capture_output=True, text=True, check=True)
+    peaks, last = json.loads(done.stdout.splitlines()[-1])
+    return peaks, last
+
+
+@pytest.mark.slow  # a hundred windows in a process of its own
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
+    write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # a batch of windows
+    write_film(tmp_path / "long.mp4", (pictures[n % len(pictures)] for n in range(3000)), 60)
+    (short, long), windows = look(tmp_path / "short.mp4", tmp_path / "long.mp4")
+    assert windows == 100
+    assert long - short < 40  # the frames of the long one are 170 MB
+
+
+@pytest.fixture(scope="module")
+def moving() -> list[np.ndarray]:
+    return [np.ascontiguousarray(picture[..., ::-1]) for picture in draw_clip("surprise").pictures]
+
+
+@pytest.fixture(scope="module")
+def still(moving: list[np.ndarray]) -> np.ndarray:
+    return moving[0]
+
+
+class Pictures:
+    """InputVideo made of pictures, at times or at a rate."""
+
+    def __init__(self, pictures: list[np.ndarray], times: float | list[float] | None) -> None:
+        self.name, self.warnings, self.pictures, self.read = "made", [], pictures, 0
+        at_rate = [n / times for n in range(len(pictures))] if isinstance(times, (int, float)) else times
+        self.seconds = at_rate or [None] * len(pictures)
+
+    def frames(self) -> Iterator[Frame]:
+        for number, (picture, second) in enumerate(zip(self.pictures, self.seconds, strict=True)):
+            yield Frame(number, second, lambda picture=picture: self._read(picture))
+
+    def _read(self, picture: np.ndarray) -> np.ndarray:
+        self.read += 1
+        return picture
+
+
+def test_windows_are_of_their_length_and_step(model: Model, still: np.ndarray) -> None:
+    made = Pictures([still] * 100, 40)  # 2.5 s
+    scan = model.scan(made)
+    assert [window.start for window in scan.windows] == pytest.approx([0.25 * n for n in range(9)])
+    assert [window.first for window in scan.windows] == [10 * n for n in range(9)]
+    assert [window.last for window in scan.windows] == [10 * n + 19 for n in range(9)]  # the last ends with the video
+    assert made.read == 100  # each picture is converted once, whatever the windows that overlap
+    assert (scan.length, scan.seconds) == (100, 99 / 40)
+    longer = model.scan(Pictures([still] * 100, 40), windows=ScanSettings(1.0, 0.5))
+    assert [(window.first, window.last) for window in longer.windows] == [(0, 39), (20, 59), (40, 79), (60, 99)]
+
+
+def test_a_window_is_predicted_as_a_clip_of_it_is(model: Model, still: np.ndarray, moving: list[np.ndarray]) -> None:
+    pictures = [still] * 30 + moving + [moving[-1]] * 30
+    scan = model.scan(Pictures(pictures, 60))
+    (window,) = (window for window in scan.windows if window.first == 30)
+    alone = model.predict(Pictures(pictures[30:60], 60))
+    assert window.label == alone.label == "surprise"
+    assert window.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+    assert window.motion == pytest.approx(alone.motion, abs=1e-6)
+    moved = [window.motion for window in scan.windows]
+    assert scan.windows[int(np.argmax(moved))].first in (15, 30, 45)  # where something moves
+    assert moved[0] < 0.3 * max(moved)
+    strongest = max(scan.windows, key=lambda one: one.motion)
+    assert scan.strongest.motion == strongest.motion
+    assert scan.strongest.probabilities == strongest.probabilities
+    assert scan.strongest.frame_numbers[0] == strongest.first
+
+
+def test_a_gap_in_time_and_windows_without_a_face(model: Model, still: np.ndarray) -> None:
+    dark = np.zeros_like(still)
+    pictures, seconds = [still] * 30 + [dark] * 30 + [still] * 30, [n / 30 for n in range(90)]
+    seconds = [second if n < 60 else second + 5 for n, second in enumerate(seconds)]
+    scan = model.scan(Pictures(pictures, seconds))
+    assert all(earlier.start < later.start for earlier, later in zip(scan.windows, scan.windows[1:], strict=False))
+    assert [window.label is None for window in scan.windows if 1 <= window.start < 2] == [True] * 4
+    assert {window.label is None for window in scan.windows if window.start < 1 or window.start > 3} == {False}
+    assert all(window.end - window.start < 0.5 for window in scan.windows)
+    assert all(window.face is None and window.probabilities is None for window in scan.windows if window.label is None)
+    # A pause right after the first frame of a window leaves nothing to be seen in it.
+    seconds = [n / 30 if n <= 15 else n / 30 + 5 for n in range(46)]
+    scan = model.scan(Pictures([still] * 46, seconds))
+    assert 0.5 not in [window.start for window in scan.windows]
+    assert {0.0, 0.27} < {round(window.start, 2) for window in scan.windows}
+    with pytest.raises(UserError, match="one frame each"):
+        model.scan(Pictures([still] * 5, [0.0, 1, 2, 3, 4]))
+    with pytest.raises(UserError, match="no face"):
+        model.scan(Pictures([dark] * 60, 30))
+    with pytest.raises(UserError, match="less than one window"):
+        model.scan(Pictures([still] * 10, 30))
+    with pytest.raises(UserError, match=r"predict\.fps"):
+        model.scan(Pictures([still] * 3, None))
+
+
+def test_what_is_looked_at_as_a_clip_and_what_is_scanned(model: Model, still: np.ndarray) -> None:
+    assert isinstance(model.look(Pictures([still] * 60, 30)), Prediction)
+    assert isinstance(model.look(Pictures([still] * 63, 30)), Scan)
+    short = ScanSettings(longest_clip=1.0)
+    assert isinstance(model.look(Pictures([still] * 60, 30), windows=short), Scan)
+    clip = model.look(Pictures([still] * 400, None))
+    assert isinstance(clip, Prediction) and clip.warnings == []
+
+
+def test_the_command_on_a_long_video(
+    tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]], moving: list[np.ndarray]
+) -> None:
+    pictures = [picture[..., ::-1] for picture in [*[moving[0]] * 45, *moving, *moving[::-1], *[moving[0]] * 45]]
+    write_film(tmp_path / "long.mp4", [*pictures, *[np.zeros_like(pictures[0])] * 30], 60)
+    done = run_cli("task=predict", "predict.input=long.mp4")
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "predictions" / "long"
+    written = json.loads((output / "predict.json").read_text())
+    assert problems(written) == []
+    (facts,) = written["clips"]
+    assert facts["scan"] == NOTICE
+    with (output / "long" / "timeline.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == facts["windows"]
+    assert [float(row["start_s"]) for row in rows] == pytest.approx([0.25 * n for n in range(len(rows))], abs=0.02)
+    faceless = [row for row in rows if not row["class"]]
+    assert len(faceless) == facts["windows_without_face"] == 1
+    for row in rows[:-1]:
+        probabilities = {name: float(value) for name, value in row.items() if name.startswith("prob_")}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert "prob_" + row["class"] == max(probabilities, key=probabilities.get)  # type: ignore[arg-type]
+    for name in ("timeline.png", "overview.png", "true_dynamic_image.png", "dynamic_image.png"):
+        assert cv2.imread(str(output / "long" / name)) is not None

@@ -26,11 +26,14 @@ from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import write_prediction
 from fdp_lightning.models.classical.svc import SupportVectorClassifier
+from fdp_lightning.runs.folder import recorded_config
+from fdp_lightning.tracking.aggregate import log_pooled
 from tests.command import command, new_process
 from tests.data.test_megc2019_flow import CLIPS, drawn, write
-from tests.tasks.conftest import SMALL, fold_here, run_of, start
+from tests.tasks.conftest import SMALL, beside, fold_here, run_of, start
 from tests.tasks.wandb_files import offline_runs
 
+SLOW = pytest.mark.slow
 MY = """
 from torch import nn
 
@@ -68,80 +71,65 @@ EXPLAINED = "what_moved_and_counted"
 def sections(page: str) -> dict[str, str]:
     """The sections of a page, by their ids."""
     found = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', page, re.DOTALL))
-    own = set(found) - {
-        "scores",
-        "seeds",
-        "confusion",
-        "classes",
-        "calibration",
-        "subjects",
-        "curves",
-        "mistakes",
-        "origin",
-    }
-    return {name: found[name] for name in own}
+    common = {"scores", "seeds", "confusion", "classes", "calibration", "subjects", "curves", "mistakes", "origin"}
+    return {name: found[name] for name in set(found) - common}
+
+
+OWN = ["model=own", "model._target_=my.Net", "model.objective._target_=my.Mine", "model.name=mine", "input=apex_flow"]
+
+
+def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str) -> tuple[Path, dict[str, str]]:
+    """A run beside the shared data: its folder and the sections of its report that are not every report's."""
+    beside(finished, folder)
+    if "model=own" in options:  # whose module a user has beside the command
+        path = os.pathsep.join([str(folder), *sys.path])
+        done = new_process(*SMALL, "loso.workers=2", *options, cwd=folder, env=os.environ | {"PYTHONPATH": path})
+    else:
+        done = start(folder, "loso.workers=2", *options)
+    assert done.returncode == 0, done.stderr
+    run = run_of(folder)
+    assert json.loads((run / "metrics.json").read_text())["n_subjects"] == 3
+    facts = [json.loads(path.read_text()) for path in run.glob("folds/*/fold.json")]
+    assert {fact.get("parameters") for fact in facts} == {parameters}
+    assert len(pd.read_csv(run / "predictions.csv").query("selection == 'last'")) == 30
+    return run, sections((run / "report.html").read_text())
 
 
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        (
-            [
-                "model=own",
-                "model._target_=my.Net",
-                "model.objective._target_=my.Mine",
-                "model.name=mine",
-                "input=apex_flow",
-                "logger=wandb",
-            ],
-            5 * (3 * 28 * 28 + 1),
-        ),
-        (["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5),
         (["model=svc"], None),
-        (["model=bi_woof"], None),
-        (["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None),
+        pytest.param(["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5, marks=SLOW),
+        pytest.param(["model=bi_woof"], None, marks=SLOW),
+        pytest.param(["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None, marks=SLOW),
     ],
-    ids=["own", "ststnet", "svc", "bi_woof", "lbp_top"],
-)
-def test_any_recogniser_on_flow(
-    finished_workplace: Path,
-    tmp_path: Path,
-    options: list[str],
-    parameters: int | None,
-    monkeypatch: pytest.MonkeyPatch,
+)  # the slow ones are fitted in tests/models and differ here by their arithmetic alone
+def test_other_recognisers_on_flow(
+    finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None
 ) -> None:
-    is_own = "model=own" in options
+    run, drawn = loso_of(finished_workplace, tmp_path, parameters, *options)
+    assert set(drawn) == {EXPLAINED, "embedding"}
+    extras = json.loads((run / "metrics.json").read_text())["extras"]
+    assert all(name.startswith("share_") for name in extras) and len(extras) == 7
+    if options[0] not in ("model=bi_woof", "model=lbp_top"):  # they have no file
+        assert predicted(load_model(next(run.glob("folds/*"))), tmp_path).facts()["extras"] == {}
+
+
+def test_a_recogniser_from_outside_this_package(
+    finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my.py").write_text(MY)
-    for shared in ("data", "stores"):
-        (tmp_path / shared).symlink_to(finished_workplace / shared)
-    if is_own:  # whose module a user has beside the command
-        path = os.pathsep.join([str(tmp_path), *sys.path])
-        done = new_process(*SMALL, "loso.workers=2", *options, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
-    else:
-        done = start(tmp_path, "loso.workers=2", *options)
-    assert done.returncode == 0, done.stderr
-    run = run_of(tmp_path)
-    metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["n_subjects"] == 3
-    facts = [json.loads(path.read_text()) for path in run.glob("folds/*/fold.json")]
-    assert {fact.get("parameters") for fact in facts} == {parameters}
-    assert len(pd.read_csv(run / "predictions.csv").query("selection == 'last'")) == 30
-    drawn = sections((run / "report.html").read_text())
-    fold = next(run.glob("folds/*"))
-    if not is_own:
-        assert set(drawn) == {EXPLAINED, "embedding"}
-        assert all(name.startswith("share_") for name in metrics["extras"]) and len(metrics["extras"]) == 7
-        if "model=bi_woof" in options or "model=lbp_top" in options:
-            return  # they have no file
-        model = load_model(fold)
-        assert predicted(model, tmp_path).facts()["extras"] == {}
-        return
+    run, drawn = loso_of(finished_workplace, tmp_path, 5 * (3 * 28 * 28 + 1), *OWN)
     assert set(drawn) == {*EXTRAS, EXPLAINED} and all(mark in drawn[name] for name, mark in EXTRAS.items())
     assert "Where the face is stretched." in drawn["map_of_strain"]
-    (logged,) = (of for of in offline_runs(run) if of.job_type == "aggregate")
+    metrics, config = json.loads((run / "metrics.json").read_text()), recorded_config(run)
+    config.logger = configuration("logger=wandb").logger
+    log_pooled(config, run, metrics, anew=True)
+    (logged,) = offline_runs(run)
     assert logged.summary["extras/strength/mean"] == metrics["extras"]["strength"]["mean"] > 0
     assert logged.summary["map_of_strain/count"] == 10
     assert len(logged.table("profile_table")["data"]) == 5 * 28
+    fold = next(run.glob("folds/*"))
     with pytest.raises(UserError, match=r"my\.Net"):
         load_model(fold)
     monkeypatch.syspath_prepend(tmp_path)
@@ -150,14 +138,11 @@ def test_any_recogniser_on_flow(
     monkeypatch.delitem(sys.modules, "my")
     prediction = predicted(load_model(fold, own=[my.Net, my.Mine]), tmp_path)
     told = prediction.facts()["extras"]
-    assert {name: extra["kind"] for name, extra in told.items()} == {
-        "strength": "scalar", "profile": "curve", "strain": "image"
-    }  # fmt: skip
+    kinds = {name: extra["kind"] for name, extra in told.items()}
+    assert kinds == {"strength": "scalar", "profile": "curve", "strain": "image"}
     assert len(told["profile"]["values"]) == 28 and told["strength"]["values"] > 0
-    sent = [
-        (part["heading"], [extra["kind"] for extra in part["extras"]]) for part in answer_of(prediction)["sections"]
-    ]
-    assert sent == [("Strength of the flow", ["scalar"]), ("Flow by height", ["curve"]), ("Map of strain", ["image"])]
+    sent = {part["heading"]: [extra["kind"] for extra in part["extras"]] for part in answer_of(prediction)["sections"]}
+    assert sent == {"Strength of the flow": ["scalar"], "Flow by height": ["curve"], "Map of strain": ["image"]}
 
 
 def predicted(model: Model, folder: Path) -> Prediction:
@@ -170,12 +155,10 @@ def predicted(model: Model, folder: Path) -> Prediction:
 
 
 def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path) -> None:
-    for shared in ("data", "stores"):
-        (tmp_path / shared).symlink_to(finished_workplace / shared)
-    done = start(tmp_path, "loso.workers=2", "input=flow")
+    beside(finished_workplace, tmp_path)
+    done = start(tmp_path, "task=fold", "fold=01", "input=flow")
     assert done.returncode == 0, done.stderr
     of_frames, run = run_of(finished_workplace), run_of(tmp_path)
-    assert "extras" in json.loads((run / "metrics.json").read_text())
     parameters = [
         json.loads(next(each.glob("folds/*/fold.json")).read_text())["parameters"] for each in (of_frames, run)
     ]
@@ -197,8 +180,7 @@ def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
 
 
 def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_path: Path) -> None:
-    for shared in ("data", "stores"):
-        (tmp_path / shared).symlink_to(finished_workplace / shared)
+    beside(finished_workplace, tmp_path)
     done = start(tmp_path, "model=svc", "task=fit")
     assert done.returncode == 0, done.stderr
     folder = run_of(tmp_path) / "model"

@@ -1,12 +1,5 @@
 """Multiruns: one table at the end, whatever failed; the same command completes what is missing."""
 
-import csv
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +9,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from fdp_lightning.errors import UserError
 from fdp_lightning.sweeps.finish import SweepError, finish_sweep
 from fdp_lightning.sweeps.variants import variant_runs
-from tests.tasks.conftest import SMALL, start
 
 pytestmark = pytest.mark.costly
 
@@ -74,52 +66,3 @@ def test_a_mistake_in_all_jobs_is_said_once(tmp_path: Path) -> None:
     jobs = variant_runs(given, {})
     with pytest.raises(UserError, match=r"^there is no store$"):
         finish_sweep(tmp_path, jobs, [returned(UserError("there is no store"))] * 2)
-
-
-def holder(log: Path) -> int | None:
-    """The process that has a file open."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if link.readlink() == log:
-                return int(link.parts[2])
-        except OSError:
-            continue
-    return None
-
-
-@pytest.mark.slow
-def test_a_worker_killed_in_a_sweep_costs_its_variant_alone_and_the_same_command_completes_it(workplace: Path) -> None:
-    shutil.rmtree(workplace / "runs")
-    sweep = ["-m", "model.pooling=mean,arp", "loso.workers=1"]
-    command = [sys.executable, "-m", "fdp_lightning", *SMALL, *sweep]
-    process = subprocess.Popen(command, cwd=workplace, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    mean, arp = (workplace / f"runs/synthetic_loso/{_variant(name)}/seed-0" for name in ("mean", "arp"))
-    deadline = time.monotonic() + 120
-    while (worker := holder(mean / "logs/02.txt")) is None:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.01)
-    os.kill(worker, signal.SIGKILL)
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 1, errors
-    assert "1 of 2 jobs failed" in errors and "1 of 3 folds failed" in errors
-    assert "missing: model.pooling=mean" in output
-    assert not (mean / "metrics.json").exists() and (arp / "metrics.json").is_file()
-    kept = {fold: (mean / f"folds/{fold}/fold.json").stat().st_mtime_ns for fold in ("01", "03")}
-    (table,) = (workplace / "runs/multirun/synthetic_loso").rglob("variants.csv")
-    assert [row["uf1"] != "" for row in csv.DictReader(table.open())] == [False, True]
-    again = start(workplace, *sweep)
-    assert again.returncode == 0, again.stderr
-    assert "missing" not in again.stdout
-    assert {fold: (mean / f"folds/{fold}/fold.json").stat().st_mtime_ns for fold in kept} == kept
-    rows = list(csv.DictReader(table.open()))
-    assert [row["variant"] for row in rows] == ["model.pooling=mean", "model.pooling=arp"]
-    assert all(row["uf1"] for row in rows) and rows[1]["uf1_difference"]
-    assert {path.name for path in table.parent.iterdir()} == {
-        "multirun.yaml", "variants.csv", "variants.html", "variants.md", "variants.tex",
-    }  # fmt: skip
-
-
-def _variant(pooling: str) -> str:
-    from fdp_lightning.runs.folder import variant_name
-
-    return variant_name([*SMALL, f"model.pooling={pooling}"])

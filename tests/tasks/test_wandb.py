@@ -1,6 +1,7 @@
-"""Weights & Biases for real, offline: a run is killed, goes on, and is read back from what W&B wrote."""
+"""Weights & Biases for real, offline: a run is killed, goes on, is read back; loggers that cannot work are refused."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,16 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import DictConfig, open_dict
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.report import config_of
 from fdp_lightning.tracking.aggregate import log_pooled
-from fdp_lightning.tracking.loggers import shortened
-from tests.tasks.logged_runs import LOGGERS, go_on, run_in
+from fdp_lightning.tracking.check import check_loggers, tags_of, try_logger
+from fdp_lightning.tracking.loggers import names_of, shortened
+from tests.command import new_process
+from tests.tasks.conftest import run_of
+from tests.tasks.logged_runs import LOGGERS, go_on
 from tests.tasks.wandb_files import OfflineRun, offline_runs
+
+pytestmark = pytest.mark.costly
 
 HEAT_MAPS = "What moved and counted"
 
@@ -41,7 +49,7 @@ def pooled_of(run: Path) -> list[OfflineRun]:
 
 
 def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(place: Path) -> None:
-    run = run_in(place)
+    run = run_of(place)
     experiment, variant, seed = run.parts[-3:]
     group = f"{experiment}/{shortened(variant, 80)}/{seed}"
     ended = [of for of in folds_of(run) if of.exit_code == 0]
@@ -56,14 +64,14 @@ def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(pla
 
 
 def test_a_fold_says_what_it_was_made_of_and_not_where(place: Path) -> None:
-    *_, fold = folds_of(run_in(place))
+    *_, fold = folds_of(run_of(place))
     assert fold.config["data"]["batch_size"] == 10 and fold.config["trainer"]["max_epochs"] == 4
     assert fold.config["subjects"] == {"train": 2, "inner": 0, "test": 1}
     assert fold.config["clips"] == {"train": 20, "inner": 0, "test": 10}
-    assert fold.config["experiment"] == "synthetic_loso" and fold.config["variant"] == run_in(place).parent.name
-    facts = json.loads((run_in(place) / "folds" / fold.config["fold"] / "fold.json").read_text())
+    assert fold.config["experiment"] == "synthetic_loso" and fold.config["variant"] == run_of(place).parent.name
+    facts = json.loads((run_of(place) / "folds" / fold.config["fold"] / "fold.json").read_text())
     assert fold.config["fingerprint"] == facts["fingerprint"]
-    made_with = json.loads((run_in(place) / "environment.json").read_text())
+    made_with = json.loads((run_of(place) / "environment.json").read_text())
     assert fold.config["made_with"]["git_revision"] == made_with["git_revision"]
     assert fold.config["made_with"]["torch"] == made_with["torch"]
     told = json.dumps({key: value for key, value in fold.config.items() if key != "_wandb"})
@@ -72,7 +80,7 @@ def test_a_fold_says_what_it_was_made_of_and_not_where(place: Path) -> None:
 
 @pytest.mark.parametrize("fold", ["01", "02", "03"])
 def test_all_loggers_hold_the_same_numbers_of_every_epoch_also_where_a_fold_was_cut_off(place: Path, fold: str) -> None:
-    run = run_in(place)
+    run = run_of(place)
     curves = pd.read_csv(run / "folds" / fold / "curves.csv").set_index("epoch").sort_index(axis=1)
     assert list(curves.index) == [1, 2, 3, 4]
     (of_fold,) = [of for of in folds_of(run) if of.config["fold"] == fold and of.exit_code == 0]
@@ -91,7 +99,7 @@ def test_all_loggers_hold_the_same_numbers_of_every_epoch_also_where_a_fold_was_
 
 
 def test_the_aggregate_run_holds_the_pooled_scores_and_tables(place: Path) -> None:
-    run = run_in(place)
+    run = run_of(place)
     (pooled,) = pooled_of(run)
     metrics = json.loads((run / "metrics.json").read_text())
     assert pooled.group == folds_of(run)[0].group and pooled.exit_code == 0 and "mine" in pooled.tags
@@ -116,7 +124,7 @@ def test_the_aggregate_run_holds_the_pooled_scores_and_tables(place: Path) -> No
 
 
 def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(place: Path) -> None:
-    run = run_in(place)
+    run = run_of(place)
     (pooled,) = pooled_of(run)
     for name in ("report.html", "metrics.json", "predictions.csv"):
         assert pooled.artifacts["report"][name].read_bytes() == (run / name).read_bytes()
@@ -134,7 +142,7 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
 
 @pytest.mark.slow  # a command of its own, in which W&B starts anew
 def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
-    run = run_in(copy)
+    run = run_of(copy)
     shutil.rmtree(run / "folds" / "02")
     go_on(copy, *LOGGERS, "report.upload_faces=false")
     first, second = pooled_of(run)
@@ -148,13 +156,13 @@ def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copy: P
     ids = [of.id for of in folds_of(run) if of.config["fold"] == "02"]
     assert ids[-1] != ids[0]  # a fold made anew is another run
     assert {of.id for of in folds_of(run) if of.config["fold"] != "02"} == {
-        of.id for of in folds_of(run_in(copy)) if of.config["fold"] in ("01", "03")
+        of.id for of in folds_of(run_of(copy)) if of.config["fold"] in ("01", "03")
     }
 
 
 @pytest.mark.slow  # as above
 def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
-    run = run_in(copy)
+    run = run_of(copy)
     before = len(offline_runs(run))
     log_pooled(configuration("logger=[csv,wandb,tensorboard]"), run, {}, anew=False)
     assert len(offline_runs(run)) == before
@@ -167,3 +175,67 @@ def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
     assert "data:image/png" in second.artifacts["report"]["report.html"].read_text()
     page = (run / "report.html").read_text()
     assert set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', page)) == {HEAT_MAPS}
+
+
+KEY = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
+
+
+@pytest.mark.slow  # a process of its own: W&B looks for a key once
+def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in KEY} | {"HOME": str(tmp_path)}
+    options = ["+experiment=synthetic_loso", "logger=wandb", "logger.wandb.offline=false"]
+    done = new_process(*options, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert "logger.wandb.offline=false" in done.stderr
+    assert "wandb login" in done.stderr and "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {".config", ".cache"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("logger.wandb.project=a/b", "Invalid project name"),
+        ("+logger.wandb.nonsense=1", "logger.wandb has no option nonsense"),
+        (f"logger.wandb.tags=[{'x' * 65}]", "65 characters"),
+        ("+logger.wandb.settings={nonsense: 1}", "nonsense"),
+    ],
+)
+def test_what_wandb_would_refuse_in_every_fold_is_refused_at_once(override: str, message: str) -> None:
+    config = configuration("logger=wandb", override)
+    with pytest.raises(UserError, match=message):
+        try_logger("wandb", config.logger.wandb)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("logger.wandb.offline=flase", "expected true or false"),
+        ("+logger.wandb.mode=online", "no option mode"),
+        ("+logger.wandb.settings={mode: online}", "no option mode"),
+    ],
+)
+def test_nothing_but_the_switch_puts_wandb_online(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_loggers(configuration("logger=wandb", override), [])
+
+
+def test_tensorboard_without_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fdp_lightning.tracking.check.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"logger=tensorboard needs .* pip install fdp-lightning\[tensorboard\]"):
+        check_loggers(configuration("logger=tensorboard"), [])
+
+
+def test_tags_tell_synthetic_from_real_data() -> None:
+    assert tags_of(configuration("data=synthetic_samm")) == ["synthetic_samm", "synthetic_samm_5c", "synthetic"]
+    real = configuration("data=casme2", "protocol=casme2_5c_247")
+    assert tags_of(real) == ["casme2", "casme2_5c_247", "real"]
+
+
+def test_names_of_a_run_and_its_group() -> None:
+    config: DictConfig = configuration()
+    assert names_of(config, Path("runs/e/v/seed-0")) == ("e", "v")
+    with open_dict(config):
+        config.run = "somewhere/else"
+    assert names_of(config, Path("somewhere/else")) == ("synthetic_5c", "else")
+    long = {shortened(f"{'x' * 150}{end}", 100) for end in "ab"}
+    assert len(long) == 2 and {len(name) for name in long} == {100}

@@ -37,6 +37,12 @@ def make_data(store_folder_path: Path, clips: pd.DataFrame, fold: Fold) -> FoldD
     return FoldDataModule(store_folder_path, clips.assign(target=clips["emotion"]), CLASSES, fold, batch_size=8)
 
 
+@pytest.fixture
+def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> FoldDataModule:
+    """Two subjects in training, the third under test."""
+    return make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
+
+
 def make_trainer(epochs: int, folder: Path, *callbacks: L.Callback, **options: object) -> L.Trainer:
     return L.Trainer(
         accelerator="cpu",
@@ -102,50 +108,33 @@ def test_after_training_reversed_clips_reverse_the_order_and_static_ones_are_fla
     assert kendall_tau(static, time).mean().abs() < 0.3
 
 
-def test_the_recorder_keeps_the_first_best_epoch_and_changes_no_weight(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+def test_the_recorder_keeps_the_best_epoch_and_neither_it_nor_fewer_looks_change_a_weight(
+    held_out: FoldDataModule, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:
-    fold = Fold("03", tuple(range(10)), tuple(range(10, 15)))
     seen: list[int] = []
-    weights = []
-    for with_recorder in (True, False):
+    weights, recorders = [], [Recorder(held_out.test_dataloader, seen.append) for _ in range(2)]
+    for recorder, every in ((recorders[0], 1), (recorders[1], 3), (None, 1)):
         L.seed_everything(0, verbose=False)
-        data = make_data(store_folder_path, casme2_clips, fold)
-        recorder = Recorder(data.test_dataloader, seen.append)
         module = make_module(OptimizerSettings("adam", lr=1e-3))
-        trainer = make_trainer(4, tmp_path, *([recorder] if with_recorder else []))
-        trainer.fit(module, datamodule=data)
+        trainer = make_trainer(4, tmp_path, *filter(None, [recorder]))
+        trainer.check_val_every_n_epoch = every
+        trainer.fit(module, datamodule=held_out)
         weights.append({name: value.clone() for name, value in module.state_dict().items()})
-        if with_recorder:
-            batches = trainer.predict(module, dataloaders=data.test_dataloader())
-            final = np.concatenate([batch["probabilities"].numpy() for batch in batches])
-            kept = recorder
-    assert seen == [1, 2, 3, 4]
+    assert seen == [1, 2, 3, 4] * 2
     for name, value in weights[0].items():
-        assert torch.equal(value, weights[1][name]), name
+        assert torch.equal(value, weights[1][name]) and torch.equal(value, weights[2][name]), name
+    kept, few = recorders
+    batches = trainer.predict(module, dataloaders=held_out.test_dataloader())
+    final = np.concatenate([batch["probabilities"].numpy() for batch in batches])
     accuracies = [row["test/accuracy"] for row in kept.curves]
     targets = np.array([CLASSES.index(emotion) for emotion in casme2_clips["emotion"].iloc[10:15]])
     assert kept.oracle is not None
     assert (kept.oracle.argmax(axis=1) == targets).mean() == max(accuracies)
     assert (final.argmax(axis=1) == targets).mean() == accuracies[-1]
-
-
-def test_fewer_looks_at_the_held_out_clips_change_nothing_and_leave_no_oracle(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    last = []
-    for every in (1, 3):
-        L.seed_everything(0, verbose=False)
-        data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
-        recorder = Recorder(data.test_dataloader, lambda done: None)
-        trainer = make_trainer(4, tmp_path, recorder)
-        trainer.check_val_every_n_epoch = every
-        trainer.fit(make_module(OptimizerSettings("adam", lr=1e-3)), datamodule=data)
-        last.append(recorder.curves[-1])
-    assert last[0] == last[1]
-    assert [row["epoch"] for row in recorder.curves if "test/accuracy" in row] == [3, 4]
-    recorder.finish(np.array([[0.8, 0.2]]), 1.0)
-    assert recorder.oracle is None
+    assert few.curves[-1] == kept.curves[-1]
+    assert [row["epoch"] for row in few.curves if "test/accuracy" in row] == [3, 4]
+    few.finish(np.array([[0.8, 0.2]]), 1.0)
+    assert few.oracle is None
 
 
 def test_inner_is_the_epoch_best_on_the_subjects_set_aside_and_sees_nothing_of_the_test(
@@ -181,24 +170,6 @@ def test_oracle_is_never_worse_than_the_final_predictions_and_comes_back_from_a_
     np.testing.assert_array_equal(again.oracle, recorder.oracle)
     again.finish(np.array([[0.8, 0.2]]), 0.6)  # where arithmetic is not repeatable
     np.testing.assert_array_equal(again.oracle, [[0.8, 0.2]])
-
-
-def test_a_checkpoint_is_read_without_running_pickled_code_and_predicts_the_same(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    fold = Fold("03", tuple(range(10)), tuple(range(10, 15)))
-    data = make_data(store_folder_path, casme2_clips, fold)
-    module = make_module(OptimizerSettings(), {"classes": CLASSES, "fold": "03"})
-    trainer = make_trainer(1, tmp_path)
-    trainer.fit(module, datamodule=data)
-    trainer.save_checkpoint(tmp_path / "last.ckpt", weights_only=True)
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert checkpoint["fdp_lightning"] == {"classes": CLASSES, "fold": "03"}
-    other = make_module(OptimizerSettings())
-    other.load_state_dict(checkpoint["state_dict"])
-    batch = next(iter(data.test_dataloader()))
-    with torch.no_grad():
-        torch.testing.assert_close(other.eval()(batch["frames"]).logits, module.eval()(batch["frames"]).logits)
 
 
 def test_norms_and_biases_do_not_decay_and_the_cosine_ends_at_zero() -> None:
@@ -246,12 +217,10 @@ def test_an_optimizer_that_cannot_be_is_refused(wrong: dict) -> None:
 
 
 def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
+    held_out: FoldDataModule, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:
-    fold = Fold("03", tuple(range(10)), tuple(range(10, 15)))
     L.seed_everything(0, verbose=False)
-    data = make_data(store_folder_path, casme2_clips, fold)
-    module = make_module(OptimizerSettings("adam", lr=1e-3))
+    data, module = held_out, make_module(OptimizerSettings("adam", lr=1e-3))
     expected = {name: p.detach().clone() for name, p in module.named_parameters()}
     raw: dict[str, torch.Tensor] = {}
 
@@ -291,10 +260,9 @@ def test_rules_change_rate_and_decay_of_a_part_and_the_longest_name_counts() -> 
 
 
 def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_checkpoint(
-    store_folder_path: Path, casme2_clips: pd.DataFrame
+    held_out: FoldDataModule,
 ) -> None:
-    data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
-    clips = clips_of(data.train_set.all_clips())
+    clips = clips_of(held_out.train_set.all_clips())
     assert clips.frames.shape[:2] == (10, 8) and clips.apex.isfinite().all()
     objective = Objective(image_scale="signed", image_kind="onset_apex")
     objective.fit(clips)
