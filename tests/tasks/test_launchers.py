@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import CORES, cpu_count
+from fdp_lightning.runs.claims import Gpus
 from fdp_lightning.runs.pooling import POOLED
 from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
 from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, in_job, jobs_of, labelled, outcome
@@ -182,11 +183,35 @@ def task(config: DictConfig) -> str:
     return f"{config.fold} {cpu_count()}"
 
 
-def launched(launcher: Any, folder: Path, folds: list[str]) -> list[JobReturn]:
+def hold_a_gpu(config: DictConfig) -> int:
+    """Three times: claim one of two GPUs as a fold does and keep it for a moment, the first one until both are held."""
+    place, times, deadline = Path(config.data.root), 0, time.monotonic() + 120
+    gpus, both = Gpus(["GPU-a", "GPU-b"], 1, place / "locks"), place / "both"
+    while times < 3:
+        if (claimed := gpus.claim(1)) is None:
+            time.sleep(0.01)
+            continue
+        held = place / f"held-{claimed[0][0]}"
+        held.mkdir()  # an error where another job holds it
+        while not both.exists():
+            if len(list(place.glob("held-*"))) == 2:
+                both.touch()
+            assert time.monotonic() < deadline, "no other job has ever held the other GPU"
+            time.sleep(0.01)
+        time.sleep(0.02)  # others try in the meantime
+        held.rmdir()
+        claimed[1].close()
+        times += 1
+    return times
+
+
+def launched(
+    launcher: Any, folder: Path, folds: list[str], function: Callable[..., Any] = task, *overrides: str
+) -> list[JobReturn]:
     """A job per fold, launched as Hydra launches them."""
-    with sweep_of(task, f"hydra.sweep.dir={folder}") as sweep:
+    with sweep_of(function, f"hydra.sweep.dir={folder}") as sweep:
         launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
-        return launcher.launch([["task=fold", f"fold={fold}"] for fold in folds], 4)
+        return launcher.launch([["task=fold", f"fold={fold}", *overrides] for fold in folds], 4)
 
 
 @contextmanager
@@ -341,3 +366,9 @@ def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     launcher.options["partitoin"] = "gpu"
     with pytest.raises(UserError, match=r"submitit refuses its options: .*partitoin"):
         new_executor(**launcher.options)
+
+
+def test_two_jobs_never_hold_the_same_gpu(tmp_path: Path) -> None:
+    folds = ["01", "02", "03"]  # three jobs at once, two GPUs
+    returned = launched(JoblibJobs(n_jobs=3), tmp_path, folds, hold_a_gpu, f"data.root={tmp_path}")
+    assert results(returned) == [3, 3, 3]
