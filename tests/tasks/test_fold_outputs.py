@@ -15,10 +15,12 @@ import torch
 from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
+from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.engine import explanations
+from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.explanations import _chosen, _similarities
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores
@@ -204,13 +206,13 @@ def test_where_no_training_clip_is_an_anchor_there_are_no_similarities(monkeypat
     assert found.shape == (10, 1) and np.isnan(found).all()
 
 
-def test_a_map_is_that_of_predict(finished_workplace: Path) -> None:
+def test_a_map_is_that_of_predict(finished_workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clip alone, from the checkpoint, gives the map that the fold made among others."""
     fold = run_of(finished_workplace) / "folds/02"
     model = load_model(fold)
     kept = np.load(fold / "outputs.npz")
-    (store,) = finished_workplace.glob("stores/*/")
-    opened, row = open_store(store, verify=False), 3
+    monkeypatch.chdir(finished_workplace)
+    opened, row = open_store(ready_data(configuration(*SMALL)).store, verify=False), 3
     index = opened.index
     (place,) = np.flatnonzero((index["subject"] == kept["subject"][row]) & (index["clip"] == kept["clip"][row]))
     positions = np.searchsorted(opened.frame_numbers(place), kept["frames"][row])

@@ -159,7 +159,7 @@ def test_what_was_edited_is_refused_and_no_memory_taken_for_a_size_without_its_b
     for change in REFUSED[words]:
         (shipped / FACTS).write_text(good)
         rewrite(shipped, change)
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=words or None):
             load_model(shipped)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 

@@ -116,7 +116,8 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
         baseline_names: printed names of the baselines (`floors` and `baselines` of metrics.json), by key.
     """
     last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
-    floors = metrics["floors"] | metrics.get("baselines", {})
+    trained = metrics.get("baselines", {})
+    floors = metrics["floors"] | trained
     rows = np.arange(len(names))
 
     def draw(axes: "Axes") -> None:
@@ -130,10 +131,8 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
                     alpha=0.65,
                     solid_capstyle="butt",
                 )
-        looks = {
-            "chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x"),
-            "linear_arp": (INK, "^"), "linear_apex": (SECOND, "v"),
-        }  # fmt: skip
+        looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
+        looks |= dict(zip(trained, ((INK, "^"), (SECOND, "v")), strict=False))
         marks = [(baseline_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
