@@ -117,6 +117,18 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     assert without == invisible | (idle if name == "htnet" else set())
 
 
+def test_ststnet_drops_half_of_its_features_and_doubles_the_others() -> None:
+    torch.manual_seed(0)
+    model = ststnet.STSTNet()
+    with torch.no_grad():
+        model.norm.weight.zero_()
+        model.norm.bias.fill_(1)
+        ones, dropped = (model.train(mode).forward_features(torch.rand(64, 3, 28, 28)) for mode in (False, True))
+    assert (ones == 1).all()
+    assert set(dropped.unique().tolist()) == {0, 0.5, 1, 1.5, 2}  # means of four that are 0 or 2
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize("name", ["dual_inception", "offapexnet"])
 def test_each_stream_reads_its_own_channel(name: str) -> None:
     model = NETWORKS[name]().eval()

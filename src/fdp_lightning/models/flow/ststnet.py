@@ -39,9 +39,10 @@ class STSTNet(FlowNet):
 
     def forward_features(self, maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b 16 5 5"]:
         """Convolution, ReLU, batch norm, max-pooling by 3, dropout; then averages over 2×2 places."""
-        # Channels last: pooling and batch norm take two thirds of the time on a CPU.
-        x = self.norm(F.relu(self.conv(maps.contiguous(memory_format=torch.channels_last))))  # b 16 30 30
-        x = F.dropout(F.max_pool2d(x, 3, stride=3, padding=1), 0.5, self.training)  # b 16 10 10
+        x = self.norm(F.relu(self.conv(maps), inplace=True))  # b 16 30 30
+        x = F.max_pool2d(x, 3, stride=3, padding=1)  # b 16 10 10
+        if self.training:  # dropout by half; F.dropout draws four times as slowly on a CPU
+            x = x * torch.rand_like(x).round_().mul_(2)
         return F.avg_pool2d(x, 2)
 
     def forward_head(self, features: Float[Tensor, "b 16 5 5"]) -> Float[Tensor, "b k"]:
