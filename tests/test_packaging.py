@@ -55,6 +55,14 @@ def test_experiments_say_how_they_are_run_and_stay_short() -> None:
 
 
 @pytest.mark.costly
+def test_a_run_with_nothing_to_do_does_not_wait_for_torch() -> None:
+    tasks = ", ".join(f"fdp_lightning.tasks.{name}" for name in ("loso", "fit", "check_data", "report", "compare"))
+    script = f"import sys, {tasks}; sys.exit(str({{'torch', 'lightning', 'timm'}} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.costly
 def test_quick_answers_come_before_torch_is_imported(tmp_path: Path) -> None:
     script = (
         "import sys; from fdp_lightning.__main__ import main\n"

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,15 @@ from fdp_lightning.runs.seal import finished, move_aside
 from fdp_lightning.seeds import derived_seed
 
 log = logging.getLogger("fdp_lightning")
+
+
+class Checked(NamedTuple):
+    """Facts of a run that need the built network and optimizer."""
+
+    parameters: int
+    """Parameters of the network."""
+    step: str
+    """Clips and devices of a step, and the end of a training, in words."""
 
 
 @dataclass(frozen=True)

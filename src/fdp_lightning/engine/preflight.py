@@ -1,7 +1,5 @@
 """Check of all options before any fold starts; torch is imported here."""
 
-from typing import NamedTuple
-
 import numpy as np
 from omegaconf import DictConfig
 
@@ -10,6 +8,7 @@ from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.classical import check_classical, is_classical
 from fdp_lightning.engine.ddp_processes import ranks_of
 from fdp_lightning.engine.effective_batch import effective_batch
+from fdp_lightning.engine.plan import Checked
 from fdp_lightning.engine.train_fold import check_trainer
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
@@ -17,15 +16,6 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.model_name import model_name
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
-
-
-class Checked(NamedTuple):
-    """Facts of a run that need the built network and optimizer."""
-
-    parameters: int
-    """Parameters of the network."""
-    step: str
-    """Clips and devices of a step, and the end of a training, in words."""
 
 
 def check_options(config: DictConfig) -> Checked:

@@ -25,9 +25,8 @@ from fdp_lightning.engine.ddp_processes import GPUS, check_devices, ranks_of
 from fdp_lightning.engine.display import fold_display
 from fdp_lightning.engine.multinode.launch import check_launch, launch_of
 from fdp_lightning.engine.multinode.leader import leader
-from fdp_lightning.engine.plan import FoldPlan, clear_the_way, plan_fit, plan_fold
+from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fit, plan_fold
 from fdp_lightning.engine.pool import FoldPool
-from fdp_lightning.engine.preflight import Checked, check_options
 from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.engine.trainer_auto import settled
 from fdp_lightning.errors import UserError
@@ -157,7 +156,14 @@ def _checked(config: DictConfig) -> Checked:
 
 @cache
 def _checked_once(config: str) -> Checked:
-    return in_worker(check_options, OmegaConf.create(config))
+    log.info("loading PyTorch")  # it takes seconds, the first time on a machine a minute
+    return in_worker(_check_options, OmegaConf.create(config))
+
+
+def _check_options(config: DictConfig) -> Checked:
+    from fdp_lightning.engine.preflight import check_options
+
+    return check_options(config)
 
 
 def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Checked) -> str:

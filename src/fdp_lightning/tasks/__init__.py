@@ -17,8 +17,8 @@ from fdp_lightning.errors import DiskError, UserError
 
 log = logging.getLogger("fdp_lightning")
 
-SOON = ("check_data", "compare", "report", "convert")
-"""Tasks that say something at once."""
+TORCH_FIRST = ("predict", "export", "demo", "prepare", "tune")
+"""Tasks that load PyTorch before they say anything."""
 
 
 def run_task(config: DictConfig) -> str | None:
@@ -30,7 +30,9 @@ def run_task(config: DictConfig) -> str | None:
     check_config(config)
     apply_debug_last(config, HydraConfig.get().runtime.choices.get("debug"))
     module, function = TASKS[config.task].split(".")
-    if config.task not in SOON and "torch" not in sys.modules:  # it takes seconds, the first time on a machine a minute
+    if (
+        config.task in TORCH_FIRST and "torch" not in sys.modules
+    ):  # it takes seconds, the first time on a machine a minute
         log.info("task=%s: loading PyTorch", config.task)
     task = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)
     interrupts.tidy_up_first()
