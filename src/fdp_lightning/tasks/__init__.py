@@ -17,7 +17,7 @@ from fdp_lightning.errors import DiskError, UserError
 
 log = logging.getLogger("fdp_lightning")
 
-TORCH_FIRST = ("predict", "export", "demo", "prepare", "tune")
+TORCH_FIRST = ("predict", "export", "demo", "tune")
 """Tasks that load PyTorch before they say anything."""
 
 

@@ -1,7 +1,9 @@
 """`task=prepare`: the clip store of a dataset, a line per problem, prepare.json and a contact sheet for inspection."""
 
 import json
+import logging
 import time
+from functools import cache
 
 from omegaconf import DictConfig
 
@@ -13,11 +15,13 @@ from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 
+log = logging.getLogger("fdp_lightning")
+
 
 def prepare(config: DictConfig) -> None:
     """Build or find the store, print the problems of its clips, and write prepare.json and a contact sheet into it."""
     start = time.monotonic()
-    data = ready_data(config)
+    data = ready_data(config, before_work=cache(lambda: log.info("loading PyTorch")))  # which the face detector needs
     manifest = data.manifest
     for problem in manifest["problems"]:
         line = f"{problem['clip']}  {problem['kind']}: {problem['detail']}"
