@@ -6,6 +6,7 @@ The only faces in them are drawn from a photograph in the public domain (see dat
     prediction  what task=predict draws of a clip
     selections  last, inner and oracle in one fold, and pooled; of a run with selection.inner_subjects (--run)
     report      four parts of a run's report.html, by Chromium (--run)
+    chosen      what choosing the epoch on test subjects adds, of a page of task=compare or of a sweep (--run)
 
 Each is drawn for light and dark pages, and kept below 150 kB.
 """
@@ -15,7 +16,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,23 +199,34 @@ def _spread(fold: Path) -> float:
 
 def report(options: argparse.Namespace) -> None:
     """Four parts of a report as a browser shows them, beside each other."""
+    for name, page, colours in _in_browser(Path(options.run) / "report.html", "report"):
+        shown = ("#scores", "#confusion", "#what_moved_and_counted .faces", "#embedding .key")
+        parts = [_part(page, section, colours["line"]) for section in shown]
+        sheet = Image.new("RGB", (2 * PART[0] + 20, 2 * PART[1] + 20), colours["ground"])
+        for i, part in enumerate(parts):
+            sheet.paste(part, (i % 2 * (PART[0] + 20), i // 2 * (PART[1] + 20)))
+        save(name, sheet.resize((1000, round(sheet.height * 1000 / sheet.width)), Image.Resampling.LANCZOS))
+
+
+def chosen(options: argparse.Namespace) -> None:
+    """The drawing of the first table's oracle − last, as a browser shows it."""
+    for name, page, _ in _in_browser(Path(options.run), "chosen"):
+        picture = page.locator("#chosen-1 ~ .box table").screenshot()
+        save(name, Image.open(io.BytesIO(picture)))
+
+
+def _in_browser(path: Path, name: str) -> Iterator[tuple[str, Any, dict[str, str]]]:
+    """Open a page in each colour scheme; yields the picture's name, the page and the colours."""
     from playwright.sync_api import sync_playwright
 
-    page_path = (Path(options.run) / "report.html").resolve()
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for scheme, colours in COLOURS.items():
             context = browser.new_context(viewport={"width": PART[0], "height": 900}, color_scheme=scheme)
             page = context.new_page()
-            page.goto(page_path.as_uri(), wait_until="load")
-            shown = ("#scores", "#confusion", "#what_moved_and_counted .faces", "#embedding .key")
-            parts = [_part(page, name, colours["line"]) for name in shown]
-            sheet = Image.new("RGB", (2 * PART[0] + 20, 2 * PART[1] + 20), colours["ground"])
-            for i, part in enumerate(parts):
-                sheet.paste(part, (i % 2 * (PART[0] + 20), i // 2 * (PART[1] + 20)))
-            small = sheet.resize((1000, round(sheet.height * 1000 / sheet.width)), Image.Resampling.LANCZOS)
-            save("report" if scheme == "light" else "report-dark", small)
+            page.goto(path.resolve().as_uri(), wait_until="load")
+            yield (name if scheme == "light" else f"{name}-dark"), page, colours
         browser.close()
 
 
@@ -229,14 +241,14 @@ def _part(page: Any, section: str, line: str) -> Image.Image:
     return ImageOps.expand(picture.crop((2, 2, picture.width - 2, picture.height - 2)), 2, line)
 
 
-PICTURES = {"pipeline": pipeline, "prediction": prediction, "selections": selections, "report": report}
+PICTURES = {draw.__name__: draw for draw in (pipeline, prediction, selections, report, chosen)}
 
 
 def main() -> None:
     """Draw the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", nargs="*", default=["pipeline", "prediction"], choices=[*PICTURES])
-    parser.add_argument("--run", help="folder of a finished run, for selections and report")
+    parser.add_argument("--run", help="folder of a finished run, for selections and report; a page, for chosen")
     parser.add_argument("--fold", help="held-out subject of selections; without it the fold with the largest gap")
     options = parser.parse_args()
     for name in options.pictures:

@@ -93,3 +93,22 @@ def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
     assert len(lines) == 2 + len(MISSING) + len(baselines(table))
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1, "every row has every column"
     assert all(path.read_bytes() for path in write_variants(tmp_path / "out", [table], "a · sweep", "x"))
+
+
+def test_what_the_oracle_adds_stands_with_the_interval_of_the_statistics(tmp_path: Path) -> None:
+    chosen = [table_of(seed, subjects=12) for seed in (0, 1)]
+    fitted = last(table_of(0, subjects=12, skill=0.8))
+    fitted = pd.concat([fitted, fitted.assign(selection="oracle")])
+    variants = [
+        Variant(name, tuple(read_run(write_run(tmp_path / name / f"s{i}", table=t)) for i, t in enumerate(tables)))
+        for name, tables in {"chosen": chosen, "fitted once": [fitted]}.items()
+    ]
+    (table,) = variant_tables(variants, {"chosen": (), "fitted once": ()})
+    ((row, oracle),) = table.chosen  # nothing to choose from where all is fitted once
+    assert (row.name, row.selection, oracle.selection) == ("chosen", "last", "oracle")
+    best = [t[t["selection"] == "oracle"] for t in chosen]
+    assert oracle.gains == paired_differences([last(t) for t in chosen], best, CLASSES)
+    page = write_variants(tmp_path / "out", [table], "a", "b")[0].read_text()
+    drawn = page[page.index('id="chosen-1"') :]
+    assert drawn.count("<circle") == 2 and f"{oracle.gains['uf1'].value:+.3f}".replace("-", "−") in drawn
+    assert "fitted once" not in drawn[: drawn.index("</table>")]

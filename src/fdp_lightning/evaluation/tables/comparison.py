@@ -68,6 +68,8 @@ class Row:
     """Of selection last: score → this variant − the baseline of the table, where both are over the same clips."""
     meaningful: bool = True
     """False where neither this variant nor the baseline learned: then the differences mean nothing."""
+    gains: Mapping[str, Difference] = field(default_factory=dict)
+    """Of selection oracle: score → oracle − last of the same variant, what choosing on the test subjects adds."""
     others: Mapping[str, "Row"] = field(default_factory=dict)
     """Of a variant of a sweep, whose scores are those of last: its rows of inner and oracle."""
     missing: tuple[str, ...] = ()
@@ -117,6 +119,16 @@ class Table:
     def selections(self) -> list[str]:
         """Return those of inner and oracle that any variant has."""
         return [name for name in ("inner", "oracle") if any(name in row.others for row in self.variants)]
+
+    @property
+    def chosen(self) -> list[tuple[Row, Row]]:
+        """Return the rows of last and of oracle of each variant whose epoch could be chosen, in the variants' order."""
+        oracle = {row.name: row for row in self.rows if row.gains}
+        return [
+            (row, oracle[row.name])
+            for row in (self.variants or self.rows)
+            if row.kind == "run" and row.selection == "last" and row.name in oracle
+        ]
 
     def block(self, name: str) -> list[Row]:
         """Return the rows of one block, in order."""
@@ -256,6 +268,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 model=trained_facts(first.metrics) if len(facts) == 1 else {},
                 signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
                 learned=learned,
+                gains=_gains(runs) if selection == "oracle" else {},
             )
         )
     if variant is not base and not why:
@@ -264,6 +277,13 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
         meaningful = learned or has_learned_mostly(base.runs)
         rows[0] = replace(rows[0], differences=differences, meaningful=meaningful)
     return rows
+
+
+def _gains(runs: Sequence[Run]) -> dict[str, Difference]:
+    """Compare oracle with last; empty where they say the same, as of a recogniser that is fitted once."""
+    last, oracle = ([run.outcomes[selection] for run in runs] for selection in ("last", "oracle"))
+    same = all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(last, oracle, strict=True))
+    return {} if same else compare_outcomes(last, oracle)
 
 
 def _learning_notes(runs: Sequence[Run]) -> list[str]:

@@ -1,10 +1,12 @@
 """The words and numbers that every form of a table has alike: labels, cells and the explanation of both."""
 
+import math
 import unicodedata
 from collections.abc import Iterable
 
 from fdp_lightning.evaluation.counts import DECISION_SCORES
 from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.paired import Difference
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval, p_value
 from fdp_lightning.evaluation.trained import trained_line
@@ -29,6 +31,11 @@ LEGEND = (SCORES, _SELECTIONS, UNLEARNED, _PUBLISHED)
 PAIRED_LEGEND = (
     "Difference: this run − baseline, selection last, the same clips. Interval and p: a t statistic whose error leaves "
     "out one subject after the other, from both runs; p is two-sided and not corrected for the number of tests."
+)
+CHOSEN_LEGEND = (
+    "Filled: the last epoch, with its 95 % interval. Hollow: the epoch that is best on the test subject, fold by fold, "
+    "which nobody has who does not know the answers. Their difference, with its 95 % interval over subjects, is what "
+    "such a choice adds to a published score."
 )
 NO_MEANING = "no meaning ‡"
 """In place of a p-value, in as few letters as a column has."""
@@ -88,10 +95,26 @@ def score(row: Row, name: str) -> tuple[str, str, str]:
 
 def difference(row: Row, name: str) -> tuple[str, str, str]:
     """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034`; empty strings where there is no difference."""
-    if not (found := row.differences.get(name)):
-        return "", "", ""
+    found = row.differences.get(name)
+    return difference_words(found) if found else ("", "", "")
+
+
+def difference_words(found: Difference) -> tuple[str, str, str]:
+    """Return value, interval and p-value of one difference, as `difference` does."""
     value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
     return value, " to ".join(bounds) or "none", p_value(found.p)
+
+
+def scale(pairs: Iterable[tuple[Row, Row]], name: str) -> tuple[list[tuple[Row, Row]], float, float]:
+    """Return the pairs of `Table.chosen` that have a score, and the tenths between which its drawing lies."""
+    found = [(last, oracle) for last, oracle in pairs if name in oracle.gains]
+    values = [row.scores[name] for pair in found for row in pair]
+    values += [bound for last, _ in found for bound in last.intervals.get(name) or ()]
+    return (
+        found,
+        math.floor(10 * min(values)) / 10,
+        max(math.floor(10 * min(values)) + 1, math.ceil(10 * max(values))) / 10,
+    )
 
 
 _LATEX = {
