@@ -69,7 +69,9 @@ def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task:
         check_task(task)
 
 
-@pytest.mark.parametrize("name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "42", "null"])
+@pytest.mark.parametrize(
+    "name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "\\${task}\\\\${task}", "42", "null"]
+)
 def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
     assert configuration(*normalised(["predict", name])).predict.input == name
 

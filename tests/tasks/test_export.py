@@ -22,6 +22,7 @@ from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.inference.packaging.scores import loso_scores
+from fdp_lightning.inference.packaging.sources import beside
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.fdp.objective import Objective
@@ -129,6 +130,17 @@ def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(to: str, workp
     assert (fold / ("model" if to == "model" else "model.onnx")).exists()
     assert sealed(fold) == before
     export(configuration(f"export.checkpoint={fold / 'checkpoints' / 'last.ckpt'}", f"export.to={to}"))
+
+
+def test_an_export_goes_beside_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.json").touch()
+    for checkpoint, place in (
+        ("synthetic", "."), ("folds/02/checkpoints/last.ckpt", "folds/02"), ("downloads/a.ckpt", "downloads"),
+        ("a.ckpt", "."), (str(tmp_path / "mine"), str(tmp_path / "mine")),
+        (str(tmp_path / "mine" / "model.json"), str(tmp_path / "mine")),
+    ):  # fmt: skip
+        assert beside(checkpoint) == Path(place)
 
 
 def test_what_cannot_be_exported(run_cli: Run, tmp_path: Path) -> None:

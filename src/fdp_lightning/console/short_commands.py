@@ -70,4 +70,5 @@ def _is_option(argument: str) -> bool:
 
 def _quoted(value: str) -> str:
     """Return a value quoted for Hydra, because file names may contain its special characters."""
-    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # OmegaConf halves the backslashes before ${
+    return QuotedString(escaped, Quote.single).with_quotes()

@@ -229,6 +229,7 @@ def _selected(video: InputVideo, indices: np.ndarray) -> Iterator[tuple[int, Fra
             yield index, frame
         if index >= indices[-1]:
             return
+    raise UserError(f"{video.name} has become shorter while it was read; predict it again when it is complete")
 
 
 def interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:

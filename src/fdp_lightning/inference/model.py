@@ -138,6 +138,11 @@ class Model:
             network_input = self.network_input(clips)
             output = with_logits(self.network(network_input))
             probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
+            if not np.isfinite(probabilities).all():
+                raise UserError(
+                    f"{self.facts['name']} gives probabilities that are no numbers: its training has diverged. Train "
+                    "it again, for example with a smaller model.optimizer.lr"
+                )
             motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
             recorded = self.objective.record(output, Clips(network_input, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}

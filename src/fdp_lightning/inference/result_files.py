@@ -39,20 +39,15 @@ def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterat
     Raises:
         UserError: `output` contains something else.
     """
-    earlier = (output / RESULT).is_file()
-    if earlier and (other := _what_differs(output / RESULT, source, model)):
-        raise UserError(
-            f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
-            f"predict.output={output}-2, or remove this one"
-        )
-    if output.exists() and not earlier and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
-    missing = [parent for parent in output.parents if not parent.exists()]
+    _require_replaceable(output, source, model)
+    place = output.resolve()  # behind a link, which stays
+    missing = [parent for parent in place.parents if not parent.exists()]
     try:
-        with atomic_folder(output, lambda place: False) as folder:
+        with atomic_folder(place, lambda _: False) as folder:
             yield folder
-            if earlier:
-                shutil.rmtree(output)
+            _require_replaceable(output, source, model)  # another command may have written there meanwhile
+            if place.exists():
+                shutil.rmtree(place)
     except BaseException:
         for parent in missing:  # a failed prediction leaves no empty folders
             with contextlib.suppress(OSError):
@@ -60,16 +55,25 @@ def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterat
         raise
 
 
-def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
-    """Return what else the results in a file are of; '' if they are of this model and input."""
+def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) -> None:
+    """Raise UserError if a folder contains anything but results of this model for this input."""
+    if not (output / RESULT).is_file():
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
+        return
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
         earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return f"an unknown model ({path.name} cannot be read)"
-    if earlier != source:
-        return f"another input, {earlier}"
-    return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
+        other = f"an unknown model ({RESULT} cannot be read)"
+    else:
+        if (earlier, name, weights) == (source, model["name"], model["sha256"]):
+            return
+        other = f"another input, {earlier}" if earlier != source else f"another model, {name}"
+    raise UserError(
+        f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
+        f"predict.output={output}-2, or remove this one"
+    )
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:

@@ -112,7 +112,7 @@ def check_data(config: DictConfig) -> None:
         print("A few images of each clip were decoded; check_data.deep=true decodes all of them.")
     if config.data.generate is not None:
         print("This is the synthetic set, not your copy of a dataset; to check one add data=casme2 (for example).")
-    _write(output, result)
+    write_atomic(output, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(f"All problems by clip: {output}")
     if unpublished:
         print(
@@ -140,18 +140,6 @@ def check_data(config: DictConfig) -> None:
             f"{stopping} problems are only in this copy.\n"
             f"  All of them by clip: {output}. Correct the copy{see}."
         )
-
-
-def _write(output: Path, result: dict[str, Any]) -> None:
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    try:
-        # A file name may not be valid text; its bytes are replaced by escapes that JSON knows.
-        write_atomic(output, text.encode(errors="backslashreplace"))
-    except OSError as error:
-        raise UserError(
-            f"{output} cannot be written ({error.strerror}).\n"
-            "  Expected a file in a folder that you may write to: set check_data.output, or run in another folder."
-        ) from error
 
 
 def _check_folders(

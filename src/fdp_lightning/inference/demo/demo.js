@@ -177,6 +177,7 @@ addEventListener("pagehide", closeCamera);
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const seconds = (value) => `${value.toFixed(2)} s`;
+const momentsOf = (clip) => (clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`);
 const CHART = 240;
 
 let redraw = [];
@@ -275,7 +276,7 @@ function aligned(clip) {
   const turn = (i) => {
     place.value = i;
     face.src = clip.frames[i];
-    words.textContent = clip.seconds ? seconds(moments[i]) : `frame ${moments[i].toFixed(0)}`;
+    words.textContent = momentsOf(clip)(moments[i]);
     place.setAttribute("aria-valuetext", words.textContent);
   };
   const stop = () => {
@@ -349,9 +350,9 @@ async function picture(said) {
   });
   if (curve) {
     write(curve.title, 600, 226, "16px sans-serif", "#59626d");
-    const [low, high] = [Math.min(...curve.shown), Math.max(...curve.shown)];
+    const [low, high] = [Math.min(...curve.values), Math.max(...curve.values)];
     Object.assign(pen, { strokeStyle: "#1d5fa8", lineWidth: 3 }).beginPath();
-    curve.shown.forEach((value, i) => pen.lineTo(600 + (560 * i) / (curve.shown.length - 1 || 1), 390 - (140 * (value - low)) / (high - low || 1)));
+    curve.values.forEach((value, i) => pen.lineTo(600 + (560 * i) / (curve.values.length - 1 || 1), 390 - (140 * (value - low)) / (high - low || 1)));
     pen.stroke();
   }
   write(`${document.querySelector(".facts dd").textContent}. ${document.querySelector(".judge strong").textContent}`, 20, paper.height - 20, "14px sans-serif", "#59626d");
@@ -421,9 +422,7 @@ function declared(clip) {
     if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => imageOf(section, extra))));
     if (of("scalar").length) {
       const list = make("dl", { className: "numbers" });
-      const shares = of("scalar").every((extra) => Math.abs(extra.shown) <= 1);
-      for (const { title, shown } of of("scalar"))
-        list.append(make("dt", {}, title), make("dd", {}, shares ? shown.toFixed(3) : String(Number(shown.toPrecision(4)))));
+      for (const { title, texts } of of("scalar")) list.append(make("dt", {}, title), make("dd", {}, ...texts));
       parts.push(list);
     }
     if (section.note) parts.push(make("figcaption", {}, section.note));
@@ -434,21 +433,21 @@ function declared(clip) {
 }
 
 function imageOf(section, extra) {
-  return make("div", {}, make("img", { src: extra.shown, alt: `${section.heading}, ${extra.title}` }), extra.title);
+  return make("div", {}, make("img", { src: extra.image, alt: `${section.heading}, ${extra.title}` }), extra.title);
 }
 
 // A curve with the frames beneath it, or the frames alone.
 function curveOf(clip, curve) {
   const places = clip.seconds || clip.frames_used;
-  const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
-  const scores = curve && curve.shown;
-  const caption = scores
+  const unit = momentsOf(clip);
+  const { values, texts } = curve || {};
+  const caption = values
     ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} of each moment that the model saw, against time. Beneath, these moments, aligned.`
     : "The moments that the model saw, aligned.";
-  const label = scores ? `${curve.title} over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
+  const label = values ? `${curve.title} over time: ${texts.join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
     const n = places.length;
-    const [left, right] = [48, width - 4];
+    const [left, right] = [56, width - 4];
     // As many pictures as can be made out, the first and the last among them.
     const slots = Math.min(n, Math.max(2, Math.floor((right - left) / 40)));
     const pictured = Array.from({ length: slots }, (_, i) => Math.round((i * (n - 1)) / Math.max(1, slots - 1)));
@@ -456,27 +455,27 @@ function curveOf(clip, curve) {
     // The curve runs from the middle of the first picture to the middle of the last.
     const inner = [left + slot / 2, left + slot / 2 + (slots - 1) * slot];
     const x = (place) => inner[0] + ((place - places[0]) / (places[n - 1] - places[0] || 1)) * (inner[1] - inner[0]);
-    const bottom = scores ? CHART - 50 : 8;
-    if (scores) {
-      const [low, high] = [Math.min(...scores), Math.max(...scores)];
-      const y = (score) => bottom - 8 - ((score - low) / (high - low || 1)) * (bottom - 24);
-      for (const score of [low, (low + high) / 2, high]) {
-        svg.append(line(left, y(score), inner[1] + slot / 2, y(score)));
-        svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2).replace("-", "−")));
+    const bottom = values ? CHART - 50 : 8;
+    if (values) {
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const y = (value) => bottom - 8 - ((value - low) / (high - low || 1)) * (bottom - 24);
+      for (const i of new Set([values.indexOf(low), values.indexOf(high)])) {
+        svg.append(line(left, y(values[i]), inner[1] + slot / 2, y(values[i])));
+        svg.append(draw("text", { x: left - 6, y: y(values[i]) + 4, "text-anchor": "end" }, texts[i].replace("-", "−")));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
       // A value per moment, or as many as there are, evenly.
-      const span = (i) => places[0] + (i / (scores.length - 1 || 1)) * (places[n - 1] - places[0]);
-      const when = scores.length === n ? places : scores.map((_, i) => span(i));
-      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(when[i])} ${y(score)}`).join("L") }));
-      scores.forEach((score, i) => {
-        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(score), r: 3.5 });
-        dot.append(draw("title", {}, `${unit(when[i])}: ${score.toFixed(3)}`));
+      const span = (i) => places[0] + (i / (values.length - 1 || 1)) * (places[n - 1] - places[0]);
+      const when = values.length === n ? places : values.map((_, i) => span(i));
+      svg.append(draw("path", { class: "curve", d: "M" + values.map((value, i) => `${x(when[i])} ${y(value)}`).join("L") }));
+      values.forEach((value, i) => {
+        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(value), r: 3.5 });
+        dot.append(draw("title", {}, `${unit(when[i])}: ${texts[i]}`));
         svg.append(dot);
       });
     }
     const size = slot - 3;
-    const top = scores ? bottom + 24 : 8;
+    const top = values ? bottom + 24 : 8;
     for (let i = 0; i < slots; i++) {
       const middle = inner[0] + i * slot;
       svg.append(draw("image", { href: clip.frames[pictured[i]], x: middle - size / 2, y: top, width: size, height: size }));

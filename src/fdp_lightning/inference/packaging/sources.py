@@ -54,6 +54,14 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         ) from error
 
 
+def beside(path: Path | str) -> Path:
+    """Return the folder of a model or fold, or that of a file: the place of what is made of a source."""
+    place = Path("." if path == SYNTHETIC else path)
+    if path == SYNTHETIC or place.is_dir():
+        return place
+    return place.parents[1] if place.parent.name == "checkpoints" else place.parent
+
+
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a fold's checkpoint without running pickled code; for a sealed fold the checksum is verified.
 
