@@ -76,6 +76,13 @@ def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
     assert configuration(*normalised(["predict", name])).predict.input == name
 
 
+def test_a_home_folder_is_meant_whatever_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of me")
+    config = configuration(*normalised(["task=predict", "predict.input=~/my.mp4", "data.store=~/stores"]))
+    assert (config.predict.input, config.data.store) == ("/home/of me/my.mp4", "/home/of me/stores")
+    assert normalised(["a=~b", "a='~/b'", "runs=[~/a]"]) == ["a=~b", "a='~/b'", "runs=[~/a]"]
+
+
 def test_an_equals_sign_may_stand_in_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HydraException):  # there is no such file, so it is an option

@@ -14,7 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
 from fdp_lightning.console.option_values import ALLOWED
-from fdp_lightning.console.short_commands import written_out
+from fdp_lightning.console.short_commands import with_home, written_out
 from fdp_lightning.console.value_kinds import guess
 from fdp_lightning.errors import UserError
 
@@ -71,7 +71,7 @@ def normalised(arguments: Sequence[str]) -> list[str]:
                 f"there is no flag {flag}. Options are written without dashes: "
                 f"{'+' if key in ADDED_GROUPS else ''}{key}={value or '…'}\n  All flags: --hydra-help"
             )
-    options = written_out(["--help" if argument == "help" else _normalised_debug(argument) for argument in arguments])
+    options = written_out([with_home("--help" if word == "help" else _normalised_debug(word)) for word in arguments])
     sweeping = [option for option in options if option in ("-m", "--multirun")]
     # argparse accepts overrides on one side of -m only.
     return [*sweeping[:1], *(option for option in options if option not in sweeping)]

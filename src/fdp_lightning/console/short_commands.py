@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -60,6 +61,14 @@ def written_out(arguments: Sequence[str]) -> list[str]:
     values = [_quoted(value) for value in bare]
     option = [f"{key}={values[0] if len(values) == 1 else '[' + ','.join(values) + ']'}"] if bare else []
     return [f"task={task}", *option, *named_ones]
+
+
+def with_home(argument: str) -> str:
+    """Expand ~/ at the beginning of a value, as shells do in assignments, though not all in arguments."""
+    key, _, value = argument.partition("=")
+    return (
+        f"{key}={_quoted(str(Path(value).expanduser()))}" if value.startswith("~/") and "," not in value else argument
+    )
 
 
 def _is_option(argument: str) -> bool:

@@ -15,10 +15,10 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function draw(tag, attributes = {}, text = "") {
+function draw(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.textContent = text;
+  element.append(...children);
   return element;
 }
 
@@ -233,8 +233,7 @@ function described(said) {
 }
 
 function player(clip, film) {
-  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true });
-  video.setAttribute("aria-label", "The video that was looked at");
+  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true, "aria-label": "The video that was looked at" });
   const box = make("div", { className: "face", hidden: true });
   const [left, top, right, bottom] = clip.face.box;
   video.onloadedmetadata = () => {
@@ -269,8 +268,7 @@ function aligned(clip) {
   const last = clip.frames.length - 1;
   const moments = clip.seconds || clip.frames_used;
   const face = make("img", { className: "aligned", alt: "The aligned face at the moment that is chosen below" });
-  const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0 });
-  place.setAttribute("aria-label", "Moment of the clip");
+  const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0, "aria-label": "Moment of the clip" });
   const words = make("span", { className: "quiet" });
   const button = make("button", { type: "button" }, "Play");
   const turn = (i) => {
@@ -345,7 +343,7 @@ async function picture(said) {
   shares.forEach(([name, share], i) => {
     const y = 232 + 30 * i;
     write(name, 20, y);
-    Object.assign(pen, { fillStyle: clip.class.split("+").includes(name) ? "#b4491a" : "#1d5fa8" }).fillRect(190, y - 14, 260 * share, 18);
+    Object.assign(pen, { fillStyle: chosenOf(clip).has(name) ? "#b4491a" : "#1d5fa8" }).fillRect(190, y - 14, 260 * share, 18);
     write(percent(share), 460, y);
   });
   if (curve) {
@@ -378,8 +376,11 @@ function table(said) {
   return [head, ...rows].map((cells) => cells.map(cell).join(",") + "\n").join("");
 }
 
+// What the model says: a class, or action units joined by +.
+const chosenOf = (clip) => new Set([clip.class, ...clip.class.split("+")]);
+
 function bars(clip) {
-  const chosen = new Set([clip.class, ...clip.class.split("+")]);
+  const chosen = chosenOf(clip);
   const list = make("dl", { className: "bars" });
   for (const [name, share] of Object.entries(clip.probabilities)) {
     const mark = chosen.has(name) ? "chosen" : "";
@@ -387,7 +388,7 @@ function bars(clip) {
     bar.style.width = percent(share).replace(" ", "");
     const value = make("dd", { className: mark }, percent(share));
     value.dataset.value = share;
-    list.append(make("div", {}, make("dt", { className: mark }, name), make("i", { ariaHidden: "true" }, bar), value));
+    list.append(make("div", {}, make("dt", { className: mark }, name), make("i", { "aria-hidden": "true" }, bar), value));
   }
   return list;
 }
@@ -419,7 +420,8 @@ function declared(clip) {
       parts.push(...curveOf(clip, curve));
       framed = true;
     }
-    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => imageOf(section, extra))));
+    const picture = ({ image, title }) => make("div", {}, make("img", { src: image, alt: `${section.heading}, ${title}` }), title);
+    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map(picture)));
     if (of("scalar").length) {
       const list = make("dl", { className: "numbers" });
       for (const { title, texts } of of("scalar")) list.append(make("dt", {}, title), make("dd", {}, ...texts));
@@ -428,12 +430,7 @@ function declared(clip) {
     if (section.note) parts.push(make("figcaption", {}, section.note));
     drawn.push(make("figure", {}, make("h3", {}, section.heading), ...parts));
   }
-  const frames = () => make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null));
-  return framed ? drawn : [frames(), ...drawn];
-}
-
-function imageOf(section, extra) {
-  return make("div", {}, make("img", { src: extra.image, alt: `${section.heading}, ${extra.title}` }), extra.title);
+  return framed ? drawn : [make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null)), ...drawn];
 }
 
 // A curve with the frames beneath it, or the frames alone.
@@ -469,9 +466,8 @@ function curveOf(clip, curve) {
       const when = values.length === n ? places : values.map((_, i) => span(i));
       svg.append(draw("path", { class: "curve", d: "M" + values.map((value, i) => `${x(when[i])} ${y(value)}`).join("L") }));
       values.forEach((value, i) => {
-        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(value), r: 3.5 });
-        dot.append(draw("title", {}, `${unit(when[i])}: ${texts[i]}`));
-        svg.append(dot);
+        const title = draw("title", {}, `${unit(when[i])}: ${texts[i]}`);
+        svg.append(draw("circle", { class: "dot", cx: x(when[i]), cy: y(value), r: 3.5 }, title));
       });
     }
     const size = slot - 3;
@@ -506,12 +502,9 @@ function numbers(said, clip) {
 function timeline(said, jump) {
   const names = Object.keys(said.strongest.probabilities);
   const windows = said.windows;
-  const seen = windows.filter((window) => window.class !== null);
-  const most = Math.max(...seen.map((window) => window.motion));
-  const strongest = windows.find((window) => window.motion === most);
+  const strongest = windows.reduce((most, window) => ((window.motion ?? -1) > (most.motion ?? -1) ? window : most));
   let chosen = -1;
-  const about = make("p", { className: "quiet" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
-  about.setAttribute("role", "status");
+  const about = make("p", { className: "quiet", role: "status" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
   const choose = (i) => {
     const { start, end, motion, class: label } = windows[i];
     chosen = i;
@@ -527,41 +520,30 @@ function timeline(said, jump) {
     const stop = windows[windows.length - 1].end;
     const x = (time) => left + ((time - windows[0].start) / (stop - windows[0].start || 1)) * (right - left);
     const until = (i) => x(i + 1 < windows.length ? windows[i + 1].start : stop);
+    const span = (i, least) => ({ x: x(windows[i].start), width: Math.max(least, until(i) - x(windows[i].start)) });
     const row = 24;
     names.forEach((name, k) => {
-      const words = draw("text", { x: left - 8, y: k * row + 16, "text-anchor": "end" }, name.length > 16 ? `${name.slice(0, 15)}…` : name);
-      words.append(draw("title", {}, name));
-      svg.append(words);
+      const short = name.length > 16 ? `${name.slice(0, 15)}…` : name;
+      svg.append(draw("text", { x: left - 8, y: k * row + 16, "text-anchor": "end" }, short, draw("title", {}, name)));
       windows.forEach((window, i) => {
-        const place = { x: x(window.start), y: k * row, width: Math.max(0.5, until(i) - x(window.start)), height: row - 2 };
-        if (window.class === null) return svg.append(draw("rect", { ...place, class: "none" }));
-        const cell = draw("rect", { ...place, class: "cell", "fill-opacity": (0.04 + 0.96 * window.probabilities[name]).toFixed(3) });
-        cell.append(draw("title", {}, `${name}, ${seconds(window.start)} to ${seconds(window.end)}: ${percent(window.probabilities[name])}`));
-        svg.append(cell);
+        const look = window.class === null ? { class: "none" } : { class: "cell", "fill-opacity": (0.04 + 0.96 * window.probabilities[name]).toFixed(3) };
+        svg.append(draw("rect", { ...span(i, 0.5), y: k * row, height: row - 2, ...look }));
       });
     });
     const [top, bottom] = [names.length * row + 14, names.length * row + 74];
-    const y = (motion) => bottom - (motion / (most || 1)) * (bottom - top);
+    const y = (motion) => bottom - (motion / (strongest.motion || 1)) * (bottom - top);
     svg.append(line(left, bottom, right, bottom), draw("text", { x: left - 8, y: bottom, "text-anchor": "end" }, "motion"));
     let path = "";
     windows.forEach((window, i) => {
       if (window.class !== null) path += `M${x(window.start)} ${y(window.motion)}H${until(i)}`;
     });
     svg.append(draw("path", { class: "curve motion", d: path }));
-    const marked = windows.indexOf(strongest);
-    svg.append(
-      draw("rect", { class: "here", x: x(strongest.start), y: 0, width: Math.max(3, until(marked) - x(strongest.start)), height: bottom }),
-    );
-    if (chosen >= 0) {
-      const window = windows[chosen];
-      const wide = Math.max(3, until(chosen) - x(window.start));
-      svg.append(draw("rect", { class: "chosen", x: x(window.start), y: 0, width: wide, height: bottom }));
-    }
+    svg.append(draw("rect", { ...span(windows.indexOf(strongest), 3), y: 0, height: bottom, class: "here" }));
+    if (chosen >= 0) svg.append(draw("rect", { ...span(chosen, 3), y: 0, height: bottom, class: "chosen" }));
     windows.forEach((window, i) => {
-      const place = { x: x(window.start), y: 0, width: Math.max(0.5, until(i) - x(window.start)), height: bottom };
-      const target = draw("rect", { ...place, class: "target" });
       const all = names.map((name) => `${name} ${window.class === null ? "–" : percent(window.probabilities[name])}`).join(", ");
-      target.append(draw("title", {}, `${seconds(window.start)} to ${seconds(window.end)}: ${all}`));
+      const title = draw("title", {}, `${seconds(window.start)} to ${seconds(window.end)}: ${all}`);
+      const target = draw("rect", { ...span(i, 0.5), y: 0, height: bottom, class: "target" }, title);
       target.onclick = () => choose(i);
       svg.append(target);
     });
@@ -584,8 +566,7 @@ function timeline(said, jump) {
     );
   const head = ["seconds", "class", ...names, "motion"].map((name) => make("th", { scope: "col" }, name));
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...windows.map(row)));
-  const box = make("div", { className: "box", role: "region", tabIndex: 0 }, table);
-  box.setAttribute("aria-label", "All windows");
+  const box = make("div", { className: "box", role: "region", tabIndex: 0, "aria-label": "All windows" }, table);
   return [
     make("p", {}, "Every window gets a class, whether or not anything happened in it. The outlined window is the one with the most motion; it is shown below."),
     make(

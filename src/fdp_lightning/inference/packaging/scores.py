@@ -56,23 +56,19 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
         return None, "The run of these settings is damaged: the same command with task=loso names and mends it."
     if len(pooled.parts[SELECTION]) != expected:
         return None, "The pooled scores beside it are not of all folds: the same command with task=loso pools them."
-    inner = max(len(fold["subjects"]["inner"]) for fold in folds)
-    return _scores(pooled, _name(run), len(folds), inner), ""
-
-
-def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
-    counts = run.outcomes[SELECTION].counts
+    counts, parts = pooled.outcomes[SELECTION].counts, run.absolute().parts
     return {
         "selection": SELECTION,
-        "protocol": run.protocol,
-        "split": run.split,
-        "folds": folds,
-        "inner_subjects": inner,
-        **scores_of(counts, run.classes, run.label_kind),
+        "protocol": pooled.protocol,
+        "split": pooled.split,
+        "folds": len(folds),
+        "inner_subjects": max(len(fold["subjects"]["inner"]) for fold in folds),
+        **scores_of(counts, pooled.classes, pooled.label_kind),
         "counts": counts.tolist(),
-        "caveats": [*(f"{sign.detail}." for sign in run.signs), *_caveats(run.metrics), *run.metrics["caveats"]],
-        "run": name,
-    }
+        "caveats": _caveats(pooled),
+        # experiment, variant and seed; of a folder that `run=` named its own name alone
+        "run": "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1],
+    }, ""
 
 
 def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
@@ -124,16 +120,10 @@ def check_scores(facts: Mapping[str, Any], source: str) -> None:
         raise UserError(f"{source}: scores.{where} is {found}, its counts give {expected}")
 
 
-def _caveats(metrics: Any) -> list[str]:
-    found = []
-    if untested := metrics.get("untested"):
+def _caveats(run: Run) -> list[str]:
+    found = [f"{sign.detail}." for sign in run.signs]
+    if untested := run.metrics.get("untested"):
         found.append(f"{len(untested)} subjects trained in every fold and were never tested: {', '.join(untested)}.")
-    for why, clips in (metrics.get("left_out") or {}).items():
+    for why, clips in (run.metrics.get("left_out") or {}).items():
         found.append(f"{len(clips)} clips are neither trained on nor tested ({why}).")
-    return found
-
-
-def _name(run: Path) -> str:
-    """Experiment, variant and seed; of a folder that `run=` named its own name alone."""
-    parts = run.absolute().parts
-    return "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1]
+    return [*found, *run.metrics["caveats"]]
