@@ -19,8 +19,6 @@ from fdp_lightning.inference.scan import Scan
 
 _HERE = Path(__file__).parent
 
-_SCORES = {"uf1": "UF1", "uar": "UAR", "mean_f1": "mean F1", "accuracy": "accuracy"}
-
 
 def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     """Return the page of a model, and its Content-Security-Policy.
@@ -32,7 +30,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     page = template("demo.html", _HERE).render(
         facts=facts,
         training=facts["training"],
-        score=_score(facts.get("scores")),
+        score=_score(facts),
         most_bytes=most_bytes,
         examples=EXAMPLES,
         style=style,
@@ -87,19 +85,18 @@ def _shown(extras: Sequence[Extra], prediction: Prediction) -> list[dict[str, An
     return shown
 
 
-def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _score(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the first score of the model for display; None if it has no scores."""
-    key = next((key for key in _SCORES if scores and scores.get(key) is not None), None)
-    if scores is None or key is None:
+    if (scores := facts["scores"]) is None:
         return None
-    interval, floors = scores.get(f"{key}_interval"), scores.get("floors") or {}
+    key, title = ("mean_f1", "mean F1") if facts["multi_label"] else ("uf1", "UF1")
+    interval = scores[f"{key}_interval"]
     return {
-        "name": _SCORES[key],
+        "name": title,
         "value": f"{scores[key]:.3f}",
         "interval": f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "",
-        "chance": f"{floors['chance'][key]:.3f}" if key in floors.get("chance", {}) else "",
-        "subjects": scores.get("n_subjects"),
-        "caveats": scores.get("caveats") or [],
+        "chance": f"{scores['floors']['chance'][key]:.3f}",
+        "caveats": scores["caveats"],
     }
 
 

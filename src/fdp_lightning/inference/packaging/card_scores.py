@@ -3,17 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdp_lightning.inference.packaging.scores import TITLES
 from fdp_lightning.labels import LabelKind
 
 Facts = Mapping[str, Any]
-
-_SCORES = {
-    "uf1": "macro-F1 (UF1)",
-    "uar": "mean recall (UAR)",
-    "weighted_f1": "weighted F1",
-    "mean_f1": "mean F1 over units",
-    "accuracy": "accuracy",
-}
 
 _FLOORS = {"majority": "majority class", "constant": "every unit shown", "chance": "chance"}
 
@@ -92,7 +85,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _scores(scores: Facts, label_kind: LabelKind) -> str:
     floors, words = scores["floors"], _FLOORS_OF_UNITS if label_kind.is_multi else _FLOORS
     rows = []
-    for name, title in _SCORES.items():
+    for name, title in TITLES.items():
         if name in scores:
             bounds = scores[f"{name}_interval"]
             interval = "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"

@@ -19,6 +19,14 @@ from fdp_lightning.runs.seal import sealed
 SELECTION = "last"
 """A model is that of the last epoch, so no other selection scores it; `oracle` scores no model that could be used."""
 
+TITLES = {
+    "uf1": "macro-F1 (UF1)",
+    "uar": "mean recall (UAR)",
+    "weighted_f1": "weighted F1",
+    "mean_f1": "mean F1 over units",
+    "accuracy": "accuracy",
+}
+"""Scores of a model file, with their titles: those that every reader can compute, none that a user has registered."""
 
 _MOST_CLIPS = 20_000
 """Of which the scores of a model file may be; those of chance take memory by its square."""
@@ -79,7 +87,8 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
         classes: names.
         label_kind: kind of the labels.
     """
-    whole, functions = counts.sum(axis=0), score_functions(label_kind)
+    whole = counts.sum(axis=0)
+    functions = {name: score for name, score in score_functions(label_kind).items() if name in TITLES}
     intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
     clips = int(whole[0].sum() if label_kind.is_multi else whole.sum())
     of_class = unit_f1(whole) if label_kind.is_multi else f1(whole)
@@ -89,7 +98,10 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
         **{name: float(score(whole)) for name, score in functions.items()},
         **{f"{name}_interval": interval for name, interval in intervals.items()},
         "f1": dict(zip(classes, of_class.tolist(), strict=True)),
-        "floors": floors(whole, classes, label_kind),
+        "floors": {
+            baseline: {name: value for name, value in facts.items() if name in (*TITLES, "class", "f1")}
+            for baseline, facts in floors(whole, classes, label_kind).items()
+        },
     }
 
 
