@@ -1,5 +1,6 @@
 """Small mercies of the command line."""
 
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.command import Done
     ("given", "meant"),
     [
         # debug is both a switch and a group
-        (["debug=true"], ["debug='true'"]), (["+debug=smoke"], ["debug='smoke'"]), (["debug=false"], ["debug=null"]),
+        (["debug=true"], ["debug='true'"]), (["+debug=smoke"], ["debug='smoke'"]),
+        (["debug=false", "a=1"], ["a=1"]), (["+debug=NULL"], []),
         (["data.debug=true"], ["data.debug=true"]),
         # a sweep and help may be asked for anywhere
         (["+experiment=a", "-m", "seed=0,1"], ["-m", "+experiment=a", "seed=0,1"]), (["help"], ["--help"]),
@@ -58,6 +60,12 @@ def test_the_versions(flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
     with pytest.raises(UserError, match=flag.partition("=")[0]):
         normalised([flag])
+
+
+@pytest.mark.parametrize("argument", ["logger=null", "model=3", "data=False", "study=1", "+experiment=2", "=3"])
+def test_a_group_takes_names(argument: str) -> None:
+    with pytest.raises(UserError, match=re.escape(argument)):
+        normalised(["task=loso", argument])
 
 
 @pytest.mark.parametrize(
