@@ -122,8 +122,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _as_value(word: str) -> str:
     """Return the option that takes a bare word as its value, after ': '."""
-    if word in TASKS or word in _OTHER_WORDS:
-        return f": task={word}" if word in TASKS else f": task={' or task='.join(_OTHER_WORDS[word])}"
+    if tasks := (word,) if word in TASKS else _OTHER_WORDS.get(word):
+        return f": task={' or task='.join(tasks)}"
     groups = [path.parent.name for path in CONF_DIR.glob(f"*/{glob.escape(word)}.yaml")]
     return f": {'+' if groups[0] in ADDED_GROUPS else ''}{groups[0]}={word}" if groups else ""
 

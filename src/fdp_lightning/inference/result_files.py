@@ -96,10 +96,8 @@ def write_scan(folder: Path, scan: Scan, model: Model) -> None:
 def predictions_table(facts: Mapping[str, Any]) -> str:
     """Return predictions.csv from the content of predict.json; for a scan, the window with most motion."""
     classes = facts["model"]["classes"]
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
     columns = ["frames", "start_s", "end_s", "motion", "face_confidence", "warnings", "error"]
-    table.writerow(["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns])
+    rows = [["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns]]
     for result in facts["clips"]:
         shown, is_scan = result.get("most_motion", result), "scan" in result
         confidence, seconds = shown["face"]["confidence"], shown["seconds"] or [None]
@@ -107,25 +105,29 @@ def predictions_table(facts: Mapping[str, Any]) -> str:
         row += [f"{shown['probabilities'][name]:.6f}" for name in classes]
         row += [result["length"], *("" if time is None else f"{time:.4f}" for time in (seconds[0], seconds[-1]))]
         row += [f"{shown['motion']:.6f}", "" if confidence is None else f"{confidence:.4f}"]
-        table.writerow([*row, " ".join(result["warnings"]), ""])
+        rows.append([*row, " ".join(result["warnings"]), ""])
     for failure in facts["failed"]:
         empty = [""] * (len(columns) - 1 + len(classes))
-        table.writerow([failure["clip"], "failed", "", *empty, failure["error"]])
-    return stream.getvalue()
+        rows.append([failure["clip"], "failed", "", *empty, failure["error"]])
+    return _as_csv(rows)
 
 
 def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
     """Return timeline.csv: a row per window; the class and all columns after it are empty if no face was found."""
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
     columns = ["start_s", "end_s", "first_frame", "last_frame", "class", *(f"prob_{name}" for name in classes)]
-    table.writerow([*columns, "motion", "left", "top", "right", "bottom"])
+    rows: list[list[Any]] = [[*columns, "motion", "left", "top", "right", "bottom"]]
     for window in windows:
         row = [f"{window.start:.4f}", f"{window.end:.4f}", window.first, window.last]
         if window.probabilities is None or window.motion is None or window.face is None:
-            table.writerow([*row, *[""] * (len(classes) + 6)])
+            rows.append([*row, *[""] * (len(classes) + 6)])
             continue
         values = [f"{window.probabilities[name]:.6f}" for name in classes]
         edges = [f"{edge:.1f}" for edge in window.face.box]
-        table.writerow([*row, window.label, *values, f"{window.motion:.6f}", *edges])
+        rows.append([*row, window.label, *values, f"{window.motion:.6f}", *edges])
+    return _as_csv(rows)
+
+
+def _as_csv(rows: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue()

@@ -89,7 +89,7 @@ def check_data(config: DictConfig) -> None:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
         problems.append(Problem(config.data.name, "no_clips", detail))
     differences, copy = chosen["differences"], f"the copy of {config.data.name} in {config.data.root}"
-    output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json").expanduser()
+    output = Path(config.check_data.output or f"checks/{protocol.name}/check.json").expanduser()
     result = {
         "dataset": config.data.name,
         "protocol": protocol.name,
@@ -126,12 +126,8 @@ def check_data(config: DictConfig) -> None:
     stopping = refused(problems, policy := config.data.policy, chosen["clips"], with_frames)
     if fatal > stopping:
         print(f"{fatal - stopping} problems with frames are accepted: data.policy={policy}.")
-    ways = [
-        f"data.policy={way}"
-        for way in POLICIES
-        if stopping and not refused(problems, way, chosen["clips"], with_frames)
-    ]
-    options = ways + ["protocol.strict=false"] * bool(differences and protocol.strict)
+    ways = [way for way in POLICIES if not refused(problems, way, chosen["clips"], with_frames)] if stopping else []
+    options = [f"data.policy={way}" for way in ways] + ["protocol.strict=false"] * bool(differences and protocol.strict)
     if stopping or options:
         see = f", or see {' and '.join(options)}" if options else ""
         frameless = f"{len(without)} of the {chosen['n_clips']} clips have no frames, " if without else ""

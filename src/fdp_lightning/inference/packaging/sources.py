@@ -74,9 +74,10 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     require_plain(path, MOST_WEIGHTS)
     try:
         checkpoint: Any = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch passes on the exceptions of pickle, zip and its own reader
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
+    except Exception as error:  # of pickle, zip or torch, which advises to read it without this safety
+        raise UserError(
+            f"{path} cannot be read as a checkpoint: damaged, or more than tensors and plain values. {EXPECTED}"
+        ) from error
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
     if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
