@@ -66,9 +66,9 @@ def written_out(arguments: Sequence[str]) -> list[str]:
 def with_home(argument: str) -> str:
     """Expand ~/ at the beginning of a value, as shells do in assignments, though not all in arguments."""
     key, _, value = argument.partition("=")
-    return (
-        f"{key}={_quoted(str(Path(value).expanduser()))}" if value.startswith("~/") and "," not in value else argument
-    )
+    if not value.startswith("~/") or "," in value:  # in a list of a sweep it stays
+        return argument
+    return f"{key}={_quoted(str(Path(value).expanduser()))}"
 
 
 def _is_option(argument: str) -> bool:
