@@ -1,5 +1,6 @@
 """Small mercies of the command line."""
 
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.command import Done
     ("given", "meant"),
     [
         # debug is both a switch and a group
-        (["debug=true"], ["debug='true'"]), (["+debug=smoke"], ["debug='smoke'"]), (["debug=false"], ["debug=null"]),
+        (["debug=true"], ["debug='true'"]), (["+debug=smoke"], ["debug='smoke'"]),
+        (["debug=false", "a=1"], ["a=1"]), (["+debug=NULL"], []),
         (["data.debug=true"], ["data.debug=true"]),
         # a sweep and help may be asked for anywhere
         (["+experiment=a", "-m", "seed=0,1"], ["-m", "+experiment=a", "seed=0,1"]), (["help"], ["--help"]),
@@ -60,6 +62,12 @@ def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
         normalised([flag])
 
 
+@pytest.mark.parametrize("argument", ["logger=null", "model=3", "data=False", "study=1", "+experiment=2", "=3"])
+def test_a_group_takes_names(argument: str) -> None:
+    with pytest.raises(UserError, match=re.escape(argument)):
+        normalised(["task=loso", argument])
+
+
 @pytest.mark.parametrize(
     ("task", "tasks"),
     [("train", ["loso", "fit"]), ("predct", ["predict"]), ("inference", ["predict"]), ("check-data", ["check_data"])],
@@ -69,9 +77,18 @@ def test_a_task_that_there_is_not_is_answered_with_those_that_may_be_meant(task:
         check_task(task)
 
 
-@pytest.mark.parametrize("name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "42", "null"])
+@pytest.mark.parametrize(
+    "name", ["it's a (clip) [1], {a}: ~.mp4", "back\\slash\\'s", "${task}.mp4", "\\${task}\\\\${task}", "42", "null"]
+)
 def test_a_file_of_any_name_may_stand_behind_it(name: str) -> None:
     assert configuration(*normalised(["predict", name])).predict.input == name
+
+
+def test_a_home_folder_is_meant_whatever_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of me")
+    config = configuration(*normalised(["task=predict", "predict.input=~/my.mp4", "data.store=~/stores"]))
+    assert (config.predict.input, config.data.store) == ("/home/of me/my.mp4", "/home/of me/stores")
+    assert normalised(["a=~b", "a='~/b'", "runs=[~/a]"]) == ["a=~b", "a='~/b'", "runs=[~/a]"]
 
 
 def test_an_equals_sign_may_stand_in_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A full or forbidden disk is said in words by every task, with exit code 2, and so are other places of no use."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -99,6 +100,12 @@ def test_an_atomic_write_names_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_name_that_is_no_valid_text_is_written_with_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xd6\xd0.mp4")  # of a file from a system with another encoding
+    write_atomic(tmp_path / "a.json", json.dumps({"clip": name, "kind": "ü"}, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"clip": name, "kind": "ü"}
+
+
 def test_a_fold_tells_of_a_full_disk_even_where_there_is_no_room_for_its_log() -> None:
     receive, send = Pipe(duplex=False)
     with pytest.raises(SystemExit) as ended, logged(Path("/dev/full"), send):

@@ -157,6 +157,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     [
         (whole(1), [1, 2], [0, 1.0, True, "1", None, [1]]), (whole(1).or_null(), [1, None], [0, "null"]),
         (number(0, below=1), [0, 0.5], [1, -0.1, float("nan"), float("inf"), False, "0"]),
+        (number(0), [0, 1e300], [10**400, float("inf")]),
         (one_of("16", "none"), ["16", 16, "none"], ["15", None, True, ["16"]]),
         (one_of("a", "b").or_list(), ["a", ["a"], ["b", "a"]], [[], ["a", "a"], ["c"], {"a": 1}, None]),
     ],

@@ -1,5 +1,6 @@
 """fdp_lightning: facial micro-expression recognition by fine-grained dynamic perception (FDP)."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,12 +13,7 @@ __all__ = ["__version__", "create_model", "list_models", "load_model"]
 
 def __getattr__(name: str) -> Any:
     # Imported at first use, because Hydra and torch take seconds.
-    if name in ("create_model", "list_models"):
-        from fdp_lightning import create
-
-        return getattr(create, name)
-    if name == "load_model":
-        from fdp_lightning.inference.model import load_model
-
-        return load_model
-    raise AttributeError(f"module 'fdp_lightning' has no attribute '{name}'")
+    homes = {"create_model": "create", "list_models": "create", "load_model": "inference.model"}
+    if name not in homes:
+        raise AttributeError(f"module 'fdp_lightning' has no attribute '{name}'")
+    return getattr(import_module(f"fdp_lightning.{homes[name]}"), name)

@@ -11,18 +11,14 @@ from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 _PACKAGE = Path(__file__).resolve().parent
-_INSTALLED = _PACKAGE / "conf"
-_REPOSITORY = _PACKAGE.parents[1] / "conf"
+_ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
+"""The wheel contains conf/, experiments/ and benchmarks/ inside the package; a checkout has them at the top level."""
 
-CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
-"""The wheel contains conf/ inside the package; a checkout has it at the top level."""
-
-EXPERIMENTS = CONF_DIR.parent / "experiments"
-"""Studies, and the published numbers that `task=compare` shows beside runs; found as conf/ is."""
-
-BENCHMARKS = CONF_DIR.parent / "benchmarks"
-"""Scripts that measure; found as conf/ is."""
-
+CONF_DIR = _ROOT / "conf"
+EXPERIMENTS = _ROOT / "experiments"
+"""Studies, and the published numbers that `task=compare` shows beside runs."""
+BENCHMARKS = _ROOT / "benchmarks"
+"""Scripts that measure."""
 
 TASKS = {
     "loso": "loso.loso",

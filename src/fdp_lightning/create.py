@@ -16,12 +16,13 @@ def list_models() -> list[str]:
 
 
 def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
-    """Build the network of `model=<name>`, untrained.
+    """Build the network of `model=<name>` as its training starts: with random weights, or ImageNet's if it says so.
 
     Args:
         name: one of `list_models`.
         classes: number of classes or action units, k.
-        overrides: overrides as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32'.
+        overrides: overrides as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32';
+            for resnet18_flow 'model.pretrained=false' leaves out the weights that timm would fetch.
 
     Returns:
         Network from a batch of its input ((b, t, c, h, w) for frames, (b, c, h, w) for apex_flow) to logits (b, k),

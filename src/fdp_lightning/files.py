@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+_PARTIAL = ".partial"
+
 
 def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write a file so that a reader sees either the old content or the new, even if this process is killed.
 
     The content is written to a temporary file in the same folder (a rename is atomic only within a file system), forced
     to the disk, and renamed to `path`. Missing parent folders are created. Text is written as UTF-8 with unchanged line
-    ends. If anything raises, the old file is untouched and no temporary file remains.
+    ends; bytes of a file name that is no valid text become escapes, which JSON knows. If anything raises, the old file
+    is untouched and no temporary file remains.
     """
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -117,9 +120,6 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
 def is_partial(folder: Path) -> bool:
     """Return True if `atomic_folder` is still writing a folder, or was killed while writing it."""
     return folder.name.endswith(_PARTIAL)
-
-
-_PARTIAL = ".partial"
 
 
 def _is_dead(pid: str) -> bool:

@@ -112,7 +112,7 @@ class Row:
             "goals": [{**vars(goal), "met": goal.met} for goal in self.goals],
             "facts": self.facts,
             "load_before": self.load,
-            "environment": {**environment(), **_machine()},
+            "environment": _machine(),
         }
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ class Row:
         for goal in self.goals:
             text, measured, wanted, met = goal.cells()
             lines.append(f"  goal: {text}: {measured}, wanted {wanted}: {met}")
-        facts = {**environment(), **_machine()}
+        facts = _machine()
         shown = ("processor", "gpus", "cores", "cpu_affinity", "threads", "python", "torch", "git_revision")
         lines.append("  " + ", ".join(f"{key} {facts[key]}" for key in shown if key in facts))
         return "\n".join([*lines, f"  load before the start {self.load:.2f}"])
@@ -197,4 +197,5 @@ def finish(row: Row, options: argparse.Namespace) -> None:
 def _machine() -> dict[str, str]:
     torch = sys.modules.get("torch")
     affinity = {"cpu_affinity": str(len(os.sched_getaffinity(0)))} if hasattr(os, "sched_getaffinity") else {}
-    return {**affinity, **({} if torch is None else {"threads": str(torch.get_num_threads())})}
+    threads = {} if torch is None else {"threads": str(torch.get_num_threads())}
+    return {**environment(), **affinity, **threads}

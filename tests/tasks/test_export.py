@@ -17,12 +17,16 @@ from sklearn.metrics import f1_score
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.metrics import SCORES, Score
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
-from fdp_lightning.inference.packaging.scores import loso_scores
+from fdp_lightning.inference.packaging.scores import check_scores, loso_scores, scores_of
+from fdp_lightning.inference.packaging.sources import beside
 from fdp_lightning.instantiate import build_model
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.parts import name_of
@@ -131,6 +135,17 @@ def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(to: str, workp
     export(configuration(f"export.checkpoint={fold / 'checkpoints' / 'last.ckpt'}", f"export.to={to}"))
 
 
+def test_an_export_goes_beside_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.json").touch()
+    for checkpoint, place in (
+        ("synthetic", "."), ("folds/02/checkpoints/last.ckpt", "folds/02"), ("downloads/a.ckpt", "downloads"),
+        ("a.ckpt", "."), (str(tmp_path / "mine"), str(tmp_path / "mine")),
+        (str(tmp_path / "mine" / "model.json"), str(tmp_path / "mine")),
+    ):  # fmt: skip
+        assert beside(checkpoint) == Path(place)
+
+
 def test_what_cannot_be_exported(run_cli: Run, tmp_path: Path) -> None:
     for arguments, words in (
         ([], "export.checkpoint is missing"),
@@ -159,7 +174,7 @@ def facts(scores: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
         "task": "fit", "fold": "all", "dataset": "synthetic", "protocol": "synthetic_5c",
         "subjects": ["synthetic/01", "synthetic/02", "synthetic/03"], "held_out": [], "clips": 30,
         "class_counts": dict.fromkeys(classes, 6), "epochs": 2, "steps": 6, "seed": 0, "fingerprint": FINGERPRINT,
-        "made_with": {"python": "3.11.7", "torch": "2.15.0", "git_revision": "abc"},
+        "made_with": {"python": "3.11.7", "torch": "2.15.0", "git_revision": "abc"}, "model": "mine",
     }  # fmt: skip
     return {
         "format": 1, "name": "FDP on synthetic_5c, all subjects", "synthetic": True, "licence": "Apache-2.0",
@@ -193,6 +208,20 @@ def test_the_scores_are_the_pooled_ones_of_the_last_epoch(run: tuple[Path, str])
     assert (scores["n_clips"], scores["n_subjects"], scores["folds"]) == (30, 3, 3)
     assert scores["floors"] == metrics["floors"] and scores["run"] == "/".join(run[0].parts[-3:])
     assert "oracle" not in json.dumps(scores) and str(run[0].parents[3]) not in json.dumps(scores)
+
+
+def test_a_score_that_its_maker_registered_does_not_make_a_model_unreadable_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = np.array([[[3, 1], [0, 2]], [[1, 1], [2, 2]], [[4, 0], [1, 2]]])
+    own = Score("First", of_counts=lambda matrix: matrix[..., 0, 0] / matrix.sum((-2, -1)))
+    monkeypatch.setitem(SCORES, "first", own)
+    written = scores_of(counts, ["a", "b"], LabelKind.SINGLE) | {"counts": counts.tolist()}
+    monkeypatch.delitem(SCORES, "first")
+    check_scores({"scores": written, "classes": ["a", "b"], "multi_label": False}, "model.json")
+    written["uf1"] += 0.1
+    with pytest.raises(UserError, match="uf1"):
+        check_scores({"scores": written, "classes": ["a", "b"], "multi_label": False}, "model.json")
 
 
 def test_without_all_folds_of_these_settings_there_is_no_score_and_it_says_why(run: tuple[Path, str]) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,7 @@ from PIL import Image
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
+from fdp_lightning.data.input_video.source import Frame
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.errors import UserError
@@ -218,3 +219,27 @@ def test_the_largest_face_counts_and_a_late_one_is_found(model: Model) -> None:
     assert any("repeated" in warning for warning in short.warnings)
     long = model.predict(Pictures(pictures, 5))
     assert any("half a second" in warning for warning in long.warnings)
+
+
+class Shortened(Pictures):
+    """A video that loses its end after it has been read once."""
+
+    def frames(self) -> Iterator[Frame]:
+        yield from super().frames()
+        self.pictures, self.seconds = self.pictures[:5], self.seconds[:5]
+
+
+def test_a_video_that_changes_while_it_is_read_is_the_users_to_mend(model: Model) -> None:
+    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+    with pytest.raises(UserError, match="shorter"):
+        model.predict(Shortened(pictures, 60))
+
+
+def test_a_model_whose_training_diverged_predicts_nothing(tmp_path: Path) -> None:
+    diverged = load_model()
+    with torch.no_grad():
+        for values in diverged.network.parameters():
+            values.fill_(float("nan"))
+    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+    with pytest.raises(UserError, match=r"no numbers"):
+        diverged.predict(Pictures(pictures, 60))

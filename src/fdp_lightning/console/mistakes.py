@@ -14,7 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
 from fdp_lightning.console.option_values import ALLOWED
-from fdp_lightning.console.short_commands import written_out
+from fdp_lightning.console.short_commands import with_home, written_out
 from fdp_lightning.console.value_kinds import guess
 from fdp_lightning.errors import UserError
 
@@ -34,22 +34,12 @@ _FLAGS = (
 """Hydra's flags; argparse would also accept the beginning of one."""
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
+_DEBUG_OFF = re.compile(r"\+?debug=['\"]?(false|null)['\"]?", re.IGNORECASE)
+_NO_OPTION = re.compile(r"\+?(?!debug)(\w+)=(null|true|false|[-+.\d]+)", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _MISSING_IN_LIST = re.compile(r"Could not load '(.+)/([^/']+)'")
 _DOUBLE_CHOICE = re.compile(r"Multiple values for (\S+)\. To override|^(\S+) appears more than once in the final")
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
-
-
-def _normalised_debug(argument: str) -> str:
-    """Let `debug=true`, `debug=smoke` and `+debug=smoke` all select an option of the group `debug`.
-
-    Hydra reads a bare `true` as a boolean, which cannot name an option, and refuses `+` for a group in the defaults.
-    """
-    match = _DEBUG.match(argument)
-    if match is None:
-        return argument
-    choice = match[1].lower()
-    return "debug=null" if choice in ("false", "null") else f"debug='{choice}'"
 
 
 def asks_for_version(arguments: Sequence[str]) -> bool:
@@ -61,7 +51,7 @@ def normalised(arguments: Sequence[str]) -> list[str]:
     """Return the arguments in the form that Hydra reads.
 
     Raises:
-        UserError: a flag is unknown, or a short command has too many values.
+        UserError: a flag is unknown, a group has no name of an option, or a short command has too many values.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -71,7 +61,15 @@ def normalised(arguments: Sequence[str]) -> list[str]:
                 f"there is no flag {flag}. Options are written without dashes: "
                 f"{'+' if key in ADDED_GROUPS else ''}{key}={value or '…'}\n  All flags: --hydra-help"
             )
-    options = written_out(["--help" if argument == "help" else _normalised_debug(argument) for argument in arguments])
+        if argument.startswith("="):
+            raise UserError(f"the argument {argument} has no key. Expected key=value")
+        # Hydra has a ValueError for it.
+        if (given := _NO_OPTION.fullmatch(argument)) and (given[1] in ADDED_GROUPS or (CONF_DIR / given[1]).is_dir()):
+            raise UserError(f"{argument}: expected {flag}={'|'.join(_options(given[1]))}")
+    # Hydra reads a bare debug=true as a boolean, which names no option, and refuses + for a group in the defaults.
+    words = [_DEBUG.sub(lambda match: f"debug='{match[1].lower()}'", word) for word in arguments]
+    words = [with_home("--help" if word == "help" else word) for word in words if not _DEBUG_OFF.fullmatch(word)]
+    options = written_out(words)
     sweeping = [option for option in options if option in ("-m", "--multirun")]
     # argparse accepts overrides on one side of -m only.
     return [*sweeping[:1], *(option for option in options if option not in sweeping)]
@@ -124,8 +122,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _as_value(word: str) -> str:
     """Return the option that takes a bare word as its value, after ': '."""
-    if word in TASKS or word in _OTHER_WORDS:
-        return f": task={word}" if word in TASKS else f": task={' or task='.join(_OTHER_WORDS[word])}"
+    if tasks := (word,) if word in TASKS else _OTHER_WORDS.get(word):
+        return f": task={' or task='.join(tasks)}"
     groups = [path.parent.name for path in CONF_DIR.glob(f"*/{glob.escape(word)}.yaml")]
     return f": {'+' if groups[0] in ADDED_GROUPS else ''}{groups[0]}={word}" if groups else ""
 

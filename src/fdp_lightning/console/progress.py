@@ -26,16 +26,16 @@ _MOST_START_UP = 20
 
 def console() -> Console:
     """Return the console of progress and messages: standard error, so that standard output can be piped."""
-    return Console(stderr=True)
+    return Console(stderr=True, markup=False)
 
 
 def new_progress(screen: Console) -> Progress:
     """Return a progress display with the columns of all bars of this project."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of files may hold brackets
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
         _LeftColumn(),
         console=screen,

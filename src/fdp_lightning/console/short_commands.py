@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -62,6 +63,14 @@ def written_out(arguments: Sequence[str]) -> list[str]:
     return [f"task={task}", *option, *named_ones]
 
 
+def with_home(argument: str) -> str:
+    """Expand ~/ at the beginning of a value, as shells do in assignments, though not all in arguments."""
+    key, _, value = argument.partition("=")
+    if not value.startswith("~/") or "," in value:  # in a list of a sweep it stays
+        return argument
+    return f"{key}={_quoted(str(Path(value).expanduser()))}"
+
+
 def _is_option(argument: str) -> bool:
     """Return True for `key=value`, unless it is the name of a file, as `take=2.mp4` may be."""
     key, equals, _ = argument.partition("=")
@@ -70,4 +79,5 @@ def _is_option(argument: str) -> bool:
 
 def _quoted(value: str) -> str:
     """Return a value quoted for Hydra, because file names may contain its special characters."""
-    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # OmegaConf halves the backslashes before ${
+    return QuotedString(escaped, Quote.single).with_quotes()

@@ -1,7 +1,7 @@
 """Kinds of values that an option may have, each with its description for messages."""
 
 import difflib
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,8 +56,8 @@ def number(
     """Return the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return False
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+            return False  # also NaN, and whole numbers that no float holds
         return _within(value, least, most) and (above is None or value > above) and (below is None or value < below)
 
     open_ends = [f"{word} {end}" for word, end in (("above", above), ("below", below)) if end is not None]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fdp_lightning.data.faces import alignment as faces
-from fdp_lightning.data.faces.alignment import QUARTER_TURNS
 from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.faces.prepare_clip import DETECTED, FaceSettings, transform_of
 from fdp_lightning.data.input_video.source import Frame, InputVideo
@@ -37,7 +36,7 @@ class Preparation:
     template: np.ndarray
     sampling: Sampling
 
-    def face(self, image: np.ndarray, turns: Sequence[int] = QUARTER_TURNS) -> tuple[FaceUsed, np.ndarray] | None:
+    def face(self, image: np.ndarray, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
         """Return the face on an image and the transform that aligns it; None if no face is found.
 
         For a method without face detection it is the whole image.
@@ -229,6 +228,7 @@ def _selected(video: InputVideo, indices: np.ndarray) -> Iterator[tuple[int, Fra
             yield index, frame
         if index >= indices[-1]:
             return
+    raise UserError(f"{video.name} has become shorter while it was read; predict it again when it is complete")
 
 
 def interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ STYLE: Any = {
     "xtick.color": QUIET,
     "ytick.color": INK,
 }
-_MOST_FRAMES, _MOST_NOTES = 12, 5
+_MOST_FRAMES, _MOST_NOTES, _LONGEST_NAME = 12, 5, 60
 _MOST_EXTRAS = 3
 """Curves or images that are drawn; predict.json and the folder of the clip have all of them."""
 
@@ -60,8 +60,7 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
             for axes, (extra, _) in zip(_column(panels.pop(0), images), images, strict=True):
                 title = f"{extra.heading}: {extra.title}" if extra.heading else extra.title
                 draw_image(axes, displayed_image(prediction, extra), title)
-        label = prediction.label or "no action unit"
-        figure.suptitle(f"{prediction.name}: {label}", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        draw_heading(figure, prediction.name, prediction.label, 13)
         numbers: dict[str, dict[str, float]] = {}
         for extra, value in prediction.of_kind("scalar"):
             numbers.setdefault(extra.heading, {})[extra.title] = float(value)
@@ -92,10 +91,16 @@ def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) ->
         bottom.stairs([np.nan if w.motion is None else w.motion for w in windows], edges, color=ACCENT, linewidth=1.4)
         bottom.set(xlabel="seconds", ylabel="motion", xlim=(edges[0], edges[-1]))
         bottom.set_ylim(bottom=0)
-        figure.suptitle(f"{scan.name}: a scan", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        draw_heading(figure, scan.name, "a scan", 13)
         grey = ["Grey: no face on the first frame of the window."] if np.isnan(values).any() else []
         footnotes(rows[1], [NOTICE, f"Model: {model}", *grey, *notes(synthetic), *scan.warnings])
         return _png(figure)
+
+
+def draw_heading(figure: Figure, name: str, label: str, size: int) -> None:
+    """Write name and label over a figure; a long name is shortened, so that the label is seen."""
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    figure.suptitle(f"{shown}: {label or 'no action unit'}", x=0.01, ha="left", fontsize=size, fontweight="bold")
 
 
 def draw_image(axes: "Axes", image: np.ndarray, title: str) -> None:

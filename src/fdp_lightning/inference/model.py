@@ -19,7 +19,7 @@ from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.multi_label import above_threshold
 from fdp_lightning.extras import of_clip
-from fdp_lightning.inference.clip import Preparation, ReadClip, first_look, read_clip
+from fdp_lightning.inference.clip import FirstLook, Preparation, ReadClip, first_look, read_clip
 from fdp_lightning.inference.explanation import explained
 from fdp_lightning.inference.packaging.building import build_network, build_objective, registry_with
 from fdp_lightning.inference.packaging.schema import check_facts
@@ -93,8 +93,7 @@ class Model:
         Raises:
             UserError: the input cannot be read, shows no face, or has too few frames.
         """
-        video = as_input_video(source, name, fps)
-        return self.predict_clip(read_clip(video, self.preparation), video.name)
+        return self._predict_video(as_input_video(source, name, fps))
 
     def scan(
         self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
@@ -116,7 +115,7 @@ class Model:
         look = first_look(video, self.preparation, until=lambda frame: (frame.seconds or 0) > windows.longest_clip)
         if not look.ended:
             return scan(video, self, windows)
-        return self.predict_clip(read_clip(video, self.preparation, look), video.name)
+        return self._predict_video(video, look)
 
     def explained(self, result: Prediction | Scan) -> Prediction | Scan:
         """Return a prediction with the motion that counted among its extras; of a scan, its strongest window."""
@@ -124,9 +123,8 @@ class Model:
             return replace(result, strongest=explained(self, result.strongest))
         return explained(self, result)
 
-    def predict_clip(self, clip: ReadClip, name: str) -> Prediction:
-        """Predict a clip that has been read."""
-        return next(self.predict_clips([clip], [name]))
+    def _predict_video(self, video: InputVideo, look: FirstLook | None = None) -> Prediction:
+        return next(self.predict_clips([read_clip(video, self.preparation, look)], [video.name]))
 
     @torch.no_grad()
     def predict_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
@@ -138,6 +136,11 @@ class Model:
             network_input = self.network_input(clips)
             output = with_logits(self.network(network_input))
             probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
+            if not np.isfinite(probabilities).all():
+                raise UserError(
+                    f"{self.facts['name']} gives probabilities that are no numbers: its training has diverged. Train "
+                    "it again, for example with a smaller model.optimizer.lr"
+                )
             motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
             recorded = self.objective.record(output, Clips(network_input, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}

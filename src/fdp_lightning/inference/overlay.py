@@ -14,6 +14,7 @@ from fdp_lightning.inference.figures import (
     SECOND,
     STYLE,
     draw_curve,
+    draw_heading,
     draw_probabilities,
     footnotes,
     moment_labels,
@@ -30,8 +31,6 @@ _SHORTEST_MS, _LONGEST_MS, _REST_MS = 40, 1500, 900
 
 _HEAT_MAP, _HEAT_SHARE = "inferno", 0.6
 """Colour map of the heat map, and its opacity where the heat is 1."""
-
-_LONGEST_NAME = 60
 
 
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
@@ -108,9 +107,7 @@ def _background(prediction: Prediction, model: str, synthetic: bool, has_heat: b
         curve, bars = right.subplots(2, 1)
         along = draw_curve(curve, prediction, title, values, "-")
         draw_probabilities(bars, prediction)
-        name = prediction.name if len(prediction.name) <= _LONGEST_NAME else f"{prediction.name[: _LONGEST_NAME - 1]}…"
-        heading = f"{name}: {prediction.label or 'no action unit'}"
-        figure.suptitle(heading, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        draw_heading(figure, prediction.name, prediction.label, 12)
         footnotes(rows[1], [f"Not at the speed of the recording. Model: {model}", *notes(synthetic)])
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

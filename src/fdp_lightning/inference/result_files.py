@@ -39,20 +39,15 @@ def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterat
     Raises:
         UserError: `output` contains something else.
     """
-    earlier = (output / RESULT).is_file()
-    if earlier and (other := _what_differs(output / RESULT, source, model)):
-        raise UserError(
-            f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
-            f"predict.output={output}-2, or remove this one"
-        )
-    if output.exists() and not earlier and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
-    missing = [parent for parent in output.parents if not parent.exists()]
+    _require_replaceable(output, source, model)
+    place = output.resolve()  # behind a link, which stays
+    missing = [parent for parent in place.parents if not parent.exists()]
     try:
-        with atomic_folder(output, lambda place: False) as folder:
+        with atomic_folder(place, lambda _: False) as folder:
             yield folder
-            if earlier:
-                shutil.rmtree(output)
+            _require_replaceable(output, source, model)  # another command may have written there meanwhile
+            if place.exists():
+                shutil.rmtree(place)
     except BaseException:
         for parent in missing:  # a failed prediction leaves no empty folders
             with contextlib.suppress(OSError):
@@ -60,16 +55,25 @@ def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterat
         raise
 
 
-def _what_differs(path: Path, source: str, model: Mapping[str, Any]) -> str:
-    """Return what else the results in a file are of; '' if they are of this model and input."""
+def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) -> None:
+    """Raise UserError if a folder contains anything but results of this model for this input."""
+    if not (output / RESULT).is_file():
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
+        return
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
         earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return f"an unknown model ({path.name} cannot be read)"
-    if earlier != source:
-        return f"another input, {earlier}"
-    return "" if (name, weights) == (model["name"], model["sha256"]) else f"another model, {name}"
+        other = f"an unknown model ({RESULT} cannot be read)"
+    else:
+        if (earlier, name, weights) == (source, model["name"], model["sha256"]):
+            return
+        other = f"another input, {earlier}" if earlier != source else f"another model, {name}"
+    raise UserError(
+        f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
+        f"predict.output={output}-2, or remove this one"
+    )
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:
@@ -92,10 +96,8 @@ def write_scan(folder: Path, scan: Scan, model: Model) -> None:
 def predictions_table(facts: Mapping[str, Any]) -> str:
     """Return predictions.csv from the content of predict.json; for a scan, the window with most motion."""
     classes = facts["model"]["classes"]
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
     columns = ["frames", "start_s", "end_s", "motion", "face_confidence", "warnings", "error"]
-    table.writerow(["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns])
+    rows = [["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns]]
     for result in facts["clips"]:
         shown, is_scan = result.get("most_motion", result), "scan" in result
         confidence, seconds = shown["face"]["confidence"], shown["seconds"] or [None]
@@ -103,25 +105,29 @@ def predictions_table(facts: Mapping[str, Any]) -> str:
         row += [f"{shown['probabilities'][name]:.6f}" for name in classes]
         row += [result["length"], *("" if time is None else f"{time:.4f}" for time in (seconds[0], seconds[-1]))]
         row += [f"{shown['motion']:.6f}", "" if confidence is None else f"{confidence:.4f}"]
-        table.writerow([*row, " ".join(result["warnings"]), ""])
+        rows.append([*row, " ".join(result["warnings"]), ""])
     for failure in facts["failed"]:
         empty = [""] * (len(columns) - 1 + len(classes))
-        table.writerow([failure["clip"], "failed", "", *empty, failure["error"]])
-    return stream.getvalue()
+        rows.append([failure["clip"], "failed", "", *empty, failure["error"]])
+    return _as_csv(rows)
 
 
 def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
     """Return timeline.csv: a row per window; the class and all columns after it are empty if no face was found."""
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
     columns = ["start_s", "end_s", "first_frame", "last_frame", "class", *(f"prob_{name}" for name in classes)]
-    table.writerow([*columns, "motion", "left", "top", "right", "bottom"])
+    rows: list[list[Any]] = [[*columns, "motion", "left", "top", "right", "bottom"]]
     for window in windows:
         row = [f"{window.start:.4f}", f"{window.end:.4f}", window.first, window.last]
         if window.probabilities is None or window.motion is None or window.face is None:
-            table.writerow([*row, *[""] * (len(classes) + 6)])
+            rows.append([*row, *[""] * (len(classes) + 6)])
             continue
         values = [f"{window.probabilities[name]:.6f}" for name in classes]
         edges = [f"{edge:.1f}" for edge in window.face.box]
-        table.writerow([*row, window.label, *values, f"{window.motion:.6f}", *edges])
+        rows.append([*row, window.label, *values, f"{window.motion:.6f}", *edges])
+    return _as_csv(rows)
+
+
+def _as_csv(rows: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue()

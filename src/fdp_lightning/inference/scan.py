@@ -46,8 +46,7 @@ class ScanSettings:
 
     def __post_init__(self) -> None:
         for name in ("window", "step", "longest_clip"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
                 raise UserError(f"predict.{name} is {value!r}; expected seconds, a number above 0")
         if self.step > self.window:
             raise UserError(f"predict.step={self.step} leaves gaps between windows of predict.window={self.window} s")
@@ -62,10 +61,7 @@ class Window:
         end: time of its last frame, seconds.
         first: number of its first frame.
         last: number of its last frame.
-        label: label as in `Prediction`; None, like the attributes below, if its first frame shows no face.
-        probabilities: probabilities as in `Prediction`.
-        motion: motion as in `Prediction`.
-        face: face as in `Prediction`.
+        label, probabilities, motion, face: as in `Prediction`; None if its first frame shows no face.
     """
 
     start: float
@@ -158,8 +154,8 @@ def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
 
 
 def _filled(window: Window, prediction: Prediction) -> Window:
-    names = ("label", "probabilities", "motion", "face")
-    return replace(window, **{name: getattr(prediction, name) for name in names})
+    found = prediction
+    return replace(window, label=found.label, probabilities=found.probabilities, motion=found.motion, face=found.face)
 
 
 @dataclass

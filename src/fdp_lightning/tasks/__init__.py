@@ -30,9 +30,7 @@ def run_task(config: DictConfig) -> str | None:
     check_config(config)
     apply_debug_last(config, HydraConfig.get().runtime.choices.get("debug"))
     module, function = TASKS[config.task].split(".")
-    if (
-        config.task in TORCH_FIRST and "torch" not in sys.modules
-    ):  # it takes seconds, the first time on a machine a minute
+    if config.task in TORCH_FIRST and "torch" not in sys.modules:  # it takes seconds, the first time a minute
         log.info("task=%s: loading PyTorch", config.task)
     task = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)
     interrupts.tidy_up_first()

@@ -89,7 +89,7 @@ def check_data(config: DictConfig) -> None:
         detail = f"protocol {protocol.name} finds no clip of its classes in {config.data.root}"
         problems.append(Problem(config.data.name, "no_clips", detail))
     differences, copy = chosen["differences"], f"the copy of {config.data.name} in {config.data.root}"
-    output = Path(config.check_data.output or Path("checks") / protocol.name / "check.json").expanduser()
+    output = Path(config.check_data.output or f"checks/{protocol.name}/check.json").expanduser()
     result = {
         "dataset": config.data.name,
         "protocol": protocol.name,
@@ -112,7 +112,7 @@ def check_data(config: DictConfig) -> None:
         print("A few images of each clip were decoded; check_data.deep=true decodes all of them.")
     if config.data.generate is not None:
         print("This is the synthetic set, not your copy of a dataset; to check one add data=casme2 (for example).")
-    _write(output, result)
+    write_atomic(output, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(f"All problems by clip: {output}")
     if unpublished:
         print(
@@ -126,12 +126,8 @@ def check_data(config: DictConfig) -> None:
     stopping = refused(problems, policy := config.data.policy, chosen["clips"], with_frames)
     if fatal > stopping:
         print(f"{fatal - stopping} problems with frames are accepted: data.policy={policy}.")
-    ways = [
-        f"data.policy={way}"
-        for way in POLICIES
-        if stopping and not refused(problems, way, chosen["clips"], with_frames)
-    ]
-    options = ways + ["protocol.strict=false"] * bool(differences and protocol.strict)
+    ways = [way for way in POLICIES if not refused(problems, way, chosen["clips"], with_frames)] if stopping else []
+    options = [f"data.policy={way}" for way in ways] + ["protocol.strict=false"] * bool(differences and protocol.strict)
     if stopping or options:
         see = f", or see {' and '.join(options)}" if options else ""
         frameless = f"{len(without)} of the {chosen['n_clips']} clips have no frames, " if without else ""
@@ -140,18 +136,6 @@ def check_data(config: DictConfig) -> None:
             f"{stopping} problems are only in this copy.\n"
             f"  All of them by clip: {output}. Correct the copy{see}."
         )
-
-
-def _write(output: Path, result: dict[str, Any]) -> None:
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    try:
-        # A file name may not be valid text; its bytes are replaced by escapes that JSON knows.
-        write_atomic(output, text.encode(errors="backslashreplace"))
-    except OSError as error:
-        raise UserError(
-            f"{output} cannot be written ({error.strerror}).\n"
-            "  Expected a file in a folder that you may write to: set check_data.output, or run in another folder."
-        ) from error
 
 
 def _check_folders(

@@ -59,11 +59,11 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]
             groups.setdefault(tuple(folder.resolve() for folder in group), group)
     read: dict[Path, Run] = {}
     variants = []
-    for (frame_positions, folders), name in zip(groups.items(), _names(list(groups)), strict=True):
-        for known, folder in zip(frame_positions, folders, strict=True):
+    for (resolved, folders), name in zip(groups.items(), _names(list(groups)), strict=True):
+        for known, folder in zip(resolved, folders, strict=True):
             if known not in read:
                 read[known] = read_run(folder)
-        runs = tuple(read[known] for known in frame_positions)
+        runs = tuple(read[known] for known in resolved)
         seeds = [run.seed for run in runs]
         if doubled := [str(run.folder) for run in runs if seeds.count(run.seed) > 1]:
             raise UserError(

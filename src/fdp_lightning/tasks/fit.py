@@ -8,7 +8,6 @@ from filelock import FileLock
 from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import clock
-from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.run import open_run, train
 from fdp_lightning.errors import UserError
 from fdp_lightning.runs.folder import run_folder
@@ -35,7 +34,8 @@ def fit(config: DictConfig) -> None:
     start = time.monotonic()
     _check(config)
     home = run_folder(config)
-    config = _without_folds(config)
+    if inner := config.selection.inner_subjects:
+        log.info("selection.inner_subjects=%d: a fit trains on all subjects, without inner validation subjects", inner)
     run = open_run(config, home / PLACE, fit=True)
     (plan,) = run.plans
     if run.data.protocol.split == "fixed":
@@ -50,20 +50,13 @@ def fit(config: DictConfig) -> None:
         for name, node in config.logger.items():
             if is_wandb(node) and node.offline:
                 print(f"{name:<12} offline; to upload: wandb sync {home}/wandb/offline-run-*")
-    with FileLock(run.folder / ".writing.lock", mode=0o666):
-        _write_model(plan, config.fit.licence)
-    log.info("done in %s", clock(time.monotonic() - start))
-
-
-def _write_model(plan: FoldPlan, licence: str | None) -> None:
-    """Write the model folder from the checkpoint, with the scores of the folds if these have been run."""
     from fdp_lightning.inference.packaging.model_file import write_model
     from fdp_lightning.inference.packaging.sources import read_source
 
-    folder = plan.home / MODEL
-    facts, state = read_source(plan.folder, licence)
-    write_model(folder, facts, state)
-    print(f"model  {folder}")
+    with FileLock(run.folder / ".writing.lock", mode=0o666):
+        write_model(home / MODEL, *read_source(plan.folder, config.fit.licence))
+    print(f"model  {home / MODEL}")
+    log.info("done in %s", clock(time.monotonic() - start))
 
 
 def _check(config: DictConfig) -> None:
@@ -77,11 +70,3 @@ def _check(config: DictConfig) -> None:
             f"protocol.shuffled={config.protocol.shuffled}: the labels mean nothing, and neither would a model trained "
             "on them (task=fit). Expected protocol.shuffled=null"
         )
-
-
-def _without_folds(config: DictConfig) -> DictConfig:
-    """Return the configuration without what concerns several folds; none of it is in the fingerprint."""
-    config = config.copy()
-    if inner := config.selection.inner_subjects:
-        log.info("selection.inner_subjects=%d: a fit trains on all subjects, without inner validation subjects", inner)
-    return config

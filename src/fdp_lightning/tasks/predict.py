@@ -69,7 +69,7 @@ def predict(config: DictConfig) -> None:
         }
         write_atomic(folder / TABLE, predictions_table(facts))
         write_atomic(folder / RESULT, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    Console().print(_table(results, model.facts["name"]))
+    show_results(results, model.facts["name"])
     print(f"{facts['notice']}\n{output / RESULT}")
     if failed:
         raise UserError(f"{len(failed)} of {len(clips)} clips could not be predicted:\n  " + _list(failed))
@@ -111,8 +111,8 @@ def _list(failed: list[dict[str, str]]) -> str:
     return "\n  ".join(one["error"] if one["clip"] in one["error"] else ": ".join(one.values()) for one in failed)
 
 
-def _table(results: list[dict[str, Any]], model: str) -> Table:
-    """Return a table with a row per clip; for a scan the window with most motion."""
+def show_results(results: list[dict[str, Any]], model: str) -> None:
+    """Print a table with a row per clip; for a scan the window with most motion."""
     table = Table(title=model, title_justify="left", box=None, pad_edge=False)
     for column in ("clip", "class", "probability", "face on frame", "warnings"):
         table.add_column(column)
@@ -123,4 +123,4 @@ def _table(results: list[dict[str, Any]], model: str) -> Table:
         probability = "" if "scan" in result else f"{highest:.2f}"
         face = "" if shown["face"]["confidence"] is None else str(shown["face"]["found_on_frame"])
         table.add_row(result["clip"], what, probability, face, str(len(result["warnings"]) or ""))
-    return table
+    Console(markup=False).print(table)

@@ -15,10 +15,10 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function draw(tag, attributes = {}, text = "") {
+function draw(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.textContent = text;
+  element.append(...children);
   return element;
 }
 
@@ -177,6 +177,7 @@ addEventListener("pagehide", closeCamera);
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const seconds = (value) => `${value.toFixed(2)} s`;
+const momentsOf = (clip) => (clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`);
 const CHART = 240;
 
 let redraw = [];
@@ -232,8 +233,7 @@ function described(said) {
 }
 
 function player(clip, film) {
-  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true });
-  video.setAttribute("aria-label", "The video that was looked at");
+  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true, "aria-label": "The video that was looked at" });
   const box = make("div", { className: "face", hidden: true });
   const [left, top, right, bottom] = clip.face.box;
   video.onloadedmetadata = () => {
@@ -268,14 +268,13 @@ function aligned(clip) {
   const last = clip.frames.length - 1;
   const moments = clip.seconds || clip.frames_used;
   const face = make("img", { className: "aligned", alt: "The aligned face at the moment that is chosen below" });
-  const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0 });
-  place.setAttribute("aria-label", "Moment of the clip");
+  const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0, "aria-label": "Moment of the clip" });
   const words = make("span", { className: "quiet" });
   const button = make("button", { type: "button" }, "Play");
   const turn = (i) => {
     place.value = i;
     face.src = clip.frames[i];
-    words.textContent = clip.seconds ? seconds(moments[i]) : `frame ${moments[i].toFixed(0)}`;
+    words.textContent = momentsOf(clip)(moments[i]);
     place.setAttribute("aria-valuetext", words.textContent);
   };
   const stop = () => {
@@ -344,14 +343,14 @@ async function picture(said) {
   shares.forEach(([name, share], i) => {
     const y = 232 + 30 * i;
     write(name, 20, y);
-    Object.assign(pen, { fillStyle: clip.class.split("+").includes(name) ? "#b4491a" : "#1d5fa8" }).fillRect(190, y - 14, 260 * share, 18);
+    Object.assign(pen, { fillStyle: chosenOf(clip).has(name) ? "#b4491a" : "#1d5fa8" }).fillRect(190, y - 14, 260 * share, 18);
     write(percent(share), 460, y);
   });
   if (curve) {
     write(curve.title, 600, 226, "16px sans-serif", "#59626d");
-    const [low, high] = [Math.min(...curve.shown), Math.max(...curve.shown)];
+    const [low, high] = [Math.min(...curve.values), Math.max(...curve.values)];
     Object.assign(pen, { strokeStyle: "#1d5fa8", lineWidth: 3 }).beginPath();
-    curve.shown.forEach((value, i) => pen.lineTo(600 + (560 * i) / (curve.shown.length - 1 || 1), 390 - (140 * (value - low)) / (high - low || 1)));
+    curve.values.forEach((value, i) => pen.lineTo(600 + (560 * i) / (curve.values.length - 1 || 1), 390 - (140 * (value - low)) / (high - low || 1)));
     pen.stroke();
   }
   write(`${document.querySelector(".facts dd").textContent}. ${document.querySelector(".judge strong").textContent}`, 20, paper.height - 20, "14px sans-serif", "#59626d");
@@ -377,8 +376,11 @@ function table(said) {
   return [head, ...rows].map((cells) => cells.map(cell).join(",") + "\n").join("");
 }
 
+// What the model says: a class, or action units joined by +.
+const chosenOf = (clip) => new Set([clip.class, ...clip.class.split("+")]);
+
 function bars(clip) {
-  const chosen = new Set([clip.class, ...clip.class.split("+")]);
+  const chosen = chosenOf(clip);
   const list = make("dl", { className: "bars" });
   for (const [name, share] of Object.entries(clip.probabilities)) {
     const mark = chosen.has(name) ? "chosen" : "";
@@ -386,7 +388,7 @@ function bars(clip) {
     bar.style.width = percent(share).replace(" ", "");
     const value = make("dd", { className: mark }, percent(share));
     value.dataset.value = share;
-    list.append(make("div", {}, make("dt", { className: mark }, name), make("i", { ariaHidden: "true" }, bar), value));
+    list.append(make("div", {}, make("dt", { className: mark }, name), make("i", { "aria-hidden": "true" }, bar), value));
   }
   return list;
 }
@@ -418,37 +420,31 @@ function declared(clip) {
       parts.push(...curveOf(clip, curve));
       framed = true;
     }
-    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map((extra) => imageOf(section, extra))));
+    const picture = ({ image, title }) => make("div", {}, make("img", { src: image, alt: `${section.heading}, ${title}` }), title);
+    if (of("image").length) parts.push(make("div", { className: "pair" }, ...of("image").map(picture)));
     if (of("scalar").length) {
       const list = make("dl", { className: "numbers" });
-      const shares = of("scalar").every((extra) => Math.abs(extra.shown) <= 1);
-      for (const { title, shown } of of("scalar"))
-        list.append(make("dt", {}, title), make("dd", {}, shares ? shown.toFixed(3) : String(Number(shown.toPrecision(4)))));
+      for (const { title, texts } of of("scalar")) list.append(make("dt", {}, title), make("dd", {}, ...texts));
       parts.push(list);
     }
     if (section.note) parts.push(make("figcaption", {}, section.note));
     drawn.push(make("figure", {}, make("h3", {}, section.heading), ...parts));
   }
-  const frames = () => make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null));
-  return framed ? drawn : [frames(), ...drawn];
-}
-
-function imageOf(section, extra) {
-  return make("div", {}, make("img", { src: extra.shown, alt: `${section.heading}, ${extra.title}` }), extra.title);
+  return framed ? drawn : [make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null)), ...drawn];
 }
 
 // A curve with the frames beneath it, or the frames alone.
 function curveOf(clip, curve) {
   const places = clip.seconds || clip.frames_used;
-  const unit = clip.seconds ? seconds : (number) => `frame ${number.toFixed(0)}`;
-  const scores = curve && curve.shown;
-  const caption = scores
+  const unit = momentsOf(clip);
+  const { values, texts } = curve || {};
+  const caption = values
     ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} of each moment that the model saw, against time. Beneath, these moments, aligned.`
     : "The moments that the model saw, aligned.";
-  const label = scores ? `${curve.title} over time: ${scores.map((score) => score.toFixed(2)).join(", ")}` : "The frames that the model saw";
+  const label = values ? `${curve.title} over time: ${texts.join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
     const n = places.length;
-    const [left, right] = [48, width - 4];
+    const [left, right] = [56, width - 4];
     // As many pictures as can be made out, the first and the last among them.
     const slots = Math.min(n, Math.max(2, Math.floor((right - left) / 40)));
     const pictured = Array.from({ length: slots }, (_, i) => Math.round((i * (n - 1)) / Math.max(1, slots - 1)));
@@ -456,27 +452,26 @@ function curveOf(clip, curve) {
     // The curve runs from the middle of the first picture to the middle of the last.
     const inner = [left + slot / 2, left + slot / 2 + (slots - 1) * slot];
     const x = (place) => inner[0] + ((place - places[0]) / (places[n - 1] - places[0] || 1)) * (inner[1] - inner[0]);
-    const bottom = scores ? CHART - 50 : 8;
-    if (scores) {
-      const [low, high] = [Math.min(...scores), Math.max(...scores)];
-      const y = (score) => bottom - 8 - ((score - low) / (high - low || 1)) * (bottom - 24);
-      for (const score of [low, (low + high) / 2, high]) {
-        svg.append(line(left, y(score), inner[1] + slot / 2, y(score)));
-        svg.append(draw("text", { x: left - 6, y: y(score) + 4, "text-anchor": "end" }, score.toFixed(2).replace("-", "−")));
+    const bottom = values ? CHART - 50 : 8;
+    if (values) {
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const y = (value) => bottom - 8 - ((value - low) / (high - low || 1)) * (bottom - 24);
+      for (const i of new Set([values.indexOf(low), values.indexOf(high)])) {
+        svg.append(line(left, y(values[i]), inner[1] + slot / 2, y(values[i])));
+        svg.append(draw("text", { x: left - 6, y: y(values[i]) + 4, "text-anchor": "end" }, texts[i].replace("-", "−")));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
       // A value per moment, or as many as there are, evenly.
-      const span = (i) => places[0] + (i / (scores.length - 1 || 1)) * (places[n - 1] - places[0]);
-      const when = scores.length === n ? places : scores.map((_, i) => span(i));
-      svg.append(draw("path", { class: "curve", d: "M" + scores.map((score, i) => `${x(when[i])} ${y(score)}`).join("L") }));
-      scores.forEach((score, i) => {
-        const dot = draw("circle", { class: "dot", cx: x(when[i]), cy: y(score), r: 3.5 });
-        dot.append(draw("title", {}, `${unit(when[i])}: ${score.toFixed(3)}`));
-        svg.append(dot);
+      const span = (i) => places[0] + (i / (values.length - 1 || 1)) * (places[n - 1] - places[0]);
+      const when = values.length === n ? places : values.map((_, i) => span(i));
+      svg.append(draw("path", { class: "curve", d: "M" + values.map((value, i) => `${x(when[i])} ${y(value)}`).join("L") }));
+      values.forEach((value, i) => {
+        const title = draw("title", {}, `${unit(when[i])}: ${texts[i]}`);
+        svg.append(draw("circle", { class: "dot", cx: x(when[i]), cy: y(value), r: 3.5 }, title));
       });
     }
     const size = slot - 3;
-    const top = scores ? bottom + 24 : 8;
+    const top = values ? bottom + 24 : 8;
     for (let i = 0; i < slots; i++) {
       const middle = inner[0] + i * slot;
       svg.append(draw("image", { href: clip.frames[pictured[i]], x: middle - size / 2, y: top, width: size, height: size }));
@@ -507,12 +502,9 @@ function numbers(said, clip) {
 function timeline(said, jump) {
   const names = Object.keys(said.strongest.probabilities);
   const windows = said.windows;
-  const seen = windows.filter((window) => window.class !== null);
-  const most = Math.max(...seen.map((window) => window.motion));
-  const strongest = windows.find((window) => window.motion === most);
+  const strongest = windows.reduce((most, window) => ((window.motion ?? -1) > (most.motion ?? -1) ? window : most));
   let chosen = -1;
-  const about = make("p", { className: "quiet" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
-  about.setAttribute("role", "status");
+  const about = make("p", { className: "quiet", role: "status" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
   const choose = (i) => {
     const { start, end, motion, class: label } = windows[i];
     chosen = i;
@@ -528,41 +520,30 @@ function timeline(said, jump) {
     const stop = windows[windows.length - 1].end;
     const x = (time) => left + ((time - windows[0].start) / (stop - windows[0].start || 1)) * (right - left);
     const until = (i) => x(i + 1 < windows.length ? windows[i + 1].start : stop);
+    const span = (i, least) => ({ x: x(windows[i].start), width: Math.max(least, until(i) - x(windows[i].start)) });
     const row = 24;
     names.forEach((name, k) => {
-      const words = draw("text", { x: left - 8, y: k * row + 16, "text-anchor": "end" }, name.length > 16 ? `${name.slice(0, 15)}…` : name);
-      words.append(draw("title", {}, name));
-      svg.append(words);
+      const short = name.length > 16 ? `${name.slice(0, 15)}…` : name;
+      svg.append(draw("text", { x: left - 8, y: k * row + 16, "text-anchor": "end" }, short, draw("title", {}, name)));
       windows.forEach((window, i) => {
-        const place = { x: x(window.start), y: k * row, width: Math.max(0.5, until(i) - x(window.start)), height: row - 2 };
-        if (window.class === null) return svg.append(draw("rect", { ...place, class: "none" }));
-        const cell = draw("rect", { ...place, class: "cell", "fill-opacity": (0.04 + 0.96 * window.probabilities[name]).toFixed(3) });
-        cell.append(draw("title", {}, `${name}, ${seconds(window.start)} to ${seconds(window.end)}: ${percent(window.probabilities[name])}`));
-        svg.append(cell);
+        const look = window.class === null ? { class: "none" } : { class: "cell", "fill-opacity": (0.04 + 0.96 * window.probabilities[name]).toFixed(3) };
+        svg.append(draw("rect", { ...span(i, 0.5), y: k * row, height: row - 2, ...look }));
       });
     });
     const [top, bottom] = [names.length * row + 14, names.length * row + 74];
-    const y = (motion) => bottom - (motion / (most || 1)) * (bottom - top);
+    const y = (motion) => bottom - (motion / (strongest.motion || 1)) * (bottom - top);
     svg.append(line(left, bottom, right, bottom), draw("text", { x: left - 8, y: bottom, "text-anchor": "end" }, "motion"));
     let path = "";
     windows.forEach((window, i) => {
       if (window.class !== null) path += `M${x(window.start)} ${y(window.motion)}H${until(i)}`;
     });
     svg.append(draw("path", { class: "curve motion", d: path }));
-    const marked = windows.indexOf(strongest);
-    svg.append(
-      draw("rect", { class: "here", x: x(strongest.start), y: 0, width: Math.max(3, until(marked) - x(strongest.start)), height: bottom }),
-    );
-    if (chosen >= 0) {
-      const window = windows[chosen];
-      const wide = Math.max(3, until(chosen) - x(window.start));
-      svg.append(draw("rect", { class: "chosen", x: x(window.start), y: 0, width: wide, height: bottom }));
-    }
+    svg.append(draw("rect", { ...span(windows.indexOf(strongest), 3), y: 0, height: bottom, class: "here" }));
+    if (chosen >= 0) svg.append(draw("rect", { ...span(chosen, 3), y: 0, height: bottom, class: "chosen" }));
     windows.forEach((window, i) => {
-      const place = { x: x(window.start), y: 0, width: Math.max(0.5, until(i) - x(window.start)), height: bottom };
-      const target = draw("rect", { ...place, class: "target" });
       const all = names.map((name) => `${name} ${window.class === null ? "–" : percent(window.probabilities[name])}`).join(", ");
-      target.append(draw("title", {}, `${seconds(window.start)} to ${seconds(window.end)}: ${all}`));
+      const title = draw("title", {}, `${seconds(window.start)} to ${seconds(window.end)}: ${all}`);
+      const target = draw("rect", { ...span(i, 0.5), y: 0, height: bottom, class: "target" }, title);
       target.onclick = () => choose(i);
       svg.append(target);
     });
@@ -585,8 +566,7 @@ function timeline(said, jump) {
     );
   const head = ["seconds", "class", ...names, "motion"].map((name) => make("th", { scope: "col" }, name));
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...windows.map(row)));
-  const box = make("div", { className: "box", role: "region", tabIndex: 0 }, table);
-  box.setAttribute("aria-label", "All windows");
+  const box = make("div", { className: "box", role: "region", tabIndex: 0, "aria-label": "All windows" }, table);
   return [
     make("p", {}, "Every window gets a class, whether or not anything happened in it. The outlined window is the one with the most motion; it is shown below."),
     make(

@@ -51,7 +51,8 @@ class Guard:
 def _refused(scope: "Scope") -> str:
     """Return the reason for refusing a request; '' to accept it."""
     headers = Headers(scope=scope)
-    hosts = [f"{name}:{scope['server'][1]}" for name in _NAMES]
+    port = scope["server"][1]
+    hosts = [f"{name}:{port}" for name in _NAMES] + list(_NAMES) * (port == 80)  # which browsers leave out
     host = headers.get("host", "")
     if host not in hosts:
         return f"This server only answers to http://{hosts[0]}."

@@ -2,23 +2,22 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.templates import template
-from fdp_lightning.extras import Extra, notes, sections
+from fdp_lightning.extras import Extra, notes, number_format, sections
 from fdp_lightning.inference.example import EXAMPLES
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
 _HERE = Path(__file__).parent
-
-_SCORES = {"uf1": "UF1", "uar": "UAR", "mean_f1": "mean F1", "accuracy": "accuracy"}
 
 
 def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
@@ -31,7 +30,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     page = template("demo.html", _HERE).render(
         facts=facts,
         training=facts["training"],
-        score=_score(facts.get("scores")),
+        score=_score(facts),
         most_bytes=most_bytes,
         examples=EXAMPLES,
         style=style,
@@ -65,39 +64,39 @@ def _clip(prediction: Prediction) -> dict[str, Any]:
         **prediction.facts(),
         "frames": [image_uri(frame) for frame in prediction.frames],
         "sections": [
-            {
-                "heading": heading,
-                "note": notes(extras),
-                "extras": [
-                    {"name": extra.name, "kind": extra.kind, "title": extra.title, "shown": _shown(extra, prediction)}
-                    for extra in extras
-                ],
-            }
+            {"heading": heading, "note": notes(extras), "extras": _shown(extras, prediction)}
             for heading, extras in sections(prediction.declared).items()
         ],
     }
 
 
-def _shown(extra: Extra, prediction: Prediction) -> Any:
-    """Return an image as a data URI, or plain numbers."""
-    if extra.kind == "image":
-        return image_uri(displayed_image(prediction, extra))
-    return prediction.extras[extra.name].tolist()
+def _shown(extras: Sequence[Extra], prediction: Prediction) -> list[dict[str, Any]]:
+    """Return the extras of a section: an image as a data URI, or numbers with the texts that the page shows."""
+    scalars = number_format(float(prediction.extras[extra.name]) for extra in extras if extra.kind == "scalar")
+    shown = []
+    for extra in extras:
+        values, about = prediction.extras[extra.name], dict[str, Any](kind=extra.kind, title=extra.title)
+        if extra.kind == "image":
+            shown.append({**about, "image": image_uri(displayed_image(prediction, extra))})
+            continue
+        numbers = np.atleast_1d(values).tolist()
+        form = scalars if extra.kind == "scalar" else number_format(numbers)
+        shown.append({**about, "values": numbers, "texts": [form % number for number in numbers]})
+    return shown
 
 
-def _score(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _score(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the first score of the model for display; None if it has no scores."""
-    key = next((key for key in _SCORES if scores and scores.get(key) is not None), None)
-    if scores is None or key is None:
+    if (scores := facts["scores"]) is None:
         return None
-    interval, floors = scores.get(f"{key}_interval"), scores.get("floors") or {}
+    key, title = ("mean_f1", "mean F1") if facts["multi_label"] else ("uf1", "UF1")
+    interval = scores[f"{key}_interval"]
     return {
-        "name": _SCORES[key],
+        "name": title,
         "value": f"{scores[key]:.3f}",
         "interval": f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "",
-        "chance": f"{floors['chance'][key]:.3f}" if key in floors.get("chance", {}) else "",
-        "subjects": scores.get("n_subjects"),
-        "caveats": scores.get("caveats") or [],
+        "chance": f"{scores['floors']['chance'][key]:.3f}",
+        "caveats": scores["caveats"],
     }
 
 

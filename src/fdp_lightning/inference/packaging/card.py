@@ -106,13 +106,13 @@ def _summary(facts: Facts) -> str:
 
 def _about(facts: Facts) -> str:
     """Return the model's name with its class's own description; a deviation from the paper's model is named."""
-    name, kind = facts["training"].get("model"), network_class(facts)
+    name, kind = facts["training"]["model"], network_class(facts)
     if kind is None:
-        return f"`{name}`" if name else "A model"
+        return f"`{name}`"
     about = getattr(kind, "about", kind.__name__)
     if name in getattr(kind, "names", (kind.__name__.lower(),)):
         return f"{about[0].upper()}{about[1:]}"
-    return f"{f'`{name}`' if name else 'A model'}, a network after {about}, but not the paper's"
+    return f"`{name}`, a network after {about}, but not the paper's"
 
 
 def whose(training: Facts) -> str:

@@ -3,17 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdp_lightning.inference.packaging.scores import TITLES
 from fdp_lightning.labels import LabelKind
 
 Facts = Mapping[str, Any]
-
-_SCORES = {
-    "uf1": "macro-F1 (UF1)",
-    "uar": "mean recall (UAR)",
-    "weighted_f1": "weighted F1",
-    "mean_f1": "mean F1 over units",
-    "accuracy": "accuracy",
-}
 
 _FLOORS = {"majority": "majority class", "constant": "every unit shown", "chance": "chance"}
 
@@ -42,11 +35,12 @@ def evaluation(facts: Facts) -> str:
         why = f" {facts['no_scores']}" if facts.get("no_scores") else ""
         return f"**Nothing is known of how often this model is right.** {untested}There is no score to show.{why}"
     run = f"{_SPLITS[scores['split']]} of the same settings (`{scores['run']}`)"
+    others = f"{scores['folds']} other models" if scores["folds"] > 1 else "another model"
     pooled = f"all {scores['n_clips']} clips of {scores['n_subjects']} subjects pooled"
     if fit:
         about = (
             "**This model itself was never tested:** it was trained on all subjects, and nobody is left to test it on. "
-            f"The scores are those of the {run}: {_models(scores['folds'])}, tested on people they had not been "
+            f"The scores are those of the {run}: {others}, tested on people they had not been "
             f"trained on, {pooled}. They estimate what this model is worth on people who are recorded in the same way."
         )
     else:
@@ -57,8 +51,16 @@ def evaluation(facts: Facts) -> str:
         )
     label_kind = LabelKind.of_flag(facts["multi_label"])
     parts = [about, "No epoch was chosen by its score: the last one counts.", _scores(scores, label_kind)]
-    parts.append(_of_classes(scores["f1"], training["class_counts"], label_kind))
-    if remarks := _remarks(scores, fit):
+    head = ("unit" if label_kind.is_multi else "class", "F1", "clips it was trained on")
+    rows = [(name, f"{f1:.3f}", str(training["class_counts"][name])) for name, f1 in scores["f1"].items()]
+    parts.append(table(head, rows))
+    remarks = list(scores["caveats"])
+    if fit and scores["inner_subjects"]:
+        remarks.append(
+            f"Each of those models set {scores['inner_subjects']} subjects aside (selection.inner_subjects) and was "
+            "trained on so many fewer; this one was trained on all."
+        )
+    if remarks:
         parts.append("\n".join(f"* {remark}" for remark in remarks))
     return "\n\n".join(parts)
 
@@ -82,37 +84,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _scores(scores: Facts, label_kind: LabelKind) -> str:
     floors, words = scores["floors"], _FLOORS_OF_UNITS if label_kind.is_multi else _FLOORS
-    rows = [
-        (title, *_cells(name, scores), *(f"{floor[name]:.3f}" for floor in floors.values()))
-        for name, title in _SCORES.items()
-        if name in scores
-    ]
+    rows = []
+    for name, title in TITLES.items():
+        if name in scores:
+            bounds = scores[f"{name}_interval"]
+            interval = "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+            rows.append((title, f"{scores[name]:.3f}", interval, *(f"{floor[name]:.3f}" for floor in floors.values())))
     return (
         table(("", "score", "95 % interval", *(words[name] for name in floors)), rows)
         + "\n\nIntervals are over subjects. The columns to the right know nothing of the clips: a score that does not "
         "clear them is none."
     )
-
-
-def _cells(name: str, scores: Facts) -> tuple[str, str]:
-    bounds = scores[f"{name}_interval"]
-    return f"{scores[name]:.3f}", "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
-
-
-def _of_classes(of_class: Mapping[str, float], counts: Mapping[str, int], label_kind: LabelKind) -> str:
-    head = ("unit" if label_kind.is_multi else "class", "F1", "clips it was trained on")
-    return table(head, [(name, f"{value:.3f}", str(counts[name])) for name, value in of_class.items()])
-
-
-def _remarks(scores: Facts, fit: bool) -> list[str]:
-    remarks = list(scores["caveats"])
-    if fit and (inner := scores.get("inner_subjects")):
-        remarks.append(
-            f"Each of those models set {inner} subjects aside (selection.inner_subjects) and was trained on so many "
-            "fewer; this one was trained on all."
-        )
-    return remarks
-
-
-def _models(folds: int) -> str:
-    return f"{folds} other models" if folds > 1 else "another model"

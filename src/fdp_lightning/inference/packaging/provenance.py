@@ -64,7 +64,10 @@ def facts_of(
             "values": "0 to 1, not normalised",
         },
         "normalisation": {"mean": made["mean"], "std": made["std"]},
-        "alignment": {**_of_any_camera(data["faces"]), "template": TEMPLATE.tolist()},
+        "alignment": {
+            **{name: value for name, value in data["faces"].items() if name != "bits"},  # those of one dataset's frames
+            "template": TEMPLATE.tolist(),
+        },
         "sampling": data["sampling"],
         "fitted": {
             name.removeprefix(_OBJECTIVE): float(value)
@@ -104,11 +107,6 @@ def facts_of(
 def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the network's tensors in the state dict of a training."""
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-
-
-def _of_any_camera(faces: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of `data.faces` without what belongs to the pictures of one dataset."""
-    return {name: value for name, value in faces.items() if name != "bits"}
 
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:

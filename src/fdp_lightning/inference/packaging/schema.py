@@ -25,15 +25,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _one_of(*allowed: str) -> Any:
-    def check(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}")
-        return value
-
-    return Annotated[str, AfterValidator(check)]
-
-
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -68,14 +59,14 @@ class Normalisation(_Part):
 class Alignment(_Part):
     """The settings of `data.faces`, and the landmarks' template."""
 
-    method: _one_of(*METHODS)  # type: ignore[valid-type]
+    method: Literal[METHODS]  # type: ignore[valid-type]
     size: Annotated[int, Field(ge=8, le=1024)]
     margin: Annotated[float, Field(ge=-0.4, le=2)]
-    colour: _one_of(*COLOURS)  # type: ignore[valid-type]
+    colour: Literal[COLOURS]  # type: ignore[valid-type]
     least_confidence: Share
     per_frame: bool
     batch: Annotated[int, Field(ge=1, le=256)]
-    device: _one_of(*DEVICES)  # type: ignore[valid-type]
+    device: Literal[DEVICES]  # type: ignore[valid-type]
     template: Annotated[
         list[Annotated[list[Annotated[float, Field(ge=-2, le=3)]], Field(min_length=2, max_length=2)]],
         Field(min_length=5, max_length=5),
@@ -86,19 +77,19 @@ class SamplingRule(_Part):
     """The settings of `data.sampling`."""
 
     frames: Annotated[int, Field(ge=2, le=512)]
-    rule: _one_of(*RULES)  # type: ignore[valid-type]
-    short: _one_of(*SHORT)  # type: ignore[valid-type]
+    rule: Literal[RULES]  # type: ignore[valid-type]
+    short: Literal[SHORT]  # type: ignore[valid-type]
 
 
 class Taken(_Part):
     """Maps that the network takes in place of the frames: the settings of `input`, and the fitted scale."""
 
     kind: Literal["flow", "apex_flow"]
-    method: _one_of(*FLOW_METHODS)  # type: ignore[valid-type]
-    channels: Annotated[list[_one_of(*CHANNELS)], Field(min_length=1, max_length=len(CHANNELS))]  # type: ignore[valid-type]
+    method: Literal[FLOW_METHODS]  # type: ignore[valid-type]
+    channels: Annotated[list[Literal[CHANNELS]], Field(min_length=1, max_length=len(CHANNELS))]  # type: ignore[valid-type]
     size: Annotated[int, Field(ge=8, le=256)]
-    scale: _one_of(*SCALES)  # type: ignore[valid-type]
-    phases: Annotated[list[_one_of(*PHASES)], Field(min_length=1, max_length=len(PHASES))] = ["onset_apex"]  # type: ignore[valid-type]
+    scale: Literal[SCALES]  # type: ignore[valid-type]
+    phases: Annotated[list[Literal[PHASES]], Field(min_length=1, max_length=len(PHASES))] = ["onset_apex"]  # type: ignore[valid-type]
     gain: Annotated[float, Field(gt=0, le=1e6)]
     flip: Share
     divisors: Annotated[list[Annotated[float, Field(ge=1e-12, le=1e12)]], Field(min_length=1, max_length=len(CHANNELS))]
@@ -153,9 +144,6 @@ class Weights(_Part):
     numbers: Count
 
 
-Counts = Annotated[list[Any], Field(min_length=1, max_length=5000)]
-
-
 class Scores(_Part):
     """Scores of the leave-one-subject-out run, and the counts they are of (`scores.check_scores` compares them)."""
 
@@ -163,7 +151,7 @@ class Scores(_Part):
 
     selection: Literal["last"]
     protocol: Name
-    split: _one_of("loso", "kfold", "lodo", "fixed")  # type: ignore[valid-type]
+    split: Literal["loso", "kfold", "lodo", "fixed"]
     folds: Annotated[int, Field(ge=1, le=100_000)]
     inner_subjects: Count
     counts: Annotated[list[Any], Field(min_length=1, max_length=5000)]

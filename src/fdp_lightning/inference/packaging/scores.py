@@ -19,6 +19,14 @@ from fdp_lightning.runs.seal import sealed
 SELECTION = "last"
 """A model is that of the last epoch, so no other selection scores it; `oracle` scores no model that could be used."""
 
+TITLES = {
+    "uf1": "macro-F1 (UF1)",
+    "uar": "mean recall (UAR)",
+    "weighted_f1": "weighted F1",
+    "mean_f1": "mean F1 over units",
+    "accuracy": "accuracy",
+}
+"""Scores of a model file, with their titles: those that every reader can compute, none that a user has registered."""
 
 _MOST_CLIPS = 20_000
 """Of which the scores of a model file may be; those of chance take memory by its square."""
@@ -56,23 +64,19 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
         return None, "The run of these settings is damaged: the same command with task=loso names and mends it."
     if len(pooled.parts[SELECTION]) != expected:
         return None, "The pooled scores beside it are not of all folds: the same command with task=loso pools them."
-    inner = max(len(fold["subjects"]["inner"]) for fold in folds)
-    return _scores(pooled, _name(run), len(folds), inner), ""
-
-
-def _scores(run: Run, name: str, folds: int, inner: int) -> dict[str, Any]:
-    counts = run.outcomes[SELECTION].counts
+    counts, parts = pooled.outcomes[SELECTION].counts, run.absolute().parts
     return {
         "selection": SELECTION,
-        "protocol": run.protocol,
-        "split": run.split,
-        "folds": folds,
-        "inner_subjects": inner,
-        **scores_of(counts, run.classes, run.label_kind),
+        "protocol": pooled.protocol,
+        "split": pooled.split,
+        "folds": len(folds),
+        "inner_subjects": max(len(fold["subjects"]["inner"]) for fold in folds),
+        **scores_of(counts, pooled.classes, pooled.label_kind),
         "counts": counts.tolist(),
-        "caveats": [*(f"{sign.detail}." for sign in run.signs), *_caveats(run.metrics), *run.metrics["caveats"]],
-        "run": name,
-    }
+        "caveats": _caveats(pooled),
+        # experiment, variant and seed; of a folder that `run=` named its own name alone
+        "run": "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1],
+    }, ""
 
 
 def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
@@ -83,7 +87,8 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
         classes: names.
         label_kind: kind of the labels.
     """
-    whole, functions = counts.sum(axis=0), score_functions(label_kind)
+    whole = counts.sum(axis=0)
+    functions = {name: score for name, score in score_functions(label_kind).items() if name in TITLES}
     intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
     clips = int(whole[0].sum() if label_kind.is_multi else whole.sum())
     of_class = unit_f1(whole) if label_kind.is_multi else f1(whole)
@@ -93,7 +98,10 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
         **{name: float(score(whole)) for name, score in functions.items()},
         **{f"{name}_interval": interval for name, interval in intervals.items()},
         "f1": dict(zip(classes, of_class.tolist(), strict=True)),
-        "floors": floors(whole, classes, label_kind),
+        "floors": {
+            baseline: {name: value for name, value in facts.items() if name in (*TITLES, "class", "f1")}
+            for baseline, facts in floors(whole, classes, label_kind).items()
+        },
     }
 
 
@@ -124,16 +132,10 @@ def check_scores(facts: Mapping[str, Any], source: str) -> None:
         raise UserError(f"{source}: scores.{where} is {found}, its counts give {expected}")
 
 
-def _caveats(metrics: Any) -> list[str]:
-    found = []
-    if untested := metrics.get("untested"):
+def _caveats(run: Run) -> list[str]:
+    found = [f"{sign.detail}." for sign in run.signs]
+    if untested := run.metrics.get("untested"):
         found.append(f"{len(untested)} subjects trained in every fold and were never tested: {', '.join(untested)}.")
-    for why, clips in (metrics.get("left_out") or {}).items():
+    for why, clips in (run.metrics.get("left_out") or {}).items():
         found.append(f"{len(clips)} clips are neither trained on nor tested ({why}).")
-    return found
-
-
-def _name(run: Path) -> str:
-    """Experiment, variant and seed; of a folder that `run=` named its own name alone."""
-    parts = run.absolute().parts
-    return "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1]
+    return [*found, *run.metrics["caveats"]]

@@ -54,6 +54,14 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         ) from error
 
 
+def beside(path: Path | str) -> Path:
+    """Return the folder of a model or fold, or that of a file: the place of what is made of a source."""
+    place = Path("." if path == SYNTHETIC else path)
+    if path == SYNTHETIC or place.is_dir():
+        return place
+    return place.parents[1] if place.parent.name == "checkpoints" else place.parent
+
+
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a fold's checkpoint without running pickled code; for a sealed fold the checksum is verified.
 
@@ -66,9 +74,10 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     require_plain(path, MOST_WEIGHTS)
     try:
         checkpoint: Any = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch passes on the exceptions of pickle, zip and its own reader
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {EXPECTED}") from error
+    except Exception as error:  # of pickle, zip or torch, which advises to read it without this safety
+        raise UserError(
+            f"{path} cannot be read as a checkpoint: damaged, or more than tensors and plain values. {EXPECTED}"
+        ) from error
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
     if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
