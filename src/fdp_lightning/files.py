@@ -114,11 +114,6 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def is_partial(folder: Path) -> bool:
-    """Return True if `atomic_folder` is still writing a folder, or was killed while writing it."""
-    return folder.name.endswith(_PARTIAL)
-
-
 _PARTIAL = ".partial"
 
 

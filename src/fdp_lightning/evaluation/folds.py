@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.extras import Extra, from_text
-from fdp_lightning.files import is_partial
 from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
@@ -151,8 +150,8 @@ def read_key_frames(
 
 
 def finished_files(run: Path, name: str) -> list[Path]:
-    """Return the files of this name in the folders of finished folds, sorted."""
-    return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
+    """Return the files of this name in the folders of finished folds, sorted; unfinished folds are hidden."""
+    return sorted(run.glob(f"folds/[!.]*/{name}"))
 
 
 def curve_positions(frames: np.ndarray, length: int) -> np.ndarray:

@@ -20,12 +20,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = foreign.read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected a JSON object")
     except FileNotFoundError:
         return {}
     except UserError as error:
-        raise UserError(f"{error}. Make it again: task=report run={path.parent}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
+        raise UserError(f"{error}. The run's command writes it again (task=loso)") from error
     return content
 
 

@@ -18,7 +18,6 @@ from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.summary import summarise
-from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
@@ -133,7 +132,7 @@ def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
         yield place
         return
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
-        if not is_partial(folder) and not folder.name.startswith("."):
+        if not folder.name.startswith("."):
             yield from find_runs(folder, [*above, resolved])
 
 

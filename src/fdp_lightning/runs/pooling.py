@@ -23,7 +23,6 @@ from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import learning_note, terminal_table
 from fdp_lightning.evaluation.trained import mixed_versions, trained
-from fdp_lightning.files import is_partial
 from fdp_lightning.labels import KEY, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
@@ -110,16 +109,22 @@ def read_expected(run: Path) -> dict[str, Any]:
         "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
     }  # fmt: skip
     known = plan if isinstance(plan, dict) else {}
-    columns, texts = {*KEY, "target"}, [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
+    texts = [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
     if (
         any(not isinstance(known.get(name, kind()), kind) for name, kind in kinds.items())
         or not known.get("clips")
-        or any(not isinstance(clip, dict) or set(clip) != columns for clip in known["clips"])
+        or not all(map(_is_clip, known["clips"]))
+        or len({tuple(clip[part] for part in KEY) for clip in known["clips"]}) < len(known["clips"])
         or not all(isinstance(text, str) for listed in texts for text in listed)
         or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
     ):
         raise UserError(f"{run / EXPECTED} was altered. The run's command writes it again (task=loso)")
     return known
+
+
+def _is_clip(clip: object) -> bool:
+    columns = dict.fromkeys([*KEY, "target"], str) | {"onset": int}
+    return isinstance(clip, dict) and {name: type(value) for name, value in clip.items()} == columns
 
 
 def remove_pooled(run: Path) -> None:
@@ -204,7 +209,7 @@ def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | Non
 
 def fold_folders(run: Path) -> list[Path]:
     """Return the folders of a run's folds, finished or damaged."""
-    return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
+    return sorted((run / "folds").glob("[!.]*/"))
 
 
 def read_fold(folder: Path) -> pd.DataFrame:

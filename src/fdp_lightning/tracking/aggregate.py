@@ -5,6 +5,7 @@ confusion matrix, all predictions, the recogniser's recorded extras of each clip
 maps without the face if not), and the report page as an artifact.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import pixels
-from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
+from fdp_lightning.evaluation.folds import Outputs, finished_files, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
@@ -44,8 +46,9 @@ def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: boo
             continue
         kept = run / "log" / f"{name}.json"
         checksum = sha256(run / POOLED[0])
-        if not anew and read_json(kept).get("predictions") == checksum:
-            continue
+        with contextlib.suppress(UserError):  # a damaged file is written again
+            if not anew and read_json(kept).get("predictions") == checksum:
+                continue
         of_one = config.copy()
         of_one.logger = {name: node}
         where = in_worker(_log, of_one, run, metrics, kept_id(kept))
@@ -65,7 +68,7 @@ def _log(config: DictConfig, run: Path, metrics: dict[str, Any], run_id: str) ->
         "made_with": {k: v for k, v in read_json(run / "environment.json").items() if k != "command"},
         "n_clips": metrics["n_clips"],
         "n_subjects": metrics["n_subjects"],
-        "n_folds": len(list(run.glob("folds/[!.]*/fold.json"))),
+        "n_folds": len(finished_files(run, "fold.json")),
     }
     (logger,) = build_loggers(config, run, run / "log", LogOf("pooled", "aggregate", run_id, facts))
     (node,) = config.logger.values()

@@ -139,7 +139,7 @@ def new_id() -> str:
 
 def kept_id(place: Path) -> str:
     """Return the id in this file, or a new one stored there."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(place.read_text())["id"])
     fresh = new_id()
     write_atomic(place, json.dumps({"id": fresh}) + "\n")
