@@ -199,6 +199,9 @@ def test_a_point_is_what_the_configuration_then_holds() -> None:
         ("model.optimizer.lr", {"low": 0.1}, "has low; expected {low"),
         ("model.optimizer.lr", {"low": 0.1, "high": 0.01}, "low first"),
         ("model.optimizer.lr", {"low": "a", "high": 1}, "expected numbers"),
+        ("model.optimizer.lr", {"low": float("nan"), "high": 1}, "expected numbers"),
+        ("model.optimizer.lr", {"low": 0, "high": float("inf")}, "expected numbers"),
+        ("model.optimizer.lr", {"low": 0.1, "high": 1, "log": "maybe"}, "expected true or false"),
         ("model.optimizer.lr", {"low": 0.1, "high": 1, "choices": [1]}, "expected {low"),
         ("model.pooling", {"choices": []}, "expected a list of"),
         ("model.pooling", {"choices": [[1]]}, "expected a list of"),
@@ -208,6 +211,12 @@ def test_what_is_no_range_of_a_setting_of_the_training_is_refused(key: str, of_k
     with pytest.raises(UserError, match="tune\\.space") as caught:
         Space({key: of_key})
     assert key in str(caught.value) and said in str(caught.value)
+
+
+def test_a_step_of_a_fraction_between_whole_ends_is_kept() -> None:
+    drawn = points(Space({"model.optimizer.lr": {"low": 1, "high": 4, "step": 0.5}}), 30)
+    assert {2 * point["model.optimizer.lr"] % 1 for point in drawn} == {0}
+    assert any(point["model.optimizer.lr"] % 1 for point in drawn)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from fdp_lightning.evaluation.folds import Outputs, mean_tau, read_outputs
+from fdp_lightning.evaluation.folds import Outputs, known_rows, mean_tau, read_outputs
 from fdp_lightning.evaluation.image_quality import EVEN, QUALITIES, qualities, quality_table, references, subjects_of
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.extras import number_format
@@ -29,11 +29,12 @@ def extra_scores(run: Path) -> dict[str, Any]:
             n = int(np.isfinite(outputs[extra.name].astype(np.float64)).sum())
             scores[extra.name] = about | {"n_clips": n, "heading": extra.section} | scalar_mean(outputs, extra.name)
         if extra.kind == "curve" and extra.rises and extra.of == "clip":
-            tau = mean_tau(list(outputs[extra.name]))
-            scores[extra.name] = {**about, "tau": tau if np.isfinite(tau) else None}
+            curves = outputs[extra.name][known_rows(outputs, extra)]
+            tau = mean_tau(list(curves))
+            scores[extra.name] = {**about, "n_clips": len(curves), "tau": tau if np.isfinite(tau) else None}
     for reference in references(outputs.extras):
         table = quality_table(outputs, reference, qualities(outputs, reference))
-        rows = {row["key"]: {"title": row["name"], "n_clips": table["n"], **_quality(row)} for row in table["rows"]}
+        rows = {row["key"]: {"title": row["name"], "n_clips": row["n"], **_quality(row)} for row in table["rows"]}
         even = rows.pop(EVEN, None)
         scores |= {name: {**row, "reference": table["reference"]} for name, row in rows.items()}
         if even is not None:

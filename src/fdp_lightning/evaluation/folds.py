@@ -140,8 +140,11 @@ def read_key_frames(
         The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
         unknown; or None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
     """
+    path = run / "folds" / fold / "outputs.npz"
+    if path not in finished_files(run, path.name):  # the table of predictions may name any place as its fold
+        return None
     try:
-        with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             same = [arrays[name] == part for name, part in zip(KEY, key, strict=True)]
             (row,) = np.flatnonzero(np.logical_and.reduce(same))
             return arrays["key_frames"][row], arrays["key_frame_numbers"][row], float(arrays["apex"][row])
@@ -196,6 +199,13 @@ def kendall_tau(scores: np.ndarray) -> float:
 def rows_of(targets: Sequence[str] | np.ndarray, name: str, label_kind: LabelKind) -> np.ndarray:
     """Return the rows whose target is the class or, in a multi-label table, names it among others."""
     return np.flatnonzero([name in target.split(JOIN) if label_kind.is_multi else name == target for target in targets])
+
+
+def known_rows(outputs: Outputs, extra: Extra, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return those of the rows, or of all, whose value of the extra is finite throughout: others have none."""
+    rows = np.arange(len(outputs["clip"])) if rows is None else rows
+    values = outputs.of(extra)[rows].astype(np.float64)
+    return rows[np.isfinite(values.reshape(len(rows), -1)).all(axis=1)]
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:

@@ -80,7 +80,8 @@ def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarra
     """Compare every held-out clip's images with their reference, a key of `references`.
 
     Returns:
-        For each image that names it, and for `EVEN` where it has a neutral value, its `QUALITIES`, each of shape (n,).
+        For each image that names it, and for `EVEN` where it has a neutral value, its `QUALITIES`, each of shape (n,);
+        NaN for clips that lack one of the two images.
     """
     true = outputs[reference]
     images = {extra.name: outputs.of(extra) for extra in references(outputs.extras)[reference]}
@@ -97,21 +98,27 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
     """Average `qualities` over all held-out clips, with intervals over subjects.
 
     Returns:
-        `rows`: for each image its `key` and `name`, `psnr` (the mean over the clips where it is finite, or infinite if
-        there is none), `ssim` and `correlation`, each with `…_ci95` (a pair or None), and `same`, the number of clips
-        whose image is the reference itself. `n`: clips. `nearer`: for each image of the training its `name`, and the
-        number of clips (`n`) whose first image has a higher PSNR than it.
+        `rows`: for each image that some clips have its `key` and `name`, the number `n` of these clips, `psnr` (the
+        mean over the clips where it is finite, or infinite if there is none), `ssim` and `correlation`, each with
+        `…_ci95` (a pair or None), and `same`, the number of clips whose image is the reference itself. `n`: clips.
+        `nearer`: for each image of the training its `name`, and the number `n` of clips whose first image has a higher
+        PSNR.
     """
     extras = {extra.name: extra for extra in outputs.extras}
     neutral = extras[reference].neutral
-    subjects = subjects_of(outputs)
+    everyone = subjects_of(outputs)
     rows = []
-    for key, each in values.items():
+    for key, whole in values.items():
+        known = ~np.isnan(whole["psnr"])
+        if not known.any():
+            continue
+        each, subjects = {score: of_clips[known] for score, of_clips in whole.items()}, everyone[known]
         decibel = each["psnr"]
         finite = np.isfinite(decibel)
         row = {
             "key": key,
             "name": f"even image of {neutral:g}" if key == EVEN else extras[key].title,
+            "n": len(subjects),
             "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
             "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
             "same": int((~finite).sum()),
@@ -126,7 +133,7 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
         if other.of == "training"
     ]
     titles = {"reference": extras[reference].title, "first": first.title}
-    return {**titles, "rows": rows, "n": len(subjects), "nearer": nearer}
+    return {**titles, "rows": rows, "n": len(everyone), "nearer": nearer}
 
 
 def subjects_of(outputs: Outputs) -> np.ndarray:

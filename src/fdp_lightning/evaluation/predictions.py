@@ -30,6 +30,7 @@ INTEGERS = ["onset", "seed"]
 STRINGS = [*KEY[:-1], "target", "prediction", "selection", "fold"]
 SELECTION = "selection"
 SUM_TOLERANCE = 1e-3
+_LARGEST_INTEGER = np.iinfo(np.int64).max
 NAMED_AT_MOST = 8
 REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
 
@@ -224,9 +225,10 @@ def _records(path: Path) -> list[list[str]]:
 
 
 def _integer(text: str) -> int:
-    if str(int(text)) != text:
-        raise ValueError(f"'{text}' is not a plain integer")
-    return int(text)
+    number = int(text)
+    if str(number) != text or abs(number) > _LARGEST_INTEGER:
+        raise ValueError(f"'{text:.40}' is not a plain integer of 64 bits")
+    return number
 
 
 def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
@@ -280,11 +282,15 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
 
 def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
     """Return the rules for the rows of a single-label table: message where broken → True where kept."""
-    with np.errstate(invalid="ignore"):
-        sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+    sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+    highest = probabilities.max(axis=1, keepdims=True)
+    predicted = frame["prediction"].to_numpy(dtype=object)[:, None] == np.array(classes, dtype=object)
     return {
         "the target is not a class": frame["target"].isin(list(classes)),
-        "the prediction is not a class": frame["prediction"].isin(list(classes)),
+        "the prediction is not a class": predicted.any(axis=1),
         "a probability is negative": (probabilities >= 0).all(axis=1),
         f"the probabilities do not sum to 1 (within {SUM_TOLERANCE})": sums,
+        "the prediction is not the class of the highest probability": (predicted & (probabilities == highest)).any(
+            axis=1
+        ),
     }

@@ -116,7 +116,9 @@ def build_report(
         per_class=unit_rows(summary) if multi_label else _per_class(summary),
         subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
         subject_rows=[] if multi_label else subject_rows(last, classes),
-        fold_rows=fold_rows(run, last, of_folds, _right_shares(last, classes)),
+        fold_rows=fold_rows(
+            last, of_folds, {fold.name: fold.steps for fold in finished.trainings}, _right_shares(last, classes)
+        ),
         fold_charts=fold_charts(of_folds),
         calibration={} if multi_label else calibration(last, classes),
         curves=_curves(curves),

@@ -1,15 +1,13 @@
 """The report's sections that fold open: each subject, each fold, and how far probabilities can be believed."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import FOLD_SCORES, UNREADABLE
+from fdp_lightning.evaluation.folds import FOLD_SCORES
 from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
 
 MOST_LINES = 60
@@ -35,18 +33,18 @@ def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, A
 
 
 def fold_rows(
-    run: Path, last: pd.DataFrame, curves: Mapping[str, pd.DataFrame], right: pd.Series
+    last: pd.DataFrame, curves: Mapping[str, pd.DataFrame], steps: Mapping[str, int | None], right: pd.Series
 ) -> list[dict[str, Any]]:
     """Return for each fold its clips, the share of right decisions, its steps, and its losses after the last epoch.
 
     Args:
-        run: the run folder.
         last: the predictions of selection `last`.
         curves: of `folds.fold_curves`.
+        steps: of the optimizer, by the name of the fold.
         right: share of right decisions of each clip of `last`.
     """
     rows = []
-    for fold, part in last.groupby(last["fold"].astype(str)):
+    for fold, part in last.groupby("fold"):
         table = curves.get(str(fold))
         losses = {name: _final(table, f"{name}/loss") for name in ("train", "test")}
         rows.append(
@@ -55,7 +53,7 @@ def fold_rows(
                 "n": len(part),
                 "accuracy": float(right[part.index].mean()),
                 "epochs": None if table is None else len(table),
-                "steps": _steps(run / "folds" / str(fold) / "fold.json"),
+                "steps": steps.get(str(fold)),
                 **losses,
             }
         )
@@ -67,14 +65,6 @@ def _final(table: pd.DataFrame | None, column: str) -> float | None:
         return None
     values = table[column].dropna()
     return float(values.iloc[-1]) if len(values) else None
-
-
-def _steps(path: Path) -> int | None:
-    try:
-        steps = json.loads(path.read_text(encoding="utf-8")).get("steps")
-    except (*UNREADABLE, AttributeError):
-        return None
-    return steps if isinstance(steps, int) else None
 
 
 def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from fdp_lightning.evaluation.folds import (
     Outputs,
     apex_position,
     curve_positions,
+    known_rows,
     mean_curve,
     mean_tau,
     rows_of,
@@ -79,7 +80,7 @@ def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], label_ki
     """Draw a curve, a panel for each class that has clips: their mean, and the first of them by key."""
     panels: list[dict[str, Any]] = []
     for name in classes:
-        rows = rows_of(outputs["target"], name, label_kind)
+        rows = known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind))
         if not len(rows):
             continue
         places, curves = class_curves(outputs, extra, rows)
@@ -153,7 +154,7 @@ def gallery(
                 {
                     "name": extra.title,
                     "uri": charts.image_uri(image),
-                    **{score: float(each[row]) for score, each in values.get(extra.name, {}).items()},
+                    **{q: float(of[row]) for q, of in values.get(extra.name, {}).items() if not np.isnan(of[row])},
                 }
                 for extra, image in images
             ],

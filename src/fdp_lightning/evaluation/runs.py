@@ -12,7 +12,7 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.counts import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
+from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
@@ -77,10 +77,15 @@ class Run:
         return dict(self.computed["floors"])
 
     @cached_property
+    def trainings(self) -> list[FoldTraining]:
+        """Facts on the training of its folds."""
+        return read_trainings(self.folder)
+
+    @cached_property
     def signs(self) -> list[Sign]:
         """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
         last = self.computed["selections"]["last"]
-        return learning_signs(self.parts["last"], self.classes, last, self.floors, read_trainings(self.folder))
+        return learning_signs(self.parts["last"], self.classes, last, self.floors, self.trainings)
 
 
 def read_run(folder: Path) -> Run:
@@ -162,6 +167,9 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
         raise UserError(f"{error}. {again}") from error
     known = content if isinstance(content, dict) else {}
     wrong = [name for name, kind in _KINDS.items() if not isinstance(known.get(name), kind)]
+    steps = known.get("steps")  # of a fold; the fewest and the most where folds differ
+    if isinstance(steps, list) and [type(number) for number in steps] != [int, int]:
+        wrong.append("steps")
     if wrong or not all(isinstance(row, dict) for row in known["selections"].values()):
         raise UserError(f"{path}: expected the scores of a run, with {', '.join(wrong or ['selections'])}. {again}")
     return known

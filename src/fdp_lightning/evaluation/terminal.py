@@ -20,6 +20,12 @@ UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per un
 _NAMED_AT_MOST = 8
 
 
+def ruled_table(title: str) -> Table:
+    """Return an empty table that narrow terminals have room for: no vertical lines. Its title is text, not markup."""
+    look: Any = {"box": HORIZONTALS, "pad_edge": False, "title_justify": "left", "caption_justify": "left"}
+    return Table(title=Text(title, "italic"), **look)
+
+
 def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     """Lay metrics.json out: the headline, the other selections, the trained baselines, then chance and majority.
 
@@ -32,7 +38,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         title += f" (split {metrics['split']})"
     if model := trained_line(trained_facts(metrics)):
         title = f"{model}\n{title}"
-    table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
+    table = ruled_table(title)
     table.add_column("selection")
     label_kind = LabelKind.of_flag(metrics.get("multi_label", False))
     scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns

@@ -198,7 +198,7 @@ def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | Non
     """Write the page of a pooled run, to its report.html or elsewhere."""
     return build_report(
         run,
-        title=config.report.title or " · ".join(run.parts[-3:]),
+        title=config.report.title or " · ".join(run.absolute().parts[-3:]),
         show_faces=show_faces,
         synthetic=config.data.generate is not None,
         headline=headline(config),

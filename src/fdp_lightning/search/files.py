@@ -8,13 +8,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.box import HORIZONTALS
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.search import choose, inner_score, is_better_lower
-from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.terminal import interval, ruled_table
 from fdp_lightning.files import write_atomic
 from fdp_lightning.search.trials import Scored, Trial
 
@@ -74,10 +72,7 @@ def write_best(path: Path, scored: Sequence[Scored], classes: Sequence[str], sco
 
 def print_trials(scored: Sequence[Scored], score: str, console: Console | None = None) -> None:
     """Print the trials, the best first, then the failed ones with the reason."""
-    table = Table(
-        title=f"{len(scored)} trials by inner/{score}, on inner validation subjects",
-        box=HORIZONTALS, pad_edge=False, title_justify="left",
-    )  # fmt: skip
+    table = ruled_table(f"{len(scored)} trials by inner/{score}, on inner validation subjects")
     table.add_column("trial", justify="right")
     table.add_column(f"inner/{score}", justify="right", no_wrap=True)
     for key in scored[0].trial.values:

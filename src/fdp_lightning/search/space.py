@@ -1,6 +1,7 @@
 """The space of a search: keys and their values, sampled by Optuna."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -141,8 +142,10 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
     if not {"low", "high"} <= set(of_key) <= {"low", "high", "log", "step"}:
         raise UserError(f"{where} has {', '.join(of_key) or 'nothing'}; {expected}")
     numbers = [of_key[name] for name in ("low", "high", "step") if of_key.get(name) is not None]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or numbers[0] >= numbers[1]:
+    if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers) or not numbers[0] < numbers[1]:
         raise UserError(f"{where}: low is {of_key['low']!r} and high {of_key['high']!r}; expected numbers, low first")
+    if not isinstance(of_key.get("log"), bool | None):
+        raise UserError(f"{where}: log is {of_key['log']!r}; expected true or false")
     return {name: value for name, value in of_key.items() if value is not None}
 
 
@@ -151,7 +154,7 @@ def _ends(of_key: Mapping[str, Any]) -> Sequence[Value]:
 
 
 def _is_whole(of_key: Mapping[str, Any]) -> bool:
-    return all(isinstance(of_key[name], int) for name in ("low", "high"))
+    return all(isinstance(of_key.get(name, 1), int) for name in ("low", "high", "step"))
 
 
 def _text(value: Value) -> str:

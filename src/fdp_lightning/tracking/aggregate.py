@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import pixels
-from fdp_lightning.evaluation.folds import Outputs, finished_files, mean_curve, read_outputs, rows_of
+from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
@@ -134,12 +134,10 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
         for extra in own:
             if extra.kind != "curve":
                 continue
-            rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
-            means = {
-                name: mean_curve(*class_curves(outputs, extra, of_class))
-                for name, of_class in rows.items()
-                if len(of_class)
-            }
+            rows = {name: known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind)) for name in classes}
+            means = {name: mean_curve(*class_curves(outputs, extra, own)) for name, own in rows.items() if len(own)}
+            if not means:
+                continue
             grid = np.linspace(0, 1, len(next(iter(means.values()))))
             found[extra.name] = wandb.plot.line_series(
                 grid.tolist(), [mean.tolist() for mean in means.values()], list(means), extra.title, "place in the clip"
