@@ -54,7 +54,7 @@ def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Pat
     curves, bad = fold_curves(run)
     assert [words.split()[0] for words in bad] == ["001"]
     steps = {fold.name: fold.steps for fold in read_trainings(run)}
-    rows = fold_rows(last, curves, steps, (last["target"] == last["prediction"]).astype(float))
+    rows = fold_rows(last, CLASSES, curves, steps)
     assert [(row["name"], row["epochs"], row["steps"]) for row in rows] == [
         ("001", None, None), ("002", 6, 56), ("003", 6, None)
     ]  # fmt: skip

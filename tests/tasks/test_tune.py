@@ -18,8 +18,9 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.runs.pooling import read_fold
 from fdp_lightning.search.space import Space
-from fdp_lightning.search.trials import compose_trial, own_overrides, read_inner
+from fdp_lightning.search.trials import compose_trial, own_overrides
 from fdp_lightning.tasks.tune import tune
 from tests.tasks.conftest import start
 
@@ -103,7 +104,9 @@ def test_the_inner_score_of_a_trial_is_pooled_over_the_folds_and_the_best_is_pas
     classes = json.loads((folder_of_search(place) / "metrics.json").read_text())["classes"]
     finished = trials(place).query("status == 'finished'")
     for _, trial in finished.iterrows():
-        inner = pd.concat(read_inner(path.parent) for path in (place / trial["run"]).glob("folds/*/inner.csv"))
+        inner = pd.concat(
+            read_fold(path.parent, "inner.csv", "inner") for path in (place / trial["run"]).glob("folds/*/inner.csv")
+        )
         last = inner[inner["selection"] == "last"]
         uf1 = f1_score(last["target"], last["prediction"], average="macro", labels=classes, zero_division=0)
         assert float(trial["inner/uf1"]) == pytest.approx(uf1)

@@ -4,11 +4,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.extras import Extra, from_text
+from fdp_lightning.foreign import read_json
 from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
@@ -23,20 +26,18 @@ FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 Curves = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
-def read_curves(run: Path) -> tuple[Curves, str]:
-    """Summarise folds/*/curves.csv over the folds.
+def mean_curves(tables: Mapping[str, pd.DataFrame], unreadable: Sequence[str]) -> tuple[Curves, str]:
+    """Summarise what `fold_curves` returns over the folds.
 
     Returns:
         The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
         sentence on what they are of, or on why there are none.
     """
-    tables, bad = fold_curves(run)
-    folds = list(tables.values())
-    note = f"Could not be read: {', '.join(bad)}." if bad else ""
-    if not folds:
+    note = f"Could not be read: {', '.join(unreadable)}." if unreadable else ""
+    if not tables:
         return {}, note or "No fold of this run has a curves.csv."
     quantities: Curves = {}
-    together = pd.concat(folds)
+    together = pd.concat(tables.values())
     for column in together.columns:
         part, _, quantity = column.rpartition("/")
         if quantity in FOLD_SCORES:
@@ -46,7 +47,7 @@ def read_curves(run: Path) -> tuple[Curves, str]:
             line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
             quantities.setdefault(quantity, {})[part or quantity] = line
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
-    return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
+    return {name: quantities[name] for name in ordered}, f"{len(tables)} folds. {note}".strip()
 
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -129,6 +130,18 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[
     part |= {extra.name: arrays[extra.name][None] for extra in declared if extra.of == "training"}
     part |= {extra.scale: np.array([arrays[extra.scale]], np.float64) for extra in declared if extra.scale}
     return declared, part
+
+
+def fold_facts(run: Path) -> dict[str, dict[str, Any]]:
+    """Return what finished folds say of themselves in fold.json, by their names: nothing where it cannot be read."""
+    facts = {}
+    for path in finished_files(run, "fold.json"):
+        try:
+            content = read_json(path)
+        except (UserError, OSError):  # pooling names it, and the run's command trains the fold again
+            content = {}
+        facts[path.parent.name] = content if isinstance(content, dict) else {}
+    return facts
 
 
 def read_key_frames(

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
 
-from fdp_lightning.evaluation.counts import CountScore
-from fdp_lightning.evaluation.metrics import Score, unit_f1
+from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
 from fdp_lightning.evaluation.outcomes import Outcomes
 
 LEVEL = 0.95

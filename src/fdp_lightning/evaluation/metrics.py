@@ -12,10 +12,17 @@ Of multi-label predictions each of K units has a matrix of its own, [[TN, FP], [
 functions named `unit_…` score these, and the same holds for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from fdp_lightning.labels import LabelKind
+
+CountScore = Callable[[np.ndarray], np.ndarray]
+
+RANKED_BY = ("uf1", "mean_f1")
+"""The score that orders rows: macro-F1 over classes, or the mean F1 over labels."""
 
 
 def confusion(
@@ -119,16 +126,6 @@ def unit_support(matrices: np.ndarray) -> np.ndarray:
     return support(matrices)[..., 1]
 
 
-def unit_precision(matrices: np.ndarray) -> np.ndarray:
-    """Return TP / (TP + FP) per unit, shape (..., K)."""
-    return precision(matrices)[..., 1]
-
-
-def unit_recall(matrices: np.ndarray) -> np.ndarray:
-    """Return TP / (TP + FN) per unit, shape (..., K)."""
-    return recall(matrices)[..., 1]
-
-
 def unit_f1(matrices: np.ndarray) -> np.ndarray:
     """Return 2 TP / (2 TP + FP + FN) per unit, shape (..., K)."""
     return f1(matrices)[..., 1]
@@ -212,7 +209,7 @@ class Score:
 
     title: str
     of_probabilities: Callable[[np.ndarray, np.ndarray], float | None] | None = None
-    of_counts: Callable[[np.ndarray], np.ndarray] | None = None
+    of_counts: CountScore | None = None
     has_interval: bool = True
 
 
@@ -246,6 +243,16 @@ register("mean_f1", Score("Mean F1", of_counts=mean_f1), UNIT_SCORES)
 register("auc", Score("AUC", auc), SCORES, UNIT_SCORES)
 # Absolute values over bins are biased and not smooth: leaving out one subject does not tell their error.
 register("ece", Score("ECE", expected_calibration_error, has_interval=False), SCORES)
+
+
+def score_functions(label_kind: LabelKind) -> Mapping[str, CountScore]:
+    """Return by name the scores of tables shaped (…, C, C), or (…, K, 2, 2) for several labels per clip."""
+    scores = UNIT_SCORES if label_kind.is_multi else SCORES
+    return {name: score.of_counts for name, score in scores.items() if score.of_counts}
+
+
+DECISION_SCORES = {name for kind in LabelKind for name in score_functions(kind)}
+"""The names of all of them, of either kind of labels."""
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

@@ -139,20 +139,14 @@ def pool(
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
     for frame in frames:
-        if (found := label_kind_of(frame)) is not label_kind:
-            kinds = {
-                LabelKind.SINGLE: "one class per clip",
-                LabelKind.MULTI: "any number of classes per clip (multi-label)",
-            }
-            raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with {kinds[found]}, the protocol has {kinds[label_kind]}. "
-                "Delete its folder and run it again."
-            )
         if list(frame.columns) != columns_of(classes, label_kind):
+            found, wanted = (
+                f"{kind.value}-label: {', '.join(listed)}"
+                for kind, listed in ((label_kind_of(frame), _classes_in(frame.columns)), (label_kind, classes))
+            )
             raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with other classes "
-                f"({', '.join(_classes_in(frame.columns))}) than the protocol's ({', '.join(classes)}). "
-                "Delete its folder and run it again."
+                f"The fold {frame['fold'].iloc[0]} was run with other classes ({found}) than the protocol's "
+                f"({wanted}). Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
     seeds = sorted(set(pooled["seed"]))

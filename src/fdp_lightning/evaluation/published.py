@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.metrics import SCORE_NAMES
 
 COLUMNS = ["system", "protocol", "metric", "value", "selection", "source", "note"]
 SELECTED = ("last", "oracle", "unknown")

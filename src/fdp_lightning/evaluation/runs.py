@@ -11,8 +11,8 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.counts import DECISION_SCORES, SCORE_NAMES
 from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
+from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
 from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference

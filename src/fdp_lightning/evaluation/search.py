@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions
-from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
+from fdp_lightning.evaluation.intervals import clip_mean_interval, jackknife, share_interval
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
@@ -74,8 +74,8 @@ def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> l
     """
     last = _last(inner)
     if score != LOG_LOSS:
-        found: list[float] | None = subject_intervals(Outcomes.of(last, classes))[score]
-        return found
+        counts = Outcomes.of(last, classes).counts
+        return share_interval(jackknife(counts, score_functions(label_kind_of(last))[score]))
     return clip_mean_interval(_losses(last, classes), last.groupby(OWNER).ngroup().to_numpy())
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import DECISION_SCORES
+from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
 from fdp_lightning.evaluation.terminal import ruled_table

@@ -9,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import accuracy, support
+from fdp_lightning.evaluation.metrics import RANKED_BY, accuracy, score_functions, support
 from fdp_lightning.evaluation.trained import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 

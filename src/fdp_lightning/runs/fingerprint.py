@@ -66,9 +66,7 @@ FILES_LEFT_OUT = {
 def fingerprint(config: DictConfig, content: str) -> str:
     """Return twelve hexadecimal digits over all that determines the predictions: settings, clips, frames, source code.
 
-    Args:
-        config: configuration of the run.
-        content: digest from `content_of`.
+    Clips and frames are in `content`, the digest of `content_of`.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
@@ -80,12 +78,7 @@ def fingerprint(config: DictConfig, content: str) -> str:
 
 
 def content_of(store: Path, clips: pd.DataFrame) -> str:
-    """Return a digest of a protocol's clips and of their aligned frames, wherever they lie.
-
-    Args:
-        store: verified clip store that holds them.
-        clips: the protocol's clip table.
-    """
+    """Return a digest of a protocol's clips and of their aligned frames in a verified clip store, wherever it lies."""
     opened = open_index(store, verify=False)
     rows = opened.rows(clips)
     digest = hashlib.sha256(clips[[*KEY, "apex", "split", "target"]].to_csv(index=False).encode())

@@ -50,11 +50,7 @@ def headline(config: DictConfig) -> str:
 
 
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
-    """Pool the folds' predictions into predictions.csv, metrics.json and report.html, and print the table.
-
-    Args:
-        run: run folder with finished folds.
-        config: configuration of the run.
+    """Pool the finished folds of a run: write predictions.csv, metrics.json and report.html, and print the table.
 
     Returns:
         The content of metrics.json.
@@ -68,12 +64,10 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     folders = fold_folders(run)
     refuse_mixture(run, folders)
     made = [read_json(folder / "fold.json") for folder in folders]  # read_fold below checks them
-    facts = trained(made)
     plan["caveats"] = [*plan.get("caveats", ()), *mixed_versions(made)]
     frames = [read_fold(folder) for folder in folders]
     of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
-    read = [baselines.read_baselines(path) for path in of_baselines]
-    return pool_frames(run, config, frames, plan, facts, read)
+    return pool_frames(run, config, frames, plan, trained(made), [*map(baselines.read_baselines, of_baselines)])
 
 
 def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
@@ -147,8 +141,8 @@ def pool_frames(
         run: folder to write to.
         config: configuration of the run.
         frames: predictions of each fold.
-        plan: expected clips, from `expected_clips`.
-        model: facts about the trained model, from `trained`.
+        plan: of `read_expected`.
+        model: of `trained`.
         of_baselines: predictions of the baselines of each fold; empty, or those of all folds.
 
     Returns:
@@ -176,7 +170,7 @@ def pool_frames(
         metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
-    page = write_page(run, config, shows_faces(config))
+    page = write_page(run, config, shows_faces(config), seeds)
     Console().print(terminal_table(metrics, first))
     if extras:
         Console().print(extras_note(extras))
@@ -194,15 +188,17 @@ def shows_faces(config: DictConfig) -> bool:
     return bool(config.data.show_faces if asked is None else asked)
 
 
-def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | None = None) -> Path:
-    """Write the page of a pooled run, to its report.html or elsewhere."""
+def write_page(
+    run: Path, config: DictConfig, show_faces: bool, seeds: Mapping[str, Any] | None, page: Path | None = None
+) -> Path:
+    """Write the page of a pooled run, with its `seed_scores`, to its report.html or elsewhere."""
     return build_report(
         run,
         title=config.report.title or " · ".join(run.absolute().parts[-3:]),
         show_faces=show_faces,
         synthetic=config.data.generate is not None,
         headline=headline(config),
-        seeds=seed_scores(run),
+        seeds=seeds,
         page=page,
     )
 
@@ -212,11 +208,19 @@ def fold_folders(run: Path) -> list[Path]:
     return sorted((run / "folds").glob("[!.]*/"))
 
 
-def read_fold(folder: Path) -> pd.DataFrame:
-    """Return the predictions of a finished fold after checking that its files are intact and its subjects disjoint."""
+def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -> pd.DataFrame:
+    """Return predictions of a finished fold: of the subjects under test, or of its inner validation subjects.
+
+    No other prediction is read.
+
+    Raises:
+        UserError: the fold was altered.
+        LeakError: its subjects are not disjoint, or these are predictions on others.
+    """
     facts = sealed(folder)
-    table = read_predictions(folder / "predictions.csv")[0]
+    table = read_predictions(folder / name)[0]
     check_subjects(folder.name, facts["subjects"])
-    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["test"])):
-        raise LeakError(f"fold {folder.name} predicts subjects that it did not hold out: {', '.join(unknown)}")
+    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
+        held_out = "it did not hold out" if side == "test" else "are not its inner ones"
+        raise LeakError(f"fold {folder.name} predicts subjects that {held_out} ({name}): {', '.join(unknown)}")
     return table

@@ -28,11 +28,8 @@ def seal(fold: Path, facts: dict[str, Any]) -> None:
 def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[bool, str]:
     """Return True if a fold can be used, else False and the reason ('' if there is no fold yet).
 
-    Args:
-        fold: folder of the fold.
-        fingerprint: fingerprint of the requested settings.
-        checkpoints: also compare the checkpoints' checksums, which is slow; for a fit, of which only they are used. A
-            fold's checkpoint is verified when it is read.
+    With `checkpoints` their checksums are compared, too, which is slow: for a fit, of which only they are used. A
+    fold's checkpoint is verified when it is read.
     """
     if not fold.exists():
         return False, ""
@@ -46,11 +43,7 @@ def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[b
 
 
 def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
-    """Return the facts of a finished fold after verifying its files.
-
-    Args:
-        fold: folder of the fold.
-        checkpoints: also compare the checkpoints' checksums.
+    """Return the facts of a finished fold after verifying its files, checkpoints only if asked.
 
     Raises:
         UserError: a file is missing, changed, added or not a plain file.

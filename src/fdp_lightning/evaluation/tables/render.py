@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.metrics import SCORE_NAMES
 from fdp_lightning.evaluation.saved_parts import with_links
 from fdp_lightning.evaluation.tables import words
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Table

@@ -3,8 +3,8 @@
 import unicodedata
 from collections.abc import Iterable
 
-from fdp_lightning.evaluation.counts import DECISION_SCORES
-from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.metrics import DECISION_SCORES
+from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval, p_value
 from fdp_lightning.evaluation.trained import trained_line
