@@ -8,8 +8,14 @@ import pytest
 from random_units import UNITS, make_unit_predictions
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
-from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import (
+    columns_of,
+    label_arrays,
+    label_kind_of,
+    pool,
+    read_predictions,
+    write_predictions,
+)
 from fdp_lightning.labels import KEY, LabelKind
 
 CLIP = "synthetic/002/002_3@201"

@@ -15,9 +15,8 @@ from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_sco
 from fdp_lightning.evaluation import metrics
 from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import score_functions
-from fdp_lightning.evaluation.multi_label import label_arrays
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import label_arrays, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
 from fdp_lightning.labels import LabelKind
 

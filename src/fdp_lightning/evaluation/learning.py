@@ -15,7 +15,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation.folds import fold_curves, fold_facts
 from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
-from fdp_lightning.evaluation.multi_label import label_kind_of
+from fdp_lightning.evaluation.predictions import label_kind_of
 from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")

@@ -8,8 +8,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
 from fdp_lightning.evaluation.folds import FOLD_SCORES
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
 from fdp_lightning.labels import OWNER
 
 MOST_LINES = 60

@@ -9,8 +9,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation import charts
 from fdp_lightning.evaluation.folds import read_key_frames
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
-from fdp_lightning.evaluation.predictions import PROBABILITY
+from fdp_lightning.evaluation.predictions import PROBABILITY, label_arrays, label_kind_of
 from fdp_lightning.labels import JOIN, KEY
 
 

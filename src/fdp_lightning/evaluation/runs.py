@@ -13,10 +13,9 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.predictions import label_kind_of, read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
@@ -110,7 +109,7 @@ def read_run(folder: Path) -> Run:
             raise UserError(
                 f"{folder / 'predictions.csv'}: selections last (the first) and {name} (the second): {why}. {again}"
             )
-    computed = _computed(folder, metrics, table, classes, parts["last"], again)
+    computed = _computed(folder, metrics, table, classes)
     return Run(folder, metrics, tuple(classes), parts, computed, _is_synthetic(folder, str(metrics["protocol"])))
 
 
@@ -175,19 +174,13 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     return known
 
 
-def _computed(
-    folder: Path,
-    written: Mapping[str, Any],
-    table: pd.DataFrame,
-    classes: Sequence[str],
-    last: pd.DataFrame,
-    again: str,
-) -> dict[str, Any]:
+def _computed(folder: Path, written: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Score the predictions again, and refuse a metrics.json of other numbers: half of them may be older.
 
     What only the run's plan knows (clips left out, caveats) is taken as it stands.
     """
-    path = folder / "metrics.json"
+    path, again = folder / "metrics.json", f"Pool the folds again: task=report run={folder}"
+    last = table[table["selection"] == "last"]
     plan = {name: written[name] for name in ("untested", "left_out", "split", "caveats") if name in written}
     try:
         computed = summarise(table, classes, written["protocol"], written.get("skipped_folds", ()), **plan)

@@ -37,8 +37,8 @@ def _table_links(name: str, table: str) -> str:
 
 def _figure_link(name: str, drawing: str) -> str:
     label = re.search(r'aria-label="([^"]*)"', drawing)
-    what = f"{html.unescape(label[1]) if label else name}"
-    return f'<p class="save">{_link(what[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
+    name = html.unescape(label[1]) if label else name
+    return f'<p class="save">{_link(name[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
 
 
 def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
@@ -115,11 +115,9 @@ def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
     for number, row in enumerate(rows):
         cells: list[str] = []
         for (main, small), has in zip(row, has_small, strict=False):
-            if number:
-                cells += [main.replace("−", "-"), small.replace("−", "-")] if has else [main.replace("−", "-")]
-            else:
-                head = f"{main} {small}".strip()
-                cells += [head, f"{head}, notes"] if has else [head]
+            head = f"{main} {small}".strip()
+            texts = (main.replace("−", "-"), small.replace("−", "-")) if number else (head, f"{head}, notes")
+            cells += texts[: 1 + has]
         writer.writerow(cells)
     return stream.getvalue()
 

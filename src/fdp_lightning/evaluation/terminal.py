@@ -109,13 +109,15 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
 def _beside(name: str, row: Mapping[str, Any]) -> str:
     """Describe the difference between `last` and a trained baseline with its 95 % interval, by the score that ranks."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
-    found = row["last_minus"][score]
-    bounds = (
-        " to ".join(f"{bound:+.3f}" for bound in found["ci95"]).replace("-", "−") if found["ci95"] else "no interval"
-    )
-    p = f", {p_value(found['p'])}" if found["p"] is not None else ""
-    value = f"{found['value']:+.3f}".replace("-", "−")
-    return f"{score}, last − “{BASELINES.get(name, name)}”: {value} ({bounds}{p})"
+    value, bounds, p = difference(**row["last_minus"][score])
+    about = ", ".join(filter(None, (bounds.replace("none", "no interval"), p)))
+    return f"{score}, last − “{BASELINES.get(name, name)}”: {value} ({about})"
+
+
+def difference(value: float, ci95: Sequence[float] | None, p: float | None) -> tuple[str, str, str]:
+    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or nothing, of a `paired.Difference`."""
+    shown, *bounds = (f"{number:+.3f}".replace("-", "−") for number in (value, *(ci95 or [])))
+    return shown, " to ".join(bounds) or "none", p_value(p)
 
 
 def interval(bounds: list[float] | None) -> str:

@@ -43,15 +43,10 @@ def write_nested(
     path: Path, choice: Mapping[str, int], trials: Sequence[Trial], classes: Sequence[str], score: str
 ) -> None:
     """Write which trial gave each fold's predictions, and its inner score in this fold."""
-    rows = [
-        {
-            "fold": fold,
-            "trial": number,
-            f"inner/{score}": inner_score(trials[number].inner[fold], classes, score),
-            **trials[number].values,
-        }
-        for fold, number in choice.items()
-    ]
+    rows = []
+    for fold, number in choice.items():
+        value = inner_score(trials[number].inner[fold], classes, score)
+        rows.append({"fold": fold, "trial": number, f"inner/{score}": value, **trials[number].values})
     write_atomic(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
@@ -77,9 +72,8 @@ def print_trials(scored: Sequence[Scored], score: str, console: Console | None =
     table.add_column(f"inner/{score}", justify="right", no_wrap=True)
     for key in scored[0].trial.values:
         table.add_column(key.split(".")[-1], justify="right", overflow="fold")
-    sign = 1 if is_better_lower(score) else -1
     finished = [one for one in scored if one.trial.finished]
-    for one in sorted(finished, key=lambda one: (sign * one.value, one.trial.number)):
+    for one in sorted(finished, key=lambda one: one.value, reverse=not is_better_lower(score)):
         cell = Text(f"{one.value:.3f}").append(f"\n{interval(one.interval)}", "dim")
         table.add_row(str(one.trial.number), cell, *map(_shown, one.trial.values.values()))
     failed = [one.trial for one in scored if not one.trial.finished]

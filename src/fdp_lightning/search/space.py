@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from math import prod
 from random import Random
@@ -52,11 +52,6 @@ class Space:
         return cls(OmegaConf.to_container(space, resolve=True))  # type: ignore[arg-type]
 
     @property
-    def keys(self) -> list[str]:
-        """Keys that are varied."""
-        return list(self._ranges)
-
-    @property
     def size(self) -> int | None:
         """Number of points, None if a range is continuous."""
         choices = [of_key.get("choices") for of_key in self._ranges.values()]
@@ -64,7 +59,7 @@ class Space:
 
     def corners(self) -> list[list[str]]:
         """Return the fewest points that cover every choice and both ends of every range, as overrides."""
-        values = {key: of_key.get("choices") or _ends(of_key) for key, of_key in self._ranges.items()}
+        values = {key: of.get("choices") or [of["low"], of["high"]] for key, of in self._ranges.items()}
         longest = max(map(len, values.values()))
         return [self.overrides({key: of[i % len(of)] for key, of in values.items()}) for i in range(longest)]
 
@@ -74,13 +69,12 @@ class Space:
 
         found: dict[str, Any] = {}
         for key, of_key in self._ranges.items():
+            is_whole = all(isinstance(of_key.get(name, 1), int) for name in ("low", "high", "step"))
+            kind = (
+                CategoricalDistribution if "choices" in of_key else IntDistribution if is_whole else FloatDistribution
+            )
             try:
-                if "choices" in of_key:
-                    found[key] = CategoricalDistribution(of_key["choices"])
-                elif _is_whole(of_key):
-                    found[key] = IntDistribution(**of_key)
-                else:
-                    found[key] = FloatDistribution(**of_key)
+                found[key] = kind(**of_key)
             except ValueError as error:
                 raise UserError(f"tune.space: {key}: {error}") from error
         return found
@@ -147,14 +141,6 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
     if not isinstance(of_key.get("log"), bool | None):
         raise UserError(f"{where}: log is {of_key['log']!r}; expected true or false")
     return {name: value for name, value in of_key.items() if value is not None}
-
-
-def _ends(of_key: Mapping[str, Any]) -> Sequence[Value]:
-    return [of_key["low"], of_key["high"]]
-
-
-def _is_whole(of_key: Mapping[str, Any]) -> bool:
-    return all(isinstance(of_key.get(name, 1), int) for name in ("low", "high", "step"))
 
 
 def _text(value: Value) -> str:

@@ -17,9 +17,8 @@ from omegaconf import DictConfig
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import pixels
 from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, mean_curve, read_outputs, rows_of
-from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.origin import read_json
-from fdp_lightning.evaluation.predictions import class_indices, read_predictions
+from fdp_lightning.evaluation.predictions import class_indices, label_kind_of, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, images_shown
 from fdp_lightning.evaluation.seeds import seed_scores
 from fdp_lightning.extras import Extra, sections, slug

@@ -3,10 +3,11 @@
 import unicodedata
 from collections.abc import Iterable
 
+from fdp_lightning.evaluation import terminal
 from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
 from fdp_lightning.evaluation.tables.comparison import Row, Table
-from fdp_lightning.evaluation.terminal import interval, p_value
+from fdp_lightning.evaluation.terminal import interval
 from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
@@ -87,11 +88,9 @@ def score(row: Row, name: str) -> tuple[str, str, str]:
 
 
 def difference(row: Row, name: str) -> tuple[str, str, str]:
-    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034`; empty strings where there is no difference."""
-    if not (found := row.differences.get(name)):
-        return "", "", ""
-    value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
-    return value, " to ".join(bounds) or "none", p_value(found.p)
+    """Return the three parts of `terminal.difference`; empty strings where there is no difference."""
+    found = row.differences.get(name)
+    return terminal.difference(found.value, found.ci95, found.p) if found else ("", "", "")
 
 
 _LATEX = {
