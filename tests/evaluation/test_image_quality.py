@@ -10,9 +10,8 @@ from random_runs import CLASSES, extras_of, make_run
 from scipy.ndimage import uniform_filter
 from scipy.stats import pearsonr, sem, t
 
-from fdp_lightning.evaluation.extra_scores import extra_scores
+from fdp_lightning.evaluation.extra_scores import EVEN, correlation, extra_scores, psnr, qualities, quality_table, ssim
 from fdp_lightning.evaluation.folds import Outputs, kendall_tau, read_outputs
-from fdp_lightning.evaluation.image_quality import EVEN, correlation, psnr, qualities, quality_table, ssim
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.report_extras import curve_shown

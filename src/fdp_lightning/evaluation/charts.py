@@ -31,20 +31,12 @@ STYLE: Any = {
     "svg.hashsalt": "fdp_lightning",
     "text.parse_math": False,
     "font.size": 8,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": QUIET,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.5,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": QUIET,
-    "ytick.labelcolor": QUIET,
     "text.color": INK,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINE),
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), QUIET),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    "grid.linewidth": 0.5,
     "lines.linewidth": 1.5,
 }
 
@@ -97,13 +89,7 @@ def clips_chart(
 
 
 def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_names: Mapping[str, str]) -> Markup:
-    """Draw the headline with its intervals beside the baselines, one row per score.
-
-    Args:
-        metrics: metrics.json.
-        names: the scores' printed names, by key.
-        baseline_names: printed names of the baselines (`floors` and `baselines` of metrics.json), by key.
-    """
+    """Draw `last` of metrics.json, with intervals, beside the baselines: a row per score, all by printed names."""
     last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
     trained = metrics.get("baselines", {})
     floors = metrics["floors"] | trained
@@ -120,18 +106,10 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))
         for label, values, colour, marker in marks:
-            tick, hollow = marker == "|", marker in "d^v"
-            axes.plot(
-                [values[name] for name in names],
-                rows,
-                marker,
-                label=label,
-                color=colour,
-                markersize=11 if tick else 6,
-                markeredgewidth=2 if tick else 1,
-                markerfacecolor="none" if hollow else colour,
-                clip_on=False,  # a score of 1 is on the edge
-            )
+            size, edge = (11, 2) if marker == "|" else (6, 1)
+            look: Any = {"color": colour, "markerfacecolor": "none" if marker in "d^v" else colour}
+            look |= {"markersize": size, "markeredgewidth": edge, "clip_on": False}  # a score of 1 is on the edge
+            axes.plot([values[name] for name in names], rows, marker, label=label, **look)
         axes.set(yticks=rows, yticklabels=list(names.values()), xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.grid(axis="y", visible=False)

@@ -125,9 +125,7 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
     """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
-    Args:
-        values: one per clip, shape (n,), finite.
-        owners: the subject's number of each clip, shape (n,).
+    Of each clip a finite value and the number of its subject, its owner, both of shape (n,).
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)

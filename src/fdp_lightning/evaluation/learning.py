@@ -108,14 +108,9 @@ def learning_signs(
     baselines: Mapping[str, Mapping[str, Any]],
     trainings: Sequence[FoldTraining] = (),
 ) -> list[Sign]:
-    """Find the signs that a run did not learn.
+    """Find the signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
 
-    Args:
-        last: the predictions of selection `last`.
-        classes: the protocol's classes, in order.
-        scores: the pooled scores of `last`, with their intervals in `ci95`, as metrics.json has them.
-        baselines: name → scores of chance, majority, …, as `floors` of metrics.json has them.
-        trainings: of the folds, as far as they are known.
+    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them.
 
     Returns:
         One sign of a kind at most, decisive ones first; empty for a run that shows none.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.evaluation import charts
-from fdp_lightning.evaluation.extra_scores import scalar_mean
+from fdp_lightning.evaluation.extra_scores import qualities, quality_table, references, scalar_mean
 from fdp_lightning.evaluation.folds import (
     FACE,
     Outputs,
@@ -18,7 +18,6 @@ from fdp_lightning.evaluation.folds import (
     rows_of,
     standardised,
 )
-from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, notes, number_format, same, sections, slug
 from fdp_lightning.labels import KEY, LabelKind

@@ -23,7 +23,7 @@ from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import learning_note, terminal_table
 from fdp_lightning.evaluation.trained import mixed_versions, trained
-from fdp_lightning.labels import KEY, LabelKind, owners_of
+from fdp_lightning.labels import KEY, SELECTIONS, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
 EXPECTED = "expected.json"
@@ -31,8 +31,6 @@ EXPECTED = "expected.json"
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
 """Files that pooling writes, in this order; if the folds have baselines, also their table (baselines.FILE)."""
-
-HEADLINES = ("last", "inner", "oracle")
 
 _FACTS = ("split", "skipped_folds", "untested", "left_out", "caveats")
 
@@ -42,8 +40,8 @@ log = logging.getLogger("fdp_lightning")
 def headline(config: DictConfig) -> str:
     """Return the selection that comes first in table and report; it affects neither predictions nor scores."""
     name: str = config.report.get("headline", "last")
-    if name not in HEADLINES:
-        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
+    if name not in SELECTIONS:
+        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(SELECTIONS)}")
     if name == "inner" and not config.selection.inner_subjects:
         raise UserError("report.headline=inner needs subjects to choose an epoch by: selection.inner_subjects=3, say")
     return name

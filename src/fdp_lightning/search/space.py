@@ -70,11 +70,9 @@ class Space:
         found: dict[str, Any] = {}
         for key, of_key in self._ranges.items():
             is_whole = all(isinstance(of_key.get(name, 1), int) for name in ("low", "high", "step"))
-            kind = (
-                CategoricalDistribution if "choices" in of_key else IntDistribution if is_whole else FloatDistribution
-            )
+            of_range = IntDistribution if is_whole else FloatDistribution
             try:
-                found[key] = kind(**of_key)
+                found[key] = (CategoricalDistribution if "choices" in of_key else of_range)(**of_key)
             except ValueError as error:
                 raise UserError(f"tune.space: {key}: {error}") from error
         return found

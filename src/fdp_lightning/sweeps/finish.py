@@ -19,12 +19,9 @@ class SweepError(Exception):
 
 
 def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
-    """Print and write the table over the runs of a sweep, then raise the errors of failed jobs.
+    """Print the table over the runs of a sweep, write it to the folder, then raise the errors of failed jobs.
 
-    Args:
-        folder: folder of the table.
-        jobs: jobs of the sweep.
-        returns: result of each job from the launcher, whose value is the run folder; or the launcher's exception.
+    `returns` has of each job what the launcher returned, whose value is the run folder, or its exception.
 
     Raises:
         UserError: jobs failed by user mistakes alone.

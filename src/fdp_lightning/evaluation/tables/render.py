@@ -10,11 +10,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from fdp_lightning.evaluation.metrics import SCORE_NAMES
-from fdp_lightning.evaluation.saved_parts import with_links
+from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.tables import words
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Table
 from fdp_lightning.evaluation.tables.words import latex_escape as escape
-from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import ruled_table
 from fdp_lightning.files import write_atomic
 

@@ -114,12 +114,10 @@ def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None
 
 
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
-    """Run Hydra's part of a job within the job's process, with its label, its share of cores and portable exceptions.
+    """Run Hydra's part of a job within the job's process, with exceptions that can be sent to another process.
 
-    Args:
-        run: Hydra's part of the job.
-        label: prefix of each line it prints; None: its output has its own file.
-        cores: number of cores for the job; None: all that the process may use.
+    Each line that it prints begins with the label, unless its output has its own file (None); it uses as many cores, or
+    all that the process may (None).
     """
     if cores is None:
         os.environ.pop(CORES, None)
