@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import bdtr, ndtr, ndtri, stdtrit
 
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 

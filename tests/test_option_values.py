@@ -124,6 +124,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.data.protocols.splits import SPLITS
     from fdp_lightning.data.store.build import POLICIES
     from fdp_lightning.data.synthetic.generator import CONTROLS, COURSES, LAYOUTS
+    from fdp_lightning.labels import SELECTIONS
     from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS
     from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
     from fdp_lightning.models.fdp.network import HEAD_BLOCKS
@@ -131,7 +132,6 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
     from fdp_lightning.models.fdp.rank_losses import RANK_LOSSES as LOSSES
     from fdp_lightning.models.fdp.rank_pooling import POOLINGS as MODULES
     from fdp_lightning.models.fdp_released import FRAME_BATCHES, LOCAL_MIXERS
-    from fdp_lightning.runs.pooling import HEADLINES
     from fdp_lightning.search.space import SAMPLERS
     from fdp_lightning.training.optimizer import OPTIMIZERS, SCHEDULES
 
@@ -146,7 +146,7 @@ def test_the_choices_are_those_of_what_takes_them() -> None:
         "model.objective.class_weighting": CLASS_WEIGHTINGS, "model.frame_batches": FRAME_BATCHES,
         "model.head_block": HEAD_BLOCKS, "model.backbone.local_mixer": LOCAL_MIXERS,
         "model.objective.image_scale": IMAGE_SCALES,
-        "report.headline": HEADLINES, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
+        "report.headline": SELECTIONS, "tune.sampler": SAMPLERS, "predict.device": DEVICES,
         "model.optimizer.name": OPTIMIZERS, "model.optimizer.schedule": SCHEDULES,
     }  # fmt: skip
     assert {key: set(ALLOWED[key].choices) for key in same} == {key: set(known) for key, known in same.items()}

@@ -117,11 +117,6 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def is_partial(folder: Path) -> bool:
-    """Return True if `atomic_folder` is still writing a folder, or was killed while writing it."""
-    return folder.name.endswith(_PARTIAL)
-
-
 def _is_dead(pid: str) -> bool:
     return pid.isdigit() and not is_alive(int(pid))
 

@@ -52,7 +52,6 @@ class VariantSweeper(Sweeper):
             UserError: every job that failed did so because of a user's mistake.
             SweepError: jobs failed otherwise.
         """
-        from fdp_lightning.sweeps.finish import finish_sweep
         from fdp_lightning.sweeps.variants import sweep_folder, variant_runs
         from fdp_lightning.tasks import check_config
 
@@ -72,6 +71,8 @@ class VariantSweeper(Sweeper):
         at_once = most or len(overrides)
         for start in range(0, len(overrides), at_once):
             returns += self._launch(overrides[start : start + at_once], start)
+        from fdp_lightning.sweeps.finish import finish_sweep  # slow: it imports what tables need
+
         finish_sweep(folder, jobs, returns)
         return returns
 

@@ -1,19 +1,45 @@
 """PSNR and SSIM against independent formulas, and their table."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from random_runs import extras_of, make_run
+from random_runs import CLASSES, extras_of, make_run
 from scipy.ndimage import uniform_filter
 from scipy.stats import pearsonr, sem, t
 
-from fdp_lightning.evaluation.extra_scores import extra_scores
+from fdp_lightning.evaluation.extra_scores import EVEN, correlation, extra_scores, psnr, qualities, quality_table, ssim
 from fdp_lightning.evaluation.folds import Outputs, kendall_tau, read_outputs
-from fdp_lightning.evaluation.image_quality import EVEN, correlation, psnr, qualities, quality_table, ssim
 from fdp_lightning.evaluation.intervals import clip_mean_interval
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.report_extras import curve_shown
+from fdp_lightning.labels import LabelKind
 
 TRUE = "true_dynamic_image"
+
+
+@pytest.mark.parametrize("name", ["rank_scores", "dynamic_image", TRUE])
+def test_clips_without_an_extra_are_left_out_of_its_scores(tmp_path: Path, name: str) -> None:
+    run = make_run(tmp_path / "run", subjects=3, clips=5)
+    for number, path in enumerate(sorted(run.glob("folds/*/outputs.npz"))):
+        arrays = dict(np.load(path))
+        arrays[name][: 5 if number == 1 else 1] = np.nan
+        np.savez_compressed(path, **arrays)
+    scores = extra_scores(run)
+    json.dumps(scores, allow_nan=False)
+    assert scores["rank_scores"]["n_clips"] == (8 if name == "rank_scores" else 15)
+    assert scores["dynamic_image"]["n_clips"] == (15 if name == "rank_scores" else 8)
+    assert scores["mean_training_image"]["n_clips"] == (8 if name == TRUE else 15)
+    assert sum(panel["n"] for panel in curve_panels(run)) == scores["rank_scores"]["n_clips"]
+    assert build_report(run, "t", True, True).is_file()
+
+
+def curve_panels(run: Path) -> list[dict[str, Any]]:
+    outputs = read_outputs(run)
+    panels: list[dict[str, Any]] = curve_shown(outputs, outputs.extras[0], CLASSES, LabelKind.SINGLE)["panels"]
+    return panels
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from random_runs import CLASSES, make_predictions
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife, subject_intervals
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.labels import LabelKind
 

@@ -8,8 +8,14 @@ import pytest
 from random_units import UNITS, make_unit_predictions
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
-from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import (
+    columns_of,
+    label_arrays,
+    label_kind_of,
+    pool,
+    read_predictions,
+    write_predictions,
+)
 from fdp_lightning.labels import KEY, LabelKind
 
 CLIP = "synthetic/002/002_3@201"
@@ -95,11 +101,9 @@ def test_a_missing_a_doubled_and_a_foreign_clip_fail(table: pd.DataFrame) -> Non
 
 def test_folds_of_the_other_kind_are_not_mixed_in(table: pd.DataFrame) -> None:
     first, *others = _folds(table)
-    with pytest.raises(
-        UserError, match=r"fold 001 was run with any number of classes per clip \(multi-label\), the pro"
-    ):
+    with pytest.raises(UserError, match="fold 001 was run with other classes"):
         pool([first, *others], _expected(table), UNITS)
-    with pytest.raises(UserError, match=r"fold 001 was run with one class per clip, the protocol has any number"):
+    with pytest.raises(UserError, match="fold 001 was run with other classes"):
         pool([first.drop(columns="multi_label"), *others], _expected(table), UNITS, LabelKind.MULTI)
     with pytest.raises(UserError, match="other classes"):
         pool([first, *others], _expected(table), UNITS[::-1], LabelKind.MULTI)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def test_round_trip_is_exact(tmp_path: Path, predictions: pd.DataFrame) -> None:
         (lambda text: text.replace("selection", "chosen", 1), "lack the columns selection"),
         (lambda text: text.replace("subject,clip", "clip,subject", 1), "in this order"),
         (lambda text: text.replace(",101,", ",1e2,", 1), "number was expected"),
+        (lambda text: text.replace(",101,", f",{2**63},", 1), "number was expected"),
+        (lambda text: re.sub(",happiness,happiness,", ",happiness,disgust,", text, count=1), "highest probability"),
         (lambda text: text.replace(",last,", ",best,", 1), "selection is not one of"),
         (lambda text: text.replace(",001,42", ",,42", 1), "not all given"),
     ],

@@ -1,5 +1,6 @@
 """Each subject, each fold, calibration and the map of clips: their numbers are those of the table of predictions."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import fold_curves, read_outputs
+from fdp_lightning.evaluation.folds import fold_curves, read_key_frames, read_outputs
+from fdp_lightning.evaluation.learning import read_trainings
 from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
 from fdp_lightning.evaluation.report_embedding import embedding
 
@@ -51,7 +53,8 @@ def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Pat
     last = pd.read_csv(run / "predictions.csv", dtype={"fold": str}).query("selection == 'last'")
     curves, bad = fold_curves(run)
     assert [words.split()[0] for words in bad] == ["001"]
-    rows = fold_rows(run, last, curves, (last["target"] == last["prediction"]).astype(float))
+    steps = {fold.name: fold.steps for fold in read_trainings(run)}
+    rows = fold_rows(last, CLASSES, curves, steps)
     assert [(row["name"], row["epochs"], row["steps"]) for row in rows] == [
         ("001", None, None), ("002", 6, 56), ("003", 6, None)
     ]  # fmt: skip
@@ -59,6 +62,15 @@ def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Pat
     table = pd.read_csv(run / "folds" / "002" / "curves.csv")
     assert rows[1]["test"] == pytest.approx(table["test/loss"].iloc[-1])
     assert [name for name, _ in fold_charts(curves)] == ["loss", "accuracy", "kendall tau"]
+
+
+def test_a_fold_named_in_a_table_is_looked_for_among_the_folds_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", subjects=3, clips=4)
+    shutil.copytree(run / "folds" / "001", run / "outside")
+    key = ("synthetic", "001", "001_1", 1)
+    assert read_key_frames(run, "001", key) is not None
+    assert read_key_frames(run, "../outside", key) is None
+    assert read_key_frames(run, str(run / "outside"), key) is None
 
 
 def test_the_map_of_clips_is_that_of_their_principal_components(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from random_runs import CLASSES, IMAGES, make_run
 
-from fdp_lightning.evaluation.extra_scores import scalar_mean
+from fdp_lightning.evaluation.extra_scores import qualities, quality_table, scalar_mean
 from fdp_lightning.evaluation.folds import read_key_frames, read_outputs
-from fdp_lightning.evaluation.image_quality import qualities, quality_table
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.report_extras import sections_shown

@@ -116,7 +116,7 @@ def test_gallery_ignores_the_predictions(run: Path, pages: dict[bool, str]) -> N
     table = (run / "predictions.csv").read_text()
     metrics = json.loads((run / "metrics.json").read_text())
     frame, classes = read_predictions(run / "predictions.csv")
-    frame["prediction"] = "others"
+    frame = frame.assign(prediction="others", **{f"prob_{name}": float(name == "others") for name in classes})
     write_predictions(run / "predictions.csv", frame, classes)
     write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
     assert (run / "predictions.csv").read_text() != table

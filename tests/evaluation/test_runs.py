@@ -51,6 +51,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another json": (lambda run: (run / "metrics.json").write_text("[1]"), "with protocol, classes, selections"),
     "no protocol": (_metrics(lambda content: content.pop("protocol")), "with protocol"),
     "a selection is a number": (_metrics(lambda content: content["selections"].update(last=1)), "with selections"),
+    "steps of no fold": (_metrics(lambda content: content.update(steps=[])), "with steps"),
+    "steps that are no numbers": (_metrics(lambda content: content.update(steps=["1", 2])), "with steps"),
     "no predictions": (lambda run: (run / "predictions.csv").unlink(), r"predictions\.csv: expected a predictions"),
     "cut off": (_cut, "truncated|has .* of .* values"),
     "a doubled row": (

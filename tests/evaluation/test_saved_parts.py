@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from fdp_lightning.evaluation.charts import curves_chart
-from fdp_lightning.evaluation.saved_parts import palette, standalone, table_csv, table_latex, table_rows, with_links
+from fdp_lightning.evaluation.pages import palette, standalone, table_csv, table_latex, table_rows, with_links
 
 TABLE = """<div class="box" role="region" tabindex="0" aria-label="Scores &amp; more"><table>
 <thead><tr><th scope="col">Class</th><th scope="col">F1<small>, mean</small></th></tr></thead>

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import metrics
-from fdp_lightning.evaluation.counts import score_functions
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Variant, compare

@@ -6,7 +6,8 @@ import pytest
 from random_runs import CLASSES
 from scored_runs import table_of, write_run
 
-from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation import seeds
+from fdp_lightning.evaluation.runs import Run, read_run
 from fdp_lightning.evaluation.seeds import seed_scores, spread
 
 
@@ -23,6 +24,19 @@ def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
             assert found["selections"][selection][name]["mean"] == pytest.approx(statistics.mean(values))
             assert found["selections"][selection][name]["sd"] == pytest.approx(statistics.stdev(values))
     assert seed_scores(runs[1]) == found  # whichever run asks
+
+
+def test_a_seed_that_another_process_works_on_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, _, _ = (write_run(tmp_path / f"seed-{seed}", seed) for seed in range(3))
+
+    def removed_while_read(folder: Path) -> Run:
+        if folder.name == "seed-1":
+            raise FileNotFoundError(folder)
+        return read_run(folder)
+
+    monkeypatch.setattr(seeds, "read_run", removed_while_read)
+    found = seed_scores(own)
+    assert found is not None and found["seeds"] == [0, 2] and [*found["left_out"]] == ["seed-1"]
 
 
 def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import pytest
 from random_runs import CLASSES, make_predictions
 from sklearn.metrics import f1_score
 
-from fdp_lightning.evaluation.counts import score_functions
-from fdp_lightning.evaluation.metrics import confusion
+from fdp_lightning.evaluation.metrics import confusion, score_functions
 from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import chance, class_floors, summarise, write_metrics
 from fdp_lightning.labels import LabelKind

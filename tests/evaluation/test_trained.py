@@ -1,6 +1,7 @@
 """The model, its parameters and steps: from fold.json to metrics.json, and wherever scores are shown."""
 
 import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from fdp_lightning.evaluation.trained import trained, trained_facts, trained_lin
 
 FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
 LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+
+
+def test_a_changed_list_is_part_of_the_name_and_no_markup(tmp_path: Path) -> None:
+    facts = {**FOLD, "model": "fdp_tiny with stages=[early, late]"}
+    metrics = read_run(write_run(tmp_path / "seed-0", more=facts)).metrics
+    screen = Console(width=200, record=True, file=io.StringIO())
+    screen.print(terminal_table(metrics))
+    assert facts["model"] in screen.export_text()
 
 
 def test_folds_of_one_model_say_it_once() -> None:

@@ -13,11 +13,10 @@ from random_units import UNITS, make_unit_predictions
 from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_score, recall_score, roc_auc_score
 
 from fdp_lightning.evaluation import metrics
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import subject_intervals
-from fdp_lightning.evaluation.multi_label import label_arrays
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import label_arrays, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise, unit_floors, write_metrics
 from fdp_lightning.labels import LabelKind
 
@@ -44,8 +43,8 @@ def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     assert (matrices == multilabel_confusion_matrix(target, prediction)).all()
     kept = {"average": None, "zero_division": 0}
     assert metrics.unit_f1(matrices) == pytest.approx(f1_score(target, prediction, **kept))
-    assert metrics.unit_precision(matrices) == pytest.approx(precision_score(target, prediction, **kept))
-    assert metrics.unit_recall(matrices) == pytest.approx(recall_score(target, prediction, **kept))
+    assert metrics.precision(matrices)[:, 1] == pytest.approx(precision_score(target, prediction, **kept))
+    assert metrics.recall(matrices)[:, 1] == pytest.approx(recall_score(target, prediction, **kept))
     assert metrics.mean_f1(matrices) == pytest.approx(f1_score(target, prediction, average="macro", zero_division=0))
     assert metrics.unit_accuracy(matrices) == pytest.approx((target == prediction).mean())
     assert (metrics.unit_support(matrices) == target.sum(axis=0)).all()

@@ -18,8 +18,9 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 from fdp_lightning.runs.folder import run_folder
+from fdp_lightning.runs.pooling import read_fold
 from fdp_lightning.search.space import Space
-from fdp_lightning.search.trials import compose_trial, own_overrides, read_inner
+from fdp_lightning.search.trials import compose_trial, own_overrides
 from fdp_lightning.tasks.tune import tune
 from tests.tasks.conftest import start
 
@@ -103,7 +104,9 @@ def test_the_inner_score_of_a_trial_is_pooled_over_the_folds_and_the_best_is_pas
     classes = json.loads((folder_of_search(place) / "metrics.json").read_text())["classes"]
     finished = trials(place).query("status == 'finished'")
     for _, trial in finished.iterrows():
-        inner = pd.concat(read_inner(path.parent) for path in (place / trial["run"]).glob("folds/*/inner.csv"))
+        inner = pd.concat(
+            read_fold(path.parent, "inner.csv", "inner") for path in (place / trial["run"]).glob("folds/*/inner.csv")
+        )
         last = inner[inner["selection"] == "last"]
         uf1 = f1_score(last["target"], last["prediction"], average="macro", labels=classes, zero_division=0)
         assert float(trial["inner/uf1"]) == pytest.approx(uf1)
@@ -199,6 +202,9 @@ def test_a_point_is_what_the_configuration_then_holds() -> None:
         ("model.optimizer.lr", {"low": 0.1}, "has low; expected {low"),
         ("model.optimizer.lr", {"low": 0.1, "high": 0.01}, "low first"),
         ("model.optimizer.lr", {"low": "a", "high": 1}, "expected numbers"),
+        ("model.optimizer.lr", {"low": float("nan"), "high": 1}, "expected numbers"),
+        ("model.optimizer.lr", {"low": 0, "high": float("inf")}, "expected numbers"),
+        ("model.optimizer.lr", {"low": 0.1, "high": 1, "log": "maybe"}, "expected true or false"),
         ("model.optimizer.lr", {"low": 0.1, "high": 1, "choices": [1]}, "expected {low"),
         ("model.pooling", {"choices": []}, "expected a list of"),
         ("model.pooling", {"choices": [[1]]}, "expected a list of"),
@@ -208,6 +214,12 @@ def test_what_is_no_range_of_a_setting_of_the_training_is_refused(key: str, of_k
     with pytest.raises(UserError, match="tune\\.space") as caught:
         Space({key: of_key})
     assert key in str(caught.value) and said in str(caught.value)
+
+
+def test_a_step_of_a_fraction_between_whole_ends_is_kept() -> None:
+    drawn = points(Space({"model.optimizer.lr": {"low": 1, "high": 4, "step": 0.5}}), 30)
+    assert {2 * point["model.optimizer.lr"] % 1 for point in drawn} == {0}
+    assert any(point["model.optimizer.lr"] % 1 for point in drawn)
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ import pandas as pd
 
 from fdp_lightning.data.annotations.clips import apex_numbers
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.multi_label import FLAG, above_threshold
-from fdp_lightning.evaluation.predictions import PROBABILITY, write_predictions
+from fdp_lightning.evaluation.predictions import FLAG, PROBABILITY, above_threshold, write_predictions
 from fdp_lightning.extras import as_text
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, LabelKind

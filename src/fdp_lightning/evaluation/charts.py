@@ -31,20 +31,12 @@ STYLE: Any = {
     "svg.hashsalt": "fdp_lightning",
     "text.parse_math": False,
     "font.size": 8,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": QUIET,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.5,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": QUIET,
-    "ytick.labelcolor": QUIET,
     "text.color": INK,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINE),
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), QUIET),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    "grid.linewidth": 0.5,
     "lines.linewidth": 1.5,
 }
 
@@ -52,11 +44,8 @@ STYLE: Any = {
 def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> Markup:
     """Draw one quantity over the epochs: mean over folds as a line, lowest to highest fold as a band.
 
-    Args:
-        curves: per line ("train", "test", …) arrays `epoch`, `mean`, `low`, `high`, each of shape (epochs,).
-        label: what the drawing shows, for those who cannot see it.
+    `curves` has for each line ("train", "test", …) arrays `epoch`, `mean`, `low`, `high`, each of shape (epochs,).
     """
-    from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
         for name, line in curves.items():
@@ -65,10 +54,7 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
             for edge in ("low", "high"):  # the band alone is too faint for weak eyes
                 axes.plot(line["epoch"], line[edge], color=colour, linestyle=dash, linewidth=0.6, alpha=0.75)
             axes.plot(line["epoch"], line["mean"], color=colour, linestyle=dash, label=name)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        if len(curves) > 1:
-            axes.legend(loc="best", handlelength=2.4)
+        _over_epochs(axes, len(curves))
 
     return _svg(draw, label)
 
@@ -87,7 +73,7 @@ def clips_chart(
         clips: for each single clip the places of its values in 0..1 (T,), its values (T,) and its apex or None.
         limits: ends of the vertical axis, the same for every class.
         quantity: name of the vertical axis.
-        label: what the drawing shows, for those who cannot see it.
+        label: see `_svg`.
     """
 
     def draw(axes: "Axes") -> None:
@@ -96,25 +82,14 @@ def clips_chart(
             if apex is not None:
                 axes.plot([apex], [np.interp(apex, place, values)], "D", color=SECOND, markersize=4.5)
         axes.plot(np.linspace(0, 1, len(mean)), mean, color=ACCENT, linewidth=2.2)
-        axes.set(
-            xlim=(-0.02, 1.02),
-            ylim=limits,
-            xticks=[0, 0.5, 1],
-            xticklabels=["first", "middle", "last"],
-        )
-        axes.set(xlabel="frame of the clip", ylabel=quantity)
+        axes.set(xlim=(-0.02, 1.02), xticks=[0, 0.5, 1], xticklabels=["first", "middle", "last"])
+        axes.set(ylim=limits, xlabel="frame of the clip", ylabel=quantity)
 
     return _svg(draw, label)
 
 
 def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_names: Mapping[str, str]) -> Markup:
-    """Draw the headline with its intervals beside the baselines, one row per score.
-
-    Args:
-        metrics: metrics.json.
-        names: the scores' printed names, by key.
-        baseline_names: printed names of the baselines (`floors` and `baselines` of metrics.json), by key.
-    """
+    """Draw `last` of metrics.json, with intervals, beside the baselines: a row per score, all by printed names."""
     last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
     trained = metrics.get("baselines", {})
     floors = metrics["floors"] | trained
@@ -122,15 +97,8 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
 
     def draw(axes: "Axes") -> None:
         for row, name in zip(rows, names, strict=True):
-            if last["ci95"][name] is not None:
-                axes.plot(
-                    last["ci95"][name],
-                    [row, row],
-                    color=ACCENT,
-                    linewidth=3.5,
-                    alpha=0.65,
-                    solid_capstyle="butt",
-                )
+            if (bar := last["ci95"][name]) is not None:
+                axes.plot(bar, [row, row], color=ACCENT, linewidth=3.5, alpha=0.65, solid_capstyle="butt")
         looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
         looks |= dict(zip(trained, ((INK, "^"), (SECOND, "v")), strict=False))
         marks = [(baseline_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
@@ -138,18 +106,10 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))
         for label, values, colour, marker in marks:
-            tick, hollow = marker == "|", marker in "d^v"
-            axes.plot(
-                [values[name] for name in names],
-                rows,
-                marker,
-                label=label,
-                color=colour,
-                markersize=11 if tick else 6,
-                markeredgewidth=2 if tick else 1,
-                markerfacecolor="none" if hollow else colour,
-                clip_on=False,  # a score of 1 is on the edge
-            )
+            size, edge = (11, 2) if marker == "|" else (6, 1)
+            look: Any = {"color": colour, "markerfacecolor": "none" if marker in "d^v" else colour}
+            look |= {"markersize": size, "markeredgewidth": edge, "clip_on": False}  # a score of 1 is on the edge
+            axes.plot([values[name] for name in names], rows, marker, label=label, **look)
         axes.set(yticks=rows, yticklabels=list(names.values()), xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.grid(axis="y", visible=False)
@@ -161,13 +121,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
 
 
 def folds_chart(lines: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], label: str) -> Markup:
-    """Draw one quantity over the epochs, a thin line for each fold.
-
-    Args:
-        lines: per part of the data ("train", "test", …) the epochs and values of each fold.
-        label: what the drawing shows, for those who cannot see it.
-    """
-    from matplotlib.ticker import MaxNLocator
+    """Draw one quantity over the epochs: for each part of the data ("train", "test", …) a thin line for each fold."""
 
     def draw(axes: "Axes") -> None:
         for name, folds in lines.items():
@@ -175,22 +129,24 @@ def folds_chart(lines: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], la
             for number, (epochs, values) in enumerate(folds):
                 of_part = name if number == 0 else None
                 axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=0.8, alpha=0.8, label=of_part)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        if len(lines) > 1:
-            axes.legend(loc="best", handlelength=2.4)
+        _over_epochs(axes, len(lines))
 
     return _svg(draw, label)
+
+
+def _over_epochs(axes: "Axes", lines: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if lines > 1:
+        axes.legend(loc="best", handlelength=2.4)
 
 
 def reliability_chart(n: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray, label: str) -> Markup:
     """Draw the accuracy of the clips of each bin of confidence, beside what it would be if they were calibrated.
 
-    Args:
-        n: clips of each bin, shape (bins,); a bin without any is left out.
-        accuracy: of each bin.
-        confidence: mean of each bin.
-        label: what the drawing shows, for those who cannot see it.
+    The number of clips `n`, accuracy and mean confidence are of shape (bins,); a bin without clips is left out.
     """
 
     def draw(axes: "Axes") -> None:
@@ -198,9 +154,8 @@ def reliability_chart(n: np.ndarray, accuracy: np.ndarray, confidence: np.ndarra
         axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1, label="calibrated")
         axes.vlines(confidence[some], confidence[some], accuracy[some], color=SECOND, linewidth=1.2, label="gap")
         axes.plot(confidence[some], accuracy[some], color=ACCENT, linewidth=1.2)
-        axes.scatter(
-            confidence[some], accuracy[some], s=12 + 90 * n[some] / n.max(), color=ACCENT, label="clips of a bin"
-        )
+        sizes = 12 + 90 * n[some] / n.max()
+        axes.scatter(confidence[some], accuracy[some], s=sizes, color=ACCENT, label="clips of a bin")
         axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="probability of the predicted class", ylabel="accuracy")
         axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
 
@@ -220,7 +175,7 @@ def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: s
     Args:
         points: shape (n, 2).
         groups: the number of each point's group, (n,).
-        label: what the drawing shows, for those who cannot see it.
+        label: see `_svg`.
         groups_by: how a group is told from others: "colour"; or, where there are too many for colours, its mean and
             "lines" from there to each point, or an "ellipse" of one standard deviation, where lines would be too many.
     """
@@ -296,7 +251,10 @@ def over_face(heat: np.ndarray, frame: np.ndarray | None, least: int = 256) -> n
 
 
 def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Markup:
-    """Run a drawing function on fresh axes; return SVG that can stand in HTML beside others."""
+    """Run a drawing function on fresh axes; return SVG that can stand in HTML beside others.
+
+    `label` says what the drawing shows, for those who cannot see it.
+    """
     import matplotlib
     from matplotlib.figure import Figure  # no pyplot: no global state, no window system
 

@@ -4,12 +4,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.extras import Extra, from_text
-from fdp_lightning.files import is_partial
+from fdp_lightning.foreign import read_json
 from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
@@ -24,20 +26,18 @@ FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 Curves = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
-def read_curves(run: Path) -> tuple[Curves, str]:
-    """Summarise folds/*/curves.csv over the folds.
+def mean_curves(tables: Mapping[str, pd.DataFrame], unreadable: Sequence[str]) -> tuple[Curves, str]:
+    """Summarise what `fold_curves` returns over the folds.
 
     Returns:
         The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
         sentence on what they are of, or on why there are none.
     """
-    tables, bad = fold_curves(run)
-    folds = list(tables.values())
-    note = f"Could not be read: {', '.join(bad)}." if bad else ""
-    if not folds:
+    note = f"Could not be read: {', '.join(unreadable)}." if unreadable else ""
+    if not tables:
         return {}, note or "No fold of this run has a curves.csv."
     quantities: Curves = {}
-    together = pd.concat(folds)
+    together = pd.concat(tables.values())
     for column in together.columns:
         part, _, quantity = column.rpartition("/")
         if quantity in FOLD_SCORES:
@@ -47,7 +47,7 @@ def read_curves(run: Path) -> tuple[Curves, str]:
             line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
             quantities.setdefault(quantity, {})[part or quantity] = line
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
-    return {name: quantities[name] for name in ordered}, f"{len(folds)} folds. {note}".strip()
+    return {name: quantities[name] for name in ordered}, f"{len(tables)} folds. {note}".strip()
 
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -132,6 +132,18 @@ def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[
     return declared, part
 
 
+def fold_facts(run: Path) -> dict[str, dict[str, Any]]:
+    """Return what finished folds say of themselves in fold.json, by their names: nothing where it cannot be read."""
+    facts = {}
+    for path in finished_files(run, "fold.json"):
+        try:
+            content = read_json(path)
+        except (UserError, OSError):  # pooling names it, and the run's command trains the fold again
+            content = {}
+        facts[path.parent.name] = content if isinstance(content, dict) else {}
+    return facts
+
+
 def read_key_frames(
     run: Path, fold: str, key: tuple[str, str, str, int]
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
@@ -141,8 +153,11 @@ def read_key_frames(
         The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
         unknown; or None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
     """
+    path = run / "folds" / fold / "outputs.npz"
+    if path not in finished_files(run, path.name):  # the table of predictions may name any place as its fold
+        return None
     try:
-        with np.load(run / "folds" / fold / "outputs.npz", allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             same = [arrays[name] == part for name, part in zip(KEY, key, strict=True)]
             (row,) = np.flatnonzero(np.logical_and.reduce(same))
             return arrays["key_frames"][row], arrays["key_frame_numbers"][row], float(arrays["apex"][row])
@@ -151,8 +166,8 @@ def read_key_frames(
 
 
 def finished_files(run: Path, name: str) -> list[Path]:
-    """Return the files of this name in the folders of finished folds, sorted."""
-    return sorted(path for path in run.glob(f"folds/*/{name}") if not is_partial(path.parent))
+    """Return the files of this name in the folders of finished folds, sorted; unfinished folds are hidden."""
+    return sorted(run.glob(f"folds/[!.]*/{name}"))
 
 
 def curve_positions(frames: np.ndarray, length: int) -> np.ndarray:
@@ -197,6 +212,13 @@ def kendall_tau(scores: np.ndarray) -> float:
 def rows_of(targets: Sequence[str] | np.ndarray, name: str, label_kind: LabelKind) -> np.ndarray:
     """Return the rows whose target is the class or, in a multi-label table, names it among others."""
     return np.flatnonzero([name in target.split(JOIN) if label_kind.is_multi else name == target for target in targets])
+
+
+def known_rows(outputs: Outputs, extra: Extra, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return those of the rows, or of all, whose value of the extra is finite throughout: others have none."""
+    rows = np.arange(len(outputs["clip"])) if rows is None else rows
+    values = outputs.of(extra)[rows].astype(np.float64)
+    return rows[np.isfinite(values.reshape(len(rows), -1)).all(axis=1)]
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:

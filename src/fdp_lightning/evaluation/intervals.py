@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
 
-from fdp_lightning.evaluation.counts import CountScore
-from fdp_lightning.evaluation.metrics import Score, unit_f1
+from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
 from fdp_lightning.evaluation.outcomes import Outcomes
 
 LEVEL = 0.95
@@ -126,9 +125,7 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
     """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
-    Args:
-        values: one per clip, shape (n,), finite.
-        owners: the subject's number of each clip, shape (n,).
+    Of each clip a finite value and the number of its subject, its owner, both of shape (n,).
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)

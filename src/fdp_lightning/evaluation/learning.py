@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
-from fdp_lightning.evaluation.folds import finished_files
-from fdp_lightning.evaluation.multi_label import label_kind_of
-from fdp_lightning.foreign import read_json
+from fdp_lightning.evaluation.folds import fold_curves, fold_facts
+from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
+from fdp_lightning.evaluation.predictions import label_kind_of
 from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")
@@ -83,28 +81,24 @@ class FoldTraining:
 
 def read_trainings(run: Path) -> list[FoldTraining]:
     """Read the facts on training of the finished folds of a run."""
-    return [_read_training(path.parent) for path in finished_files(run, "fold.json")]
-
-
-def _read_training(folder: Path) -> FoldTraining:
-    facts: dict[str, Any] = {}
-    losses: list[float] = []
-    try:
-        content = read_json(folder / "fold.json")
-        facts = content if isinstance(content, dict) else {}
-        curve = pd.read_csv(folder / "curves.csv")["test/emotion_loss"].to_numpy(dtype=float)
-        if np.isfinite(curve).all():  # with fewer looks than epochs (check_val_every_n_epoch) nobody knows the others
-            losses = curve.tolist()
-    except (UserError, OSError, ValueError, KeyError):
-        pass  # the report names files that cannot be read
-    uniform, counts, steps = (facts.get(name) for name in ("uniform_loss", "class_counts", "steps"))
-    return FoldTraining(
-        folder.name,
-        tuple(losses),
-        float(uniform) if isinstance(uniform, int | float) else None,
-        counts if isinstance(counts, dict) else {},
-        steps if isinstance(steps, int) else None,
-    )
+    curves, _ = fold_curves(run)
+    trainings = []
+    for name, facts in fold_facts(run).items():
+        table = curves.get(name, pd.DataFrame()) if facts else pd.DataFrame()  # of a damaged fold nothing is known
+        losses = table["test/emotion_loss"].to_numpy(dtype=float) if "test/emotion_loss" in table else np.empty(0)
+        if not np.isfinite(losses).all():  # fewer looks than epochs (check_val_every_n_epoch): nobody knows the others
+            losses = np.empty(0)
+        uniform, counts, steps = (facts.get(key) for key in ("uniform_loss", "class_counts", "steps"))
+        trainings.append(
+            FoldTraining(
+                name,
+                tuple(losses.tolist()),
+                float(uniform) if isinstance(uniform, int | float) else None,
+                counts if isinstance(counts, dict) else {},
+                steps if isinstance(steps, int) else None,
+            )
+        )
+    return trainings
 
 
 def learning_signs(
@@ -114,14 +108,9 @@ def learning_signs(
     baselines: Mapping[str, Mapping[str, Any]],
     trainings: Sequence[FoldTraining] = (),
 ) -> list[Sign]:
-    """Find the signs that a run did not learn.
+    """Find the signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
 
-    Args:
-        last: the predictions of selection `last`.
-        classes: the protocol's classes, in order.
-        scores: the pooled scores of `last`, with their intervals in `ci95`, as metrics.json has them.
-        baselines: name → scores of chance, majority, …, as `floors` of metrics.json has them.
-        trainings: of the folds, as far as they are known.
+    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them.
 
     Returns:
         One sign of a kind at most, decisive ones first; empty for a run that shows none.

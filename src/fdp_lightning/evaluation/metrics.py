@@ -12,10 +12,17 @@ Of multi-label predictions each of K units has a matrix of its own, [[TN, FP], [
 functions named `unit_…` score these, and the same holds for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from fdp_lightning.labels import LabelKind
+
+CountScore = Callable[[np.ndarray], np.ndarray]
+
+RANKED_BY = ("uf1", "mean_f1")
+"""The score that orders rows: macro-F1 over classes, or the mean F1 over labels."""
 
 
 def confusion(
@@ -91,15 +98,10 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Count for each unit over the clips which show it and for which it is predicted.
-
-    Args:
-        target: bool, shape (n, K).
-        prediction: bool, shape (n, K).
-        groups: as of `confusion`.
+    """Count for each unit over the clips which show it and for which it is predicted, both bool, shape (n, K).
 
     Returns:
-        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups of shape (G, K, 2, 2).
+        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups, see `confusion`, of shape (G, K, 2, 2).
 
     Raises:
         ValueError: the shapes differ, or the values are no booleans: probabilities would be counted as shown.
@@ -117,16 +119,6 @@ def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarr
 def unit_support(matrices: np.ndarray) -> np.ndarray:
     """Return the number of clips that show each unit, shape (..., K)."""
     return support(matrices)[..., 1]
-
-
-def unit_precision(matrices: np.ndarray) -> np.ndarray:
-    """Return TP / (TP + FP) per unit, shape (..., K)."""
-    return precision(matrices)[..., 1]
-
-
-def unit_recall(matrices: np.ndarray) -> np.ndarray:
-    """Return TP / (TP + FN) per unit, shape (..., K)."""
-    return recall(matrices)[..., 1]
 
 
 def unit_f1(matrices: np.ndarray) -> np.ndarray:
@@ -149,11 +141,8 @@ def auc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
     AUC of class c = P(p_c of one of its clips > p_c of another clip) + P(both equal) / 2, over all pairs of such clips
     (Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
-    Radiology 143, 1982). NaN for a class that no clip, or every clip has.
-
-    Args:
-        targets: class positions, shape (n,), or which units each clip shows, bool, shape (n, C).
-        probabilities: shape (n, C).
+    Radiology 143, 1982). NaN for a class that no clip, or every clip has. `targets` are class positions, shape (n,), or
+    which units each clip shows, bool, shape (n, C), as are the probabilities.
     """
     shown = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
     areas = np.full(probabilities.shape[1], np.nan)
@@ -177,12 +166,8 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, b
     confidence, which is the probability of the class predicted, the most probable one. accuracy_b and confidence_b are
     means over the n_b clips of a bin. (Naeini, Cooper & Hauskrecht, "Obtaining well calibrated probabilities using
     Bayesian binning", AAAI 2015; with 15 bins as in Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural
-    networks", ICML 2017.) Of few clips it is biased upwards.
-
-    Args:
-        targets: class positions, shape (n,).
-        probabilities: shape (n, C).
-        bins: number of bins.
+    networks", ICML 2017.) Of few clips it is biased upwards. `targets` are class positions, shape (n,), `probabilities`
+    of shape (n, C).
     """
     n, accuracy_of, confidence_of = reliability(targets, probabilities, bins)
     return float((n * np.abs(accuracy_of - confidence_of)).sum() / len(targets))
@@ -212,7 +197,7 @@ class Score:
 
     title: str
     of_probabilities: Callable[[np.ndarray, np.ndarray], float | None] | None = None
-    of_counts: Callable[[np.ndarray], np.ndarray] | None = None
+    of_counts: CountScore | None = None
     has_interval: bool = True
 
 
@@ -225,13 +210,7 @@ SCORE_NAMES: dict[str, str] = {}
 
 
 def register(name: str, score: Score, *registries: dict[str, Score]) -> None:
-    """Make a score known to every table and file.
-
-    Args:
-        name: in files (metrics.json, columns of CSV).
-        score: how it is computed.
-        registries: `SCORES`, `UNIT_SCORES`, or both.
-    """
+    """Make a score known to every table and file, by its name in files: in `SCORES`, `UNIT_SCORES`, or both."""
     for registry in registries:
         registry[name] = score
     SCORE_NAMES[name] = score.title
@@ -246,6 +225,16 @@ register("mean_f1", Score("Mean F1", of_counts=mean_f1), UNIT_SCORES)
 register("auc", Score("AUC", auc), SCORES, UNIT_SCORES)
 # Absolute values over bins are biased and not smooth: leaving out one subject does not tell their error.
 register("ece", Score("ECE", expected_calibration_error, has_interval=False), SCORES)
+
+
+def score_functions(label_kind: LabelKind) -> Mapping[str, CountScore]:
+    """Return by name the scores of tables shaped (…, C, C), or (…, K, 2, 2) for several labels per clip."""
+    scores = UNIT_SCORES if label_kind.is_multi else SCORES
+    return {name: score.of_counts for name, score in scores.items() if score.of_counts}
+
+
+DECISION_SCORES = {name for kind in LabelKind for name in score_functions(kind)}
+"""The names of all of them, of either kind of labels."""
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The origin of a run, read from its folder: when, how long, on which machine, from which source."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -9,7 +8,7 @@ from typing import Any
 
 from fdp_lightning import foreign
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.folds import finished_files
+from fdp_lightning.evaluation.folds import fold_facts
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -20,12 +19,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = foreign.read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected a JSON object")
     except FileNotFoundError:
         return {}
     except UserError as error:
-        raise UserError(f"{error}. Make it again: task=report run={path.parent}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object. Make it again: task=report run={path.parent}")
+        raise UserError(f"{error}. The run's command writes it again (task=loso)") from error
     return content
 
 
@@ -52,7 +51,8 @@ def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
         known["started"] = _moment(started)
     if isinstance(seconds := environment.get("seconds"), int | float):
         known["duration"] = duration(seconds)
-    if folds := _fold_seconds(run):
+    found = (facts.get("seconds") for facts in fold_facts(run).values())
+    if folds := [seconds for seconds in found if isinstance(seconds, int | float)]:
         count = "1 fold" if len(folds) == 1 else f"{len(folds)} folds"
         known["folds"] = f"{count}, {duration(sum(folds))} in all, median {duration(median(folds))}"
     machine = [str(environment[key]) for key in ("gpus", "processor") if environment.get(key)]
@@ -93,12 +93,3 @@ def _moment(text: str) -> str:
     except ValueError:
         return text
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
-
-
-def _fold_seconds(run: Path) -> list[float]:
-    seconds = []
-    for path in finished_files(run, "fold.json"):
-        # A fold that is not whole is reported by the next run, which makes it anew.
-        with suppress(UserError, ValueError, KeyError, TypeError):
-            seconds.append(float(foreign.read_json(path)["seconds"]))
-    return seconds

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, Score, confusion, unit_confusions
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
 from fdp_lightning.labels import OWNER, LabelKind
 
 

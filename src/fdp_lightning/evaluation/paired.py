@@ -12,9 +12,8 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import estimate
-from fdp_lightning.evaluation.multi_label import label_kind_of
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import name_keys
+from fdp_lightning.evaluation.predictions import label_kind_of, name_keys
 from fdp_lightning.labels import JOIN, KEY
 
 
@@ -98,24 +97,14 @@ def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str],
 
 def clip_difference(a: pd.DataFrame, b: pd.DataFrame) -> str:
     """Say how the clips of b differ from those of a, each of one selection; '' where clips and targets agree."""
-    targets = []
-    for table in (a, b):
-        series = table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY]))
-        if series.index.has_duplicates:
-            twice = series.index[series.index.duplicated()].unique()
+    first, second = (table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index() for table in (a, b))
+    for clips in (first.index, second.index):
+        if len(twice := clips[clips.duplicated()].unique()):
             return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
-        targets.append(series.sort_index())
-    first, second = targets
+    missing = {"first": first.index.difference(second.index), "second": second.index.difference(first.index)}
     parts = [
-        f"{len(clips)} clips {what}: {name_keys(clips)}"
-        for what, clips in (
-            ("only in the first", first.index.difference(second.index)),
-            ("only in the second", second.index.difference(first.index)),
-        )
-        if len(clips)
+        f"{len(clips)} clips only in the {side}: {name_keys(clips)}" for side, clips in missing.items() if len(clips)
     ]
-    if not parts:
-        changed = first.to_numpy() != second.to_numpy()
-        if changed.any():
-            parts = [f"{int(changed.sum())} clips have another target: {name_keys(first.index[changed])}"]
+    if not parts and len(changed := first.index[first.to_numpy() != second.to_numpy()]):
+        parts = [f"{len(changed)} clips have another target: {name_keys(changed)}"]
     return "; ".join(parts)

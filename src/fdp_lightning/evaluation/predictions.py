@@ -4,8 +4,11 @@ Columns, in this order: dataset, subject, clip, onset, target, prediction, prob_
 selection, fold, seed. Names are strings always: subject '010' is neither 10 nor 8. A clip's key is (dataset,
 subject, clip, onset), because one folder of frames can hold several clips.
 
-A multi-label table (action units) has one column more behind these, `multi_label`; see multi_label.py for what it
-changes. Where targets can be '', pandas reads the file as it is with `keep_default_na=False`.
+A multi-label table is of action units, of which a clip shows any number. Target and prediction are the units' names
+joined by '+' in the protocol's order, '' for none; a unit is predicted where its probability is above 0.5. The column
+`multi_label` behind the others, 1 in every row, marks such a table: neither names nor probabilities could tell, because
+a table in which each clip shows one unit looks like one of classes. Where targets can be '', pandas reads the file as
+it is with `keep_default_na=False`.
 """
 
 import csv
@@ -18,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import FLAG, label_kind_of, unit_rules
 from fdp_lightning.files import write_atomic
 from fdp_lightning.foreign import read_plain
 from fdp_lightning.labels import JOIN, KEY, SELECTIONS, ClipKey, LabelKind
@@ -29,7 +31,10 @@ PROBABILITY = "prob_"
 INTEGERS = ["onset", "seed"]
 STRINGS = [*KEY[:-1], "target", "prediction", "selection", "fold"]
 SELECTION = "selection"
+FLAG = "multi_label"
+THRESHOLD = 0.5
 SUM_TOLERANCE = 1e-3
+_LARGEST_INTEGER = np.iinfo(np.int64).max
 NAMED_AT_MOST = 8
 REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
 
@@ -37,6 +42,47 @@ REBUILD = "Delete the file and give the same command again: finished folds are k
 def columns_of(classes: Sequence[str], label_kind: LabelKind = LabelKind.SINGLE) -> list[str]:
     """Return the table's columns, in order, for a protocol's classes."""
     return [*LEADING, *(PROBABILITY + name for name in classes), *TRAILING, *([FLAG] if label_kind.is_multi else [])]
+
+
+def label_kind_of(frame: pd.DataFrame) -> LabelKind:
+    """Return the kind of labels of a predictions table."""
+    return LabelKind.of_flag(FLAG in frame.columns)
+
+
+def joined(shown: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Write the units of each clip as one text; `shown` is bool, shape (n, k)."""
+    return [JOIN.join(name for name, there in zip(classes, row, strict=True) if there) for row in np.asarray(shown)]
+
+
+def above_threshold(probabilities: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Return the prediction of each clip from its probabilities, shape (n, k)."""
+    return joined(np.asarray(probabilities) > THRESHOLD, classes)
+
+
+def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Read targets or predictions.
+
+    Returns:
+        The units that each names, bool, shape (n, k); and True where it is one that `joined` writes, bool, shape (n,):
+        known units, each once, in the protocol's order.
+    """
+    codes, texts = pd.factorize(names)
+    parts = [set(text.split(JOIN)) for text in texts]
+    table = np.array([[name in part for name in classes] for part in parts], dtype=bool).reshape(-1, len(classes))
+    well = np.array([text == again for text, again in zip(texts, joined(table, classes), strict=True)], dtype=bool)
+    return table[codes], well[codes]
+
+
+def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which units each clip shows and which are predicted, each bool, shape (n, k).
+
+    Raises:
+        ValueError: a target or a prediction is not made of these classes.
+    """
+    target, prediction = (shown_units(frame[name], classes) for name in ("target", "prediction"))
+    if not (target[1].all() and prediction[1].all()):
+        raise ValueError(f"a target or a prediction is not made of the classes {', '.join(classes)}")
+    return target[0], prediction[0]
 
 
 def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,20 +184,14 @@ def pool(
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
     for frame in frames:
-        if (found := label_kind_of(frame)) is not label_kind:
-            kinds = {
-                LabelKind.SINGLE: "one class per clip",
-                LabelKind.MULTI: "any number of classes per clip (multi-label)",
-            }
-            raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with {kinds[found]}, the protocol has {kinds[label_kind]}. "
-                "Delete its folder and run it again."
-            )
         if list(frame.columns) != columns_of(classes, label_kind):
+            found, wanted = (
+                f"{kind.value}-label: {', '.join(listed)}"
+                for kind, listed in ((label_kind_of(frame), _classes_in(frame.columns)), (label_kind, classes))
+            )
             raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with other classes "
-                f"({', '.join(_classes_in(frame.columns))}) than the protocol's ({', '.join(classes)}). "
-                "Delete its folder and run it again."
+                f"The fold {frame['fold'].iloc[0]} was run with other classes ({found}) than the protocol's "
+                f"({wanted}). Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
     seeds = sorted(set(pooled["seed"]))
@@ -224,9 +264,10 @@ def _records(path: Path) -> list[list[str]]:
 
 
 def _integer(text: str) -> int:
-    if str(int(text)) != text:
-        raise ValueError(f"'{text}' is not a plain integer")
-    return int(text)
+    number = int(text)
+    if str(number) != text or abs(number) > _LARGEST_INTEGER:
+        raise ValueError(f"'{text:.40}' is not a plain integer of 64 bits")
+    return number
 
 
 def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
@@ -265,7 +306,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
         f"the selection is not one of {', '.join(names)}": frame["selection"].isin(list(names)),
         "a probability is not a finite number (did the training diverge?)": np.isfinite(probabilities).all(axis=1),
     }
-    rules |= (unit_rules if label_kind_of(frame).is_multi else _class_rules)(frame, classes, probabilities)
+    rules |= (_unit_rules if label_kind_of(frame).is_multi else _class_rules)(frame, classes, probabilities)
     for broken, kept in rules.items():
         rows = np.flatnonzero(~np.asarray(kept, dtype=bool))
         if len(rows):
@@ -279,12 +320,32 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
 
 
 def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """Return the rules for the rows of a single-label table: message where broken → True where kept."""
-    with np.errstate(invalid="ignore"):
-        sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+    """Return the rules for the rows of a single-label table: message where broken → bool, shape (n,), True where kept.
+
+    `probabilities` are those of the rows, shape (n, k).
+    """
+    sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
+    highest = probabilities.max(axis=1, keepdims=True)
+    predicted = frame["prediction"].to_numpy(dtype=object)[:, None] == np.array(classes, dtype=object)
     return {
         "the target is not a class": frame["target"].isin(list(classes)),
-        "the prediction is not a class": frame["prediction"].isin(list(classes)),
+        "the prediction is not a class": predicted.any(axis=1),
         "a probability is negative": (probabilities >= 0).all(axis=1),
         f"the probabilities do not sum to 1 (within {SUM_TOLERANCE})": sums,
+        "the prediction is not the class of the highest probability": (predicted & (probabilities == highest)).any(
+            axis=1
+        ),
+    }
+
+
+def _unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
+    """Return those of a multi-label table."""
+    well = "made of classes, each once and in the protocol's order, joined by '+'"
+    return {
+        f"{FLAG} is not 1": frame[FLAG] == 1,
+        f"the target is not {well}": shown_units(frame["target"], classes)[1],
+        f"the prediction is not {well}": shown_units(frame["prediction"], classes)[1],
+        "a probability is outside 0 to 1": ((probabilities >= 0) & (probabilities <= 1)).all(axis=1),
+        f"the prediction is not what has a probability above {THRESHOLD}": frame["prediction"].to_numpy(dtype=object)
+        == np.array(above_threshold(probabilities, classes), dtype=object),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import SCORE_NAMES
+from fdp_lightning.evaluation.metrics import SCORE_NAMES
 
 COLUMNS = ["system", "protocol", "metric", "value", "selection", "source", "note"]
 SELECTED = ("last", "oracle", "unknown")
@@ -42,7 +42,7 @@ def read_published(path: Path) -> list[Published]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file in UTF-8. Save the table as CSV in UTF-8.") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    joined: dict[tuple[str, str, str], list[tuple[str, float, str, str]]] = {}
+    joined: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
     try:
         if (header := next(reader, [])) != COLUMNS:
             raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
@@ -50,27 +50,21 @@ def read_published(path: Path) -> list[Published]:
             if not any(cells):
                 continue
             row = _checked(cells, f"{path}, line {reader.line_num}")
-            metric = row["metric"]
-            rows = joined.setdefault((row["system"], row["protocol"], row["selection"]), [])
-            if metric in [known[0] for known in rows]:
+            rows = joined.setdefault((row["system"], row["protocol"], row["selection"]), {})
+            if row["metric"] in rows:
                 raise UserError(
-                    f"{path}, line {reader.line_num}: {row['system']} has {metric} on {row['protocol']} "
+                    f"{path}, line {reader.line_num}: {row['system']} has {row['metric']} on {row['protocol']} "
                     f"({row['selection']}) twice. Keep one row, and put the other number into its note."
                 )
-            rows.append((metric, float(row["value"]), row["source"], row["note"]))
+            rows[row["metric"]] = row
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not comma-separated values ({error}).") from error
-    return [
-        Published(
-            system,
-            protocol,
-            selection,
-            {metric: value for metric, value, _, _ in rows},
-            "; ".join(dict.fromkeys(source for _, _, source, _ in rows)),
-            _notes(rows),
-        )
-        for (system, protocol, selection), rows in joined.items()
-    ]
+    systems = []
+    for key, rows in joined.items():
+        scores = {metric: float(row["value"]) for metric, row in rows.items()}
+        source = "; ".join(dict.fromkeys(row["source"] for row in rows.values()))
+        systems.append(Published(*key, scores, source, _notes({metric: row["note"] for metric, row in rows.items()})))
+    return systems
 
 
 def matching(published: Iterable[Published], protocol: str, datasets: Iterable[str]) -> list[tuple[Published, bool]]:
@@ -110,9 +104,8 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
     return row
 
 
-def _notes(rows: Sequence[tuple[str, float, str, str]]) -> tuple[str, ...]:
-    """Join the notes of a system: one that all its scores share stands once, another one names its score."""
-    texts = dict.fromkeys(note for *_, note in rows if note)
-    of_all = [text for text in texts if all(note == text for *_, note in rows)]
-    named = [f"{SCORE_NAMES[metric]}: {note}" for metric, _, _, note in rows if note and note not in of_all]
-    return (*of_all, *named)
+def _notes(notes: Mapping[str, str]) -> tuple[str, ...]:
+    """Join the notes of a system's scores: one that all of them share stands once, another one names its score."""
+    if len(set(notes.values())) == 1:
+        return tuple(note for note in set(notes.values()) if note)
+    return tuple(f"{SCORE_NAMES[metric]}: {note}" for metric, note in notes.items() if note)

@@ -1,38 +1,40 @@
 """report.html: one self-contained page for one run, made from the run's folder alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fdp_lightning.evaluation import baselines, charts, metrics
-from fdp_lightning.evaluation.counts import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.folds import Curves, fold_curves, read_curves, read_outputs
+from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
-from fdp_lightning.evaluation.multi_label import label_kind_of
+from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
+from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
 from fdp_lightning.evaluation.report_embedding import embedding
 from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.report_mistakes import mistakes_shown
-from fdp_lightning.evaluation.report_units import (
-    UNIT_FLOOR_NAMES,
-    UNIT_FLOOR_NOTES,
-    UNIT_RULES,
-    right_decisions,
-    unit_rows,
-)
 from fdp_lightning.evaluation.runs import read_run
-from fdp_lightning.evaluation.saved_parts import with_links
-from fdp_lightning.evaluation.templates import template
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.evaluation.trained import trained_facts
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import SELECTIONS
 
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
+UNIT_FLOOR_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
+UNIT_FLOOR_NOTES = {
+    "constant": "baseline: every unit, whatever the clip",
+    "majority": "baseline: each unit’s more frequent answer",
+    "chance": "baseline",
+}
+UNIT_RULES = {
+    "constant": "answering that every clip shows every unit: what a mean F1 has to beat.",
+    "majority": "answering for each unit what more clips have, mostly that it is not shown: what an accuracy has "
+    "to beat.",
+    "chance": "saying of every unit that it is shown with probability 1/2 (expected scores).",
+}
 RULES = {
     "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
     "inner": "the epoch that is best on inner validation subjects, taken from the training subjects; this whole run "
@@ -84,8 +86,8 @@ def build_report(
     summary = {**finished.metrics, **finished.computed}  # files of earlier versions lack newer scores
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
-    curves, curves_note = read_curves(run)
-    of_folds, _ = fold_curves(run)
+    of_folds, unreadable = fold_curves(run)
+    curves, curves_note = mean_curves(of_folds, unreadable)
     outputs = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
@@ -113,13 +115,19 @@ def build_report(
             {**floor_names, **baselines.BASELINES},
         ),
         confusion=[] if multi_label else _confusion(summary),
-        per_class=unit_rows(summary) if multi_label else _per_class(summary),
-        subjects=_subjects(last, classes, several=last["dataset"].nunique() > 1),
-        subject_rows=[] if multi_label else subject_rows(last, classes),
-        fold_rows=fold_rows(run, last, of_folds, _right_shares(last, classes)),
+        per_class=_per_unit(summary) if multi_label else _per_class(summary),
+        subjects=subject_rows(last, classes),
+        fold_rows=fold_rows(last, classes, of_folds, {fold.name: fold.steps for fold in finished.trainings}),
         fold_charts=fold_charts(of_folds),
         calibration={} if multi_label else calibration(last, classes),
-        curves=_curves(curves),
+        curves=[
+            (
+                name := quantity.replace("_", " "),
+                list(lines),
+                charts.curves_chart(lines, f"{name} over the epochs, mean over folds"),
+            )
+            for quantity, lines in curves.items()
+        ],
         curves_note=curves_note,
         extras=sections_shown(outputs, classes, show_faces, label_kind),
         embedding={} if multi_label else embedding(outputs, classes),
@@ -153,56 +161,26 @@ def _confusion(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _per_class(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     matrix = np.array(summary["selections"]["last"]["confusion"])
-    columns = {
-        "precision": metrics.precision(matrix),
-        "recall": metrics.recall(matrix),
-        "f1": metrics.f1(matrix),
-    }
-    counts = metrics.support(matrix)
-    return [
-        {
-            "name": name,
-            "n": int(counts[place]),
-            **{key: float(values[place]) for key, values in columns.items()},
-        }
-        for place, name in enumerate(summary["classes"])
-    ]
+    columns = (score(matrix) for score in (metrics.support, metrics.precision, metrics.recall, metrics.f1))
+    keys = ("name", "n", "precision", "recall", "f1")
+    return [dict(zip(keys, row, strict=True)) for row in zip(summary["classes"], *columns, strict=True)]
+
+
+def _per_unit(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return counts and scores of each action unit, as `last` predicts it, with the F1 of the constant baseline."""
+    last, constant = summary["selections"]["last"], summary["floors"]["constant"]["f1"]
+    rows = []
+    for name in summary["classes"]:
+        matrix = np.array(last["confusion"][name])
+        (tn, fp), (fn, tp) = matrix.tolist()
+        scores = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
+        rows.append(
+            {"name": name, "n": fn + tp, "tp": tp, "fp": fp, "fn": fn, "tn": tn, "interval": last["ci95"]["f1"][name]}
+            | {"floor": constant[name], "auc": last["unit_auc"].get(name)}
+            | {key: float(score(matrix)[1]) for key, score in scores.items()}
+        )
+    return rows
 
 
 def _floor_notes(summary: Mapping[str, Any]) -> dict[str, str]:
     return {"majority": f"baseline: “{summary['floors']['majority']['class']}”", "chance": "baseline"}
-
-
-def _subjects(last: pd.DataFrame, classes: Sequence[str], several: bool) -> list[dict[str, Any]]:
-    right, each = (last["target"] == last["prediction"]), 1
-    if label_kind_of(last).is_multi:
-        counts, each = right_decisions(last, classes)
-        right = pd.Series(counts, index=last.index)
-    table = right.groupby([last["dataset"], last["subject"]]).agg(["sum", "size"]).reset_index()
-    return [
-        {
-            "name": f"{row.dataset} {row.subject}" if several else row.subject,
-            "right": int(row.right),
-            "n": int(row.n) * each,
-        }
-        for row in table.rename(columns={"sum": "right", "size": "n"}).itertuples()
-    ]
-
-
-def _right_shares(last: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
-    if not label_kind_of(last).is_multi:
-        return (last["target"] == last["prediction"]).astype(float)
-    counts, each = right_decisions(last, classes)
-    return pd.Series(counts / each, index=last.index)
-
-
-def _curves(curves: Curves) -> list[tuple[str, list[str], Any]]:
-    names = {quantity: quantity.replace("_", " ") for quantity in curves}
-    return [
-        (
-            names[quantity],
-            list(lines),
-            charts.curves_chart(lines, f"{names[quantity]} over the epochs, mean over folds"),
-        )
-        for quantity, lines in curves.items()
-    ]

@@ -1,63 +1,65 @@
 """The report's sections that fold open: each subject, each fold, and how far probabilities can be believed."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import FOLD_SCORES, UNREADABLE
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.evaluation.folds import FOLD_SCORES
+from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
+from fdp_lightning.labels import OWNER
 
 MOST_LINES = 60
 """Folds in a drawing of single lines; of more, the first by name."""
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each subject how many of its clips are right, in all and of each class, as `[right, clips]`.
+    """Return for each subject the number `n` of decisions in the table of selection `last`, and of the `right` ones.
 
-    Args:
-        last: the predictions of selection `last`, one label per clip.
-        classes: the protocol's classes, in order.
+    A decision is a clip or, of action units, one unit of a clip. Of single labels also `classes`, as `[right, clips]`.
     """
-    several = last["dataset"].nunique() > 1
+    several, multi, (right, each) = last["dataset"].nunique() > 1, label_kind_of(last).is_multi, _right(last, classes)
     rows = []
-    for (dataset, subject), part in last.groupby(["dataset", "subject"]):
-        right = part["target"] == part["prediction"]
-        of_class = [[int(right[part["target"] == name].sum()), int((part["target"] == name).sum())] for name in classes]
-        name = f"{dataset} {subject}" if several else subject
-        folds = ", ".join(sorted(part["fold"].astype(str).unique()))
-        rows.append({"name": name, "fold": folds, "n": len(part), "right": int(right.sum()), "classes": of_class})
+    for (dataset, subject), part in last.groupby(OWNER):
+        own, name = right[part.index], f"{dataset} {subject}" if several else subject
+        of_class = [own[part["target"] == label] for label in classes] if not multi else []
+        rows.append(
+            {
+                "name": name,
+                "fold": ", ".join(sorted(part["fold"].unique())),
+                "n": len(part) * each,
+                "right": int(own.sum()),
+                "classes": [[int(clips.sum()), len(clips)] for clips in of_class],
+            }
+        )
     return rows
 
 
+def _right(last: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.Series, int]:
+    """Return the number of right decisions of each clip, by the table's index, and the number of decisions per clip."""
+    if not label_kind_of(last).is_multi:
+        return (last["target"] == last["prediction"]).astype(int), 1
+    target, prediction = label_arrays(last, classes)
+    return pd.Series((target == prediction).sum(axis=1), index=last.index), len(classes)
+
+
 def fold_rows(
-    run: Path, last: pd.DataFrame, curves: Mapping[str, pd.DataFrame], right: pd.Series
+    last: pd.DataFrame, classes: Sequence[str], curves: Mapping[str, pd.DataFrame], steps: Mapping[str, int | None]
 ) -> list[dict[str, Any]]:
     """Return for each fold its clips, the share of right decisions, its steps, and its losses after the last epoch.
 
-    Args:
-        run: the run folder.
-        last: the predictions of selection `last`.
-        curves: of `folds.fold_curves`.
-        right: share of right decisions of each clip of `last`.
+    `curves` are of `folds.fold_curves`; `steps` are the optimizer's by the name of the fold.
     """
+    right, each = _right(last, classes)
     rows = []
-    for fold, part in last.groupby(last["fold"].astype(str)):
-        table = curves.get(str(fold))
+    for fold, part in last.groupby("fold"):
+        table = curves.get(fold)
         losses = {name: _final(table, f"{name}/loss") for name in ("train", "test")}
+        accuracy, epochs = float((right[part.index] / each).mean()), None if table is None else len(table)
         rows.append(
-            {
-                "name": fold,
-                "n": len(part),
-                "accuracy": float(right[part.index].mean()),
-                "epochs": None if table is None else len(table),
-                "steps": _steps(run / "folds" / str(fold) / "fold.json"),
-                **losses,
-            }
+            {"name": fold, "n": len(part), "accuracy": accuracy, "epochs": epochs, "steps": steps.get(fold)} | losses
         )
     return rows
 
@@ -67,14 +69,6 @@ def _final(table: pd.DataFrame | None, column: str) -> float | None:
         return None
     values = table[column].dropna()
     return float(values.iloc[-1]) if len(values) else None
-
-
-def _steps(path: Path) -> int | None:
-    try:
-        steps = json.loads(path.read_text(encoding="utf-8")).get("steps")
-    except (*UNREADABLE, AttributeError):
-        return None
-    return steps if isinstance(steps, int) else None
 
 
 def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
@@ -96,12 +90,7 @@ def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
 
 
 def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Draw the reliability diagram of single-label predictions, and return its bins.
-
-    Args:
-        last: the predictions of selection `last`.
-        classes: the protocol's classes, in order.
-    """
+    """Draw the reliability diagram of single-label predictions of selection `last`, and return its bins."""
     probabilities = last[[PROBABILITY + name for name in classes]].to_numpy()
     targets, _ = class_indices(last, classes)
     n, accuracy, confidence = metrics.reliability(targets, probabilities)
@@ -110,10 +99,7 @@ def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
          "confidence": float(confidence[place])}
         for place in np.flatnonzero(n)
     ]  # fmt: skip
-    ece, sure = (
-        float(metrics.expected_calibration_error(targets, probabilities)),
-        float(probabilities.max(axis=1).mean()),
-    )
+    ece, sure = metrics.expected_calibration_error(targets, probabilities), float(probabilities.max(axis=1).mean())
     right = float((probabilities.argmax(axis=1) == targets).mean())
     label = f"Reliability diagram: mean probability {sure:.2f}, accuracy {right:.2f}, ECE {ece:.3f}"
     chart = charts.reliability_chart(n, accuracy, confidence, label)

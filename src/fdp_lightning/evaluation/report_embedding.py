@@ -21,10 +21,6 @@ subject hide everything."""
 def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
     """Draw the clips of a single-label run in a plane, by class and by subject.
 
-    Args:
-        outputs: of `folds.read_outputs`.
-        classes: the protocol's classes, in order.
-
     Returns:
         `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and
         `by_subject`, whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that
@@ -51,6 +47,7 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
     of_subject = np.unique(people, return_inverse=True)[1]
     present = np.unique(of_class)
     ellipses = len(points) > MOST_JOINED
+    grouped_by = "ellipse" if ellipses else "lines"
     marks = [charts.MARKS[place % len(charts.MARKS)] for place in present]
     return {
         "title": extra.title,
@@ -64,9 +61,7 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
             for place, (colour, _, sign) in zip(present, marks, strict=True)
         ],
         "by_class": charts.plane_chart(points, of_class, "Clips in a plane, by class"),
-        "by_subject": charts.plane_chart(
-            points, of_subject, "Clips in a plane, by subject", "ellipse" if ellipses else "lines"
-        ),
+        "by_subject": charts.plane_chart(points, of_subject, "Clips in a plane, by subject", grouped_by),
         "ellipses": ellipses,
     }
 

@@ -1,23 +1,23 @@
 """The report's sections on what a recogniser keeps of each clip, drawn by kind: pictures, curves and numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fdp_lightning.evaluation import charts
-from fdp_lightning.evaluation.extra_scores import scalar_mean
+from fdp_lightning.evaluation.extra_scores import qualities, quality_table, references, scalar_mean
 from fdp_lightning.evaluation.folds import (
     FACE,
     Outputs,
     apex_position,
     curve_positions,
+    known_rows,
     mean_curve,
     mean_tau,
     rows_of,
     standardised,
 )
-from fdp_lightning.evaluation.image_quality import qualities, quality_table, references
 from fdp_lightning.evaluation.report_mistakes import clip_name
 from fdp_lightning.extras import Extra, notes, number_format, same, sections, slug
 from fdp_lightning.labels import KEY, LabelKind
@@ -32,12 +32,6 @@ def sections_shown(
     outputs: Outputs, classes: Sequence[str], show_faces: bool, label_kind: LabelKind = LabelKind.SINGLE
 ) -> list[dict[str, Any]]:
     """Describe a section for each heading that the recogniser's extras name; none where it keeps nothing.
-
-    Args:
-        outputs: of `folds.read_outputs`.
-        classes: the protocol's classes, in order.
-        show_faces: True if images may be on the page.
-        label_kind: of the targets.
 
     Returns:
         For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
@@ -79,7 +73,7 @@ def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], label_ki
     """Draw a curve, a panel for each class that has clips: their mean, and the first of them by key."""
     panels: list[dict[str, Any]] = []
     for name in classes:
-        rows = rows_of(outputs["target"], name, label_kind)
+        rows = known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind))
         if not len(rows):
             continue
         places, curves = class_curves(outputs, extra, rows)
@@ -113,15 +107,10 @@ def _numbers(
     # A clip may lack them: classical recognisers make heat maps of a few clips only.
     known = [np.isfinite(outputs[extra.name].astype(np.float64)) for extra in extras]
     with_some = np.any(known, axis=0) if known else np.zeros(len(everyone), bool)
-    table: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "n": int(with_some[own].sum()),
-            "of": len(own),
-            "means": [scalar_mean(outputs, extra.name, own) for extra in extras],
-        }
-        for name, own in of_class.items()
-    ]
+    table: list[dict[str, Any]] = []
+    for name, own in of_class.items():
+        numbers = [scalar_mean(outputs, extra.name, own) for extra in extras]
+        table.append({"name": name, "n": int(with_some[own].sum()), "of": len(own), "means": numbers})
     means = [number["mean"] for row in table for number in row["means"] if number["mean"] is not None]
     return {"titles": [extra.title for extra in extras], "format": number_format(means), "rows": table}
 
@@ -134,33 +123,36 @@ def gallery(
     show_faces: bool,
     label_kind: LabelKind,
 ) -> list[dict[str, Any]]:
-    """Return the images of the first clips of every class that has some, as data URIs.
-
-    Args:
-        outputs: of `folds.read_outputs`.
-        extras: the images.
-        classes: the protocol's classes, in order.
-        values: of `image_quality.qualities`, by the name of the image.
-        show_faces: True if faces may be seen.
-        label_kind: of the targets.
-    """
-    several = len(np.unique(outputs["dataset"])) > 1
+    """Return the images of `images_shown` as data URIs, with their `values` of `image_quality.qualities`."""
     return [
         {
             "class": str(outputs["target"][row]),
-            "clip": clip_name({part: outputs[part][row] for part in KEY}, several),
+            "clip": name,
             "images": [
                 {
                     "name": extra.title,
                     "uri": charts.image_uri(image),
-                    **{score: float(each[row]) for score, each in values.get(extra.name, {}).items()},
+                    **{q: float(of[row]) for q, of in values.get(extra.name, {}).items() if not np.isnan(of[row])},
                 }
                 for extra, image in images
             ],
         }
-        for row in clips_shown(outputs, classes, label_kind)
-        if (images := images_of(outputs, extras, row, show_faces))
+        for row, name, images in images_shown(outputs, extras, classes, show_faces, label_kind)
     ]
+
+
+def images_shown(
+    outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], show_faces: bool, label_kind: LabelKind
+) -> Iterator[tuple[int, str, list[tuple[Extra, np.ndarray]]]]:
+    """Yield the rows, the names and the images of the first clips of every class that has some.
+
+    They are the first in the order of their keys: no look at how well they came out.
+    """
+    several = len(np.unique(outputs["dataset"])) > 1
+    rows = [int(row) for name in classes for row in rows_of(outputs["target"], name, label_kind)[:IMAGES_PER_CLASS]]
+    for row in dict.fromkeys(rows):  # a clip of several labels once
+        if images := images_of(outputs, extras, row, show_faces):
+            yield row, clip_name({part: outputs[part][row] for part in KEY}, several), images
 
 
 def images_of(outputs: Outputs, extras: Sequence[Extra], row: int, show_faces: bool) -> list[tuple[Extra, np.ndarray]]:
@@ -182,10 +174,3 @@ def images_of(outputs: Outputs, extras: Sequence[Extra], row: int, show_faces: b
                 image = charts.over_face(image, outputs[FACE][row] if show_faces else None, least=160)
             found.append((extra, image))
     return found
-
-
-def clips_shown(outputs: Outputs, classes: Sequence[str], label_kind: LabelKind) -> list[int]:
-    """Choose the first clips of every class in the order of their keys, as rows: no look at how well they came out."""
-    rows = [rows_of(outputs["target"], name, label_kind) for name in classes]
-    chosen = [int(row) for of_class in rows for row in of_class[:IMAGES_PER_CLASS]]
-    return list(dict.fromkeys(chosen))  # a clip of several labels once

@@ -11,14 +11,12 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.counts import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.learning import Sign, learning_signs, read_trainings
-from fdp_lightning.evaluation.multi_label import label_kind_of
+from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
+from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.evaluation.paired import clip_difference
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.predictions import label_kind_of, read_predictions
 from fdp_lightning.evaluation.summary import summarise
-from fdp_lightning.files import is_partial
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
@@ -78,10 +76,15 @@ class Run:
         return dict(self.computed["floors"])
 
     @cached_property
+    def trainings(self) -> list[FoldTraining]:
+        """Facts on the training of its folds."""
+        return read_trainings(self.folder)
+
+    @cached_property
     def signs(self) -> list[Sign]:
         """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
         last = self.computed["selections"]["last"]
-        return learning_signs(self.parts["last"], self.classes, last, self.floors, read_trainings(self.folder))
+        return learning_signs(self.parts["last"], self.classes, last, self.floors, self.trainings)
 
 
 def read_run(folder: Path) -> Run:
@@ -106,7 +109,7 @@ def read_run(folder: Path) -> Run:
             raise UserError(
                 f"{folder / 'predictions.csv'}: selections last (the first) and {name} (the second): {why}. {again}"
             )
-    computed = _computed(folder, metrics, table, classes, parts["last"], again)
+    computed = _computed(folder, metrics, table, classes)
     return Run(folder, metrics, tuple(classes), parts, computed, _is_synthetic(folder, str(metrics["protocol"])))
 
 
@@ -133,7 +136,7 @@ def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
         yield place
         return
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
-        if not is_partial(folder) and not folder.name.startswith("."):
+        if not folder.name.startswith("."):
             yield from find_runs(folder, [*above, resolved])
 
 
@@ -163,24 +166,21 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
         raise UserError(f"{error}. {again}") from error
     known = content if isinstance(content, dict) else {}
     wrong = [name for name, kind in _KINDS.items() if not isinstance(known.get(name), kind)]
+    steps = known.get("steps")  # of a fold; the fewest and the most where folds differ
+    if isinstance(steps, list) and [type(number) for number in steps] != [int, int]:
+        wrong.append("steps")
     if wrong or not all(isinstance(row, dict) for row in known["selections"].values()):
         raise UserError(f"{path}: expected the scores of a run, with {', '.join(wrong or ['selections'])}. {again}")
     return known
 
 
-def _computed(
-    folder: Path,
-    written: Mapping[str, Any],
-    table: pd.DataFrame,
-    classes: Sequence[str],
-    last: pd.DataFrame,
-    again: str,
-) -> dict[str, Any]:
+def _computed(folder: Path, written: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Score the predictions again, and refuse a metrics.json of other numbers: half of them may be older.
 
     What only the run's plan knows (clips left out, caveats) is taken as it stands.
     """
-    path = folder / "metrics.json"
+    path, again = folder / "metrics.json", f"Pool the folds again: task=report run={folder}"
+    last = table[table["selection"] == "last"]
     plan = {name: written[name] for name in ("untested", "left_out", "split", "caveats") if name in written}
     try:
         computed = summarise(table, classes, written["protocol"], written.get("skipped_folds", ()), **plan)

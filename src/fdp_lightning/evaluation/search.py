@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions
-from fdp_lightning.evaluation.intervals import clip_mean_interval, subject_intervals
-from fdp_lightning.evaluation.multi_label import label_arrays, label_kind_of
+from fdp_lightning.evaluation.intervals import clip_mean_interval, jackknife, share_interval
+from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices
+from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
 from fdp_lightning.labels import OWNER, LabelKind
 
 INNER = "inner/"
@@ -74,17 +73,13 @@ def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> l
     """
     last = _last(inner)
     if score != LOG_LOSS:
-        found: list[float] | None = subject_intervals(Outcomes.of(last, classes))[score]
-        return found
+        counts = Outcomes.of(last, classes).counts
+        return share_interval(jackknife(counts, score_functions(label_kind_of(last))[score]))
     return clip_mean_interval(_losses(last, classes), last.groupby(OWNER).ngroup().to_numpy())
 
 
 def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:
-    """Choose the trial that is best on the inner validation clips; among equals by log loss, then the first.
-
-    `inner`: number of a trial → rows of its `inner.csv`, of one fold for a nested choice, or of all; `score` is of
-    `check_objective`.
-    """
+    """Choose the trial that is best by its rows of `inner.csv`; among equals by log loss, then the first."""
 
     def rank(number: int) -> tuple[float, float, int]:
         value = inner_score(inner[number], classes, score)
@@ -97,9 +92,7 @@ def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str
 def nested_choice(
     inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
 ) -> dict[str, int]:
-    """Choose for each fold the trial that is best on the clips of its own inner validation subjects.
-
-    `inner`: fold → number of a trial → rows of its `inner.csv` in this fold; `score` is of `check_objective`.
+    """Choose for each fold the trial that is best by its rows of `inner.csv` in this fold alone.
 
     Raises:
         ValueError: a fold has no trial.
@@ -110,10 +103,7 @@ def nested_choice(
 
 
 def nested_frames(choice: Mapping[str, int], test: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[pd.DataFrame]:
-    """Return the test predictions (selection `last`) of each fold's chosen trial, to be pooled as the folds of one run.
-
-    `choice`: fold → number of the trial; `test`: fold → number of a trial → its test predictions in this fold.
-    """
+    """Return the `test` predictions (selection `last`) of each fold's chosen trial, to be pooled as one run."""
     return [_last(test[fold][number]).reset_index(drop=True) for fold, number in choice.items()]
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import HORIZONTALS
 from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import DECISION_SCORES
+from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.paired import clip_difference
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
+from fdp_lightning.evaluation.terminal import ruled_table
 from fdp_lightning.labels import SELECTIONS
 
 Spread = dict[str, dict[str, dict[str, float]]]
@@ -39,7 +39,7 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
             continue
         try:
             other = read_run(folder)
-        except UserError as error:
+        except (UserError, OSError) as error:  # OSError: another process is at work there
             left_out[folder.name] = str(error)
             continue
         same = [run.folder.name for run in kept if run.seed == other.seed]
@@ -84,7 +84,7 @@ def seeds_table(seeds: Mapping[str, Any]) -> Table:
     selections = seeds["selections"]
     names = [name for name in selections["last"] if name in DECISION_SCORES]
     title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
-    table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
+    table = ruled_table(title)
     table.add_column("selection", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats would take a second to import
 
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import subject_intervals
-from fdp_lightning.evaluation.metrics import auc_per_class, support, unit_f1, unit_support
+from fdp_lightning.evaluation.metrics import auc_per_class, score_functions, support, unit_f1, unit_support
 from fdp_lightning.evaluation.outcomes import Outcomes
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, OWNER, SELECTIONS, LabelKind

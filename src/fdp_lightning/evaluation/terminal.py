@@ -9,15 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.counts import RANKED_BY, score_functions
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import accuracy, support
+from fdp_lightning.evaluation.metrics import RANKED_BY, accuracy, score_functions, support
 from fdp_lightning.evaluation.trained import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
 _NAMED_AT_MOST = 8
+
+
+def ruled_table(title: str) -> Table:
+    """Return an empty table that narrow terminals have room for: no vertical lines. Its title is text, not markup."""
+    look: Any = {"box": HORIZONTALS, "pad_edge": False, "title_justify": "left", "caption_justify": "left"}
+    return Table(title=Text(title, "italic"), **look)
 
 
 def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
@@ -32,7 +37,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         title += f" (split {metrics['split']})"
     if model := trained_line(trained_facts(metrics)):
         title = f"{model}\n{title}"
-    table = Table(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
+    table = ruled_table(title)
     table.add_column("selection")
     label_kind = LabelKind.of_flag(metrics.get("multi_label", False))
     scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns
@@ -104,13 +109,15 @@ def _lacking(metrics: Mapping[str, Any]) -> list[str]:
 def _beside(name: str, row: Mapping[str, Any]) -> str:
     """Describe the difference between `last` and a trained baseline with its 95 % interval, by the score that ranks."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
-    found = row["last_minus"][score]
-    bounds = (
-        " to ".join(f"{bound:+.3f}" for bound in found["ci95"]).replace("-", "−") if found["ci95"] else "no interval"
-    )
-    p = f", {p_value(found['p'])}" if found["p"] is not None else ""
-    value = f"{found['value']:+.3f}".replace("-", "−")
-    return f"{score}, last − “{BASELINES.get(name, name)}”: {value} ({bounds}{p})"
+    value, bounds, p = difference(**row["last_minus"][score])
+    about = ", ".join(filter(None, (bounds.replace("none", "no interval"), p)))
+    return f"{score}, last − “{BASELINES.get(name, name)}”: {value} ({about})"
+
+
+def difference(value: float, ci95: Sequence[float] | None, p: float | None) -> tuple[str, str, str]:
+    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or nothing, of a `paired.Difference`."""
+    shown, *bounds = (f"{number:+.3f}".replace("-", "−") for number in (value, *(ci95 or [])))
+    return shown, " to ".join(bounds) or "none", p_value(p)
 
 
 def interval(bounds: list[float] | None) -> str:

@@ -1,5 +1,6 @@
 """The trained model: its name, parameters and steps of a fold, from fold.json and metrics.json."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,30 +14,25 @@ def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
         alone, of a recogniser that is no network; nothing where a fold does not say it, or folds are of several.
     """
-    facts = [{key: fold.get(key) for key in KEYS} for fold in folds]
-    if facts and all(fact["parameters"] is None and fact["steps"] is None for fact in facts):
-        names = {str(fact["model"]) for fact in facts if fact["model"]}
-        return {"model": names.pop()} if len(names) == 1 else {}  # no network
-    if not facts or any(value is None for fact in facts for value in fact.values()):
+    listed = list(folds)
+    kinds = {(fold.get("model"), fold.get("parameters")) for fold in listed}
+    steps = {fold.get("steps") for fold in listed}
+    model, parameters = kinds.pop() if len(kinds) == 1 else (None, None)
+    if model is not None and parameters is None and steps == {None}:  # no network
+        return {"model": model}
+    if model is None or parameters is None or None in steps:
         return {}
-    if len({(fact["model"], fact["parameters"]) for fact in facts}) > 1:
-        return {}
-    steps = sorted({int(fact["steps"]) for fact in facts})  # type: ignore[arg-type]
-    return {**facts[0], "steps": steps[0] if len(steps) == 1 else [steps[0], steps[-1]]}
+    few, many = min(steps), max(steps)  # type: ignore[type-var]
+    return {"model": model, "parameters": parameters, "steps": few if few == many else [few, many]}
 
 
 def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a sentence where folds were trained with different versions of torch or on different kinds of device."""
-    found: dict[str, int] = {}
-    for fold in folds:
-        made = ", ".join(str(fold[key]) for key in ("torch", "device") if fold.get(key))
-        found[made] = found.get(made, 0) + 1
+    found = Counter(", ".join(str(fold[key]) for key in ("torch", "device") if fold.get(key)) for fold in folds)
     if len(found) < 2:
         return []
-    parts = "; ".join(
-        f"{folds} with torch {made or 'of a version that was not noted'}" for made, folds in found.items()
-    )
-    return [f"The folds were not all trained alike: {parts}."]
+    parts = (f"{count} with torch {made or 'of a version that was not noted'}" for made, count in found.items())
+    return [f"The folds were not all trained alike: {'; '.join(parts)}."]
 
 
 def trained_line(facts: Mapping[str, str]) -> str:

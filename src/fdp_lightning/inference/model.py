@@ -17,7 +17,7 @@ from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps
 from fdp_lightning.data.loading.batches import as_values
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.multi_label import above_threshold
+from fdp_lightning.evaluation.predictions import above_threshold
 from fdp_lightning.extras import of_clip
 from fdp_lightning.inference.clip import FirstLook, Preparation, ReadClip, first_look, read_clip
 from fdp_lightning.inference.explanation import explained

@@ -36,12 +36,16 @@ def command() -> str:
 
 def _git_revision() -> str:
     """Return the git revision of the running source; 'not a checkout' for an installed wheel."""
-    folder = Path(__file__).resolve().parent
+    source = Path(__file__).resolve()
+    of_this_file = ["ls-files", "--error-unmatch", source.name]  # fails in an environment within another repository
+    revision = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        ask = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        for ask in (of_this_file, revision):
+            git = ["git", "-C", str(source.parent), *ask]
+            answer = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "not a checkout"
+    return answer
 
 
 def _processor() -> str:

@@ -19,56 +19,64 @@ from fdp_lightning.labels import KEY
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-KEYS_LEFT_OUT = {
-    "task": "which part of the run the command works on",
-    "fold": "likewise",
-    "runs": "place", "run": "place", "data.root": "place", "data.store": "place",
-    "data.workers": "processes", "data.loader_workers": "processes", "loso.workers": "processes",
-    "loso.checkpoint_seconds": "how often a training can be resumed from",
-    "loso.quick_model": "messages",
-    "logger": "reporting", "report": "reporting", "data.show_faces": "reporting", "model.name": "reporting",
-    "compare": "reporting", "benchmark": "another task", "convert": "another task", "check_data": "another task",
-    "tune": "another task", "fit": "another task", "export": "another task", "predict": "another task",
-    "demo": "another task",
-    "corrections": "acts on the clip table, which counts", "data.name": "likewise", "data.adapter": "likewise",
-    "protocol.expected": "refuses clip tables, changes none", "protocol.source": "likewise",
-    "protocol.strict": "likewise",
-    "data.policy": "acts on the clip table and on aligned frames, which count", "data.generate": "likewise",
-    "data.faces": "acts on aligned frames, which count",
-    "model.pretrained": "the file's content counts where it is a file", "model.backbone.pretrained": "likewise",
-}  # fmt: skip
+
+def _by_name(reasons: dict[str, str]) -> dict[str, str]:
+    return {name: why for why, names in reasons.items() for name in names.split()}
+
+
+KEYS_LEFT_OUT = _by_name(
+    {
+        "which part of the run the command works on": "task fold",
+        "place": "runs run data.root data.store",
+        "processes": "data.workers data.loader_workers loso.workers",
+        "how often a training can be resumed from": "loso.checkpoint_seconds",
+        "messages": "loso.quick_model",
+        "reporting": "logger report data.show_faces model.name compare",
+        "another task": "benchmark convert check_data tune fit export predict demo",
+        "acts on the clip table, which counts": "corrections data.name data.adapter",
+        "refuses clip tables, changes none": "protocol.expected protocol.source protocol.strict",
+        "acts on the clip table and on aligned frames, which count": "data.policy data.generate",
+        "acts on aligned frames, which count": "data.faces",
+        "the file's content counts where it is a file": "model.pretrained model.backbone.pretrained",
+    }
+)
 """Keys of the configuration that do not count, with all below them, and the reason."""
 
-FILES_LEFT_OUT = {
-    "evaluation/*": "scores predictions", "inference/*": "uses trained models", "tracking/*": "reporting",
-    "sweeps/*": "starts runs", "search/*": "another task", "console/*": "messages", "runs/*": "places, seals, scores",
-    "data/synthetic/*": "draws frames, which count", "data/store/*": "keeps frames, which count",
-    "data/faces/*": "aligns frames, which count", "data/datasets/*": "makes the clip table, which counts",
-    "data/annotations/action_units.py": "likewise",
-    "data/annotations/corrections.py": "likewise",
-    "data/protocols/counts.py": "likewise", "data/protocols/clip_tables.py": "likewise",
-    "data/checks/*": "refuses datasets", "data/input_video/*": "another task",
-    "engine/explanations.py": "reporting", "models/attribution.py": "reporting", "engine/display.py": "messages",
-    "engine/ready_store.py": "finds frames, which count",
-    "engine/multinode/launch.py": "starts runs",
-    "tasks/benchmark.py": "another task", "tasks/check_data.py": "another task", "tasks/compare.py": "another task",
-    "tasks/convert.py": "another task", "tasks/demo.py": "another task", "tasks/export.py": "another task",
-    "tasks/predict.py": "another task", "tasks/prepare.py": "another task", "tasks/report.py": "another task",
-    "tasks/tune.py": "another task", "measuring.py": "another task",
-    "tasks/__init__.py": "starts runs", "__main__.py": "starts runs", "command_line.py": "starts runs",
-    "interrupts.py": "ends runs", "with_parent.py": "ends processes", "disk.py": "messages", "errors.py": "messages",
-    "config.py": "the values count", "files.py": "writes files whole", "foreign.py": "refuses files",
-    "__init__.py": "names", "create.py": "another way in", "preloaded.py": "imports early",
-}  # fmt: skip
+FILES_LEFT_OUT = _by_name(
+    {
+        "scores predictions": "evaluation/*",
+        "uses trained models": "inference/*",
+        "reporting": "tracking/* engine/explanations.py models/attribution.py",
+        "starts runs": "sweeps/* engine/multinode/launch.py tasks/__init__.py __main__.py command_line.py",
+        "another task": "search/* data/input_video/* tasks/benchmark.py tasks/check_data.py tasks/compare.py "
+        "tasks/convert.py tasks/demo.py tasks/export.py tasks/predict.py tasks/prepare.py tasks/report.py "
+        "tasks/tune.py measuring.py",
+        "messages": "console/* engine/display.py disk.py errors.py",
+        "places, seals, scores": "runs/*",
+        "draws frames, which count": "data/synthetic/*",
+        "keeps frames, which count": "data/store/*",
+        "aligns frames, which count": "data/faces/*",
+        "makes the clip table, which counts": "data/datasets/* data/annotations/action_units.py "
+        "data/annotations/corrections.py data/protocols/counts.py data/protocols/clip_tables.py",
+        "refuses datasets": "data/checks/*",
+        "finds frames, which count": "engine/ready_store.py",
+        "ends runs": "interrupts.py",
+        "ends processes": "with_parent.py",
+        "the values count": "config.py",
+        "writes files whole": "files.py",
+        "refuses files": "foreign.py",
+        "names": "__init__.py",
+        "another way in": "create.py",
+        "imports early": "preloaded.py",
+    }
+)
 """Files of this package that do not count, as patterns, and the reason."""
 
 
 def fingerprint(config: DictConfig, content: str) -> str:
     """Return twelve hexadecimal digits over all that determines the predictions: settings, clips, frames, source code.
 
-    Args:
-        config: configuration of the run.
-        content: digest from `content_of`.
+    Clips and frames are in `content`, the digest of `content_of`.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
@@ -80,12 +88,7 @@ def fingerprint(config: DictConfig, content: str) -> str:
 
 
 def content_of(store: Path, clips: pd.DataFrame) -> str:
-    """Return a digest of a protocol's clips and of their aligned frames, wherever they lie.
-
-    Args:
-        store: verified clip store that holds them.
-        clips: the protocol's clip table.
-    """
+    """Return a digest of a protocol's clips and of their aligned frames in a verified clip store, wherever it lies."""
     opened = open_index(store, verify=False)
     rows = opened.rows(clips)
     digest = hashlib.sha256(clips[[*KEY, "apex", "split", "target"]].to_csv(index=False).encode())

@@ -37,13 +37,9 @@ def run_folder(config: DictConfig) -> Path:
 def folder_of(
     config: DictConfig, choices: Mapping[str, str | None], overrides: Iterable[str], search: str = ""
 ) -> Path:
-    """Return the run folder of a command.
+    """Return the run folder of a command, by its overrides and the options that Hydra chose of each group.
 
-    Args:
-        config: configuration of the command.
-        choices: group → its option, as Hydra resolved them.
-        overrides: overrides of the command.
-        search: name of the search, if the folder is that of a search.
+    `search` is the name of a search, if the folder is of one.
     """
     experiment = experiment_name(config, choices)
     variant = variant_name(overrides)

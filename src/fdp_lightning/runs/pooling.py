@@ -23,8 +23,7 @@ from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.evaluation.terminal import learning_note, terminal_table
 from fdp_lightning.evaluation.trained import mixed_versions, trained
-from fdp_lightning.files import is_partial
-from fdp_lightning.labels import KEY, LabelKind, owners_of
+from fdp_lightning.labels import KEY, SELECTIONS, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
 EXPECTED = "expected.json"
@@ -32,8 +31,6 @@ EXPECTED = "expected.json"
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
 """Files that pooling writes, in this order; if the folds have baselines, also their table (baselines.FILE)."""
-
-HEADLINES = ("last", "inner", "oracle")
 
 _FACTS = ("split", "skipped_folds", "untested", "left_out", "caveats")
 
@@ -43,19 +40,15 @@ log = logging.getLogger("fdp_lightning")
 def headline(config: DictConfig) -> str:
     """Return the selection that comes first in table and report; it affects neither predictions nor scores."""
     name: str = config.report.get("headline", "last")
-    if name not in HEADLINES:
-        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(HEADLINES)}")
+    if name not in SELECTIONS:
+        raise UserError(f"report.headline is '{name}'; expected one of {', '.join(SELECTIONS)}")
     if name == "inner" and not config.selection.inner_subjects:
         raise UserError("report.headline=inner needs subjects to choose an epoch by: selection.inner_subjects=3, say")
     return name
 
 
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
-    """Pool the folds' predictions into predictions.csv, metrics.json and report.html, and print the table.
-
-    Args:
-        run: run folder with finished folds.
-        config: configuration of the run.
+    """Pool the finished folds of a run: write predictions.csv, metrics.json and report.html, and print the table.
 
     Returns:
         The content of metrics.json.
@@ -69,12 +62,10 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     folders = fold_folders(run)
     refuse_mixture(run, folders)
     made = [read_json(folder / "fold.json") for folder in folders]  # read_fold below checks them
-    facts = trained(made)
     plan["caveats"] = [*plan.get("caveats", ()), *mixed_versions(made)]
     frames = [read_fold(folder) for folder in folders]
     of_baselines = [folder / baselines.FILE for folder in folders if (folder / baselines.FILE).is_file()]
-    read = [baselines.read_baselines(path) for path in of_baselines]
-    return pool_frames(run, config, frames, plan, facts, read)
+    return pool_frames(run, config, frames, plan, trained(made), [*map(baselines.read_baselines, of_baselines)])
 
 
 def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
@@ -110,16 +101,22 @@ def read_expected(run: Path) -> dict[str, Any]:
         "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
     }  # fmt: skip
     known = plan if isinstance(plan, dict) else {}
-    columns, texts = {*KEY, "target"}, [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
+    texts = [known.get(name, ()) for name in ("skipped_folds", "caveats", "untested")]
     if (
         any(not isinstance(known.get(name, kind()), kind) for name, kind in kinds.items())
         or not known.get("clips")
-        or any(not isinstance(clip, dict) or set(clip) != columns for clip in known["clips"])
+        or not all(map(_is_clip, known["clips"]))
+        or len({tuple(clip[part] for part in KEY) for clip in known["clips"]}) < len(known["clips"])
         or not all(isinstance(text, str) for listed in texts for text in listed)
         or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
     ):
         raise UserError(f"{run / EXPECTED} was altered. The run's command writes it again (task=loso)")
     return known
+
+
+def _is_clip(clip: object) -> bool:
+    columns = dict.fromkeys([*KEY, "target"], str) | {"onset": int}
+    return isinstance(clip, dict) and {name: type(value) for name, value in clip.items()} == columns
 
 
 def remove_pooled(run: Path) -> None:
@@ -142,8 +139,8 @@ def pool_frames(
         run: folder to write to.
         config: configuration of the run.
         frames: predictions of each fold.
-        plan: expected clips, from `expected_clips`.
-        model: facts about the trained model, from `trained`.
+        plan: of `read_expected`.
+        model: of `trained`.
         of_baselines: predictions of the baselines of each fold; empty, or those of all folds.
 
     Returns:
@@ -171,7 +168,7 @@ def pool_frames(
         metrics["baselines"] = baselines.score_baselines(table, last, classes)
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
-    page = write_page(run, config, shows_faces(config))
+    page = write_page(run, config, shows_faces(config), seeds)
     Console().print(terminal_table(metrics, first))
     if extras:
         Console().print(extras_note(extras))
@@ -189,29 +186,39 @@ def shows_faces(config: DictConfig) -> bool:
     return bool(config.data.show_faces if asked is None else asked)
 
 
-def write_page(run: Path, config: DictConfig, show_faces: bool, page: Path | None = None) -> Path:
-    """Write the page of a pooled run, to its report.html or elsewhere."""
+def write_page(
+    run: Path, config: DictConfig, show_faces: bool, seeds: Mapping[str, Any] | None, page: Path | None = None
+) -> Path:
+    """Write the page of a pooled run, with its `seed_scores`, to its report.html or elsewhere."""
     return build_report(
         run,
-        title=config.report.title or " · ".join(run.parts[-3:]),
+        title=config.report.title or " · ".join(run.absolute().parts[-3:]),
         show_faces=show_faces,
         synthetic=config.data.generate is not None,
         headline=headline(config),
-        seeds=seed_scores(run),
+        seeds=seeds,
         page=page,
     )
 
 
 def fold_folders(run: Path) -> list[Path]:
     """Return the folders of a run's folds, finished or damaged."""
-    return sorted(folder for folder in (run / "folds").glob("*/") if not is_partial(folder))
+    return sorted((run / "folds").glob("[!.]*/"))
 
 
-def read_fold(folder: Path) -> pd.DataFrame:
-    """Return the predictions of a finished fold after checking that its files are intact and its subjects disjoint."""
+def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -> pd.DataFrame:
+    """Return predictions of a finished fold: of the subjects under test, or of its inner validation subjects.
+
+    No other prediction is read.
+
+    Raises:
+        UserError: the fold was altered.
+        LeakError: its subjects are not disjoint, or these are predictions on others.
+    """
     facts = sealed(folder)
-    table = read_predictions(folder / "predictions.csv")[0]
+    table = read_predictions(folder / name)[0]
     check_subjects(folder.name, facts["subjects"])
-    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["test"])):
-        raise LeakError(f"fold {folder.name} predicts subjects that it did not hold out: {', '.join(unknown)}")
+    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
+        held_out = "it did not hold out" if side == "test" else "are not its inner ones"
+        raise LeakError(f"fold {folder.name} predicts subjects that {held_out} ({name}): {', '.join(unknown)}")
     return table

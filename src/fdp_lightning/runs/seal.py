@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,8 @@ def seal(fold: Path, facts: dict[str, Any]) -> None:
 def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[bool, str]:
     """Return True if a fold can be used, else False and the reason ('' if there is no fold yet).
 
-    Args:
-        fold: folder of the fold.
-        fingerprint: fingerprint of the requested settings.
-        checkpoints: also compare the checkpoints' checksums, which is slow; for a fit, of which only they are used. A
-            fold's checkpoint is verified when it is read.
+    With `checkpoints` their checksums are compared, too, which is slow: for a fit, of which only they are used. A
+    fold's checkpoint is verified when it is read.
     """
     if not fold.exists():
         return False, ""
@@ -45,11 +43,7 @@ def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[b
 
 
 def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
-    """Return the facts of a finished fold after verifying its files.
-
-    Args:
-        fold: folder of the fold.
-        checkpoints: also compare the checkpoints' checksums.
+    """Return the facts of a finished fold after verifying its files, checkpoints only if asked.
 
     Raises:
         UserError: a file is missing, changed, added or not a plain file.
@@ -81,15 +75,17 @@ def move_aside(run: Path, fold: Path) -> Path:
     """Move an unusable fold out of the way without deleting it."""
     place = run / "superseded"
     place.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in place.glob(f"{fold.name}-*")) + 1
-    return Path(shutil.move(fold, place / f"{fold.name}-{number}"))
+    free = next(target for n in count(1) if not (target := place / f"{fold.name}-{n}").exists())
+    return Path(shutil.move(fold, free))
 
 
 def _files(fold: Path) -> list[str]:
-    """Return the names of the files that are sealed, sorted."""
-    paths = sorted(path for path in fold.rglob("*") if path.is_file())
-    names = [path.relative_to(fold) for path in paths]
-    return [
-        name.as_posix() for name in names
-        if name.as_posix() not in _UNSEALED_FILES and not set(name.parts[:-1]) & set(_UNSEALED)
-    ]  # fmt: skip
+    """Return the names of the files that are sealed, sorted: not those that systems hide in any folder (.DS_Store)."""
+    names = [path.relative_to(fold) for path in fold.rglob("*") if path.is_file()]
+    return sorted(
+        name.as_posix()
+        for name in names
+        if name.as_posix() not in _UNSEALED_FILES
+        and not set(name.parts[:-1]) & set(_UNSEALED)
+        and not any(part.startswith(".") for part in name.parts)
+    )

@@ -8,13 +8,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.box import HORIZONTALS
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fdp_lightning.evaluation.search import choose, inner_score, is_better_lower
-from fdp_lightning.evaluation.terminal import interval
+from fdp_lightning.evaluation.terminal import interval, ruled_table
 from fdp_lightning.files import write_atomic
 from fdp_lightning.search.trials import Scored, Trial
 
@@ -45,15 +43,10 @@ def write_nested(
     path: Path, choice: Mapping[str, int], trials: Sequence[Trial], classes: Sequence[str], score: str
 ) -> None:
     """Write which trial gave each fold's predictions, and its inner score in this fold."""
-    rows = [
-        {
-            "fold": fold,
-            "trial": number,
-            f"inner/{score}": inner_score(trials[number].inner[fold], classes, score),
-            **trials[number].values,
-        }
-        for fold, number in choice.items()
-    ]
+    rows = []
+    for fold, number in choice.items():
+        value = inner_score(trials[number].inner[fold], classes, score)
+        rows.append({"fold": fold, "trial": number, f"inner/{score}": value, **trials[number].values})
     write_atomic(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
@@ -74,17 +67,13 @@ def write_best(path: Path, scored: Sequence[Scored], classes: Sequence[str], sco
 
 def print_trials(scored: Sequence[Scored], score: str, console: Console | None = None) -> None:
     """Print the trials, the best first, then the failed ones with the reason."""
-    table = Table(
-        title=f"{len(scored)} trials by inner/{score}, on inner validation subjects",
-        box=HORIZONTALS, pad_edge=False, title_justify="left",
-    )  # fmt: skip
+    table = ruled_table(f"{len(scored)} trials by inner/{score}, on inner validation subjects")
     table.add_column("trial", justify="right")
     table.add_column(f"inner/{score}", justify="right", no_wrap=True)
     for key in scored[0].trial.values:
         table.add_column(key.split(".")[-1], justify="right", overflow="fold")
-    sign = 1 if is_better_lower(score) else -1
     finished = [one for one in scored if one.trial.finished]
-    for one in sorted(finished, key=lambda one: (sign * one.value, one.trial.number)):
+    for one in sorted(finished, key=lambda one: one.value, reverse=not is_better_lower(score)):
         cell = Text(f"{one.value:.3f}").append(f"\n{interval(one.interval)}", "dim")
         table.add_row(str(one.trial.number), cell, *map(_shown, one.trial.values.values()))
     failed = [one.trial for one in scored if not one.trial.finished]

@@ -1,8 +1,9 @@
 """The space of a search: keys and their values, sampled by Optuna."""
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from math import prod
 from random import Random
@@ -51,11 +52,6 @@ class Space:
         return cls(OmegaConf.to_container(space, resolve=True))  # type: ignore[arg-type]
 
     @property
-    def keys(self) -> list[str]:
-        """Keys that are varied."""
-        return list(self._ranges)
-
-    @property
     def size(self) -> int | None:
         """Number of points, None if a range is continuous."""
         choices = [of_key.get("choices") for of_key in self._ranges.values()]
@@ -63,7 +59,7 @@ class Space:
 
     def corners(self) -> list[list[str]]:
         """Return the fewest points that cover every choice and both ends of every range, as overrides."""
-        values = {key: of_key.get("choices") or _ends(of_key) for key, of_key in self._ranges.items()}
+        values = {key: of.get("choices") or [of["low"], of["high"]] for key, of in self._ranges.items()}
         longest = max(map(len, values.values()))
         return [self.overrides({key: of[i % len(of)] for key, of in values.items()}) for i in range(longest)]
 
@@ -73,13 +69,10 @@ class Space:
 
         found: dict[str, Any] = {}
         for key, of_key in self._ranges.items():
+            is_whole = all(isinstance(of_key.get(name, 1), int) for name in ("low", "high", "step"))
+            of_range = IntDistribution if is_whole else FloatDistribution
             try:
-                if "choices" in of_key:
-                    found[key] = CategoricalDistribution(of_key["choices"])
-                elif _is_whole(of_key):
-                    found[key] = IntDistribution(**of_key)
-                else:
-                    found[key] = FloatDistribution(**of_key)
+                found[key] = (CategoricalDistribution if "choices" in of_key else of_range)(**of_key)
             except ValueError as error:
                 raise UserError(f"tune.space: {key}: {error}") from error
         return found
@@ -141,17 +134,11 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
     if not {"low", "high"} <= set(of_key) <= {"low", "high", "log", "step"}:
         raise UserError(f"{where} has {', '.join(of_key) or 'nothing'}; {expected}")
     numbers = [of_key[name] for name in ("low", "high", "step") if of_key.get(name) is not None]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or numbers[0] >= numbers[1]:
+    if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers) or not numbers[0] < numbers[1]:
         raise UserError(f"{where}: low is {of_key['low']!r} and high {of_key['high']!r}; expected numbers, low first")
+    if not isinstance(of_key.get("log"), bool | None):
+        raise UserError(f"{where}: log is {of_key['log']!r}; expected true or false")
     return {name: value for name, value in of_key.items() if value is not None}
-
-
-def _ends(of_key: Mapping[str, Any]) -> Sequence[Value]:
-    return [of_key["low"], of_key["high"]]
-
-
-def _is_whole(of_key: Mapping[str, Any]) -> bool:
-    return all(isinstance(of_key[name], int) for name in ("low", "high"))
 
 
 def _text(value: Value) -> str:

@@ -14,17 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning.config import apply_debug_last, configuration
-from fdp_lightning.data.protocols.leak_guard import LeakError, check_subjects
 from fdp_lightning.engine.complete import complete
 from fdp_lightning.engine.outputs import INNER
 from fdp_lightning.engine.run import FoldsFailedError, open_run
 from fdp_lightning.errors import DiskError, UserError
-from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.search import inner_interval, inner_score
-from fdp_lightning.labels import owners_of
 from fdp_lightning.runs.folder import folder_of
 from fdp_lightning.runs.pooling import POOLED, read_fold
-from fdp_lightning.runs.seal import sealed
 from fdp_lightning.search.space import Value
 
 log = logging.getLogger("fdp_lightning")
@@ -120,24 +116,9 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
     trial = Trial(number, values, overrides, folder, failure)
     for plan in run.plans if run else []:
         if plan.is_done:
-            trial.inner[plan.fold.name] = read_inner(plan.folder)
+            trial.inner[plan.fold.name] = read_fold(plan.folder, INNER, "inner")
             trial.test[plan.fold.name] = read_fold(plan.folder)
     return trial
-
-
-def read_inner(folder: Path) -> pd.DataFrame:
-    """Return a finished fold's predictions on its inner validation clips, without reading any other prediction.
-
-    Raises:
-        UserError: the fold was altered.
-        LeakError: there are clips of other subjects.
-    """
-    facts = sealed(folder)
-    check_subjects(folder.name, facts["subjects"])
-    table = read_predictions(folder / INNER)[0]
-    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"]["inner"])):
-        raise LeakError(f"{folder / INNER} holds subjects other than the inner ones: {', '.join(unknown)}")
-    return table
 
 
 def _reason(error: Exception) -> str:

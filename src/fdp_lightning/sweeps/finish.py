@@ -1,16 +1,17 @@
 """End of a multirun: one table over its variants, and the errors of its failed jobs."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import Run, is_finished, read_run
+from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
+from fdp_lightning.evaluation.tables.render import print_tables, write_variants
+from fdp_lightning.runs.environment import command
 from fdp_lightning.sweeps.launchers.jobs import outcome
 from fdp_lightning.sweeps.variants import VariantRun
-
-log = logging.getLogger("fdp_lightning")
 
 
 class SweepError(Exception):
@@ -18,19 +19,14 @@ class SweepError(Exception):
 
 
 def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
-    """Print and write the table over the runs of a sweep, then raise the errors of failed jobs.
+    """Print the table over the runs of a sweep, write it to the folder, then raise the errors of failed jobs.
 
-    Args:
-        folder: folder of the table.
-        jobs: jobs of the sweep.
-        returns: result of each job from the launcher, whose value is the run folder; or the launcher's exception.
+    `returns` has of each job what the launcher returned, whose value is the run folder, or its exception.
 
     Raises:
         UserError: jobs failed by user mistakes alone.
         SweepError: jobs failed otherwise; raised from the first such exception.
     """
-    from fdp_lightning.sweeps.table import write_table
-
     for stale in folder.glob("variants.*"):  # of an earlier sweep; they must not remain if every job fails
         stale.unlink()
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
@@ -49,6 +45,37 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
         mistakes = dict.fromkeys(str(error) for error in errors.values())
         raise UserError(next(iter(mistakes)) if len(mistakes) == 1 and len(errors) == len(jobs) else summary)
     raise SweepError(summary) from others[0]
+
+
+def write_table(
+    folder: Path, jobs: Sequence[VariantRun], runs: Sequence[Path | None], failed: Mapping[int, str]
+) -> list[Table]:
+    """Print the table of a sweep and write variants.html, .csv, .md and .tex; runs without pooled scores are missing.
+
+    `runs` has the run folder of each job, None if it failed; `failed` by the number of a job why it did.
+    """
+    missing: dict[str, list[str]] = {job.variant: [] for job in jobs}
+    found: dict[str, dict[Path, Run]] = {job.variant: {} for job in jobs}
+    waiting: dict[Path, str] = {}
+    for number, (job, run) in enumerate(zip(jobs, runs, strict=True)):
+        if run is None:
+            missing[job.variant].append(f"{job.point}: {failed[number]}".removeprefix(": "))
+        elif not is_finished(run):
+            waiting[run] = job.variant
+        elif run not in found[job.variant]:
+            try:
+                found[job.variant][run] = read_run(run)
+            except UserError as error:
+                missing[job.variant].append(str(error).splitlines()[0])
+    for run, variant in waiting.items():
+        missing[variant].append(f"{run}: folds are missing, no pooled scores")
+    variants = [Variant(name, tuple(own.values())) for name, own in found.items() if own]
+    if not variants:
+        return []
+    tables = variant_tables(variants, missing)
+    print_tables(tables)
+    print("\n".join(map(str, write_variants(folder, tables, " · ".join(folder.parts[-3:]), command()))))
+    return tables
 
 
 def _error(returned: JobReturn | Exception) -> Exception | None:

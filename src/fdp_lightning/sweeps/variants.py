@@ -31,11 +31,9 @@ class VariantRun:
 
 
 def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -> list[VariantRun]:
-    """Return every variant of a study at every point of the grid of swept values.
+    """Return every variant of a study, by name its overrides, at every point of the grid of values that are given.
 
-    Args:
-        given: overrides of the command.
-        variants: name → overrides of each variant of the study; empty: the swept values alone define the variants.
+    Without a study the swept values alone define the variants.
     """
     varying = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs = []

@@ -5,6 +5,7 @@ confusion matrix, all predictions, the recogniser's recorded extras of each clip
 maps without the face if not), and the report page as an artifact.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import pixels
-from fdp_lightning.evaluation.folds import Outputs, mean_curve, read_outputs, rows_of
-from fdp_lightning.evaluation.multi_label import label_kind_of
+from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.origin import read_json
-from fdp_lightning.evaluation.predictions import class_indices, read_predictions
-from fdp_lightning.evaluation.report_extras import class_curves, clips_shown, images_of
-from fdp_lightning.evaluation.report_mistakes import clip_name
+from fdp_lightning.evaluation.predictions import class_indices, label_kind_of, read_predictions
+from fdp_lightning.evaluation.report_extras import class_curves, images_shown
+from fdp_lightning.evaluation.seeds import seed_scores
 from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
-from fdp_lightning.labels import KEY, LabelKind
+from fdp_lightning.labels import LabelKind
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
@@ -31,21 +32,18 @@ _CONFUSION_OF = "last"
 
 
 def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
-    """Log pooled results to the chosen loggers that compare runs; metrics.json serves as the CSV logger's.
+    """Log pooled results to the configured loggers that compare runs; metrics.json serves as the CSV logger's.
 
-    Args:
-        config: configuration of the run, with the loggers to use.
-        run: pooled run folder.
-        metrics: content of its metrics.json.
-        anew: log again what has already been logged.
+    `metrics` is the content of metrics.json; what has been logged already is logged again only if `anew`.
     """
     for name, node in config.logger.items():
         if not (is_wandb(node) or str(node._target_).endswith("TensorBoardLogger")):
             continue
         kept = run / "log" / f"{name}.json"
         checksum = sha256(run / POOLED[0])
-        if not anew and read_json(kept).get("predictions") == checksum:
-            continue
+        with contextlib.suppress(UserError):  # a damaged file is written again
+            if not anew and read_json(kept).get("predictions") == checksum:
+                continue
         of_one = config.copy()
         of_one.logger = {name: node}
         where = in_worker(_log, of_one, run, metrics, kept_id(kept))
@@ -65,7 +63,7 @@ def _log(config: DictConfig, run: Path, metrics: dict[str, Any], run_id: str) ->
         "made_with": {k: v for k, v in read_json(run / "environment.json").items() if k != "command"},
         "n_clips": metrics["n_clips"],
         "n_subjects": metrics["n_subjects"],
-        "n_folds": len(list(run.glob("folds/[!.]*/fold.json"))),
+        "n_folds": len(finished_files(run, "fold.json")),
     }
     (logger,) = build_loggers(config, run, run / "log", LogOf("pooled", "aggregate", run_id, facts))
     (node,) = config.logger.values()
@@ -106,13 +104,12 @@ def _log_to_wandb(
     with_faces = upload_faces(config)
     content |= _extras(read_outputs(run), classes, label_kind, with_faces)
     wandb_run.log(content)
-    artifact = wandb.Artifact(
-        f"report-{wandb_run.id}", type="report", description="the page, its scores and predictions"
-    )
+    about = "the page, its scores and predictions"
+    artifact = wandb.Artifact(f"report-{wandb_run.id}", type="report", description=about)
     with scratch_folder("fdp_lightning-page-") as folder:
         page = run / POOLED[2]
         if shows_faces(config) != with_faces:
-            page = write_page(run, config, with_faces, folder / POOLED[2])
+            page = write_page(run, config, with_faces, seed_scores(run), folder / POOLED[2])
         for path in (run / POOLED[0], run / POOLED[1], page):
             artifact.add_file(str(path))  # copied immediately
         wandb_run.log_artifact(artifact)
@@ -131,12 +128,10 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
         for extra in own:
             if extra.kind != "curve":
                 continue
-            rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
-            means = {
-                name: mean_curve(*class_curves(outputs, extra, of_class))
-                for name, of_class in rows.items()
-                if len(of_class)
-            }
+            rows = {name: known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind)) for name in classes}
+            means = {name: mean_curve(*class_curves(outputs, extra, own)) for name, own in rows.items() if len(own)}
+            if not means:
+                continue
             grid = np.linspace(0, 1, len(next(iter(means.values()))))
             found[extra.name] = wandb.plot.line_series(
                 grid.tolist(), [mean.tolist() for mean in means.values()], list(means), extra.title, "place in the clip"
@@ -150,13 +145,8 @@ def _gallery(
     """Return the images of the first clips of every class as the report draws them, side by side."""
     import wandb
 
-    several = len(np.unique(outputs["dataset"])) > 1
     pictures = []
-    for row in clips_shown(outputs, classes, label_kind):
-        images = images_of(outputs, extras, row, with_faces)
-        if not images:
-            continue
-        name = clip_name({part: outputs[part][row] for part in KEY}, several)
+    for row, name, images in images_shown(outputs, extras, classes, with_faces, label_kind):
         height = max(len(image) for _, image in images)
         in_colour = [np.broadcast_to(image.reshape(*image.shape[:2], -1), (*image.shape[:2], 3)) for _, image in images]
         same_height = [np.pad(pixels(image), ((0, height - len(image)), (0, 0), (0, 0))) for image in in_colour]
@@ -179,9 +169,7 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
         scores |= _numbers(selection, row)
         for score, ends in row.get("ci95", {}).items():
             if isinstance(ends, list):
-                scores |= {
-                    f"{selection}/{score}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
-                }
+                scores[f"{selection}/{score}_low"], scores[f"{selection}/{score}_high"] = ends
     for group in ("floors", "baselines", "extras"):
         for name, row in metrics.get(group, {}).items():
             scores |= _numbers(f"{group}/{name}", row)

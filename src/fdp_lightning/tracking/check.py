@@ -12,7 +12,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.folder import recorded_config
-from fdp_lightning.tracking.loggers import is_wandb
+from fdp_lightning.tracking.loggers import extended, is_wandb
 
 _OFFLINE = ("offline", "dryrun", "disabled")
 
@@ -74,10 +74,7 @@ def try_logger(name: str, node: DictConfig) -> None:
         UserError: see `check_loggers`.
     """
     if not is_wandb(node):
-        node = node.copy()
-        OmegaConf.set_struct(node, False)
-        node.update({"save_dir": ".", "name": "", "version": ""})
-        build(node)  # without writing anything
+        build(extended(node, save_dir=".", name="", version=""))  # without writing anything
         return
     import inspect
 

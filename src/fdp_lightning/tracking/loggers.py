@@ -62,24 +62,19 @@ def uses_wandb(config: DictConfig) -> bool:
 def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> list[Any]:
     """Build the Lightning loggers and open W&B's run.
 
-    Args:
-        config: configuration of the run.
-        run: run folder; W&B's files lie in its folder wandb.
-        folder: folder of the other loggers' files.
-        of: identity of the log.
+    W&B's files lie in the run folder's `wandb`, those of the other loggers in `folder`.
     """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     # Only the first process of a fold has loggers, and we number the processes of folds ourselves: a rank from Slurm or
     # torchrun (SLURM_PROCID=1) must not silence it.
     rank_zero_only.rank = 0  # type: ignore[attr-defined]
-    return [_wandb_logger(node, config, run, of) if is_wandb(node) else _in_folder(node, folder)
-            for node in config.logger.values()]  # fmt: skip
-
-
-def _in_folder(node: DictConfig, folder: Path) -> Any:
     # Directly in the folder: Lightning would add a name and a version number.
-    return build(_extended(node, save_dir=str(folder), name="", version=""))
+    place = {"save_dir": str(folder), "name": "", "version": ""}
+    return [
+        _wandb_logger(node, config, run, of) if is_wandb(node) else build(extended(node, **place))
+        for node in config.logger.values()
+    ]
 
 
 def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) -> Any:
@@ -97,13 +92,14 @@ def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) ->
     about["group"] = f"{experiment}/{shortened(variant, _LONGEST_VARIANT)}/seed-{config.seed}"
     about["name"] = shortened(f"{about['group']}/{of.name}", _LONGEST_NAME)
     about["settings"] = {"console": "off", **(node.get("settings") or {})}
-    logger = build(_extended(node, **about))
+    logger = build(extended(node, **about))
     names = {"experiment": experiment, "variant": variant, "label": f"{experiment}/{variant}"}  # to group runs by
     logger.log_hyperparams({**shown(config), **names, **of.facts})
     return logger
 
 
-def _extended(node: DictConfig, **values: Any) -> DictConfig:
+def extended(node: DictConfig, **values: Any) -> DictConfig:
+    """Return a node with more entries."""
     node = node.copy()
     OmegaConf.set_struct(node, False)
     node.update(values)
@@ -132,16 +128,11 @@ def shown(config: DictConfig) -> dict[str, Any]:
     return kept
 
 
-def new_id() -> str:
-    """Return a random id for a W&B run."""
-    return secrets.token_hex(8)
-
-
 def kept_id(place: Path) -> str:
-    """Return the id in this file, or a new one stored there."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    """Return the id of a W&B run in this file, or a new random one stored there."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(place.read_text())["id"])
-    fresh = new_id()
+    fresh = secrets.token_hex(8)
     write_atomic(place, json.dumps({"id": fresh}) + "\n")
     return fresh
 

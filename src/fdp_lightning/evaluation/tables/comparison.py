@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.counts import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.intervals import mean_interval
 from fdp_lightning.evaluation.learning import has_learned
+from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_outcomes
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run

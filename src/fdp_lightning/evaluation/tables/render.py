@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from fdp_lightning.evaluation.counts import SCORE_NAMES
-from fdp_lightning.evaluation.saved_parts import with_links
+from fdp_lightning.evaluation.metrics import SCORE_NAMES
+from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.tables import words
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Table
 from fdp_lightning.evaluation.tables.words import latex_escape as escape
-from fdp_lightning.evaluation.templates import template
+from fdp_lightning.evaluation.terminal import ruled_table
 from fdp_lightning.files import write_atomic
 
 COLUMNS = [
@@ -315,7 +314,7 @@ def variants_grid(table: Table) -> Grid:
 
 
 def _grid(title: str, name: str, columns: Iterable[str]) -> Grid:
-    grid = Grid(title=title, box=HORIZONTALS, pad_edge=False, title_justify="left", caption_justify="left")
+    grid = ruled_table(title)
     grid.add_column(name, overflow="fold", ratio=1)
     for column in columns:
         grid.add_column(column, justify="right", no_wrap=True)

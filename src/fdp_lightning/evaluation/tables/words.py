@@ -4,11 +4,11 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
-from fdp_lightning.evaluation.counts import DECISION_SCORES
-from fdp_lightning.evaluation.counts import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
-from fdp_lightning.evaluation.paired import Difference
+from fdp_lightning.evaluation import terminal
+from fdp_lightning.evaluation.metrics import DECISION_SCORES
+from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
 from fdp_lightning.evaluation.tables.comparison import Row, Table
-from fdp_lightning.evaluation.terminal import interval, p_value
+from fdp_lightning.evaluation.terminal import interval
 from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
@@ -94,15 +94,15 @@ def score(row: Row, name: str) -> tuple[str, str, str]:
 
 
 def difference(row: Row, name: str) -> tuple[str, str, str]:
-    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034`; empty strings where there is no difference."""
+    """Return the three parts of `terminal.difference`; empty strings where there is no difference."""
     found = row.differences.get(name)
-    return difference_words(found) if found else ("", "", "")
+    return terminal.difference(found.value, found.ci95, found.p) if found else ("", "", "")
 
 
-def difference_words(found: Difference) -> tuple[str, str, str]:
-    """Return value, interval and p-value of one difference, as `difference` does."""
-    value, *bounds = (f"{value:+.3f}".replace("-", "−") for value in (found.value, *(found.ci95 or [])))
-    return value, " to ".join(bounds) or "none", p_value(found.p)
+def gain(oracle: Row, name: str) -> tuple[str, str, str]:
+    """Return the three parts of `terminal.difference` of oracle − last."""
+    found = oracle.gains[name]
+    return terminal.difference(found.value, found.ci95, found.p)
 
 
 def scale(pairs: Iterable[tuple[Row, Row]], name: str) -> tuple[list[tuple[Row, Row]], float, float]:
@@ -110,11 +110,8 @@ def scale(pairs: Iterable[tuple[Row, Row]], name: str) -> tuple[list[tuple[Row, 
     found = [(last, oracle) for last, oracle in pairs if name in oracle.gains]
     values = [row.scores[name] for pair in found for row in pair]
     values += [bound for last, _ in found for bound in last.intervals.get(name) or ()]
-    return (
-        found,
-        math.floor(10 * min(values)) / 10,
-        max(math.floor(10 * min(values)) + 1, math.ceil(10 * max(values))) / 10,
-    )
+    low = math.floor(10 * min(values))
+    return found, low / 10, max(low + 1, math.ceil(10 * max(values))) / 10
 
 
 _LATEX = {

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fdp_lightning.evaluation.charts import image_uri
-from fdp_lightning.evaluation.templates import template
+from fdp_lightning.evaluation.pages import template
 from fdp_lightning.extras import Extra, notes, number_format, sections
 from fdp_lightning.inference.example import EXAMPLES
 from fdp_lightning.inference.explanation import displayed_image

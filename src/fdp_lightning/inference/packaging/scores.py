@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.counts import score_functions
 from fdp_lightning.evaluation.intervals import jackknife, share_interval
-from fdp_lightning.evaluation.metrics import f1, unit_f1
+from fdp_lightning.evaluation.metrics import f1, score_functions, unit_f1
 from fdp_lightning.evaluation.runs import Run, differences, read_run
 from fdp_lightning.evaluation.summary import floors
 from fdp_lightning.labels import LabelKind

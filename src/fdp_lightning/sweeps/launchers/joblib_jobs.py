@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log
+from hydra.core.utils import JobReturn
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost, run_here
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, in_job, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +37,13 @@ def check(n_jobs: object) -> None:
 
 
 def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
-    """Run the jobs.
+    """Run the jobs of `jobs.begin`, `n_jobs` at once (see `jobs_at_once`); return their results, in order.
 
     Each worker has its own pool: in a shared pool loky ends all workers when one is killed, and loses their jobs.
-
-    Args:
-        sweep: sweep of the jobs.
-        overrides: overrides of each job.
-        first: number of the first job.
-        n_jobs: number of jobs to run at once, see `jobs_at_once`.
-
-    Returns:
-        The result of each job, in their order.
     """
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 
-    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
-    jobs = jobs_of(overrides, first)
+    jobs = begin(sweep, overrides, first)
     at_once = jobs_at_once(n_jobs, len(jobs))
     cores = max(1, cpu_count() // at_once)
     log.info("%d jobs, %d at once, with %d of %d cores each", len(jobs), at_once, cores, cpu_count())

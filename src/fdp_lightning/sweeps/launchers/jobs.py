@@ -12,11 +12,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
@@ -57,8 +58,15 @@ class Job:
     label: str
 
 
+def begin(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
+    """Prepare a launcher: its log and the folder of the sweep; return its jobs, see `jobs_of`."""
+    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    return jobs_of(overrides, first)
+
+
 def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Return the jobs of these overrides, numbered from `first`."""
+    """Return the jobs of the overrides of each, numbered from `first`."""
     shared = set.intersection(*(set(job) for job in overrides)) if len(overrides) > 1 else set(overrides[0])
     jobs = []
     for number, job in enumerate(overrides, first):
@@ -75,12 +83,7 @@ def failed(job: Job, error: Exception) -> JobReturn:
 
 
 def lost(job: Job, why: str) -> JobReturn:
-    """Return the result of a job whose process ended without one.
-
-    Args:
-        job: lost job.
-        why: reason, as far as the launcher knows.
-    """
+    """Return the result of a job whose process ended without one, for a reason that the launcher knows."""
     error = JobLostError(f"job {job.label} was lost ({why}); the same command resumes it")
     log.warning("%s", error)  # at once, not after the last job
     return failed(job, error)
@@ -98,11 +101,8 @@ def outcome(result: JobReturn) -> Any:
 def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None = None) -> JobReturn:
     """Run a job in this process, as Hydra's launchers do.
 
-    Args:
-        sweep: sweep of the job.
-        job: job to run.
-        state: Hydra's state in the launching process, from `Singleton.get_state`.
-        identity: id of the job; None: the common job name with its number.
+    `state` is Hydra's in the launching process, from `Singleton.get_state`; without an `identity` the job's id is the
+    common job name with its number.
     """
     setup_globals()
     Singleton.set_state(state)
@@ -114,12 +114,10 @@ def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None
 
 
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
-    """Run Hydra's part of a job within the job's process, with its label, its share of cores and portable exceptions.
+    """Run Hydra's part of a job within the job's process, with exceptions that can be sent to another process.
 
-    Args:
-        run: Hydra's part of the job.
-        label: prefix of each line it prints; None: its output has its own file.
-        cores: number of cores for the job; None: all that the process may use.
+    Each line that it prints begins with the label, unless its output has its own file (None); it uses as many cores, or
+    all that the process may (None).
     """
     if cores is None:
         os.environ.pop(CORES, None)
@@ -188,11 +186,7 @@ class _Labelled(io.TextIOBase):
 
 @cache  # one process runs many jobs
 def end_with(parent: int) -> None:
-    """End this process when its parent is gone; its own workers then end by themselves.
-
-    Args:
-        parent: process id of the parent.
-    """
+    """End this process when the parent of this process id is gone; its own workers then end by themselves."""
 
     def watch() -> None:
         while os.getppid() == parent:

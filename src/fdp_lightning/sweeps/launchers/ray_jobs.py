@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log
+from hydra.core.utils import JobReturn
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, end_with, failed, in_job, jobs_of, lost, run_here
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, in_job, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +31,12 @@ _QUIET = {
 def launch(
     sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, ray: dict[str, dict[str, Any]]
 ) -> list[JobReturn]:
-    """Run the jobs.
+    """Run the jobs of `jobs.begin` and return their results, in order.
 
-    Args:
-        sweep: sweep of the jobs.
-        overrides: overrides of each job.
-        first: number of the first job.
-        ray: `init`, the options of ray.init, and `remote`, the resources of a job.
-
-    Returns:
-        The result of each job, in their order.
+    `ray` has `init`, the options of ray.init, and `remote`, the resources of a job.
     """
-    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
-    Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    jobs, state = begin(sweep, overrides, first), Singleton.get_state()
     needs = {key: value for key, value in ray["remote"].items() if value is not None}
-    jobs, state = jobs_of(overrides, first), Singleton.get_state()
     with _connected({key: value for key, value in ray["init"].items() if value is not None}) as here:
         _check_needs(needs, here)
         log.info("%d jobs, each with %s", len(jobs), ", ".join(f"{key} {value}" for key, value in needs.items()))
@@ -107,11 +98,8 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
     if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
         options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
     elif not here:  # on a cluster these are set by whoever started it
-        options = {
-            k: v
-            for k, v in options.items()
-            if k not in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
-        }
+        for name in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard"):
+            options.pop(name, None)
     try:
         try:
             ray.init(**options)

@@ -6,15 +6,14 @@ import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log
+from hydra.core.utils import JobReturn
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, failed, in_job, jobs_of, lost, run_here
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, failed, in_job, lost, run_here
 
 if TYPE_CHECKING:
     import submitit
@@ -78,22 +77,9 @@ def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
 def launch(
     sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, cluster: str, **options: Any
 ) -> list[JobReturn]:
-    """Submit the jobs and wait for them.
-
-    Args:
-        sweep: sweep of the jobs.
-        overrides: overrides of each job.
-        first: number of the first job.
-        cluster: 'slurm' or 'local'.
-        options: options of submitit's executor.
-
-    Returns:
-        The result of each job, in their order.
-    """
-    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    """Submit the jobs of `jobs.begin` to the cluster, 'slurm' or 'local', wait, and return their results, in order."""
     executor = new_executor(cluster, **options)
-    Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    jobs, state = jobs_of(overrides, first), Singleton.get_state()
+    jobs, state = begin(sweep, overrides, first), Singleton.get_state()
     cores = options.get("cpus_per_task")
     if cores is None and cluster == "local":
         cores = max(1, cpu_count() // len(jobs))  # they all start at once

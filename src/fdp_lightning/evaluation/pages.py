@@ -1,6 +1,6 @@
-"""Links on a page that save what it shows: each figure as SVG, each table as CSV and LaTeX.
+"""Pages: their templates, and links that save what a page shows, each figure as SVG, each table as CSV and LaTeX.
 
-They hold the files themselves as data URIs, so that the page stays one file without a script. All is made of the
+The links hold the files themselves as data URIs, so that a page stays one file without a script. They are made of the
 finished page, whatever drew it.
 """
 
@@ -13,14 +13,33 @@ from collections.abc import Sequence
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markupsafe import escape
 
 from fdp_lightning.evaluation.tables.words import latex_escape
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 _BOX = re.compile(r'<div class="box"[^>]*aria-label="([^"]*)"[^>]*>(?:(?!</div>).)*<table.*?</div>', re.DOTALL)
 _FIGURE = re.compile(r"<figcaption>((?:(?!</figcaption>).)*)</figcaption>(<svg.*?</svg>)", re.DOTALL)
 _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
+
+
+def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
+    """Return a template by its file's name; it escapes what it shows, and a name it was not given is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
 
 
 def with_links(page: str) -> str:
@@ -37,8 +56,8 @@ def _table_links(name: str, table: str) -> str:
 
 def _figure_link(name: str, drawing: str) -> str:
     label = re.search(r'aria-label="([^"]*)"', drawing)
-    what = f"{html.unescape(label[1]) if label else name}"
-    return f'<p class="save">{_link(what[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
+    name = html.unescape(label[1]) if label else name
+    return f'<p class="save">{_link(name[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
 
 
 def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
@@ -115,11 +134,9 @@ def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
     for number, row in enumerate(rows):
         cells: list[str] = []
         for (main, small), has in zip(row, has_small, strict=False):
-            if number:
-                cells += [main.replace("−", "-"), small.replace("−", "-")] if has else [main.replace("−", "-")]
-            else:
-                head = f"{main} {small}".strip()
-                cells += [head, f"{head}, notes"] if has else [head]
+            head = f"{main} {small}".strip()
+            texts = (main.replace("−", "-"), small.replace("−", "-")) if number else (head, f"{head}, notes")
+            cells += texts[: 1 + has]
         writer.writerow(cells)
     return stream.getvalue()
 

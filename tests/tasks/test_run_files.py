@@ -1,0 +1,93 @@
+"""Files of a run folder: what systems and users leave beside them, and what they lack."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.runs import environment
+from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
+from fdp_lightning.runs.seal import finished, move_aside, seal
+from fdp_lightning.tracking.loggers import kept_id
+
+MARK = "0123456789ab"
+
+
+def fold_in(run: Path, name: str) -> Path:
+    """A sealed fold of one file."""
+    fold = run / "folds" / name
+    fold.mkdir(parents=True)
+    (fold / "predictions.csv").write_text("dataset\n")
+    seal(fold, {"fingerprint": MARK, "subjects": {"train": [], "inner": [], "test": []}})
+    return fold
+
+
+@pytest.mark.parametrize("name", ["01", "s[1]", "a*"])
+def test_folds_moved_aside_never_lie_in_one_another(tmp_path: Path, name: str) -> None:
+    first, second = (move_aside(tmp_path, fold_in(tmp_path, name)) for _ in range(2))
+    first.rename(first.with_name("kept"))
+    third = move_aside(tmp_path, fold_in(tmp_path, name))
+    assert {path.parent for path in (first, second, third)} == {tmp_path / "superseded"}
+    assert (third / "fold.json").is_file() and (second / "fold.json").is_file()
+
+
+@pytest.mark.parametrize("left", [".DS_Store", ".nfs0001", ".ipynb_checkpoints/predictions.csv"])
+def test_hidden_files_of_a_system_do_not_undo_a_fold(tmp_path: Path, left: str) -> None:
+    fold = fold_in(tmp_path, "01")
+    for place in (fold / left, tmp_path / "folds" / left):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("left by a file manager")
+    assert finished(fold, MARK) == (True, "")
+    assert fold_folders(tmp_path) == [fold]
+    (fold / "added.csv").write_text("")
+    assert not finished(fold, MARK)[0]
+
+
+def test_advice_on_a_damaged_fold_is_not_to_report_it(tmp_path: Path) -> None:
+    path = fold_in(tmp_path, "01") / "fold.json"
+    path.write_text("{")
+    with pytest.raises(UserError) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value) and "task=report" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{", '{"no": 1}'])
+def test_a_damaged_id_of_a_log_is_made_anew(tmp_path: Path, content: str) -> None:
+    place = tmp_path / "wandb.json"
+    place.write_text(content)
+    fresh = kept_id(place)
+    assert kept_id(place) == fresh
+
+
+def test_the_revision_is_of_the_source_and_not_of_a_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@e"]
+    installed = tmp_path / ".venv" / "environment.py"
+    installed.parent.mkdir()
+    installed.touch()
+    (tmp_path / "own.py").touch()
+    for ask in (["init", "-q"], ["add", "own.py"], ["commit", "-q", "-m", "of the user"]):
+        subprocess.run([*git, *ask], check=True)
+    monkeypatch.setattr(environment, "__file__", str(installed))
+    assert environment._git_revision() == "not a checkout"
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "own.py"))
+    assert len(environment._git_revision()) >= 12
+
+
+CLIP = {"dataset": "d", "subject": "01", "clip": "c", "onset": 1, "target": "t"}
+
+
+@pytest.mark.parametrize(
+    "clips", [[{**CLIP, "onset": "1"}], [{**CLIP, "onset": None}], [{**CLIP, "subject": 1}], [CLIP, CLIP], []]
+)
+def test_altered_clips_under_test_are_refused(tmp_path: Path, clips: list[dict[str, Any]]) -> None:
+    (tmp_path / EXPECTED).write_text(json.dumps({"clips": [CLIP]}))
+    assert read_expected(tmp_path)["clips"] == [CLIP]
+    (tmp_path / EXPECTED).write_text(json.dumps({"clips": clips}))
+    with pytest.raises(UserError, match=EXPECTED):
+        read_expected(tmp_path)
