@@ -209,10 +209,14 @@ def test_the_rate_falls_by_a_factor(schedule: str, lowest: float, expected: list
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "adam", "momentum": 0.9}, {"schedule": "step"}, {"lowest": 2.0}, {"gamma": 0.0}, {"every": 0}]
-)
+    "wrong",
+    [
+        {"name": "adam", "momentum": 0.9}, {"schedule": "step"}, {"lowest": 2.0}, {"gamma": 0.0}, {"every": 0},
+        *({"rules": {"stem": factors}} for factors in (None, {"rate": 1}, {"lr": -1.0}, {"lr": "abc"}, {"lr": None})),
+    ],
+)  # fmt: skip
 def test_an_optimizer_that_cannot_be_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="|".join(wrong)):
+    with pytest.raises(ValueError, match="|".join(wrong).removesuffix("s")):
         OptimizerSettings(**wrong)
 
 

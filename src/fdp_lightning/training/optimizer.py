@@ -96,6 +96,8 @@ class OptimizerSettings:
         for part, factors in (self.rules or {}).items():
             if not isinstance(factors, Mapping) or set(factors) - set(_FACTORS):
                 raise ValueError(f"unknown rule {part}: {factors}; allowed are factors of {' and '.join(_FACTORS)}")
+            if not all(isinstance(value, int | float) and value >= 0 for value in factors.values()):
+                raise ValueError(f"rule {part}: {factors}; expected factors that are numbers of at least 0")
 
     def for_batch(self, clips: int) -> "OptimizerSettings":
         """Return the settings for steps of that many clips, with `lr` scaled once and for all."""
