@@ -70,8 +70,9 @@ def epoch_steps_of(plan: "FoldPlan") -> int:
     """Return the optimizer steps in an epoch of a fold."""
     trainer = plan.config["trainer"]
     batches = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
-    limit = trainer.get("limit_train_batches")
-    batches = min(batches, limit) if isinstance(limit, int) and limit > 0 else batches
+    limit = trainer.get("limit_train_batches")  # a number of batches, or a share of them
+    if limit:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
     return math.ceil(batches / (trainer.get("accumulate_grad_batches") or 1))
 
 

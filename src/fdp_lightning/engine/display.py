@@ -14,7 +14,6 @@ from fdp_lightning.engine.plan import FoldPlan
 
 log = logging.getLogger("fdp_lightning")
 
-
 _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
@@ -23,6 +22,7 @@ class _Display:
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
         self._folds, self._epochs, self._ended = folds, epochs, 0
+        self._done: dict[str, int] = {}
         self._estimate: Callable[[float], str] | None = estimate
 
     def step_time(self, fold: str, told: StepTime) -> None:
@@ -35,19 +35,27 @@ class _Display:
         """Show a line."""
         log.info("%s", text)
 
+    def epoch(self, fold: str, done: int) -> None:
+        """Update the epochs of a fold."""
+        self._done[fold] = done
+
+    def end(self, fold: str, success: bool) -> None:
+        """Show the end of a fold, whose epochs count as done however many it reported."""
+        self._ended += 1
+        self._done[fold] = self._epochs
+
 
 class _Lines(_Display):
     """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
         super().__init__(folds, epochs, estimate)
-        self._done: dict[str, int] = {}
         self._left, self._last_line = TimeLeft(), time.monotonic()
         self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
-        self._done[fold] = done
+        super().epoch(fold, done)
         if self._single is not None:
             if done < self._epochs:
                 self._single(done, self._epochs)
@@ -60,8 +68,7 @@ class _Lines(_Display):
 
     def end(self, fold: str, success: bool) -> None:
         """Show the end of a fold."""
-        self._ended += 1
-        self._done[fold] = self._epochs
+        super().end(fold, success)
         self._last_line = time.monotonic()
         left = self._left(sum(self._done.values()), self._folds * self._epochs)
         log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
@@ -82,15 +89,17 @@ class _Bars(_Display):
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
+        super().epoch(fold, done)
         if fold not in self._bars:
             self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
-        self._progress.advance(self._all)
+        self._progress.update(self._all, completed=sum(self._done.values()))
         self._progress.update(self._bars[fold], completed=done)
 
     def end(self, fold: str, success: bool) -> None:
         """Show the end of a fold."""
-        self._ended += 1
-        self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}")
+        super().end(fold, success)
+        description = f"folds {self._ended}/{self._folds}"
+        self._progress.update(self._all, description=description, completed=sum(self._done.values()))
         if fold in self._bars:
             self._progress.remove_task(self._bars.pop(fold))
         if not success:
