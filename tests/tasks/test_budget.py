@@ -16,8 +16,8 @@ from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.engine.budget import epochs_of, steps_of, time_needed
 from fdp_lightning.engine.display import _Bars
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.training import step_timer
-from fdp_lightning.training.step_timer import StepTimer
+from fdp_lightning.training import callbacks
+from fdp_lightning.training.callbacks import StepTimer
 
 
 def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: Any) -> FoldPlan:
@@ -100,7 +100,7 @@ def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(step_timer, "time", clock)
+    monkeypatch.setattr(callbacks, "time", clock)
     told: list[float] = []
     timer = StepTimer(told.append, steps=3)
     for step, now in [(5, 30.0), (6, 32.0), (6, 33.0), (7, 34.0), (8, 36.0), (9, 99.0)]:  # resumed after step 4

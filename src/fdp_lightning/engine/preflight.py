@@ -30,13 +30,10 @@ def check_options(config: DictConfig) -> Checked:
         )
     if is_classical(config.model):
         return Checked(0, check_classical(config))
-    batch_size = config.data.batch_size
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
-    if batch_size % (processes := ranks_of(config.trainer)):
+    if config.data.batch_size % (processes := ranks_of(config.trainer)):
         raise UserError(
-            f"data.batch_size is {batch_size}, and each batch is shared out evenly to {processes} processes "
-            f"(trainer.devices): expected a multiple of {processes}"
+            f"data.batch_size is {config.data.batch_size}, and each batch is shared out evenly to {processes} "
+            f"processes (trainer.devices): expected a multiple of {processes}"
         )
     if not str(budget := Budget.of(config.trainer)):
         raise UserError(
@@ -55,6 +52,11 @@ def check_options(config: DictConfig) -> Checked:
         )
     build(config.model.objective, label_kind=LabelKind.of_column(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    if optimizer.needs_end and budget.steps is None and budget.epochs is None:
+        raise UserError(
+            f"model.optimizer has schedule={optimizer.schedule} and warmup={optimizer.warmup}, which need to know the "
+            "steps of the training: expected trainer.max_steps or trainer.max_epochs beside trainer.max_time"
+        )
     try:
         optimizer.groups(model)
     except ValueError as error:
