@@ -46,7 +46,7 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
     n, batch_size, budget = len(clips.train_set), config.data.batch_size, Budget.of(config.trainer)
     of_epoch = steps_of_epoch(n, batch_size)
     epochs = budget.epochs_of(of_epoch)
-    steps = int(min(epochs * of_epoch, budget.steps))
+    steps = min(epochs * of_epoch, budget.steps or epochs * of_epoch)
     choice = module.optimizer_settings
     batches = partial(clips.fixed_batches, choice.batch_norm_clips)
     statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)

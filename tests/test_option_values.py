@@ -14,6 +14,7 @@ OPEN = ("protocol.classes.", "protocol.expected.", "protocol.parts.", "protocol.
 """Mappings whose keys are names, of classes, clips or datasets."""
 
 WRONG = [
+    "trainer.max_epochs=0", "trainer.max_steps=0", "+trainer.limit_train_batches=0", "+model.rounds=0",
     "trainer.max_epochs=abc", "trainer.max_epochs=-3", "trainer.max_epochs=1.5", "trainer.max_epochs=[1,2]",
     "data.batch_size=x", "data.batch_size=0", "data.batch_size=-4", "data.batch_size=[4]", "data.batch_size=true",
     "data.workers=0", "data.loader_workers=-1", "data.root=2024", "data.store=null", "data.policy=lenient",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fdp_lightning.labels import LabelKind
-from fdp_lightning.models.attribution import heat_map, occlusion_map
+from fdp_lightning.models.attribution import heat_maps, occlusion_map
 from fdp_lightning.models.labels import LABELS
 
 T, SIDE = 6, 32
@@ -23,6 +23,10 @@ def motion_at(place: tuple[int, int]) -> Callable[[Tensor], Tensor]:
         return moved[:, y - 4 : y + 4, max(x - 4, 0) : x + 4].mean(dim=(1, 2))
 
     return odds
+
+
+def heat_map(odds: Callable[[Tensor], Tensor], clip: Tensor, still: Tensor) -> Tensor:
+    return heat_maps(odds, clip[None], still[None])[0]
 
 
 def moving_everywhere(seed: int = 0) -> Tensor:

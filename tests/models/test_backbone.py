@@ -109,6 +109,12 @@ def test_any_multiple_of_the_stride_goes_through_any_pattern(
     assert maps.isfinite().all()
 
 
+@pytest.mark.parametrize("wrong", [{"n_global": 1}, {"n_local": 1}, {"stride": 2}])
+def test_a_stage_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="stage"):
+        Backbone([8], [2], [wrong])
+
+
 @pytest.mark.parametrize(
     ("name", "channels", "side"),
     [

@@ -83,6 +83,11 @@ def test_a_form_takes_no_memory_before_its_tensors_are_known() -> None:
     assert all(buffer.is_meta for buffer in form.buffers())
 
 
+def test_it_answers_on_the_device_that_holds_it() -> None:
+    machine = FlowKernelMachine(3, 4, ["u", "v", "strain"], 3, 8, [1.0], [1.0], ["channel", "joint"]).to("meta")
+    assert machine(torch.zeros(2, 3, 8, 8, device="meta")).is_meta
+
+
 @pytest.mark.parametrize(
     "wrong", [{"ridges": []}, {"widths": [0.0]}, {"divisions": [["pixel"]]}, {"divisions": [[]]}, {"smoothing": [-1.0]}]
 )

@@ -1,19 +1,23 @@
 """What a training will take: steps, time, and the time that is left."""
 
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from fdp_lightning.console import progress
 from fdp_lightning.console.progress import TimeLeft
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.engine.budget import epochs_of, steps_of, time_needed
+from fdp_lightning.engine.display import _Bars
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.training import step_timer
-from fdp_lightning.training.step_timer import StepTimer
+from fdp_lightning.training import callbacks
+from fdp_lightning.training.callbacks import StepTimer
 
 
 def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: Any) -> FoldPlan:
@@ -32,6 +36,7 @@ def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: 
         ({"max_epochs": -1, "max_steps": 502}, 168, 502),
         ({"max_epochs": 3, "max_steps": 500}, 3, 9),
         ({"max_epochs": 1, "max_steps": -1, "limit_train_batches": 1}, 1, 1),
+        ({"max_epochs": 2, "limit_train_batches": 0.7}, 2, 4),
         ({"max_epochs": 4, "accumulate_grad_batches": 2}, 4, 8),
     ],
 )
@@ -48,6 +53,21 @@ def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
     tiny = [plan(model="fdp_tiny with pooling=mean", max_epochs=-1, max_steps=500)] * 26
     assert "model=fdp_tiny" not in time_needed(4.1, tiny, at_once=2)
     assert "CPU" not in time_needed(4.1, [plan(accelerator="gpu", max_epochs=-1, max_steps=500)] * 26, 1)
+
+
+def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
+    progress = Progress(console=Console(file=StringIO()))
+    bars = _Bars(progress, folds=4, epochs=10, estimate=lambda seconds: "")
+    bars.epoch("a", 8)  # resumed
+    bars.epoch("a", 9)
+    assert progress.tasks[0].completed == 9
+    bars.end("a", True)
+    bars.epoch("b", 1)  # fitted at once
+    bars.end("b", True)
+    bars.end("c", True)  # finished by another process
+    bars.epoch("d", 3)
+    bars.end("d", False)
+    assert progress.finished
 
 
 class Clock:
@@ -80,7 +100,7 @@ def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(step_timer, "time", clock)
+    monkeypatch.setattr(callbacks, "time", clock)
     told: list[float] = []
     timer = StepTimer(told.append, steps=3)
     for step, now in [(5, 30.0), (6, 32.0), (6, 33.0), (7, 34.0), (8, 36.0), (9, 99.0)]:  # resumed after step 4

@@ -77,10 +77,7 @@ def test_a_batch_is_shared_out_evenly() -> None:
     [
         ({"devices": 2}, "needs trainer.strategy=ddp"),
         ({"devices": 1, "strategy": "ddp"}, "set trainer.devices to 2 or more"),
-        ({"devices": 0}, "expected how many devices"),
-        ({"devices": "auto"}, "expected how many devices"),
         ({"devices": 1, "num_nodes": 2}, "trainer.num_nodes=2 needs trainer.strategy=ddp"),
-        ({"devices": 1, "num_nodes": "two"}, "expected how many num_nodes"),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> None:
@@ -92,9 +89,7 @@ def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> Non
     ("options", "said"),
     [
         (["trainer=ddp_cpu", "trainer.devices=4096"], r"trainer.devices is 4096, but this machine has \d+ cores"),
-        (["trainer.precision=bf17"], r"trainer.precision is 'bf17'; expected one of 32-true, bf16-mixed"),
         (["trainer=gpu_fp16", "trainer.accelerator=cpu"], r"16-mixed needs a GPU"),
-        (["trainer.accelerator=quantum"], r"trainer.accelerator is 'quantum'; expected one of cpu, gpu"),
     ],
 )
 def test_devices_that_no_machine_has_are_refused(options: list[str], said: str) -> None:

@@ -236,8 +236,8 @@ def test_a_run_goes_on_as_its_finished_folds_were_trained(
     other_model = settled(configuration(AUTO, "model.pooling=mean"), [on_cpu], False)
     assert chosen(other_model) == ("gpu", "bf16-mixed", False)  # those folds are not of this model
     machine(None)
-    with pytest.raises(UserError, match="trainer=cpu"):
-        settled(configuration(AUTO), [on_gpu], pooled=False)
+    with pytest.raises(UserError, match=rf"in {on_gpu} (?s:.*)trainer=cpu"):
+        settled(configuration(AUTO), [tmp_path / "fit", on_gpu], pooled=False)
     assert chosen(settled(configuration(AUTO), [on_gpu], pooled=True))[0] == "gpu"  # nothing is left to train
     (on_gpu / "folds/01/fold.json").unlink()
     assert chosen(settled(configuration(AUTO), [on_gpu], pooled=False))[0] == "cpu"

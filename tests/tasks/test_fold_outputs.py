@@ -33,7 +33,7 @@ from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import KEY
-from fdp_lightning.models.attribution import HEAT, SHARE, heat_map
+from fdp_lightning.models.attribution import HEAT, SHARE, heat_maps
 from fdp_lightning.models.recognizer import with_logits
 from tests.tasks.conftest import SMALL, beside, fold_here, run_of
 
@@ -219,7 +219,7 @@ def test_a_map_is_that_of_predict(finished_workplace: Path, monkeypatch: pytest.
     frames = torch.from_numpy(opened.read(place, positions)).float()[:, None] / 255
     best, labels = int(with_logits(model.network(frames[None])).logits.argmax()), model.objective.labels
     odds = lambda clips: labels.log_odds(with_logits(model.network(clips)).logits, best)  # noqa: E731
-    heat = heat_map(odds, frames, frames[:1].expand_as(frames))
+    heat = heat_maps(odds, frames[None], frames[None, :1].expand(1, *frames.shape))[0]
     np.testing.assert_allclose(kept[HEAT][row].astype(np.float32), heat.numpy(), atol=2e-3)
 
 

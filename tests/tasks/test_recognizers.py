@@ -26,6 +26,7 @@ from fdp_lightning.inference.packaging.sources import read_source
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import write_prediction
 from fdp_lightning.models.classical.svc import SupportVectorClassifier
+from fdp_lightning.models.flow.ststnet import STSTNet
 from fdp_lightning.runs.folder import recorded_config
 from fdp_lightning.tracking.aggregate import log_pooled
 from tests.command import command, new_process
@@ -177,6 +178,14 @@ def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path
 def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
     with pytest.raises(UserError, match=f"input={kind}"):
         check_options(configuration(f"model={model}", f"input={kind}"))
+
+
+def test_a_network_that_does_not_take_its_clips_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"\(1, 9, 1, 64, 64\)"):
+        check_options(configuration("model=dianet", "+model.heads=5"))
+    monkeypatch.setattr(STSTNet, "forward_head", lambda self, features: features.flatten(1)[:, :4])
+    with pytest.raises(UserError, match=r"\(1, 4\)"):
+        check_options(configuration("model=ststnet"))
 
 
 def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import torch
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.splits import choose_fold
+from fdp_lightning.engine import train_fold
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.training.resume import newest
 
@@ -68,7 +71,9 @@ def content(plan: FoldPlan) -> dict[str, bytes]:
     ],
     ids=["epochs", "steps"],
 )
-def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: Plan, overrides: list[str]) -> None:
+def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(
+    plan: Plan, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = plan("whole", *overrides)
     run_fold(whole)
     expected = content(whole)
@@ -82,6 +87,9 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: P
         assert newest(cut.unfinished, "0" * 12)[0] is None  # nothing goes on from other settings
         assert len(list(cut.unfinished.glob("*.ckpt"))) == 1
         assert not cut.folder.exists()
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        patch.setattr(train_fold, "_predict_and_write", lambda *_: cut_at(0)(0))  # all epochs are done
+        run_fold(cut)
     seen: list[int] = []
     run_fold(cut, seen.append)
     assert seen == [4]  # and no epoch before it again
@@ -90,6 +98,15 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(plan: P
     assert content(cut) == expected
     assert not cut.unfinished.exists()
     assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 3
+
+
+def test_time_alone_ends_a_training(plan: Plan) -> None:
+    limits = ["trainer.max_epochs=null", "trainer.max_steps=null", "+trainer.max_time=00:00:00:01"]
+    with pytest.raises(UserError, match="schedule=cosine"):
+        check_options(configuration("trainer=cpu", *limits, "model.optimizer.schedule=cosine"))
+    fold = plan("timed", *limits, "model.optimizer.schedule=constant", "model.optimizer.warmup=0")
+    run_fold(fold)
+    assert json.loads((fold.folder / "fold.json").read_text())["steps"] > 0
 
 
 def test_a_checkpoint_cut_in_half_is_named_and_never_read(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:

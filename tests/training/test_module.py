@@ -133,7 +133,7 @@ def test_the_recorder_keeps_the_best_epoch_and_neither_it_nor_fewer_looks_change
     assert (final.argmax(axis=1) == targets).mean() == accuracies[-1]
     assert few.curves[-1] == kept.curves[-1]
     assert [row["epoch"] for row in few.curves if "test/accuracy" in row] == [3, 4]
-    few.finish(np.array([[0.8, 0.2]]), 1.0)
+    few.offer_to_oracle(np.array([[0.8, 0.2]]), 1.0)
     assert few.oracle is None
 
 
@@ -166,9 +166,9 @@ def test_oracle_is_never_worse_than_the_final_predictions_and_comes_back_from_a_
     again = Recorder(lambda: None, lambda done: None)
     again.load_state_dict(recorder.state_dict())
     np.testing.assert_array_equal(again.oracle, recorder.oracle)
-    again.finish(np.array([[0.7, 0.3]]), 0.5)
+    again.offer_to_oracle(np.array([[0.7, 0.3]]), 0.5)
     np.testing.assert_array_equal(again.oracle, recorder.oracle)
-    again.finish(np.array([[0.8, 0.2]]), 0.6)  # where arithmetic is not repeatable
+    again.offer_to_oracle(np.array([[0.8, 0.2]]), 0.6)  # where arithmetic is not repeatable
     np.testing.assert_array_equal(again.oracle, [[0.8, 0.2]])
 
 
@@ -209,10 +209,14 @@ def test_the_rate_falls_by_a_factor(schedule: str, lowest: float, expected: list
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "adam", "momentum": 0.9}, {"schedule": "step"}, {"lowest": 2.0}, {"gamma": 0.0}, {"every": 0}]
-)
+    "wrong",
+    [
+        {"name": "adam", "momentum": 0.9}, {"schedule": "step"},
+        *({"rules": {"stem": factors}} for factors in (None, {"rate": 1}, {"lr": -1.0}, {"lr": "abc"}, {"lr": None})),
+    ],
+)  # fmt: skip
 def test_an_optimizer_that_cannot_be_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="|".join(wrong)):
+    with pytest.raises(ValueError, match="|".join(wrong).removesuffix("s")):
         OptimizerSettings(**wrong)
 
 

@@ -43,8 +43,13 @@ _MAPS = one_of("u", "v", "strain", "magnitude").or_list()
 _SCALE = one_of("clip_minmax", "train_std", "none")
 _WEIGHTS = Allowed("true, false or a file", lambda value: isinstance(value, bool | str))
 _LIMIT = Allowed(
-    "a number of batches, a whole number of at least 0, or a share from 0.0 to 1.0",
-    lambda value: whole(0).accepts(value) or (isinstance(value, float) and 0 <= value <= 1),
+    "a number of batches, a whole number of at least 1, or a share above 0.0, to 1.0",
+    lambda value: _COUNTED.accepts(value) or (isinstance(value, float) and 0 < value <= 1),
+)
+
+_BUDGET = Allowed(
+    "a whole number of at least 1, or -1 or null: no limit",
+    lambda value: value in (-1, None) or _COUNTED.accepts(value),
 )
 
 _SECTIONS = (
@@ -196,6 +201,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.phases": _PHASES,
     "model.scale": _SCALE,
     "model.bins": _COUNTED,
+    **dict.fromkeys(
+        [f"model.{size}" for size in ("width", "hidden", "depth", "steps", "rounds", "pool", "patch")], _COUNTED
+    ),
     "model.overlap": number(0, below=1),
     "model.radii": list_of(_COUNTED),
     "model.settings.kernel": one_of("rbf", "linear"),
@@ -209,8 +217,8 @@ ALLOWED: Mapping[str, Allowed] = {
     "trainer.sync_batchnorm": YES_NO,
     "trainer.precision": one_of(*PRECISIONS),
     "trainer.deterministic": YES_NO.or_one_of("warn", "auto"),
-    "trainer.max_steps": whole(-1).or_null("no limit"),
-    "trainer.max_epochs": whole(-1).or_null("no limit"),
+    "trainer.max_steps": _BUDGET,
+    "trainer.max_epochs": _BUDGET,
     "trainer.max_time": Allowed(
         'a time as "dd:hh:mm:ss", or {hours: 1}', lambda value: isinstance(value, str | Mapping) or value is None
     ),

@@ -23,7 +23,7 @@ class StepTime:
 
 @dataclass(frozen=True)
 class Budget:
-    """The budgets of a training; `math.inf` and None: no such limit.
+    """The budgets of a training; None: no such limit.
 
     Attributes:
         steps: optimizer steps, `trainer.max_steps`; the groups of conf/trainer take it from `model.optimizer.steps`.
@@ -31,34 +31,24 @@ class Budget:
         time: `trainer.max_time` as configured.
     """
 
-    steps: float
-    epochs: float
-    time: Any = None
+    steps: int | None
+    epochs: int | None
+    time: Any
 
     @classmethod
     def of(cls, trainer: Mapping[str, Any]) -> "Budget":
         """Return the budgets in the options of the Trainer, where null and -1 are none."""
-        steps, epochs = ((trainer.get(name) or -1) for name in ("max_steps", "max_epochs"))
-        return cls(
-            steps=math.inf if steps == -1 else steps,
-            epochs=math.inf if epochs == -1 else epochs,
-            time=trainer.get("max_time"),
-        )
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps, if they are limited."""
-        return None if self.steps == math.inf else int(self.steps)
+        steps, epochs = (None if trainer.get(name) == -1 else trainer.get(name) for name in ("max_steps", "max_epochs"))
+        return cls(steps, epochs, trainer.get("max_time"))
 
     def epochs_of(self, epoch_steps: int) -> int | None:
         """Return the epochs of so many steps each that the budgets allow; None: no limit."""
-        epochs = min(self.epochs, self.steps / epoch_steps)
-        return None if epochs == math.inf else math.ceil(epochs)
+        for_steps = None if self.steps is None else math.ceil(self.steps / epoch_steps)
+        return min((epochs for epochs in (self.epochs, for_steps) if epochs is not None), default=None)
 
     def __str__(self) -> str:
-        limits = {"steps": self.steps, "epochs": self.epochs}
-        said = [f"{limit} {name}" for name, limit in limits.items() if limit != math.inf]
-        return " or ".join([*said, *([f"{self.time}"] if self.time is not None else [])])
+        limits = {" steps": self.steps, " epochs": self.epochs, "": self.time}
+        return " or ".join(f"{limit}{unit}" for unit, limit in limits.items() if limit is not None)
 
 
 def steps_of_epoch(clips: int, batch_size: int) -> int:
@@ -70,8 +60,9 @@ def epoch_steps_of(plan: "FoldPlan") -> int:
     """Return the optimizer steps in an epoch of a fold."""
     trainer = plan.config["trainer"]
     batches = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
-    limit = trainer.get("limit_train_batches")
-    batches = min(batches, limit) if isinstance(limit, int) and limit > 0 else batches
+    limit = trainer.get("limit_train_batches")  # a number of batches, or a share of them
+    if limit:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
     return math.ceil(batches / (trainer.get("accumulate_grad_batches") or 1))
 
 
@@ -82,7 +73,8 @@ def epochs_of(plan: "FoldPlan") -> int:
 
 def steps_of(plan: "FoldPlan") -> int:
     """Return the steps of a fold."""
-    return int(min(epochs_of(plan) * epoch_steps_of(plan), Budget.of(plan.config["trainer"]).steps))
+    steps = epochs_of(plan) * epoch_steps_of(plan)
+    return min(steps, Budget.of(plan.config["trainer"]).steps or steps)
 
 
 def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:

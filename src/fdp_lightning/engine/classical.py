@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.ddp_processes import Rank, ranks_of
 from fdp_lightning.engine.explanations import explanations_without_gradient
-from fdp_lightning.engine.outputs import write_baseline_predictions, write_outputs
+from fdp_lightning.engine.outputs import FittedOnce, write_baseline_predictions, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
@@ -29,19 +28,6 @@ from fdp_lightning.training.module import clips_of
 def is_classical(model: Any) -> bool:
     """Return True if a model of the configuration is no network: it has no losses (`objective: null`)."""
     return model["objective"] is None
-
-
-@dataclass(frozen=True)
-class Selections:
-    """Selections of a recogniser that is fitted once, as a `Recorded`: each holds the same probabilities, (n, k).
-
-    There is no `inner` without inner validation subjects, and never a curve.
-    """
-
-    oracle: np.ndarray
-    inner: np.ndarray | None = None
-    aside: dict[str, np.ndarray] = field(default_factory=dict)
-    curves: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit_fold(
@@ -76,10 +62,10 @@ def fit_fold(
     if data.test_set is None:
         return facts
     probabilities = estimator.predict_proba(features(data.test_set))
-    chosen = Selections(probabilities)
+    chosen = FittedOnce(probabilities)
     if data.inner_set is not None:
         aside = estimator.predict_proba(features(data.inner_set))
-        chosen = Selections(probabilities, probabilities, {"last": aside, "inner": aside})
+        chosen = FittedOnce(probabilities, probabilities, {"last": aside, "inner": aside})
     extras: tuple[Extra, ...] = ()
     made: dict[str, np.ndarray] = {}
     if plan.config["report"]["explain"]:

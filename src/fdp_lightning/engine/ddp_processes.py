@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 GPUS = ("gpu", "cuda")
-_ACCELERATORS = ("cpu", *GPUS, "mps")
-_PRECISIONS = (
-    "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "transformer-engine",
-    "transformer-engine-float16", "32", "64", "16", "bf16",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,6 @@ def ranks_of(trainer: DictConfig) -> int:
         UserError: devices and strategy do not fit together.
     """
     devices, nodes, strategy = trainer.get("devices", 1), trainer.get("num_nodes", 1), trainer.get("strategy", "auto")
-    for name, value in (("devices", devices), ("num_nodes", nodes)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"trainer.{name} is {value!r}; expected how many {name} one fold uses, 1 or more")
     if devices * nodes > 1 and strategy != "ddp":
         name, value = ("devices", devices) if devices > 1 else ("num_nodes", nodes)
         raise UserError(f"trainer.{name}={value} needs trainer.strategy=ddp, found {strategy}")
@@ -68,18 +60,7 @@ def ranks_of(trainer: DictConfig) -> int:
 
 
 def check_devices(trainer: DictConfig) -> None:
-    """Refuse unknown devices and precisions before any work is done.
-
-    Raises:
-        UserError: accelerator, precision or number of processes is not possible.
-    """
-    if trainer.accelerator not in _ACCELERATORS:
-        raise UserError(
-            f"trainer.accelerator is {trainer.accelerator!r}; expected one of {', '.join(_ACCELERATORS)}: "
-            "trainer=cpu or trainer=gpu sets it"
-        )
-    if str(trainer.get("precision", 32)) not in _PRECISIONS:
-        raise UserError(f"trainer.precision is {trainer.precision!r}; expected one of {', '.join(_PRECISIONS)}")
+    """Raise UserError for a precision or a number of processes that the CPU does not have."""
     if trainer.accelerator != "cpu":
         return
     if str(trainer.get("precision")) in ("16-mixed", "16"):

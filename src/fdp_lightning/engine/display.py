@@ -14,18 +14,23 @@ from fdp_lightning.engine.plan import FoldPlan
 
 log = logging.getLogger("fdp_lightning")
 
-
 _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
-class _Display:
+class Display:
     """Progress of folds, and once the estimate of the time they take."""
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
-        self._folds, self._epochs, self._ended = folds, epochs, 0
+        self._folds, self._epochs, self._total, self._ended = folds, epochs, folds * epochs, 0
+        self._done: dict[str, int] = {}
         self._estimate: Callable[[float], str] | None = estimate
 
-    def step_time(self, fold: str, told: StepTime) -> None:
+    @property
+    def done(self) -> int:
+        """Epochs of all folds that are done."""
+        return sum(self._done.values())
+
+    def step_time(self, told: StepTime) -> None:
         """Show the estimate from the first fold that measured its steps."""
         if self._estimate is not None and (text := self._estimate(told.seconds)):
             self.show(text)
@@ -35,45 +40,51 @@ class _Display:
         """Show a line."""
         log.info("%s", text)
 
+    def epoch(self, fold: str, done: int) -> None:
+        """Update the epochs of a fold."""
+        self._done[fold] = done
 
-class _Lines(_Display):
+    def end(self, fold: str, success: bool) -> None:
+        """Show the end of a fold, whose epochs count as done however many it reported."""
+        self._ended += 1
+        self._done[fold] = self._epochs
+
+
+class _Lines(Display):
     """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
         super().__init__(folds, epochs, estimate)
-        self._done: dict[str, int] = {}
         self._left, self._last_line = TimeLeft(), time.monotonic()
         self._single = Meter("training", "epochs", None) if folds == 1 else None
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
-        self._done[fold] = done
+        super().epoch(fold, done)
         if self._single is not None:
             if done < self._epochs:
                 self._single(done, self._epochs)
             return
-        total, all_done = self._folds * self._epochs, sum(self._done.values())
-        left = self._left(all_done, total)
-        if time.monotonic() - self._last_line >= _LINE_EVERY_S and all_done < total:
+        left = self._left(self.done, self._total)
+        if time.monotonic() - self._last_line >= _LINE_EVERY_S and self.done < self._total:
             self._last_line = time.monotonic()
-            log.info("training: %d/%d epochs of all folds, %s", all_done, total, left)
+            log.info("training: %d/%d epochs of all folds, %s", self.done, self._total, left)
 
     def end(self, fold: str, success: bool) -> None:
         """Show the end of a fold."""
-        self._ended += 1
-        self._done[fold] = self._epochs
+        super().end(fold, success)
         self._last_line = time.monotonic()
-        left = self._left(sum(self._done.values()), self._folds * self._epochs)
+        left = self._left(self.done, self._total)
         log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
 
 
-class _Bars(_Display):
+class _Bars(Display):
     """Progress in a terminal: a bar over all epochs of all folds, and one per running fold."""
 
     def __init__(self, progress: Progress, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
         super().__init__(folds, epochs, estimate)
         self._progress = progress
-        self._all = progress.add_task(f"folds 0/{folds}", total=folds * epochs, unit="epochs")
+        self._all = progress.add_task(f"folds 0/{folds}", total=self._total, unit="epochs")
         self._bars: dict[str, TaskID] = {}
 
     def show(self, text: str) -> None:
@@ -82,15 +93,16 @@ class _Bars(_Display):
 
     def epoch(self, fold: str, done: int) -> None:
         """Update the epochs of a fold."""
+        super().epoch(fold, done)
         if fold not in self._bars:
             self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
-        self._progress.advance(self._all)
+        self._progress.update(self._all, completed=self.done)
         self._progress.update(self._bars[fold], completed=done)
 
     def end(self, fold: str, success: bool) -> None:
         """Show the end of a fold."""
-        self._ended += 1
-        self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}")
+        super().end(fold, success)
+        self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}", completed=self.done)
         if fold in self._bars:
             self._progress.remove_task(self._bars.pop(fold))
         if not success:
@@ -98,7 +110,7 @@ class _Bars(_Display):
 
 
 @contextmanager
-def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[_Lines | _Bars]:
+def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[Display]:
     """Provide the display of these folds; call its `epoch`, `step_time` and `end`."""
     folds, epochs = len(plans), max(map(epochs_of, plans))
     screen, estimate = console(), partial(time_needed, plans=plans, at_once=at_once)

@@ -80,12 +80,8 @@ def explanations_without_gradient(
 ) -> Made:
     """Do the same for a classical recogniser, of fewer clips.
 
-    Args:
-        predict: clips to probabilities, (n, k).
-        features: clips to what is classified of each, (n, d); None: clips are not compared.
-        data: of the fold, which holds out clips.
-        plan: of the fold.
-        probabilities: of the held-out clips, (n, k).
+    `predict` gives probabilities of clips, (n, k), and `features` what is classified of each, (n, d); None: clips are
+    not compared.
     """
     best = probabilities.argmax(axis=1)
 

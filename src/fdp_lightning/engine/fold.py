@@ -2,10 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from fdp_lightning.data.protocols.leak_guard import subjects_of
 from fdp_lightning.engine.ddp_processes import ALONE, Rank
@@ -32,30 +29,19 @@ def run_fold(
     if not rank.first:
         train(plan, None, on_epoch, rank, on_step_time)
         return
-    with being_made(plan) as (partial, facts):
-        facts.update(train(plan, partial, on_epoch, rank, on_step_time))
-
-
-@contextmanager
-def being_made(plan: FoldPlan) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Provide the folder to write a fold into and the facts for fold.json; on success seal and move it into place."""
     start = time.monotonic()
     with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
-        training: dict[str, Any] = {}
-        yield partial, training
-        seal(
-            partial,
-            {
-                "fold": plan.fold.name,
-                "fingerprint": plan.fingerprint,
-                "model": plan.model,
-                "seed": plan.config["seed"],
-                "subjects": subjects_of(plan.fold, plan.clips),
-                "train_clips": len(plan.fold.train_rows),
-                "inner_clips": len(plan.fold.inner_rows),
-                "test_clips": len(plan.fold.test_rows),
-                "seconds": round(time.monotonic() - start, 2),
-                **training,
-            },
-        )
+        training = train(plan, partial, on_epoch, rank, on_step_time)
+        facts = {
+            "fold": plan.fold.name,
+            "fingerprint": plan.fingerprint,
+            "model": plan.model,
+            "seed": plan.config["seed"],
+            "subjects": subjects_of(plan.fold, plan.clips),
+            "train_clips": len(plan.fold.train_rows),
+            "inner_clips": len(plan.fold.inner_rows),
+            "test_clips": len(plan.fold.test_rows),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        seal(partial, {**facts, **training})
     shutil.rmtree(plan.unfinished, ignore_errors=True)

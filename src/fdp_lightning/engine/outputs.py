@@ -5,8 +5,9 @@ With inner validation subjects also inner.csv, and where configured baselines.cs
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
     from fdp_lightning.engine.plan import FoldPlan
     from fdp_lightning.models.recognizer import Clips, Extra
+    from fdp_lightning.training.recorder import Recorder
 
 
-class Recorded(Protocol):
-    """Records of a training: `training.recorder.Recorder`, or its stand-in where there are no epochs."""
+@dataclass(frozen=True)
+class FittedOnce:
+    """What stands for a `Recorder` where there are no epochs: all selections are the same probabilities, (n, k).
 
-    @property
-    def oracle(self) -> np.ndarray | None: ...
-    @property
-    def inner(self) -> np.ndarray | None: ...
-    @property
-    def aside(self) -> Mapping[str, np.ndarray]: ...
-    @property
-    def curves(self) -> Sequence[Mapping[str, float]]: ...
+    There is no `inner` without inner validation subjects, and never a curve.
+    """
+
+    oracle: np.ndarray
+    inner: np.ndarray | None = None
+    aside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    curves: Sequence[Mapping[str, float]] = ()
 
 
 INNER = "inner.csv"
@@ -47,7 +49,7 @@ def write_outputs(
     plan: "FoldPlan",
     data: "FoldDataModule",
     outputs: Mapping[str, np.ndarray],
-    recorder: Recorded,
+    recorder: "Recorder | FittedOnce",
     extras: Sequence["Extra"],
     of_training: Mapping[str, np.ndarray],
 ) -> None:
@@ -104,7 +106,7 @@ def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips"
     baselines.write_baselines(folder / baselines.FILE, pd.concat(tables, ignore_index=True), classes)
 
 
-def write_curves(folder: Path, recorder: Recorded) -> None:
+def write_curves(folder: Path, recorder: "Recorder | FittedOnce") -> None:
     """Write the records of each epoch."""
     write_atomic(folder / "curves.csv", pd.DataFrame(list(recorder.curves)).to_csv(index=False))
 

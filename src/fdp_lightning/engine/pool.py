@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fdp_lightning.engine.budget import StepTime
+from fdp_lightning.engine.display import Display
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.process import FoldProcess, ProcessStarter, log_file
 from fdp_lightning.errors import DiskError
@@ -59,22 +60,11 @@ class FoldPool:
         workers: folds at once.
         starter: starter of the processes of a fold.
         gpus: GPUs to claim one for each process from; None: the folds run on the CPU, or the starter has its devices.
-        on_epoch: called with (fold, epochs done).
-        on_end: called with (fold, True if it succeeded).
-        on_step_time: called with (fold, measured step time), once a fold.
+        display: what shows the folds' progress.
     """
 
-    def __init__(
-        self,
-        workers: int,
-        starter: ProcessStarter,
-        gpus: Gpus | None,
-        on_epoch: Callable[[str, int], None],
-        on_end: Callable[[str, bool], None],
-        on_step_time: Callable[[str, StepTime], None] = lambda fold, told: None,
-    ) -> None:
-        self._workers, self._starter, self._gpus = workers, starter, gpus
-        self._on_epoch, self._on_end, self._on_step_time = on_epoch, on_end, on_step_time
+    def __init__(self, workers: int, starter: ProcessStarter, gpus: Gpus | None, display: Display) -> None:
+        self._workers, self._starter, self._gpus, self._display = workers, starter, gpus, display
         self._context = forkserver()
         self._running: list[_Running] = []
 
@@ -105,7 +95,7 @@ class FoldPool:
                         success = all(process.exitcode == 0 for process in one.processes)
                         if not success:
                             failed[one.plan.fold.name] = log_file(one.plan)
-                        self._on_end(one.plan.fold.name, success)
+                        self._display.end(one.plan.fold.name, success)
         finally:
             for one in self._running:
                 one.stop()
@@ -129,7 +119,7 @@ class FoldPool:
         held.callback(lock.release)
         if plan.is_done:  # by another process, since it was planned
             held.close()
-            self._on_end(plan.fold.name, True)
+            self._display.end(plan.fold.name, True)
             return True
         devices: tuple[int, ...] = ()
         if self._gpus is not None:
@@ -155,8 +145,8 @@ class FoldPool:
                 if isinstance(heard, str):
                     log.warning("%s", heard)
                 elif isinstance(heard, StepTime):
-                    self._on_step_time(one.plan.fold.name, heard)
+                    self._display.step_time(heard)
                 else:
-                    self._on_epoch(one.plan.fold.name, heard)
+                    self._display.epoch(one.plan.fold.name, heard)
         except (EOFError, OSError):  # its end is closed
             one.news = None

@@ -1,7 +1,9 @@
 """Check of all options before any fold starts; torch is imported here."""
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.engine.budget import Budget
@@ -11,8 +13,9 @@ from fdp_lightning.engine.effective_batch import effective_batch
 from fdp_lightning.engine.plan import Checked
 from fdp_lightning.engine.train_fold import check_trainer
 from fdp_lightning.errors import UserError
-from fdp_lightning.instantiate import build, build_model, settings
+from fdp_lightning.instantiate import build, build_model, input_shape, settings
 from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.recognizer import with_logits
 from fdp_lightning.runs.model_name import model_name
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
@@ -27,13 +30,10 @@ def check_options(config: DictConfig) -> Checked:
         )
     if is_classical(config.model):
         return Checked(0, check_classical(config))
-    batch_size = config.data.batch_size
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise UserError(f"data.batch_size is {batch_size!r}; expected a whole number of at least 1")
-    if batch_size % (processes := ranks_of(config.trainer)):
+    if config.data.batch_size % (processes := ranks_of(config.trainer)):
         raise UserError(
-            f"data.batch_size is {batch_size}, and each batch is shared out evenly to {processes} processes "
-            f"(trainer.devices): expected a multiple of {processes}"
+            f"data.batch_size is {config.data.batch_size}, and each batch is shared out evenly to {processes} "
+            f"processes (trainer.devices): expected a multiple of {processes}"
         )
     if not str(budget := Budget.of(config.trainer)):
         raise UserError(
@@ -44,6 +44,7 @@ def check_options(config: DictConfig) -> Checked:
     _check_augmentation(config)
     compute: Compute = settings(Compute, config.compute)
     model = build_model(config, len(config.protocol.classes))
+    _check_network(config, model)
     if compute.checkpointing and not any(hasattr(part, "checkpointing") for part in model.modules()):
         raise UserError(
             f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts to compute "
@@ -51,11 +52,28 @@ def check_options(config: DictConfig) -> Checked:
         )
     build(config.model.objective, label_kind=LabelKind.of_column(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
+    if optimizer.needs_end and budget.steps is None and budget.epochs is None:
+        raise UserError(
+            f"model.optimizer has schedule={optimizer.schedule} and warmup={optimizer.warmup}, which need to know the "
+            "steps of the training: expected trainer.max_steps or trainer.max_epochs beside trainer.max_time"
+        )
     try:
         optimizer.groups(model)
     except ValueError as error:
         raise UserError(f"{error} (in model.optimizer)") from error
     return Checked(sum(p.numel() for p in model.parameters()), f"{effective_batch(config, optimizer)}, until {budget}")
+
+
+def _check_network(config: DictConfig, network: nn.Module) -> None:
+    """Raise UserError for a network that does not take clips of this configuration, or gives other logits."""
+    shape, expected = (1, *input_shape(config)), (1, len(config.protocol.classes))
+    try:
+        with torch.no_grad():
+            logits = with_logits(network.eval()(torch.zeros(shape))).logits
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{model_name(config)} does not take clips of the shape {shape}: {error}") from error
+    if logits.shape != expected:
+        raise UserError(f"{model_name(config)} gives logits of the shape {tuple(logits.shape)}; expected {expected}")
 
 
 def _check_augmentation(config: DictConfig) -> None:

@@ -215,7 +215,7 @@ def _write_what_it_is(run: Run) -> None:
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     if starter := leader():  # one fold after the other: each takes all processes that torchrun or srun started
         with fold_display(todo, 1) as display:
-            return FoldPool(1, starter, None, display.epoch, display.end, display.step_time).run(todo)
+            return FoldPool(1, starter, None, display).run(todo)
     ranks = ranks_of(config.trainer)
     names = _gpus(config) if config.trainer.accelerator in GPUS else None
     workers = config.loso.workers
@@ -225,7 +225,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
     gpus = None if names is None else Gpus(names, per_gpu=max(1, -(-workers * ranks // len(names))))
     workers = min(workers, len(todo))
     with fold_display(todo, workers) as display:
-        return FoldPool(workers, LocalProcesses(ranks), gpus, display.epoch, display.end, display.step_time).run(todo)
+        return FoldPool(workers, LocalProcesses(ranks), gpus, display).run(todo)
 
 
 def _gpus(config: DictConfig) -> list[str]:

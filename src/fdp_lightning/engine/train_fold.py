@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,12 @@ from fdp_lightning.runs.environment import environment
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
 from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.callbacks import EpochSeeds, StepBudget, StepTimer
 from fdp_lightning.training.compute import Compute
-from fdp_lightning.training.epoch_seeds import EpochSeeds
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
 from fdp_lightning.training.resume import ResumePoints, newest
-from fdp_lightning.training.step_budget import StepBudget
-from fdp_lightning.training.step_timer import StepTimer
 
 log = logging.getLogger("fdp_lightning")
 
@@ -70,47 +68,44 @@ def train_fold(
     set_up(config, rank)
     with warnings.catch_warnings():
         quiet()
-        parts = parts_of(plan, config, folder, on_epoch, rank)
-        parts.trainer.callbacks.append(StepTimer(on_step_time))  # type: ignore[attr-defined]
+        seed = derived_seed(config.seed, plan.fold.name)
+        L.seed_everything(seed, verbose=False)
+        data = data_of(plan, config, seed)
+        module = module_of(plan, config, data)
+        choice = module.optimizer_settings
+        batches = partial(data.fixed_batches, choice.batch_norm_clips)
+        statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)
+        recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
+        averages = [] if choice.ema is None else [EMAWeightAveraging(decay=choice.ema)]
+        observers = [*averages, *([statistics] if statistics else []), recorder]
+        trainer = _trainer(plan, config, folder, rank, [EpochSeeds(seed), *observers], StepTimer(on_step_time))
+        step = asdict(effective_batch(config, settings(OptimizerSettings, config.model.optimizer)))
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"devices": step})
         resume_from, remarks = newest(plan.unfinished, plan.fingerprint)
         for remark in remarks:
             log.warning("fold %s: %s", plan.fold.name, remark)
         start = time.monotonic()
         try:
-            parts.trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
         except BaseException:
-            close_loggers(parts.trainer.loggers, success=False)
+            close_loggers(trainer.loggers, success=False)
             raise
         seconds = time.monotonic() - start
-        learnt = predict_and_write(plan, folder, parts)
-    resumed = int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0
-    facts = {"training_seconds": round(seconds, 2), "epochs": len(parts.recorder.curves), "resumed_from_epoch": resumed}
-    facts |= {"steps": parts.trainer.global_step, "parameters": parts.module.provenance["parameters"]}
-    return {**facts, "step": parts.step, **made_on(parts.trainer), **learnt}
-
-
-def made_on(trainer: L.Trainer) -> dict[str, str]:
-    """Return the version of torch and the kind of device, which decide the last digits of a training."""
+        learnt = _predict_and_write(plan, folder, trainer, module, data, recorder)
     device = trainer.strategy.root_device
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"torch": torch.__version__, "device": kind}
-
-
-@dataclass(frozen=True)
-class FoldParts:
-    """Parts of a fold in training.
-
-    `statistics` recomputes batch-norm statistics for prediction (None: the running ones are used); `step` is what
-    fold.json says of the clips of a step.
-    """
-
-    seed: int
-    data: FoldDataModule
-    module: RecognitionModule
-    statistics: BatchStatistics | None
-    recorder: Recorder
-    trainer: L.Trainer
-    step: dict[str, int | float | bool | str]
+    return {
+        "training_seconds": round(seconds, 2),
+        "epochs": len(recorder.curves),
+        "resumed_from_epoch": int(resume_from.name.split("epoch")[1][:6]) if resume_from else 0,
+        "steps": trainer.global_step,
+        "parameters": module.provenance["parameters"],
+        "step": step,
+        # They decide the last digits of a training.
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **learnt,
+    }
 
 
 def set_up(config: DictConfig, rank: Rank) -> None:
@@ -126,34 +121,19 @@ def set_up(config: DictConfig, rank: Rank) -> None:
     compute.set_process(on_gpu=config.trainer.accelerator in GPUS)
 
 
-def parts_of(
-    plan: FoldPlan, config: DictConfig, folder: Path | None, on_epoch: Callable[[int], None], rank: Rank
-) -> FoldParts:
-    """Seed all generators and build the parts of a fold; arguments as those of `train_fold`."""
-    seed = derived_seed(config.seed, plan.fold.name)
-    L.seed_everything(seed, verbose=False)
-    data = data_of(plan, config, seed)
-    module = module_of(plan, config, data)
-    choice = module.optimizer_settings
-    batches = partial(data.fixed_batches, choice.batch_norm_clips)
-    statistics = None if choice.batch_norm == "running" else BatchStatistics(batches)
-    recorder = Recorder(data.test_dataloader, on_epoch, data.inner_dataloader, statistics)
-    averages = [] if choice.ema is None else [EMAWeightAveraging(decay=choice.ema)]
-    callbacks = [EpochSeeds(seed), *averages, *([statistics] if statistics else []), recorder]
-    trainer = _trainer(plan, config, folder, rank, callbacks)
-    step = asdict(effective_batch(config, settings(OptimizerSettings, config.model.optimizer)))
-    for logger in trainer.loggers:
-        logger.log_hyperparams({"devices": step})
-    return FoldParts(seed, data, module, statistics, recorder, trainer, step)
-
-
-def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> dict[str, Any]:
+def _predict_and_write(
+    plan: FoldPlan,
+    folder: Path | None,
+    trainer: L.Trainer,
+    module: RecognitionModule,
+    data: FoldDataModule,
+    recorder: Recorder,
+) -> dict[str, Any]:
     """Predict the held-out clips with the trained module and write the files of the fold.
 
     Where nobody is held out these are the checkpoint and the curves, and nothing is returned; else facts for fold.json,
     by which `evaluation.learning` judges the training.
     """
-    trainer, module, data, recorder = parts.trainer, parts.module, parts.data, parts.recorder
     # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
     # Lightning writes while training holds the raw ones.
     place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
@@ -167,7 +147,7 @@ def predict_and_write(plan: FoldPlan, folder: Path | None, parts: FoldParts) -> 
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
     if folder is not None:
         outputs = {name: values[outputs["index"].argsort()] for name, values in outputs.items()}
-        recorder.finish(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
+        recorder.offer_to_oracle(outputs["probabilities"], float(outputs.pop("accuracy").mean()))
         training_clips = clips_of(data.train_set.all_clips())
         objective = module.objective.cpu()
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
@@ -207,7 +187,7 @@ def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> Recog
         objective,
         optimizer,
         provenance={**provenance(plan, data), "parameters": sum(each.numel() for each in network.parameters())},
-        max_steps=Budget.of(config.trainer).max_steps,
+        max_steps=Budget.of(config.trainer).steps,
         compute=settings(Compute, config.compute),
     )
 
@@ -233,13 +213,14 @@ def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
 
 
 def _trainer(
-    plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, callbacks: list[L.Callback]
+    plan: FoldPlan, config: DictConfig, folder: Path | None, rank: Rank, first: list[L.Callback], last: L.Callback
 ) -> L.Trainer:
-    budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).max_steps) else []
+    budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).steps) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
     loggers = folder and build_loggers(config, plan.home, folder / "log", fold_log(plan, config))
     place = folder or plan.unfinished
-    return _new_trainer(config, rank, loggers or False, callbacks=[*budget, *callbacks, resume], default_root_dir=place)
+    callbacks = [*budget, *first, resume, last]
+    return _new_trainer(config, rank, loggers or False, callbacks=callbacks, default_root_dir=place)
 
 
 def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
@@ -262,7 +243,8 @@ def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
 
 
 def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L.Trainer:
-    options: dict[str, Any] = {**config.trainer, "max_steps": -1}
+    # Without limits Lightning would set its own, of 1000 epochs; the steps are those of `StepBudget`.
+    options: dict[str, Any] = {**config.trainer, "max_steps": -1, "max_epochs": Budget.of(config.trainer).epochs or -1}
     return L.Trainer(
         **trainer_options(options, rank),
         **parts,

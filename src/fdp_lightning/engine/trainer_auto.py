@@ -37,15 +37,17 @@ def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictCo
     asked = [name for name in _DECIDED if config.trainer.get(name) == AUTO]
     if not asked:
         return config
-    values = next((trainer for folder in folders if (trainer := _begun(config, folder))), None)
-    if values is None:
+    begun = next(((folder, trainer) for folder in folders if (trainer := _begun(config, folder))), None)
+    if begun is None:
         here = in_worker(gpu_precision) if config.trainer.accelerator in (AUTO, *GPUS) else None
         if config.trainer.accelerator in GPUS or here is not None:
             values = {"accelerator": "gpu", "precision": here or "bf16-mixed", "deterministic": False}
         else:
             values = {"accelerator": "cpu", "precision": "32-true", "deterministic": True}
-    elif not pooled:
-        _say_where_it_goes_on(folders[0], values)
+    else:
+        folder, values = begun
+        if not pooled:
+            _say_where_it_goes_on(folder, values)
     config = config.copy()
     config.trainer.update({name: values[name] for name in asked})
     return config

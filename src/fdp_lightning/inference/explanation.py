@@ -14,7 +14,7 @@ from fdp_lightning.evaluation.charts import over_face
 from fdp_lightning.extras import Extra
 from fdp_lightning.inference.clip import Preparation
 from fdp_lightning.inference.prediction import Prediction, differences_from_first
-from fdp_lightning.models.attribution import HEAT, SHARE, heat_map, of_heat
+from fdp_lightning.models.attribution import HEAT, SHARE, heat_maps, of_heat
 from fdp_lightning.models.recognizer import Objective, with_logits
 from fdp_lightning.processes import one_thread
 
@@ -58,8 +58,8 @@ def explain(model: Explainable, prediction: Prediction, label: str = "") -> Expl
         raise UserError(f"label '{label}': expected one of the model's classes, {', '.join(model.classes)}")
     index, labels = model.classes.index(label), model.objective.labels
     with one_thread():
-        (clip,), (still,) = model.network_input([prediction]), model.network_input([prediction], still=True)
-        heat = heat_map(lambda clips: labels.log_odds(with_logits(model.network(clips)).logits, index), clip, still)
+        clip, still = model.network_input([prediction]), model.network_input([prediction], still=True)
+        (heat,) = heat_maps(lambda clips: labels.log_odds(with_logits(model.network(clips)).logits, index), clip, still)
         sides = prediction.frames.shape[1:3]
         if heat.shape != sides:  # maps of motion may be smaller than their frames
             heat = F.interpolate(heat[None, None], sides, mode="bilinear", align_corners=False)[0, 0]

@@ -34,35 +34,20 @@ _NOTE = (
 )
 
 
-def heat_map(
-    odds: Callable[[Float[Tensor, "n *clip"]], Float[Tensor, " n"]],
-    clip: Float[Tensor, "*clip"],
-    still: Float[Tensor, "*clip"],
-) -> Float[Tensor, "h w"]:
-    """Return where a clip moves in a way that counts for a class: 1 where it does most, 0 where it does not.
-
-    Args:
-        odds: log odds of the class, of n clips, differentiable.
-        clip: that is explained, (…, h, w).
-        still: the same without motion: every frame as the first, or maps of no motion.
-
-    Returns:
-        On the CPU; 0 throughout where nothing counts for the class, or `odds` have no gradient.
-    """
-    return heat_maps(odds, clip[None], still[None])[0]
-
-
 def heat_maps(
     odds: Callable[[Float[Tensor, "n *clip"]], Float[Tensor, " n"]],
     clips: Float[Tensor, "b *clip"],
     stills: Float[Tensor, "b *clip"],
 ) -> Float[Tensor, "b h w"]:
-    """Return `heat_map` of several clips at once.
+    """Return where clips move in a way that counts for a class: 1 where one does most, 0 where it does not.
 
     Args:
-        odds: of n = b · `STEPS` clips, those of one clip after another: each of its own class.
-        clips: that are explained.
-        stills: the same without motion.
+        odds: differentiable log odds, of n = b · `STEPS` clips, those of one clip after another: each of its own class.
+        clips: that are explained, each (…, h, w).
+        stills: the same without motion: every frame as the first, or maps of no motion.
+
+    Returns:
+        On the CPU; 0 throughout where nothing counts for the class, or `odds` have no gradient.
     """
     motion = (clips - stills).detach()
     part = ((torch.arange(STEPS, device=clips.device) + 0.5) / STEPS).to(clips.dtype)

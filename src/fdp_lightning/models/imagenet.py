@@ -31,9 +31,10 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
     try:
         return timm.create_model(architecture, pretrained=True).state_dict()
     except Exception as error:
-        # Whatever the hub's client raises without a network, the user can do one thing about it.
+        # Whatever the hub's client raises without a network, even without words, the user can do one thing about it.
+        reason = str(error).split("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{option}=true: timm cannot fetch {architecture} ({str(error).splitlines()[0]}); give the path of a local "
+            f"{option}=true: timm cannot fetch {architecture} ({reason}); give the path of a local "
             f"file of its weights, {option}=/path/to/model.safetensors, or start from none, {option}=false"
         ) from error
 

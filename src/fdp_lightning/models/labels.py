@@ -20,20 +20,11 @@ THRESHOLD = 0.5
 class SingleLabel:
     """One class of k: softmax and cross-entropy."""
 
+    loss = staticmethod(emotion_loss)
+
     def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
         """See `classification_loss.class_weights`; `clips` is not needed, the counts add up to it."""
         return class_weights(counts, weighting, beta)
-
-    def loss(
-        self,
-        logits: Float[Tensor, "b k"],
-        target: Int[Tensor, " b"],
-        weights: Float[Tensor, " k"] | None,
-        smoothing: float,
-        focal: float,
-    ) -> Float[Tensor, ""]:
-        """See `classification_loss.emotion_loss`."""
-        return emotion_loss(logits, target, weights, smoothing, focal)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Probabilities of the classes, double precision; those of a clip sum to 1."""
@@ -52,20 +43,8 @@ class SingleLabel:
 class MultiLabel:
     """Each of k action units is shown or not: sigmoid and binary cross-entropy."""
 
-    def weights(self, counts: Sequence[int], clips: int, weighting: str, beta: float) -> Float[Tensor, " k"]:
-        """See `classification_loss.positive_weights`."""
-        return positive_weights(counts, clips, weighting, beta)
-
-    def loss(
-        self,
-        logits: Float[Tensor, "b k"],
-        target: Float[Tensor, "b k"],
-        weights: Float[Tensor, " k"] | None,
-        smoothing: float,
-        focal: float,
-    ) -> Float[Tensor, ""]:
-        """See `classification_loss.unit_loss`."""
-        return unit_loss(logits, target, weights, smoothing, focal)
+    loss = staticmethod(unit_loss)
+    weights = staticmethod(positive_weights)
 
     def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Probabilities that each unit is shown, double precision; those of a clip need not sum to 1."""

@@ -24,6 +24,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         reason = str(error).split("\n")[0]
         raise ValueError(f"{path} cannot be read as weights: {reason}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+    ):
         raise ValueError(f"{path} holds no state dict of tensors")
     return {name.removeprefix("module."): value for name, value in state.items()}

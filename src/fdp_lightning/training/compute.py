@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-_ALLOWED: dict[str, tuple[str | None, ...]] = {
-    "freed_memory": ("keep", "return", "default"),
-    "checkpointing": (None, "blocks", "stages"),
-    "compile": (None, "default", "reduce-overhead", "max-autotune"),
-}
-
 
 @dataclass(frozen=True)
 class Compute:
     """Settings of `compute=…`. They change results by floating-point differences only; a network is built without any,
-    the reference implementation that tests compare with.
+    the reference implementation that tests compare with. Their values are checked in console/option_values.py.
 
     Args:
         frames_at_once: number of frames computed together under `model.frame_batches=per_frame`; None: all.
@@ -42,16 +36,6 @@ class Compute:
     tf32: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("channels_last", "small_maps", "fused_optimizer", "tf32"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                words = ", ".join("null" if value is None else value for value in allowed)
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed are {words}")
-        frames = self.frames_at_once
-        if frames is not None and (not isinstance(frames, int) or isinstance(frames, bool) or frames < 1):
-            raise ValueError(f"frames_at_once is {frames!r}; expected null (all) or a whole number of at least 1")
         if self.compile and self.checkpointing:
             raise ValueError("compile and checkpointing do not go together; torch.compile decides itself what it keeps")
 

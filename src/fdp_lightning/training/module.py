@@ -56,9 +56,11 @@ class RecognitionModule(L.LightningModule):
         return with_logits(self.model(clips))
 
     def run(self, clips: Clips) -> Output:
-        """Return the network's output for a batch, never by the compiled network, which only training uses."""
+        """Return the network's output for a batch."""
+        # Compiled in training only: subjects have any number of clips, and each number would be compiled anew.
+        network = self.model if self.training else self.model.forward
         masks = () if clips.mask is None else (clips.mask,)
-        return with_logits(self.model.forward(clips.frames, *masks))
+        return with_logits(network(clips.frames, *masks))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities of logits (b, k), double precision: of each class, or that each action unit is shown."""
@@ -79,7 +81,7 @@ class RecognitionModule(L.LightningModule):
 
     def evaluate(self, clips: Clips) -> tuple[Losses, dict[str, Tensor], Output]:
         """Return losses, values to record and output of a batch, in training and for the held-out subject."""
-        output = self._output(clips)
+        output = self.run(clips)
         losses = self.objective(output, clips)
         values = {
             "loss": losses.total.detach(),
@@ -89,17 +91,10 @@ class RecognitionModule(L.LightningModule):
         }
         return losses, values, output
 
-    def _output(self, clips: Clips) -> Output:
-        # Compiled in training only: subjects have any number of clips, and each number would be compiled anew.
-        if not self.training:
-            return self.run(clips)
-        masks = () if clips.mask is None else (clips.mask,)
-        return with_logits(self.model(clips.frames, *masks))
-
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
         """Return what is kept of each held-out clip: `index`, probabilities, accuracy and extras."""
         clips = clips_of(batch)
-        output = self._output(clips)
+        output = self.run(clips)
         return {
             "index": batch["index"],
             "probabilities": self.probabilities(output.logits),
@@ -110,6 +105,8 @@ class RecognitionModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Build the optimizer for all steps of the training."""
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
+        if steps == math.inf:  # `trainer.max_time` alone ends the training, with a schedule that needs no end
+            steps = 1
         # A fused step takes the scale off the gradients itself, and Lightning then has none to clip.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         fused = self.compute.fused_optimizer and not scaled

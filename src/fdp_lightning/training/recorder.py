@@ -8,7 +8,7 @@ the same training run:
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -74,11 +74,7 @@ class Recorder(L.Callback):
         The loggers' files start empty. W&B continues the same run but has lost what it had not written when it was
         killed (all of a short fold, if offline); it receives the points that it has already again, unchanged.
         """
-        self.tell(trainer.loggers)
-
-    def tell(self, loggers: Iterable[Any]) -> None:
-        """Log all that was recorded so far to these loggers."""
-        for logger in loggers:
+        for logger in trainer.loggers:
             for row, step in zip(self.curves, self._steps, strict=True):
                 logger.log_metrics(_part(row, "train/", without=True), step=step)
                 # Lightning logs the means of an epoch at its last step, not after it.
@@ -93,7 +89,11 @@ class Recorder(L.Callback):
         assert isinstance(pl_module, RecognitionModule)
         epoch = trainer.current_epoch + 1
         train = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
-        check_finite(train, epoch)
+        for name, value in train.items():
+            if name.endswith("loss") and not math.isfinite(value):
+                raise DivergedError(
+                    f"the training diverged: {name} is {value} in epoch {epoch}; try a lower model.optimizer.lr"
+                )
         if trainer.global_rank != 0:
             return
         ended = trainer.should_stop or epoch == trainer.max_epochs
@@ -102,10 +102,6 @@ class Recorder(L.Callback):
             row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin, evaluate)
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
-        self.announce(epoch)
-
-    def announce(self, epoch: int) -> None:
-        """Report the number of epochs that are done and recorded."""
         self._on_epoch(epoch)
 
     def record(
@@ -145,21 +141,12 @@ class Recorder(L.Callback):
         self._steps.append(step)
         if "test" not in probabilities:  # a model of all subjects: there is nothing to choose an epoch for
             return row
-        self._offer_to_oracle(probabilities["test"], row["test/accuracy"])
+        self.offer_to_oracle(probabilities["test"], row["test/accuracy"])
         if "inner" in probabilities:
             self.aside["last"] = probabilities["inner"]
             if self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
                 self.inner, self.aside["inner"] = probabilities["test"], probabilities["inner"]
         return row
-
-    def finish(self, last: np.ndarray, accuracy: float) -> None:
-        """Add the final predictions to the selections: where arithmetic is not repeatable (GPU) they may be the best.
-
-        Args:
-            last: final probabilities of the held-out clips, (n, k).
-            accuracy: their accuracy.
-        """
-        self._offer_to_oracle(last, accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that was recorded, as tensors and plain values, for a checkpoint to resume from."""
@@ -176,7 +163,11 @@ class Recorder(L.Callback):
             setattr(self, name, probabilities.cpu().numpy())
         self.aside = {selection: p.cpu().numpy() for selection, p in state_dict["aside"].items()}
 
-    def _offer_to_oracle(self, probabilities: np.ndarray, accuracy: float) -> None:
+    def offer_to_oracle(self, probabilities: np.ndarray, accuracy: float) -> None:
+        """Choose these probabilities of the held-out clips, (n, k), if they are the best so far.
+
+        The final ones are offered too: where arithmetic is not repeatable (GPU) they may be the best.
+        """
         if not self._all_evaluated:
             self.oracle = None
         elif self._is_better("oracle", [accuracy]):
@@ -199,15 +190,6 @@ class Recorder(L.Callback):
         finally:
             for average in averages:
                 average.on_validation_epoch_end(trainer, module)
-
-
-def check_finite(train: Mapping[str, float], epoch: int) -> None:
-    """Raise DivergedError unless the means of all losses of an epoch are finite."""
-    for name, value in train.items():
-        if name.endswith("loss") and not math.isfinite(value):
-            raise DivergedError(
-                f"the training diverged: {name} is {value} in epoch {epoch}; try a lower model.optimizer.lr"
-            )
 
 
 def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:

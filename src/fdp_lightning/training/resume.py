@@ -34,7 +34,9 @@ class ResumePoints(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save if it is due; must come after the recorder, whose state of this epoch belongs in the file."""
         due = time.monotonic() - self._saved_at >= self._every
-        if not trainer.strategy.broadcast(due) or trainer.should_stop:
+        # Not at the end: Lightning would not call `on_train_end` again, where the weights that predict are made.
+        ended = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if not trainer.strategy.broadcast(due) or ended:
             return
         temporary = trainer.strategy.broadcast(self._folder / f"{secrets.token_hex(4)}.partial")
         trainer.save_checkpoint(temporary)  # all processes take part, the first one writes

@@ -144,10 +144,9 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
 
 def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
     """Run this process's rank of a fold and return its exit code."""
-    if not (announced.folder / announced.plan.run).is_dir():
-        host = socket.gethostname()
-        run = announced.folder / announced.plan.run
-        print(f"\nfdp_lightning: {host} does not see {run} of {announced.first.host}", file=sys.stderr)
+    run = announced.folder / announced.plan.run
+    if not run.is_dir():
+        print(f"\nfdp_lightning: {socket.gethostname()} does not see {run} of {announced.first.host}", file=sys.stderr)
         return 1
     os.chdir(announced.folder)
     rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))

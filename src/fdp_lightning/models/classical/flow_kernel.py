@@ -77,6 +77,7 @@ class FlowKernelMachine(nn.Module):
     medians: Tensor
     unknown: Tensor
     sign: Tensor
+    moving: Tensor
     smooth: Tensor
 
     def __init__(
@@ -111,6 +112,8 @@ class FlowKernelMachine(nn.Module):
         self.widths, self.divisions = tuple(widths), tuple(divisions)
         sign = torch.tensor([-1.0 if name == "u" else 1.0 for name in self.channels], dtype=torch.float64)
         self.register_buffer("sign", sign[:, None, None], persistent=False)
+        moving = torch.tensor([name in ("u", "v") for name in self.channels])
+        self.register_buffer("moving", moving[:, None], persistent=False)
         # Nothing is computed of these options: a model file may say anything.
         for name, shape in {
             "maps": (clips, in_channels, image_size, image_size), "values": (clips, classes), "bias": (classes,),
@@ -146,17 +149,16 @@ class FlowKernelMachine(nn.Module):
 
     def rows(self, maps: Float64[Tensor, "n c h w"], division: str) -> list[Float64[Tensor, "n d"]]:
         """Return the values of each clip for each width of smoothing, centred and divided."""
-        flow = torch.tensor([name in ("u", "v") for name in self.channels])
         flat = maps.flatten(2)
-        middle = torch.where(flow[:, None], _median(flat), flat.mean(dim=2, keepdim=True))
+        middle = torch.where(self.moving, _median(flat), flat.mean(dim=2, keepdim=True))
         flat = flat - middle
         deviation = flat.var(dim=2, keepdim=True, correction=0).sqrt()
         if division == "joint":
             parts = flat.unflatten(1, (-1, self.phase))
-            moving = flow[: self.phase].double()[:, None]
+            moving = self.moving[: self.phase].double()
             squares = (parts.square() * moving).mean(dim=3, keepdim=True).sum(dim=2, keepdim=True)
             common = (squares / moving.sum().clamp_min(1)).sqrt().expand(-1, -1, self.phase, -1).flatten(1, 2)
-            deviation = torch.where(flow[:, None], common, deviation)
+            deviation = torch.where(self.moving, common, deviation)
         scaled = (flat / (deviation + _TINY)).unflatten(2, maps.shape[2:])
         return [(matrix @ scaled @ matrix.T).flatten(1) for matrix in self.smooth.unbind()]
 

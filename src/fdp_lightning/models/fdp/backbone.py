@@ -27,8 +27,8 @@ class Stage:
         sr_ratio: spatial reduction of the GRAs' keys and values.
     """
 
-    n_local: int
-    width: int
+    n_local: int = 0
+    width: int = 0
     n_global: int = 0
     global_width: int = 0
     stride: int = 2
@@ -36,6 +36,8 @@ class Stage:
     repeats: int = 1
 
     def __post_init__(self) -> None:
+        if not all(isinstance(value, int) for value in vars(self).values()):
+            raise ValueError(f"every field of a stage is a whole number, in {self}")
         if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
             raise ValueError(
                 f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, not {self}"

@@ -23,6 +23,7 @@ face of 28×28 pixels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -174,14 +175,7 @@ class HTNet(FlowNet):
 
 
 class HTNetTokens(HTNet):
-    """HTNet whose attentions see 16, 16 and 4 tokens (ours); arguments as of `HTNet`."""
+    """HTNet whose attentions see 16, 16 and 4 tokens (ours); the other options are those of `HTNet`."""
 
-    def __init__(
-        self,
-        classes: int = 3,
-        in_channels: int = 3,
-        width: int = 256,
-        heads: Sequence[int] = (3, 6, 12),
-        depths: Sequence[int] = (2, 2, 10),
-    ) -> None:
-        super().__init__(classes, in_channels, width, heads, depths, patch=4, border=2, tiles=(2, 1, 1))
+    def __init__(self, classes: int = 3, **options: Any) -> None:
+        super().__init__(classes, **options, patch=4, border=2, tiles=(2, 1, 1))

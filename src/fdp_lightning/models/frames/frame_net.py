@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
+
+from fdp_lightning.models.staged_net import StagedNet
 
 
-class FrameNet(nn.Module):
-    """A network from sampled frames to logits: `forward_features`, then `forward_head`.
+class FrameNet(StagedNet):
+    """A network from sampled frames, (b, t, c, h, w) of 0..1, to logits.
 
     Args:
         in_channels: 1 for grey, 3 for colour.
@@ -19,13 +20,10 @@ class FrameNet(nn.Module):
         ValueError: too few frames, or too small ones.
 
     Attributes:
-        inputs: kinds of `input` that it takes.
-        representation: what the head reads.
         least_frames: that it needs.
     """
 
     inputs = ("frames",)
-    representation = "features"
     least_frames = 3
 
     def __init__(self, in_channels: int, image_size: int, frames: int, least_size: int = 1) -> None:
@@ -36,29 +34,10 @@ class FrameNet(nn.Module):
             raise ValueError(f"{type(self).__name__} got frames of {image_size} pixels; it needs {least_size}")
         self.in_channels, self.image_size, self.frames = in_channels, image_size, frames
 
-    def forward(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b k"]:
-        """Frames of 0..1 to logits.
-
-        Raises:
-            ValueError: frames of another number or shape than the network was made for.
-        """
-        expected = (self.frames, self.in_channels, self.image_size, self.image_size)
-        if tuple(frames.shape[1:]) != expected:
-            shapes = ("×".join(map(str, shape)) for shape in (expected, frames.shape[1:]))
-            raise ValueError("{} was made for clips of {}, and got {}".format(type(self).__name__, *shapes))
-        return self.forward_head(self.forward_features(frames))
-
-    def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b *d"]:
-        """Frames to what the head reads."""
-        raise NotImplementedError
-
-    def represent(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
-        """Features in one row a clip."""
-        return self.forward_features(frames).flatten(1)
-
-    def forward_head(self, features: Float[Tensor, "b *d"]) -> Float[Tensor, "b k"]:
-        """Features to logits."""
-        raise NotImplementedError
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a clip."""
+        return self.frames, *super().shape
 
 
 def image_stream(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
