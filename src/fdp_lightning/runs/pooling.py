@@ -220,5 +220,5 @@ def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -
     check_subjects(folder.name, facts["subjects"])
     if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
         held_out = "it did not hold out" if side == "test" else "are not its inner ones"
-        raise LeakError(f"fold {folder.name} predicts subjects that {held_out} ({name}): {', '.join(unknown)}")
+        raise LeakError(f"fold {folder.name} predicts subjects that {held_out}: {', '.join(unknown)} ({name})")
     return table
