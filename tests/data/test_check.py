@@ -36,6 +36,9 @@ def kinds(problems: list[Problem]) -> list[str]:
 def test_clips_of_one_folder_overlap_from_a_single_shared_frame_on() -> None:
     assert kinds(annotation_remarks(table((1, 2, 5), (5, 6, 9)))) == ["overlap"]
     assert kinds(annotation_remarks(table((1, 2, 5), (6, 7, 9)))) == []
+    beyond_a_neighbour = annotation_remarks(table((1, 2, 100), (10, 11, 20), (50, 51, 60)))
+    assert [problem.clip.rpartition("/")[2] for problem in beyond_a_neighbour] == ["c1@10", "c2@50"]
+    assert kinds(annotation_remarks(table((1, 2, 5), (1, 2, 9)))) == ["overlap"]  # of two names
 
 
 def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd() -> None:
@@ -48,7 +51,7 @@ def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd() -> None:
 def test_what_a_dataset_does_not_annotate_at_all_is_no_remark_on_its_clips() -> None:
     assert kinds(annotation_remarks(table((1, None, 5), (6, None, 9), units=""))) == []
     assert kinds(annotation_remarks(table((1, None, 5), (6, 7, 9)))) == ["apex_unknown"]
-    both = pd.concat([table((1, 2, 5)), table((1, 2, 5), units="").assign(subject="02")], ignore_index=True)
+    both = pd.concat([table((1, 2, 5)), table((1, 2, 5), folder="g", units="").assign(subject="02")], ignore_index=True)
     assert kinds(annotation_remarks(both)) == ["no_action_units"]
 
 

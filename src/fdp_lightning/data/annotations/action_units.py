@@ -241,7 +241,7 @@ def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
     ]
 
 
-def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protocol: str) -> None:
+def check_units(classes: Mapping[str, Sequence[object]], read_as: Mapping[str, object], protocol: str) -> None:
     """Raise UserError if a class name contains the joining sign, or a label or a `read_as` cell is no plain unit."""
     if joined := [name for name in classes if JOIN in name or not name]:
         raise UserError(
@@ -253,8 +253,6 @@ def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protoc
         raise UserError(
             f"protocol.classes of {protocol}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
         )
-    if not isinstance(read_as, Mapping):
-        raise UserError(f"protocol.read_as of {protocol}: expected subject/clip: units, found {read_as!r}")
     for clip, cell in read_as.items():
         if not isinstance(cell, str) or not _is_plain(parse(cell)):
             raise UserError(

@@ -16,6 +16,7 @@ from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
+from fdp_lightning.labels import KEY
 
 _LONG = 10
 """A clip this many times longer than the dataset's median clip is reported as a likely annotation error."""
@@ -227,11 +228,14 @@ def _lengths(table: pd.DataFrame) -> list[Problem]:
 
 
 def _overlaps(table: pd.DataFrame) -> list[Problem]:
+    """Return clips that begin before the end of an earlier one of their folder, the one that ends last."""
     found = []
     for _, rows in table[has_interval(table)].groupby(["dataset", "folder"], sort=False):
-        ordered = rows.sort_values("onset")
-        for (_, one), (_, next_one) in zip(ordered.iloc[:-1].iterrows(), ordered.iloc[1:].iterrows(), strict=True):
-            if one["offset"] >= next_one["onset"] and one["onset"] != next_one["onset"]:
-                detail = f"{next_one['onset']}..{next_one['offset']} overlaps {one['onset']}..{one['offset']}"
-                found.append(Problem(clip_id(next_one), "overlap", f"{detail} of the same folder", fatal=False))
+        ordered = rows.drop_duplicates(KEY).sort_values("onset")
+        latest = ordered.iloc[0]
+        for _, row in ordered.iloc[1:].iterrows():
+            if latest["offset"] >= row["onset"]:
+                detail = f"{row['onset']}..{row['offset']} overlaps {latest['onset']}..{latest['offset']}"
+                found.append(Problem(clip_id(row), "overlap", f"{detail} of the same folder", fatal=False))
+            latest = row if row["offset"] > latest["offset"] else latest
     return found

@@ -11,7 +11,8 @@ from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
-_COUNTS = {"clips", "subjects", "classes", "splits", "datasets", "labels"}
+_NESTED = ("classes", "datasets", "splits")
+_COUNTS = {"clips", "subjects", "labels", *_NESTED}
 
 _SUBJECTS = {
     "casme2": [f"{n:02d}" for n in range(1, 27)],
@@ -46,16 +47,21 @@ class Expected:
     @staticmethod
     def check(counts: object, class_names: Sequence[str], protocol: str) -> None:
         """Raise UserError unless the counts are valid for a protocol."""
-        nested = counts.get("classes", {}) if isinstance(counts, Mapping) else None
-        if not isinstance(counts, Mapping) or not isinstance(nested, Mapping):
+        nested = [counts.get(name, {}) for name in _NESTED] if isinstance(counts, Mapping) else []
+        if not isinstance(counts, Mapping) or not all(isinstance(part, Mapping) for part in nested):
             raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
-        unknown = [*(set(counts) - _COUNTS), *(set(nested) - set(class_names))]
+        classes, datasets, splits = nested
+        unknown = [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]
         if unknown:
             raise UserError(
                 f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
                 f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
             )
-        for name, part in counts.get("splits", {}).items():
+        whole = {name: counts[name] for name in ("clips", "subjects") if name in counts}
+        for name, number in {**whole, **classes, **datasets}.items():
+            if not isinstance(number, int):
+                raise UserError(f"protocol.expected of {protocol}: {name} is {number!r}; expected a whole number")
+        for name, part in splits.items():
             Expected.check(part, class_names, f"{protocol}, {name}")
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:

@@ -20,6 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, owners_of
 
 SIDES = ("train", "inner", "test")
+_LEAVE_OUT = "leave copies out by protocol.exclude (over several datasets: protocol.parts.<dataset>.exclude)."
 
 
 class LeakError(Exception):
@@ -79,7 +80,7 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
             "  Training on one leaks the other. Expected each recording once: task=check_data lists the copies; "
-            "leave them out by protocol.exclude."
+            f"{_LEAVE_OUT}"
         )
 
 
@@ -99,5 +100,5 @@ def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
             f"{len(twice)} clips are the same frames under different subjects: "
             f"{name_clips(twice.assign(subject=owners_of(twice)))}\n"
             "  Training on one leaks the other. Expected each recording once: see data.root and the members' "
-            "folders, or leave copies out by protocol.exclude."
+            f"folders, or {_LEAVE_OUT}"
         )
