@@ -13,6 +13,7 @@ from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.checks.pictures import size_problems
 from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.tables import print_protocols
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
 
@@ -130,3 +131,10 @@ def test_a_clip_whose_pictures_are_of_another_size_than_most_is_named(tmp_path: 
     path.write_bytes(b"no picture")
     (problem,) = size_problems([("a", [path])])
     assert (problem.kind, problem.fatal) == ("unreadable_frame", True) and str(path) in problem.detail
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"n_clips": 1, "n_subjects": 1, "classes": {"[red]": 1}, "without_frames": []}
+    print_protocols("made[up]", {"p[bold]": {**counts, "expected": {}, "differences": []}}, [":cat:"])
+    shown = capsys.readouterr().out
+    assert [name for name in ("made[up]", "p[bold]", "[red] 1", ":cat:") if name not in shown] == []

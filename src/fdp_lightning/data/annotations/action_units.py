@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -72,10 +72,11 @@ class ActionUnit:
     reference: bool = False
 
     def __str__(self) -> str:
-        return self._code() + ("?" if self.uncertain else "")
+        return self.code + "?" * self.uncertain
 
-    def _code(self) -> str:
-        """Return the unit without its question mark."""
+    @property
+    def code(self) -> str:
+        """The unit without its question mark."""
         static = "(k)" if self.static else ""
         code = f"{self.prefix}{self.side[:1].upper()}{self.number}{self.intensity}{static}"
         return f"ref({code})" if self.reference else code
@@ -102,12 +103,7 @@ class ActionUnits:
     @property
     def numbers(self) -> tuple[int, ...]:
         """Distinct numbers of `units`, ascending: with the uncertain ones, without `alternatives`."""
-        return _distinct(self.units)
-
-    @property
-    def possible_numbers(self) -> tuple[int, ...]:
-        """Distinct numbers of `units` and of all `alternatives`, ascending."""
-        return _distinct([*self.units, *(unit for group in self.alternatives for unit in group)])
+        return tuple(sorted({unit.number for unit in self.units}))
 
     @property
     def uncertain(self) -> bool:
@@ -116,7 +112,7 @@ class ActionUnits:
 
     def __str__(self) -> str:
         words = [str(unit) for unit in self.units]
-        words += ["or".join(unit._code() for unit in group) for group in self.alternatives]
+        words += ["or".join(unit.code for unit in group) for group in self.alternatives]
         words += ["0"] * self.neutral + ["?"] * self.unknown
         return "+".join([*words, *self.unreadable])
 
@@ -208,10 +204,6 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
         prefix=family + "".join(letter for letter in before if letter not in _SIDES),
         reference=bool(match["reference"]),
     )
-
-
-def _distinct(units: Iterable[ActionUnit]) -> tuple[int, ...]:
-    return tuple(sorted({unit.number for unit in units}))
 
 
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:

@@ -15,8 +15,6 @@ from fdp_lightning.data.faces.frames import (
     decoded,
     image_size,
     read_image,
-    require_size,
-    unreadable,
 )
 
 Progress = Callable[[int, int], None]
@@ -68,15 +66,9 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) ->
 def _header_size(path: Path) -> tuple[int, int] | str:
     """Return width and height, or what is wrong with the file."""
     try:
-        if trouble := unreadable(path.stat(), path):
-            return trouble
-        size = image_size(path.read_bytes(), path)
-        require_size(size, path)
-        return size
+        return image_size(path)
     except UnreadableImageError as error:
         return str(error)
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
 
 
 def _decoded_size(path: Path) -> tuple[int, int] | str:

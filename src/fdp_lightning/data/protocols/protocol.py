@@ -14,7 +14,7 @@ from fdp_lightning.data.annotations.action_units import (
     unreadable_lines,
     unreadable_words,
 )
-from fdp_lightning.data.protocols.counts import Expected
+from fdp_lightning.data.protocols.counts import check_counts, count_differences
 from fdp_lightning.data.protocols.splits import SPLITS, owners
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, LabelKind, owners_of
@@ -45,7 +45,7 @@ class Protocol:
         split: split of the clips into folds, a name of `splits.SPLITS`.
         folds: number of folds of `split: kfold`.
         parts: dataset → the fields of its protocol, for a protocol over several datasets.
-        expected: published counts, see `counts.Expected`; empty if nothing is published.
+        expected: published counts, see `counts.check_counts`; empty if nothing is published.
         shuffled: seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A
             control: `last` must fall to chance, and the excess of `oracle` over chance measures the gain from choosing
             the epoch on the test subject.
@@ -113,7 +113,7 @@ class Protocol:
                     f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
                     f"expected {', '.join(self.class_names)}"
                 )
-        Expected.check(self.expected, self.class_names, self.name)
+        check_counts(self.expected, self.class_names, self.name)
 
     @property
     def class_names(self) -> list[str]:
@@ -226,7 +226,7 @@ class Protocol:
             ]
         if self.label_kind.is_multi and not self.parts:
             lines += unreadable_lines(chosen, self._unreadable(chosen))
-        counts = Expected(self.published).differences(chosen, clips, self.column)
+        counts = count_differences(self.published, chosen, clips, self.column)
         absent = sorted(set(self.include) - set(_names(clips)))
         if absent and (counts or not self.published):
             lines.append(f"to be included and not in this copy: {', '.join(absent)}")

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_id, clip_keys
+from fdp_lightning.data.checks.problems import some
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
 FORMAT = 2
 """Increased when the way a store is written or its frames are prepared changes; older stores are then not reused."""
-_CHUNK_BYTES = 1 << 20
 
 
 class DamagedStoreError(Exception):
@@ -137,8 +137,7 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
     if damaged:
         raise DamagedStoreError(
             f"{path} is not what was written (checksum differs) in {len(damaged)} of {len(store.index)} clips: "
-            + ", ".join(damaged[:8])
-            + (" …" if len(damaged) > 8 else ""),
+            f"{some(damaged)}",
             damaged,
         )
     if found != expected:
@@ -165,11 +164,8 @@ def _damaged_clips(store: ClipStore) -> list[str]:
     damaged = []
     with (store.folder / FRAMES).open("rb") as frames:
         for row in range(len(store.index)):
-            digest, left = hashlib.sha256(), store.length(row) * store.frame_bytes
             frames.seek(int(store.index["start"].iloc[row]) * store.frame_bytes)
-            while left and (chunk := frames.read(min(left, _CHUNK_BYTES))):
-                digest.update(chunk)
-                left -= len(chunk)
-            if digest.hexdigest() != store.index["checksum"].iloc[row]:
+            content = frames.read(store.length(row) * store.frame_bytes)
+            if hashlib.sha256(content).hexdigest() != store.index["checksum"].iloc[row]:
                 damaged.append(clip_id(store.index.iloc[row]))
     return damaged
