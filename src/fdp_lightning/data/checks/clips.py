@@ -192,6 +192,8 @@ def _size(path: Path) -> int:
 
 
 def _unit_problems(table: pd.DataFrame) -> list[Problem]:
+    if table["action_units"].eq("").all():  # a dataset without any (SMIC) needs no remark on each of its clips
+        return []
     found = []
     for _, row in table.iterrows():
         units = parse(row["action_units"])
@@ -202,9 +204,7 @@ def _unit_problems(table: pd.DataFrame) -> list[Problem]:
             found.append(Problem(clip_id(row), "uncertain_action_units", f"'{row['action_units']}'", fatal=False))
         elif not row["action_units"]:
             found.append(Problem(clip_id(row), "no_action_units", "the cell is blank", fatal=False))
-    # A dataset without any action units (SMIC) needs no remark on each of its clips.
-    blank = table["action_units"].eq("").all()
-    return [p for p in found if not (blank and p.kind == "no_action_units")]
+    return found
 
 
 def _without_apex(table: pd.DataFrame) -> list[Problem]:
@@ -228,7 +228,7 @@ def _lengths(table: pd.DataFrame) -> list[Problem]:
 
 
 def _overlaps(table: pd.DataFrame) -> list[Problem]:
-    """Return clips that begin before the end of an earlier one of their folder, the one that ends last."""
+    """Return each clip that begins before the end of an earlier one of its folder."""
     found = []
     for _, rows in table[has_interval(table)].groupby(["dataset", "folder"], sort=False):
         ordered = rows.drop_duplicates(KEY).sort_values("onset")

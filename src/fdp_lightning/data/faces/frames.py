@@ -117,14 +117,11 @@ def _counting(groups: list[tuple[int, ...]]) -> int:
         return last
     order = sorted(groups[last])
     for place in earlier:
-        in_order = [value for _, value in sorted(zip(groups[place], groups[last], strict=True))]
-        if _is_gapless(groups[place]) and in_order != order:
+        numbers = groups[place]
+        is_gapless = max(numbers) - min(numbers) + 1 == len(numbers)
+        if is_gapless and order != [value for _, value in sorted(zip(numbers, groups[last], strict=True))]:
             return place
     return last
-
-
-def _is_gapless(numbers: tuple[int, ...]) -> bool:
-    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:

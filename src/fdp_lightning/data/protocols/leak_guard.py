@@ -70,10 +70,8 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
     """
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
-    pictures = []
-    for row in store.rows(clips):
-        frames = store.read(int(row), places(store.length(int(row))))
-        pictures.append([thumbnail(frame) for frame in frames])
+    rows = store.rows(clips).tolist()
+    pictures = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
     pairs = near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE)
     if pairs:
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
