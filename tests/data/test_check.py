@@ -13,6 +13,7 @@ from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.checks.pictures import size_problems
 from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.tables import print_protocols
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
 
@@ -36,6 +37,9 @@ def kinds(problems: list[Problem]) -> list[str]:
 def test_clips_of_one_folder_overlap_from_a_single_shared_frame_on() -> None:
     assert kinds(annotation_remarks(table((1, 2, 5), (5, 6, 9)))) == ["overlap"]
     assert kinds(annotation_remarks(table((1, 2, 5), (6, 7, 9)))) == []
+    beyond_a_neighbour = annotation_remarks(table((1, 2, 100), (10, 11, 20), (50, 51, 60)))
+    assert [problem.clip.rpartition("/")[2] for problem in beyond_a_neighbour] == ["c1@10", "c2@50"]
+    assert kinds(annotation_remarks(table((1, 2, 5), (1, 2, 9)))) == ["overlap"]  # of two names
 
 
 def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd() -> None:
@@ -48,7 +52,7 @@ def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd() -> None:
 def test_what_a_dataset_does_not_annotate_at_all_is_no_remark_on_its_clips() -> None:
     assert kinds(annotation_remarks(table((1, None, 5), (6, None, 9), units=""))) == []
     assert kinds(annotation_remarks(table((1, None, 5), (6, 7, 9)))) == ["apex_unknown"]
-    both = pd.concat([table((1, 2, 5)), table((1, 2, 5), units="").assign(subject="02")], ignore_index=True)
+    both = pd.concat([table((1, 2, 5)), table((1, 2, 5), folder="g", units="").assign(subject="02")], ignore_index=True)
     assert kinds(annotation_remarks(both)) == ["no_action_units"]
 
 
@@ -127,3 +131,10 @@ def test_a_clip_whose_pictures_are_of_another_size_than_most_is_named(tmp_path: 
     path.write_bytes(b"no picture")
     (problem,) = size_problems([("a", [path])])
     assert (problem.kind, problem.fatal) == ("unreadable_frame", True) and str(path) in problem.detail
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"n_clips": 1, "n_subjects": 1, "classes": {"[red]": 1}, "without_frames": []}
+    print_protocols("made[up]", {"p[bold]": {**counts, "expected": {}, "differences": []}}, [":cat:"])
+    shown = capsys.readouterr().out
+    assert [name for name in ("made[up]", "p[bold]", "[red] 1", ":cat:") if name not in shown] == []

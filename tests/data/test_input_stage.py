@@ -108,3 +108,9 @@ def test_frames_drawn_anew_have_no_maps(own_store: ClipStore, casme2_clips: pd.D
 def test_faces_are_no_maps(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="64×64"):
         made(own_store, casme2_clips.iloc[:1], InputSettings("maps", scale="none"))
+
+
+def test_a_single_name_stands_for_a_list_of_one() -> None:
+    settings = InputSettings("apex_flow", channels="strain", phases="apex_offset")
+    assert (settings.channels, settings.phases) == (("strain",), ("apex_offset",))
+    assert (settings.flow.channels, settings.flow.phases) == (settings.channels, settings.phases)

@@ -283,6 +283,7 @@ def test_frames_come_by_number_with_their_times_and_pixels(tmp_path: Path) -> No
         assert np.array_equal([frame.read() for frame in frames], pictures(4))
         assert folder.warnings == []
     assert [frame.seconds for frame in FrameFolder(tmp_path / "clip").frames()] == [None] * 4
+    assert [FrameFolder(tmp_path, fps=number(200)).fps for number in (np.int64, np.float32)] == [200, 200]
 
 
 def test_gaps_and_doubles_are_said_and_a_gap_takes_its_time(tmp_path: Path) -> None:

@@ -177,6 +177,18 @@ def test_a_composite_takes_each_datasets_own_classes_and_keeps_subjects_of_one_n
             composite(parts={"samm": {key: value}})
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("labels", "2014"), ("include", {"01/EP001": "fear"}), ("exclude", ["01/EP001"])]
+)
+def test_what_a_composite_would_ignore_is_refused_with_the_place_where_it_belongs(option: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf"protocol\.parts\.<dataset>\.{option}"):
+        composite(**{option: value})
+    part = {"name": "a", "classes": {"negative": ["disgust"], "positive": ["happiness"]}}
+    assert composite(parts={"casme2": {**part, option: value}}).of("casme2").name == "a"
+    with pytest.raises(UserError, match=r"protocol\.untested"):
+        composite(parts={"casme2": {**part, "untested": ["01"]}})
+
+
 def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> None:
     clips = table(happiness=6).assign(action_units=["6+L12", "12", "?", "4or7", "4?", ""])
     options = {"column": "action_units", "classes": {"AU6": [6], "AU12": [12], "AU4": [4]}}
@@ -203,6 +215,14 @@ def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> Non
         ({"column": "action_units", "classes": {"AU6": ["AU6"]}}, "'AU6' is no action unit"),
         ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is no action unit"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
+        ({"expected": {"classes": {"negative": "five"}}}, "protocol.expected"),
+        ({"expected": {"clips": "7"}}, "protocol.expected"),
+        ({"expected": {"datasets": 3}}, "protocol.expected"),
+        ({"expected": {"splits": 3}}, "protocol.expected"),
+        ({"expected": {"splits": {"train": 3}}}, "protocol.expected"),
+        ({"classes": {"a": None}}, "protocol.classes"),
+        ({"include": ["01/EP01"]}, "protocol.include"),
+        ({"exclude": "01/EP01"}, "protocol.exclude"),
     ],
 )
 def test_a_protocol_that_cannot_be_meant_is_refused_by_key(changes: dict[str, Any], named: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.filesize import decimal
 from store_builds import SETTINGS, build, content, count_prepared, place_of
 
 from fdp_lightning.data.store.clip_store import FRAMES
@@ -92,7 +93,7 @@ def test_a_full_disk_is_named_leaves_the_old_store_whole_and_loses_no_clip(
     message = (disturbed / f"message {most}.txt").read_text()
     assert f"no space left for the clip store in {stores}" in message
     assert "data.store=<folder>" in message
-    assert f"about {(undisturbed / FRAMES).stat().st_size / 1000:.3g} kB" in message
+    assert f"about {decimal((undisturbed / FRAMES).stat().st_size)}" in message
     assert (f"The {kept} prepared clips are kept in {stores}" in message) == (kept > 0)
     assert content(place_of(stores, clips[:1])) == content(build(tmp_path, clips[:1]))
     prepared = count_prepared(monkeypatch)

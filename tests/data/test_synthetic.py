@@ -194,6 +194,10 @@ def test_leftovers_of_the_dead_are_removed_and_the_finished_kept(tmp_path: Path)
     settings.write(root, progress=lambda *_: pytest.fail("it is already there"))
     with pytest.raises(UserError, match="exists"):
         replace(settings, seed=5).write(root)
+    for damaged in ("[1]", '{"digest": '):
+        (root / "synthetic.json").write_text(damaged)
+        with pytest.raises(UserError, match="exists"):
+            settings.write(root)
 
 
 def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:

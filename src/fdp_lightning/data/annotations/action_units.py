@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -72,10 +72,11 @@ class ActionUnit:
     reference: bool = False
 
     def __str__(self) -> str:
-        return self._code() + ("?" if self.uncertain else "")
+        return self.code + "?" * self.uncertain
 
-    def _code(self) -> str:
-        """Return the unit without its question mark."""
+    @property
+    def code(self) -> str:
+        """The unit without its question mark."""
         static = "(k)" if self.static else ""
         code = f"{self.prefix}{self.side[:1].upper()}{self.number}{self.intensity}{static}"
         return f"ref({code})" if self.reference else code
@@ -102,12 +103,7 @@ class ActionUnits:
     @property
     def numbers(self) -> tuple[int, ...]:
         """Distinct numbers of `units`, ascending: with the uncertain ones, without `alternatives`."""
-        return _distinct(self.units)
-
-    @property
-    def possible_numbers(self) -> tuple[int, ...]:
-        """Distinct numbers of `units` and of all `alternatives`, ascending."""
-        return _distinct([*self.units, *(unit for group in self.alternatives for unit in group)])
+        return tuple(sorted({unit.number for unit in self.units}))
 
     @property
     def uncertain(self) -> bool:
@@ -116,7 +112,7 @@ class ActionUnits:
 
     def __str__(self) -> str:
         words = [str(unit) for unit in self.units]
-        words += ["or".join(unit._code() for unit in group) for group in self.alternatives]
+        words += ["or".join(unit.code for unit in group) for group in self.alternatives]
         words += ["0"] * self.neutral + ["?"] * self.unknown
         return "+".join([*words, *self.unreadable])
 
@@ -210,10 +206,6 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
     )
 
 
-def _distinct(units: Iterable[ActionUnit]) -> tuple[int, ...]:
-    return tuple(sorted({unit.number for unit in units}))
-
-
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:
     """Return the clips' cells, with ambiguous ones replaced as `read_as` ('subject/clip' → cell) gives them."""
     meant = (clips["subject"] + "/" + clips["clip"]).map(dict(read_as))
@@ -241,7 +233,7 @@ def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
     ]
 
 
-def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protocol: str) -> None:
+def check_units(classes: Mapping[str, Sequence[object]], read_as: Mapping[str, object], protocol: str) -> None:
     """Raise UserError if a class name contains the joining sign, or a label or a `read_as` cell is no plain unit."""
     if joined := [name for name in classes if JOIN in name or not name]:
         raise UserError(
@@ -253,8 +245,6 @@ def check_units(classes: Mapping[str, Sequence[object]], read_as: object, protoc
         raise UserError(
             f"protocol.classes of {protocol}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
         )
-    if not isinstance(read_as, Mapping):
-        raise UserError(f"protocol.read_as of {protocol}: expected subject/clip: units, found {read_as!r}")
     for clip, cell in read_as.items():
         if not isinstance(cell, str) or not _is_plain(parse(cell)):
             raise UserError(

@@ -39,30 +39,23 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table unchanged; raises UserError if a clip has no name, no onset, or is listed twice in `source`."""
-    nameless = table[(table["subject"] == "") | (table["clip"] == "")]
-    if len(nameless):
-        raise UserError(
-            f"{source}: {len(nameless)} rows have no subject or no clip name: {name_clips(nameless)}\n"
-            "  Expected both in every row with frame numbers; fill them in or take a fresh copy of the workbook."
-        )
-    if table["onset"].isna().any():
-        broken = table[table["onset"].isna()]
-        raise UserError(
-            f"{source}: {len(broken)} clips have no usable onset: {name_clips(broken)}\n"
-            "  Expected a whole number; correct the workbook or take a fresh copy of it."
-        )
-    doubled = table[table.duplicated(KEY, keep=False)]
-    if len(doubled):
-        raise UserError(
-            f"{source}: clips listed more than once: {name_clips(doubled.drop_duplicates(KEY))}\n"
-            "  Expected one row per clip; remove the others or take a fresh copy of the workbook."
-        )
+    nameless = (table["subject"] == "") | (table["clip"] == "")
+    for broken, what, expected in (
+        (nameless, "rows have no subject or no clip name", "both in every row with frame numbers: fill them in"),
+        (table["onset"].isna(), "clips have no usable onset", "a whole number: correct it"),
+        (table.duplicated(KEY), "clips are listed more than once", "one row per clip: remove the others"),
+    ):
+        if broken.any():
+            raise UserError(
+                f"{source}: {broken.sum()} {what}: {name_clips(table[broken])}\n"
+                f"  Expected {expected}, or take a fresh copy of the workbook."
+            )
     return table
 
 
 def has_interval(table: pd.DataFrame) -> pd.Series:
     """Return a mask of the clips whose onset and offset are known and in order, bool, one per row."""
-    return ((table["offset"] >= table["onset"]).fillna(False)).astype(bool)
+    return (table["offset"] >= table["onset"]).fillna(False).astype(bool)
 
 
 def annotation_problems(table: pd.DataFrame) -> list[Problem]:

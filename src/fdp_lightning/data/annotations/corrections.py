@@ -21,8 +21,6 @@ LEVELS = ("official", "corrected", "none")
 * `none`: the annotation exactly as written.
 """
 
-_FILE = Path(__file__).with_suffix(".csv")
-
 
 @cache
 def known_errors() -> pd.DataFrame:
@@ -32,7 +30,7 @@ def known_errors() -> pd.DataFrame:
     known errors of the published files, '' for a row that is only a note on the clip), annotated, corrected,
     level ('official' or 'corrected'; '' where there is nothing to correct), reason, source.
     """
-    return pd.read_csv(_FILE, dtype=str, keep_default_na=False)
+    return pd.read_csv(Path(__file__).with_suffix(".csv"), dtype=str, keep_default_na=False)
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -43,7 +41,7 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
     """
     if level not in LEVELS:
         raise UserError(f"corrections is '{level}'; expected one of {', '.join(LEVELS)}")
-    applied = {"none": (), "official": ("official",), "corrected": ("official", "corrected")}[level]
+    applied = {"none": [], "official": ["official"], "corrected": ["official", "corrected"]}[level]
     table = table.copy()
     for error, places in _errors_in(table):
         if error["level"] in applied:

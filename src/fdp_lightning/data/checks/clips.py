@@ -16,6 +16,7 @@ from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
+from fdp_lightning.labels import KEY
 
 _LONG = 10
 """A clip this many times longer than the dataset's median clip is reported as a likely annotation error."""
@@ -191,6 +192,8 @@ def _size(path: Path) -> int:
 
 
 def _unit_problems(table: pd.DataFrame) -> list[Problem]:
+    if table["action_units"].eq("").all():  # a dataset without any (SMIC) needs no remark on each of its clips
+        return []
     found = []
     for _, row in table.iterrows():
         units = parse(row["action_units"])
@@ -201,9 +204,7 @@ def _unit_problems(table: pd.DataFrame) -> list[Problem]:
             found.append(Problem(clip_id(row), "uncertain_action_units", f"'{row['action_units']}'", fatal=False))
         elif not row["action_units"]:
             found.append(Problem(clip_id(row), "no_action_units", "the cell is blank", fatal=False))
-    # A dataset without any action units (SMIC) needs no remark on each of its clips.
-    blank = table["action_units"].eq("").all()
-    return [p for p in found if not (blank and p.kind == "no_action_units")]
+    return found
 
 
 def _without_apex(table: pd.DataFrame) -> list[Problem]:
@@ -227,11 +228,14 @@ def _lengths(table: pd.DataFrame) -> list[Problem]:
 
 
 def _overlaps(table: pd.DataFrame) -> list[Problem]:
+    """Return each clip that begins before the end of an earlier one of its folder."""
     found = []
     for _, rows in table[has_interval(table)].groupby(["dataset", "folder"], sort=False):
-        ordered = rows.sort_values("onset")
-        for (_, one), (_, next_one) in zip(ordered.iloc[:-1].iterrows(), ordered.iloc[1:].iterrows(), strict=True):
-            if one["offset"] >= next_one["onset"] and one["onset"] != next_one["onset"]:
-                detail = f"{next_one['onset']}..{next_one['offset']} overlaps {one['onset']}..{one['offset']}"
-                found.append(Problem(clip_id(next_one), "overlap", f"{detail} of the same folder", fatal=False))
+        ordered = rows.drop_duplicates(KEY).sort_values("onset")
+        latest = ordered.iloc[0]
+        for _, row in ordered.iloc[1:].iterrows():
+            if latest["offset"] >= row["onset"]:
+                detail = f"{row['onset']}..{row['offset']} overlaps {latest['onset']}..{latest['offset']}"
+                found.append(Problem(clip_id(row), "overlap", f"{detail} of the same folder", fatal=False))
+            latest = row if row["offset"] > latest["offset"] else latest
     return found

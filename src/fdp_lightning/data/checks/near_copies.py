@@ -17,6 +17,7 @@ import numpy as np
 from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.faces.alignment import align, alignment, find_face
 from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, read_image
+from fdp_lightning.data.loading.sampling import uniform
 
 SIDE = 64
 """Side of the thumbnails, pixels."""
@@ -57,7 +58,7 @@ class Pair(NamedTuple):
 
 def places(length: int) -> np.ndarray:
     """Return the positions of the compared frames in a clip of `length` frames, ascending."""
-    return np.unique(np.linspace(0, length - 1, PICTURES).round().astype(np.int64))
+    return np.unique(uniform(length, PICTURES))
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:

@@ -10,14 +10,7 @@ import pandas as pd
 from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.checks.clips import Listing
 from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.data.faces.frames import (
-    UnreadableImageError,
-    decoded,
-    image_size,
-    read_image,
-    require_size,
-    unreadable,
-)
+from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, image_size, read_image
 
 Progress = Callable[[int, int], None]
 _Clip = tuple[str, list[Path]]
@@ -39,13 +32,13 @@ def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(pool.map(_header_size, [paths[0] for _, paths in clips]))
     counts = Counter(size for size in sizes if not isinstance(size, str))
+    usual = next((size for size, _ in counts.most_common(1)), (0, 0))
     found = []
     for (clip, paths), size in zip(clips, sizes, strict=True):
         if isinstance(size, str):
             found.append(Problem(clip, "unreadable_frame", size))
-        elif size != counts.most_common(1)[0][0]:
-            (width, height), (usual_width, usual_height) = size, counts.most_common(1)[0][0]
-            detail = f"{paths[0]} is {width}x{height}, most clips are {usual_width}x{usual_height}"
+        elif size != usual:
+            detail = f"{paths[0]} is {size[0]}x{size[1]}, most clips are {usual[0]}x{usual[1]}"
             found.append(Problem(clip, "odd_size", detail, fatal=False))
     return found
 
@@ -68,15 +61,9 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Progress) ->
 def _header_size(path: Path) -> tuple[int, int] | str:
     """Return width and height, or what is wrong with the file."""
     try:
-        if trouble := unreadable(path.stat(), path):
-            return trouble
-        size = image_size(path.read_bytes(), path)
-        require_size(size, path)
-        return size
+        return image_size(path)
     except UnreadableImageError as error:
         return str(error)
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
 
 
 def _decoded_size(path: Path) -> tuple[int, int] | str:

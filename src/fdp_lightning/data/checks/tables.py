@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from fdp_lightning.data.checks.problems import Problem
 
@@ -59,15 +58,17 @@ def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[
     missing: dict[str, list[str]] = {}
     for clip in without:
         missing.setdefault(_subject(clip, datasets), []).append(clip.split("/", 2)[2])
-    whole = [subject for subject, names in missing.items() if len(names) == of_subject[subject]]
-    lines = [f"all clips of subjects: {', '.join(f'{subject} ({of_subject[subject]})' for subject in whole)}"]
-    lines = lines * bool(whole) + [
-        f"{', '.join(f'{subject}/{name}' for name in names)} ({len(names)} of {of_subject[subject]})"
-        for subject, names in missing.items()
-        if subject not in whole
-    ]
+    lines, whole = [], []
+    for subject, names in missing.items():
+        if len(names) == of_subject[subject]:
+            whole.append(f"{subject} ({len(names)})")
+        else:
+            named = ", ".join(f"{subject}/{name}" for name in names)
+            lines.append(f"{named} ({len(names)} of {of_subject[subject]})")
+    if whole:
+        lines.insert(0, f"all clips of subjects: {', '.join(whole)}")
     for line in lines[:_MOST_SUBJECTS]:
-        screen.print(f"  {_cut(line)}", markup=False, soft_wrap=not screen.is_terminal)
+        screen.print(f"  {_cut(line)}", soft_wrap=not screen.is_terminal)
     if len(lines) > _MOST_SUBJECTS:
         screen.print(f"  … and of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)")
 
@@ -101,17 +102,18 @@ def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
 
 
 def _screen() -> Console:
-    return Console(width=None if Console().is_terminal else 120, highlight=False)
+    # Names of protocols, classes and files may look like markup or emoji codes.
+    return Console(width=None if Console().is_terminal else 120, highlight=False, markup=False, emoji=False)
 
 
 def _print_line(screen: Console, clip: str, text: str) -> None:
     """Print one line if it fits or the output is not a terminal; else print the text below the clip's name."""
     line = f"{clip}  {text}" if clip else text
     if not screen.is_terminal or len(line) <= screen.width or not clip:
-        screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
+        screen.print(line, soft_wrap=not screen.is_terminal)
         return
-    screen.print(clip, markup=False)
-    screen.print(Padding(Text(text), (0, 0, 0, 6)))
+    screen.print(clip)
+    screen.print(Padding(text, (0, 0, 0, 6)))
 
 
 def _cut(line: str) -> str:

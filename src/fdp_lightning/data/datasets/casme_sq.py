@@ -7,6 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.folders import subfolders
 from fdp_lightning.data.datasets.workbook import all_rows, find_workbook, padded, read_headerless_sheet
 from fdp_lightning.errors import UserError
 
@@ -17,7 +18,6 @@ _CODES = {
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
 """Video codes of sheet 3, for copies in which that sheet is missing or damaged."""
-
 
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
 """Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged."""
@@ -77,18 +77,18 @@ class CASMESquared(FaceDataset):
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
         find = self.folders().find
+        videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
         return path, rows.assign(
             folder=[
-                _recording(Path(find(f"s{row.subject}")), f"{row.subject}_{codes.get(_video(row.clip), '?')}")
-                for row in rows.itertuples()
+                _recording(Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}")
+                for subject, video in zip(subjects, videos, strict=True)
             ]
         )
 
 
 def _recording(parent: Path, start: str) -> str:
     """Return the subject's folder whose name starts with `start` ('26_0101'); an English title follows it."""
-    names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
-    return str(parent / next((name for name in names if name.lower().startswith(start)), start))
+    return str(next((folder for folder in subfolders(parent) if folder.name.startswith(start)), parent / start))
 
 
 def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -116,11 +116,6 @@ def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
     remarks = no_apex.map({True: "apex 0 is read as unknown", False: ""})
     remarks = remarks.mask(no_offset, "offset 0 stands for not observed; the apex is read for it")
     return rows.assign(apex=apex, offset=rows["offset"].mask(no_offset, apex), remark=remarks)
-
-
-def _video(clip: str) -> str:
-    """Return the video of a clip: 'anger1' for 'anger1_2'."""
-    return clip.rpartition("_")[0].lower()
 
 
 def _numbers(cells: pd.Series) -> pd.Series:

@@ -20,8 +20,4 @@ class Composite:
             if key != member.table_name:
                 raise UserError(f"data.adapter.members.{key} is the dataset {member.table_name}; expected its own name")
             member.root_key = f"data.adapter.members.{key}.root"
-        self._members = list(members.values())
-
-    def members(self) -> list[FaceDataset]:
-        """Return the member datasets."""
-        return self._members
+        self.members = list(members.values())

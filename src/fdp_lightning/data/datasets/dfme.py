@@ -8,6 +8,7 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
+from fdp_lightning.data.datasets.folders import is_folder, subfolders
 from fdp_lightning.data.datasets.sheets import READABLE, tables_in
 from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
 from fdp_lightning.errors import UserError
@@ -101,11 +102,9 @@ def _split_of(name: str) -> str | None:
 
 def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
     """Return the folders that may hold a part's clips, as path parts below the root: the part's own, then the root."""
-    if not root.is_dir():
-        return [()]
-    own = [path for path in sorted(root.iterdir()) if _split_of(path.name) == split and path.is_dir()]
+    own = [path for path in subfolders(root) if _split_of(path.name) == split]
     # An archive unpacked into a folder of its own name lies one deeper.
-    inner = [path / path.name for path in own if (path / path.name).is_dir()]
+    inner = [path / path.name for path in own if is_folder(path / path.name)]
     return [*(path.relative_to(root).parts for path in inner + own), ()]
 
 

@@ -25,7 +25,7 @@ PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
 SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
 _LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")
-_SUFFIXES = {"ststnet": ("",), "causalnet": ("", "_1", "_2", "_3")}
+_SUFFIXES = ("", "_1", "_2", "_3")
 _SUBJECT = {"casme2": re.compile(r"sub(\d\d)"), "smic": re.compile(r"s(\d\d)"), "samm": re.compile(r"(\d{3})")}
 _PUBLIC = {"casme2": "sub{}", "smic": "s{}", "samm": "{}"}
 _HOW_TO_GET = (
@@ -104,16 +104,13 @@ class MEGC2019FlowMaps(FaceDataset):
         extraction: str | None = None,
     ) -> None:
         super().__init__(root, frames, name)
+        self._maps = existing(self.root, _MAPS)
         self._labels_root = self.root if labels is None else Path(labels).expanduser()
         self._expected, self._wanted = expected, extraction
 
     def frame_root(self) -> Path:
         """Return the folder of the pictures."""
         return self._maps
-
-    @cached_property
-    def _maps(self) -> Path:
-        return existing(self.root, _MAPS)
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         extraction, table = self.extraction, self._table
@@ -125,17 +122,17 @@ class MEGC2019FlowMaps(FaceDataset):
         digest = self.sha256
         if self._expected is not None and digest != self._expected.sha256[extraction]:
             raise UserError(
-                f"the pictures in {self.frame_root()} are not the published ones of {extraction}: SHA-256 over all is "
+                f"the pictures in {self._maps} are not the published ones of {extraction}: SHA-256 over all is "
                 f"{digest}, expected {self._expected.sha256[extraction]}.\n  Take a fresh clone."
             )
         folders = [str(self._picture(key)) for key in _keys(table)]
         rows = table.drop(columns=["label", "fps"])
-        return self.frame_root(), rows.assign(offset=len(PICTURES[extraction]) - 1, folder=folders)
+        return self._maps, rows.assign(offset=len(PICTURES[extraction]) - 1, folder=folders)
 
     @cached_property
     def extraction(self) -> str:
         """The extraction in `root`, 'ststnet' or 'causalnet'; raises UserError if there is none."""
-        if not is_folder(self.frame_root()):
+        if not is_folder(self._maps):
             raise UserError(f"{self.root} holds no folder {_MAPS[0]}.\n{_HOW_TO_GET}")
         return "causalnet" if any(self._find(f"{key}_1") for key in _keys(self._table)) else "ststnet"
 
@@ -145,7 +142,7 @@ class MEGC2019FlowMaps(FaceDataset):
         digest = hashlib.sha256()
         for key, label in zip(_keys(self._table), self._table["label"], strict=True):
             digest.update(f"{key} {label}\n".encode())
-            for suffix in _SUFFIXES[self.extraction]:
+            for suffix in _SUFFIXES[: len(PICTURES[self.extraction])]:
                 digest.update(_read(self._picture(key + suffix)).tobytes())
         return digest.hexdigest()
 

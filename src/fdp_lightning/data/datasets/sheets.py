@@ -1,17 +1,19 @@
 """Reading table files as text cells: workbooks (.xlsx), including those that openpyxl rejects, and .csv files."""
 
 import csv
-import io
 import re
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 from zipfile import ZipFile, is_zipfile
 
 import pandas as pd
-from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
+from openpyxl import load_workbook
 
 from fdp_lightning.errors import UserError
 
@@ -22,7 +24,15 @@ CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")
 """Suffixes of tables that must first be saved as one of `READABLE`."""
 
 _DELIMITERS = ",;\t|"
-_WHOLE = re.compile(r"(-?\d+)\.0+", re.ASCII)
+_WHOLE = re.compile(r"\A(-?\d+)\.0+\Z", re.ASCII)
+_NAMESPACES = {
+    b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
+    b"http://purl.oclc.org/ooxml/officeDocument/": b"http://schemas.openxmlformats.org/officeDocument/2006/",
+}
+"""Namespaces of Strict Open XML, and those that openpyxl knows."""
+_AS_IT_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
+_REDUCED = re.compile(r"xl/(?:worksheets/)?[^/]+\.xml", re.IGNORECASE)
+_KEPT = ("sheets", "workbookPr", "sheetData", "mergeCells")
 
 
 def tables_in(folder: Path, levels: str = "*") -> list[Path]:
@@ -54,8 +64,7 @@ def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
     """Return the merged areas of a sheet as first row, last row, first column and last column, from 0."""
     if not is_zipfile(path):
         return []
-    areas = [element.get("ref", "") for element in _Package(path).sheet(sheet).iterfind(".//{*}mergeCell")]
-    bounds = [range_boundaries(area) for area in areas]
+    bounds = [area.bounds for area in load_workbook(_cells_alone(path))[sheet].merged_cells.ranges]
     return [(top - 1, bottom - 1, left - 1, right - 1) for left, top, right, bottom in bounds]
 
 
@@ -63,119 +72,65 @@ def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
 def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
     if path.suffix.lower() == ".csv" and not is_zipfile(path):
         return {path.stem: _read_csv(path)}
-    try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
-            sheets = pd.read_excel(
-                file, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl"
-            )
-        if sheets:
-            return {str(name): cells.astype(object).fillna("").astype(str) for name, cells in sheets.items()}
-        failure: Exception = ValueError("no sheet is found")
-    except PermissionError:
-        raise
-    except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
-        failure = error
-    try:
-        package = _Package(path)
-        return {name: package.cells(name) for name in package.sheets}
-    except Exception as error:  # as above; the first error tells more
-        raise UserError(
-            f"{path} cannot be read as an Excel workbook ({failure}).\n"
-            "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
-            "(.xlsx) in a spreadsheet program, or copy it again."
-        ) from error
+    failures: list[Exception] = []
+    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _cells_alone(path))
+    for opened in ways:
+        try:
+            with opened() as file:
+                if sheets := _sheets_of(file):
+                    return sheets
+        except PermissionError:
+            raise
+        except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
+            failures.append(error)
+    raise UserError(
+        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'no sheet is found'}).\n"
+        "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
+        "(.xlsx) in a spreadsheet program, or copy it again."
+    )
 
 
-class _Package:
-    """Minimal reader of a workbook's cells, for files that openpyxl rejects.
+def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
+        sheets = pd.read_excel(file, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
+    return {str(name): cells.astype(object).fillna("").astype(str) for name, cells in sheets.items()}
 
-    Styles and themes may be broken, and the namespaces may be those of Strict Open XML. Dates are read as numbers,
-    because only styles mark them.
+
+def _cells_alone(path: Path) -> BytesIO:
+    """Return a workbook reduced to its cells, because openpyxl rejects broken styles, themes and names.
+
+    Dates are numbers in it, because only styles mark them.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._zip = {}
-        with ZipFile(path) as archive:
-            names = {name.replace("\\", "/").lower(): name for name in archive.namelist()}
-            for name, as_written in names.items():
-                if name.endswith((".rels", ".xml")) and "/drawings/" not in name and "/theme/" not in name:
-                    self._zip[name] = archive.read(as_written)
-        book = next(iter(self._related("", "officedocument").values()), "xl/workbook.xml")
-        targets = self._related(book, "worksheet")
-        self._strings = [
-            _text(entry)
-            for part in self._related(book, "sharedstrings").values()
-            for entry in self._xml(part).iterfind("{*}si")
-        ]
-        self.sheets = {
-            element.get("name", ""): targets[identity]
-            for element in self._xml(book).iterfind(".//{*}sheet")
-            for key, identity in element.items()
-            if key.rpartition("}")[2] == "id" and identity in targets
-        }
-        if not self.sheets:
-            raise ValueError("no sheet is found")
-
-    def sheet(self, name: str) -> ElementTree.Element:
-        """Return the XML of a sheet."""
-        return self._xml(self.sheets[name])
-
-    def cells(self, name: str) -> pd.DataFrame:
-        """Return the cells of a sheet as text."""
-        found: dict[tuple[int, int], str] = {}
-        row = 0
-        for line in self.sheet(name).iterfind("{*}sheetData/{*}row"):
-            row = int(line.get("r", row + 1))
-            column = 0
-            for cell in line.iterfind("{*}c"):
-                column = coordinate_to_tuple(cell.get("r", ""))[1] if cell.get("r") else column + 1
-                found[row, column] = self._value(cell)
-        height, width = (max((place[axis] for place in found), default=0) for axis in (0, 1))
-        rows = [[found.get((r, c), "") for c in range(1, width + 1)] for r in range(1, height + 1)]
-        return pd.DataFrame(rows, dtype=str)
-
-    def _value(self, cell: ElementTree.Element) -> str:
-        kind, value = cell.get("t", "n"), cell.findtext("{*}v", "")
-        if kind == "s":
-            return self._strings[int(value)]
-        if kind == "inlineStr":
-            return "".join(_text(entry) for entry in cell.iterfind("{*}is"))
-        if kind == "b":
-            return str(value == "1")
-        if kind == "e":
-            return ""
-        if kind == "n" and value:
-            number = float(value)
-            return str(int(number)) if number.is_integer() else str(number)
-        return value
-
-    def _xml(self, part: str) -> ElementTree.Element:
-        return ElementTree.fromstring(self._zip[part.lower()])
-
-    def _related(self, part: str, kind: str) -> dict[str, str]:
-        """Return the parts of a kind that `part` refers to, by relation id; '' stands for the package's root."""
-        place = PurePosixPath(part)
-        listed = f"{place.parent / '_rels' / place.name}.rels" if part else "_rels/.rels"
-        found = {}
-        for entry in ElementTree.fromstring(self._zip.get(listed.lower(), b"<none/>")):
-            target = entry.get("Target", "")
-            if entry.get("Type", "").lower().endswith(f"/{kind}"):
-                found[entry.get("Id", "")] = target[1:] if target.startswith("/") else str(place.parent / target)
-        return found
+    reduced = BytesIO()
+    with ZipFile(path) as given, ZipFile(reduced, "w") as kept:
+        for name in given.namelist():
+            part = name.replace("\\", "/")
+            if not (_AS_IT_IS.fullmatch(part) or (_REDUCED.fullmatch(part) and not part.endswith("/styles.xml"))):
+                continue
+            content = given.read(name)
+            for strict, usual in _NAMESPACES.items():
+                content = content.replace(strict, usual)
+            kept.writestr(part, content if _AS_IT_IS.fullmatch(part) else _without_styles(content))
+    return reduced
 
 
-def _text(element: ElementTree.Element) -> str:
-    """Return the text of a string element, without Japanese phonetic readings."""
-    runs = [*element.iterfind("{*}t"), *element.iterfind("{*}r/{*}t")]
-    return "".join(run.text or "" for run in runs)
+def _without_styles(sheet: bytes) -> bytes:
+    """Return the XML of a sheet, or of the list of sheets, with its cells alone."""
+    root = ElementTree.fromstring(sheet)
+    for element in [*root]:
+        if element.tag.rpartition("}")[2] not in _KEPT:
+            root.remove(element)
+    for element in root.iterfind("{*}sheetData//"):
+        element.attrib.pop("s", None)
+    return ElementTree.tostring(root)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     data = path.read_bytes()
     try:
         text = _decoded(data)
-        told = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # Excel's own header line
+        told = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
         rows = _rows(text[told.end() :], told[1]) if told else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
@@ -188,8 +143,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the rows of a text, with whole numbers that were written as floats ('6.0') as integers."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [[_WHOLE.sub(r"\1", cell) if _WHOLE.fullmatch(cell) else cell for cell in row] for row in rows]
+    rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+    return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
 
 
 def _fit(rows: list[list[str]]) -> tuple[int, int]:

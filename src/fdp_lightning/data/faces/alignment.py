@@ -94,9 +94,9 @@ def _pool_channels_last(network: Any) -> None:
             layer.forward = pool  # type: ignore[method-assign, assignment]
 
 
-def find_face(image: np.ndarray, least_confidence: float = 0.9, upright: bool = True) -> Face | None:
+def find_face(image: np.ndarray) -> Face | None:
     """Return the largest face of one picture, RGB, uint8, (h, w, 3), or None; see `find_faces`."""
-    return find_faces([image], least_confidence, upright)[0]
+    return find_faces([image])[0]
 
 
 def find_faces(

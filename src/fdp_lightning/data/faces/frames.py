@@ -117,14 +117,11 @@ def _counting(groups: list[tuple[int, ...]]) -> int:
         return last
     order = sorted(groups[last])
     for place in earlier:
-        in_order = [value for _, value in sorted(zip(groups[place], groups[last], strict=True))]
-        if _is_gapless(groups[place]) and in_order != order:
+        numbers = groups[place]
+        is_gapless = max(numbers) - min(numbers) + 1 == len(numbers)
+        if is_gapless and order != [value for _, value in sorted(zip(numbers, groups[last], strict=True))]:
             return place
     return last
-
-
-def _is_gapless(numbers: tuple[int, ...]) -> bool:
-    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
@@ -159,16 +156,11 @@ def read_samples(path: Path) -> np.ndarray:
 
     Raises UnreadableImageError if it is empty, truncated, damaged, too large, or not an image of such samples.
     """
-    try:
-        if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
-            raise UnreadableImageError(trouble)
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
+    data = _bytes_of(path)
     # OpenCV returns a damaged JPEG as a valid picture, with missing parts grey or the rest shifted.
     if _is_truncated_jpeg(data):
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
-    require_size(image_size(data, path), path)
+    _size_in(data, path)
     if (picture := _flawless_jpeg(data)) is not None:
         return picture
     if damage := _jpeg_damage(data):
@@ -210,8 +202,31 @@ def range_remark(bits: int, option: str = "") -> str:
     return f"16-bit pictures {what}: 0..{2**bits - 1} are scaled to black..white"
 
 
-def image_size(data: bytes, path: Path) -> tuple[int, int]:
-    """Return width and height from an image's header; raises UnreadableImageError if the format is unknown."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height by an image's header.
+
+    Raises UnreadableImageError if it is empty, of unknown format, or of more than `MOST_PIXELS`.
+    """
+    return _size_in(_bytes_of(path), path)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
+            raise UnreadableImageError(trouble)
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _size_in(data: bytes, path: Path) -> tuple[int, int]:
+    width, height = _header_size(data, path)
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
+    return width, height
+
+
+def _header_size(data: bytes, path: Path) -> tuple[int, int]:
     if data.startswith(_START_OF_IMAGE):
         with suppress(ValueError):  # fails on rare formats; eight times as fast on the others
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -225,13 +240,6 @@ def image_size(data: bytes, path: Path) -> tuple[int, int]:
         raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
     except Exception as error:  # the plugins raise many kinds on foreign files
         raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
-
-
-def require_size(size: tuple[int, int], path: Path) -> None:
-    """Raise UnreadableImageError for an image of more than `MOST_PIXELS`."""
-    width, height = size
-    if width * height > MOST_PIXELS:
-        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -46,7 +47,7 @@ class InputVideo(Protocol):
 
 def frame_rate(fps: float | None, source: object) -> float | None:
     """Return a frame rate, frames per second; raises UserError if it is not a positive number."""
-    is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
+    is_number = isinstance(fps, Real) and not isinstance(fps, bool)  # NumPy's numbers too
     if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
         raise UserError(f"predict.fps={fps!r}: expected the frames per second of {source}, a number above 0.")
     return fps

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -159,7 +160,7 @@ class VideoFile:
             used += 1
             last = clock.seconds(decoded.pts)
             seconds = last if self.fps is None else (number - first) / self.fps
-            yield Frame(number, seconds, self._reader(number, upright))
+            yield Frame(number, seconds, partial(self._read, number, upright))
             if not isinstance(self._source, Path) and self._source.closed:
                 raise ValueError(f"{self._label} was closed")
         if not used:
@@ -195,16 +196,13 @@ class VideoFile:
         if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
             self.warnings.append(f"the file's length is {lasts:.2f} s, that of its frames {last:.2f} s: is it cut off?")
 
-    def _reader(self, number: int, upright: Upright) -> Any:
-        def read() -> np.ndarray:
-            try:
-                return upright.read()
-            except av.FFmpegError as error:
-                raise UserError(
-                    f"frame {number} of {self._label} cannot be converted to RGB ({error}); convert the video to H.264"
-                ) from error
-
-        return read
+    def _read(self, number: int, upright: Upright) -> np.ndarray:
+        try:
+            return upright.read()
+        except av.FFmpegError as error:
+            raise UserError(
+                f"frame {number} of {self._label} cannot be converted to RGB ({error}); convert the video to H.264"
+            ) from error
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

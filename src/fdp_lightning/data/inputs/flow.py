@@ -51,15 +51,19 @@ class FlowSettings:
     phases: tuple[str, ...] = ("onset_apex",)
 
     def __post_init__(self) -> None:
-        # Configurations pass lists.
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "phases", tuple(self.phases))
-        _require_known("method", [self.method], METHODS)
-        _require_known("channels", self.channels, CHANNELS)
-        _require_known("scale", [self.scale], SCALES)
-        _require_known("phases", self.phases, PHASES)
-        if self.size < 1:
-            raise ValueError(f"flow size={self.size}; expected a side of at least 1 pixel")
+        object.__setattr__(self, "channels", listed(self.channels))
+        object.__setattr__(self, "phases", listed(self.phases))
+        require_known("flow method", [self.method], METHODS)
+        require_known("flow channels", self.channels, CHANNELS)
+        require_known("flow scale", [self.scale], SCALES)
+        require_known("flow phases", self.phases, PHASES)
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"flow size={self.size}; expected a side of at least 1 pixel, a whole number")
+
+
+def listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names as a tuple; configurations give lists, or a single name by itself."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 class ApexFlow(NamedTuple):
@@ -79,7 +83,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
     u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises ValueError if the method is
     unknown, or the frames are unfit for optical flow; UserError if the method's package is not installed.
     """
-    _require_known("method", [method], METHODS)
+    require_known("flow method", [method], METHODS)
     if first.shape != second.shape:
         raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
     before, after = _grey(first), _grey(second)
@@ -97,7 +101,7 @@ def implementation(method: str) -> str:
 
     Raises UserError if the method's package is not installed.
     """
-    _require_known("method", [method], METHODS)
+    require_known("flow method", [method], METHODS)
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
     return f"scikit-image {_scikit_image().__version__}"
@@ -284,7 +288,7 @@ def _require_frames(frames: np.ndarray) -> None:
         raise ValueError(f"frames of shape {frames.shape}; expected (t, h, w) or (t, h, w, 3), t of at least 1")
 
 
-def _require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(f"flow {what}={', '.join(names) or 'nothing'}; expected of {', '.join(known)}, each once")
+def require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ValueError unless `names` are some of those that are known, each once."""
+    if set(names) - set(known) or not names or len(set(names)) < len(names):
+        raise ValueError(f"{what}={', '.join(names) or 'nothing'}; expected of {', '.join(known)}, each once")

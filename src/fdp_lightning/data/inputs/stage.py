@@ -14,7 +14,7 @@ determines it: the clip's frames, the positions, the settings and the package th
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ from fdp_lightning.data.inputs.flow import (
     flip_horizontally,
     flow_sequence,
     implementation,
+    listed,
+    require_known,
     resized,
 )
 from fdp_lightning.data.loading.sampling import Sampling
@@ -73,14 +75,16 @@ class InputSettings:
 
     kind: str = "frames"
     method: str = "dis"
-    channels: Sequence[str] = ("u", "v", "strain")
+    channels: tuple[str, ...] = ("u", "v", "strain")
     size: int = 28
     scale: str = "clip_minmax"
-    phases: Sequence[str] = ("onset_apex",)
+    phases: tuple[str, ...] = ("onset_apex",)
     gain: float = 1.0
     flip: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", listed(self.channels))
+        object.__setattr__(self, "phases", listed(self.phases))
         if self.kind not in KINDS:
             raise ValueError(f"input kind is '{self.kind}'; expected one of {', '.join(KINDS)}")
         if not 0 <= self.flip <= 1:
@@ -88,17 +92,16 @@ class InputSettings:
         if self.kind != "frames":
             _ = self.flow  # raises for invalid settings of the flow
         if self.kind == "maps":
-            for name, given, known in (("channels", self.channels, PICTURED), ("phases", self.phases, PICTURES)):
-                if set(given) - set(known) or not given or len(set(given)) < len(given):
-                    raise ValueError(f"input {name} are {list(given)}; expected of {', '.join(known)}, each once")
+            require_known("input.channels", self.channels, PICTURED)
+            require_known("input.phases", self.phases, PICTURES)
             if self.flip and set(self.phases) & set(DIRECTIONS):
                 raise ValueError(f"input flip is {self.flip}; a map of directions cannot be mirrored: expected 0")
 
     @cached_property
     def flow(self) -> FlowSettings:
         """Settings of the flow maps."""
-        phases = PHASES[:1] if self.kind == "maps" else tuple(self.phases)
-        return FlowSettings(self.method, tuple(self.channels), self.size, self.scale, phases)
+        phases = PHASES[:1] if self.kind == "maps" else self.phases
+        return FlowSettings(self.method, self.channels, self.size, self.scale, phases)
 
     @property
     def of_frames(self) -> bool:
@@ -215,9 +218,7 @@ class _Maker:
         """Compute the maps of a clip and write them to their file."""
         stream = BytesIO()
         np.save(stream, self.maps(*task))
-        path = self.path(*task)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, stream.getvalue())
+        write_atomic(self.path(*task), stream.getvalue())
 
 
 def _start_worker() -> None:

@@ -92,12 +92,13 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         if self._draws or self.augmentation is not None:
             made = [self._drawn(index) for index in indices]
             clips, numbers = np.stack([frames for frames, _ in made]), np.stack([numbers for _, numbers in made])
-        return self._batch(self._values(clips), places) | {"frame_number": torch.from_numpy(numbers).float()}
+        return self._batch(self._values(clips), places, numbers)
 
-    def _batch(self, values: Tensor, places: Any) -> dict[str, Tensor]:
+    def _batch(self, values: Tensor, places: Any, numbers: np.ndarray | None = None) -> dict[str, Tensor]:
+        numbers = self.frame_numbers[places] if numbers is None else numbers
         return {
             "frames": values,
-            "frame_number": torch.from_numpy(self.frame_numbers[places]).float(),
+            "frame_number": torch.from_numpy(numbers).float(),
             "apex": torch.from_numpy(self._apexes[places]).float(),
             "target": torch.from_numpy(self._targets[places]),
             "index": torch.arange(len(self))[places],
@@ -163,13 +164,6 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def sampled_frames(self) -> np.ndarray:
         """Return the fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
         return self._clips
-
-    @property
-    def is_fixed(self) -> bool:
-        """True if items are the stored clips themselves, equal in every epoch and in every set."""
-        if self._maps is not None:
-            return self._flip == 0
-        return self.augmentation is None and not self._draws and (self._mean, self._maximum) == (0.0, 1.0)
 
     def normalise_by_itself(self) -> None:
         """Centre all further items by the mean of these clips' sampled frames, and divide by the resulting maximum."""
@@ -244,13 +238,13 @@ class FoldDataModule(L.LightningDataModule):
         self.inner_set = clips_at(inner) if inner else None
         self.test_clips = clips.iloc[test].reset_index(drop=True)
         self.test_frame_numbers = None if self.test_set is None else self.test_set.frame_numbers
-        # Maps have their own scale.
-        statistics = Statistics.of(self.train_set.sampled_frames) if taken.of_frames else Statistics(mean=0.0, std=1.0)
+        statistics = Statistics(mean=0.0, std=1.0)
         if normalisation == "each_set":
             for one in (self.train_set, self.test_set, self.inner_set):
                 if one is not None:
                     one.normalise_by_itself()
-            statistics = Statistics(mean=0.0, std=1.0)
+        elif taken.of_frames:  # maps have their own scale
+            statistics = Statistics.of(self.train_set.sampled_frames)
         self.fitted = Fitted(statistics, scale, class_counts(targets[train], len(classes)), len(train))
         self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 

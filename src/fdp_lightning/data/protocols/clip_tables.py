@@ -16,7 +16,7 @@ from fdp_lightning.labels import KEY
 
 def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
     """Return the datasets of a composite, or the single dataset itself."""
-    return dataset.members() if isinstance(dataset, Composite) else [dataset]
+    return dataset.members if isinstance(dataset, Composite) else [dataset]
 
 
 def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections: str) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Published counts of a protocol, and where a copy differs from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,8 @@ from fdp_lightning.data.annotations.targets import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
-_COUNTS = {"clips", "subjects", "classes", "splits", "datasets", "labels"}
+_NESTED = ("classes", "datasets", "splits")
+_COUNTS = {"clips", "subjects", "labels", *_NESTED}
 
 _SUBJECTS = {
     "casme2": [f"{n:02d}" for n in range(1, 27)],
@@ -31,69 +31,66 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = La
     }
 
 
-@dataclass(frozen=True)
-class Expected:
-    """The published counts.
+def check_counts(counts: object, class_names: Sequence[str], protocol: str) -> None:
+    """Raise UserError unless these can be the published counts of a protocol.
 
-    Args:
-        counts: mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
-            'splits' (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the
-            annotation release that was counted.
+    They are a mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
+    'splits' (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the
+    annotation release that was counted.
     """
+    nested = [counts.get(name, {}) for name in _NESTED] if isinstance(counts, Mapping) else []
+    if not isinstance(counts, Mapping) or not all(isinstance(part, Mapping) for part in nested):
+        raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
+    classes, datasets, splits = nested
+    unknown = [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]
+    if unknown:
+        raise UserError(
+            f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
+            f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
+        )
+    whole = {name: counts[name] for name in ("clips", "subjects") if name in counts}
+    for name, number in {**whole, **classes, **datasets}.items():
+        if not isinstance(number, int):
+            raise UserError(f"protocol.expected of {protocol}: {name} is {number!r}; expected a whole number")
+    for name, part in splits.items():
+        check_counts(part, class_names, f"{protocol}, {name}")
 
-    counts: Mapping[str, Any]
 
-    @staticmethod
-    def check(counts: object, class_names: Sequence[str], protocol: str) -> None:
-        """Raise UserError unless the counts are valid for a protocol."""
-        nested = counts.get("classes", {}) if isinstance(counts, Mapping) else None
-        if not isinstance(counts, Mapping) or not isinstance(nested, Mapping):
-            raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
-        unknown = [*(set(counts) - _COUNTS), *(set(nested) - set(class_names))]
-        if unknown:
-            raise UserError(
-                f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
-                f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
-            )
-        for name, part in counts.get("splits", {}).items():
-            Expected.check(part, class_names, f"{protocol}, {name}")
+def count_differences(
+    counts: Mapping[str, Any], chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion"
+) -> list[str]:
+    """Return each count that differs from the published one, with the clips found or what is known of missing ones.
 
-    def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion") -> list[str]:
-        """Return each count that differs from the published one, with the clips found or what is known of missing ones.
-
-        `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
-        these under another label.
-        """
-        classes: Mapping[str, int] = self.counts.get("classes", {})
-        kind = LabelKind.of_column(column)
-        found = count(chosen, list(classes), kind)
-        lines = [
-            f"{name}: {self.counts[name]} expected, {found[name]} found"
-            for name in ("clips", "subjects")
-            if self.counts.get(name, found[name]) != found[name]
-        ]
-        short = False
-        for name, expected in classes.items():
-            missing = expected - found["classes"][name]
-            if missing:
-                short = short or missing > 0
-                names = names_of(chosen["target"], kind)
-                there = name_clips(chosen.loc[names.index[names == name]], most=400)
-                named = f"{missing} missing" if missing > 0 else there
-                lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
-        by_dataset = chosen["dataset"].value_counts()
-        for name, expected in self.counts.get("datasets", {}).items():
-            if by_dataset.get(name, 0) != expected:
-                lines.append(f"{name}: {expected} clips expected, {by_dataset.get(name, 0)} found")
-        for name, part in self.counts.get("splits", {}).items():
-            own = chosen["split"] == name
-            lines += [
-                f"{name}: {line}"
-                for line in Expected(part).differences(chosen[own], clips[clips["split"] == name], column)
-            ]
-        if short or ("clips" in self.counts and len(chosen) < self.counts["clips"]):
-            lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
-        return lines
+    `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
+    these under another label.
+    """
+    classes: Mapping[str, int] = counts.get("classes", {})
+    kind = LabelKind.of_column(column)
+    found = count(chosen, list(classes), kind)
+    lines = [
+        f"{name}: {counts[name]} expected, {found[name]} found"
+        for name in ("clips", "subjects")
+        if counts.get(name, found[name]) != found[name]
+    ]
+    names = names_of(chosen["target"], kind)
+    short = False
+    for name, expected in classes.items():
+        missing = expected - found["classes"][name]
+        if missing:
+            short = short or missing > 0
+            there = name_clips(chosen.loc[names.index[names == name]], most=400)
+            named = f"{missing} missing" if missing > 0 else there
+            lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
+    by_dataset = chosen["dataset"].value_counts()
+    for name, expected in counts.get("datasets", {}).items():
+        if by_dataset.get(name, 0) != expected:
+            lines.append(f"{name}: {expected} clips expected, {by_dataset.get(name, 0)} found")
+    for name, part in counts.get("splits", {}).items():
+        own, all_own = (table[table["split"] == name] for table in (chosen, clips))
+        lines += [f"{name}: {line}" for line in count_differences(part, own, all_own, column)]
+    if short or len(chosen) < counts.get("clips", 0):
+        lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
+    return lines
 
 
 def _absent_subjects(clips: pd.DataFrame) -> list[str]:

@@ -20,6 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, owners_of
 
 SIDES = ("train", "inner", "test")
+_LEAVE_OUT = "leave copies out by protocol.exclude (over several datasets: protocol.parts.<dataset>.exclude)."
 
 
 class LeakError(Exception):
@@ -69,17 +70,15 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
     """
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
-    pictures = []
-    for row in store.rows(clips):
-        frames = store.read(int(row), places(store.length(int(row))))
-        pictures.append([thumbnail(frame) for frame in frames])
+    rows = store.rows(clips).tolist()
+    pictures = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
     pairs = near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE)
     if pairs:
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
             "  Training on one leaks the other. Expected each recording once: task=check_data lists the copies; "
-            "leave them out by protocol.exclude."
+            f"{_LEAVE_OUT}"
         )
 
 
@@ -99,5 +98,5 @@ def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
             f"{len(twice)} clips are the same frames under different subjects: "
             f"{name_clips(twice.assign(subject=owners_of(twice)))}\n"
             "  Training on one leaks the other. Expected each recording once: see data.root and the members' "
-            "folders, or leave copies out by protocol.exclude."
+            f"folders, or {_LEAVE_OUT}"
         )

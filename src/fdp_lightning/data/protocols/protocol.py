@@ -14,7 +14,7 @@ from fdp_lightning.data.annotations.action_units import (
     unreadable_lines,
     unreadable_words,
 )
-from fdp_lightning.data.protocols.counts import Expected
+from fdp_lightning.data.protocols.counts import check_counts, count_differences
 from fdp_lightning.data.protocols.splits import SPLITS, owners
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, LabelKind, owners_of
@@ -45,7 +45,7 @@ class Protocol:
         split: split of the clips into folds, a name of `splits.SPLITS`.
         folds: number of folds of `split: kfold`.
         parts: dataset → the fields of its protocol, for a protocol over several datasets.
-        expected: published counts, see `counts.Expected`; empty if nothing is published.
+        expected: published counts, see `counts.check_counts`; empty if nothing is published.
         shuffled: seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A
             control: `last` must fall to chance, and the excess of `oracle` over chance measures the gain from choosing
             the epoch on the test subject.
@@ -78,29 +78,42 @@ class Protocol:
                 )
         if not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 2:
             raise UserError(f"protocol.folds is {self.folds!r}; expected a whole number of at least 2")
-        if not isinstance(self.classes, Mapping) or any(isinstance(labels, str) for labels in self.classes.values()):
+        if not isinstance(self.classes, Mapping) or not all(map(_is_list, self.classes.values())):
             raise UserError(f"protocol.classes of {self.name}: expected class: [label, …], found {self.classes!r}")
         merged = [str(label).lower() for labels in self.classes.values() for label in labels]
         if doubled := sorted({label for label in merged if merged.count(label) > 1}):
             raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
-        # YAML reads an unquoted 036 as the number 30.
-        listed = isinstance(self.untested, Sequence) and not isinstance(self.untested, str)
-        if not listed or not all(isinstance(name, str) for name in self.untested):
-            raise UserError(
-                f'protocol.untested of {self.name}: expected subjects\' names in quotes, as in ["036"], '
-                f"found {self.untested!r}"
-            )
+        for option, values, example in (("exclude", self.exclude, "036/036_6_1"), ("untested", self.untested, "036")):
+            # YAML reads an unquoted 036 as the number 30.
+            if not _is_list(values) or not all(isinstance(name, str) for name in values):
+                raise UserError(
+                    f'protocol.{option} of {self.name}: expected names in quotes, as in ["{example}"], found {values!r}'
+                )
+        for option, given in (("include", self.include), ("read_as", self.read_as)):
+            if not isinstance(given, Mapping):
+                raise UserError(f"protocol.{option} of {self.name}: expected subject/clip: label, found {given!r}")
         if self.label_kind.is_multi:
             check_units(self.classes, self.read_as, self.name)
         elif self.read_as:
             raise UserError(f"protocol.read_as of {self.name} needs protocol.column=action_units, not {self.column}")
+        for option in ("labels", "include", "exclude", "read_as") if self.parts else ():
+            if value := getattr(self, option):
+                raise UserError(
+                    f"protocol.{option} of {self.name} is {value!r}, but a protocol over several datasets has one for "
+                    f"each: protocol.parts.<dataset>.{option}"
+                )
         for part in self.part_protocols().values():
+            if part.untested:
+                raise UserError(
+                    f"protocol.parts of {self.name} names subjects of {part.dataset} that are not tested; expected in "
+                    f"protocol.untested, as in {part.dataset}_{part.untested[0]}"
+                )
             if self.class_names != part.class_names:
                 raise UserError(
                     f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
                     f"expected {', '.join(self.class_names)}"
                 )
-        Expected.check(self.expected, self.class_names, self.name)
+        check_counts(self.expected, self.class_names, self.name)
 
     @property
     def class_names(self) -> list[str]:
@@ -125,8 +138,7 @@ class Protocol:
         """Return dataset → its own protocol, empty for a single dataset; parts inherit the fields they do not set."""
         if not self.parts:
             return {}
-        shared = replace(self, parts={}, expected={}, source="", labels=None)
-        shared = replace(shared, include={}, exclude=(), read_as={}, untested=())
+        shared = replace(self, parts={}, expected={}, source="", untested=())
         try:
             return {
                 dataset: replace(shared, **{**fields, "dataset": dataset, "strict": self.strict})
@@ -149,7 +161,7 @@ class Protocol:
     def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
         """Return the clips of this protocol, with their class in a new column `target`, without checking the counts."""
         if self.parts:
-            chosen = [part.choose(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
+            chosen = [part.choose(own) for part, own in self._by_part(clips)]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
         if self.label_kind.is_multi:
             target = as_meant(clips, self.read_as).map(lambda cell: classes_shown(cell, self.classes))
@@ -208,12 +220,13 @@ class Protocol:
         first.
         """
         lines = []
-        for name, part in self.part_protocols().items():
-            own, all_own = chosen[chosen["dataset"] == name], clips[clips["dataset"] == name]
-            lines += [f"{name}: {line}" for line in part.differences(own, all_own)]
+        for part, own in self._by_part(clips):
+            lines += [
+                f"{part.dataset}: {line}" for line in part.differences(chosen[chosen["dataset"] == part.dataset], own)
+            ]
         if self.label_kind.is_multi and not self.parts:
             lines += unreadable_lines(chosen, self._unreadable(chosen))
-        counts = Expected(self.published).differences(chosen, clips, self.column)
+        counts = count_differences(self.published, chosen, clips, self.column)
         absent = sorted(set(self.include) - set(_names(clips)))
         if absent and (counts or not self.published):
             lines.append(f"to be included and not in this copy: {', '.join(absent)}")
@@ -225,8 +238,7 @@ class Protocol:
         Return none if the counts are as published: such a protocol leaves them out on purpose.
         """
         if self.parts:
-            own = [part.left_out(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
-            return pd.concat(own, ignore_index=True)
+            return pd.concat([part.left_out(own) for part, own in self._by_part(clips)], ignore_index=True)
         chosen = self.choose(clips)
         words = self._unreadable(clips)
         rest = clips[(words != "") | ~pd.MultiIndex.from_frame(clips[KEY]).isin(pd.MultiIndex.from_frame(chosen[KEY]))]
@@ -241,17 +253,21 @@ class Protocol:
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
         """Return the unreadable words of each clip's action-unit cell; '' for none, and with other label columns."""
-        if self.label_kind.is_multi and not self.parts:
-            return unreadable_words(as_meant(clips, self.read_as))
-        if not self.parts:
+        if self.parts:
+            words = pd.concat([part._unreadable(own) for part, own in self._by_part(clips)])
+            return words.reindex(clips.index, fill_value="")
+        if not self.label_kind.is_multi:
             return pd.Series("", index=clips.index, dtype=object)
-        of_parts = [part._unreadable(clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
-        return pd.concat(of_parts).reindex(clips.index, fill_value="")
+        return unreadable_words(as_meant(clips, self.read_as))
+
+    def _by_part(self, clips: pd.DataFrame) -> "list[tuple[Protocol, pd.DataFrame]]":
+        """Return each part with the clips of its dataset."""
+        return [(part, clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
 
     def _require_named(self, clips: pd.DataFrame) -> None:
         """Raise UserError if `exclude` or `untested` names what is not annotated."""
-        for part in self.part_protocols().values():
-            part._require_named(clips[clips["dataset"] == part.dataset])
+        for part, own in self._by_part(clips):
+            part._require_named(own)
         absent = sorted(set(self.exclude) - set(_names(clips)))
         if absent:
             raise UserError(
@@ -266,6 +282,10 @@ class Protocol:
                 f"  Annotated: {', '.join(sorted(annotated))}. "
                 "Correct protocol.untested, or set protocol.strict=false."
             )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _names(clips: pd.DataFrame) -> pd.Series:

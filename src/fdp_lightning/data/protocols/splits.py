@@ -68,8 +68,8 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     tested = [name for name in names if name not in untested]
     if not tested:
         raise UserError(f"protocol.untested names every subject ({', '.join(names)}): none is left to test.")
-    folds = [_fold(name, (owner == name).to_numpy()) for name in tested]
-    _assert_partition(folds, owner, owner.isin(tested).to_numpy())
+    folds = [_fold(name, owner == name) for name in tested]
+    _assert_partition(folds, owner, owner.isin(tested))
     return folds
 
 
@@ -95,10 +95,10 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about classes with fewer clips than folds
         held_out = [test for _, test in StratifiedGroupKFold(folds).split(classes, classes, of_row)]
-    digits = len(str(folds))
-    titles = [f"{number:0{digits}d}-of-{folds}" for number in range(1, folds + 1)]
-    masks = [np.isin(np.arange(len(clips)), names.index[test]) for test in held_out]
-    made = [_fold(title, mask) for title, mask in zip(titles, masks, strict=True)]
+    made = [
+        _fold(f"{number:0{len(str(folds))}d}-of-{folds}", np.isin(np.arange(len(clips)), names.index[test]))
+        for number, test in enumerate(held_out, start=1)
+    ]
     _assert_partition(made, owner, np.ones(len(clips), dtype=bool))
     return made
 
@@ -108,7 +108,7 @@ def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
     names = sorted(clips["dataset"].unique())
     if len(names) < 2:
         raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
-    folds = [_fold(name, (clips["dataset"] == name).to_numpy()) for name in names]
+    folds = [_fold(name, clips["dataset"] == name) for name in names]
     _assert_partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
     return folds
 
@@ -123,9 +123,8 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
             f"protocol.split=fixed needs a part 'train' and another; the annotation has: {found}.\n"
             "  Put the owners' workbook of each part into data.root, or choose protocol.split=loso."
         )
-    train = tuple((parts == "train").to_numpy().nonzero()[0].tolist())
-    folds = [Fold(name, train, tuple((parts == name).to_numpy().nonzero()[0].tolist())) for name in tested]
-    _assert_partition(folds, owners(clips), parts.isin(tested).to_numpy())
+    folds = [Fold(name, _rows(parts == "train"), _rows(parts == name)) for name in tested]
+    _assert_partition(folds, owners(clips), parts.isin(tested))
     return folds
 
 
@@ -184,14 +183,18 @@ def choose_fold(folds: list[Fold], name: str | None) -> Fold:
     raise UserError(f"{asked} (fold=<name>). Folds: {', '.join(fold.name for fold in folds)}")
 
 
-def _fold(name: str, held_out: np.ndarray) -> Fold:
+def _fold(name: str, held_out: "np.ndarray | pd.Series") -> Fold:
     """Return the fold that tests the clips of the mask `held_out` and trains on all others."""
-    return Fold(str(name), tuple((~held_out).nonzero()[0].tolist()), tuple(held_out.nonzero()[0].tolist()))
+    return Fold(str(name), _rows(~held_out), _rows(held_out))
 
 
-def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: np.ndarray) -> None:
+def _rows(mask: "np.ndarray | pd.Series") -> tuple[int, ...]:
+    return tuple(np.flatnonzero(mask).tolist())
+
+
+def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: "np.ndarray | pd.Series") -> None:
     """Assert that each of the `tested` clips is tested exactly once, and that no fold trains on a subject it tests."""
-    if rows_under_test(folds) != tested.nonzero()[0].tolist():
+    if rows_under_test(folds) != list(_rows(tested)):
         raise AssertionError("the folds do not test every clip exactly once")
     for fold in folds:
         if set(owner.iloc[list(fold.train_rows)]) & set(owner.iloc[list(fold.test_rows)]):

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import pandas as pd
+from rich.filesize import decimal
 
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
@@ -29,6 +30,7 @@ from fdp_lightning.processes import end_with_parent, forkserver
 POLICIES = ("strict", "clip", "skip")
 Progress = Callable[[int, int], None]
 _ATTEMPTS = 5
+_MOST_LINES = 20
 
 
 def build_store(
@@ -108,9 +110,10 @@ def _prepare_missing(
 
 def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
     prepared = donors.clip(source)
-    if prepared is not None:
-        parts.write(source, prepared)
-    return prepared is not None
+    if prepared is None:
+        return False
+    parts.write(source, prepared)
+    return True
 
 
 def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
@@ -209,10 +212,10 @@ def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.Dat
         _refuse(fatal, policy)
 
 
-def _refuse(problems: list[Problem], policy: str, most: int = 20) -> None:
-    lines = [f"{p.clip}  {p.kind}: {p.detail}" for p in problems[:most]]
-    if len(problems) > most:
-        lines.append(f"… and {len(problems) - most} more")
+def _refuse(problems: list[Problem], policy: str) -> None:
+    lines = [f"{p.clip}  {p.kind}: {p.detail}" for p in problems[:_MOST_LINES]]
+    if len(problems) > _MOST_LINES:
+        lines.append(f"… and {len(problems) - _MOST_LINES} more")
     ways = {
         "strict": "Correct the files (task=check_data lists all of them), or: data.policy=clip uses the usable "
         "frames of each clip, data.policy=skip leaves such clips out; each problem is listed in prepare.json",
@@ -236,26 +239,16 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
         if not is_full(error):
             raise
         ready, frames, written = 0, 0, 0
-        for prepared in map(parts.read, sources):
-            if prepared is not None:
-                ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
+        for prepared in filter(None, map(parts.read, sources)):
+            ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
         # Prepared clips tell grey from colour; before there are any, the smaller size is given.
         per_frame = written / frames if frames else parts.settings.size**2
         store = per_frame * sum(len(source.files) for source in sources)
         kept = f"  The {ready} prepared clips are kept in {parts.folder}; the same command resumes from them.\n"
         raise UserError(
             f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
-            f"  The store takes about {_size(store)}, and as much again while it is built; {_size(written)} are "
-            f"written, {_size(shutil.disk_usage(folder.parent).free)} are free.\n"
+            f"  The store takes about {decimal(round(store))}, and as much again while it is built; "
+            f"{decimal(written)} are written, {decimal(shutil.disk_usage(folder.parent).free)} are free.\n"
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
         ) from error
-
-
-def _size(n_bytes: float) -> str:
-    """Format a number of bytes in a readable unit."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
-    while n_bytes >= 1000 and len(units) > 1:
-        n_bytes /= 1000
-        del units[0]
-    return f"{n_bytes:.3g} {units[0]}"

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_id, clip_keys
+from fdp_lightning.data.checks.problems import some
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
 FORMAT = 2
 """Increased when the way a store is written or its frames are prepared changes; older stores are then not reused."""
-_CHUNK_BYTES = 1 << 20
 
 
 class DamagedStoreError(Exception):
@@ -77,7 +77,7 @@ class ClipStore:
 
     def length(self, row: int) -> int:
         """Return the number of frames of a clip."""
-        return int(self._lengths[row])
+        return int(self._columns["length"][row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
         """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape).
@@ -85,26 +85,18 @@ class ClipStore:
         Only the clip's own part of the file is mapped, and only for this call: a store may exceed the memory and the
         address space of a process.
         """
-        offset, shape = int(self._starts[row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
+        offset, shape = int(self._columns["start"][row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
         return np.array(window[positions])
 
     def frame_numbers(self, row: int) -> np.ndarray:
         """Return the dataset's own numbers of a clip's frames, shape (length,)."""
-        return np.asarray(self._numbers[row], dtype=np.int64)
-
-    # Arrays: pandas look-ups for each clip would take longer than the disk.
-    @cached_property
-    def _starts(self) -> np.ndarray:
-        return self.index["start"].to_numpy()
+        return np.asarray(self._columns["frame_numbers"][row], dtype=np.int64)
 
     @cached_property
-    def _lengths(self) -> np.ndarray:
-        return self.index["length"].to_numpy()
-
-    @cached_property
-    def _numbers(self) -> np.ndarray:
-        return self.index["frame_numbers"].to_numpy()
+    def _columns(self) -> dict[str, np.ndarray]:
+        # Arrays: pandas look-ups for each clip would take longer than the disk.
+        return {name: self.index[name].to_numpy() for name in ("start", "length", "frame_numbers")}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -137,8 +129,7 @@ def open_store(folder: Path, verify: bool = True) -> ClipStore:
     if damaged:
         raise DamagedStoreError(
             f"{path} is not what was written (checksum differs) in {len(damaged)} of {len(store.index)} clips: "
-            + ", ".join(damaged[:8])
-            + (" …" if len(damaged) > 8 else ""),
+            f"{some(damaged)}",
             damaged,
         )
     if found != expected:
@@ -165,11 +156,8 @@ def _damaged_clips(store: ClipStore) -> list[str]:
     damaged = []
     with (store.folder / FRAMES).open("rb") as frames:
         for row in range(len(store.index)):
-            digest, left = hashlib.sha256(), store.length(row) * store.frame_bytes
             frames.seek(int(store.index["start"].iloc[row]) * store.frame_bytes)
-            while left and (chunk := frames.read(min(left, _CHUNK_BYTES))):
-                digest.update(chunk)
-                left -= len(chunk)
-            if digest.hexdigest() != store.index["checksum"].iloc[row]:
+            content = frames.read(store.length(row) * store.frame_bytes)
+            if hashlib.sha256(content).hexdigest() != store.index["checksum"].iloc[row]:
                 damaged.append(clip_id(store.index.iloc[row]))
     return damaged

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
+from fdp_lightning.data.loading.sampling import uniform
 from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.files import write_atomic
 
@@ -39,8 +41,7 @@ def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: i
         top = _HEADER + number * row_height
         _write(sheet, _fitting(subject, _SUBJECT - 8, _LABEL_SCALE), (_EDGE, top + side // 2), _INK, _LABEL_SCALE)
         _write(sheet, f"{len(of_one)} clip{'s' * (len(of_one) > 1)}", (_EDGE, top + side // 2 + 18), _FAINT)
-        chosen = np.unique(np.linspace(0, len(of_one) - 1, min(pairs, len(of_one))).round().astype(int))
-        for column, place in enumerate(chosen):
+        for column, place in enumerate(uniform(len(of_one), min(pairs, len(of_one)))):
             _draw_pair(sheet, store, of_one.iloc[[place]], (_EDGE + _SUBJECT + column * cell_width, top), side)
     return sheet
 
@@ -56,9 +57,9 @@ def write_contact_sheet(store: ClipStore, clips: pd.DataFrame) -> Path:
 def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: tuple[int, int], side: int) -> None:
     """Draw onset and apex of a clip, with its name and the frame numbers beneath."""
     (row,), (left, top) = store.rows(clip), corner
-    numbers, apex = store.frame_numbers(row), clip["apex"].iloc[0]
-    known = not pd.isna(apex) and numbers[0] <= apex <= numbers[-1]
-    second = int(np.abs(numbers - int(apex)).argmin()) if known else len(numbers) // 2
+    numbers = store.frame_numbers(row)
+    apex = apex_position(numbers, apex_numbers(clip)[0])
+    second = len(numbers) // 2 if apex is None else apex
     for place, picture in enumerate(store.read(row, np.array([0, second]))):
         # Enlarged pixels show what the model sees; a large frame is averaged down.
         method = cv2.INTER_AREA if store.size > side else cv2.INTER_CUBIC
@@ -68,7 +69,8 @@ def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: 
     name = _fitting(str(clip["clip"].iloc[0]), 2 * side, _NAME_SCALE)
     _write(sheet, name, (left, top + side + 12), _INK)
     frames = f"{numbers[0]} | {numbers[second]}"
-    _write(sheet, frames if known else f"{frames} middle, no apex", (left, top + side + 25), _FAINT if known else _MARK)
+    note, ink = (" middle, no apex", _MARK) if apex is None else ("", _FAINT)
+    _write(sheet, frames + note, (left, top + side + 25), ink)
 
 
 def _write(
@@ -80,8 +82,8 @@ def _write(
 def _fitting(text: str, width: int, scale: float) -> str:
     """Return text cut to a width in pixels; letters that OpenCV's font lacks become '?'."""
     text = text.encode("ascii", "replace").decode()
-    while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > width:
-        text = text.removesuffix("..")[:-1] + ".."
-        if text == "..":
-            break
+    kept = len(text)
+    while kept > 1 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > width:
+        kept -= 1
+        text = text[:kept] + ".."
     return text

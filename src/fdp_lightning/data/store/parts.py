@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_id
-from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip, prepare_clips
 from fdp_lightning.data.store.clip_store import (
     FORMAT,
@@ -107,8 +107,9 @@ def parts_of(store: Path, settings: FaceSettings) -> Parts:
 
 def facts_of(prepared: PreparedClip) -> dict[str, Any]:
     """Return all fields of a prepared clip but its frames, ready for JSON."""
-    facts = {field.name: getattr(prepared, field.name) for field in fields(prepared) if field.name != "frames"}
-    return {**facts, "problems": [asdict(problem) for problem in prepared.problems]}
+    facts = {**vars(prepared), "problems": [asdict(problem) for problem in prepared.problems]}
+    del facts["frames"]
+    return facts
 
 
 def prepared_clip(frames: np.ndarray, facts: dict[str, Any]) -> PreparedClip:
@@ -126,15 +127,9 @@ def to_row(prepared: PreparedClip) -> dict[str, Any]:
 def from_row(row: pd.Series) -> dict[str, Any]:
     """Invert `to_row`, for `prepared_clip`."""
     names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "numbers", "problems")]
-    facts = {name: _plain(row[name]) for name in names}
-    return {"numbers": _plain(row["frame_numbers"]), **facts, "problems": json.loads(row["problems"])}
-
-
-def _plain(value: Any) -> Any:
-    """Convert Parquet's arrays and numpy's numbers to lists and plain numbers."""
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+    # Parquet's arrays and numpy's numbers become lists and plain numbers.
+    facts = {name: np.asarray(row[name]).tolist() for name in names}
+    return {"numbers": row["frame_numbers"].tolist(), **facts, "problems": json.loads(row["problems"])}
 
 
 def other_stores(folder: Path) -> list[Path]:
@@ -171,11 +166,8 @@ def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, po
     return f"against {old.name}: " + ("; ".join(reasons) or "the order of the clips differs")
 
 
-def _count(clips: list[str], what: str, most: int = 5) -> list[str]:
-    if not clips:
-        return []
-    names = ", ".join(clips[:most]) + (" …" if len(clips) > most else "")
-    return [f"{len(clips)} clip{'s' if len(clips) > 1 else ''} {what} ({names})"]
+def _count(clips: list[str], what: str) -> list[str]:
+    return [f"{len(clips)} clip{'s' if len(clips) > 1 else ''} {what} ({some(clips)})"] if clips else []
 
 
 def _as_stored(settings: FaceSettings) -> Any:

@@ -9,12 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from fdp_lightning.data.synthetic.action_units import Action
 from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
-from fdp_lightning.data.synthetic.generator import JPEG_QUALITY, SUBJECT_STREAM, SyntheticFaces
+from fdp_lightning.data.synthetic.generator import SUBJECT_STREAM, SyntheticFaces, jpeg
 from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits, zoom_of
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
@@ -166,5 +165,4 @@ def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -
     """Write img1.jpg, img2.jpg … from pictures, uint8 BGR, (h, w, 3), encoded like the data set's own frames."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, first):
-        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-        (folder / f"img{number}.jpg").write_bytes(data)
+        (folder / f"img{number}.jpg").write_bytes(jpeg(picture))

@@ -35,7 +35,6 @@ from fdp_lightning.processes import end_with_parent, forkserver
 GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
-JPEG_QUALITY = 95
 # A subject's own random stream has an index that no clip has. (A shorter key would not work:
 # SeedSequence pads with zeros, so [seed, subject] is [seed, subject, 0], the first clip's.)
 SUBJECT_STREAM = 0xFACE
@@ -149,8 +148,10 @@ class SyntheticFaces:
         return truths
 
     def _is_at(self, root: Path) -> bool:
-        manifest = root / MANIFEST
-        return manifest.is_file() and json.loads(manifest.read_text()).get("digest") == self.digest()
+        try:
+            return bool(json.loads((root / MANIFEST).read_text())["digest"] == self.digest())
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return False  # none, or not ours
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings with 1 and 1.0 alike, and portraits by name and size, whatever their folder."""
@@ -249,8 +250,7 @@ def write_clip(
     for index, picture in enumerate(render(scene, settings.noise, static, frame_rng)):
         path = root / layout.frame_path(row, offset - index if backwards else onset + index)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if layout.grey else picture
-        path.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
+        path.write_bytes(jpeg(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if layout.grey else picture))
     if static:  # nothing moves in it, whatever its label says
         return ClipTruth(row, 0.0, 0.0, seed, None, "none")
     first, last = plan.moving
@@ -258,6 +258,11 @@ def write_clip(
     peak = settings.amplitude * float(scene.displacement.max())
     nuisance = "none" if plan.nuisance is None else plan.nuisance.kind
     return ClipTruth(row, peak, plan.residual, seed, moving, nuisance)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Encode a picture, uint8 BGR (h, w, 3) or grey (h, w), as the frames of the data set are."""
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> None:
