@@ -92,6 +92,12 @@ def test_what_is_possible_passes() -> None:
         check_values(configuration(*overrides))
 
 
+def test_a_whole_number_as_a_key_of_an_own_mapping_is_read() -> None:
+    config = configuration()
+    config.model.optimizer.rules = {1: 0.5}
+    check_values(config)
+
+
 def leaves(node: object, prefix: str = "") -> Iterator[str]:
     for name, value in node.items():
         key = f"{prefix}{name}"

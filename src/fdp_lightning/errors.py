@@ -8,5 +8,10 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its class where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class DiskError(UserError):
     """A full disk or a path without permission: a search, which continues after other mistakes, stops at this one."""

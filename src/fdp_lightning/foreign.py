@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 
 MOST_BYTES = 1 << 28
 """Size limit of a description, a table or a page; files of weights have their own."""
@@ -129,7 +129,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError("it is no mapping")
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        reason = str(error).split("\n")[0]
+        reason = first_line(error)
         raise UserError(
             f"{path}: expected YAML of plain values ({reason}). The run's command writes it again"
         ) from error

@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
@@ -67,7 +67,7 @@ def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float 
         kind = get_class(network._target_)
         asked = parameters_of(kind)
     except (ImportError, ValueError, TypeError) as error:
-        raise UserError(f"model._target_ is {network._target_!r}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"model._target_ is {network._target_!r}: {first_line(error)}") from error
     if (inputs := getattr(kind, "inputs", ())) and config.input.kind not in inputs:
         raise UserError(
             f"input={config.input.kind}: model={config.model.name} takes {' or '.join(inputs)}; "

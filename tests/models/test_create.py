@@ -1,12 +1,14 @@
 """Every model of the configuration, built from Python."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import fdp_lightning
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.instantiate import input_shape
+from fdp_lightning.instantiate import build_model, input_shape
 from fdp_lightning.models.recognizer import with_logits
 
 LARGE = ("fdp", "fdp_nextvit", "fdp_released", "htnet", "htnet_tokens")
@@ -28,3 +30,13 @@ def test_overrides_and_unknown_names() -> None:
     assert with_logits(tiny.eval()(torch.rand(2, 4, 1, 64, 64))).logits.shape == (2, 3)
     with pytest.raises(UserError, match="fdp_tiny"):
         fdp_lightning.create_model("fdp_tinny", 3)
+
+
+@pytest.mark.parametrize("silent", ["raise ImportError", "raise ValueError"])
+def test_a_module_that_fails_without_a_word_is_named(
+    silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wordless.py").write_text(silent)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"model\._target_ is 'wordless\.Net'"):
+        build_model(configuration("model=own", "model._target_=wordless.Net", "model.name=own"), 3)

@@ -1,5 +1,6 @@
 """Files of weights: whatever a file of `torch.save` holds, it is read as a state dict or refused by its name."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def test_what_is_no_state_dict_is_refused(held: object, wrapped: bool, tmp_path:
     torch.save({"state_dict": held} if wrapped else held, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"weights\.pth holds no state dict"):
         read_weights(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps({"a": Path}, protocol=2)])
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_refusal_does_not_pass_on_the_advice_to_run_code(content: bytes, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as weights") as refused:
+        read_weights(tmp_path / name)
+    assert "weights_only" not in str(refused.value)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -16,7 +16,7 @@ from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Roo
 from fdp_lightning.console.option_values import ALLOWED
 from fdp_lightning.console.short_commands import with_home, written_out
 from fdp_lightning.console.value_kinds import guess
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 
 _OTHER_WORDS = {
     "train": ("loso", "fit"), "cv": ("loso",), "run": ("loso",), "test": ("loso", "report"),
@@ -139,7 +139,7 @@ def _explain_value(error: BaseException) -> str:
         names = ", ".join(f"{key}.{field.name}" for field in fields(section))
         return f"{key} is a section, not an option. Expected one of {names}"
     found = (str(error).splitlines()[0].partition("=")[2:] or ("",))[0]
-    expected = ALLOWED[key].words if key in ALLOWED else str(cause).splitlines()[0]
+    expected = ALLOWED[key].words if key in ALLOWED else first_line(cause)
     return f"{key} is {found!r}; expected {expected}"
 
 

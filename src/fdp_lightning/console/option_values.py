@@ -312,9 +312,9 @@ def check_values(config: DictConfig) -> None:
 
 def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the keys and values of the configuration, except missing values and interpolations (${…})."""
-    for name in map(str, config):
+    for name in config:  # a whole number in a mapping of a user's own
         key = f"{prefix}{name}"
-        if key == "hydra" or name.startswith("_"):
+        if key == "hydra" or str(name).startswith("_"):
             continue
         if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
             continue

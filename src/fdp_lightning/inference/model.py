@@ -16,7 +16,7 @@ from fdp_lightning.data.inputs.flow import FlowScale, apex_flow, flow_sequence
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps
 from fdp_lightning.data.loading.batches import as_values
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.evaluation.predictions import above_threshold
 from fdp_lightning.extras import of_clip
 from fdp_lightning.inference.clip import FirstLook, Preparation, ReadClip, first_look, read_clip
@@ -75,7 +75,7 @@ class Model:
         except UserError:
             raise
         except Exception as error:  # a network may raise anything for options that do not fit together
-            reason = str(error).split("\n")[0]
+            reason = first_line(error)
             raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
         self.network.to(device).eval()
         self.objective.to(device)

@@ -8,6 +8,7 @@ import timm
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from fdp_lightning.errors import first_line
 from fdp_lightning.models.weights import read_weights
 
 
@@ -32,7 +33,7 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
         return timm.create_model(architecture, pretrained=True).state_dict()
     except Exception as error:
         # Whatever the hub's client raises without a network, even without words, the user can do one thing about it.
-        reason = str(error).split("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise ValueError(
             f"{option}=true: timm cannot fetch {architecture} ({reason}); give the path of a local "
             f"file of its weights, {option}=/path/to/model.safetensors, or start from none, {option}=false"

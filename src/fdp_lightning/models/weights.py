@@ -20,9 +20,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: there is no such file")
     try:
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # each library raises its own
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be read as weights: {reason}") from error
+    except Exception as error:  # of pickle, zip or torch, which advises to read it without this safety
+        raise ValueError(
+            f"{path} cannot be read as weights: damaged, or more than tensors and plain values. Expected a state dict "
+            "saved alone, as safetensors or by torch.save"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if (
         not isinstance(state, dict)

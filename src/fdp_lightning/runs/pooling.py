@@ -169,13 +169,14 @@ def pool_frames(
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config), seeds)
-    Console().print(terminal_table(metrics, first))
+    screen = Console(markup=False)  # names of classes and runs may hold brackets
+    screen.print(terminal_table(metrics, first))
     if extras:
-        Console().print(extras_note(extras))
+        screen.print(extras_note(extras))
     if signs:
-        Console().print(learning_note(signs))
+        screen.print(learning_note(signs))
     if seeds:
-        Console().print(seeds_table(seeds))
+        screen.print(seeds_table(seeds))
     print(f"predictions  {run / 'predictions.csv'}\nscores       {run / 'metrics.json'}\nreport       {page}")
     return metrics
 

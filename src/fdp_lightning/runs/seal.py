@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.files import sha256, write_atomic
 from fdp_lightning.foreign import MOST_BYTES_OF_ANY, inside, read_json, require_plain, require_plain_tree
 
@@ -36,7 +36,7 @@ def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[b
     try:
         facts = sealed(fold, checkpoints)
     except UserError as error:
-        return False, str(error).split("\n")[0]
+        return False, first_line(error)
     if facts["fingerprint"] != fingerprint:
         return False, "it was trained with other settings, clips or source code"
     return True, ""

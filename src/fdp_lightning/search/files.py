@@ -79,7 +79,7 @@ def print_trials(scored: Sequence[Scored], score: str, console: Console | None =
     failed = [one.trial for one in scored if not one.trial.finished]
     for trial in failed:
         table.add_row(Text(str(trial.number), "dim"), Text("failed", "dim"), *map(_shown, trial.values.values()))
-    screen = console or Console()
+    screen = console or Console(markup=False)
     screen.print(table)
     for trial in failed:
         screen.print(f" trial {trial.number} failed: {trial.failure}", markup=False, highlight=False, soft_wrap=True)

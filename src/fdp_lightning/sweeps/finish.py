@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
 from fdp_lightning.evaluation.tables.render import print_tables, write_variants
@@ -66,7 +66,7 @@ def write_table(
             try:
                 found[job.variant][run] = read_run(run)
             except UserError as error:
-                missing[job.variant].append(str(error).splitlines()[0])
+                missing[job.variant].append(first_line(error))
     for run, variant in waiting.items():
         missing[variant].append(f"{run}: folds are missing, no pooled scores")
     variants = [Variant(name, tuple(own.values())) for name, own in found.items() if own]

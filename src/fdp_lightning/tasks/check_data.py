@@ -25,7 +25,7 @@ from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.store.build import POLICIES
 from fdp_lightning.engine.dataset import build_protocol, open_dataset
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import settings
 from fdp_lightning.labels import KEY
@@ -167,7 +167,7 @@ def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> di
     try:
         clips = correct(releases.table(protocol), corrections)
     except UserError as error:
-        return {"not_in_this_copy": str(error).splitlines()[0], "expected": protocol.published}
+        return {"not_in_this_copy": first_line(error), "expected": protocol.published}
     if not protocol.parts and clips[protocol.column].eq("").all():
         return {"not_in_this_copy": f"no clip has a value of '{protocol.column}'", "expected": protocol.published}
     return _counted(protocol, clips)
@@ -175,7 +175,7 @@ def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> di
 
 def _without_labels(protocol: Protocol, error: MissingTableError, instead: list[str]) -> dict[str, Any]:
     """Return the entry of the chosen protocol if only the labels of other protocols are in the copy."""
-    missing = str(error).splitlines()[0]
+    missing = first_line(error)
     difference = f"{missing} The labels in the copy suit other protocols: protocol={' or protocol='.join(instead)}"
     return {
         "not_in_this_copy": missing,

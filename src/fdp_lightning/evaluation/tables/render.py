@@ -230,7 +230,7 @@ def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = N
 
     `left_out`, run folders that are not among them → why, is printed below them.
     """
-    screen = to or Console()
+    screen = to or Console(markup=False)
     for table in tables:
         notes = [f"[{place}] {note}" for place, note in enumerate(words.notes(table.rows), 1)]
         if table.variants:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.files import write_atomic
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of
@@ -75,7 +75,7 @@ def write_onnx(path: Path, model: Model) -> None:
                 verbose=False,
             )
         except Exception as error:  # torch.onnx passes on the exceptions of export, translation and optimiser
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise UserError(
                 f"{model.facts['name']} cannot be written as ONNX by torch {torch.__version__}: {reason}"
             ) from error

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.files import scratch_folder
 from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, in_job, lost, run_here
 
@@ -64,7 +64,7 @@ def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[A
             except ray.exceptions.RayTaskError as error:  # raised outside Hydra's part
                 results[job.number] = failed(job, error.cause if isinstance(error.cause, Exception) else error)
             except ray.exceptions.RayError as error:
-                results[job.number] = lost(job, str(error).strip().splitlines()[0])
+                results[job.number] = lost(job, first_line(error))
     except KeyboardInterrupt:
         for one in running:
             ray.cancel(one)
