@@ -312,7 +312,8 @@ def check_values(config: DictConfig) -> None:
 
 def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the keys and values of the configuration, except missing values and interpolations (${…})."""
-    for name in config:  # a whole number in a mapping of a user's own
+    names: list[Any] = list(config)  # in a mapping of a user's own also numbers
+    for name in names:
         key = f"{prefix}{name}"
         if key == "hydra" or str(name).startswith("_"):
             continue
