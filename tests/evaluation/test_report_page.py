@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import IMAGES, RANKS, make_run
+from random_runs import CLASSES, IMAGES, RANKS, make_predictions, make_run
 from scipy.stats import kendalltau
+from scored_runs import write_run
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.folds import apex_position, frame_positions, kendall_tau
@@ -166,3 +167,16 @@ def test_evaluation_needs_neither_torch_nor_models() -> None:
         "sys.exit(str(found) if (found := heavy & set(sys.modules)) else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_datasets_of_a_composite_have_a_section(tmp_path: Path) -> None:
+    table = make_predictions().assign(dataset=lambda t: np.where(t["subject"] < "004", "smic", "samm"))
+    text = _text(write_run(tmp_path / "run", table=table))
+    Page(text)
+    section = text[text.index('<section id="datasets"') :].partition("</section>")[0]
+    datasets = summarise(table, CLASSES, "p", [])["datasets"]
+    for name, part in datasets.items():
+        row = section[section.index(f">{name}<") :].partition("</tr>")[0]
+        assert f"{part['n_clips']} clips, {part['n_subjects']} subjects" in row
+        for selection in ("last", "oracle"):
+            assert f"{part['selections'][selection]['uf1']:.3f}" in row

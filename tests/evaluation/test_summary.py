@@ -72,3 +72,16 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     assert chance(np.array(counts)) == pytest.approx(
         {n: score(matrices).mean() for n, score in score_functions(LabelKind.SINGLE).items()}
     )
+
+
+def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> None:
+    table = make_predictions(balanced=False)
+    table["dataset"] = np.where(table["subject"].isin(["001", "002"]), "smic", "samm")
+    table.loc[table["dataset"] == "smic", "target"] = CLASSES[0]  # which lacks the other classes
+    whole = summarise(table, CLASSES, "p", [])
+    assert list(whole["datasets"]) == ["samm", "smic"]
+    for name, found in whole["datasets"].items():
+        alone = summarise(table[table["dataset"] == name], CLASSES, "p", [])
+        assert "datasets" not in alone
+        assert found == {key: alone[key] for key in ("n_clips", "n_subjects", "selections")}
+    assert whole["datasets"]["smic"]["selections"]["last"]["uar"] <= 1 / len(CLASSES)

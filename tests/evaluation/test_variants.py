@@ -1,6 +1,7 @@
 """The table of a sweep: its order, its numbers and what it says of jobs that failed."""
 
 import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from random_runs import CLASSES
 from scored_runs import table_of, write_run
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
@@ -112,3 +114,25 @@ def test_what_the_oracle_adds_stands_with_the_interval_of_the_statistics(tmp_pat
     drawn = page[page.index('id="chosen-1"') :]
     assert drawn.count("<circle") == 2 and f"{oracle.gains['uf1'].value:+.3f}".replace("-", "−") in drawn
     assert "fitted once" not in drawn[: drawn.index("</table>")]
+
+
+def test_datasets_stand_alone_as_the_mean_over_seeds(tmp_path: Path) -> None:
+    tables = [table_of(seed, subjects=12) for seed in (0, 1)]
+    for table in tables:
+        table.loc[table["subject"] > "006", "dataset"] = "other"
+    folders = [write_run(tmp_path / f"seed-{seed}", seed, table=table) for seed, table in enumerate(tables)]
+    runs = tuple(map(read_run, folders))
+    (made,) = variant_tables([Variant("one", runs)], {"one": ()})
+    (row,) = made.of_datasets
+    for name, scores in row.datasets.items():
+        alone = [run.computed["datasets"][name]["selections"]["last"]["uf1"] for run in runs]
+        assert scores["uf1"] == pytest.approx(sum(alone) / 2)
+    page = write_variants(tmp_path / "out", [made], "a", "b")[0].read_text()
+    assert f">{row.datasets['other']['uf1']:.3f} / {row.datasets['other']['uar']:.3f}<" in page
+    metrics = json.loads((folders[0] / "metrics.json").read_text())
+    (folders[0] / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if k != "datasets"}))
+    read_run(folders[0])  # of an earlier version
+    metrics["datasets"]["other"]["selections"]["last"]["uf1"] += 0.01
+    (folders[0] / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match="datasets other selections last uf1"):
+        read_run(folders[0])

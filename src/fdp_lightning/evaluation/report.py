@@ -109,6 +109,7 @@ def build_report(
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
+        ranked_by=next(name for name in metrics.RANKED_BY if name in score_names),
         overview=charts.scores_chart(
             summary,
             {name: SCORE_NAMES[name] for name in score_functions(label_kind)},

@@ -43,7 +43,9 @@ def summarise(
         caveats: a sentence on each setting that makes the scores not comparable with others.
 
     Returns:
-        Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty.
+        Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty. `datasets` has the
+        selections of each dataset's clips alone, over all classes of the protocol; it is absent where there is one
+        dataset.
 
     Raises:
         ValueError: there is no `last`, or the selections cover different clips: `pool` did not make it.
@@ -57,6 +59,8 @@ def summarise(
         raise ValueError("the selections do not cover the same clips: pool the folds first")
     outcomes = {name: Outcomes.of(part, classes) for name, part in parts.items()}
     selections = {name: scored(part) for name, part in outcomes.items()}
+    names = sorted(parts["last"]["dataset"].unique())
+    of_datasets = {name: _of_dataset(parts, name, classes) for name in names} if len(names) > 1 else {}
     last, oracle = selections["last"], selections.get("oracle")
     label_kind = outcomes["last"].label_kind
     return {
@@ -73,6 +77,16 @@ def summarise(
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in outcomes["last"].scores()} if oracle else {},
         "floors": floors(outcomes["last"].total, classes, label_kind),
+        **({"datasets": of_datasets} if of_datasets else {}),
+    }
+
+
+def _of_dataset(parts: Mapping[str, pd.DataFrame], dataset: str, classes: Sequence[str]) -> dict[str, Any]:
+    own = {name: part[part["dataset"] == dataset] for name, part in parts.items()}
+    return {
+        "n_clips": len(own["last"]),
+        "n_subjects": int(own["last"]["subject"].nunique()),
+        "selections": {name: scored(Outcomes.of(part, classes)) for name, part in own.items()},
     }
 
 

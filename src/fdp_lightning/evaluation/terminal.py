@@ -29,8 +29,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     """Lay metrics.json out: the headline, the other selections, the trained baselines, then chance and majority.
 
     `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
-    the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). Of multi-label scores
-    the action units follow, as `last` predicts them.
+    the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). The datasets of a
+    composite follow, and of multi-label scores the action units, as `last` predicts them.
     """
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":
@@ -60,6 +60,12 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     for name, row in floors.items():
         label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
+    for place, (name, part) in enumerate(metrics.get("datasets", {}).items()):
+        if not place:
+            table.add_section()
+        row = part["selections"]["last"]
+        cells = [Text(f"{row[score]:.3f}").append(f"\n{interval(row['ci95'][score])}", "dim") for score in scores]
+        table.add_row(Text(f"last, {name}").append(f"\n  {part['n_clips']} clips", "dim"), *cells)
     if label_kind.is_multi:
         _add_units(table, metrics)
     if lines := _lacking(metrics):

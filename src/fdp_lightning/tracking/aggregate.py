@@ -161,7 +161,8 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     Returns:
         'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
         units in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in
-        'baselines/baseline/score', 'optimism_gap/score', and scores of the recogniser's extras in
+        'baselines/baseline/score', 'optimism_gap/score', those of `last` in each dataset of a composite in
+        'datasets/dataset/score', and scores of the recogniser's extras in
         'extras/extra/score'.
     """
     scores: dict[str, float] = {}
@@ -173,6 +174,8 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     for group in ("floors", "baselines", "extras"):
         for name, row in metrics.get(group, {}).items():
             scores |= _numbers(f"{group}/{name}", row)
+    for name, part in metrics.get("datasets", {}).items():
+        scores |= _numbers(f"datasets/{name}", part["selections"]["last"])
     return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
 
 

@@ -70,6 +70,8 @@ class Row:
     """False where neither this variant nor the baseline learned: then the differences mean nothing."""
     gains: Mapping[str, Difference] = field(default_factory=dict)
     """Of selection oracle: score → oracle − last of the same variant, what choosing on the test subjects adds."""
+    datasets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of runs over several datasets: dataset → the scores of its clips alone."""
     others: Mapping[str, "Row"] = field(default_factory=dict)
     """Of a variant of a sweep, whose scores are those of last: its rows of inner and oracle."""
     missing: tuple[str, ...] = ()
@@ -129,6 +131,11 @@ class Table:
             for row in (self.variants or self.rows)
             if row.kind == "run" and row.selection == "last" and row.name in oracle
         ]
+
+    @property
+    def of_datasets(self) -> list[Row]:
+        """Return the rows of last of runs over several datasets, in the order of the table."""
+        return [row for row in (self.variants or self.rows) if row.selection == "last" and row.datasets]
 
     def block(self, name: str) -> list[Row]:
         """Return the rows of one block, in order."""
@@ -269,6 +276,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
                 learned=learned,
                 gains=_gains(runs) if selection == "oracle" else {},
+                datasets=_of_datasets([run.computed.get("datasets", {}) for run in runs], selection),
             )
         )
     if variant is not base and not why:
@@ -277,6 +285,16 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
         meaningful = learned or has_learned_mostly(base.runs)
         rows[0] = replace(rows[0], differences=differences, meaningful=meaningful)
     return rows
+
+
+def _of_datasets(seeds: Sequence[Mapping[str, Any]], selection: str) -> dict[str, dict[str, float]]:
+    """Return the mean over seeds of each dataset's scores that all of them have."""
+    found = {}
+    for name in seeds[0]:
+        each = [_known(datasets[name]["selections"][selection]) for datasets in seeds]
+        shared = [score for score in each[0] if all(score in scores for scores in each)]
+        found[name] = {score: float(np.mean([scores[score] for scores in each])) for score in shared}
+    return found
 
 
 def _gains(runs: Sequence[Run]) -> dict[str, Difference]:
