@@ -180,3 +180,7 @@ def test_the_datasets_of_a_composite_have_a_section(tmp_path: Path) -> None:
         assert f"{part['n_clips']} clips, {part['n_subjects']} subjects" in row
         for selection in ("last", "oracle"):
             assert f"{part['selections'][selection]['uf1']:.3f}" in row
+
+
+def test_a_class_without_clips_breaks_nothing(tmp_path: Path) -> None:
+    Page(_text(make_run(tmp_path / "run", clips=len(CLASSES) - 1)))

@@ -218,7 +218,7 @@ def known_rows(outputs: Outputs, extra: Extra, rows: np.ndarray | None = None) -
     """Return those of the rows, or of all, whose value of the extra is finite throughout: others have none."""
     rows = np.arange(len(outputs["clip"])) if rows is None else rows
     values = outputs.of(extra)[rows].astype(np.float64)
-    return rows[np.isfinite(values.reshape(len(rows), -1)).all(axis=1)]
+    return rows[np.isfinite(values).all(axis=tuple(range(1, values.ndim)))]
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:
