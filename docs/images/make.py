@@ -209,10 +209,10 @@ def report(options: argparse.Namespace) -> None:
 
 
 def chosen(options: argparse.Namespace) -> None:
-    """The drawing of the first table's oracle − last, as a browser shows it."""
-    for name, page, _ in _in_browser(Path(options.run), "chosen"):
-        picture = page.locator("#chosen-1 ~ .box table").screenshot()
-        save(name, Image.open(io.BytesIO(picture)))
+    """The drawing of the first table's oracle − last, as a browser shows it on light pages."""
+    _, page, _ = next(opened := _in_browser(Path(options.run), "chosen"))
+    save("chosen", Image.open(io.BytesIO(page.locator("#chosen-1 ~ .box table").screenshot())))
+    opened.close()
 
 
 def _in_browser(path: Path, name: str) -> Iterator[tuple[str, Any, dict[str, str]]]:
