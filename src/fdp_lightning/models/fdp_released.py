@@ -1,8 +1,7 @@
 """The code released with FDP (R): where it differs from the paper, and its checkpoints under our names.
 
 Provenance: the behaviour of the authors' released code, none of its text. `model=fdp_released` sets all deviations of
-the network, 85,304,206 parameters; each is an option and can be undone by itself. README.md numbers all twelve and
-spells out their options; those that lie in the network:
+the network, 85,304,206 parameters; each is an option and can be undone by itself. README.md spells out all options.
 
      1  no attention: an indexing slip builds local blocks only              `backbone.attention=false`
      2  no rank scorer, no rank loss, no pooling by scores                   follows from 5: it reads no scores
@@ -11,6 +10,11 @@ spells out their options; those that lie in the network:
      5  "temporal pooling" is a Conv3d to 8 maps                             `pooling='conv'`, `ReleasedPooling`
      6  DIC is a full SegNet                                                 `SegNet`
      7  batch statistics are those of each frame index                       `frame_batches='per_frame'`
+     8  the epoch is chosen by accuracy on the held-out subject              outside the network: `report.headline`
+     9  each set is centred and scaled by its own values                     `data.normalisation`
+    10  the tail of a clip is never seen, short clips vanish                 `data.sampling.rule`
+    11  every frame is aligned by its own landmarks                          `data.faces.per_frame`
+    12  CASME II's subject 18 is never tested                                `protocol.untested`
 
 Its head block is `network.Map64`; its MER head `PooledMERHead`.
 """
