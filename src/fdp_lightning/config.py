@@ -49,7 +49,7 @@ class LosoOptions:
     """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
     cpu_threads: int = 1
     """CPU threads of each fold. Affects the result: sums in another order differ in the last bit."""
-    checkpoint_seconds: float = 15.0
+    checkpoint_seconds: int | float = 15.0
     """Interval of the checkpoints from which a killed fold is resumed, seconds; the most training that can be lost."""
     quick_model: str | None = None
     """Option of the group `model` that is suggested if a run will take long on a CPU; null: none."""
@@ -167,13 +167,13 @@ class PredictOptions:
     scan what is longer than `longest_clip`."""
     explain: bool = True
     """Draw the motion that counted over the face, with the share of each region; needs a few more forward passes."""
-    longest_clip: float = 2.0
+    longest_clip: int | float = 2.0
     """Duration, seconds."""
-    window: float = 0.5
+    window: int | float = 0.5
     """Length of a scan's windows, seconds: the usual limit of a micro-expression."""
-    step: float = 0.25
+    step: int | float = 0.25
     """Time from window to window, seconds."""
-    fps: float | None = None
+    fps: int | float | None = None
     """Frames per second of folders of frames, which do not state it (a scan needs it), and of videos recorded at
     another rate than their files state; null: as stated by a video."""
     bits: int | None = None

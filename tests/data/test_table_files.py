@@ -22,6 +22,7 @@ from fdp_lightning.data.datasets.dfme import DFME
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.datasets.workbook import read_sheet
 from fdp_lightning.errors import UserError
+from fdp_lightning.foreign import MOST_BYTES
 
 pytestmark = pytest.mark.costly
 
@@ -279,3 +280,11 @@ def test_a_sheet_before_the_annotation_is_passed_over(empty: bool, tmp_path: Pat
         book.save(tmp_path / name)
     assert len(CASME2(tmp_path).clips()) == 1
     assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}
+
+
+def test_a_workbook_that_unpacks_to_more_than_memory_should_hold_is_refused(tmp_path: Path) -> None:
+    replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW])
+    with zipfile.ZipFile(tmp_path / NAME, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/media/picture.bin", bytes(MOST_BYTES))
+    with pytest.raises(UserError, match=re.escape(NAME)):
+        CASME2(tmp_path).clips()

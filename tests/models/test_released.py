@@ -97,7 +97,8 @@ def test_scrambled_time_puts_eight_neighbours_of_one_frame_on_the_time_axis() ->
     "right",
     [
         ["model.backbone.attention=true"], ["model.scrambled_time=false"], ["model.backbone.local_mixer=heads"],
-        ["model.pooling=arp"], ["model.pooling=gated"], ["model.pooling=[score,intensity]"], ["model/dic_head=unet"],
+        ["model.pooling=arp"], ["model.pooling=gated"], ["model.pooling=[score,intensity]"],
+        ["model.pooling=intensity"], ["model/dic_head=unet"],
         ["model.frame_batches=folded"],
     ],
     ids=" ".join,
@@ -115,8 +116,10 @@ def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right:
     orders = {
         "model.pooling=gated": {"chronological"},
         "model.pooling=[score,intensity]": {"chronological", "intensity"},
+        "model.pooling=intensity": {"intensity"},
     }
     assert set(output.scores) == orders.get(right[0], set())
+    assert output.rank_scores is output.scores.get("chronological")
     same = [p.shape for p in model.parameters()] == [p.shape for p in wrong.parameters()]
     torch.manual_seed(0)
     first = wrong(clips)

@@ -10,12 +10,13 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pandas as pd
 from openpyxl import load_workbook
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.foreign import MOST_BYTES
 
 READABLE = (".xlsx", ".xlsm", ".csv")
 """Suffixes of readable files, in order of preference."""
@@ -70,6 +71,7 @@ def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
 
 @lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
 def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
+    _require_bounded(path, size=state[1])
     if path.suffix.lower() == ".csv" and not is_zipfile(path):
         return {path.stem: _read_csv(path)}
     failures: list[Exception] = []
@@ -88,6 +90,18 @@ def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
         "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
         "(.xlsx) in a spreadsheet program, or copy it again."
     )
+
+
+def _require_bounded(path: Path, size: int) -> None:
+    """Raise UserError for a table larger than memory should hold; a workbook of kilobytes can unpack to gigabytes."""
+    if is_zipfile(path):
+        try:
+            with ZipFile(path) as packed:
+                size = sum(part.file_size for part in packed.infolist())  # no more than this is ever unpacked
+        except (BadZipFile, OSError, ValueError):
+            return  # reading it says what is wrong
+    if size > MOST_BYTES:
+        raise UserError(f"{path} has {size} bytes of content; expected an annotation table of at most {MOST_BYTES}")
 
 
 def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:

@@ -44,8 +44,8 @@ class FDPOutput:
 
     @property
     def rank_scores(self) -> Float[Tensor, "b t"] | None:
-        """Chronological scores, else those of intensity; None without a scorer."""
-        return self.scores.get("chronological", self.scores.get("intensity"))
+        """Chronological scores; None where none are computed."""
+        return self.scores.get("chronological")
 
 
 class FDP(nn.Module):

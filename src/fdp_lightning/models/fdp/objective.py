@@ -168,12 +168,12 @@ class Objective(RecognizerObjective[FDPOutput]):
         }
 
     def of_output(self, output: FDPOutput) -> dict[str, Tensor]:
-        """Rank scores, where there is a scorer, and the constructed dynamic image, (b, h, w)."""
+        """Rank scores, where they are computed, and the constructed dynamic image, (b, h, w)."""
         scores = {} if output.rank_scores is None else {"rank_scores": output.rank_scores}
         return {**scores, "dynamic_image": output.dynamic_image[:, 0]}
 
     def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
-        """Return rank scores (NaN without a scorer) and three dynamic images on the scale of the target, (b, h, w).
+        """Return rank scores (NaN where there are none) and three dynamic images on the scale of the target, (b, h, w).
 
         `arp_of_input` is the exact one of the frames themselves, a baseline that needs no model.
         """
