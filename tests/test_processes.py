@@ -5,26 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import cpu_count, in_fresh_process, in_worker
+from fdp_lightning.processes import cpu_count, in_fresh_process, in_pool, in_worker
 
 pytestmark = pytest.mark.costly
 
 KILLED = """
-import multiprocessing, os, signal
-from concurrent.futures import ProcessPoolExecutor
-from fdp_lightning.processes import end_with_parent
+import os, signal
+from fdp_lightning.processes import in_pool
+from tests.test_processes import ids
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent) as pool:
-        workers = {process for _ in range(2) for process in (pool.submit(os.getpid), pool.submit(os.getppid))}
-        print(*{worker.result() for worker in workers}, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
+    print(*{pid for of_worker in in_pool(ids, range(4), 2) for pid in of_worker}, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -39,6 +37,18 @@ if __name__ == "__main__":
     time.sleep(1)  # of the seconds that it imports for
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def ids(_: int) -> tuple[int, int]:
+    """Process ids of a worker and of the server that forked it."""
+    return os.getpid(), os.getppid()
+
+
+def mark(folder: Path, number: int) -> None:
+    if number == 0:
+        raise ValueError(number)
+    time.sleep(0.02)
+    (folder / str(number)).touch()
 
 
 def is_running(pid: int) -> bool:
@@ -125,3 +135,11 @@ def test_a_worker_whose_parent_left_before_its_work_came_prints_nothing(tmp_path
     )
     done = subprocess.run([sys.executable, "left.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_error_of_a_task_or_of_the_caller_drops_what_has_not_begun(first: int, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, KeyboardInterrupt)):
+        for _ in in_pool(partial(mark, tmp_path), range(first, 300), 2):
+            raise KeyboardInterrupt
+    assert len([*tmp_path.iterdir()]) < 100

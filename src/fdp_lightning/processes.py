@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 from fdp_lightning.errors import UserError
 
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _PRELOAD = ["fdp_lightning.with_parent", "__main__", "fdp_lightning.preloaded"]
@@ -72,6 +74,39 @@ def in_worker(
     if error is not None:
         raise error
     return result  # type: ignore[no-any-return]
+
+
+def in_pool(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, at_a_time: int = 1, wait: bool = True
+) -> Iterator[Result]:
+    """Yield the results of a function, in the order of the tasks, from processes of one thread each.
+
+    An exception, here or in the caller, cancels the tasks that have not begun.
+
+    Args:
+        function: function of a module, not of `__main__`, or a partial of one.
+        tasks: plain data, one a call.
+        workers: number of processes.
+        at_a_time: number of tasks that a process takes at a time.
+        wait: after an exception, wait for the tasks that have begun.
+    """
+    # Several processes with one thread per core each would slow one another down.
+    pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), forkserver(), initializer=_begin_worker)
+    try:
+        yield from pool.map(function, tasks, chunksize=at_a_time)
+    except BaseException:
+        pool.shutdown(wait, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _begin_worker() -> None:
+    import cv2
+    import torch
+
+    end_with_parent()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def in_fresh_process(function: Callable[[], Result]) -> Result:

@@ -15,7 +15,6 @@ determines it: the clip's frames, the positions, the settings and the package th
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fdp_lightning.data.annotations.clips import apex_position
@@ -45,7 +43,7 @@ from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.store.clip_store import ClipStore, open_index, read_manifest
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.processes import in_pool
 
 KINDS = ("frames", "flow", "apex_flow", "maps")
 PICTURED = ("u", "v", "strain")
@@ -148,12 +146,11 @@ def input_maps(
     missing = [task for task in tasks if not maker.path(*task).is_file()]
     if missing:
         # Not in this process: OpenCV's threads, once started, do not survive the forks made for folds and loaders.
-        with ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker) as pool:
-            try:
-                for done, _ in enumerate(pool.map(maker.keep, missing, chunksize=4), 1):
-                    progress(done, len(missing))
-            except ValueError as error:
-                raise UserError(f"input={settings.kind}: {error}") from error
+        try:
+            for done, _ in enumerate(in_pool(maker.keep, missing, workers, at_a_time=4), 1):
+                progress(done, len(missing))
+        except ValueError as error:
+            raise UserError(f"input={settings.kind}: {error}") from error
     return np.stack([maker.maps(*task) for task in tasks])
 
 
@@ -219,11 +216,6 @@ class _Maker:
         stream = BytesIO()
         np.save(stream, self.maps(*task))
         write_atomic(self.path(*task), stream.getvalue())
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    cv2.setNumThreads(1)
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pandas as pd
 from rich.filesize import decimal
 
@@ -25,7 +23,7 @@ from fdp_lightning.disk import is_full
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder, checksummed
 from fdp_lightning.labels import KEY
-from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.processes import in_pool
 
 POLICIES = ("strict", "clip", "skip")
 Progress = Callable[[int, int], None]
@@ -103,7 +101,9 @@ def _prepare_missing(
     progress(done, len(sources))
     size = parts.settings.batch
     groups = [missing[first : first + size] for first in range(0, len(missing), size)]
-    for prepared in _each(partial(_prepare, parts, folder), groups, workers):
+    work = partial(_prepare, parts, folder)
+    here = workers <= 1 or len(groups) <= 1
+    for prepared in map(work, groups) if here else in_pool(work, groups, workers, wait=False):
         done += prepared
         progress(done, len(sources))
 
@@ -120,28 +120,6 @@ def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
     if not _is_whole(folder):  # another process may have finished it
         parts.prepare(sources)
     return len(sources)
-
-
-def _each(work: Callable[[list[ClipSource]], int], groups: list[list[ClipSource]], workers: int) -> Iterator[int]:
-    """Process each group, in turn or in parallel, and yield its number of clips when it is done."""
-    if workers <= 1 or len(groups) <= 1:
-        yield from map(work, groups)
-        return
-    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=forkserver(), initializer=_begin_worker) as pool:
-        try:
-            yield from pool.map(work, groups)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _begin_worker() -> None:
-    import torch
-
-    end_with_parent()
-    # Several processes with one thread per core each would slow one another down.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSource], policy: str) -> None:

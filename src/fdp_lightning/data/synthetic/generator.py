@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, ClipRow
 from fdp_lightning.data.synthetic.motion import COURSES
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
-from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.processes import in_pool
 
 GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
@@ -141,7 +140,8 @@ class SyntheticFaces:
         clips = len(LAYOUTS[self.layout].emotions) * self.clips_per_emotion
         tasks = [(subject, clip) for subject in range(self.subjects) for clip in range(clips)]
         truths = []
-        for truth in _map(partial(write_clip, self, photographs, folder), tasks, workers):
+        write = partial(write_clip, self, photographs, folder)
+        for truth in map(write, tasks) if workers <= 1 else in_pool(write, tasks, workers):
             truths.append(truth)
             if progress is not None:
                 progress(len(truths), len(tasks))
@@ -162,25 +162,6 @@ class SyntheticFaces:
             files = portrait_files(Path(self.portraits))
             settings["portraits"] = [[file.name, file.stat().st_size] for file in files]
         return settings
-
-
-def _map(
-    write: Callable[[tuple[int, int]], ClipTruth], tasks: list[tuple[int, int]], workers: int
-) -> Iterator[ClipTruth]:
-    """Yield results in the order of the tasks; an exception, here or in the caller, cancels the rest."""
-    if workers <= 1:
-        yield from map(write, tasks)
-        return
-    pool = ProcessPoolExecutor(workers, forkserver(), initializer=_start_worker)
-    try:
-        yield from pool.map(write, tasks)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    cv2.setNumThreads(1)
 
 
 def _require(holds: bool, option: str, value: object, wanted: str) -> None:
