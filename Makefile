@@ -40,6 +40,7 @@ test-all: setup ## The test suite with the slow tests
 lint: setup ## Style and format, nothing changed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/hadolint Dockerfile
 
 format: setup ## Fix style and format
 	@$(BIN)/ruff check --fix .
