@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from fdp_lightning.extras import number_format
 from fdp_lightning.inference.explanation import displayed_image
@@ -20,7 +21,14 @@ FALLIBLE = "Reading emotion from faces is fallible: nothing here may be used to 
 SYNTHETIC = "The model was trained on synthetic faces and knows nothing of real ones."
 
 INK, QUIET, ACCENT, SECOND = "#1b1f24", "#57606a", "#0b5cad", "#b3541e"
+_EAST_ASIAN = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei",
+    "PingFang SC", "Hiragino Sans GB",
+)  # fmt: skip
+"""Fonts for names of files that matplotlib's own font has no signs for; those that are installed are used."""
+
 STYLE: Any = {
+    "font.family": ["DejaVu Sans", *sorted({font.name for font in fontManager.ttflist} & set(_EAST_ASIAN))],
     "font.size": 9,
     "axes.edgecolor": "#8c959f",
     "axes.labelcolor": QUIET,
