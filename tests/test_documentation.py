@@ -134,10 +134,13 @@ def test_pictures_stay_small() -> None:
     assert [path.name for path in (DOCS / "images").glob("*.png") if path.stat().st_size > 150_000] == []
 
 
-def test_what_the_notebook_imports_exists() -> None:
+def code_cells() -> list[str]:
     cells = json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def test_what_the_notebook_imports_exists() -> None:
+    imports = [node for node in ast.walk(ast.parse("\n".join(code_cells()))) if isinstance(node, ast.ImportFrom)]
     ours = [(node.module, name.name) for node in imports for name in node.names if "fdp" in str(node.module)]
     assert ours and [pair for pair in ours if not hasattr(import_module(str(pair[0])), pair[1])] == []
 
@@ -146,6 +149,5 @@ def test_what_the_notebook_imports_exists() -> None:
 def test_the_notebook_runs_from_top_to_bottom(own_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     names: dict[str, object] = {}
-    for cell in json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), f"cell {cell['id']}", "exec"), names)
+    for number, code in enumerate(code_cells(), start=1):
+        exec(compile(code, f"cell {number}", "exec"), names)

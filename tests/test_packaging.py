@@ -29,7 +29,9 @@ def test_the_version_is_kept_in_one_place() -> None:
     assert "version" in PYPROJECT["project"]["dynamic"]
     source = (ROOT / PYPROJECT["tool"]["hatch"]["version"]["path"]).read_text()
     assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [__version__]
-    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == __version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (str(citation["version"]), citation["license"]) == (__version__, PYPROJECT["project"]["license"])
+    assert all(work["title"] and work["authors"] and work["type"] for work in (citation, *citation["references"]))
     assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
@@ -78,15 +80,6 @@ def test_quick_answers_come_before_torch_is_imported(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_citation_has_what_its_format_asks_for() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert (citation["cff-version"], citation["license"]) == ("1.2.0", PYPROJECT["project"]["license"])
-    for work in (citation, *citation["references"]):
-        assert work["title"] and work["authors"] and work["type"]
-        assert all(set(author) & {"name", "family-names"} for author in work["authors"])
-    assert citation["message"]
-
-
 def instructions() -> list[tuple[str, str]]:
     """Instruction and arguments of each step of the Dockerfile."""
     lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")]
@@ -96,14 +89,13 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_is_built_of_files_that_there_are_and_runs_the_command_as_nobody_special() -> None:
     steps = instructions()
-    kinds = [kind for kind, _ in steps]
     for kind, what in steps:
         if kind == "COPY" and not what.startswith("--from"):
-            assert all((ROOT / source).exists() for source in what.split()[:-1]), what
             ignored = (ROOT / ".dockerignore").read_text().splitlines()
-            assert all(f"!{Path(source).as_posix()}" in ignored for source in what.split()[:-1]), what
+            for source in map(Path, what.split()[:-1]):
+                assert (ROOT / source).exists() and f"!{source.as_posix()}" in ignored, what
     assert ("ARG", "COMPUTE=cpu") in steps
-    user = steps[len(kinds) - 1 - kinds[::-1].index("USER")][1]
+    user = [what for kind, what in steps if kind == "USER"][-1]
     assert user.isdigit() and int(user) > 0
     (entry,) = (json.loads(what) for kind, what in steps if kind == "ENTRYPOINT")
     assert entry[0] in PYPROJECT["project"]["scripts"]
@@ -137,25 +129,25 @@ def test_a_wheel_installed_elsewhere_answers(wheel: Path, tmp_path: Path) -> Non
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [str(site / "bin" / "fdp-lightning"), "+experiment=synthetic_loso", "--cfg", "job"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert yaml.safe_load(done.stdout)["task"] == "loso"
-    study = [str(site / "bin" / "fdp-lightning"), "+study=components", "--cfg", "hydra"]
-    shown = subprocess.run(study, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-    assert "no rank losses" in yaml.safe_load(shown)["hydra"]["sweeper"]["variants"]
+
+    def said(*line: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    command = str(site / "bin" / "fdp-lightning")
+    assert yaml.safe_load(said(command, "+experiment=synthetic_loso", "--cfg", "job"))["task"] == "loso"
+    study = yaml.safe_load(said(command, "+study=components", "--cfg", "hydra"))
+    assert "no rank losses" in study["hydra"]["sweeper"]["variants"]
     where = "import fdp_lightning.config as c; print(c.CONF_DIR); print(c.EXPERIMENTS / 'published.csv')"
-    python = [sys.executable, "-c", where]
-    found = subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    conf, published = map(Path, found.stdout.split())
-    assert conf.is_relative_to(site)
-    assert published.is_relative_to(site)
+    conf, published = map(Path, said(sys.executable, "-c", where).split())
+    assert conf.is_relative_to(site) and published.is_relative_to(site)
+    assert published.read_bytes() == (ROOT / "experiments" / "published.csv").read_bytes()
     assert (site / "hydra_plugins/fdp_launchers.py").is_file()
     inference = Path("fdp_lightning/inference")
     parts = [f"demo/demo.{kind}" for kind in ("html", "css", "js")]
     for name in (*parts, *(f"packaging/synthetic/{name}" for name in ("model.json", "model.safetensors", "README.md"))):
         assert (site / inference / name).read_bytes() == (ROOT / "src" / inference / name).read_bytes()
-    assert published.read_bytes() == (ROOT / "experiments" / "published.csv").read_bytes()
 
 
 @pytest.mark.slow
@@ -170,19 +162,18 @@ def test_the_demo_runs_from_a_wheel_in_an_environment_of_its_own(wheel: Path, tm
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
-    def run(*arguments: str) -> str:
-        line = [str(home / "bin" / "fdp-lightning"), *arguments]
+    def said(*line: str) -> str:
         done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = [str(python), "-c", "import fdp_lightning; print(fdp_lightning.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()).is_relative_to(site)
-    assert __version__ in run("--version")
-    assert "task=T" in run("--help")
-    run("predict", "synthetic")
+    found = said(str(python), "-c", "import fdp_lightning; print(fdp_lightning.__file__)")
+    assert Path(found.strip()).is_relative_to(site)
+    command = str(home / "bin" / "fdp-lightning")
+    assert __version__ in said(command, "--version")
+    assert "task=T" in said(command, "--help")
+    said(command, "predict", "synthetic")
     assert problems(json.loads((tmp_path / "predictions" / "synthetic" / "predict.json").read_text())) == []
-    run("loso", *SMALL, "trainer.max_epochs=1")
+    said(command, "loso", *SMALL, "trainer.max_epochs=1")
     (report,) = tmp_path.glob("runs/synthetic_loso/*/seed-0/report.html")
     assert report.stat().st_size > 10_000

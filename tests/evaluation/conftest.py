@@ -1,16 +1,10 @@
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from random_runs import CLASSES, make_predictions, make_run
+from random_runs import CLASSES, make_run
 
 from fdp_lightning.evaluation.report import build_report
-
-
-@pytest.fixture
-def predictions() -> pd.DataFrame:
-    return make_predictions()
 
 
 @pytest.fixture(scope="session")

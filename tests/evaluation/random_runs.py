@@ -1,28 +1,34 @@
-"""A run folder as the tasks write it, filled with random numbers: nothing of it comes from a face."""
+"""Run folders as the tasks write them, filled with random numbers: nothing of them comes from a face."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.predictions import pool, write_predictions
+from fdp_lightning.evaluation.predictions import joined, label_kind_of, pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.extras import Extra, as_text
 from fdp_lightning.files import sha256
+from fdp_lightning.labels import KEY
 
 RANKS, IMAGES = "rank_scores_against_time", "dynamic_images"
 """Ids of the sections."""
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
+UNITS = ["AU1", "AU2", "AU4", "AU12"]
+SELECTIONS = ("last", "oracle")
+FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
+"""What a fold says of its training."""
 
 
-def extras_of(signed: bool = False, compared: bool = True) -> tuple[Extra, ...]:
+def extras_of(signed: bool = False) -> tuple[Extra, ...]:
     """What a recogniser may declare: a curve that rises, an image, its reference, and what stands beside it."""
     about = {"heading": "dynamic images", "neutral": 0.5 if signed else None, "scale": "image_rms" if signed else ""}
     beside = {**about, "reference": "true_dynamic_image"}
-    extras = (
+    return (
         Extra("rank_scores", "curve", "rank score", "rank scores against time", standardised=True, rises=True),
         Extra("true_dynamic_image", "image", "true", note="A note.", **about),  # type: ignore[arg-type]
         Extra("dynamic_image", "image", "constructed", **beside),  # type: ignore[arg-type]
@@ -30,14 +36,18 @@ def extras_of(signed: bool = False, compared: bool = True) -> tuple[Extra, ...]:
         Extra("arp_of_input", "image", "ARP of the input", **beside),  # type: ignore[arg-type]
         Extra("similarities", "vector", "features"),
     )
-    return extras if compared else extras[:3]
+
+
+def last(table: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of the last epoch."""
+    return table[table["selection"] == "last"].reset_index(drop=True)
 
 
 def make_predictions(
     subjects: int = 6,
     clips: int = 10,
     classes: Sequence[str] = tuple(CLASSES),
-    selections: Sequence[str] = ("last", "oracle"),
+    selections: Sequence[str] = SELECTIONS,
     skill: float = 0.5,
     seed: int = 0,
     balanced: bool = True,
@@ -54,25 +64,71 @@ def make_predictions(
                 right = random.random() < own + 0.08 * (selection == "oracle")
                 guess = int(target) if right else int(random.integers(len(classes)))
                 probabilities = random.dirichlet(np.ones(len(classes)) + 3 * (np.arange(len(classes)) == guess))
-                name = f"{subject + 1:03d}"
-                key = {"dataset": "synthetic", "subject": name, "clip": f"{name}_{clip + 1}", "onset": 100 * clip + 1}
-                said = {"target": classes[target], "prediction": classes[int(probabilities.argmax())]}
-                said |= {f"prob_{c}": p for c, p in zip(classes, probabilities, strict=True)}
-                rows.append(key | said | {"selection": selection, "fold": name, "seed": 42})
+                answer = classes[int(probabilities.argmax())]
+                rows.append(_row(subject, clip, selection, classes[target], answer, classes, probabilities))
     return pd.DataFrame(rows)
+
+
+def make_unit_predictions(
+    subjects: int = 6, clips: int = 10, selections: Sequence[str] = SELECTIONS, skill: float = 1.5
+) -> pd.DataFrame:
+    """The same of action units; each subject has a clip that shows none."""
+    random = np.random.default_rng(0)
+    rows = []
+    for subject in range(subjects):
+        targets = random.random((clips, len(UNITS))) < 0.35
+        targets[0] = False
+        for selection in selections:
+            own = skill + 0.3 * (selection == "oracle")
+            for clip, shown in enumerate(targets):
+                logits = own * (2 * shown - 1) + random.normal(0, 1.5, len(UNITS))
+                probabilities = 1 / (1 + np.exp(-logits))
+                (target, answer) = joined(np.stack([shown, probabilities > 0.5]), UNITS)
+                rows.append(_row(subject, clip, selection, target, answer, UNITS, probabilities))
+    return pd.DataFrame(rows).assign(multi_label=1)
+
+
+def _row(
+    subject: int, clip: int, selection: str, target: str, answer: str, classes: Sequence[str], given: np.ndarray
+) -> dict[str, Any]:
+    name = f"{subject + 1:03d}"
+    key = {"dataset": "synthetic", "subject": name, "clip": f"{name}_{clip + 1}", "onset": 100 * clip + 1}
+    probabilities = {f"prob_{c}": p for c, p in zip(classes, given, strict=True)}
+    said = {"target": target, "prediction": answer, **probabilities}
+    return key | said | {"selection": selection, "fold": name, "seed": 42}
+
+
+def table_of(seed: int = 0, **options: Any) -> pd.DataFrame:
+    """Random predictions of one seed; the clips and targets of all seeds are the same."""
+    return make_predictions(seed=seed, **options).assign(seed=seed)
+
+
+def write_run(
+    folder: Path,
+    seed: int = 0,
+    protocol: str = "casme2_5c_249",
+    table: pd.DataFrame | None = None,
+    classes: Sequence[str] = tuple(CLASSES),
+    more: dict[str, Any] | None = None,
+    **options: Any,
+) -> Path:
+    """Write predictions.csv and metrics.json alone, all that is read of several runs; `more` goes into the latter."""
+    frame = table_of(seed, classes=classes, **options) if table is None else table
+    write_predictions(folder / "predictions.csv", frame, classes)
+    write_metrics(folder / "metrics.json", summarise(frame, classes, protocol, []) | (more or {}))
+    return folder
 
 
 def make_run(
     run: Path,
     subjects: int = 4,
     clips: int = 5,
-    epochs: int = 6,
-    size: int = 16,
     colour: bool = False,
     exact: bool = False,
     inner: bool = False,
     image_rms: float | None = None,
-    **options: object,
+    table: pd.DataFrame | None = None,
+    **options: Any,
 ) -> Path:
     """Write a whole run folder.
 
@@ -80,52 +136,36 @@ def make_run(
         run: the folder.
         subjects: one fold each.
         clips: of each subject.
-        epochs: of the curves.
-        size: of the images.
         colour: whether the key frames are in colour.
         exact: whether the true dynamic images are the exact ARP of the input, as they are by default.
         inner: whether there are curves of inner subjects.
         image_rms: of the first fold; every further one has it a tenth higher. None: the images are not signed.
+        table: of the predictions, in place of those that `subjects`, `clips` and `options` make.
         options: of `make_predictions`.
 
     Returns:
         The folder.
     """
-    table = make_predictions(subjects, clips, **options)  # type: ignore[arg-type]
+    table = make_predictions(subjects, clips, **options) if table is None else table
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
     random = np.random.default_rng(1)
-    folds = []
-    anchors = table.query("selection == 'last'")["subject"].to_numpy()
-    for name, part in table.groupby("fold"):
+    anchors = last(table)["subject"].to_numpy()
+    everyone = sorted(set(table["dataset"] + "/" + table["subject"]))
+    folds = [(name, part.reset_index(drop=True)) for name, part in table.groupby("fold")]
+    for number, (name, part) in enumerate(folds):
         folder = run / "folds" / str(name)
         write_predictions(folder / "predictions.csv", part, classes)
-        folds.append(part.reset_index(drop=True))
-        steps = np.arange(epochs)
-        decay = np.exp(-steps / max(epochs / 3, 1))
-        noise = lambda scale: random.normal(0, scale, epochs)  # noqa: E731
-        curves = {"loss": (3.2, 0.6), "emotion_loss": (1.4, 0.2), "rank_loss": (0.6, 0.1)}
-        curves |= {"dynamic_image_loss": (0.02, 0.004), "kendall_tau": (-0.95, 0.95)}
-        pd.DataFrame(
-            {
-                "epoch": steps,
-                **{f"train/{name}": a * decay + b + noise(abs(a) / 40) for name, (a, b) in curves.items()},
-                **({"inner/loss": 2.9 * decay + 0.8, "inner/accuracy": 0.2 + 0.3 * (1 - decay)} if inner else {}),
-                "test/loss": 2.8 * decay + 0.9 + noise(0.15),
-                "test/accuracy": 0.2 + 0.35 * (1 - decay) + noise(0.05),
-                "test/uf1": 0.15 + 0.3 * (1 - decay) + noise(0.05),
-                "test/kendall_tau": 0.7 * (1 - decay) + noise(0.06),
-            }
-        ).to_csv(folder / "curves.csv", index=False)
-        last = part[part["selection"] == "last"]
-        n, t = len(last), 8
-        frames = last["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
+        _curves(random, inner).to_csv(folder / "curves.csv", index=False)
+        held_out = last(part)
+        n, t, size = len(held_out), 8, 16
+        frames = held_out["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
         middle = np.linspace(-0.5, 0.5, size)
         blob = np.exp(-12 * (middle[:, None] ** 2 + (middle[None, :] - 0.1) ** 2))
         true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
         np.savez_compressed(
             folder / "outputs.npz",
-            **{name: last[name].to_numpy(dtype="U") for name in ("dataset", "subject", "clip", "target")},
-            onset=last["onset"].to_numpy(),
+            **{name: held_out[name].to_numpy(dtype="U") for name in ("dataset", "subject", "clip", "target")},
+            onset=held_out["onset"].to_numpy(),
             rank_scores=(2 * np.linspace(0, 1, t) + random.normal(0, 0.35, (n, t))).astype(np.float32),
             frames=frames,
             apex=np.where(random.random(n) < 0.2, np.nan, frames[:, 0] + random.uniform(12, 28, n)),
@@ -134,12 +174,11 @@ def make_run(
             arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
             similarities=np.where(anchors == name, np.nan, random.normal(size=(n, len(anchors)))),
-            **({"image_rms": image_rms * (1 + len(folds) / 10)} if image_rms else {}),
+            **({"image_rms": image_rms * (1 + number / 10)} if image_rms else {}),
             extras=np.array(as_text(extras_of(signed=image_rms is not None))),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],
         )
-        everyone = sorted(set(table["dataset"] + "/" + table["subject"]))
         tested = sorted(set(part["dataset"] + "/" + part["subject"]))
         facts = {
             "fold": name,
@@ -149,15 +188,28 @@ def make_run(
             "checksums": {path.name: sha256(path) for path in folder.iterdir()},
         }
         (folder / "fold.json").write_text(json.dumps(facts))
-    expected = table[table["selection"] == "last"][["dataset", "subject", "clip", "onset", "target"]]
-    pooled = pool(folds, expected, classes)
+    pooled = pool([part for _, part in folds], last(table)[[*KEY, "target"]], classes, label_kind_of(table))
     write_predictions(run / "predictions.csv", pooled, classes)
     write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))
-    (run / "config.yaml").write_text("command: python -m fdp_lightning +experiment=synthetic_loso seed=42\nseed: 42\n")
+    command = "python -m fdp_lightning +experiment=synthetic_loso seed=42"
+    (run / "config.yaml").write_text(f"command: {command}\nseed: 42\n")
     versions = {
-        "command": "python -m fdp_lightning +experiment=synthetic_loso seed=42", "git_revision": "0123abc",
+        "command": command, "git_revision": "0123abc",
         "python": "3.11.2", "fdp-lightning": "0.1.0", "torch": "2.15.0", "processor": "A Processor", "cores": "2",
         "started": "2026-01-02T03:04:05+00:00", "seconds": 412.5,
     }  # fmt: skip
     (run / "environment.json").write_text(json.dumps(versions))
     return run
+
+
+def _curves(random: np.random.Generator, inner: bool) -> pd.DataFrame:
+    epochs = 6
+    decay = np.exp(-np.arange(epochs) / 2)
+    begin_and_end = {"loss": (3.2, 0.6), "emotion_loss": (1.4, 0.2), "rank_loss": (0.6, 0.1)}
+    begin_and_end |= {"dynamic_image_loss": (0.02, 0.004), "kendall_tau": (-0.95, 0.95)}
+    columns = {f"train/{name}": a * decay + b for name, (a, b) in begin_and_end.items()}
+    columns |= {"inner/loss": 2.9 * decay + 0.8, "inner/accuracy": 0.5 - 0.3 * decay} if inner else {}
+    columns |= {"test/loss": 2.8 * decay + 0.9, "test/accuracy": 0.55 - 0.35 * decay}
+    columns |= {"test/uf1": 0.45 - 0.3 * decay, "test/kendall_tau": 0.7 * (1 - decay)}
+    noisy = {name: values + random.normal(0, 0.03, epochs) for name, values in columns.items()}
+    return pd.DataFrame({"epoch": np.arange(epochs), **noisy})

@@ -1,20 +1,20 @@
 import csv
 import re
+import statistics
 import string
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_runs import CLASSES
-from scored_runs import write_run
+from looks import Page, printed
+from random_runs import CLASSES, FOLD, write_run
 
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.published import Published
 from fdp_lightning.evaluation.runs import Run, read_run
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Variant, compare, in_order
-from fdp_lightning.evaluation.tables.render import latex, write_comparison
+from fdp_lightning.evaluation.tables.render import latex, scores_grid, write_comparison
 from fdp_lightning.evaluation.tables.words import latex_escape as escape
 
 PUBLISHED = [
@@ -33,7 +33,7 @@ def run_at(folder: Path, seed: int = 0, **options: object) -> Run:
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Variant]:
     place = tmp_path_factory.mktemp("variants")
-    a = [run_at(place / f"a/seed-{seed}", seed) for seed in range(3)]
+    a = [run_at(place / f"a/seed-{seed}", seed, more=FOLD) for seed in range(3)]
     b = [run_at(place / f"b_x/seed-{seed}", seed, skill=0.8, more={"caveats": ["50 % & {more}"]}) for seed in (1, 2)]
     c = [run_at(place / "c/seed-0", 0, clips=9)]
     return [Variant("exp/a", tuple(a)), Variant("exp/b_x", tuple(b)), Variant("exp/c", tuple(c))]
@@ -57,8 +57,7 @@ def test_seeds_are_one_row_and_pairs_are_those_of_the_statistics(variants: list[
     row = next(row for row in table.rows if row.name == "exp/a" and row.selection == "last")
     scores = [run.scores("last")["uf1"] for run in variants[0].runs]
     assert row.seeds == (0, 1, 2)
-    assert row.scores["uf1"] == pytest.approx(sum(scores) / 3)
-    assert min(scores) < row.scores["uf1"] < max(scores) and row.sds["uf1"] > 0
+    assert (row.scores["uf1"], row.sds["uf1"]) == pytest.approx((statistics.mean(scores), statistics.stdev(scores)))
     (pair,) = table.paired  # exp/c covers other clips
     sides = [[run.parts["last"] for run in variant.runs] for variant in variants[:2]]
     assert pair.differences == paired_differences(*sides, CLASSES)
@@ -80,10 +79,7 @@ def test_tables_are_parted_by_protocol_classes_split_and_what_was_drawn(tmp_path
 
 
 def test_seeds_over_other_clips_are_taken_apart(tmp_path: Path) -> None:
-    runs = (
-        *(run_at(tmp_path / f"seed-{seed}", seed) for seed in (0, 1)),
-        run_at(tmp_path / "seed-2", 2, clips=9),
-    )
+    runs = tuple(run_at(tmp_path / f"seed-{seed}", seed, clips=9 if seed == 2 else 10) for seed in range(3))
     (table,) = compare([Variant("v", runs)], [])
     found = {row.name: row.seeds for row in table.rows if row.kind == "run"}
     assert found == {"v/seed-0+seed-1": (0, 1), "v/seed-2": (2,)}
@@ -143,92 +139,68 @@ def test_rows_for_labels_are_ranked_by_their_mean_f1() -> None:
     assert [(row.name, row.rank) for row in in_order(rows, "mean_f1")] == [("b", 1), ("c", 1), ("a", 3)]
 
 
-class _Page(HTMLParser):
-    """The ranked rows and what a browser would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.classes: list[str] = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
-        self.classes += [value or "" for name, value in attrs if tag == "tr" and name == "class"]
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Variant], tmp_path: Path) -> None:
-    tables = compare(variants, PUBLISHED)
-    path, *_ = write_comparison(tmp_path, tables, {"runs/<x>": "no pooled scores yet"})
+    (table,) = compare(variants, PUBLISHED)
+    path, *_ = write_comparison(tmp_path, [table], {"runs/<x>": "no pooled scores yet"})
     text = path.read_text()
-    page = _Page(text)
+    page = Page(text)
     assert all(load.startswith(("#", "data:")) for load in page.loads)
+    assert write_comparison(tmp_path / "again", [table], {"runs/<x>": "no pooled scores yet"})[0].read_text() == text
+    assert not re.search(r"https?://|@import|url\(|<script", text)
     boxes = text.count('<div class="box"')
     assert text.count('.csv" href="data:') == text.count('.tex" href="data:') == boxes > 1
-    assert not re.search(r"https?://|@import|url\(|<script", text)
-    assert page.classes.count("best") == 1
+    assert page.rows.count("best") == 1
     assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]
-    assert page.classes.count("aside") == len(tables[0].block("oracle")) + len(tables[0].block("floor"))
+    assert page.rows.count("aside") == len(table.block("oracle")) + len(table.block("floor"))
     escaped = ("Exact &amp; last", "a &lt;note&gt;", "50 % &amp; {more}", "runs/&lt;x&gt;")
     for words in (*escaped, "Peeking †", "p 0.031"):  # 2 / 2^6: the least that six subjects can say
         assert words in text
-    for row in tables[0].rows:
-        for name, value in row.scores.items():
-            assert f"{value:.3f}" in text, (row.name, name)
-        for bounds in filter(None, row.intervals.values()):
-            assert f"{bounds[0]:.3f}–{bounds[1]:.3f}" in text
-    write_comparison(tmp_path, compare(variants, PUBLISHED), {"runs/<x>": "no pooled scores yet"})
-    assert path.read_text() == text
+    line = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+    assert (
+        text.count(line) == printed(scores_grid(table), 120).count(line) == 2
+    )  # last and oracle of the one that says it
+    for row in table.rows:
+        assert all(f"{value:.3f}" in text for value in row.scores.values()), row.name
+        assert all(f"{low:.3f}–{high:.3f}" in text for low, high in filter(None, row.intervals.values())), row.name
 
 
 def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = compare(variants, PUBLISHED)
     with write_comparison(tmp_path, [table], {})[1].open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == sum(len(row.scores) for row in table.rows)
     found = {(row["system"], row["selection"], row["metric"]): row for row in rows}
-    assert len(found) == len(rows)
-    pair = table.paired[0]
-    tested = found["exp/b_x", "last", "uf1"]
-    assert float(tested["p"]) == pair.differences["uf1"].p
-    assert float(tested["difference"]) == pair.differences["uf1"].value
+    assert len(found) == len(rows) == sum(len(row.scores) for row in table.rows)
+    difference, tested = table.paired[0].differences["uf1"], found["exp/b_x", "last", "uf1"]
+    assert (float(tested["p"]), float(tested["difference"])) == (difference.p, difference.value)
     assert (tested["baseline"], tested["seeds"], tested["comparable"], tested["rank"]) == ("exp/a", "1 2", "true", "2")
     assert float(tested["sd"]) > 0
+    models = {(row["model"], row["parameters"], row["steps"]) for row in rows if row["system"] == "exp/a"}
+    assert models == {("fdp_tiny", "90123", "500")} and tested["model"] == ""
     assert (found["exp/a", "last", "uf1"]["p"], found["exp/b_x", "oracle", "uf1"]["p"]) == ("", "")
     for row in table.rows:
         for metric, value in row.scores.items():
             line = found[row.name, row.selection, metric]
             assert float(line["value"]) == value
             assert line["comparable"] == str(row.block == "comparable").lower()
-            low, high = row.intervals.get(metric) or ("", "")
-            assert (line["ci_low"], line["ci_high"]) == (str(low), str(high))
+            assert (line["ci_low"], line["ci_high"]) == tuple(map(str, row.intervals.get(metric) or ("", "")))
 
 
 def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(variants: list[Variant]) -> None:
     (table,) = compare(variants, PUBLISHED)
     text = latex([table])
     assert text.isascii()
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    lines = text.splitlines()
+    body = "\n".join(line for line in lines if not line.startswith("%"))
     assert len(re.findall(r"(?<!\\)\{", body)) == len(re.findall(r"(?<!\\)\}", body))
     assert not re.search(r"(?<!\\)[%#_]|(?<!\\)\$(?!\\pm|-\$|\^|\$?)", body)
     for name in ("table", "tabular", "minipage"):
         assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 2
-    for rule in ("toprule", "bottomrule"):
-        assert text.count(f"\\{rule}") == 2
-    lines = text.splitlines()
-    columns = {line.count(" & ") for line in lines if line.endswith(r"\tabularnewline") and "multicolumn" not in line}
-    assert columns == {5, 4}
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 2
+    rows = [line for line in lines if line.endswith(r"\tabularnewline")]
+    assert {line.count(" & ") for line in rows if "multicolumn" not in line} == {5, 4}
     assert [line for line in lines if r"\textbf" in line] == [line for line in lines if "Exact" in line]
     assert text.count(r"\textbf") == 2  # the name, and the score the rank is of
-    oracle = [line for line in lines if r"\textdagger{}" in line and r"\tabularnewline" in line]
-    assert len(oracle) == len(table.block("oracle"))
+    assert len([line for line in rows if r"\textdagger{}" in line]) == len(table.block("oracle"))
     assert r"50 \% \& \{more\}" in text
 
 

@@ -1,7 +1,6 @@
 """Whether a run learned: each sign on tables made by hand, no false alarm, and its mark in every table that ranks."""
 
 import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -10,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, make_run
-from random_units import UNITS, make_unit_predictions
-from rich.console import Console
-from scored_runs import table_of, write_run
+from looks import printed
+from random_runs import CLASSES, UNITS, last, make_run, make_unit_predictions, table_of, write_run
 
 from fdp_lightning.evaluation.learning import (
     DECISIVE,
@@ -27,28 +24,25 @@ from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
-from fdp_lightning.evaluation.tables.render import print_tables, write_comparison, write_variants
+from fdp_lightning.evaluation.tables.render import scores_grid, variants_grid, write_comparison, write_variants
 from fdp_lightning.evaluation.terminal import learning_note
 
 
 def signs_of(
     table: pd.DataFrame, trainings: Sequence[FoldTraining] = (), classes: Sequence[str] = tuple(CLASSES)
 ) -> dict[str, Sign]:
-    last = table[table["selection"] == "last"].reset_index(drop=True)
     metrics = summarise(table, classes, "p", [])
-    found = learning_signs(last, classes, metrics["selections"]["last"], metrics["floors"], trainings)
+    found = learning_signs(last(table), classes, metrics["selections"]["last"], metrics["floors"], trainings)
     assert len({sign.kind for sign in found}) == len(found)
     assert has_learned(found) == (not {sign.kind for sign in found} & set(DECISIVE))
     return {sign.kind: sign for sign in found}
 
 
-def answering(table: pd.DataFrame, folds: Sequence[str], name: str) -> pd.DataFrame:
-    """The table with one answer for all clips of some folds."""
-    stuck = table["fold"].isin(folds)
-    changed = table.assign(prediction=table["prediction"].where(~stuck, name))
-    for label in CLASSES:
-        changed[f"prob_{label}"] = table[f"prob_{label}"].where(~stuck, 0.6 if label == name else 0.1)
-    return changed
+def answering(table: pd.DataFrame, name: str, folds: int = 99) -> pd.DataFrame:
+    """The table with one answer for all clips of the first folds."""
+    stuck = table["fold"].isin(sorted(set(table["fold"]))[:folds])
+    answers = {f"prob_{label}": 0.6 if label == name else 0.1 for label in CLASSES} | {"prediction": name}
+    return table.assign(**{column: table[column].where(~stuck, answer) for column, answer in answers.items()})
 
 
 def guessing(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,22 +62,16 @@ def test_a_good_run_shows_no_sign_however_skewed_its_subjects() -> None:
 
 def test_folds_that_answer_one_class_each_are_counted() -> None:
     table = table_of(skill=0.9)
-    folds = sorted(set(table["fold"]))
-    each = table
-    for fold, name in zip(folds, [*CLASSES, CLASSES[0]], strict=True):
-        each = answering(each, [fold], name)
+    each = pd.concat([answering(part, CLASSES[int(fold) % 5]) for fold, part in table.groupby("fold")])
     sign = signs_of(each)["one_class"]
     assert sign.decisive and sign.detail.startswith("6 of 6")
-    assert signs_of(answering(table, folds[:3], "others"))["one_class"].detail.startswith("3 of 6")
-    assert "one_class" not in signs_of(answering(table, folds[:2], "others"))
+    assert signs_of(answering(table, "others", 3))["one_class"].detail.startswith("3 of 6")
+    assert "one_class" not in signs_of(answering(table, "others", 2))
     # Small folds that all answer alike are seen together; those that have little else to answer are not judged.
     small = table_of(subjects=12, clips=3)
-    assert "disgust" in signs_of(answering(small, sorted(set(small["fold"])), "disgust"))["one_class"].detail
+    assert "disgust" in signs_of(answering(small, "disgust"))["one_class"].detail
     assert "one_class" not in signs_of(table_of(subjects=40, clips=3, skill=0.9))
-    table["target"] = table["prediction"] = table["fold"].map(dict(zip(folds, [*CLASSES, "others"], strict=True)))
-    for label in CLASSES:
-        table[f"prob_{label}"] = np.where(table["prediction"] == label, 0.9, 0.025)
-    assert "one_class" not in signs_of(table)
+    assert "one_class" not in signs_of(each.assign(target=each["prediction"]))
 
 
 def test_a_budget_of_a_few_steps_is_said_and_takes_no_rank_away() -> None:
@@ -98,26 +86,17 @@ def test_a_budget_of_a_few_steps_is_said_and_takes_no_rank_away() -> None:
 def test_an_interval_that_is_not_above_every_baseline() -> None:
     found = signs_of(guessing(table_of(subjects=10)))
     assert found["at_baseline"].decisive and not found["accuracy_at_baseline"].decisive
-    below = answering(table_of(), sorted(set(table_of()["fold"])), "others")
-    assert "at_baseline" in signs_of(below)
+    assert "at_baseline" in signs_of(answering(table_of(), "others"))
 
 
 def test_accuracy_at_the_majority_class_alone_does_not_unrank() -> None:
     # Three quarters of the clips of one class; recall of .75 of each: UF1 far above the baselines, accuracy at them.
-    rows = []
-    for subject in range(12):
-        for clip in range(16):
-            target = "a" if clip < 12 else "b"
-            right = clip % 4 > 0
-            guess = target if right else "ab"["ba".index(target)]
-            name = f"s{subject}"
-            rows.append(
-                {"dataset": "d", "subject": name, "clip": f"{name}_{clip}", "onset": 1, "target": target}
-                | {"prediction": guess, "prob_a": float(guess == "a"), "prob_b": float(guess == "b")}
-                | {"selection": "last", "fold": name, "seed": 0}
-            )
-    found = signs_of(pd.DataFrame(rows), classes=["a", "b"])
-    assert list(found) == ["accuracy_at_baseline"] and has_learned(list(found.values()))
+    table = last(table_of(subjects=12, clips=16, classes=["a", "b"]))
+    clip = table.groupby("subject").cumcount()
+    is_a = clip < 12
+    answers_a = is_a == (clip % 4 > 0)
+    table["target"], table["prediction"] = is_a.map({True: "a", False: "b"}), answers_a.map({True: "a", False: "b"})
+    assert list(signs_of(table, classes=["a", "b"])) == ["accuracy_at_baseline"]
 
 
 def fold(name: int, *losses: float, uniform: float | None = None) -> FoldTraining:
@@ -174,20 +153,15 @@ def test_folds_tell_of_their_training_and_damaged_ones_tell_nothing(tmp_path: Pa
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Variant]:
     place = tmp_path_factory.mktemp("variants")
-    stuck = table_of(skill=0.9, subjects=12)
-    stuck = answering(stuck, sorted(set(stuck["fold"])), "others")
+    stuck = answering(table_of(skill=0.9, subjects=12), "others")
+    good = [table_of(seed, subjects=12, skill=0.6) for seed in range(2)]
+    tables = {"stuck": [stuck], "chance": [guessing(table_of(subjects=12, skill=0.9))], "good": good}
 
-    def variant(name: str, *tables: pd.DataFrame) -> Variant:
+    def variant(name: str, tables: Sequence[pd.DataFrame]) -> Variant:
         folders = [write_run(place / name / f"seed-{i}", table=t.assign(seed=i)) for i, t in enumerate(tables)]
         return Variant(name, tuple(map(read_run, folders)))
 
-    good = [table_of(seed, subjects=12, skill=0.6) for seed in range(2)]
-    return [
-        variant("stuck", stuck),
-        variant("chance", guessing(table_of(subjects=12, skill=0.9))),
-        variant("good", *good),
-        variant("one of three", *good, stuck),
-    ]
+    return [variant(name, of) for name, of in (tables | {"one of three": [*good, stuck]}).items()]
 
 
 LEARNED = {"stuck": False, "chance": False, "good": True, "one of three": True}
@@ -197,9 +171,8 @@ def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant
     (table,) = compare(variants, [])
     rows = {row.name: row for row in table.rows if row.kind == "run" and row.selection == "last"}
     assert {name: row.learned for name, row in rows.items()} == LEARNED
-    assert {name: row.block for name, row in rows.items()} == {
-        name: "comparable" if learned else "unlearned" for name, learned in LEARNED.items()
-    }
+    assert {name: row.block == "comparable" for name, row in rows.items()} == LEARNED
+    assert {row.name for row in table.block("unlearned")} == {"stuck", "chance"}
     assert {name for name, row in rows.items() if row.rank is not None} == {"good", "one of three"}
     assert "one_class" in rows["stuck"].signs and "one_class" in rows["one of three"].signs
     assert any("seed 2: " in note for note in rows["one of three"].notes)
@@ -207,16 +180,11 @@ def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant
     assert differ == {"chance": False, "good": True, "one of three": True}
     page, lines, tex = (path.read_text() for path in write_comparison(tmp_path, [table], {}))
     found = list(csv.DictReader(lines.splitlines()))
-    assert {row["system"]: row["learned"] for row in found if row["kind"] == "run"} == {
-        name: str(learned).lower() for name, learned in LEARNED.items()
-    }
+    assert {row["system"]: row["learned"] == "true" for row in found if row["kind"] == "run"} == LEARNED
     assert all(row["rank"] == "" and row["comparable"] == "false" for row in found if row["learned"] == "false")
     meaningful = {row["system"]: row["difference_meaningful"] for row in found if row["difference"]}
     assert meaningful == {"chance": "false", "good": "true", "one of three": "true"}
-    screen = Console(file=io.StringIO(), width=80)
-    print_tables([table], {}, screen)
-    printed = screen.file.getvalue()  # type: ignore[attr-defined]
-    for text, mark in ((printed, "stuck ‡"), (page, "stuck ‡"), (tex, r"stuck\textdaggerdbl{}")):
+    for text, mark in ((printed(scores_grid(table)), "stuck ‡"), (page, "stuck ‡"), (tex, r"stuck\textdaggerdbl{}")):
         assert mark in text and mark.replace("stuck", "good") not in text
 
 
@@ -225,12 +193,10 @@ def test_a_sweep_marks_them_and_says_which_differences_mean_nothing(variants: li
     assert {row.name: row.meaningful for row in table.variants} == {name: name != "chance" for name in LEARNED}
     paths = write_variants(tmp_path / "out", [table], "a · sweep", "x")
     rows = {row["variant"]: row for row in csv.DictReader(paths[1].read_text().splitlines())}
-    assert {name: row["learned"] for name, row in rows.items()} == {k: str(v).lower() for k, v in LEARNED.items()}
+    assert {name: row["learned"] == "true" for name, row in rows.items()} == LEARNED
     assert [row["difference_meaningful"] for row in rows.values()] == ["", "false", "true", "true"]
     assert "one_class" in rows["stuck"]["signs"].split() and "at_baseline" in rows["chance"]["signs"].split()
-    screen = Console(file=io.StringIO(), width=80)
-    print_tables([table], {}, screen)
-    for text in (screen.file.getvalue(), paths[0].read_text(), paths[2].read_text()):  # type: ignore[attr-defined]
+    for text in (printed(variants_grid(table)), paths[0].read_text(), paths[2].read_text()):
         assert "chance ‡" in text and "good ‡" not in text
 
 
@@ -240,6 +206,6 @@ def test_the_report_says_so_near_its_headline(tmp_path: Path, skill: float, show
     head = build_report(run, "A title", False, False).read_text().split("</header>")[0]
     assert ('id="learned-title"' in head) == shown
     if shown:
-        details = [sign.detail for sign in read_run(run).signs]
-        assert details and all(detail.split(" (")[0] in head for detail in details)
-        assert all(detail in learning_note(read_run(run).signs).plain for detail in details)
+        signs = read_run(run).signs
+        assert signs and all(sign.detail.split(" (")[0] in head for sign in signs)
+        assert all(sign.detail in learning_note(signs).plain for sign in signs)

@@ -1,7 +1,6 @@
 """Which mistakes are the most confident, by brute force."""
 
-from random_runs import CLASSES, make_predictions
-from random_units import UNITS, make_unit_predictions
+from random_runs import CLASSES, UNITS, make_predictions, make_unit_predictions
 
 from fdp_lightning.evaluation.report_mistakes import mistakes_of
 

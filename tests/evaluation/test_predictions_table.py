@@ -1,3 +1,5 @@
+"""The predictions table, of one label and of several: it comes back as it was, and refuses what it cannot mean."""
+
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -5,34 +7,61 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, make_predictions
+from random_runs import CLASSES, UNITS, last, make_predictions, make_unit_predictions
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.predictions import columns_of, pool, read_predictions, write_predictions
-from fdp_lightning.labels import KEY
+from fdp_lightning.evaluation.predictions import (
+    columns_of,
+    label_arrays,
+    label_kind_of,
+    pool,
+    read_predictions,
+    write_predictions,
+)
+from fdp_lightning.labels import KEY, LabelKind
 
-Change = Callable[[str], str]
+CLIP = "synthetic/002/002_3@201"
+SINGLE, MULTI = LabelKind.SINGLE, LabelKind.MULTI
+NAMES = {SINGLE: CLASSES, MULTI: UNITS}
+every_kind = pytest.mark.parametrize("kind", NAMES)
+
+
+def table_of(kind: LabelKind, **options: object) -> pd.DataFrame:
+    return (make_unit_predictions if kind.is_multi else make_predictions)(**options)  # type: ignore[operator]
 
 
 def _expected(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[table["selection"] == "last", [*KEY, "target"]].reset_index(drop=True)
+    return last(table)[[*KEY, "target"]]
 
 
 def _folds(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [part.reset_index(drop=True) for _, part in table.groupby("fold")]
 
 
-def test_round_trip_is_exact(tmp_path: Path, predictions: pd.DataFrame) -> None:
-    predictions["subject"] = predictions["fold"] = "010"  # neither 10 nor 8
-    predictions["clip"] = [f'NA, "{i}"' for i in range(len(predictions))]
-    write_predictions(tmp_path / "p.csv", predictions, CLASSES)
-    table, classes = read_predictions(tmp_path / "p.csv")
-    assert classes == CLASSES
-    assert list(table.columns) == columns_of(CLASSES)
-    for name in columns_of(CLASSES):
-        assert table[name].tolist() == predictions[name].tolist(), name
-    write_predictions(tmp_path / "q.csv", table, classes)
+@every_kind
+def test_round_trip_is_exact(kind: LabelKind, tmp_path: Path) -> None:
+    table = table_of(kind)
+    assert kind is SINGLE or ((table["target"] == "").any() and (table["prediction"] == "").any())
+    table["subject"] = table["fold"] = "010"  # neither 10 nor 8
+    table["clip"] = [f'NA, "{i}"' for i in range(len(table))]
+    write_predictions(tmp_path / "p.csv", table, NAMES[kind])
+    read, classes = read_predictions(tmp_path / "p.csv")
+    assert (classes, label_kind_of(read)) == (NAMES[kind], kind)
+    assert list(read.columns) == columns_of(classes, kind) == columns_of(classes) + ["multi_label"] * kind.is_multi
+    for name in read.columns:
+        assert read[name].tolist() == table[name].tolist(), name
+    write_predictions(tmp_path / "q.csv", read, classes)
     assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+
+
+def test_arrays_say_what_names_say() -> None:
+    table = table_of(MULTI)
+    for found, column in zip(label_arrays(table, UNITS), ("target", "prediction"), strict=True):
+        assert (found.shape, found.dtype) == ((len(table), 4), bool)
+        assert ["+".join(np.array(UNITS)[row]) for row in found] == table[column].tolist()
+    np.testing.assert_array_equal(found, table[[f"prob_{unit}" for unit in UNITS]].to_numpy() > 0.5)
+    with pytest.raises(ValueError, match="not made of the classes"):
+        label_arrays(table.assign(target="AU9"), UNITS)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +80,9 @@ def test_round_trip_is_exact(tmp_path: Path, predictions: pd.DataFrame) -> None:
         (lambda text: text.replace(",001,42", ",,42", 1), "not all given"),
     ],
 )
-def test_damaged_file_is_refused(tmp_path: Path, predictions: pd.DataFrame, change: Change, said: str) -> None:
+def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     path = tmp_path / "p.csv"
-    write_predictions(path, predictions, CLASSES)
+    write_predictions(path, make_predictions(), CLASSES)
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError, match=said) as raised:
         read_predictions(path)
@@ -61,20 +90,32 @@ def test_damaged_file_is_refused(tmp_path: Path, predictions: pd.DataFrame, chan
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("kind", "column", "value", "said"),
     [
-        ("prob_disgust", np.nan, "not a finite number"), ("prob_disgust", np.inf, "not a finite number"),
-        ("prob_disgust", -0.5, "negative"), ("prob_disgust", 1.5, "sum to 1"),
-        ("prediction", "boredom", "prediction is not a class"), ("target", "boredom", "target is not a class"),
+        (SINGLE, "prob_disgust", np.nan, "not a finite number"), (SINGLE, "prob_disgust", np.inf, "not a finite"),
+        (SINGLE, "prob_disgust", -0.5, "negative"), (SINGLE, "prob_disgust", 1.5, "sum to 1"),
+        (SINGLE, "prediction", "boredom", "prediction is not a"), (SINGLE, "target", "boredom", "target is not a"),
+        (MULTI, "target", "AU9", "target is not made of"), (MULTI, "target", "AU1+AU9", "target is not made of"),
+        (MULTI, "target", "AU2+AU1", "in the protocol's order"), (MULTI, "target", "AU1+AU1", "each once"),
+        (MULTI, "target", "AU1+", "target is not made of"), (MULTI, "target", "+", "target is not made of"),
+        (MULTI, "prediction", "AU4+AU2", "prediction is not made of"),
+        (MULTI, "prediction", "AU1+AU2+AU4+AU12", "not what has a probability above 0.5"),
+        (MULTI, "prediction", "", "not what has a probability above 0.5"),
+        (MULTI, "prob_AU4", 0.5, "not what has a probability above 0.5"), (MULTI, "prob_AU4", np.nan, "not a finite"),
+        (MULTI, "prob_AU4", -0.1, "outside 0 to 1"), (MULTI, "prob_AU4", 1.1, "outside 0 to 1"),
+        (MULTI, "subject", "", "not all given"),
     ],
 )  # fmt: skip
-def test_unusable_row_is_named(
-    tmp_path: Path, predictions: pd.DataFrame, column: str, value: object, said: str
-) -> None:
-    predictions.loc[3, column] = value
+def test_unusable_row_is_named(tmp_path: Path, kind: LabelKind, column: str, value: object, said: str) -> None:
+    table = table_of(kind)
+    if kind is MULTI:  # a row whose prediction is AU4 alone: each change makes it wrong in one way
+        table.loc[3, [f"prob_{unit}" for unit in UNITS]] = 0.2, 0.1, 0.9, 0.3
+        table.loc[3, "prediction"] = "AU4"
+        write_predictions(tmp_path / "before.csv", table, UNITS)
+    table.loc[3, column] = value
     with pytest.raises(UserError, match=said) as raised:
-        write_predictions(tmp_path / "p.csv", predictions, CLASSES)
-    assert "synthetic/001/001_4@301" in str(raised.value)
+        write_predictions(tmp_path / "p.csv", table, NAMES[kind])
+    assert "001_4@301" in str(raised.value)
     assert not (tmp_path / "p.csv").exists()
 
 
@@ -82,24 +123,39 @@ def test_pool_forgets_the_order_of_folds_and_rows() -> None:
     table = make_predictions(selections=("oracle", "inner", "last"))
     pooled = pool(_folds(table), _expected(table), CLASSES)
     shuffled = table.sample(frac=1, random_state=1)
-    again = pool(_folds(shuffled)[::-1], _expected(shuffled), CLASSES)
-    pd.testing.assert_frame_equal(pooled, again)
+    pd.testing.assert_frame_equal(pooled, pool(_folds(shuffled)[::-1], _expected(shuffled), CLASSES))
     assert list(dict.fromkeys(pooled["selection"])) == ["last", "inner", "oracle"]
-    last = pooled[pooled["selection"] == "last"]
-    assert last[KEY].to_numpy().tolist() == sorted(last[KEY].to_numpy().tolist())
+    keys = last(pooled)[KEY].to_numpy().tolist()
+    assert keys == sorted(keys)
 
 
-def test_mixed_runs_fail(predictions: pd.DataFrame) -> None:
-    first, *others = _folds(predictions)
-    with pytest.raises(UserError, match="different seeds"):
-        pool([first.assign(seed=7), *others], _expected(predictions), CLASSES)
-    with pytest.raises(UserError, match="other classes"):
-        pool(_folds(predictions), _expected(predictions), CLASSES[::-1])
-    with pytest.raises(UserError, match="'last'"):
-        pool(_folds(predictions[predictions["selection"] == "oracle"]), _expected(predictions), CLASSES)
-    expected = _expected(predictions)
-    expected.loc[expected["clip"] == "002_3", "target"] = "others"
-    with pytest.raises(UserError, match=r"synthetic/002/002_3@201.*'repression', the protocol 'others'"):
-        pool(_folds(predictions), expected, CLASSES)
-    with pytest.raises(UserError, match="No fold"):
-        pool([], _expected(predictions), CLASSES)
+@every_kind
+def test_a_missing_a_doubled_and_a_foreign_clip_fail(kind: LabelKind) -> None:
+    table, names = table_of(kind), NAMES[kind]
+    expected, rows = _expected(table), (table["clip"] == "002_3") & (table["selection"] == "oracle")
+    for folds, clips, said in (
+        (_folds(table[~rows]), expected, f"'oracle': 1 of 60 clips missing: {CLIP}"),
+        ([*_folds(table), table[rows]], expected, f"more than once: {CLIP}"),
+        (_folds(table), expected[expected["clip"] != "002_3"], f"not in the protocol: {CLIP}"),
+    ):
+        with pytest.raises(UserError, match=said):
+            pool(folds, clips, names, kind)
+
+
+def test_mixed_runs_fail() -> None:
+    table, units = make_predictions(), _folds(make_unit_predictions())
+    expected, of_units = _expected(table), _expected(make_unit_predictions())
+    first, *others = _folds(table)
+    changed = expected.assign(target=expected["target"].where(expected["clip"] != "002_3", "others"))
+    bare = units[0].drop(columns="multi_label")
+    for folds, clips, classes, kind, said in (
+        ([first.assign(seed=7), *others], expected, CLASSES, SINGLE, "different seeds"),
+        ([first, *others], expected, CLASSES[::-1], SINGLE, "other classes"),
+        (_folds(table[table["selection"] == "oracle"]), expected, CLASSES, SINGLE, "'last'"),
+        ([first, *others], changed, CLASSES, SINGLE, rf"{CLIP}.*'repression', the protocol 'others'"),
+        ([], expected, CLASSES, SINGLE, "No fold"),
+        (units, of_units, UNITS, SINGLE, "fold 001 .*other classes"),
+        ([bare, *units[1:]], of_units, UNITS, MULTI, "fold 001 .*other classes"),
+    ):
+        with pytest.raises(UserError, match=said):
+            pool(folds, clips, classes, kind)

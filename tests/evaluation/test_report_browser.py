@@ -52,14 +52,10 @@ def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
         assert targets == sections
         first = ["scores", "seeds", "confusion", "classes", "calibration", "subjects", "curves"]
         assert sections == [*first, RANKS, IMAGES, "embedding", "mistakes", "origin"]
-        assert tab.locator("#scores svg").count() == 1
-        assert tab.locator("#curves > .panels svg").count() == 6
         assert tab.locator(f"#{RANKS} svg").count() == len(CLASSES)
         assert tab.locator(f"#{IMAGES} img").count() == 4 * 2 * len(CLASSES)
-        assert tab.locator("#mistakes img").count() == 3 * 8
         # a legend that names the inner subjects' line, in every drawing that has one
         assert tab.locator("#curves > .panels svg", has_text="inner").count() == 2
-        assert tab.locator("#embedding svg").count() == 2
         # the browser's own names for those who hear the page
         heard = tab.locator("main").aria_snapshot()
         assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 1 + 6 + 5 + 40 + 2 + 24  # what is folded is not heard
@@ -82,11 +78,10 @@ def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
 
 
 def test_on_paper_details_are_open_and_no_table_is_cut(browser: Any, page: Path) -> None:
-    scheme = "dark"
-    with opened(browser, page, width=680, scheme=scheme) as (tab, _):  # A4 less 15 mm on either side
+    with opened(browser, page, width=680, scheme="dark") as (tab, _):  # A4 less 15 mm on either side
         inside = "[...document.querySelectorAll('details pre, details table')]"
         assert tab.evaluate(f"{inside}.map(each => each.checkVisibility())") == [False] * 5
-        tab.emulate_media(media="print", color_scheme=scheme)
+        tab.emulate_media(media="print", color_scheme="dark")
         tab.wait_for_function(f"{inside}.every(each => each.checkVisibility())")  # with the next frame
         assert tab.evaluate("document.documentElement.scrollWidth") <= 680
         wide = "all => all.filter(each => each.getBoundingClientRect().right > 681).map(each => each.outerHTML)"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from random_runs import CLASSES, make_predictions, make_run
+from random_runs import last as last_of
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
@@ -20,7 +21,7 @@ from fdp_lightning.evaluation.report_embedding import embedding
 
 @pytest.fixture(scope="module")
 def last() -> pd.DataFrame:
-    return make_predictions(subjects=4, clips=7).query("selection == 'last'")
+    return last_of(make_predictions(subjects=4, clips=7))
 
 
 def test_the_rows_of_subjects_add_up_to_the_confusion_matrix(last: pd.DataFrame) -> None:
@@ -50,7 +51,7 @@ def test_a_fold_whose_files_are_missing_or_damaged_still_has_a_row(tmp_path: Pat
     (run / "folds" / "001" / "curves.csv").write_text("no,numbers\nat,all\n")
     (run / "folds" / "001" / "fold.json").write_text("{")
     (run / "folds" / "002" / "fold.json").write_text('{"steps": 56}')
-    last = pd.read_csv(run / "predictions.csv", dtype={"fold": str}).query("selection == 'last'")
+    last = last_of(pd.read_csv(run / "predictions.csv", dtype={"fold": str}))
     curves, bad = fold_curves(run)
     assert [words.split()[0] for words in bad] == ["001"]
     steps = {fold.name: fold.steps for fold in read_trainings(run)}
@@ -75,25 +76,23 @@ def test_a_fold_named_in_a_table_is_looked_for_among_the_folds_alone(tmp_path: P
 
 def test_the_map_of_clips_is_that_of_their_principal_components(tmp_path: Path) -> None:
     outputs = read_outputs(make_run(tmp_path / "run", subjects=3, clips=5))
-    (name,) = {extra.name for extra in outputs.extras if extra.kind == "vector"}
-    values = np.nan_to_num(outputs[name])
-    found = embedding(replace(outputs, arrays={**outputs.arrays, name: values}), CLASSES)
+
+    def with_similarities(values: np.ndarray) -> dict:
+        return embedding(replace(outputs, arrays={**outputs.arrays, "similarities": values}), CLASSES)
+
+    values = np.nan_to_num(outputs["similarities"])
+    found = with_similarities(values)
     assert found["variance"] == pytest.approx(PCA(2).fit(values).explained_variance_ratio_)
     assert found["of_class"] == pytest.approx(silhouette_score(values, outputs["target"]))
-
-
-def test_a_clip_is_placed_although_it_is_not_compared_with_clips_of_its_subject(tmp_path: Path) -> None:
-    outputs = read_outputs(make_run(tmp_path / "run", subjects=3, clips=5))
-    (name,) = {extra.name for extra in outputs.extras if extra.kind == "vector"}
-    assert np.isnan(outputs[name]).any(axis=1).all()
+    # A clip is placed although it is not compared with clips of its subject.
+    assert np.isnan(outputs["similarities"]).any(axis=1).all()
     found = embedding(outputs, CLASSES)
     assert 0 < found["variance"][1] <= found["variance"][0] < 1
     assert [mark["name"] for mark in found["legend"]] == CLASSES
     assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
     assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
     assert embedding(replace(outputs, extras=outputs.extras[:-1]), CLASSES) == {}
-    none_in_common = {**outputs.arrays, name: np.where(np.eye(15), 0.5, np.nan)}
-    assert embedding(replace(outputs, arrays=none_in_common), CLASSES) == {}
+    assert with_similarities(np.where(np.eye(15), 0.5, np.nan)) == {}  # no two clips have any in common
 
 
 def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_line_to_each_clip(tmp_path: Path) -> None:

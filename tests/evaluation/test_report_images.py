@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from random_runs import CLASSES, IMAGES, make_run
+from random_runs import CLASSES, IMAGES, last, make_run
 
 from fdp_lightning.evaluation.extra_scores import qualities, quality_table, scalar_mean
 from fdp_lightning.evaluation.folds import read_key_frames, read_outputs
@@ -101,15 +101,16 @@ def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> No
     assert len(images) == 2 * len(CLASSES)
     rms = outputs["image_rms"]
     assert len(set(rms)) == 4
-    folds = []
+    folds = set()
     for face in images:
         row = outputs["clip"].tolist().index(face["clip"].split()[2])
-        folds.append(int(outputs["fold"][row]))
+        fold = outputs["fold"][row]
+        folds.add(fold)
         true, constructed, *_ = (decoded(image["uri"]).astype(float) for image in face["images"])
         assert np.abs(constructed - 127.5).max() <= 0.5, "nothing moved is mid grey in every fold"
-        motion = (outputs["true_dynamic_image"][row] - 0.5) * rms[folds[-1]] / rms.mean()
+        motion = (outputs["true_dynamic_image"][row] - 0.5) * rms[fold] / rms.mean()
         assert np.abs(true / 255 - (0.5 + motion).clip(0, 1)).max() <= 0.5 / 255 + 1e-6
-    assert len(set(folds)) == 2
+    assert len(folds) == 2
     page = build_report(run, "A title", True, False).read_text()
     assert section(page, IMAGES).count("<tr>") == 1 + 4
 
@@ -118,11 +119,10 @@ def test_signed_images_of_all_folds_are_drawn_on_one_scale(tmp_path: Path) -> No
 def test_mistakes_have_their_own_clips_key_frames(tmp_path: Path, colour: bool) -> None:
     run = make_run(tmp_path / "run", colour=colour, skill=0.2)
     table, classes = read_predictions(run / "predictions.csv")
-    last = table[table["selection"] == "last"]
-    shown = mistakes_shown(run, last, classes, show_faces=True)
+    shown = mistakes_shown(run, last(table), classes, show_faces=True)
     assert len(shown) == 8
     for mistake in shown:
-        (clip,) = last[last["clip"] == mistake["clip"].split()[2]].itertuples()
+        (clip,) = last(table)[last(table)["clip"] == mistake["clip"].split()[2]].itertuples()
         assert mistake["target"] == clip.target != clip.prediction == mistake["prediction"]
         assert mistake["confidence"] == getattr(clip, f"prob_{clip.prediction}")
         assert mistake["of_target"] == getattr(clip, f"prob_{clip.target}")
@@ -133,10 +133,10 @@ def test_mistakes_have_their_own_clips_key_frames(tmp_path: Path, colour: bool) 
         assert [frame["name"] for frame in mistake["frames"]] == names
         for frame, stored in zip(mistake["frames"], frames, strict=True):
             np.testing.assert_array_equal(decoded(frame["uri"]), stored)
-    assert {"first", "near the apex", "last"} == {f["name"] for m in shown for f in m["frames"]} - {"middle"}
+    assert "near the apex" in {frame["name"] for mistake in shown for frame in mistake["frames"]}
     # SAMM 032_3_1 has its apex before the onset: the frame kept is the middle one.
     rewrite(run, lambda parts: parts | {"apex": parts["frames"][:, 0] - 3.0})
-    shown = mistakes_shown(run, last, classes, show_faces=True)
+    shown = mistakes_shown(run, last(table), classes, show_faces=True)
     assert shown and all(mistake["frames"][1]["name"] == "middle" for mistake in shown)
 
 

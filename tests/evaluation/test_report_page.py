@@ -2,21 +2,20 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, IMAGES, RANKS, make_predictions, make_run
+from looks import Page
+from random_runs import CLASSES, IMAGES, RANKS, UNITS, make_predictions, make_run, make_unit_predictions, write_run
 from scipy.stats import kendalltau
-from scored_runs import write_run
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.folds import apex_position, frame_positions, kendall_tau
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.report import build_report
-from fdp_lightning.evaluation.summary import summarise, write_metrics
+from fdp_lightning.evaluation.summary import summarise
 
 pytestmark = pytest.mark.costly
 
@@ -27,45 +26,12 @@ SECTIONS = [
 SAVED = ("data:image/svg+xml;base64,", "data:text/csv;base64,", "data:application/x-tex;base64,")
 
 
-class Page(HTMLParser):
-    """Collects what a browser would load, and complains about tags that do not match."""
-
-    VOID = ("meta", "img", "br", "wbr", "hr", "link")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.unlabelled: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.loads += [
-            value for name, value in attrs if value and name in ("src", "href", "xlink:href", "srcset", "data")
-        ]
-        if "id" in given:
-            self.ids.append(given["id"] or "")
-        if (tag == "img" and not given.get("alt")) or (tag == "svg" and not given.get("aria-label")):
-            self.unlabelled.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-
 def _text(run: Path, show_faces: bool = False) -> str:
     return build_report(run, "A title", show_faces, False).read_text()
+
+
+def _section(text: str, name: str) -> str:
+    return text.split(f'<section id="{name}"')[1].split("</section>")[0]
 
 
 def test_page_is_self_contained_and_whole(whole_run: Path, pages: dict[bool, str]) -> None:
@@ -114,13 +80,10 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 def test_gallery_ignores_the_predictions(run: Path, pages: dict[bool, str]) -> None:
     pictures = re.findall(r'alt="Dynamic images[^"]*"', pages[True])
     assert len(pictures) == 4 * 2 * 3
-    table = (run / "predictions.csv").read_text()
-    metrics = json.loads((run / "metrics.json").read_text())
     frame, classes = read_predictions(run / "predictions.csv")
-    frame = frame.assign(prediction="others", **{f"prob_{name}": float(name == "others") for name in classes})
-    write_predictions(run / "predictions.csv", frame, classes)
-    write_metrics(run / "metrics.json", summarise(frame, classes, metrics["protocol"], []))
-    assert (run / "predictions.csv").read_text() != table
+    wrong = frame.assign(prediction="others", **{f"prob_{name}": float(name == "others") for name in classes})
+    assert not wrong.equals(frame)
+    write_run(run, protocol="synthetic_5c", table=wrong, classes=classes)
     assert re.findall(r'alt="Dynamic images[^"]*"', _text(run, show_faces=True)) == pictures
 
 
@@ -173,14 +136,37 @@ def test_the_datasets_of_a_composite_have_a_section(tmp_path: Path) -> None:
     table = make_predictions().assign(dataset=lambda t: np.where(t["subject"] < "004", "smic", "samm"))
     text = _text(write_run(tmp_path / "run", table=table))
     Page(text)
-    section = text[text.index('<section id="datasets"') :].partition("</section>")[0]
-    datasets = summarise(table, CLASSES, "p", [])["datasets"]
-    for name, part in datasets.items():
+    section = _section(text, "datasets")
+    for name, part in summarise(table, CLASSES, "p", [])["datasets"].items():
         row = section[section.index(f">{name}<") :].partition("</tr>")[0]
         assert f"{part['n_clips']} clips, {part['n_subjects']} subjects" in row
-        for selection in ("last", "oracle"):
-            assert f"{part['selections'][selection]['uf1']:.3f}" in row
+        assert all(f"{part['selections'][selection]['uf1']:.3f}" in row for selection in ("last", "oracle"))
 
 
 def test_a_class_without_clips_breaks_nothing(tmp_path: Path) -> None:
     Page(_text(make_run(tmp_path / "run", clips=len(CLASSES) - 1)))
+
+
+def test_the_page_of_action_units_is_whole_and_its_numbers_are_those_of_metrics(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", table=make_unit_predictions(subjects=4, clips=6))
+    text = _text(run, show_faces=True)
+    page = Page(text)
+    single = ("calibration", "embedding")  # of one label per clip alone
+    assert [name for name in page.ids if name in SECTIONS] == [name for name in SECTIONS if name not in single]
+    assert not page.unlabelled
+    found = json.loads((run / "metrics.json").read_text())
+    scores = _section(text, "scores")
+    for row in (*found["selections"].values(), *found["floors"].values()):
+        assert all(f"<td>{row[name]:.3f}" in scores for name in ("accuracy", "mean_f1"))
+    last = found["selections"]["last"]
+    intervals = {name: f"{low:.3f}–{high:.3f}" for name, (low, high) in last["ci95"]["f1"].items()}
+    assert "{:.3f}–{:.3f}".format(*last["ci95"]["mean_f1"]) in scores
+    assert not re.search(r"UF1|UAR|majority class", scores)
+    for unit in UNITS:
+        (tn, fp), (fn, tp) = last["confusion"][unit]
+        counts = "".join(f"<td>{n}</td>" for n in (tp + fn, tp, fp, fn, tn))
+        assert f'<th scope="row">{unit}</th>{counts}' in _section(text, "confusion")
+        values = f"<td>{last['f1'][unit]:.3f}<small>{intervals[unit]}</small></td>"
+        values += f"<td>{found['floors']['constant']['f1'][unit]:.3f}</td>"
+        row = re.search(f'<th scope="row">{unit}</th>.*', _section(text, "classes"))
+        assert row is not None and values in row[0]

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES
-from scored_runs import table_of, write_run
+from random_runs import CLASSES, table_of, write_run
 from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
@@ -59,22 +58,16 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         _rows(lambda table: pd.concat([table, table[table["selection"] == "last"].iloc[[3]]])),
         r"1 clips are there more than once: synthetic/001/001_4@301.*task=report",
     ),
-    "a doubled oracle row": (
-        _rows(lambda table: pd.concat([table, table[table["selection"] == "oracle"].iloc[[0]]])),
-        "more than once: synthetic/001/001_1@1",
-    ),
     "a missing oracle row": (_rows(lambda table: table.iloc[:-1]), r"oracle \(the second\): 1 clips only in the first"),
     "no last": (_rows(lambda table: table[table["selection"] == "oracle"]), "no rows of selection 'last'"),
     "two seeds": (_rows(lambda table: table.assign(seed=[0, 1] * (len(table) // 2))), "rows of 2 seeds"),
     "another table": (_rows(lambda _: table_of(9)), r"predictions\.csv \(selections last accuracy"),
     "a polished score": (_metrics(lambda content: content["selections"]["last"].update(uf1=0.9)), r"last uf1 is 0\.9"),
     "no score": (_metrics(lambda content: content["selections"]["last"].pop("uar")), "last uar is None"),
-    "another count": (_metrics(lambda content: content.update(n_clips=61)), "n_clips is 61"),
     "other classes": (_metrics(lambda content: content.update(classes=CLASSES[::-1])), r"csv \(classes "),
     "a selection more": (_metrics(lambda c: c["selections"].update(inner=c["selections"]["last"])), "selections inner"),
     "a polished interval": (_metrics(lambda c: c["selections"]["last"]["ci95"].update(uf1=[0.89, 0.91])), "ci95 uf1"),
     "more subjects": (_metrics(lambda content: content.update(n_subjects=26)), "n_subjects is 26"),
-    "a lower floor": (_metrics(lambda content: content["floors"]["majority"].update(uf1=0.01)), "floors majority uf1"),
     "no yaml": (lambda run: (run / "config.yaml").write_text("a: [1"), r"config\.yaml: expected YAML"),
 }
 

@@ -1,3 +1,5 @@
+"""The scores against scikit-learn, by hand where it has none, and as they stand in files, tables and pages."""
+
 import csv
 import json
 from pathlib import Path
@@ -6,9 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_runs import CLASSES
-from scored_runs import table_of, write_run
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
+from random_runs import CLASSES, last, table_of, write_run
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    multilabel_confusion_matrix,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import metrics
@@ -41,6 +50,31 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
     assert metrics.precision(matrix) == pytest.approx(precision_score(target, prediction, average=None, **kept))
 
 
+@st.composite
+def multi_hot(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and predictions (n, k); at a share of 0 or 1 units that no clip or every clip shows are common."""
+    shape = draw(st.integers(1, 20)), draw(st.integers(2, 6))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shares = draw(st.tuples(*[st.sampled_from([0.0, 0.2, 0.5, 1.0])] * 2))
+    return random.random(shape) < shares[0], random.random(shape) < shares[1]
+
+
+@settings(deadline=None, max_examples=80)
+@given(multi_hot())
+def test_scores_of_units_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
+    """Also where a unit is never shown, never predicted, or neither."""
+    target, prediction = case
+    matrices = metrics.unit_confusions(target, prediction)
+    assert (matrices == multilabel_confusion_matrix(target, prediction)).all()
+    kept = {"average": None, "zero_division": 0}
+    assert metrics.unit_f1(matrices) == pytest.approx(f1_score(target, prediction, **kept))
+    assert metrics.precision(matrices)[:, 1] == pytest.approx(precision_score(target, prediction, **kept))
+    assert metrics.recall(matrices)[:, 1] == pytest.approx(recall_score(target, prediction, **kept))
+    assert metrics.mean_f1(matrices) == pytest.approx(f1_score(target, prediction, average="macro", zero_division=0))
+    assert metrics.unit_accuracy(matrices) == pytest.approx((target == prediction).mean())
+    assert (metrics.unit_support(matrices) == target.sum(axis=0)).all()
+
+
 def test_batches_score_like_single_tables() -> None:
     for kind, shape in ((LabelKind.SINGLE, (4, 4)), (LabelKind.MULTI, (6, 2, 2))):
         matrices = np.random.default_rng(0).integers(0, 4, (3, 5, *shape))
@@ -69,10 +103,6 @@ def test_auc_is_scikit_learns_of_each_class_present(classes: int, clips: int, se
         return
     single = [roc_auc_score(targets == place, probabilities[:, place]) for place in present]
     assert metrics.auc(targets, probabilities) == pytest.approx(np.mean(single))
-    if len(present) == classes > 2:
-        assert metrics.auc(targets, probabilities) == pytest.approx(
-            roc_auc_score(targets, probabilities, multi_class="ovr", average="macro")
-        )
     shown = targets[:, None] == np.arange(classes)
     assert metrics.auc(shown, probabilities) == metrics.auc(targets, probabilities)
 
@@ -100,29 +130,28 @@ def test_a_new_score_is_one_function_and_one_registration(tmp_path: Path) -> Non
         report = build_report(run.folder, "title", show_faces=False, synthetic=True).read_text()
     finally:
         del metrics.SCORES["brier"], metrics.SCORE_NAMES["brier"]
-    last = run.metrics["selections"]["last"]
-    assert 0 < last["brier"] < 1 and last["ci95"]["brier"][0] < last["brier"] < last["ci95"]["brier"][1]
-    assert f"{last['brier']:.3f}" in report and ">Brier</th>" in report and ">Brier</th>" in page
+    scores = run.metrics["selections"]["last"]
+    assert 0 < scores["ci95"]["brier"][0] < scores["brier"] < scores["ci95"]["brier"][1] < 1
+    assert f"{scores['brier']:.3f}" in report and ">Brier</th>" in report and ">Brier</th>" in page
     assert {row["system"] for row in csv.DictReader(lines.splitlines()) if row["metric"] == "brier"} == {"a", "b"}
 
 
 def test_scores_of_probabilities_stand_in_metrics_and_tables_and_old_files_may_lack_them(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    run, part = read_run(folder), table_of().query("selection == 'last'")
+    run, part = read_run(folder), last(table_of())
     probabilities = part[[f"prob_{name}" for name in CLASSES]].to_numpy()
-    last = run.metrics["selections"]["last"]
+    scores = run.metrics["selections"]["last"]
     expected = roc_auc_score(part["target"], probabilities[:, np.argsort(CLASSES)], multi_class="ovr")
-    assert last["auc"] == pytest.approx(expected)
-    assert last["ci95"]["auc"][0] < last["auc"] < last["ci95"]["auc"][1] and "ece" not in last["ci95"]
+    assert scores["auc"] == pytest.approx(expected)
+    assert scores["ci95"]["auc"][0] < scores["auc"] < scores["ci95"]["auc"][1] and "ece" not in scores["ci95"]
     content = json.loads((folder / "metrics.json").read_text())
     rows = [*content["selections"].values()]
     for row in (*rows, *(row["ci95"] for row in rows), content["optimism_gap"]):
         for name in ("auc", "ece"):
             row.pop(name, None)
     (folder / "metrics.json").write_text(json.dumps(content))
-    older = read_run(folder)
-    assert older.scores("last") == run.scores("last")
-    assert f"{last['ece']:.3f}" in build_report(folder, "title", show_faces=False, synthetic=True).read_text()
+    assert read_run(folder).scores("last") == run.scores("last")
+    assert f"{scores['ece']:.3f}" in build_report(folder, "title", show_faces=False, synthetic=True).read_text()
     (folder / "metrics.json").write_text(json.dumps(content | {"optimism_gap": {"auc": 0.5}}))
     with pytest.raises(UserError, match="optimism_gap"):
         read_run(folder)

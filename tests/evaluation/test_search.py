@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, make_predictions
-from random_units import UNITS, make_unit_predictions
+from random_runs import CLASSES, UNITS, last, make_predictions, make_unit_predictions
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 from fdp_lightning.errors import UserError
@@ -25,25 +24,25 @@ def inner_table(fold: str, seed: int, skill: float = 0.5) -> pd.DataFrame:
     return table.assign(fold=fold)
 
 
-def test_inner_scores_are_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
-    # the same clips in two folds, as when two folds set one subject aside
-    both = pd.concat([inner_table("001", 1), inner_table("002", 2)], ignore_index=True)
-    last = both[both["selection"] == "last"]
-    target, prediction = last["target"], last["prediction"]
+def by_scikit_learn(inner: pd.DataFrame) -> dict[str, float]:
+    target, prediction = last(inner)["target"], last(inner)["prediction"]
     options = {"labels": CLASSES, "zero_division": 0}
-    expected = {
+    in_its_order = sorted(CLASSES)
+    probabilities = last(inner)[[f"prob_{name}" for name in in_its_order]].to_numpy()
+    return {
         "accuracy": accuracy_score(target, prediction),
         "uf1": f1_score(target, prediction, average="macro", **options),
         "uar": recall_score(target, prediction, average="macro", **options),
         "weighted_f1": f1_score(target, prediction, average="weighted", **options),
+        "log_loss": log_loss(target, probabilities, labels=in_its_order),
     }
-    for score, value in expected.items():
+
+
+def test_inner_scores_are_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
+    # the same clips in two folds, as when two folds set one subject aside
+    both = pd.concat([inner_table("001", 1), inner_table("002", 2)], ignore_index=True)
+    for score, value in by_scikit_learn(both).items():
         assert inner_score(both, CLASSES, score) == pytest.approx(value)
-    sorted_classes = sorted(CLASSES)  # scikit-learn takes columns in this order
-    probabilities = last[[f"prob_{name}" for name in sorted_classes]].to_numpy()
-    assert inner_score(both, CLASSES, "log_loss") == pytest.approx(
-        log_loss(target, probabilities, labels=sorted_classes)
-    )
 
 
 def test_the_log_loss_of_action_units_is_the_mean_of_binary_ones_and_a_sure_mistake_is_finite() -> None:
@@ -62,13 +61,8 @@ def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
         low, high = inner_interval(table, CLASSES, score)
         assert low < inner_score(table, CLASSES, score) < high
         assert inner_interval(table[table["subject"] == "001"], CLASSES, score) is None
-    uneven = pd.concat([table[table["subject"] == f"{i:03d}"].head(2 * i) for i in range(1, 9)], ignore_index=True)
-    of_class = [f"prob_{name}" for name in CLASSES]
-    uneven[of_class] = np.where(uneven["target"].to_numpy()[:, None] == np.array(CLASSES), 0.4, 0.15)
-    uneven["selection"] = "last"
-    assert inner_interval(uneven, CLASSES, "log_loss") == pytest.approx([-math.log(0.4)] * 2)
     # of subjects, not of clips: with every clip of a subject alike it is as wide as that of one clip each
-    one = table[table["selection"] == "last"].drop_duplicates("subject")
+    one = last(table).drop_duplicates("subject")
     many = pd.concat([one] * 7, ignore_index=True)
     assert inner_interval(many, CLASSES, "log_loss") == pytest.approx(inner_interval(one, CLASSES, "log_loss"))
 
@@ -76,32 +70,20 @@ def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
 @pytest.mark.parametrize(("score", "seed"), [("accuracy", 0), ("uf1", 1), ("log_loss", 2)])
 def test_the_nested_predictions_are_each_folds_own_best_trials(score: str, seed: int) -> None:
     trials = range(4)
-    inner = {
-        fold: {t: inner_table(fold, 1000 * seed + 10 * i + t, 0.5) for t in trials} for i, fold in enumerate(FOLDS)
-    }
+    inner = {fold: {t: inner_table(fold, 1000 * seed + 10 * i + t) for t in trials} for i, fold in enumerate(FOLDS)}
     whole = {t: make_predictions(subjects=4, seed=100 * seed + t) for t in trials}
     test = {fold: {t: table[table["fold"] == fold] for t, table in whole.items()} for fold in FOLDS}
     choice = nested_choice(inner, CLASSES, score)
     for fold in FOLDS:
         scored = []
         for t in trials:
-            last = inner[fold][t].query("selection == 'last'")
-            sorted_classes = sorted(CLASSES)
-            loss = log_loss(
-                last["target"], last[[f"prob_{c}" for c in sorted_classes]].to_numpy(), labels=sorted_classes
-            )
-            value = {
-                "accuracy": accuracy_score(last["target"], last["prediction"]),
-                "uf1": f1_score(last["target"], last["prediction"], average="macro", labels=CLASSES, zero_division=0),
-                "log_loss": -loss,
-            }[score]
-            scored.append((round(value, 12), -loss))
+            found = by_scikit_learn(inner[fold][t])
+            scored.append((round(-found[score] if score == "log_loss" else found[score], 12), -found["log_loss"]))
         assert choice[fold] == scored.index(max(scored))
-    expected_clips = whole[0].query("selection == 'last'")
-    pooled = pool(nested_frames(choice, test), expected_clips, CLASSES)
+    pooled = pool(nested_frames(choice, test), last(whole[0]), CLASSES)
     assert set(pooled["selection"]) == {"last"}
     for _, row in pooled.iterrows():
-        source = whole[choice[row["fold"]]].query("selection == 'last'").set_index("clip").loc[row["clip"]]
+        source = last(whole[choice[row["fold"]]]).set_index("clip").loc[row["clip"]]
         assert row["prediction"] == source["prediction"] and row["prob_others"] == source["prob_others"]
 
 

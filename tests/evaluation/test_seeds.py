@@ -3,8 +3,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from random_runs import CLASSES
-from scored_runs import table_of, write_run
+from random_runs import CLASSES, table_of, write_run
 
 from fdp_lightning.evaluation import seeds
 from fdp_lightning.evaluation.runs import Run, read_run
@@ -56,15 +55,7 @@ def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_
     assert found is not None and found["seeds"] == [0, 1]
     left_out = found["left_out"]
     assert sorted(left_out) == [f"seed-{number}" for number in range(2, 9)]
-    why = (
-        "6 clips",
-        "protocol",
-        "seed 1 again",
-        "not finished",
-        "truncated",
-        "another target",
-        "other classes",
-    )
+    why = "6 clips", "protocol", "seed 1 again", "not finished", "truncated", "another target", "other classes"
     assert all(part in left_out[f"seed-{number}"] for number, part in enumerate(why, start=2))
 
 

@@ -1,49 +1,78 @@
+"""metrics.json of one label and of several: scikit-learn's scores of all clips together, and baselines by hand."""
+
 import json
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from random_runs import CLASSES, make_predictions
-from sklearn.metrics import f1_score
+from random_runs import CLASSES, UNITS, last, make_predictions, make_unit_predictions
+from sklearn.metrics import f1_score, multilabel_confusion_matrix, roc_auc_score
 
+from fdp_lightning.evaluation import metrics
+from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import confusion, score_functions
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
-from fdp_lightning.evaluation.summary import chance, class_floors, summarise, write_metrics
+from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.predictions import label_arrays, read_predictions, write_predictions
+from fdp_lightning.evaluation.summary import chance, class_floors, summarise, unit_floors, write_metrics
 from fdp_lightning.labels import LabelKind
 
+ALL = ("last", "inner", "oracle")
 
-def test_metrics_are_standard_json_and_predictions_alone_give_them_again(tmp_path: Path) -> None:
-    table = make_predictions(selections=("last", "inner", "oracle"))
-    metrics = summarise(table, CLASSES, "casme2_5c_246", ["024"])
-    write_metrics(tmp_path / "metrics.json", metrics)
-    write_predictions(tmp_path / "predictions.csv", table, CLASSES)
+
+def read_again(table: pd.DataFrame, classes: list[str], place: Path) -> dict:
+    """What a run writes of the table, once it is found to be standard JSON that the predictions alone give again."""
+    made = summarise(table, classes, "casme2_5c_246", ["024"], split="lodo")
+    write_metrics(place / "metrics.json", made)
+    write_predictions(place / "predictions.csv", table, classes)
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    read = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
-    assert read == metrics == summarise(*read_predictions(tmp_path / "predictions.csv"), "casme2_5c_246", ["024"])
-    facts = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out caveats"
-    assert list(read) == [*facts.split(), "selections", "optimism_gap", "floors"]
+    read = json.loads((place / "metrics.json").read_text(), parse_constant=refuse)
+    again = summarise(*read_predictions(place / "predictions.csv"), "casme2_5c_246", ["024"], split="lodo")
+    assert read == made == again
+    top = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out caveats"
+    assert list(read) == [*top.split(), "selections", "optimism_gap", "floors"]
+    assert (read["classes"], read["n_clips"], read["n_subjects"]) == (classes, 60, 6)
+    assert list(read["selections"]) == list(ALL)
+    return read
+
+
+def test_metrics_of_one_label(tmp_path: Path) -> None:
+    table = make_predictions(selections=ALL, balanced=False)
+    read = read_again(table, CLASSES, tmp_path)
     assert read["multi_label"] is False
-    assert (read["n_clips"], read["n_subjects"]) == (60, 6)
-    assert list(read["selections"]) == ["last", "inner", "oracle"]
     scores = ["accuracy", "uf1", "uar", "weighted_f1", "auc", "ece"]
     assert list(read["selections"]["last"]) == [*scores, "ci95", "confusion"]
+    pooled = f1_score(last(table)["target"], last(table)["prediction"], labels=CLASSES, average="macro")
+    assert read["selections"]["last"]["uf1"] == pytest.approx(pooled)
 
 
-def test_scores_are_pooled_not_averaged_over_folds() -> None:
-    table = make_predictions(balanced=False)
-    last = table[table["selection"] == "last"]
-    score = summarise(table, CLASSES, "p", [])["selections"]["last"]["uf1"]
-    pooled = f1_score(last["target"], last["prediction"], labels=CLASSES, average="macro", zero_division=0)
-    folds = [
-        f1_score(part["target"], part["prediction"], labels=CLASSES, average="macro", zero_division=0)
-        for _, part in last.groupby("fold")
-    ]
-    assert score == pytest.approx(pooled)
-    assert abs(score - np.mean(folds)) > 0.02
+def test_metrics_of_several_labels(tmp_path: Path) -> None:
+    table = make_unit_predictions(selections=ALL)
+    read = read_again(table, UNITS, tmp_path)
+    assert read["multi_label"] is True
+    for name, part in table.groupby("selection"):
+        row = read["selections"][name]
+        assert list(row) == ["accuracy", "mean_f1", "auc", "f1", "unit_auc", "ci95", "confusion"]
+        target, prediction = label_arrays(part, UNITS)
+        probabilities = part[[f"prob_{unit}" for unit in UNITS]].to_numpy()
+        f1, areas = f1_score(target, prediction, average=None), roc_auc_score(target, probabilities, average=None)
+        found = row["accuracy"], row["mean_f1"], row["auc"]
+        assert found == pytest.approx(((target == prediction).mean(), f1.mean(), areas.mean()))
+        assert row["f1"] == pytest.approx(dict(zip(UNITS, f1, strict=True)))
+        assert row["unit_auc"] == pytest.approx(dict(zip(UNITS, areas, strict=True)))
+        assert list(row["confusion"]) == list(row["ci95"]["f1"]) == UNITS
+        of_units = ((row["f1"][unit], row["ci95"]["f1"][unit]) for unit in UNITS)
+        for value, (low, high) in [*((row[name], row["ci95"][name]) for name in ("accuracy", "mean_f1")), *of_units]:
+            assert 0 <= low < value < high <= 1
+        assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
+    gap = read["optimism_gap"]
+    assert list(gap) == ["accuracy", "mean_f1", "auc"]
+    assert gap["mean_f1"] == read["selections"]["oracle"]["mean_f1"] - read["selections"]["last"]["mean_f1"]
+    assert list(read["floors"]) == ["constant", "majority", "chance"]
 
 
 def test_selections_of_different_clips_are_refused() -> None:
@@ -72,6 +101,37 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     assert chance(np.array(counts)) == pytest.approx(
         {n: score(matrices).mean() for n, score in score_functions(LabelKind.SINGLE).items()}
     )
+
+
+@pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
+def test_floors_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
+    total = 6
+    target = np.stack([np.arange(total) < n for n in shown], axis=1)
+    floors = unit_floors(np.array(shown), total, ["a", "b", "c"])
+    guesses = {"constant": np.ones_like(target), "majority": np.broadcast_to(target.mean(axis=0) > 0.5, target.shape)}
+    for name, guess in guesses.items():
+        expected = f1_score(target, guess, average=None, zero_division=0)
+        assert floors[name]["accuracy"] == pytest.approx((target == guess).mean())
+        assert floors[name]["f1"] == pytest.approx(dict(zip("abc", expected, strict=True)))
+        assert floors[name]["mean_f1"] == pytest.approx(expected.mean())
+    every = np.array(list(product([False, True], repeat=total))).T  # (clips, all ways to guess)
+    of_unit = [metrics.unit_f1(metrics.unit_confusions(every * 0 + column[:, None] > 0, every)) for column in target.T]
+    assert list(floors["chance"]["f1"].values()) == pytest.approx([f1.mean() for f1 in of_unit])
+    assert floors["chance"]["mean_f1"] == pytest.approx(np.mean(of_unit))
+    assert floors["chance"]["accuracy"] == 0.5
+
+
+def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
+    table = make_unit_predictions(subjects=4, selections=("last",))
+    target, _ = label_arrays(table, UNITS)
+    target[:, 0], target[:, 1] = False, True
+    table["target"] = ["+".join(np.array(UNITS)[row]) for row in target]
+    intervals = subject_intervals(Outcomes.of(table, UNITS))
+    assert intervals["f1"]["AU1"] == [0.0, 0.0]
+    scores = summarise(table, UNITS, "p", [])["selections"]["last"]
+    assert list(scores["unit_auc"]) == UNITS[2:]
+    assert scores["auc"] == pytest.approx(np.mean([*scores["unit_auc"].values()]))
+    assert intervals["mean_f1"][0] < intervals["mean_f1"][1]
 
 
 def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> None:

@@ -6,31 +6,27 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from random_runs import CLASSES
-from scored_runs import table_of, write_run
+from looks import printed
+from random_runs import CLASSES, FOLD, last, table_of, write_run
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.paired import paired_differences
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
-from fdp_lightning.evaluation.tables.render import baselines, markdown, write_variants
+from fdp_lightning.evaluation.tables.render import baselines, markdown, variants_grid, write_variants
 
 MISSING = {"whole": (), "worse | lost a seed": ("seed=1: killed",), "gone": ("seed=0: diverged",), "better": ()}
-
-
-def last(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["selection"] == "last"]
 
 
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Variant]:
     place = tmp_path_factory.mktemp("variants")
 
-    def runs(name: str, skill: float, *seeds: int) -> Variant:
-        folders = [write_run(place / name / f"seed-{s}", s, subjects=12, skill=skill) for s in seeds]
+    def runs(name: str, skill: float, *seeds: int, **more: object) -> Variant:
+        folders = [write_run(place / name / f"seed-{s}", s, more=more, subjects=12, skill=skill) for s in seeds]
         return Variant(name, tuple(map(read_run, folders)))
 
-    return [runs("whole", 0.5, 0, 1), runs("worse | lost a seed", 0.2, 0), runs("better", 0.8, 0, 1)]
+    return [runs("whole", 0.5, 0, 1, **FOLD), runs("worse | lost a seed", 0.2, 0), runs("better", 0.8, 0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +35,15 @@ def table(variants: list[Variant]) -> Table:
     return table
 
 
-def test_rows_stand_in_the_order_of_the_sweep_whatever_their_scores(table: Table) -> None:
-    assert [row.name for row in table.variants] == list(MISSING)
-    assert [bool(row.scores) for row in table.variants] == [True, True, False, True]
-    assert [row.seeds for row in table.variants if row.scores] == [(0, 1), (0,), (0, 1)]
-    assert [row.missing for row in table.variants] == list(MISSING.values())
-    assert table.selections == ["oracle"]
-
-
-def test_differences_are_those_of_the_paired_differences(table: Table) -> None:
+def test_rows_stand_in_the_order_of_the_sweep_with_their_paired_differences(table: Table) -> None:
     def tables(skill: float, *seeds: int) -> list[pd.DataFrame]:
         return [last(table_of(seed, subjects=12, skill=skill)) for seed in seeds]
 
-    whole, worse, _, better = table.variants
-    assert not whole.differences
+    assert [(row.name, row.missing) for row in table.variants] == list(MISSING.items())
+    assert [row.seeds for row in table.variants] == [(0, 1), (0,), (), (0, 1)]
+    assert table.selections == ["oracle"]
+    whole, worse, gone, better = table.variants
+    assert not whole.differences and not gone.scores
     assert better.differences == paired_differences(tables(0.5, 0, 1), tables(0.8, 0, 1), CLASSES)
     assert worse.differences == paired_differences(tables(0.5, 0, 1), tables(0.2, 0), CLASSES)
     assert better.differences["uf1"].value > 0 > worse.differences["uf1"].value
@@ -77,6 +68,9 @@ def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
     rows = list(csv.DictReader(comma.splitlines()))
     assert [row["variant"] for row in rows] == list(MISSING)
     assert [row["missing"] for row in rows] == ["", "seed=1: killed", "seed=0: diverged", ""]
+    assert (rows[0]["model"], rows[0]["parameters"], rows[0]["steps"]) == ("fdp_tiny", "90123", "500")
+    line = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+    assert page.count(line) == mark.count(line) == printed(variants_grid(table), 120).count(line) == 1
     for row, found in zip(rows, table.variants, strict=True):
         if not found.scores:
             assert row["uf1"] == ""
@@ -94,7 +88,6 @@ def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
     lines = [line for line in mark.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(MISSING) + len(baselines(table))
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1, "every row has every column"
-    assert all(path.read_bytes() for path in write_variants(tmp_path / "out", [table], "a · sweep", "x"))
 
 
 def test_what_the_oracle_adds_stands_with_the_interval_of_the_statistics(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def motion_at(place: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     return odds
 
 
-def heat_map(odds: Callable[[Tensor], Tensor], clip: Tensor, still: Tensor) -> Tensor:
-    return heat_maps(odds, clip[None], still[None])[0]
+def heat_map(odds: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+    return heat_maps(odds, clip[None], clip[None, :1].expand_as(clip[None]))[0]
 
 
 def moving_everywhere(seed: int = 0) -> Tensor:
@@ -39,7 +39,7 @@ def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> Non
     clip = moving_everywhere()
     still = clip[:1].expand_as(clip)
     steps = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
-    by_gradient, occluded = heat_map(motion_at(place), clip, still), occlusion_map(steps, clip, still)
+    by_gradient, occluded = heat_map(motion_at(place), clip), occlusion_map(steps, clip, still)
     for heat in (by_gradient, occluded):
         y, x = divmod(int(heat.argmax()), SIDE)
         assert abs(y - place[0]) <= 5 and abs(x - place[1]) <= 5
@@ -53,7 +53,7 @@ def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> Non
 
 def test_maps_of_motion_are_explained_too() -> None:
     maps = moving_everywhere()[:3, 0]  # (3, h, w): a flow
-    heat = heat_map(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps, maps * 0)
+    (heat,) = heat_maps(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps[None], maps[None] * 0)
     y, x = divmod(int(heat.argmax()), SIDE)
     assert 2 <= y <= 13 and 18 <= x <= 29
 
@@ -65,7 +65,7 @@ def test_shares_of_places_are_as_what_they_count() -> None:
     clip[1:, :, 20:28, 18:26] += 0.2
     weights = {(8, 8): 2, (24, 22): 1, (8, 24): 5}  # at the last place nothing moves
     odds = lambda clips: sum((w * motion_at(p)(clips) for p, w in weights.items()), torch.zeros(()))  # noqa: E731
-    heat = heat_map(odds, clip, clip[:1].expand_as(clip))
+    heat = heat_map(odds, clip)
     assert float(heat[:16, :16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
     assert heat[:16, 16:].sum() / heat.sum() < 0.02
 
@@ -80,14 +80,14 @@ def test_nothing_that_counts_is_a_map_of_zeros() -> None:
         (lambda clips: -motion_at((8, 8))(clips), moving),
         (lambda clips: torch.zeros(len(clips)), moving),  # knows one class alone
     ):
-        heat = heat_map(odds, clip, clip[:1].expand_as(clip))
+        heat = heat_map(odds, clip)
         assert heat.max() == 0 and torch.isfinite(heat).all()
 
 
 def test_a_network_that_is_sure_is_explained_too() -> None:
     clip = moving_everywhere()
     logits = lambda clips: torch.stack([1e4 * motion_at((8, 8))(clips), torch.zeros(len(clips))], dim=1)  # noqa: E731
-    heat = heat_map(lambda clips: LABELS[LabelKind.SINGLE].log_odds(logits(clips), 0), clip, clip[:1].expand_as(clip))
+    heat = heat_map(lambda clips: LABELS[LabelKind.SINGLE].log_odds(logits(clips), 0), clip)
     assert torch.isfinite(heat).all()
     assert heat[:16, :16].sum() / heat.sum() > 0.9
 

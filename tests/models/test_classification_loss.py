@@ -1,4 +1,4 @@
-"""The losses of one label and of several: torch's cross-entropies, formulas by hand, and loops."""
+"""The losses of one label and of several, by loops and formulas by hand."""
 
 import math
 
@@ -11,13 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fdp_lightning.labels import LabelKind
-from fdp_lightning.models.classification_loss import (
-    CLASS_WEIGHTINGS,
-    class_weights,
-    emotion_loss,
-    positive_weights,
-    unit_loss,
-)
+from fdp_lightning.models.classification_loss import class_weights, emotion_loss, positive_weights, unit_loss
 from fdp_lightning.models.fdp.network import FDPOutput
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.labels import LABELS
@@ -37,19 +31,10 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return 3 * normal(seed, b, k), one, several.float(), 0.1 + normal(seed + 1, k).abs().float()
 
 
-@pytest.mark.parametrize("weighting", CLASS_WEIGHTINGS)
-@given(n=counts)
-@settings(max_examples=30, deadline=None)
-def test_class_weights_average_one_over_the_clips_and_are_zero_for_absent_classes(weighting: str, n: list[int]) -> None:
-    weights = class_weights(n, weighting).tolist()
-    assert sum(w * c for w, c in zip(weights, n, strict=True)) / sum(n) == pytest.approx(1, rel=1e-5)
-    assert [w == 0 for w in weights] == [c == 0 for c in n]
-
-
 @given(n=counts, beta=st.floats(0, 0.9999))
 @settings(max_examples=30, deadline=None)
 def test_class_weights_are_in_the_ratios_of_their_formulas(n: list[int], beta: float) -> None:
-    formulas = {
+    formulas = {  # of classes with clips; the weights average one over the clips
         "none": lambda c: 1.0,
         "inverse": lambda c: 1 / c,
         "effective": lambda c: 1 / sum(beta**i for i in range(c)),  # the effective number as a geometric series
@@ -60,24 +45,11 @@ def test_class_weights_are_in_the_ratios_of_their_formulas(n: list[int], beta: f
         np.testing.assert_allclose(class_weights(n, weighting, beta), [w / average for w in by_hand], rtol=1e-5)
 
 
-@given(batch=batches(), smoothing=st.sampled_from([0.0, 0.1, 0.7]))
-@settings(max_examples=30, deadline=None)
-def test_losses_are_the_cross_entropies_of_torch(batch: tuple[Tensor, ...], smoothing: float) -> None:
-    logits, one, several, weights = batch
-    expected = F.cross_entropy(logits, one, label_smoothing=smoothing)
-    torch.testing.assert_close(emotion_loss(logits, one, None, smoothing), expected)
-    expected = F.cross_entropy(logits, one, weight=weights.double())
-    torch.testing.assert_close(emotion_loss(logits, one, weights), expected)
-    wanted = several.double() * (1 - smoothing) + smoothing / 2
-    for given_weights in (None, weights):
-        pos_weight = None if given_weights is None else weights.double()
-        expected = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight)
-        torch.testing.assert_close(unit_loss(logits, several, given_weights, smoothing), expected)
-
-
-@given(batch=batches(), focal=st.floats(0, 4), smoothing=st.sampled_from([0.0, 0.2]), weighted=st.booleans())
-@settings(max_examples=30, deadline=None)
-def test_focal_losses_are_a_loop(batch: tuple[Tensor, ...], focal: float, smoothing: float, weighted: bool) -> None:
+@given(
+    batch=batches(), focal=st.just(0.0) | st.floats(0, 4), smoothing=st.sampled_from([0.0, 0.2]), weighted=st.booleans()
+)
+@settings(max_examples=40, deadline=None)
+def test_losses_are_a_loop(batch: tuple[Tensor, ...], focal: float, smoothing: float, weighted: bool) -> None:
     logits, one, several, weights = batch
     weights = weights if weighted else torch.ones_like(weights)
     k, of_one, total_weight, of_several = logits.shape[1], 0.0, 0.0, 0.0
@@ -95,6 +67,8 @@ def test_focal_losses_are_a_loop(batch: tuple[Tensor, ...], focal: float, smooth
     found = emotion_loss(logits, one, used, smoothing, focal), unit_loss(logits, several, used, smoothing, focal)
     expected = of_one / total_weight, of_several / logits.numel()
     assert [loss.item() for loss in found] == pytest.approx(expected, rel=1e-6)
+    if not focal and not weighted:
+        torch.testing.assert_close(found[0], F.cross_entropy(logits, one, label_smoothing=smoothing))
 
 
 TARGETS = {"single": torch.tensor([0, 2, 1, 2]), "multi": torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]])}
@@ -137,9 +111,6 @@ def test_positive_weights_by_hand() -> None:
     beta = 0.9
     series = [sum(beta**i for i in range(20 - n)) / sum(beta**i for i in range(n)) for n in counts[:3]]
     np.testing.assert_allclose(positive_weights(counts, clips, "effective", beta), [*series, 1, 1], rtol=1e-6)
-    np.testing.assert_allclose(positive_weights(counts, clips, "effective", 0.0), np.ones(5))
-    near = positive_weights(counts, clips, "effective", 1 - 1e-9)
-    np.testing.assert_allclose(near, positive_weights(counts, clips, "inverse"), rtol=1e-5)
 
 
 def test_probabilities_and_right_decisions_of_both_kinds() -> None:
@@ -159,17 +130,13 @@ def test_probabilities_and_right_decisions_of_both_kinds() -> None:
     assert LABELS[LabelKind.MULTI].right(tie, torch.zeros(1, 2)).item() == 1.0
 
 
-def _output(logits: Tensor) -> FDPOutput:
-    b = len(logits)
-    return FDPOutput(logits, {}, [torch.zeros(b, 2, 1, 1)], torch.zeros(b, 1, 4, 4))
-
-
 @pytest.mark.parametrize(("weighting", "smoothing", "focal"), [("none", 0.0, 0.0), ("inverse", 0.1, 2.0)])
 def test_the_objective_of_multi_label_targets_is_this_loss(weighting: str, smoothing: float, focal: float) -> None:
     logits, target = normal(5, 4, 3).float(), torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]])
     options: dict = {"class_weighting": weighting, "label_smoothing": smoothing, "focal": focal, "train_clips": 8}
     objective = Objective(dynamic_image=0.0, class_counts=[2, 3, 1], label_kind=LabelKind.MULTI, **options)
-    losses = objective(_output(logits), Clips(torch.rand(4, 2, 1, 4, 4), target))
+    output = FDPOutput(logits, {}, [torch.zeros(4, 2, 1, 1)], torch.zeros(4, 1, 4, 4))
+    losses = objective(output, Clips(torch.rand(4, 2, 1, 4, 4), target))
     weights = positive_weights([2, 3, 1], 8, weighting)
     torch.testing.assert_close(losses.parts["emotion"], unit_loss(logits, target, weights, smoothing, focal))
     torch.testing.assert_close(losses.total, losses.parts["emotion"])

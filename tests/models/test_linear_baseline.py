@@ -16,7 +16,7 @@ from tests.models.padding import double_sum
 T, SIDE = 8, 16
 
 
-def moved_blobs(n: int, seed: int, motion: float = 1.0) -> Clips:
+def moved_blobs(n: int, seed: int) -> Clips:
     """Clips of a face of their own each, on which a blob brightens at the apex: where, is the class (three)."""
     generator = torch.Generator().manual_seed(seed)
     target = torch.arange(n) % 3
@@ -24,7 +24,7 @@ def moved_blobs(n: int, seed: int, motion: float = 1.0) -> Clips:
     frames = faces + 0.02 * torch.randn(n, T, 1, SIDE, SIDE, generator=generator)
     course = torch.sin(torch.linspace(0, torch.pi, T))
     for clip, place in enumerate(target.tolist()):
-        frames[clip, :, 0, 4 * place : 4 * place + 4, 6:10] += motion * 0.2 * course[:, None, None]
+        frames[clip, :, 0, 4 * place : 4 * place + 4, 6:10] += 0.2 * course[:, None, None]
     numbers = torch.arange(T).float().expand(n, T)
     return Clips(frames, target, numbers, torch.full((n,), 4.2))
 
@@ -52,18 +52,6 @@ def test_it_is_scikit_learns_pipeline(n: int) -> None:
     plain.fit(pictures.reshape(n, -1).astype(np.float64), targets)
     found = linear_probabilities(pictures, targets, others, 4)
     np.testing.assert_allclose(found, plain.predict_proba(others.reshape(9, -1)), atol=1e-3)
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_moved_blobs_are_told_apart_and_still_clips_are_not(name: str) -> None:
-    def accuracy(motion: float) -> float:
-        others = moved_blobs(90, seed=2, motion=motion)
-        found = predicted(name, moved_blobs(90, seed=1, motion=motion), others)
-        np.testing.assert_allclose(found.sum(axis=1), 1)
-        return float((found.argmax(axis=1) == others.target.numpy()).mean())
-
-    assert accuracy(1.0) >= 0.95
-    assert abs(accuracy(0.0) - 1 / 3) < 0.17  # 3.4 standard errors
 
 
 @pytest.mark.parametrize("name", PICTURES)

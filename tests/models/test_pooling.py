@@ -1,7 +1,8 @@
-"""The poolings' weights: what cancels, what they are by hand, and how they answer to padding."""
+"""The poolings' weights: what cancels, what they are by hand and by loops over pairs, and at the limits to ARP."""
 
 import math
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, attention, over_running_means, pool
-from fdp_lightning.models.frame_mask import Mask
-from tests.models.padding import double_sum, normal, seeds
+from fdp_lightning.models.fdp.rank_pooling import WEIGHTS, arp, attention, gated, over_running_means, pool
+from tests.models.padding import GARBAGE, double_sum, masks, normal, seeds, spoiled
 
+SPREADS = st.sampled_from([0.0, 1e-4, 1.0, 50.0])
 FIXED = {
     "arp": double_sum,
     "arp_simple": lambda t: 2 * np.arange(1, t + 1) - t - 1.0,
@@ -32,7 +33,6 @@ ALL: dict[str, Callable[..., Tensor]] = {
 }
 ZERO_SUM = sorted(set(ALL) - {"mean", "attention"})
 BY_SCORES = sorted(set(ALL) - {*FIXED, "mean"})
-every_weight = pytest.mark.parametrize("name", ALL)
 
 
 def all_real(scores: Tensor) -> Tensor:
@@ -43,20 +43,15 @@ def weights_of(name: str, scores: Tensor) -> Tensor:
     return ALL[name](scores, all_real(scores))
 
 
-def pool_by(features: Tensor, weights: Tensor, mask: Mask | None = None) -> Tensor:
-    """Pool by one weight vector a clip."""
-    return pool(features, weights.unsqueeze(1), mask).squeeze(1)
-
-
 @pytest.mark.parametrize("name", ZERO_SUM)
-@given(t=st.integers(1, 12), seed=seeds, spread=st.sampled_from([0.0, 1e-4, 1.0, 50.0]))
+@given(t=st.integers(1, 12), seed=seeds, spread=SPREADS)
 @settings(max_examples=30, deadline=None)
 def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
     # In single precision, as networks run: flat scores must not blow rounding up into weights.
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
     still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
     assert weights.sum(dim=1).abs().max() < 3e-4
-    assert pool_by(still, weights).abs().max() < 1e-4
+    assert pool(still, weights.unsqueeze(1)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -77,8 +72,6 @@ def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: in
     np.testing.assert_allclose(weights_of("soft_rank_arp", ordered)[0], by_hand, rtol=0.021)
     unscaled = WEIGHTS["soft_rank_arp"](ordered, all_real(ordered), eps=1e-12)
     np.testing.assert_allclose(unscaled[0], by_hand, atol=1e-6)
-    reversed_scores = WEIGHTS["soft_rank_arp"](ordered.flip(1), all_real(ordered), eps=1e-12)
-    np.testing.assert_allclose(reversed_scores[0], by_hand[::-1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", BY_SCORES)
@@ -94,3 +87,40 @@ def test_flat_scores_have_a_gradient_of_ordinary_size(name: str) -> None:
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
     assert torch.autograd.gradcheck(lambda s: ALL[name](s, mask), (normal(1, 2, 5).requires_grad_(),))
+
+
+def rms(values: np.ndarray) -> float:
+    return math.sqrt(np.mean(np.square(values)))
+
+
+def gates(scores: np.ndarray, temperature: float) -> dict[tuple[int, int], float]:
+    """The gate of each pair t < u of one clip."""
+    z = (scores - scores.mean()) / math.sqrt(scores.var() + 1e-2)
+    return {(t, u): 1 / (1 + math.exp(-(z[u] - z[t]) / temperature)) for t, u in combinations(range(len(z)), 2)}
+
+
+@given(mask=masks(max_frames=16), garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=30, deadline=None)
+def test_flat_scores_are_approximate_rank_pooling_of_the_real_frames(mask: Tensor, garbage: float) -> None:
+    scores = spoiled(torch.zeros(mask.shape, dtype=torch.float64), mask, garbage)
+    found = over_running_means(gated(scores, mask), mask)
+    torch.testing.assert_close(found, arp(scores, mask))
+    for weights, row in zip(found, mask, strict=True):
+        by_hand = double_sum(int(row.sum()))
+        np.testing.assert_allclose(weights[row], by_hand / max(rms(by_hand), 1e-9), atol=1e-9)
+
+
+@given(t=st.integers(2, 9), seed=seeds, spread=SPREADS, temperature=st.sampled_from([0.3, 1.0, 5.0]))
+@settings(max_examples=30, deadline=None)
+def test_each_pair_votes_for_its_later_frame(t: int, seed: int, spread: float, temperature: float) -> None:
+    scores, features = spread * normal(seed, 2, t), normal(seed + 1, 2, t, 3, 2, 2)
+    found = pool(features, gated(scores, all_real(scores), temperature).unsqueeze(1)).squeeze(1)
+    for clip in range(2):
+        frames, votes, weights = features[clip].numpy(), np.zeros((3, 2, 2)), np.zeros(t)
+        for (earlier, later), gate in gates(scores[clip].numpy(), temperature).items():
+            assert 0 < gate < 1  # no score turns a pair round
+            votes += gate * (frames[later] - frames[earlier])
+            weights[later] += gate
+            weights[earlier] -= gate
+        # The constant under the root of the unit scale shows where all gates are nearly closed.
+        np.testing.assert_allclose(found[clip], votes / rms(weights) / t, rtol=1e-5, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Rank losses against loops over pairs, Plackett-Luce draws and scipy's Spearman, and their invariances."""
+"""Rank losses against loops over pairs, Plackett-Luce draws and scipy's Spearman, and the relevance of frames."""
 
 import itertools
 import math
@@ -9,18 +9,29 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.special import rel_entr, softmax
-from scipy.stats import spearmanr
+from scipy.special import expit, rel_entr, softmax
+from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
-from fdp_lightning.models.fdp.rank_losses import RANK_LOSSES, RankLoss, hinge, listmle, listnet, ranknet, soft_spearman
+from fdp_lightning.models.fdp.rank_losses import (
+    RANK_LOSSES,
+    RankLoss,
+    chronological,
+    hinge,
+    intensity,
+    listmle,
+    listnet,
+    ranknet,
+    ranks,
+    soft_ranks,
+    soft_spearman,
+)
 from tests.models.padding import GARBAGE, alone, masks, normal, seeds, spoiled
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "ranknet": ranknet, "hinge": hinge, "listmle": listmle, "listnet": listnet, "soft_spearman": soft_spearman,
 }  # fmt: skip
 every_loss = pytest.mark.parametrize("name", RANK_LOSSES)
-frame_counts = st.integers(2, 12)
 
 
 def in_time(b: int, t: int) -> Tensor:
@@ -34,22 +45,6 @@ def loop_over_pairs(scores: Tensor, relevance: Tensor, cost: Callable[[float], f
         costs = [cost(s[u] - s[t]) for t in range(len(s)) for u in range(len(s)) if r[u] > r[t]]
         means.append(sum(costs) / max(len(costs), 1))
     return means
-
-
-@every_loss
-@given(b=st.integers(1, 4), t=st.integers(1, 12), seed=seeds, constant=st.floats(-50, 50))
-@settings(max_examples=30, deadline=None)
-def test_a_constant_added_to_all_scores_changes_no_loss(name: str, b: int, t: int, seed: int, constant: float) -> None:
-    scores, relevance = normal(seed, b, t), normal(seed + 1, b, t)
-    torch.testing.assert_close(LOSSES[name](scores + constant, relevance), LOSSES[name](scores, relevance))
-
-
-@pytest.mark.parametrize("name", ["ranknet", "hinge", "soft_spearman"])
-@given(b=st.integers(1, 4), t=frame_counts, seed=seeds)
-@settings(max_examples=30, deadline=None)
-def test_the_reversed_clip_has_the_loss_of_the_negated_scores(name: str, b: int, t: int, seed: int) -> None:
-    scores = normal(seed, b, t)
-    torch.testing.assert_close(LOSSES[name](scores.flip(1), in_time(b, t)), LOSSES[name](-scores, in_time(b, t)))
 
 
 @given(t=st.integers(1, 7), seed=seeds, temperature=st.floats(0.1, 3), margin=st.floats(0, 3), ties=st.booleans())
@@ -125,16 +120,6 @@ def test_padding_changes_no_loss_and_gets_no_gradient(name: str, mask: Tensor, s
         torch.testing.assert_close(gradient[i][mask[i]], torch.autograd.grad(short.sum(), clip)[0][0])
 
 
-@every_loss
-@pytest.mark.parametrize("t", [2, 5, 12])
-def test_the_gradient_of_flat_scores_pushes_late_frames_up(name: str, t: int) -> None:
-    scores = torch.zeros(1, t, dtype=torch.float64, requires_grad=True)
-    LOSSES[name](scores, in_time(1, t)).sum().backward()
-    assert scores.grad is not None
-    assert (scores.grad[0].diff() < 0).all()
-    assert scores.grad.isfinite().all()
-
-
 @given(t=st.integers(2, 12), seed=seeds, sharpness=st.floats(0.5, 20))
 @settings(max_examples=20, deadline=None)
 def test_listnet_is_the_divergence_of_the_chances_to_be_first(t: int, seed: int, sharpness: float) -> None:
@@ -167,3 +152,68 @@ def test_rank_loss_averages_the_clips_and_passes_its_options_on(name: str) -> No
     expected = sum(LOSSES[name](scores[i : i + 1], relevance[:1], mask[i : i + 1], *option) for i in range(3)) / 3
     module = RankLoss(name, temperature=0.5, margin=2.0, sharpness=3.0)
     torch.testing.assert_close(module(scores, relevance, mask), expected[0])
+
+
+@given(mask=masks(), seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_ranks_are_those_of_scipy_with_ties_too(mask: Tensor, seed: int) -> None:
+    values = normal(seed, *mask.shape).round()
+    found = ranks(spoiled(values, mask, torch.nan), mask)
+    for i in range(len(mask)):
+        np.testing.assert_array_equal(found[i][mask[i]], rankdata(values[i][mask[i]]))
+    assert (found[~mask] == 0).all()
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[list[float], float]:
+    """Ascending, uneven frame numbers and an apex among them: at either end, on a frame or between two."""
+    numbers = sorted(draw(st.sets(st.integers(1, 200), min_size=1, max_size=9)))
+    on_a_frame = st.sampled_from([numbers[0], numbers[-1], numbers[len(numbers) // 2]])
+    apex = draw(on_a_frame | st.integers(numbers[0], numbers[-1]))
+    return [float(n) for n in numbers], float(apex)
+
+
+def up_and_down(numbers: list[float], apex: float) -> np.ndarray:
+    """Linear interpolation through 0 at the onset, 1 at the apex, 0 at the offset; an end that is the apex has 1."""
+    corners = {numbers[0]: 0.0, numbers[-1]: 0.0} | {apex: 1.0}
+    return np.interp(numbers, sorted(corners), [corners[n] for n in sorted(corners)])
+
+
+@given(mask=masks())
+@settings(max_examples=15, deadline=None)
+def test_chronological_relevance_counts_real_frames_alone(mask: Tensor) -> None:
+    assert chronological(torch.rand(*mask.shape, 2)).tolist() == [[*range(1, mask.shape[1] + 1)]] * len(mask)
+    relevance = chronological(torch.full(mask.shape, torch.nan), mask)
+    for i in range(len(mask)):
+        assert relevance[i][mask[i]].tolist() == list(range(1, int(mask[i].sum()) + 1))
+
+
+@given(recording=recordings())
+@settings(max_examples=30, deadline=None)
+def test_intensity_rises_to_the_apex_and_falls_to_the_offset(recording: tuple[list[float], float]) -> None:
+    numbers, apex = recording
+    relevance = intensity(torch.tensor([numbers]).double(), torch.tensor([apex]).double())[0].numpy()
+    np.testing.assert_allclose(relevance, up_and_down(numbers, apex), atol=1e-9)
+    before = np.array(numbers) <= apex
+    assert (np.diff(relevance[before]) > 0).all()
+    assert (np.diff(relevance[~before]) < 0).all()
+
+
+@given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
+@settings(max_examples=30, deadline=None)
+def test_intensity_is_of_the_real_frames(mask: Tensor, seed: int, garbage: float) -> None:
+    numbers = 3 * torch.arange(mask.shape[1]).expand(mask.shape).double() + normal(seed, *mask.shape).sigmoid()
+    apex = torch.stack([row[real][seed % int(real.sum())] for row, real in zip(numbers, mask, strict=True)])
+    relevance = intensity(spoiled(numbers, mask, garbage), apex, mask)
+    assert (relevance[~mask] == 0).all()
+    for i in range(len(mask)):
+        by_hand = up_and_down(alone(numbers, mask, i)[0].tolist(), apex[i].item())
+        np.testing.assert_allclose(relevance[i][mask[i]].numpy(), by_hand, atol=1e-9)
+
+
+@given(b=st.integers(1, 3), t=st.integers(1, 12), seed=seeds, temperature=st.floats(0.01, 100))
+@settings(max_examples=30, deadline=None)
+def test_soft_ranks_are_a_loop(b: int, t: int, seed: int, temperature: float) -> None:
+    values = normal(seed, b, t)
+    by_loop = [[0.5 + sum(expit((v - u) / temperature) for u in row) for v in row] for row in values.tolist()]
+    np.testing.assert_allclose(soft_ranks(values, None, temperature), by_loop)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -92,12 +91,13 @@ def test_of_one_batch_they_are_mean_and_variance_of_what_each_norm_is_given(
 
 def test_of_several_batches_they_are_the_mean_of_all_whatever_was_there_before(data: Data) -> None:
     clips = data(batch_size=4)
-    sizes = [len(batch["target"]) for batch in clips.fixed_batches(100)]
-    assert sizes == [4, 3, 3] and [len(batch["target"]) for batch in clips.fixed_batches(5)] == [3, 2]
+    batches = list(clips.fixed_batches(100))
+    assert [len(batch["target"]) for batch in batches] == [4, 3, 3]
+    assert [len(batch["target"]) for batch in clips.fixed_batches(5)] == [3, 2]
     module, name = make_module(), "model.backbone.stem.0.norm"
     norm = norms(module)[name]
     norm.running_mean.fill_(1e6)
-    parts = [seen_by_norms(make_module(), batch["frames"])[name] for batch in clips.fixed_batches(100)]
+    parts = [seen_by_norms(make_module(), batch["frames"])[name] for batch in batches]
     BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
     torch.testing.assert_close(norm.running_mean, torch.stack([part.mean(dim=(0, 2)) for part in parts]).mean(dim=0))
     torch.testing.assert_close(norm.running_var, torch.stack([part.var(dim=(0, 2)) for part in parts]).mean(dim=0))
@@ -118,14 +118,12 @@ def test_the_clips_are_the_same_each_time_without_augmentation_and_all_of_a_smal
 
 def test_the_running_ones_come_back_and_training_goes_on_as_if_nothing_had_been(data: Data) -> None:
     clips = data(batch_size=4)
-    ends = []
+    batches, ends = partial(clips.fixed_batches, 100), []
     for looked in (False, True):
         module = make_module(settings=OptimizerSettings(lr=1e-2))
-        recorder = Recorder(
-            clips.test_dataloader, lambda done: None, statistics=BatchStatistics(partial(clips.fixed_batches, 100))
-        )
         before = statistics(module)
         if looked:
+            recorder = Recorder(clips.test_dataloader, lambda done: None, statistics=BatchStatistics(batches))
             recorder.record(module, 1, 1, {}, Precision())
             assert all(torch.equal(before[name], buffer) for name, buffer in statistics(module).items())
             assert all(one.training for one in module.modules())
@@ -160,25 +158,6 @@ def test_they_are_computed_in_the_precision_of_the_training(data: Data) -> None:
         found.append(norms(module)["model.mer_head.readings.0.0"].running_var)
     assert not torch.equal(*found)
     torch.testing.assert_close(*found, rtol=0.1, atol=1e-2)
-
-
-@pytest.mark.parametrize("way", ["recomputed", "running"])
-def test_after_few_steps_it_is_known_what_was_learnt(data: Data, way: str) -> None:
-    clips = data(augmentation=None)
-    module = make_module(settings=OptimizerSettings("adamw", lr=3e-3))
-    optimizer = module.optimizer_settings.build(module.model, 1)["optimizer"]
-    batch = clips_of(clips.train_set.all_clips())
-    for _ in range(16):
-        optimizer.zero_grad()
-        module.evaluate(batch)[0].total.backward()
-        optimizer.step()
-    if way == "recomputed":
-        BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
-    with torch.no_grad():
-        answers = module.eval()(batch.frames).logits.argmax(dim=1)
-    right = float((answers == batch.target).float().mean())
-    assert (right > 0.7) == (way == "recomputed"), right
-    assert (np.bincount(answers).max() > 7) == (way == "running")
 
 
 CASES = [(nn.BatchNorm2d(3), (6, 3, 4, 5)), (nn.BatchNorm2d(3, momentum=None, affine=False), (6, 3, 1, 2)),

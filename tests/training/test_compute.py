@@ -39,9 +39,9 @@ WAYS = {
 }
 
 
-def released(*overrides: str, drop_path: float = 0.0) -> FDP:
+def released() -> FDP:
     torch.manual_seed(0)
-    return build_model(configuration(*NARROW, f"model.backbone.drop_path={drop_path}", *overrides), 5).double().train()
+    return build_model(configuration(*NARROW, "model.backbone.drop_path=0.0"), 5).double().train()
 
 
 def train(network: FDP, compute: Compute, steps: int = 2) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -81,41 +81,16 @@ def test_losses_weights_and_statistics_are_those_of_the_plain_way(
             torch.testing.assert_close(value, plain[1][name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("at_once", [1, 3, None])
-def test_features_are_those_of_a_pass_per_frame(at_once: int | None) -> None:
-    network, by_hand = released(), released()
-    network.frames_at_once = at_once
-    frames = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64)
-    found = network.forward_features(frames)
-    passes = [
-        by_hand.head_block(by_hand.backbone((frame - by_hand.mean) / by_hand.std)) for frame in frames.unbind(dim=1)
-    ]
-    torch.testing.assert_close(found, [torch.stack(passes, dim=1)])
-    torch.testing.assert_close(network.backbone.state_dict(), by_hand.backbone.state_dict())
-
-
-def test_what_is_computed_once_more_draws_the_same_masks() -> None:
-    light = "model/dic_head=unet"
-    network = released(light, drop_path=0.5)
-    once = train(network, PLAIN)[0]
-    assert train(network, replace(PLAIN, checkpointing="blocks"))[0] == pytest.approx(once, rel=1e-9)
-    assert train(network, replace(PLAIN, checkpointing="stages"))[0] == pytest.approx(once, rel=1e-9)
-    assert train(released(light), PLAIN)[0] != pytest.approx(once, rel=1e-3)  # the masks do something
-
-
 @pytest.mark.parametrize("parts", ["blocks", "stages"])
 @pytest.mark.parametrize("frame_batches", ["folded", "per_frame"])
-def test_what_is_computed_once_more_gives_the_same_finer_maps(parts: str, frame_batches: str) -> None:
-    narrow = [
-        "model=fdp_deviations",
-        "data.faces.size=32",
-        f"model.frame_batches={frame_batches}",
-        "model.mer_head.reads=3",
-    ]
+def test_what_is_computed_once_more_draws_the_same_masks_and_gives_the_same_maps(
+    parts: str, frame_batches: str
+) -> None:
+    narrow = ["model=fdp_deviations", "data.faces.size=32", "model.mer_head.reads=3", "model.backbone.drop_path=0.3"]
     results = []
     for checkpointing in (None, parts):
         torch.manual_seed(0)
-        network = build_model(configuration(*narrow, "model.backbone.drop_path=0.3"), 5).double().train()
+        network = build_model(configuration(*narrow, f"model.frame_batches={frame_batches}"), 5).double().train()
         replace(PLAIN, checkpointing=checkpointing).prepare(network)
         torch.manual_seed(1)
         frames = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64)
@@ -148,32 +123,26 @@ def test_checkpointing_keeps_less() -> None:
     assert everything > 3 * blocks > 3 * stages
 
 
-def test_other_batch_norms_keep_the_loop_over_frames() -> None:
-    """DDP puts norms of its own in place, which know of no frames: then each frame is a pass of its own."""
-    network = released()
-    Compute().prepare(network)
-    passes: list[int] = []
-    network.backbone.stem[0].register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
-    frames = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64)
-    network(frames)
-    assert passes == [16]
-    network.backbone.norm = torch.nn.BatchNorm2d(64).double()
-    network(frames)
-    assert passes == [16] + [2] * 8
-    # Clips of different length, too: a frame that is not real must not count.
-    passes.clear()
-    mask = torch.ones(2, 8, dtype=torch.bool)
+def test_other_batch_norms_and_clips_of_different_length_keep_the_loop_over_frames() -> None:
+    """DDP puts norms of its own in place, which know of no frames; and a frame that is not real must not count."""
+    frames, mask = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64), torch.ones(2, 8, dtype=torch.bool)
     mask[0, 5:] = False
-    released_again = released()
-    Compute().prepare(released_again)
-    released_again.backbone.stem[0].register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
-    released_again(frames, mask)
-    assert passes == [2] * 5 + [1] * 3
-    assert all(norm.num_batches_tracked == 8 for norm in released_again.backbone.modules() if is_norm(norm))
 
+    def passes(network: FDP, *inputs: torch.Tensor) -> list[int]:
+        sizes: list[int] = []
+        network.backbone.stem[0].register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+        network(*inputs)
+        return sizes
 
-def is_norm(module: torch.nn.Module) -> bool:
-    return isinstance(module, _BatchNorm)
+    ours, other, masked = (released() for _ in range(3))
+    for network in (ours, other, masked):
+        Compute().prepare(network)
+    other.backbone.norm = torch.nn.BatchNorm2d(64).double()
+    assert passes(ours, frames) == [16]
+    assert passes(other, frames) == [2] * 8
+    assert passes(masked, frames, mask) == [2] * 5 + [1] * 3
+    norms = [module for module in masked.backbone.modules() if isinstance(module, _BatchNorm)]
+    assert norms and all(norm.num_batches_tracked == 8 for norm in norms)
 
 
 FAULTS = """
