@@ -72,8 +72,8 @@ def write_casme2(root: Path) -> Path:
         save(root / name, [CASME2_HEADER, *casme2_rows(labels), [None] * 9])
     classes = spread(CASME2_OBJECTIVE)
     keys = [(row[0], row[1]) for row in casme2_rows("2014")]
-    lines = [[int(subject), clip, number] for (subject, clip), number in zip(keys, classes, strict=True)]
-    save(root / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", "Objective Class"], *lines])
+    objective = [[int(subject), clip, number] for (subject, clip), number in zip(keys, classes, strict=True)]
+    layouts.objective_classes(root, objective)
     return root
 
 
