@@ -35,6 +35,14 @@ def test_a_clip_that_does_not_move_stays_exactly_so_under_every_setting(options:
     assert any(not np.array_equal(frames, still) for frames in changed)
 
 
+def test_the_seed_decides_the_change_alone() -> None:
+    augmentation = ClipAugmentation()
+    first = augmentation(clip(), 7)
+    assert not np.array_equal(augmentation(clip(), 8), first)
+    assert np.array_equal(augmentation(clip(), 7), first) and np.array_equal(ClipAugmentation()(clip(), 7), first)
+    assert np.array_equal(augmentation(clip()[2:5], 7), first[2:5])  # nor does the number of frames
+
+
 class NoiseOfItsOwn(A.ImageOnlyTransform):
     """Noise for each frame."""
 
@@ -42,21 +50,15 @@ class NoiseOfItsOwn(A.ImageOnlyTransform):
         return np.clip(img + self.random_generator.integers(-9, 9, img.shape), 0, 255).astype(np.uint8)
 
 
-class Backwards(A.ImageOnlyTransform):
+class Backwards(NoiseOfItsOwn):
     """Time runs backwards."""
-
-    def apply(self, img: np.ndarray, **params) -> np.ndarray:
-        return img
 
     def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
         return images[::-1].copy()
 
 
-class Unseeded(A.ImageOnlyTransform):
+class Unseeded(NoiseOfItsOwn):
     """One draw for all frames, which no seed decides."""
-
-    def apply(self, img: np.ndarray, **params) -> np.ndarray:
-        return img
 
     def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
         return images // np.random.randint(1, 200)
