@@ -1,8 +1,9 @@
-"""Action units in cells of real tables: every notation is read to the unit, or named, and nothing makes it fail."""
+"""Action units in cells of real tables, to the unit or named; and the targets that a protocol makes of them."""
 
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.action_units import ActionUnit as Unit
 from fdp_lightning.data.annotations.action_units import ActionUnits, parse
+from fdp_lightning.data.annotations.targets import class_counts, names_of, target_numbers
+from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import settings
+from fdp_lightning.labels import LabelKind
 
 
 def either(*units: Unit) -> tuple[Unit, ...]:
@@ -200,3 +204,28 @@ def test_a_user_can_say_what_a_cell_means_or_do_without_the_clip() -> None:
     left_out = accepted.left_out(clips)
     assert left_out["clip"].tolist() == ["006_1_2"] and "x9" in left_out["why"][0]
     assert accepted.differences(accepted.choose(clips), clips)
+
+
+UNITS = ["AU1", "AU12", "AU2"]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=20))
+def test_names_and_numbers_say_the_same(shown: list[list[bool]]) -> None:
+    texts = pd.Series(["+".join(u for u, there in zip(UNITS, row, strict=True) if there) for row in shown])
+    numbers = target_numbers(texts, UNITS, LabelKind.MULTI)
+    assert numbers.dtype == np.float32
+    np.testing.assert_array_equal(numbers, np.array(shown))  # AU1 is not found in AU12
+    assert class_counts(numbers, 3) == np.array(shown).sum(axis=0).tolist()
+    table = pd.DataFrame({"target": texts, "dataset": "d", "subject": "s"})
+    assert list(count(table, UNITS, LabelKind.MULTI)["classes"].values()) == class_counts(numbers, 3)
+
+
+def test_a_class_is_a_number_and_a_stranger_is_an_error() -> None:
+    numbers = target_numbers(pd.Series(["b", "a+b", "b"]), ["a+b", "b", "c"], LabelKind.SINGLE)
+    assert numbers.tolist() == [1, 0, 1] and numbers.dtype == np.int64
+    assert class_counts(numbers, 3) == [1, 2, 0]
+    with pytest.raises(ValueError, match="AU9 are not among the classes AU1, AU12, AU2"):
+        target_numbers(pd.Series(["AU1+AU9", ""]), UNITS, LabelKind.MULTI)
+    with pytest.raises(ValueError, match="d are not among the classes"):
+        target_numbers(pd.Series(["d"]), ["a"], LabelKind.SINGLE)
+    assert names_of(pd.Series(["x+y", ""]), LabelKind.MULTI).tolist() == ["x", "y", ""]
