@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fold_data import CLASSES, fold_data, labelled
 from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
@@ -20,17 +19,10 @@ from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.labels import LabelKind
 
 RANDOM = Sampling(4, "random_phase")
 Module = Callable[..., FoldDataModule]
-
-
-@pytest.fixture(scope="module")
-def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Module:
-    def make(clips: pd.DataFrame = casme2_clips, folder: Path = store_folder_path, **options: Any) -> FoldDataModule:
-        return fold_data(folder, clips, **{"batch_size": 4, **options})
-
-    return make
 
 
 def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
@@ -39,12 +31,9 @@ def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rule", ["uniform", "floor"])
-def test_pictures_and_frame_numbers_are_of_the_same_frames(
-    module: Module, store: ClipStore, casme2_clips: pd.DataFrame, rule: str
-) -> None:
+def test_pictures_and_frame_numbers_are_of_the_same_frames(module: Module, store: ClipStore, rule: str) -> None:
     data = module(sampling=Sampling(4, rule))
-    held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
-    batch = items(data.test_set)
+    batch, held_out = items(data.test_set), data.test_clips
     for place, row in enumerate(store.rows(held_out)):
         length = store.length(row)
         expected = np.array([i * (length // 4) for i in range(4)]) if rule == "floor" else uniform(length, 4)
@@ -56,7 +45,7 @@ def test_pictures_and_frame_numbers_are_of_the_same_frames(
 
 
 def test_an_apex_is_given_where_it_is_known(module: Module, casme2_clips: pd.DataFrame) -> None:
-    clips = labelled(casme2_clips)
+    clips = casme2_clips.copy()
     held_out = clips.index[clips["subject"] == "02"]
     onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
     given = [pd.NA, onset[1] - 1, offset[2] + 1, onset[3], offset[4]]
@@ -115,7 +104,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 def test_the_loader_gives_the_batches_that_single_items_make(
     module: Module, casme2_clips: pd.DataFrame, workers: int, epoch: int
 ) -> None:
-    clips = labelled(casme2_clips)
+    clips = casme2_clips.copy()
     clips.loc[clips.index[2], "apex"] = pd.NA
     data = module(clips, workers=workers, sampling=Sampling(5), augmentation=ClipAugmentation(), seed=7)
     loader = loader_of(data, epoch)
@@ -150,40 +139,34 @@ def test_held_out_clips_are_never_augmented(module: Module) -> None:
     assert torch.equal(one["index"], other["index"]) and not torch.equal(one["frames"], other["frames"])
 
 
-@pytest.fixture
-def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., tuple[FoldDataModule, pd.DataFrame]]:
-    def make(apexes: Any, **options) -> tuple[FoldDataModule, pd.DataFrame]:
-        clips = casme2_clips.assign(target=casme2_clips["emotion"], apex=pd.array(apexes, dtype="Int64"))
-        fold = Fold("all", (0,), tuple(range(len(clips))))
-        return FoldDataModule(store_folder_path, clips, CLASSES, fold, Sampling(5), **options), clips
-
-    return make
-
-
-def test_they_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_model_sees(
-    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], store: ClipStore, casme2_clips: pd.DataFrame
+def test_key_frames_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_model_sees(
+    module: Module, store: ClipStore, casme2_clips: pd.DataFrame
 ) -> None:
     onset, offset = (casme2_clips[name].astype(int).to_numpy() for name in ("onset", "offset"))
-    apexes = onset + np.arange(len(onset)) % (offset - onset + 1)
-    data, clips = held_out(apexes)
-    frames, numbers = data.test_set.key_frames()
-    assert frames.dtype == np.uint8 and frames.shape == (len(clips), 3, *store.read(0, np.array([0])).shape[1:])
+    clips = casme2_clips.assign(apex=onset + np.arange(len(onset)) % (offset - onset + 1))
+    dataset = module(clips, sampling=Sampling(5)).train_set
+    clips = clips[clips["subject"] != "02"].reset_index(drop=True)
+    frames, numbers = dataset.key_frames()
+    assert frames.dtype == np.uint8 and frames.shape == (len(clips), 3, *store.frame_shape)
+    positions = set()
     for place, row in enumerate(store.rows(clips)):
-        seen = data.test_frame_numbers[place].tolist()
-        nearest = min(seen, key=lambda number: abs(number - apexes[place]))
+        seen = dataset.frame_numbers[place].tolist()
+        nearest = min(seen, key=lambda number: abs(number - clips["apex"][place]))
         assert numbers[place].tolist() == [seen[0], nearest, seen[-1]]
         among_all = [store.frame_numbers(row).tolist().index(number) for number in numbers[place]]
         np.testing.assert_array_equal(frames[place], store.read(row, np.array(among_all)))
-    assert len({tuple(np.searchsorted(data.test_frame_numbers[i], numbers[i])) for i in range(len(clips))}) == 5
+        positions.add(seen.index(nearest))
+    assert len(positions) == 5
 
 
 @pytest.mark.parametrize("options", [{}, {"normalisation": "each_set"}])
-def test_without_an_apex_within_the_clip_it_is_the_middle_frame_and_pictures_are_as_stored(
-    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], options: dict[str, Any]
+def test_without_an_apex_within_the_clip_the_middle_frame_is_the_key_frame_and_pictures_are_as_stored(
+    module: Module, casme2_clips: pd.DataFrame, options: dict[str, Any]
 ) -> None:
-    data, _ = held_out([pd.NA, *[1_000_000] * 14], **options)
-    frames, numbers = data.test_set.key_frames()
-    np.testing.assert_array_equal(numbers, data.test_frame_numbers[:, [0, 2, 4]])
+    clips = casme2_clips.assign(apex=pd.array([pd.NA, *[1_000_000] * 14], dtype="Int64"))
+    dataset = module(clips, sampling=Sampling(5), **options).train_set
+    frames, numbers = dataset.key_frames()
+    np.testing.assert_array_equal(numbers, dataset.frame_numbers[:, [0, 2, 4]])
     assert frames.max() > 100  # neither centred nor divided
 
 
@@ -234,9 +217,7 @@ def test_random_frames_are_of_training_alone_and_new_each_epoch(module: Module, 
 
 
 @pytest.mark.costly
-def test_colour_comes_as_three_channels_with_common_statistics(
-    module: Module, casme2_root: Path, tmp_path: Path
-) -> None:
+def test_colour_has_three_channels_with_common_statistics(module: Module, casme2_root: Path, tmp_path: Path) -> None:
     options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
     options += [f"data.store={tmp_path}", "data.workers=1"]
     options += ["data.faces.method=none", "data.faces.colour=rgb", "data.faces.size=32"]
@@ -255,3 +236,14 @@ def test_colour_comes_as_three_channels_with_common_statistics(
     assert frames.shape == (4, 8, 3, 32, 32)
     # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
     assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
+
+
+def test_a_batch_holds_the_units_that_its_clips_show(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
+    clips = casme2_clips.assign(target=["AU4", "AU12", "", "AU4+AU12", ""] * 3)
+    fold = Fold("f", tuple(range(10)), tuple(range(10, 15)))
+    data = FoldDataModule(store_folder_path, clips, ["AU4", "AU12"], fold, batch_size=3, label_kind=LabelKind.MULTI)
+    expected = torch.tensor([[1.0, 0], [0, 1], [0, 0], [1, 1], [0, 0]])
+    assert torch.equal(torch.cat([batch["target"] for batch in data.test_dataloader()]), expected)
+    assert torch.equal(data.train_set.all_clips()["target"], expected.repeat(2, 1))
+    assert data.fitted.class_counts == [4, 4]
+    assert data.train_set[3]["target"].dtype == torch.float32
