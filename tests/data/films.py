@@ -29,16 +29,23 @@ def write_video(
     sound: bool = False,
     cover: bool = False,
     matrix: int = 5,
+    transfer: int = 0,
+    kind: str = "yuv420p",
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """A video at 25 frames per second, or shown at `milliseconds`; `matrix`: of its colours, 5 is BT.601, 1 BT.709."""
+    """A video at 25 frames per second, or shown at `milliseconds`, of pictures of 8 or 16 bits.
+
+    `matrix`, `transfer` and `kind` are FFmpeg's: colour matrix (and primaries), transfer curve, pixel format.
+    """
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {"crf": "2", "g": "10", "preset": "ultrafast"})
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else kind
         colour_range = 2 if codec == "mjpeg" else 1
         stream.codec_context.colorspace, stream.codec_context.color_range = matrix, colour_range
+        if transfer:
+            stream.codec_context.color_trc, stream.codec_context.color_primaries = transfer, matrix
         if pixel:
             stream.codec_context.sample_aspect_ratio = pixel
         if rotation or mirrored:
@@ -49,11 +56,13 @@ def write_video(
         if cover:
             add_cover(container)
         for index, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(
+            picture = av.VideoFrame.from_ndarray(frame, "rgb24" if frame.dtype == np.uint8 else "rgb48le").reformat(
                 format=stream.pix_fmt, dst_colorspace=matrix, dst_color_range=colour_range, interpolation=4 | 262144
             )
             if milliseconds:
                 picture.pts, picture.time_base = milliseconds[index], Fraction(1, 1000)
+            if transfer:
+                picture.color_trc, picture.color_primaries = transfer, matrix
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
         if audio:

@@ -130,7 +130,7 @@ def casme_sq(
     write_frames(root / "selectedpic" / "S40" / "happy1_3", range(30, 41))
     write_frames(root / "cropped" / "15" / "disgust2_1", range(10, 21))
     write_frames(root / "cropped" / "40" / "happy1_2", range(7, 19))
-    write_frames(root / "rawpic" / "s15" / "15_0401girlcrashing", range(1, 620), "img{:03d}.jpg")
+    write_frames(root / "rawpic" / "s15" / "15_0401girlcrashing", range(550, 612), "img{:03d}.jpg")
     write_frames(root / "rawpic" / "s15" / "15_0102eatingworms", range(1, 30), "img{:03d}.jpg")
     write_frames(root / "rawpic" / "s24" / "24_0508funnyerrors", range(1, 20), "img{:03d}.jpg")
     write_frames(root / "rawpic" / "S40" / "40_0502funnybaby", range(1, 60), "img{:03d}.jpg")
@@ -283,9 +283,9 @@ def casme2(root: Path) -> Path:
     return root
 
 
-def objective_classes(root: Path, rows: list[list]) -> None:
+def objective_classes(root: Path, rows: list[list], header: str = "Objective Class") -> None:
     """CASME II's workbook of objective classes: subject, clip, class."""
-    save(root / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", "Objective Class"], *rows])
+    save(root / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", header], *rows])
 
 
 def samm(root: Path) -> Path:

@@ -1,20 +1,11 @@
 """Annotations with the published counts and the known quirks of every dataset; their clips are made up."""
 
+from collections.abc import Iterable, Iterator
 from itertools import cycle
 from pathlib import Path
 
 from tests.data import layouts
-from tests.data.layouts import (
-    CASME2_HEADER,
-    CASME_HEADER,
-    DFME_FILES,
-    DFME_HEADER,
-    FOURDME_HEADER,
-    MMEW_HEADER,
-    SAMM_HEADER,
-    save,
-    write_files,
-)
+from tests.data.layouts import CASME2_HEADER, SAMM_HEADER, save, write_files
 
 # (subject, clip) → onset, apex, offset, action units, emotion of 2014: the rows that datasets are known for.
 CASME2_KNOWN = {
@@ -72,8 +63,8 @@ def write_casme2(root: Path) -> Path:
         save(root / name, [CASME2_HEADER, *casme2_rows(labels), [None] * 9])
     classes = spread(CASME2_OBJECTIVE)
     keys = [(row[0], row[1]) for row in casme2_rows("2014")]
-    lines = [[int(subject), clip, number] for (subject, clip), number in zip(keys, classes, strict=True)]
-    save(root / "CASME2-ObjectiveClasses.xlsx", [["Subject", "Filename", "Objective Class"], *lines])
+    objective = [[int(subject), clip, number] for (subject, clip), number in zip(keys, classes, strict=True)]
+    layouts.objective_classes(root, objective)
     return root
 
 
@@ -111,10 +102,16 @@ def write_samm(root: Path, offset_of_013: int = 5739) -> Path:
     return root
 
 
-def spread(counts: dict[int, int]) -> list[int]:
-    """Each number so many times, the frequent ones among the rare, so that no subject has one kind only."""
-    places = [((k + 0.5) / count, number) for number, count in counts.items() for k in range(count)]
-    return [number for _, number in sorted(places)]
+def spread(counts: dict) -> list:
+    """Each class so many times, the frequent ones among the rare, so that no subject has one kind only."""
+    places = [((k + 0.5) / count, name) for name, count in counts.items() for k in range(count)]
+    return [name for _, name in sorted(places)]
+
+
+def in_turn(emotions: dict[str, int], subjects: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+    """(number, subject, emotion) of so many clips of each emotion, dealt out to the subjects in turn."""
+    for number, (subject, emotion) in enumerate(zip(cycle(subjects), spread(emotions), strict=False)):
+        yield number, subject, emotion
 
 
 CASME_EMOTIONS = {
@@ -221,11 +218,10 @@ def write_casme3a(root: Path) -> Path:
 
 def write_casme3c(root: Path) -> Path:
     """165 rows of 30 subjects, one with a full-width comma, and that of subject 22, who has no clip."""
-    subjects = cycle(n for n in range(1, 32) if n != 22)
     rows: list[list] = [[22, None, None, None, None, None, None, "p22"]]
-    for number, emotion in enumerate(spread(CASME3C_EMOTIONS)):
+    for number, subject, emotion in in_turn(CASME3C_EMOTIONS, [n for n in range(1, 32) if n != 22]):
         units = "1，2" if number == 7 else "4,7" if number % 2 else 12
-        rows.append([next(subjects), number // 30 + 1, None, 100, 120, units, emotion, "p"])
+        rows.append([subject, number // 30 + 1, None, 100, 120, units, emotion, "p"])
     rows.sort(key=lambda row: row[0])
     layouts.write_workbook(root / layouts.CASME3C_FILE, mockCrimeME=[layouts.CASME3C_HEADER, *rows])
     return root
@@ -233,14 +229,13 @@ def write_casme3c(root: Path) -> Path:
 
 def write_casme(root: Path) -> Path:
     """189 rows of 18 subjects; 06/EP02_5 holds six."""
-    subjects = cycle(range(1, 19))
     rows: list[list] = []
-    for number, emotion in enumerate(spread(CASME_EMOTIONS)):
-        subject, onset = (6, 20 * number + 4) if number < 6 else (next(subjects), 30)
+    for number, subject, emotion in in_turn(CASME_EMOTIONS, range(1, 19)):
+        subject, onset = (6, 20 * number + 4) if number < 6 else (subject, 30)
         clip = "EP02_5" if number < 6 else f"EP{number:03d}"
         cell = f"{subject:02d}" if number % 2 else subject
         rows.append([cell, clip, None, onset, onset + 4, onset + 5, onset + 9, None, "4+7", emotion])
-    save(root / "casme.xlsx", [CASME_HEADER, *rows])
+    save(root / "casme.xlsx", [layouts.CASME_HEADER, *rows])
     return root
 
 
@@ -256,9 +251,7 @@ DFME_SUBJECTS = {"train": range(1, 177), "test_a": range(300, 342), "test_b": ra
 MMEW_EMOTIONS = {
     "surprise": 89, "disgust": 72, "others": 66, "happiness": 36, "fear": 16, "sadness": 13, "anger": 8,
 }  # fmt: skip
-_MMEW_CODES = {
-    "happiness": 1, "surprise": 2, "disgust": 3, "others": 4, "fear": 5, "sadness": 6, "anger": 7,
-}  # fmt: skip
+_MMEW_CODES = ("happiness", "surprise", "disgust", "others", "fear", "sadness", "anger")
 
 FOURDME_EMOTIONS = {
     "Negative": 90, "Positive": 30, "Surprise": 30, "Repression": 6, "Others": 44, "Negative+Repression": 50,
@@ -271,47 +264,40 @@ SMIC_QUIRKS = ["s18_sur_03", "s3_po_08", "s3_sur_01", "s3_sur_05", "s3_ne_16"]
 _FOLDERS = {"ne": "negative", "po": "positive", "sur": "surprise"}
 
 
-def write_dfme(root: Path, rates: bool = True) -> Path:
+def write_dfme(root: Path) -> Path:
     """Three workbooks of the parts, whose subjects are disjoint, with mixed frame rates."""
     order = sorted(DFME_TRAIN)
     for split, emotions in {"train": DFME_TRAIN, **DFME_TESTS}.items():
-        subjects = cycle(DFME_SUBJECTS[split])
         rows = []
-        for number, emotion in enumerate(spread(emotions)):
-            subject = f"sub{next(subjects):04d}"
-            clip = f"{subject}_{number // len(DFME_SUBJECTS[split]) + 1:02d}"
-            fps = (500, 300, 200)[number % 3] if rates else 500
-            rows.append([subject, clip, 12, 20, 31, emotion.title(), order.index(emotion), fps, "M4+L10"])
-        save(root / DFME_FILES[split], [DFME_HEADER, *rows])
+        for number, subject, emotion in in_turn(emotions, DFME_SUBJECTS[split]):
+            name, count = f"sub{subject:04d}", number // len(DFME_SUBJECTS[split]) + 1
+            fps = (500, 300, 200)[number % 3]
+            rows.append([name, f"{name}_{count:02d}", 12, 20, 31, emotion.title(), order.index(emotion), fps, "M4+L10"])
+        save(root / layouts.DFME_FILES[split], [layouts.DFME_HEADER, *rows])
     return root
 
 
 def write_mmew(root: Path) -> Path:
     """300 rows of 30 subjects; subjects as number and as text, a row that holds nothing but a remark."""
-    subjects = cycle(range(1, 31))
     taken: dict[tuple[int, str], int] = {}
     rows: list[list] = []
-    for number, emotion in enumerate(spread(MMEW_EMOTIONS)):
-        subject = next(subjects)
+    for number, subject, emotion in in_turn(MMEW_EMOTIONS, range(1, 31)):
         count = taken[subject, emotion] = taken.get((subject, emotion), 0) + 1
-        clip = f"S{subject:02d}-{_MMEW_CODES[emotion]:02d}-{count:03d}"
+        clip = f"S{subject:02d}-{_MMEW_CODES.index(emotion) + 1:02d}-{count:03d}"
         rows.append([f"S{subject:02d}" if number % 2 else subject, clip, 1, 10, 30, "4+7", emotion, None])
     remark: list = [*[None] * 7, "the apex is hard to see"]
-    save(root / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *rows[:100], remark, *rows[100:]])
+    save(root / "MMEW_Micro_Exp.xlsx", [layouts.MMEW_HEADER, *rows[:100], remark, *rows[100:]])
     return root
 
 
 def write_fourdme(root: Path) -> Path:
     """267 rows, 67 of them of two emotions at once."""
-    subjects = cycle(range(1, 42))
     rows = []
-    for number, emotion in enumerate(spread(FOURDME_EMOTIONS)):
+    for number, subject, emotion in in_turn(FOURDME_EMOTIONS, range(1, 42)):
         marks = [int(name in emotion) for name in ("Positive", "Negative", "Surprise", "Repression", "Others")]
         units = "4+7(k)" if number % 2 else 4
-        rows.append(
-            [next(subjects), f"clip_{number}", 1, emotion, 12, 15, 18, units, None, 1, *marks, None, sum(marks)]
-        )
-    save(root / "4DME_Labelling_Micro_release v1.xlsx", [FOURDME_HEADER, *rows])
+        rows.append([subject, f"clip_{number}", 1, emotion, 12, 15, 18, units, None, 1, *marks, None, sum(marks)])
+    save(root / "4DME_Labelling_Micro_release v1.xlsx", [layouts.FOURDME_HEADER, *rows])
     return root
 
 

@@ -11,7 +11,7 @@ import pytest
 from fdp_lightning.data.faces import prepare_clip
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import MANIFEST
+from fdp_lightning.data.store.clip_store import MANIFEST, ClipStore, open_store
 from fdp_lightning.data.store.parts import parts_of
 from fdp_lightning.data.store.sources import ClipSource, list_sources, store_folder
 from fdp_lightning.errors import UserError
@@ -96,3 +96,9 @@ def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Pat
 def source_of(clip: ClipSource) -> ClipSource:
     """A source without its problems: these clips have no folder, and none of them is looked for."""
     return type(clip)(clip.clip, [], [], clip.fingerprint)
+
+
+def made_of(folder: Path, clips: pd.DataFrame, size: int) -> ClipStore:
+    """The store of clips that `lay_out` has prepared."""
+    build_store(folder, clips, [source_of(clip) for clip in list_sources(clips)], FaceSettings(size=size))
+    return open_store(folder)

@@ -1,27 +1,28 @@
-"""Batches: what they hold, gathered at once or item by item, the released code's ways, and a clip's key frames."""
+"""Batches: what they hold, by every way of sampling and in colour, the released code's ways, and key frames."""
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fold_data import CLASSES, fold_data, labelled
 from torch.utils.data import default_collate
 
+from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.augment import ClipAugmentation
-from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
+from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule, read_frames
 from fdp_lightning.data.loading.sampling import Sampling, uniform
 from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.splits import Fold
-from fdp_lightning.data.store.clip_store import ClipStore
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
+from fdp_lightning.engine.dataset import ready_data
+from fdp_lightning.labels import LabelKind
 
-
-@pytest.fixture
-def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    return lambda clips=casme2_clips, **options: fold_data(store_folder_path, clips, **options)
+RANDOM = Sampling(4, "random_phase")
+Module = Callable[..., FoldDataModule]
 
 
 def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
@@ -30,12 +31,9 @@ def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rule", ["uniform", "floor"])
-def test_pictures_and_frame_numbers_are_of_the_same_frames(
-    module: Callable[..., FoldDataModule], store: ClipStore, casme2_clips: pd.DataFrame, rule: str
-) -> None:
+def test_pictures_and_frame_numbers_are_of_the_same_frames(module: Module, store: ClipStore, rule: str) -> None:
     data = module(sampling=Sampling(4, rule))
-    held_out = casme2_clips[casme2_clips["subject"] == "02"].reset_index(drop=True)
-    batch = items(data.test_set)
+    batch, held_out = items(data.test_set), data.test_clips
     for place, row in enumerate(store.rows(held_out)):
         length = store.length(row)
         expected = np.array([i * (length // 4) for i in range(4)]) if rule == "floor" else uniform(length, 4)
@@ -46,8 +44,8 @@ def test_pictures_and_frame_numbers_are_of_the_same_frames(
     assert batch["frame_number"].dtype == batch["apex"].dtype == torch.float32
 
 
-def test_an_apex_is_given_where_it_is_known(module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame) -> None:
-    clips = labelled(casme2_clips)
+def test_an_apex_is_given_where_it_is_known(module: Module, casme2_clips: pd.DataFrame) -> None:
+    clips = casme2_clips.copy()
     held_out = clips.index[clips["subject"] == "02"]
     onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
     given = [pd.NA, onset[1] - 1, offset[2] + 1, onset[3], offset[4]]
@@ -57,7 +55,7 @@ def test_an_apex_is_given_where_it_is_known(module: Callable[..., FoldDataModule
     assert items(module(clips).train_set)["apex"].isfinite().all()
 
 
-def test_each_set_is_scaled_by_its_own_values(module: Callable[..., FoldDataModule]) -> None:
+def test_each_set_is_scaled_by_its_own_values(module: Module) -> None:
     usual, released = module(), module(normalisation="each_set")
     assert released.fitted.statistics == Statistics(mean=0.0, std=1.0) != usual.fitted.statistics
     means = []
@@ -75,26 +73,24 @@ def test_each_set_is_scaled_by_its_own_values(module: Callable[..., FoldDataModu
     assert items(even)["frames"].abs().max() < 1e-6  # one grey value: not divided by zero
 
 
-class Plain(torch.utils.data.Dataset):
-    """Clip by clip, collated by PyTorch: the reference implementation."""
+def plain(clips: ClipDataset, index: int) -> dict[str, torch.Tensor]:
+    """One clip by itself, to be collated by PyTorch: the reference implementation."""
+    seed = int(np.random.SeedSequence([clips.seed, clips.epoch, index]).generate_state(1)[0])
+    frames = clips.augmentation(clips.sampled_frames[index], seed)
+    return {
+        "frames": torch.from_numpy(frames).unsqueeze(1).float().div_(255),
+        "frame_number": torch.from_numpy(clips.frame_numbers[index]).float(),
+        "apex": torch.tensor(clips._apexes[index], dtype=torch.float32),
+        "target": torch.as_tensor(clips._targets[index]),
+        "index": torch.tensor(index),
+    }
 
-    def __init__(self, clips: ClipDataset) -> None:
-        self._clips = clips
 
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        clips = self._clips
-        seed = int(np.random.SeedSequence([clips.seed, clips.epoch, index]).generate_state(1)[0])
-        frames = clips.augmentation(clips.sampled_frames[index], seed)
-        return {
-            "frames": torch.from_numpy(frames).unsqueeze(1).float().div_(255),
-            "frame_number": torch.from_numpy(clips.frame_numbers[index]).float(),
-            "apex": torch.tensor(clips._apexes[index], dtype=torch.float32),
-            "target": torch.as_tensor(clips._targets[index]),
-            "index": torch.tensor(index),
-        }
+def loader_of(data: FoldDataModule, epoch: int) -> torch.utils.data.DataLoader:
+    """The loader that a trainer gets in an epoch."""
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(current_epoch=epoch, world_size=1, global_rank=0, strategy=device)
+    return data.train_dataloader()
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -106,53 +102,148 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 @pytest.mark.parametrize(("workers", "epoch"), [(0, 3), (1, 0)])
 def test_the_loader_gives_the_batches_that_single_items_make(
-    module: Callable[..., FoldDataModule], casme2_clips: pd.DataFrame, workers: int, epoch: int
+    module: Module, casme2_clips: pd.DataFrame, workers: int, epoch: int
 ) -> None:
-    clips = labelled(casme2_clips)
+    clips = casme2_clips.copy()
     clips.loc[clips.index[2], "apex"] = pd.NA
-    options = {"sampling": Sampling(5), "batch_size": 4, "augmentation": ClipAugmentation(), "seed": 7}
-    data = module(clips, workers=workers, **options)
-    data.train_set.epoch = epoch
-    loader, plain = data.train_dataloader(), Plain(data.train_set)
+    data = module(clips, workers=workers, sampling=Sampling(5), augmentation=ClipAugmentation(), seed=7)
+    loader = loader_of(data, epoch)
     assert not loader.pin_memory
-    batches = [[plain[row] for row in rows] for rows in loader.batch_sampler]
-    for batch, items in zip(loader, batches, strict=True):
-        assert_same(batch, default_collate(items))
+    for batch, rows in zip(loader, loader.batch_sampler, strict=True):
+        assert_same(batch, default_collate([plain(data.train_set, row) for row in rows]))
         assert batch["frames"].is_contiguous()
 
 
-@pytest.fixture
-def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., tuple[FoldDataModule, pd.DataFrame]]:
-    def make(apexes: Any, **options) -> tuple[FoldDataModule, pd.DataFrame]:
-        clips = casme2_clips.assign(target=casme2_clips["emotion"], apex=pd.array(apexes, dtype="Int64"))
-        fold = Fold("all", (0,), tuple(range(len(clips))))
-        return FoldDataModule(store_folder_path, clips, CLASSES, fold, Sampling(5), **options), clips
+@pytest.mark.parametrize(("sampling", "helpers"), [(Sampling(4), 0), (RANDOM, 2)], ids=["fixed", "drawn"])
+def test_epochs_differ_and_runs_repeat(module: Module, sampling: Sampling, helpers: int) -> None:
+    options = {"sampling": sampling, "augmentation": ClipAugmentation()}
+    seen, again = ([[*loader_of(module(seed=seed, workers=workers, **options), epoch)]
+                    for seed, epoch in ((5, 0), (5, 1), (6, 0))] for workers in (0, helpers))  # fmt: skip
+    clips = []
+    for epoch, repeated in zip(seen, again, strict=True):
+        for one, same in zip(epoch, repeated, strict=True):
+            assert_same(one, same)
+        order = torch.cat([batch["index"] for batch in epoch]).tolist()
+        assert len(order) == 12 and set(order) == set(range(10))  # three batches of ten clips
+        clips.append(dict(zip(order, torch.cat([batch["frames"] for batch in epoch]), strict=True)))
+    assert len({tuple(batch["index"].tolist()) for batch, *_ in seen}) == 3
+    for others in clips[1:]:
+        assert not any(torch.equal(clips[0][i], others[i]) for i in range(10))
 
-    return make
+
+def test_held_out_clips_are_never_augmented(module: Module) -> None:
+    usual, augmented = module(), module(augmentation=ClipAugmentation())
+    for one, other in zip(usual.test_dataloader(), augmented.test_dataloader(), strict=True):
+        assert_same(one, other)
+    one, other = (next(iter(data.train_dataloader())) for data in (usual, augmented))
+    assert torch.equal(one["index"], other["index"]) and not torch.equal(one["frames"], other["frames"])
 
 
-def test_they_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_model_sees(
-    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], store: ClipStore, casme2_clips: pd.DataFrame
+def test_key_frames_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_model_sees(
+    module: Module, store: ClipStore, casme2_clips: pd.DataFrame
 ) -> None:
     onset, offset = (casme2_clips[name].astype(int).to_numpy() for name in ("onset", "offset"))
-    apexes = onset + np.arange(len(onset)) % (offset - onset + 1)
-    data, clips = held_out(apexes)
-    frames, numbers = data.test_set.key_frames()
-    assert frames.dtype == np.uint8 and frames.shape == (len(clips), 3, *store.read(0, np.array([0])).shape[1:])
+    clips = casme2_clips.assign(apex=onset + np.arange(len(onset)) % (offset - onset + 1))
+    dataset = module(clips, sampling=Sampling(5)).train_set
+    clips = clips[clips["subject"] != "02"].reset_index(drop=True)
+    frames, numbers = dataset.key_frames()
+    assert frames.dtype == np.uint8 and frames.shape == (len(clips), 3, *store.frame_shape)
+    positions = set()
     for place, row in enumerate(store.rows(clips)):
-        seen = data.test_frame_numbers[place].tolist()
-        nearest = min(seen, key=lambda number: abs(number - apexes[place]))
+        seen = dataset.frame_numbers[place].tolist()
+        nearest = min(seen, key=lambda number: abs(number - clips["apex"][place]))
         assert numbers[place].tolist() == [seen[0], nearest, seen[-1]]
         among_all = [store.frame_numbers(row).tolist().index(number) for number in numbers[place]]
         np.testing.assert_array_equal(frames[place], store.read(row, np.array(among_all)))
-    assert len({tuple(np.searchsorted(data.test_frame_numbers[i], numbers[i])) for i in range(len(clips))}) == 5
+        positions.add(seen.index(nearest))
+    assert len(positions) == 5
 
 
 @pytest.mark.parametrize("options", [{}, {"normalisation": "each_set"}])
-def test_without_an_apex_within_the_clip_it_is_the_middle_frame_and_pictures_are_as_stored(
-    held_out: Callable[..., tuple[FoldDataModule, pd.DataFrame]], options: dict[str, Any]
+def test_without_an_apex_within_the_clip_the_middle_frame_is_the_key_frame_and_pictures_are_as_stored(
+    module: Module, casme2_clips: pd.DataFrame, options: dict[str, Any]
 ) -> None:
-    data, _ = held_out([pd.NA, *[1_000_000] * 14], **options)
-    frames, numbers = data.test_set.key_frames()
-    np.testing.assert_array_equal(numbers, data.test_frame_numbers[:, [0, 2, 4]])
+    clips = casme2_clips.assign(apex=pd.array([pd.NA, *[1_000_000] * 14], dtype="Int64"))
+    dataset = module(clips, sampling=Sampling(5), **options).train_set
+    frames, numbers = dataset.key_frames()
+    np.testing.assert_array_equal(numbers, dataset.frame_numbers[:, [0, 2, 4]])
     assert frames.max() > 100  # neither centred nor divided
+
+
+def test_positions_between_frames_are_read_as_their_blend(store: ClipStore) -> None:
+    row = 0
+    whole = store.read(row, np.arange(store.length(row))).astype(float)
+    frames, numbers = read_frames(store, row, np.array([0, 0.25, 1.5, store.length(row) - 1]))
+    expected = [whole[0], 0.75 * whole[0] + 0.25 * whole[1], (whole[1] + whole[2]) / 2, whole[-1]]
+    assert frames.dtype == np.uint8
+    assert np.abs(frames - np.stack(expected)).max() <= 0.5
+    first, last = store.frame_numbers(row)[[0, -1]]
+    assert numbers.tolist() == [first, first + 0.25, first + 1.5, last]
+    frames, numbers = read_frames(store, row, np.array([2, 3]))
+    assert np.array_equal(frames, whole[2:4]) and numbers.dtype == np.int64
+
+
+@pytest.mark.parametrize("rule", ["around_apex", "onset_apex_offset"])
+def test_the_apex_frame_is_among_those_sampled_by_it(module: Module, casme2_clips: pd.DataFrame, rule: str) -> None:
+    known = casme2_clips.assign(apex=(casme2_clips["onset"] + 3).astype("Int64"))
+    data = module(known, sampling=Sampling(5, rule))
+    for items in (data.train_set, data.test_set):
+        for i in range(len(items)):
+            assert items[i]["apex"] in items[i]["frame_number"]
+    if rule == "onset_apex_offset":
+        assert (data.test_frame_numbers[:, 2] == known["apex"].iloc[5:10].astype(int)).all()
+    unknown = casme2_clips.assign(apex=pd.array([None] * len(casme2_clips), dtype="Int64"))
+    plain = module(unknown, sampling=Sampling(5)).test_frame_numbers
+    assert np.array_equal(module(unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
+
+
+def test_random_frames_are_of_training_alone_and_new_each_epoch(module: Module, store: ClipStore) -> None:
+    data, fixed = (module(sampling=s) for s in (RANDOM, Sampling(4)))
+    assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
+    assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
+    assert data.fitted.statistics == fixed.fitted.statistics
+    assert torch.equal(data.train_set.all_clips()["frames"], fixed.train_set.all_clips()["frames"])
+    numbers = []
+    for data.train_set.epoch in (2, 1, 0):
+        numbers.append(items(data.train_set)["frame_number"])
+    assert all((n.diff(dim=1) > 0).all() for n in numbers)
+    assert not torch.equal(numbers[0], numbers[1]) and not torch.equal(numbers[1], numbers[2])
+    assert len({tuple((n - n[:1]).tolist()) for n in numbers[0]}) > 1  # nor do all clips get the same places
+    rows = data.train_set._rows
+    for i, item in enumerate(map(data.train_set.__getitem__, range(len(rows)))):
+        places = np.searchsorted(store.frame_numbers(rows[i]), item["frame_number"].numpy())
+        pictures = torch.from_numpy(store.read(rows[i], places)).float() / 255
+        assert torch.equal(item["frames"][:, 0], pictures)
+
+
+@pytest.mark.costly
+def test_colour_has_three_channels_with_common_statistics(module: Module, casme2_root: Path, tmp_path: Path) -> None:
+    options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
+    options += [f"data.store={tmp_path}", "data.workers=1"]
+    options += ["data.faces.method=none", "data.faces.colour=rgb", "data.faces.size=32"]
+    coloured = open_store(ready_data(configuration(*options)).store)
+    data = module(folder=coloured.folder, augmentation=ClipAugmentation(flip=1.0))
+    item = data.test_set[0]
+    assert item["frames"].shape == (8, 3, 32, 32)
+    row = coloured.rows(data.test_clips)[0]
+    pictures = coloured.read(row, Sampling().positions(coloured.length(row)))
+    assert torch.equal(item["frames"], torch.from_numpy(pictures).movedim(-1, -3).float() / 255)
+    everything = data.train_set.all_clips()["frames"]
+    assert everything.shape == (10, 8, 3, 32, 32)
+    assert data.fitted.statistics.mean == pytest.approx(everything.mean().item(), abs=1e-5)
+    assert data.fitted.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
+    frames = next(iter(data.train_dataloader()))["frames"]
+    assert frames.shape == (4, 8, 3, 32, 32)
+    # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
+    assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
+
+
+def test_a_batch_holds_the_units_that_its_clips_show(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
+    clips = casme2_clips.assign(target=["AU4", "AU12", "", "AU4+AU12", ""] * 3)
+    fold = Fold("f", tuple(range(10)), tuple(range(10, 15)))
+    data = FoldDataModule(store_folder_path, clips, ["AU4", "AU12"], fold, batch_size=3, label_kind=LabelKind.MULTI)
+    expected = torch.tensor([[1.0, 0], [0, 1], [0, 0], [1, 1], [0, 0]])
+    assert torch.equal(torch.cat([batch["target"] for batch in data.test_dataloader()]), expected)
+    assert torch.equal(data.train_set.all_clips()["target"], expected.repeat(2, 1))
+    assert data.fitted.class_counts == [4, 4]
+    assert data.train_set[3]["target"].dtype == torch.float32

@@ -1,4 +1,4 @@
-"""What is said of an annotation, of folders' listings and of pictures' headers, rule by rule."""
+"""What is said of an annotation, of folders' listings and of pictures' headers; and corrections of known errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,27 +7,30 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tests.data import layouts
+from openpyxl import load_workbook
+from tests.data import layouts, replicas
+from tests.data.layouts import write_frames
 
+from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.clips import clip_table
+from fdp_lightning.data.annotations.corrections import correct, correction_problems, known_errors
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
 from fdp_lightning.data.checks.pictures import size_problems
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.checks.tables import print_protocols
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
+from fdp_lightning.data.protocols.clip_tables import read_clips
+from fdp_lightning.data.protocols.protocol import Protocol
+from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import settings
 
 
 def table(*intervals: tuple, folder: str = "f", units: str = "4") -> pd.DataFrame:
     """A clip for each (onset, apex, offset), all of one folder."""
-    rows = [
-        {
-            "dataset": "made_up", "subject": "01", "clip": f"c{n}", "onset": onset, "apex": apex, "offset": offset,
-            "action_units": units, "folder": folder,
-        }
-        for n, (onset, apex, offset) in enumerate(intervals)
-    ]  # fmt: skip
-    return clip_table(pd.DataFrame(rows))
+    rows = pd.DataFrame(intervals, columns=["onset", "apex", "offset"], dtype=object)
+    names = [f"c{n}" for n in range(len(rows))]
+    return clip_table(rows.assign(dataset="made_up", subject="01", clip=names, action_units=units, folder=folder))
 
 
 def kinds(problems: list[Problem]) -> list[str]:
@@ -43,10 +46,9 @@ def test_clips_of_one_folder_overlap_from_a_single_shared_frame_on() -> None:
 
 
 def test_a_clip_of_more_than_ten_times_the_usual_frames_is_odd() -> None:
-    assert kinds(annotation_remarks(table(*[(100 * n, 100 * n + 1, 100 * n + 9) for n in range(1, 4)]))) == []
-    long = table(*[(100 * n, 100 * n + 1, 100 * n + 9) for n in range(1, 4)], (1000, 1001, 1100))
-    assert kinds(annotation_remarks(long)) == ["odd_length"]
-    assert kinds(annotation_remarks(table((1, 2, 10), (20, 21, 29), (40, 41, 139)))) == []
+    usual = [(100 * n, 100 * n + 1, 100 * n + 9) for n in range(1, 4)]
+    assert kinds(annotation_remarks(table(*usual, (1000, 1001, 1100)))) == ["odd_length"]
+    assert kinds(annotation_remarks(table(*usual, (1000, 1001, 1099)))) == []
 
 
 def test_what_a_dataset_does_not_annotate_at_all_is_no_remark_on_its_clips() -> None:
@@ -88,13 +90,9 @@ def test_a_file_is_small_below_half_of_its_neighbours(tmp_path: Path) -> None:
 
 
 def test_a_broken_row_that_is_published_so_is_in_nobodys_way() -> None:
-    row = {"dataset": "casme3a", "subject": "spNO.40", "clip": "e", "onset": 1812, "apex": 1820, "offset": 0}
-    rows = [row | {"action_units": "4"}, row | {"action_units": "4", "onset": 99}]
-    found = annotation_remarks(clip_table(pd.DataFrame(rows)))
-    assert {p.clip: p.fatal for p in found if p.kind == "bad_interval"} == {
-        "casme3a/spNO.40/e@1812": False,
-        "casme3a/spNO.40/e@99": True,
-    }
+    rows = table((1812, 1820, 0), (99, 1820, 0)).assign(dataset="casme3a", subject="spNO.40", clip="e")
+    found = {p.clip: p.fatal for p in annotation_remarks(rows) if p.kind == "bad_interval"}
+    assert found == {"casme3a/spNO.40/e@1812": False, "casme3a/spNO.40/e@99": True}
 
 
 @pytest.mark.parametrize(("clip", "fatal"), [("EP01_08", False), ("EP01_09", True)])
@@ -114,9 +112,8 @@ def test_gaps_that_are_normal_are_no_hindrance_but_a_clip_without_any_frame_is(t
     there = folder_problems(dataset, row, list_folders(row["folder"]))
     assert {(p.kind, p.fatal) for p in there} == {("missing_frames", False), ("gap", False)}
     nothing = row.assign(onset=200_000, offset=200_001)
-    assert [(p.kind, p.fatal) for p in folder_problems(dataset, nothing, list_folders(row["folder"]))] == [
-        ("missing_frames", True)
-    ]
+    (problem,) = folder_problems(dataset, nothing, list_folders(row["folder"]))
+    assert (problem.kind, problem.fatal) == ("missing_frames", True)
 
 
 def test_a_clip_whose_pictures_are_of_another_size_than_most_is_named(tmp_path: Path) -> None:
@@ -138,3 +135,73 @@ def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.Capt
     print_protocols("made[up]", {"p[bold]": {**counts, "expected": {}, "differences": []}}, [":cat:"])
     shown = capsys.readouterr().out
     assert [name for name in ("made[up]", "p[bold]", "[red] 1", ":cat:") if name not in shown] == []
+
+
+def intervals(clips: pd.DataFrame) -> list[list[int | None]]:
+    numbers = clips[["onset", "apex", "offset"]].astype(object)
+    return numbers.where(numbers.notna(), None).values.tolist()
+
+
+# Clip, in a clip table's order, and its interval as annotated, as its owners have it since, and as it should be.
+ERRORS: list[tuple[str, str, str, list[int], list[int], list[int | None]]] = [
+    ("casme3a", "spNO.149", "d", [112, 83, 180], [112, 83, 180], [112, 160, 180]),
+    ("casme3a", "spNO.214", "c", [20, 27, 3460], [20, 27, 3460], [20, 27, 34]),
+    ("casme3a", "spNO.216", "d", [3647, 2655, 2660], [3647, 2655, 2660], [2647, 2655, 2660]),
+    ("casme3a", "spNO.216", "e", [0, 0, 12], [0, 0, 12], [1, 1, 12]),
+    ("casme3a", "spNO.40", "e", [1812, 1830, 0], [1812, 1830, 0], [1812, 1830, 1845]),
+    ("casme3a", "spNO.40", "e", [2327, 2350, 0], [2327, 2350, 0], [2327, 2350, 2403]),
+    ("samm", "013", "013_1_9", [5700, 5720, 5793], [5700, 5720, 5739], [5700, 5720, 5739]),
+    ("samm", "028", "028_4_1", [1071, 1143, 1134], [1071, 1143, 1134], [1071, None, 1134]),
+    ("samm", "032", "032_3_1", [4896, 1930, 4970], [4896, 1930, 4970], [4896, 4930, 4970]),
+]
+
+
+def test_each_known_error_is_mended_at_its_level_and_named_and_another_value_left_alone() -> None:
+    names, (annotated, *mended) = [row[:3] for row in ERRORS], [[row[n] for row in ERRORS] for n in (3, 4, 5)]
+    clips = table(*annotated)
+    clips[["dataset", "subject", "clip"]] = names
+    for level, expected in zip(("none", "official", "corrected"), (annotated, *mended), strict=True):
+        assert intervals(correct(clips, level)) == expected
+    assert intervals(clips) == annotated
+    named = {f"{'/'.join(name)}@{onset}" for name, (onset, *_) in zip(names, annotated, strict=True)}
+    assert {problem.clip for problem in correction_problems(clips)} == named
+    moved = {name: clips["onset"] + 1000 + n for n, name in enumerate(("onset", "apex", "offset"))}
+    for other in (clips.assign(**moved), clips.assign(dataset="synthetic")):
+        assert intervals(correct(other, "corrected")) == intervals(correct(other, "none"))
+        assert correction_problems(other) == []
+
+
+def test_every_row_of_the_table_says_why_and_by_whom() -> None:
+    errors = known_errors()
+    assert (errors[["reason", "source"]] != "").all(axis=None)
+    assert set(errors["level"]) <= {"", "official", "corrected"}
+    assert not errors.duplicated(["dataset", "subject", "clip", "onset", "column"]).any()
+    mends = errors[errors["level"] != ""]
+    assert (mends["annotated"] != mends["corrected"]).all()
+
+
+SHEET = "CASME2-coding-20140508.xlsx"
+
+
+def of_247(root: Path) -> pd.Series:
+    """The clip of CASME II that the protocol of 247 clips includes, as the protocol has it."""
+    protocol = settings(Protocol, configuration("protocol=casme2_5c_247").protocol)
+    clips = protocol.apply(read_clips(CASME2(root), protocol, "official"))
+    return clips.set_index(["subject", "clip"]).loc[("24", "EP02_07")]
+
+
+def test_a_clip_without_a_label_has_the_interval_of_its_files_or_of_its_row(tmp_path: Path) -> None:
+    root = replicas.write_casme2(tmp_path)
+    write_frames(root / "CASME2_RAW_selected/sub24/EP02_07", range(61, 80))
+    row = of_247(root)
+    assert (row["onset"], row["offset"], row["target"], row["fps"]) == (61, 79, "disgust", 200)
+    book = load_workbook(root / SHEET)
+    book.active.append(["24", "EP02_07", None, 91, 100, 120, None, "4", None])
+    book.save(root / SHEET)
+    row = of_247(root)
+    assert (row["onset"], row["offset"], row["target"]) == (91, 120, "disgust")
+    assert "disgust" in row["remark"]
+    book.active.cell(book.active.max_row, 9).value = "happiness"
+    book.save(root / SHEET)
+    with pytest.raises(UserError, match=r"24/EP02_07.*protocol\.include"):
+        of_247(root)

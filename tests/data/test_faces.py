@@ -14,7 +14,6 @@ from skimage import data
 
 from fdp_lightning.data.faces.alignment import (
     TEMPLATE,
-    Face,
     _mtcnn,
     align,
     alignment,
@@ -25,7 +24,7 @@ from fdp_lightning.data.faces.alignment import (
     turns_at,
 )
 from fdp_lightning.data.faces.frames import FrameFile, read_image
-from fdp_lightning.data.faces.prepare_clip import COLOURS, METHODS, FaceSettings, prepare_clip
+from fdp_lightning.data.faces.prepare_clip import COLOURS, METHODS, FaceSettings, PreparedClip, prepare_clip
 from fdp_lightning.data.faces.regions import ELSEWHERE, face_regions
 from fdp_lightning.processes import one_thread
 
@@ -43,11 +42,6 @@ def picture() -> np.ndarray:
     return np.ascontiguousarray(data.astronaut()[:256, 96:352])
 
 
-@pytest.fixture(scope="module")
-def face(picture: np.ndarray) -> Face:
-    return find_face(picture)
-
-
 def moved(image: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """The picture under a similarity transform, on grey, and its matrix; the canvas grows with the scale."""
     height, width = image.shape[:2]
@@ -62,16 +56,19 @@ def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def test_mtcnn_finds_the_astronaut_with_the_pictures_left_first(face: Face) -> None:
-    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
-    assert face.count == 1
-    assert face.confidence > 0.99
-    left, top, right, bottom = face.box
-    assert all(left < x < right and top < y < bottom for x, y in face.landmarks)
-    assert left_eye[0] < nose[0] < right_eye[0]
-    assert left_mouth[0] < right_mouth[0]
-    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
-    assert np.hypot(*(left_eye - (205.0 - 96, 101.7))) < 2  # where a person sees it
+def way(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """How far the second of two aligned frames is shifted, by their phases."""
+    window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
+    return cv2.phaseCorrelate(one.astype(np.float64), other.astype(np.float64), window)[0]
+
+
+def prepared_by(folder: Path, pictures: Sequence[np.ndarray], **settings: object) -> PreparedClip:
+    """A clip of these pictures, prepared by `FaceSettings(**settings)`."""
+    files = []
+    for number, picture in enumerate(pictures, start=1):
+        files.append(FrameFile(number, folder / f"img{number}.png"))
+        cv2.imwrite(str(files[-1].path), picture[..., ::-1])
+    return prepare_clip("a/b@1", files, FaceSettings(**settings))
 
 
 def test_the_faster_detector_is_mtcnn_to_the_last_bit(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,50 +141,31 @@ def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFr
         assert other.box == found[0].box
 
 
-@pytest.mark.parametrize("factor", [1, 3, 7, 16])
-def test_a_point_lands_where_the_matrix_says_at_any_scale(factor: int) -> None:
-    side = SIZE * factor
-    y, x = np.mgrid[:side, :side]
-    matrix = np.array([[1 / factor, 0, 0.25], [0, 1 / factor, -0.5]])
-    centre = np.array([0.4, 0.6]) * side
-    blob = 200 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * (4 * factor) ** 2))
-    aligned = align(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
-    found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
-    assert found == pytest.approx(through(matrix, centre[None])[0], abs=0.06)
+@pytest.mark.parametrize("shape", [*((SIZE * n, SIZE * n) for n in (1, 3, 7, 16)), (128, 128), (100, 400), (70, 30)])
+def test_a_point_lands_where_the_matrix_says_at_any_scale(shape: tuple[int, int]) -> None:
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    spot = np.array([0.4 * width, 0.6 * height])
+    blob = 200 * np.exp(-(((x - spot[0]) / width) ** 2 + ((y - spot[1]) / height) ** 2) / (2 * 0.06**2))
+    stretched = stretch((0, 0, width, height), SIZE)
+    for matrix in (stretched, stretched + np.array([[0, 0, 0.25], [0, 0, -0.5]])):
+        aligned = align(blob[..., None].repeat(3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
+        found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
+        assert found == pytest.approx(through(matrix, spot[None])[0], abs=0.1)
+    assert through(stretched, spot[None])[0] == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)
 
 
-def files_of(folder: Path, pictures: Sequence[np.ndarray]) -> list[FrameFile]:
-    files = []
-    for number, picture in enumerate(pictures, start=1):
-        path = folder / f"img{number}.png"
-        path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-        files.append(FrameFile(number, path))
-    return files
-
-
-def test_a_face_that_moves_does_so_in_the_aligned_clip(picture: np.ndarray, face: Face, tmp_path: Path) -> None:
+def test_a_face_that_moves_does_so_in_the_aligned_clip(picture: np.ndarray, tmp_path: Path) -> None:
     pictures = [moved(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
-    frames = prepare_clip("clip", files_of(tmp_path, pictures), FaceSettings()).frames.astype(np.float64)
-    scale = alignment(face.landmarks, SIZE)[0, 0]
-    window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
-    for frame, shift in zip(frames[1:], (4, 8), strict=True):
-        (x, y), _ = cv2.phaseCorrelate(frames[0], frame, window)
-        assert (x, y) == pytest.approx((shift * scale, 0), abs=0.5)
-
-
-def test_without_a_face_on_the_first_frame_the_next_is_used(picture: np.ndarray, tmp_path: Path) -> None:
-    prepared = prepare_clip("a/b@1", files_of(tmp_path, [np.zeros_like(picture), picture, picture]), FaceSettings())
-    assert (prepared.detected_on, prepared.detections, len(prepared.frames)) == (2, 2, 3)
-    (problem,) = prepared.problems
-    assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
-    assert "frame 1" in problem.detail
+    prepared = prepared_by(tmp_path, pictures)
+    for frame, shift in zip(prepared.frames[1:], (4, 8), strict=True):
+        assert way(prepared.frames[0], frame) == pytest.approx((shift * prepared.matrix[0], 0), abs=0.5)
 
 
 def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarray, tmp_path: Path) -> None:
     dark, later = np.zeros_like(picture), moved(picture, 0, 1, (8, 0))[0]
     dark[100:110, 100:110] = 255
-    files = files_of(tmp_path, [dark, picture, dark, dark, later, dark])
-    prepared = prepare_clip("a/b@1", files, FaceSettings(per_frame=True))
+    prepared = prepared_by(tmp_path, [dark, picture, dark, dark, later, dark], per_frame=True)
     assert (prepared.detections, prepared.detected_on, len(prepared.frames)) == (6, 2, 6)
     (problem,) = prepared.problems
     assert (problem.kind, problem.fatal) == ("face_on_other_frame", False)
@@ -195,27 +173,21 @@ def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarr
     frames = prepared.frames
     assert np.array_equal(frames[0], frames[2]) and np.array_equal(frames[3], frames[5])
     assert not np.array_equal(frames[2], frames[3])  # by the second picture, and by the fifth
-    # A face that moves through the picture stays where it is.
-    window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
-    (x, y), _ = cv2.phaseCorrelate(frames[1].astype(np.float64), frames[4].astype(np.float64), window)
-    assert (x, y) == pytest.approx((0, 0), abs=0.5)
+    assert way(frames[1], frames[4]) == pytest.approx((0, 0), abs=0.5)  # a face that moves stays where it is
 
 
 def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
-    prepared = prepare_clip("a/b@1", files_of(tmp_path, [picture, picture[:-1], picture]), FaceSettings())
+    prepared = prepared_by(tmp_path, [picture, picture[:-1], picture])
     assert prepared.numbers == [1, 3]
     assert [problem.kind for problem in prepared.problems] == ["odd_size"]
     assert "img2.png" in prepared.problems[0].detail
-
-
-NAMES = {"brows", "eyes", "nose", "mouth", "cheeks", "chin"}
 
 
 @pytest.mark.parametrize(("size", "margin"), [(64, 0.0), (128, 0.2), (224, -0.1)])
 def test_every_pixel_is_in_one_region(size: int, margin: float) -> None:
     regions = face_regions(FaceSettings(size=size, margin=margin))
     assert regions is not None
-    assert set(regions) == {*NAMES, ELSEWHERE}
+    assert set(regions) == {"brows", "eyes", "nose", "mouth", "cheeks", "chin", ELSEWHERE}
     assert (np.stack(list(regions.values())).sum(axis=0) == 1).all()
     assert all(mask.any() for mask in regions.values())
     assert all((mask != mask[:, ::-1]).mean() < 0.01 for mask in regions.values())  # a mirror image has the same
@@ -237,17 +209,15 @@ def test_landmarks_lie_in_their_regions(margin: float) -> None:
 @pytest.mark.parametrize(
     ("settings", "turn", "mirrored"),
     [
-        (FaceSettings(), 1, False), (FaceSettings(), 2, True), (FaceSettings(), 3, False),
-        (FaceSettings(method="box"), 3, True), (FaceSettings(per_frame=True), 1, False),
-        (FaceSettings(batch=2), 2, False),
+        ({}, 1, False), ({}, 2, True), ({}, 3, False), ({"method": "box"}, 3, True), ({"per_frame": True}, 1, False),
+        ({"batch": 2}, 2, False),
     ],
 )  # fmt: skip
-def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: FaceSettings, turn: int, mirrored: bool) -> None:
-    upright = np.ascontiguousarray(PORTRAIT[:, ::-1]) if mirrored else PORTRAIT
-    expected = prepare_clip("a", files_of(tmp_path, [upright] * 2), settings)
+def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: dict, turn: int, mirrored: bool) -> None:
+    upright = PORTRAIT[:, ::-1] if mirrored else PORTRAIT
+    expected = prepared_by(tmp_path, [upright] * 2, **settings)
     assert expected.problems == []
-    lying = np.ascontiguousarray(np.rot90(upright, -turn))
-    got = prepare_clip("a", files_of(tmp_path, [lying] * 2), settings)
+    got = prepared_by(tmp_path, [np.rot90(upright, -turn)] * 2, **settings)
     assert np.abs(got.frames.astype(float) - expected.frames).mean() < 1
     ((kind, fatal, detail),) = [(problem.kind, problem.fatal, problem.detail) for problem in got.problems]
     assert (kind, fatal) == ("turned_face", False) and f"{turn * 90}°" in detail
@@ -275,8 +245,8 @@ def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: 
 
 
 def test_a_turned_face_that_comes_late_is_found_at_few_turned_searches(tmp_path: Path) -> None:
-    lying, blank = np.ascontiguousarray(np.rot90(PORTRAIT)), np.zeros((300, 256, 3), np.uint8)
-    prepared = prepare_clip("a", files_of(tmp_path, [blank] * 5 + [lying] * 4), FaceSettings())
+    lying, blank = np.rot90(PORTRAIT), np.zeros((300, 256, 3), np.uint8)
+    prepared = prepared_by(tmp_path, [blank] * 5 + [lying] * 4)
     assert [problem.kind for problem in prepared.problems] == ["turned_face", "face_on_other_frame"]
     assert prepared.detected_on == 8
     assert sum(len(turns_at(place, None)) > 1 for place in range(1000)) == 10
@@ -287,16 +257,13 @@ EYES_AND_MOUTH = [0, 1, 3, 4]
 WHOLE = ("none", "official_crops")
 
 
-MOVES = list(product((-15, 8), (0.6, 1.6), ((0, 0), (12.3, -7.6))))
-
-
 def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -> None:
     """Both as they are read in the moved picture and as those of the picture before it move along."""
     picture = data.astronaut()
     face = find_face(picture)
     expected = through(alignment(face.landmarks, SIZE), face.landmarks)
     assert np.abs(expected - TEMPLATE * SIZE).max() < 4
-    for degrees, scale, shift in MOVES:
+    for degrees, scale, shift in product((-15, 8), (0.6, 1.6), ((0, 0), (12.3, -7.6))):
         other, truth = moved(picture, degrees, scale, shift)
         landmarks = find_face(other).landmarks
         for points in (landmarks, through(truth, face.landmarks)):
@@ -304,31 +271,20 @@ def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -
             assert distance.max() < 0.5, (degrees, scale, shift)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_still_clip_stays_exactly_so(picture: np.ndarray, tmp_path: Path, method: str, colour: str) -> None:
-    settings = FaceSettings(method=method, colour=colour)
-    prepared = prepare_clip("clip", files_of(tmp_path, [picture] * 3), settings)
-    assert prepared.frames.shape == (3, *settings.frame_shape)
-    assert settings.frame_shape == ((SIZE, SIZE) if colour == "grey" else (SIZE, SIZE, 3))
-    assert prepared.frames.dtype == np.uint8
-    assert all(np.array_equal(frame, prepared.frames[0]) for frame in prepared.frames)
-    assert prepared.frames[0].std() > 20
-    looks = method not in WHOLE
-    assert (prepared.detections, prepared.detected_on, prepared.problems) == (int(looks), 1, [])
-    assert len(prepared.matrix) == 6 and len(prepared.box) == 4
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_grey_frames_are_the_luma_of_the_coloured_ones(picture: np.ndarray, tmp_path: Path, method: str) -> None:
-    files = files_of(tmp_path, [picture])
-    grey, coloured = (
-        prepare_clip("clip", files, FaceSettings(method=method, colour=c)).frames[0] for c in ("grey", "rgb")
-    )
-    luma = coloured @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(luma - grey).max() <= 2  # each is rounded on its way
+def test_a_still_clip_stays_exactly_so_in_grey_and_in_colour(picture: np.ndarray, tmp_path: Path, method: str) -> None:
+    by = {colour: prepared_by(tmp_path, [picture] * 3, method=method, colour=colour) for colour in COLOURS}
+    for colour, prepared in by.items():
+        settings = FaceSettings(method=method, colour=colour)
+        assert settings.frame_shape == ((SIZE, SIZE) if colour == "grey" else (SIZE, SIZE, 3))
+        assert prepared.frames.shape == (3, *settings.frame_shape) and prepared.frames.dtype == np.uint8
+        assert (prepared.frames == prepared.frames[0]).all()
+        assert (prepared.detections, prepared.detected_on, prepared.problems) == (int(method not in WHOLE), 1, [])
+        assert len(prepared.matrix) == 6 and len(prepared.box) == 4
+    grey, coloured = by["grey"].frames[0], by["rgb"].frames[0]
+    assert np.abs(coloured @ np.array([0.299, 0.587, 0.114]) - grey).max() <= 2  # each is rounded on its way
     red, _, blue = coloured.reshape(-1, 3).mean(axis=0)
-    assert red > blue + 10  # skin and an orange suit, so red comes first
+    assert red > blue + 10 and grey.std() > 20  # skin and an orange suit, so red comes first
 
 
 def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretched() -> None:
@@ -345,49 +301,17 @@ def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretch
 @pytest.mark.parametrize("method", WHOLE)
 def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
     picture = NOISE[:, :96].repeat(2, axis=0).repeat(4, axis=1)[:192]  # 192 high, 384 wide: 3 and 6 pixels to one
-    prepared = prepare_clip("clip", files_of(tmp_path, [picture]), FaceSettings(method=method, colour="rgb"))
+    prepared = prepared_by(tmp_path, [picture], method=method, colour="rgb")
     expected = picture.reshape(SIZE, 3, SIZE, 6, 3).mean(axis=(1, 3))
     assert np.abs(prepared.frames[0] - expected).max() <= 1
     assert (prepared.detections, prepared.detected_on) == (0, 1)
     assert prepared.box == (0, 0, 384, 192)
 
 
-@pytest.mark.parametrize("shape", [(128, 128), (100, 400), (70, 30)])
-def test_a_point_of_a_stretched_picture_lands_where_the_matrix_says(shape: tuple[int, int]) -> None:
-    height, width = shape
-    y, x = np.mgrid[:height, :width]
-    spot = np.array([0.4 * width, 0.6 * height])
-    blob = 200 * np.exp(-(((x - spot[0]) / width) ** 2 + ((y - spot[1]) / height) ** 2) / (2 * 0.06**2))
-    matrix = stretch((0, 0, width, height), SIZE)
-    aligned = align(blob[..., None].repeat(3, axis=2).astype(np.uint8), matrix, SIZE).astype(float)
-    found = [(aligned * grid).sum() / aligned.sum() for grid in np.mgrid[:SIZE, :SIZE][::-1]]
-    assert found == pytest.approx(through(matrix, spot[None])[0], abs=0.1)
-    assert found == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)
-
-
-def test_by_the_box_a_turned_face_stays_turned_and_a_small_one_becomes_as_large(
-    picture: np.ndarray, tmp_path: Path
-) -> None:
-    upright, turned, small = (
-        prepare_clip("clip", files_of(tmp_path, [moved(picture, *how)[0]]), FaceSettings(method="box"))
-        for how in ((0, 1, (0, 0)), (12, 1, (0, 0)), (0, 0.7, (0, 0)))
-    )
-    assert np.allclose(np.reshape(turned.matrix, (2, 3))[[0, 1], [1, 0]], 0)
-    left, top, right, bottom = upright.box
-    assert upright.matrix[0] == pytest.approx(SIZE / max(right - left, bottom - top))
-    landmarks = [find_face(cv2.resize(prepared.frames[0], None, fx=4, fy=4)[..., None].repeat(3, axis=2)).landmarks
-                 for prepared in (upright, turned, small)]  # fmt: skip
-    tilts = [np.degrees(np.arctan2(*(points[1] - points[0])[::-1])) for points in landmarks]
-    assert tilts[1] - tilts[0] == pytest.approx(-12, abs=4)
-    assert np.abs(landmarks[2] - landmarks[0]).max() / 4 < 3
-
-
 def test_frame_by_frame_the_box_follows_the_face(picture: np.ndarray, tmp_path: Path) -> None:
-    files = files_of(tmp_path, [picture, moved(picture, 0, 1, (16, 0))[0]])
-    still = prepare_clip("clip", files, FaceSettings(method="box", per_frame=True))
-    (x, y), _ = cv2.phaseCorrelate(*still.frames.astype(np.float64), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
+    pictures = [picture, moved(picture, 0, 1, (16, 0))[0]]
+    still, drifts = (prepared_by(tmp_path, pictures, method="box", per_frame=each) for each in (True, False))
     assert still.detections == 2
-    assert np.abs([x, y]).max() < 2
-    drifts = prepare_clip("clip", files, FaceSettings(method="box"))
-    (x, _), _ = cv2.phaseCorrelate(*drifts.frames.astype(np.float64), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
-    assert x == pytest.approx(16 * drifts.matrix[0], abs=1)
+    assert np.abs(way(*still.frames)).max() < 2
+    assert way(*drifts.frames)[0] == pytest.approx(16 * drifts.matrix[0], abs=1)
+    assert np.reshape(drifts.matrix, (2, 3)) == pytest.approx(square(drifts.box, SIZE))

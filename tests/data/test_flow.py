@@ -1,11 +1,17 @@
-"""Optical flow against known motion, strain against analytic fields, scales and flips against their definitions."""
+"""Optical flow against known motion, strain and scales against their definitions; and the maps of clips and folds."""
 
+import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
 from fdp_lightning.data.inputs.flow import (
     CHANNELS,
     METHODS,
@@ -20,6 +26,10 @@ from fdp_lightning.data.inputs.flow import (
     implementation,
     optical_strain,
 )
+from fdp_lightning.data.inputs.stage import FOLDER, InputSettings, input_maps
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.sampling import Sampling
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.errors import UserError
 
 SIDE = 48
@@ -42,17 +52,12 @@ STILL_AND_BACK = clip((0, 0), (0.5, 0), (1.5, -0.5), (1, 0), (0, 0))
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("by", [(1.0, 0.5), (-1.5, 0.0), (0.0, -1.0)])
-def test_the_flow_of_a_translation_is_the_translation(method: str, by: tuple[float, float]) -> None:
-    found = flow(texture(0, 0), texture(*by), method)
-    assert found.shape == (2, SIDE, SIDE)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, 6:-6, 6:-6].mean(axis=(1, 2)), by, atol=0.1)
-    assert np.array_equal(found, flow(texture(0, 0), texture(*by), method))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_flow_of_mirrored_frames_is_the_mirrored_flow(method: str) -> None:
+def test_the_flow_of_a_translation_is_the_translation_and_of_mirrored_frames_the_mirrored_flow(method: str) -> None:
+    for by in ((1.0, 0.5), (-1.5, 0.0), (0.0, -1.0)):
+        found = flow(texture(0, 0), texture(*by), method)
+        assert found.shape == (2, SIDE, SIDE) and found.dtype == np.float32
+        np.testing.assert_allclose(found[:, 6:-6, 6:-6].mean(axis=(1, 2)), by, atol=0.1)
+        assert np.array_equal(found, flow(texture(0, 0), texture(*by), method))
     first, second = texture(0, 0), texture(1.2, 0.6)
     settings = FlowSettings(method, ("v", "u"), SIDE, "none")
     scale = FlowScale.fit(settings)
@@ -66,14 +71,9 @@ def test_colour_is_read_as_grey_and_what_has_no_flow_is_refused() -> None:
     first, second = texture(0, 0), texture(1, 0)
     coloured = [np.repeat(frame[..., None], 3, axis=2) for frame in (first, second)]
     assert np.array_equal(flow(*coloured), flow(first, second))
-    for frames, word in [
-        ((first, second[1:]), "shapes"),
-        ((first / 255, second / 255), "uint8"),
-        ((first[:8], second[:8]), "16 pixels"),
-        ((first[None], second[None]), "uint8"),
-    ]:
-        with pytest.raises(ValueError, match=word):
-            flow(*frames)
+    for one, other in ((first, second[1:]), (first / 255, second / 255), (first[:8], second[:8]), (first[None],) * 2):
+        with pytest.raises(ValueError, match=r"shapes|uint8|16 pixels"):
+            flow(one, other)
 
 
 def test_tvl1_without_a_package_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +100,8 @@ def test_strain_of_a_linear_field(u: tuple[float, float], v: tuple[float, float]
     y, x = np.mgrid[:7, :9].astype(np.float64)
     found = optical_strain(u[0] * x + u[1] * y + 3, v[0] * x + v[1] * y - 1)
     np.testing.assert_allclose(found, np.full((7, 9), strain), atol=1e-12)
-
-
-def test_strain_is_by_central_differences() -> None:
-    y, x = np.mgrid[:6, :8].astype(np.float64)
     inside = optical_strain(x**2, x * y)[1:-1, 1:-1]  # central differences are exact on these
-    u_x, v_x, v_y = 2 * x, y, x
-    np.testing.assert_allclose(inside, np.sqrt(u_x**2 + v_y**2 + v_x**2 / 2)[1:-1, 1:-1])
+    np.testing.assert_allclose(inside, np.sqrt((2 * x) ** 2 + x**2 + y**2 / 2)[1:-1, 1:-1])
 
 
 def test_maps_are_named_channels_in_the_order_asked_for() -> None:
@@ -201,3 +196,91 @@ def test_train_std_is_of_the_training_clips_alone() -> None:
 def test_settings_that_mean_nothing_are_refused(wrong: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         FlowSettings(**wrong)
+
+
+Module = Callable[..., FoldDataModule]
+APEX_FLOW = InputSettings("apex_flow", phases=["onset_apex", "apex_offset"])
+
+
+def copied(store: Path, place: Path) -> ClipStore:
+    return open_store(Path(shutil.copytree(store, place / store.name)))
+
+
+@pytest.fixture(scope="module")
+def own_store(store_folder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    """A copy of the store with a place of its own for maps, which the tests here share."""
+    return copied(store_folder_path, tmp_path_factory.mktemp("stores"))
+
+
+def made(store: ClipStore, clips: pd.DataFrame, settings: InputSettings = APEX_FLOW, **options: int) -> np.ndarray:
+    return input_maps(store, store.rows(clips), apex_numbers(clips), Sampling(), settings, **options)
+
+
+def test_maps_of_clips_are_kept(store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path) -> None:
+    own_store = copied(store_folder_path, tmp_path)
+    clips = casme2_clips.iloc[:4]
+    maps = made(own_store, clips)
+    assert maps.shape == (4, 2, 3, 28, 28)
+    row = own_store.rows(clips)[2]
+    frames = own_store.read(row, np.arange(own_store.length(row)))
+    apex = apex_position(own_store.frame_numbers(row), apex_numbers(clips)[2])
+    np.testing.assert_array_equal(maps[2], apex_flow(frames, apex, APEX_FLOW.flow).maps)
+    kept = own_store.folder.parent / FOLDER
+    files = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npy")}
+    assert len(files) == 4
+    np.testing.assert_array_equal(made(own_store, casme2_clips.iloc[[2, 1]]), maps[[2, 1]])
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    next(iter(files)).write_bytes(b"damaged")
+    np.testing.assert_array_equal(made(own_store, clips), maps)
+    # Another apex is another file; without one the farthest frame takes its place.
+    others = clips.assign(apex=clips["onset"] + 1)
+    others.loc[others.index[2], "apex"] = pd.NA
+    found = made(own_store, others)
+    assert len(list(kept.rglob("*.npy"))) == 8
+    farthest = int(np.abs(frames - frames[:1].astype(float)).mean(axis=(1, 2)).argmax())
+    np.testing.assert_array_equal(found[2], apex_flow(frames, farthest, APEX_FLOW.flow).maps)
+
+
+def test_the_scale_is_of_training_clips(module: Module, own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    settings = InputSettings("apex_flow", scale="train_std", gain=2.0)
+    data = module(folder=own_store.folder, taken=settings)
+    values = data.train_set.all_clips()["frames"]
+    assert values.shape[1:] == (3, 28, 28)
+    torch.testing.assert_close(values.square().mean(dim=(0, 2, 3)).sqrt(), torch.full((3,), 2.0), rtol=1e-4, atol=0)
+    unscaled, tested = made(own_store, casme2_clips, settings), casme2_clips["subject"] == "02"
+    rms = np.sqrt(np.square(unscaled[~tested]).mean(axis=(0, 1, 3, 4)))
+    expected = 2 * unscaled[tested][:, 0] / rms[:, None, None]
+    np.testing.assert_allclose(data.test_set.all_clips()["frames"].numpy(), expected, rtol=1e-4)
+
+
+def test_mirrored_maps_have_u_negated_and_only_in_training(module: Module, own_store: ClipStore) -> None:
+    data = module(folder=own_store.folder, taken=InputSettings("apex_flow", scale="none", flip=0.5))
+    plain, seen = data.train_set.all_clips()["frames"], set()
+    for epoch in range(3):
+        data.epoch_batches(epoch)
+        drawn = data.train_set.__getitems__(range(len(plain)))["frames"]
+        for one, original in zip(drawn, plain, strict=True):
+            mirrored = original.flip(2) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+            kind = torch.equal(one, original), torch.equal(one, mirrored)
+            assert any(kind)
+            seen.add(kind)
+    assert {(True, False), (False, True)} <= seen
+    tested = data.test_set.__getitems__(range(len(data.test_set)))["frames"]
+    torch.testing.assert_close(tested, data.test_set.all_clips()["frames"], rtol=0, atol=0)
+
+
+def test_frames_drawn_anew_have_no_maps_and_faces_are_none(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+    settings, clips = InputSettings("flow", size=32), casme2_clips.iloc[:2]
+    maps = made(own_store, clips, settings)
+    assert maps.shape == (2, 8, 3, 32, 32)
+    assert not maps[:, 0].any() and maps[:, 4].any()
+    with pytest.raises(UserError, match="random_phase"):
+        input_maps(own_store, own_store.rows(clips), np.full(2, np.nan), Sampling(8, "random_phase"), settings)
+    with pytest.raises(UserError, match="64×64"):
+        made(own_store, clips, InputSettings("maps", scale="none"))
+
+
+def test_a_single_name_stands_for_a_list_of_one() -> None:
+    settings = InputSettings("apex_flow", channels="strain", phases="apex_offset")
+    assert (settings.channels, settings.phases) == (("strain",), ("apex_offset",))
+    assert (settings.flow.channels, settings.flow.phases) == (settings.channels, settings.phases)

@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import sys
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from skimage import data
 from tests.data.films import add_cover, pictures, repeat, write_sound, write_video
 
@@ -130,12 +128,10 @@ def test_each_look_begins_anew_and_an_open_file_does_as_well(tmp_path: Path) -> 
     assert (video.name, held.name) == ("a", "from the camera")
     next(video.frames())
     next(held.frames())
-    looks = [[frame.read() for frame in video.frames()] for video in (video, video, held, held)]
+    looks = [list(video.frames()) for video in (video, video, held, held)]
     for look in looks[1:]:
-        assert np.array_equal(look, looks[0])
-    times = [[frame.seconds for frame in video.frames()] for video in (video, held)]
-    assert times[0] == times[1]
-    assert all(a < b for a, b in pairwise(times[0]))
+        assert np.array_equal([frame.read() for frame in look], [frame.read() for frame in looks[0]])
+        assert [frame.seconds for frame in look] == [frame.seconds for frame in looks[0]]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
@@ -149,22 +145,12 @@ from fdp_lightning.data.input_video.source import VideoFile
 def peak():  # of this process alone; getrusage begins with what its parent had
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 for path in sys.argv[1:]:
-    count = total = 0
-    for frame in VideoFile(Path(path)).frames():
-        count += 1
-        if frame.number % 25 == 0:
-            total += int(frame.read()[0, 0, 0])
-    print(count, peak())
+    print(sum(frame.number % 25 > 0 or frame.read().ndim == 3 for frame in VideoFile(Path(path)).frames()), peak())
 """
     command = [sys.executable, "-c", script, str(short), str(long)]
-    (few, before), (many, after) = (
-        map(int, line.split()) for line in subprocess.check_output(command, text=True).splitlines()
-    )
+    few, before, many, after = map(int, subprocess.check_output(command, text=True).split())
     assert (few, many) == (50, 3_000)
     assert after - before < 10_000  # KiB; the frames are 0.3 GB as they are decoded, and 0.7 GB as RGB
-
-
-FAST_START = {"movflags": "faststart"}
 
 
 def failure(source: Path, *parts: str) -> None:
@@ -177,12 +163,10 @@ def failure(source: Path, *parts: str) -> None:
 def test_what_is_no_video(tmp_path: Path) -> None:
     failure(tmp_path / "absent.mp4", "No such file")
     failure(tmp_path, "is a folder")
-    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
-    failure((tmp_path / "picture.png").rename(tmp_path / "picture.mp4"), "cannot be read as a video")
-    (tmp_path / "empty.mp4").touch()
-    failure(tmp_path / "empty.mp4", "0 bytes")
-    (tmp_path / "text.mp4").write_text("Dear diary, today I filmed my face.\n" * 50)
-    failure(tmp_path / "text.mp4", "cannot be read as a video")
+    picture = cv2.imencode(".png", pictures(1)[0])[1].tobytes()
+    for content, words in ((picture, "cannot be read"), (b"", "0 bytes"), (b"Dear diary\n" * 99, "cannot be read")):
+        (tmp_path / "file.mp4").write_bytes(content)
+        failure(tmp_path / "file.mp4", words)
     os.mkfifo(tmp_path / "pipe.mp4")
     failure(tmp_path / "pipe.mp4", "not a regular file")
     with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
@@ -207,20 +191,20 @@ def test_an_address_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             next(VideoFile(type(tmp_path)(address)).frames())
 
 
-@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
 @pytest.mark.parametrize(
     "text",
     [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/{other}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile '{folder}/{other}'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/other.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{folder}/other.ts'\n",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
     ],
 )
-def test_a_playlist_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+def test_a_playlist_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     write_video(tmp_path / "other.ts", pictures(2))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / name).write_text(text.format(folder=tmp_path, other="other.ts"))
-    failure(tmp_path / name, "cannot be read as a video", "playlist")
+    for name in ("list.m3u8", "list.mp4"):
+        (tmp_path / name).write_text(text.format(folder=tmp_path))
+        failure(tmp_path / name, "cannot be read as a video", "playlist")
 
 
 def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -> None:
@@ -230,11 +214,13 @@ def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -
     failure(tmp_path / "cut.mp4", "cannot be read as a video", "interrupted")
     options = {"qmin": "2", "qmax": "4"}
     for name, codec, more in (("a.mp4", "libx264", {}), ("a.avi", "mjpeg", {"options": options})):
-        whole = write_video(tmp_path / name, wanted, codec, container_options=FAST_START, **more).read_bytes()
+        whole = write_video(
+            tmp_path / name, wanted, codec, container_options={"movflags": "faststart"}, **more
+        ).read_bytes()
         video = VideoFile(io.BytesIO(whole[: len(whole) * 7 // 10]))
         got = [frame.read() for frame in video.frames()]
         assert 10 <= len(got) < 35
-        assert max(np.abs(g.astype(float) - w).mean() for g, w in zip(got, wanted, strict=False)) < 3.5
+        assert max(difference(g, w) for g, w in zip(got, wanted, strict=False)) < 3.5
         assert video.warnings[0] == f"the video ends after {len(got)} frames because the rest cannot be decoded"
 
 
@@ -258,30 +244,22 @@ def test_what_follows_damage_is_left_out_to_the_key_frame(tmp_path: Path, name: 
     got = {round(frame.seconds * 25): frame.read() for frame in video.frames()}
     assert not {15, 16, 17, 18, 19} & set(got)
     assert set(range(11)) | set(range(20, 40)) <= set(got)
-    assert max(np.abs(picture.astype(float) - wanted[n]).mean() for n, picture in got.items()) < 3.0
-    assert len(video.warnings) == 1
-    assert "the video is damaged: frames before" in video.warnings[0]
+    assert max(difference(picture, wanted[n]) for n, picture in got.items()) < 3.0
+    assert len(video.warnings) == 1 and "the video is damaged" in video.warnings[0]
 
 
 def frame_folder(folder: Path, numbers: list[int] = range(1, 5), size: tuple[int, int] = (48, 64)) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in zip(numbers, pictures(len(numbers), *size), strict=True):
-        Image.fromarray(picture).save(folder / f"img{number}.png")
+        cv2.imwrite(str(folder / f"img{number}.png"), picture[..., ::-1])
     return folder
-
-
-def names(source: Path) -> list[str]:
-    return [video.name for video in input_videos(source)]
 
 
 def test_frames_come_by_number_with_their_times_and_pixels(tmp_path: Path) -> None:
     folder = FrameFolder(frame_folder(tmp_path / "clip", range(8, 12)), fps=200)
-    for _ in range(2):
-        frames = list(folder.frames())
-        assert [frame.number for frame in frames] == [8, 9, 10, 11]
-        assert [frame.seconds for frame in frames] == pytest.approx([0, 0.005, 0.01, 0.015])
-        assert np.array_equal([frame.read() for frame in frames], pictures(4))
-        assert folder.warnings == []
+    for frames in (list(folder.frames()), list(folder.frames())):
+        assert [(frame.number, frame.seconds) for frame in frames] == [(8, 0), (9, 0.005), (10, 0.01), (11, 0.015)]
+        assert np.array_equal([frame.read() for frame in frames], pictures(4)) and folder.warnings == []
     assert [frame.seconds for frame in FrameFolder(tmp_path / "clip").frames()] == [None] * 4
     assert [FrameFolder(tmp_path, fps=number(200)).fps for number in (np.int64, np.float32)] == [200, 200]
 
@@ -291,9 +269,8 @@ def test_gaps_and_doubles_are_said_and_a_gap_takes_its_time(tmp_path: Path) -> N
     shutil.copy(tmp_path / "img2.png", tmp_path / "img002.png")
     frames = list(folder.frames())
     assert [(frame.number, frame.seconds) for frame in frames] == [(1, 0.0), (2, 0.1), (5, 0.4)]
-    assert len(folder.warnings) == 1
-    assert "frame numbers 2 occur more than once" in folder.warnings[0]
-    assert "2 of the frames 1..5 are missing (3, 4)" in folder.warnings[0]
+    (warning,) = folder.warnings
+    assert "numbers 2 occur more than once" in warning and "are missing (3, 4)" in warning
 
 
 def test_a_frame_that_cannot_be_used_fails_by_name_when_it_is_read(tmp_path: Path) -> None:
@@ -317,19 +294,17 @@ def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Pa
     (tmp_path / ".x.mp4").touch()
     (tmp_path / "notes.txt").write_text("x")
     a, b = input_videos(tmp_path, fps=50)
-    assert isinstance(a, FrameFolder)
-    assert isinstance(b, VideoFile)
+    assert isinstance(a, FrameFolder) and isinstance(b, VideoFile)
     assert (a.name, a.fps, b.name) == ("a", 50, "b")
     assert [len(list(video.frames())) for video in (a, b)] == [4, 2]
-    assert names(video) == ["b"]
-    assert names(tmp_path / "a") == ["a"]
+    assert [[video.name for video in input_videos(one)] for one in (video, tmp_path / "a")] == [["b"], ["a"]]
 
 
 def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
     frame_folder(tmp_path / "a")
     for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    got = dict(zip(names(tmp_path), input_videos(tmp_path), strict=True))
+    got = {video.name: video for video in input_videos(tmp_path)}
     assert list(got) == ["A.avi", "a", "a.mp4", "b", "c_1.mp4", "c_1.mp4-2"]
     assert isinstance(got["a"], FrameFolder)
 
@@ -339,16 +314,16 @@ def test_an_input_that_can_be_read_in_two_ways_or_in_none(tmp_path: Path) -> Non
         with pytest.raises(UserError, match=message):
             input_videos(folder)
 
-    failure(tmp_path, "no frames, but nothing; expected a video file")
+    failure(tmp_path, "nothing")
     (tmp_path / "notes.txt").write_text("x")
-    failure(tmp_path, r"no frames, but notes.txt; expected a video file")
+    failure(tmp_path, "notes.txt")
     both = frame_folder(tmp_path / "both")
     (both / "a.mp4").touch()
     failure(both, r"frames \(img1.png …\) and videos \(a.mp4\)")
     failure(tmp_path, r"frames \(img1.png …\) and videos \(a.mp4\)")  # also from one level above
     (tmp_path / "root" / "sub").mkdir(parents=True)
     (tmp_path / "root" / "sub" / "a.mp4").touch()
-    failure(tmp_path / "root", r"sub holds 1 videos \(a.mp4\), a level too deep")
+    failure(tmp_path / "root", r"sub .*a.mp4.* too deep")
     failure(both / "img1.png", "single image")
 
 
@@ -371,30 +346,11 @@ def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), log)
 
 
-def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: str = "yuv420p10le") -> Path:
-    codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
-    parameters = f"log-level=none:transfer={transfer}:colormatrix=9"
-    options = {
-        "libx265": {"crf": "4", "preset": "ultrafast", "x265-params": parameters},
-        "libx264": {"crf": "4", "preset": "ultrafast"},
-        "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
-    }
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options[codec])
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = kind
-        context = stream.codec_context
-        context.colorspace, context.color_range = BT2020, 1
-        context.color_trc, context.color_primaries = transfer, BT2020
-        for number in range(2):
-            frame = av.VideoFrame.from_ndarray(codes, "rgb48le").reformat(
-                format=kind, dst_colorspace=BT2020, dst_color_range=1, interpolation=4 | 262144
-            )
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            frame.color_trc, frame.color_primaries = transfer, BT2020
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+HDR = {
+    "libx265": {"crf": "4", "preset": "ultrafast", "x265-params": "log-level=none:transfer=16:colormatrix=9"},
+    "libx264": {"crf": "4", "preset": "ultrafast"},
+    "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
+}
 
 
 @pytest.mark.parametrize(
@@ -406,7 +362,9 @@ def write_hdr(path: Path, picture: np.ndarray, transfer: int, codec: str, kind: 
 )  # fmt: skip
 def test_hdr_has_the_grey_levels_of_any_video(tmp_path: Path, transfer: int, name: str, codec: str, kind: str) -> None:
     picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
-    video = VideoFile(write_hdr(tmp_path / name, picture, transfer, codec, kind))
+    codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
+    options = {"matrix": BT2020, "transfer": transfer, "kind": kind, "options": HDR[codec]}
+    video = VideoFile(write_video(tmp_path / name, [codes] * 2, codec, **options))
     got = [frame.read() for frame in video.frames()][-1].astype(float)
     assert np.abs(got - picture).mean() < 4  # as it was: 40 to 50
     assert abs((got - picture).mean()) < 1
@@ -415,13 +373,6 @@ def test_hdr_has_the_grey_levels_of_any_video(tmp_path: Path, transfer: int, nam
 
 
 def test_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "b.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.color_trc = 8  # linear
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], "rgb24")))
-        container.mux(stream.encode())
-    linear = VideoFile(path)
+    linear = VideoFile(write_video(tmp_path / "b.mkv", pictures(1), transfer=8))
     list(linear.frames())
     assert len(linear.warnings) == 1 and "linear" in linear.warnings[0]

@@ -71,14 +71,11 @@ def test_a_stated_depth_holds_in_prediction_and_preparation_and_is_said(tmp_path
     assert "data.faces.bits=12" in prepared.problems[0].detail and "14 bits" in prepared.problems[0].detail
 
 
-def test_a_stated_depth_makes_a_store_of_its_own_and_none_changes_no_name() -> None:
+def test_a_stated_depth_makes_a_store_of_its_own_and_a_video_needs_none(tmp_path: Path) -> None:
     assert FaceSettings().facts() != FaceSettings(bits=12).facts()
     assert "bits" not in FaceSettings().facts()
     with pytest.raises(UserError, match=r"data\.faces\.bits"):
         FaceSettings(bits=7)
-
-
-def test_a_video_needs_no_stated_depth(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     with pytest.raises(UserError, match=r"predict\.bits"):
         input_videos(tmp_path / "a.mp4", bits=12)
@@ -105,8 +102,7 @@ def test_other_samples_are_refused_by_name(tmp_path: Path, kind: type[np.generic
 
 def bomb(path: Path, side: int) -> Path:
     """A picture of this many pixels in width and height, of a few kB, or with a header that says so."""
-    kind = path.suffix
-    if kind == ".png":  # by hand: Pillow would hold all of it
+    if path.suffix == ".png":  # by hand: Pillow would hold all of it
 
         def chunk(name: bytes, content: bytes) -> bytes:
             return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
@@ -114,22 +110,16 @@ def bomb(path: Path, side: int) -> Path:
         head = side.to_bytes(4) * 2 + b"\1\0\0\0\0"
         rows = zlib.compress(bytes(side // 8 + 1) * 1000)
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
-        return path
-    Image.new("L", (40, 30)).save(path)
-    content = bytearray(path.read_bytes())
-    if kind == ".bmp":
-        content[18:26] = side.to_bytes(4, "little") * 2
-    elif kind == ".gif":
-        content[6:10] = side.to_bytes(2, "little") * 2
-    elif kind == ".jpg":
-        at = content.index(b"\xff\xc0")
-        content[at + 5 : at + 9] = side.to_bytes(2) * 2
-    elif kind == ".tif":
+    elif path.suffix == ".tif":
         Image.new("1", (side, side)).save(path, compression="group4")
-        return path
-    elif kind == ".webp":  # lossy: 14 bits each
-        content[26:30] = side.to_bytes(2, "little") * 2
-    path.write_bytes(content)
+    else:
+        Image.new("L", (40, 30)).save(path)
+        content = path.read_bytes()
+        # Where the header has the size, and in how many bytes; WebP has 14 bits of each.
+        jpeg = content.find(b"\xff\xc0") + 5
+        place, size, order = {".bmp": (18, 4, "little"), ".gif": (6, 2, "little"), ".jpg": (jpeg, 2, "big"),
+                              ".webp": (26, 2, "little")}[path.suffix]  # fmt: skip
+        path.write_bytes(content[:place] + side.to_bytes(size, order) * 2 + content[place + 2 * size :])
     return path
 
 

@@ -1,20 +1,16 @@
 """What the model sees of a clip: rules keep the order, a clip is changed as one, and all follows from the seed."""
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-import lightning as L
+import albumentations as A
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from fold_data import fold_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
 from fdp_lightning.data.loading.augment import ClipAugmentation
-from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import (
     BY_APEX,
     RULES,
@@ -75,30 +71,21 @@ def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip: tuple[i
         assert len(set(Sampling(count, "around_apex").positions(n_frames, apex).tolist())) == count
 
 
-@given(clips())
-def test_three_frames_are_onset_apex_and_offset(clip: tuple[int, int]) -> None:
-    n_frames, apex = clip
-    sampling = Sampling(3, "onset_apex_offset")
-    assert sampling.positions(n_frames, apex).tolist() == [0, apex, n_frames - 1]
-    assert Sampling(2, "onset_apex_offset").positions(n_frames, apex).tolist() == [0, apex]
-    assert Sampling(1, "onset_apex_offset").positions(n_frames, apex).tolist() == [apex]
-
-
 @given(clips(), st.integers(3, 24))
 def test_phases_are_each_spread_evenly_and_meet_at_the_apex(clip: tuple[int, int], count: int) -> None:
     n_frames, apex = clip
+    few = [Sampling(n, "onset_apex_offset").positions(n_frames, apex).tolist() for n in (3, 2, 1)]
+    assert few == [[0, apex, n_frames - 1], [0, apex], [apex]]
     places = onset_apex_offset(n_frames, count, apex)
     assert (places[0], places[count // 2], places[-1]) == (0, apex, n_frames - 1)
     for phase in (places[: count // 2 + 1], places[count // 2 :]):
         assert np.diff(phase) == pytest.approx(np.ptp(phase) / (len(phase) - 1), abs=1e-9)
 
 
-@given(st.integers(1, 24), st.integers(0, 180), st.integers(0, 2**32))
+@given(counts, st.integers(0, 180), st.integers(0, 2**32))
 def test_random_phases_are_one_frame_of_each_segment(count: int, more: int, seed: int) -> None:
     n_frames = count + more
-    places = random_phase(n_frames, count, np.random.default_rng(seed))
-    assert (np.diff(places) > 0).all()
-    for i, place in enumerate(places):
+    for i, place in enumerate(random_phase(n_frames, count, np.random.default_rng(seed))):
         assert i * n_frames // count <= place < (i + 1) * n_frames // count
 
 
@@ -122,12 +109,8 @@ def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule: str) 
     assert repeated.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
     assert Sampling(5, rule, "interpolate").positions(5, apex=2).tolist() == [0, 1, 2, 3, 4]
     assert Sampling(9, rule, "interpolate").positions(1).tolist() == [0] * 9
-
-
-def test_nothing_can_be_sampled_of_nothing() -> None:
-    for rule in RULES:
-        with pytest.raises(UserError, match=r"data\.sampling\.frames"):
-            Sampling(8, rule).positions(0)
+    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
+        Sampling(8, rule).positions(0)
 
 
 def test_an_apex_is_placed_among_the_frames_that_are_there() -> None:
@@ -148,23 +131,6 @@ def test_sampling_spans_the_clip_in_order_and_evenly(n_frames: int, count: int) 
     assert len(set(places.tolist())) == min(n_frames, count)
 
 
-@pytest.fixture(scope="module")
-def frames() -> np.ndarray:
-    """A clip of texture that gets brighter by two grey levels per frame."""
-    texture = np.random.default_rng(0).integers(60, 160, (16, 16)).repeat(4, axis=0).repeat(4, axis=1)
-    return (texture + 2 * np.arange(8)[:, None, None]).astype(np.uint8)
-
-
-def test_the_seed_decides_the_change_alone(frames: np.ndarray) -> None:
-    augmentation = ClipAugmentation()
-    first = augmentation(frames, 7)
-    different = augmentation(frames, 8)
-    assert not np.array_equal(first, different)
-    assert np.array_equal(augmentation(frames, 7), first)
-    assert np.array_equal(ClipAugmentation()(frames, 7), first)
-    assert np.array_equal(augmentation(frames[2:5], 7), first[2:5])  # nor does the number of frames
-
-
 def test_flip_framing_and_light_are_drawn_independently_of_one_another() -> None:
     rows, columns = np.mgrid[:64, :64]
     still = np.repeat((60 + rows + 40 * (columns >= 32)).astype(np.uint8)[None], 2, axis=0)
@@ -181,61 +147,87 @@ def test_flip_framing_and_light_are_drawn_independently_of_one_another() -> None
     assert np.abs(between).max() < 0.1  # three standard errors; 0.87 where one number decides two of them
 
 
-@pytest.fixture(scope="module")
-def module(store_folder_path: Path, casme2_clips: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    return lambda **options: fold_data(store_folder_path, casme2_clips, batch_size=4, **options)
+NONE = {"flip": 0, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0}
+ONE_BY_ONE = {"flip": 0.5, "shift": 0.1, "scale": 0.2, "rotate": 20.0, "brightness": 0.3, "contrast": 0.3}
+OWN = [A.GaussianBlur(p=0.5), A.GaussNoise(p=0.5), A.RandomGamma(p=0.5), A.CoarseDropout(p=0.5)]
 
 
-def assert_same(left: list[dict[str, torch.Tensor]], right: list[dict[str, torch.Tensor]]) -> None:
-    assert len(left) == len(right)
-    for a, b in zip(left, right, strict=True):
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[name], b[name]) for name in a)
+def clip(colours: int = 0) -> np.ndarray:
+    """Eight frames of texture, each brighter than the one before by two."""
+    shape = (32, 32, colours) if colours else (32, 32)
+    texture = np.random.default_rng(0).integers(60, 160, shape)
+    return (texture + 2 * np.arange(8).reshape(8, *[1] * len(shape))).astype(np.uint8)
 
 
-def test_held_out_clips_are_never_augmented(module: Callable[..., FoldDataModule]) -> None:
-    plain, augmented = module(), module(augmentation=ClipAugmentation())
-    assert_same(list(plain.test_dataloader()), list(augmented.test_dataloader()))
-    one, other = (next(iter(data.train_dataloader())) for data in (plain, augmented))
-    assert torch.equal(one["index"], other["index"])
-    assert not torch.equal(one["frames"], other["frames"])
+@pytest.mark.parametrize("colours", [0, 3])
+@pytest.mark.parametrize(
+    "options",
+    [{}, *({**NONE, name: value} for name, value in ONE_BY_ONE.items()), {"transforms": OWN}],
+    ids=["usual", *ONE_BY_ONE, "own too"],
+)
+def test_a_clip_that_does_not_move_stays_exactly_so_under_every_setting(options: dict[str, Any], colours: int) -> None:
+    augmentation = ClipAugmentation(**options)
+    still = np.repeat(clip(colours)[:1], 8, axis=0)
+    changed = [augmentation(still, seed) for seed in range(12)]
+    assert all((frames == frames[0]).all() for frames in changed)
+    assert any(not np.array_equal(frames, still) for frames in changed)
 
 
-class Watcher(L.LightningModule):
-    """A model that learns nothing and notes what it is shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen: dict[int, list[dict[str, torch.Tensor]]] = {}
-
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        self.seen.setdefault(self.current_epoch, []).append(batch)
-        return self.weight.sum()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+def test_the_seed_decides_the_change_alone() -> None:
+    augmentation = ClipAugmentation()
+    first = augmentation(clip(), 7)
+    assert not np.array_equal(augmentation(clip(), 8), first)
+    assert np.array_equal(augmentation(clip(), 7), first) and np.array_equal(ClipAugmentation()(clip(), 7), first)
+    assert np.array_equal(augmentation(clip()[2:5], 7), first[2:5])  # nor does the number of frames
 
 
-def watch(data: FoldDataModule, epochs: int) -> dict[int, list[dict[str, torch.Tensor]]]:
-    options = {"accelerator": "cpu", "max_epochs": epochs, "logger": False, "enable_checkpointing": False}
-    options |= {"enable_progress_bar": False, "enable_model_summary": False, "reload_dataloaders_every_n_epochs": 1}
-    watcher = Watcher()
-    L.Trainer(**options).fit(watcher, datamodule=data)
-    return watcher.seen
+class NoiseOfItsOwn(A.ImageOnlyTransform):
+    """Noise for each frame."""
+
+    def apply(self, img: np.ndarray, **params) -> np.ndarray:
+        return np.clip(img + self.random_generator.integers(-9, 9, img.shape), 0, 255).astype(np.uint8)
 
 
-def test_epochs_differ_and_runs_repeat(module: Callable[..., FoldDataModule]) -> None:
-    seen = watch(module(augmentation=ClipAugmentation(), seed=5), 3)
-    orders = [torch.cat([batch["index"] for batch in seen[epoch]]).tolist() for epoch in range(3)]
-    assert len({tuple(order) for order in orders}) == 3
-    assert all(len(order) == 12 and set(order) == set(range(10)) for order in orders)  # three batches of ten clips
-    pictures = [
-        {int(i): frames for batch in seen[epoch] for i, frames in zip(batch["index"], batch["frames"], strict=True)}
-        for epoch in range(2)
-    ]
-    shared = set(pictures[0]) & set(pictures[1])
-    assert not any(torch.equal(pictures[0][i], pictures[1][i]) for i in shared)
-    again = watch(module(augmentation=ClipAugmentation(), seed=5), 3)
-    for epoch in range(3):
-        assert_same(seen[epoch], again[epoch])
+class Backwards(NoiseOfItsOwn):
+    """Time runs backwards."""
+
+    def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
+        return images[::-1].copy()
+
+
+class Unseeded(NoiseOfItsOwn):
+    """One draw for all frames, which no seed decides."""
+
+    def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
+        return images // np.random.randint(1, 200)
+
+
+class Fails(A.ImageOnlyTransform):
+    """Takes nothing."""
+
+    def apply(self, img: np.ndarray, **params) -> np.ndarray:
+        raise ValueError("no such picture")
+
+
+@pytest.mark.parametrize(
+    ("transform", "what"),
+    [
+        (NoiseOfItsOwn(p=0.01), "NoiseOfItsOwn draws anew for each frame"),
+        (A.OneOf([NoiseOfItsOwn(p=1.0)], p=0.01), "OneOf draws anew for each frame"),
+        (A.Sequential([NoiseOfItsOwn(p=0.01)], p=0.01), "Sequential draws anew for each frame"),
+        (Backwards(p=0.01), "Backwards changes a frame depending on its neighbours"),
+        (Unseeded(p=1.0), "Unseeded does not depend on the seed"),
+        (Fails(p=1.0), "Fails accepts neither grey nor colour frames: no such picture"),
+        ("albumentations.GaussianBlur", "expected transforms of albumentations"),
+    ],
+)
+def test_a_transform_that_breaks_the_order_of_time_is_refused(transform: Any, what: str) -> None:
+    with pytest.raises(UserError, match=rf"data\.augmentation\.transforms.*{what}"):
+        ClipAugmentation(transforms=[transform])
+
+
+def test_a_transform_for_colour_takes_colour_and_refuses_grey() -> None:
+    augmentation = ClipAugmentation(**NONE, transforms=[A.ISONoise(p=1.0)])
+    assert not np.array_equal(augmentation(clip(3), 0), clip(3))
+    with pytest.raises(UserError, match=r"data\.augmentation does not accept frames of shape \(32, 32, 1\)"):
+        augmentation(clip(), 0)

@@ -1,6 +1,10 @@
-"""Splits by subject, inner validation subjects, and an epoch's batches: no score is worth anything without these."""
+"""Splits by subject, inner validation subjects, an epoch's batches, and the guard that catches every planted leak."""
 
+import shutil
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,63 +13,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdp_lightning.data.loading.batches import EpochBatches
-from fdp_lightning.data.protocols.splits import leave_one_subject_out, make_folds, rows_under_test, set_aside
+from fdp_lightning.data.loading.datamodule import FoldDataModule
+from fdp_lightning.data.loading.statistics import Statistics
+from fdp_lightning.data.protocols.leak_guard import LeakError, check_clips, check_fold, check_statistics
+from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out, make_folds, rows_under_test, set_aside
+from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.budget import steps_of_epoch
 from fdp_lightning.errors import UserError
-
-SUBJECTS = st.lists(st.sampled_from(["01", "1", "010", "10", "006", "6", "spNO.1"]), min_size=2, max_size=40)
+from fdp_lightning.labels import LabelKind
 
 
 def table(subjects: list[str], datasets: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame({"dataset": datasets or ["casme2"] * len(subjects), "subject": subjects})
 
 
-@given(SUBJECTS.filter(lambda subjects: len(set(subjects)) > 1))
-def test_folds_test_every_clip_once_and_never_train_on_their_own_subject(subjects: list[str]) -> None:
-    clips = table(subjects).set_axis(range(100, 100 + len(subjects)))  # rows are places, not labels
-    folds = leave_one_subject_out(clips)
-    assert sorted(row for fold in folds for row in fold.test_rows) == list(range(len(clips)))
-    assert [fold.name for fold in folds] == sorted(set(subjects))
-    for fold in folds:
-        assert set(clips["subject"].iloc[list(fold.test_rows)]) == {fold.name}
-        assert fold.name not in set(clips["subject"].iloc[list(fold.train_rows)])
-        assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
+SUBJECTS = ["01", "1", "010", "10", "006", "spNO.1"]
+OWNERS = st.lists(st.tuples(st.sampled_from(["casme2", "samm"]), st.sampled_from(SUBJECTS)), min_size=1, max_size=40)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["casme2", "samm"]), st.sampled_from(["01", "02"])), min_size=2))
-def test_subjects_of_two_datasets_that_share_a_name_are_two_folds(owners: list[tuple[str, str]]) -> None:
+@given(OWNERS, st.booleans(), st.lists(st.sampled_from([*SUBJECTS, "samm_01", "036"]), max_size=4))
+def test_folds_test_each_subject_once_and_never_train_on_it(
+    owners: list[tuple[str, str]], one_dataset: bool, untested: list[str]
+) -> None:
+    """Subjects of two datasets that share a name are two; those that are not tested train every fold."""
+    owners = [("casme2", subject) for _, subject in owners] if one_dataset else owners
     clips = table([subject for _, subject in owners], [dataset for dataset, _ in owners])
-    if len(set(owners)) < 2:
-        with pytest.raises(UserError, match="at least two subjects"):
-            leave_one_subject_out(clips)
-        return
-    folds = leave_one_subject_out(clips)
-    assert len(folds) == len(set(owners))
-    for fold in folds:
-        assert len({owners[row] for row in fold.test_rows}) == 1
-        assert not {owners[row] for row in fold.test_rows} & {owners[row] for row in fold.train_rows}
-
-
-@given(SUBJECTS.filter(lambda subjects: len(set(subjects)) > 1), st.data())
-def test_subjects_that_are_not_tested_train_every_fold(subjects: list[str], data: st.DataObject) -> None:
-    untested = data.draw(st.lists(st.sampled_from([*subjects, "036"]), min_size=1))
-    clips = table(subjects)
-    if set(subjects) <= set(untested):
-        with pytest.raises(UserError, match=r"protocol\.untested names every subject"):
+    clips = clips.set_axis(range(100, 100 + len(clips)))  # rows are places, not labels
+    several = len({dataset for dataset, _ in owners}) > 1
+    names = ["_".join(owner) if several else owner[1] for owner in owners]
+    tested = sorted(set(names) - set(untested))
+    if len(set(names)) < 2 or not tested:
+        with pytest.raises(UserError, match="at least two subjects" if len(set(names)) < 2 else r"protocol\.untested"):
             leave_one_subject_out(clips, untested)
         return
     folds = leave_one_subject_out(clips, untested)
-    assert [fold.name for fold in folds] == sorted(set(subjects) - set(untested))
-    tested = [row for row, subject in enumerate(subjects) if subject not in untested]
-    assert rows_under_test(folds) == tested == sorted(row for fold in folds for row in fold.test_rows)
+    assert [fold.name for fold in folds] == tested
     for fold in folds:
-        assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
-
-
-def labelled(**clips_of: dict[str, int]) -> pd.DataFrame:
-    """A table of so many clips of each class for each subject."""
-    rows = [("casme2", s, c) for s, counts in clips_of.items() for c, n in counts.items() for _ in range(n)]
-    return pd.DataFrame(rows, columns=["dataset", "subject", "target"]).assign(split="")
+        assert [*fold.test_rows] == [row for row, name in enumerate(names) if name == fold.name]
+        assert [*fold.train_rows] == [row for row, name in enumerate(names) if name != fold.name]
+    assert rows_under_test(folds) == [row for row, name in enumerate(names) if name in tested]
 
 
 @settings(deadline=None)  # the first call imports scikit-learn
@@ -80,15 +66,14 @@ def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows: list[tuple[i
     assert len(folds) == len({fold.name for fold in folds}) == k
     assert rows_under_test(folds) == list(range(len(clips)))
     for fold in folds:
-        assert fold.test_rows
-        assert sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
+        assert fold.test_rows and sorted(fold.train_rows + fold.test_rows) == list(range(len(clips)))
         train, test = (set(clips["subject"].iloc[list(rows)]) for rows in (fold.train_rows, fold.test_rows))
         assert not train & test
     assert make_folds(clips, "kfold", folds=k) == folds
 
 
 def test_k_folds_spread_the_classes_evenly_where_subjects_allow() -> None:
-    clips = labelled(**{f"{n:02d}": {"common": 6, "rare": 1} for n in range(12)})
+    clips = table([f"{n:02d}" for n in range(12) for _ in range(7)]).assign(target=[*["common"] * 6, "rare"] * 12)
     for fold in make_folds(clips, "kfold", folds=4):
         assert clips["target"].iloc[list(fold.test_rows)].value_counts().to_dict() == {"common": 18, "rare": 3}
 
@@ -113,15 +98,11 @@ def test_the_published_split_trains_on_train_and_tests_each_other_part() -> None
         make_folds(clips.assign(split=""), "fixed")
 
 
-def crowd(subjects: int = 12) -> pd.DataFrame:
+def crowd() -> pd.DataFrame:
     """Subjects with one to four clips each, many of a single class."""
     random = np.random.default_rng(3)
-    rows = [
-        {"dataset": "d", "subject": f"{s:02}", "clip": f"c{c}", "target": "abc"[(s + c * (s % 2)) % 3]}
-        for s in range(subjects)
-        for c in range(1 + random.integers(4))
-    ]
-    return pd.DataFrame(rows)
+    rows = [(f"{s:02}", "abc"[(s + c * (s % 2)) % 3]) for s in range(12) for c in range(1 + random.integers(4))]
+    return pd.DataFrame(rows, columns=["subject", "target"]).assign(dataset="d")
 
 
 @pytest.mark.parametrize("inner", [1, 3, 10])
@@ -173,3 +154,87 @@ def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks:
     assert in_order == [*range(clips), *range(len(in_order) - clips)]
     if clips > 20:
         assert list(EpochBatches(clips, size, seed + 1)) != whole
+
+
+def test_k_folds_spread_each_unit_and_not_each_combination() -> None:
+    """Spread by combination, one of these two folds would hold more than its half of some unit."""
+    shows = {
+        "0": ["AU1+AU2", "AU1+AU4", "AU2"], "1": ["AU4", "AU2+AU4", "AU2"], "2": ["AU1+AU4", "AU1+AU4", "AU1+AU2"],
+        "3": ["AU1+AU2", "AU1+AU2", "AU1+AU2"], "4": ["AU2+AU4", "AU1+AU4", "AU1+AU4"],
+        "5": ["AU2", "AU2+AU4", "AU2+AU4"],
+    }  # fmt: skip
+    rows = [(subject, target) for subject, targets in shows.items() for target in targets]
+    clips = pd.DataFrame(rows, columns=["subject", "target"]).assign(dataset="d", split="")
+    folds = make_folds(clips, "kfold", folds=2, kind=LabelKind.MULTI)
+    assert rows_under_test(folds) == list(range(len(clips)))
+    for fold in folds:
+        test = clips.iloc[list(fold.test_rows)]
+        assert test["target"].str.split("+").explode().value_counts().to_dict() == {"AU1": 5, "AU2": 6, "AU4": 5}
+        assert not set(test["subject"]) & set(clips["subject"].iloc[list(fold.train_rows)])
+
+
+@pytest.fixture
+def fold(labelled: pd.DataFrame) -> Fold:
+    return set_aside(leave_one_subject_out(labelled)[0], labelled, 1, seed=0)
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "inner"), ("inner", "test")])
+def test_a_subject_on_two_sides_is_caught(labelled: pd.DataFrame, fold: Fold, one: str, other: str) -> None:
+    clips = labelled
+    (clip, *_) = getattr(fold, f"{other}_rows")
+    planted = replace(fold, **{f"{one}_rows": (*getattr(fold, f"{one}_rows"), clip)})
+    name = clips["subject"].iloc[clip]
+    with pytest.raises(LeakError, match=rf"fold 01: {one} and {other} share the subjects casme2/{name}"):
+        check_fold(planted, clips)
+    for side in ("train", "test"):
+        with pytest.raises(LeakError, match=f"no clip to {side}"):
+            check_fold(replace(fold, **{f"{side}_rows": ()}), clips)
+
+
+def test_statistics_of_other_clips_are_caught(module: Callable[..., FoldDataModule], fold: Fold) -> None:
+    honest = module(fold=fold)
+    check_statistics("01", honest.fitted.statistics, honest.train_set.sampled_frames)
+    for side in ("test", "inner"):
+        others = getattr(honest, f"{side}_set").sampled_frames
+        planted = Statistics.of(np.concatenate([honest.train_set.sampled_frames, others]))
+        with pytest.raises(LeakError, match="fitted on other clips too"):
+            check_statistics("01", planted, honest.train_set.sampled_frames)
+
+
+def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: ClipStore) -> None:
+    clips = labelled
+    checksums = store.index["checksum"].iloc[store.rows(clips)].tolist()
+    check_clips(clips, checksums)
+    copy = clips[clips["subject"] == "02"].assign(dataset="other", subject="s7", clip="renamed")
+    planted = pd.concat([clips, copy], ignore_index=True)
+    copied = [checksums[row] for row in copy.index]
+    with pytest.raises(UserError, match=r"10 clips are the same frames under different subjects: .*other/s7/renamed"):
+        check_clips(planted, [*checksums, *copied])
+    with pytest.raises(UserError, match="listed twice: 02/"):
+        check_clips(pd.concat([clips, clips.iloc[5:6]]), [*checksums, checksums[5]])
+    # Under one subject the same frames twice leak nothing; check_data names them.
+    same = clips.iloc[5:6].assign(clip="again")
+    check_clips(pd.concat([clips, same]), [*checksums, checksums[5]])
+
+
+def test_nothing_held_out_is_fitted_on(
+    module: Callable[..., FoldDataModule], labelled: pd.DataFrame, store_folder_path: Path, fold: Fold, tmp_path: Path
+) -> None:
+    """Their frames become noise and their classes others: all that training sees stays bit for bit the same."""
+    folder = Path(shutil.copytree(store_folder_path, tmp_path / "store"))
+    store = open_store(folder)
+    frames = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r+").reshape(-1, *store.frame_shape)
+    changed = labelled.assign(emotion=labelled["emotion"].astype(object))
+    for row in (*fold.test_rows, *fold.inner_rows):
+        (place,) = store.rows(labelled.iloc[[row]])
+        start, length = int(store.index["start"].iloc[place]), store.length(place)
+        frames[start : start + length] = np.random.default_rng(row).integers(0, 256, (length, *store.frame_shape))
+        changed.loc[row, "emotion"] = "others"
+    frames.flush()
+    before, after = module(fold=fold), module(changed, folder, fold=fold)
+    assert after.fitted.statistics == before.fitted.statistics
+    assert after.fitted.class_counts == before.fitted.class_counts
+    np.testing.assert_array_equal(after.train_set.sampled_frames, before.train_set.sampled_frames)
+    for one, other in zip(before.train_dataloader(), after.train_dataloader(), strict=True):
+        assert all((one[name] == other[name]).all() for name in one)
+    assert not np.array_equal(after.test_set.sampled_frames, before.test_set.sampled_frames)

@@ -3,29 +3,21 @@
 import os
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from store_builds import SETTINGS, build, image, lay_out, manifest, place_of, source_of
+from store_builds import SETTINGS, build, image, lay_out, made_of, manifest, place_of
 
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.faces.frames import list_frames
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip, prepare_clips
-from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, ClipStore, open_store
 from fdp_lightning.data.store.contact_sheet import contact_sheet
 from fdp_lightning.data.store.sources import list_sources
 
 pytestmark = pytest.mark.costly
-
-
-@pytest.fixture
-def clips(small_copy: Path) -> pd.DataFrame:
-    """Three clips of three subjects, which a test may damage."""
-    return CASME2(small_copy).clips()
 
 
 def test_the_store_reads_back_exactly_what_the_clips_show(store: ClipStore, casme2_clips: pd.DataFrame) -> None:
@@ -53,35 +45,32 @@ def test_workers_do_not_change_the_store(store_folder_path: Path, casme2_clips: 
     assert manifest(other) == manifest(store_folder_path)
 
 
-def test_the_stores_name_does_not_follow_from_places(clips: pd.DataFrame, small_copy: Path, tmp_path: Path) -> None:
-    before = place_of(tmp_path, clips).name
+def test_the_stores_name_follows_from_files_and_settings_and_not_from_places(
+    clips: pd.DataFrame, small_copy: Path, tmp_path: Path
+) -> None:
+    def name(settings: FaceSettings = SETTINGS, **options: str) -> str:
+        return place_of(tmp_path, clips, settings=settings, **options).name
+
+    before = name()
     assert place_of(tmp_path / "elsewhere", clips).name == before
-    moved = small_copy.rename(tmp_path / "moved")
-    clips = CASME2(moved).clips()
-    assert place_of(tmp_path, clips).name == before
+    clips = CASME2(small_copy.rename(tmp_path / "moved")).clips()
     (Path(clips["folder"][0]) / "Thumbs.db").write_bytes(b"stray")
-    assert place_of(tmp_path, clips).name == before
-
-
-def test_the_stores_name_follows_from_files_and_settings(clips: pd.DataFrame, tmp_path: Path) -> None:
-    names = [place_of(tmp_path, clips, settings=settings) for settings in (FaceSettings(), SETTINGS)]
-    changed = [FaceSettings(size=48), FaceSettings(margin=0.1), FaceSettings(least_confidence=0.8)]
-    changed.append(FaceSettings(per_frame=True))
-    names += [place_of(tmp_path, clips, settings=settings) for settings in changed]
-    names += [place_of(tmp_path, clips, policy="skip"), place_of(tmp_path, clips[:2])]
+    assert name() == before
+    changed: list[dict] = [{}, {"size": 48}, {"margin": 0.1}, {"least_confidence": 0.8}, {"per_frame": True}]
+    names = [before, *(name(FaceSettings(**one)) for one in changed), name(policy="skip")]
+    names.append(place_of(tmp_path, clips[:2]).name)
     path = image(clips, 1, 4)
     state = path.stat()
     path.write_bytes(path.read_bytes() + b"\0")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    names.append(place_of(tmp_path, clips))
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000))
-    names.append(place_of(tmp_path, clips))
+    for later in (0, 1_000_000):
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + later))
+        names.append(name())
     path.unlink()
-    names.append(place_of(tmp_path, clips))
+    names.append(name())
     path.symlink_to(tmp_path / "gone.jpg")
-    names.append(place_of(tmp_path, clips))
+    names.append(name())
     clips.loc[1, "offset"] += 1
-    names.append(place_of(tmp_path, clips))
+    names.append(name())
     assert len(set(names)) == len(names)
 
 
@@ -89,8 +78,7 @@ def test_two_clips_of_one_folder_are_told_apart_by_their_onset(clips: pd.DataFra
     one = clips.iloc[[0]]
     both = pd.concat([one.assign(offset=one["onset"] + 4), one.assign(onset=one["onset"] + 5)], ignore_index=True)
     store = open_store(build(tmp_path / "stores", both))
-    lengths = [store.length(row) for row in store.rows(both)]
-    assert lengths == [5, one["offset"].iloc[0] - one["onset"].iloc[0] - 4]
+    assert [store.length(row) for row in store.rows(both)] == [5, one["offset"].iloc[0] - one["onset"].iloc[0] - 4]
 
 
 def test_of_a_store_larger_than_memory_only_what_is_read_takes_any(tmp_path: Path) -> None:
@@ -119,15 +107,10 @@ def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
     return np.array_equal(sheet[top : top + picture.shape[0], left : left + picture.shape[1]], picture)
 
 
-def made(tmp_path: Path, shapes: Any, size: int) -> tuple[ClipStore, pd.DataFrame, list[np.ndarray]]:
-    folder, clips, frames = lay_out(tmp_path, shapes, size)
-    build_store(folder, clips, [source_of(source) for source in list_sources(clips)], FaceSettings(size=size))
-    return open_store(folder), clips, frames
-
-
 def test_onset_and_apex_of_each_clip_are_shown_and_a_wrong_apex_is_marked(tmp_path: Path) -> None:
     for name, colour in (("grey", ()), ("colour", (3,))):
-        store, clips, frames = made(tmp_path / name, [(5, 32, 32, *colour), (7, 32, 32, *colour)], 32)
+        folder, clips, frames = lay_out(tmp_path / name, [(5, 32, 32, *colour), (7, 32, 32, *colour)], 32)
+        store = made_of(folder, clips, 32)
         clips["apex"] = pd.array([4, pd.NA], dtype="Int64")
         sheet = contact_sheet(store, clips, side=32)
         for of_clip, second in ((frames[0], 3), (frames[1], 3)):  # without an apex: the middle frame
@@ -138,10 +121,6 @@ def test_onset_and_apex_of_each_clip_are_shown_and_a_wrong_apex_is_marked(tmp_pa
 
 CLOSE = 0.05
 """Pixels of the picture, or of the aligned one."""
-
-
-def pixels(folder: Path) -> np.ndarray:
-    return np.fromfile(folder / FRAMES, np.uint8).astype(int)
 
 
 def test_batches_of_first_frames_give_the_same_faces(
@@ -159,15 +138,17 @@ def test_batches_of_first_frames_give_the_same_faces(
         difference = np.abs(other - one)
         assert np.median(difference) < 1e-4
         assert difference.max() < CLOSE  # where a box's edge falls on that of a pixel, MTCNN cuts out another crop
-    greys = np.abs(pixels(folder) - pixels(store_folder_path))
+    greys = np.abs(
+        np.subtract(*(np.fromfile(place / FRAMES, np.uint8).astype(int) for place in (folder, store_folder_path)))
+    )
     assert greys.max() <= 3
     assert greys.mean() < 0.05
 
 
 def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clips: pd.DataFrame) -> None:
     image(clips, 0, 0).write_bytes(b"")  # the next frame is the first
-    for path in sorted({file.path for file in list_frames(Path(clips["folder"][1]))}):
-        path.write_bytes(b"")
+    for file in list_frames(Path(clips["folder"][1])):
+        file.path.write_bytes(b"")
     sources = [(str(n), list_frames(Path(folder))) for n, folder in enumerate(clips["folder"])]
     single = [prepare_clip(*source, FaceSettings()) for source in sources]
     together = list(prepare_clips(sources, FaceSettings(batch=8)))

@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,6 @@ from fdp_lightning.data.store.sources import list_sources
 pytestmark = pytest.mark.costly
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +40,39 @@ def disturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
     clips.to_parquet(place / "clips.parquet")
     for most in (30_000, 100_000):  # beside an older store
         build(place / f"space {most}", clips[:1])
-    command = [sys.executable, str(HERE / "forked_builds.py"), str(place / "clips.parquet"), str(place)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    script("forked_builds.py", place / "clips.parquet", place)
     return place
 
 
+def script(name: str, *arguments: Path) -> None:
+    """Run a script that lies beside this file."""
+    command = [sys.executable, str(HERE / name), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
-    ("case", "left_to_do"), [("clip 0", 3), ("clip 1", 2), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0)]
+    ("case", "left_to_do"),
+    [("clip 0", 3), ("clip 1", 2), ("clip 3", 0), ("writing", 2), ("joining", 0), ("rename", 0), ("cleaning", None)],
 )
 def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
-    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, case: str, left_to_do: int
+    disturbed: Path,
+    undisturbed: Path,
+    clips: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    left_to_do: int | None,
 ) -> None:
     stores = disturbed / case
-    assert not place_of(stores, clips).exists()
+    whole = left_to_do is None  # killed once the store was in its place
+    assert content(place_of(stores, clips)) == content(undisturbed) if whole else not place_of(stores, clips).exists()
     prepared, seen = count_prepared(monkeypatch), []
     folder = build(stores, clips, progress=lambda done, total: seen.append((done, total)))
-    assert len(prepared) == left_to_do
-    assert seen == [(done, 3) for done in range(3 - left_to_do, 4)]
+    assert len(prepared) == (left_to_do or 0)
+    assert seen == ([] if whole else [(done, 3) for done in range(3 - left_to_do, 4)])
     assert content(folder) == content(undisturbed)
     assert [path.name for path in stores.iterdir()] == [undisturbed.name]
-
-
-def test_a_build_killed_once_the_store_is_in_place_has_left_it_whole(
-    disturbed: Path, undisturbed: Path, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared = count_prepared(monkeypatch)
-    assert content(disturbed / "cleaning" / undisturbed.name) == content(undisturbed)
-    build(disturbed / "cleaning", clips)
-    assert prepared == []
-    assert [path.name for path in (disturbed / "cleaning").iterdir()] == [undisturbed.name]
 
 
 def test_builds_at_once_are_undisturbed(
@@ -111,38 +112,29 @@ def test_removed_prepared_clips_are_prepared_again(clips: pd.DataFrame, undistur
     assert content(build(tmp_path, clips, progress=remove_once)) == content(undisturbed)
 
 
-def stop_at(number: int, error: BaseException = KeyboardInterrupt()) -> Callable[[int, int], None]:  # noqa: B008
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("unplugged")])
+def test_an_interrupted_build_leaves_prepared_clips_of_which_a_damaged_one_is_prepared_again(
+    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     def stop(done: int, total: int) -> None:
-        if done == number:
+        if done == total:
             raise error
 
-    return stop
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("unplugged")])
-def test_an_interrupted_build_leaves_prepared_clips_and_no_half_store(
-    clips: pd.DataFrame, tmp_path: Path, error: BaseException
-) -> None:
-    with pytest.raises(type(error)):
-        build(tmp_path, clips, progress=stop_at(2, error))
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".casme2-") and left.suffix == ".building" and len(list(left.iterdir())) == 2
-
-
-@pytest.mark.parametrize("place", [0, 80, -1])
-def test_a_damaged_prepared_clip_is_prepared_again(
-    clips: pd.DataFrame, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        build(tmp_path, clips, progress=stop_at(3))
     source = list_sources(clips)[1]
-    path = parts_of(place_of(tmp_path, clips), SETTINGS).path(source)
-    damaged = bytearray(path.read_bytes())
-    damaged[place] ^= 1
-    path.write_bytes(damaged)
-    prepared = count_prepared(monkeypatch)
-    assert content(build(tmp_path, clips)) == content(undisturbed)
-    assert prepared == [source.clip]
+    for place in (0, 80, -1):
+        stores = tmp_path / str(place)
+        with pytest.raises(type(error)):
+            build(stores, clips, progress=stop)
+        (left,) = stores.iterdir()
+        assert left.name.startswith(".casme2-") and left.suffix == ".building" and len(list(left.iterdir())) == 3
+        path = parts_of(place_of(stores, clips), SETTINGS).path(source)
+        damaged = bytearray(path.read_bytes())
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with monkeypatch.context() as patch:
+            prepared = count_prepared(patch)
+            assert content(build(stores, clips)) == content(undisturbed)
+        assert prepared == [source.clip]
 
 
 def test_what_a_killed_build_left_is_removed(clips: pd.DataFrame, undisturbed: Path, tmp_path: Path) -> None:
@@ -159,39 +151,6 @@ def test_what_a_killed_build_left_is_removed(clips: pd.DataFrame, undisturbed: P
     assert content(tmp_path / undisturbed.name) == content(undisturbed)
 
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
-import numpy as np, pandas as pd
-from store_builds import lay_out, source_of, FaceSettings, list_sources
-from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import FRAMES, open_store
-
-place, limit = Path(sys.argv[1]), 40 * 2**20
-folder, clips, _ = lay_out(place / "warm", [(2, 16, 16)], 16)
-build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=16))
-open_store(folder)  # pyarrow has started its threads
-folder, clips, frames = lay_out(place / "large", [(16, 512, 512)] * 40, 512)
-sums = [int(f.sum()) for f in frames]
-assert sum(f.nbytes for f in frames) == 4 * limit
-del frames
-status = Path("/proc/self/statm").read_text()
-used = int(status.split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
-build_store(folder, clips, [source_of(s) for s in list_sources(clips)], FaceSettings(size=512))
-store = open_store(folder)
-read = [int(store.read(row, np.arange(16)).sum()) for row in range(40)]
-assert read == sums
-try:
-    np.memmap(folder / FRAMES, np.uint8, "r")
-except (OSError, MemoryError):
-    print("the limit binds")
-"""
-
-
 @pytest.mark.slow
 def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "the limit binds\n"
+    script("limited_build.py", tmp_path)

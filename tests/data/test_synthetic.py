@@ -1,4 +1,4 @@
-"""The synthetic data sets: layout, determinism, controls, faces, motion, and the wild course beside the plain one."""
+"""The synthetic data sets: layout, determinism, controls, faces, motion, the wild course; and drawn films."""
 
 import socket
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
+from skimage import data
+from tests.data.layouts import CASME2_HEADER, SAMM_HEADER
 
+from fdp_lightning.data.faces.alignment import find_face
+from fdp_lightning.data.input_video.source import FrameFolder, VideoFile
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, CASME2_EMOTIONS, Emotion, code, warp_field
 from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, Scene, _drift, plan_clip, render, stage
+from fdp_lightning.data.synthetic.film import CODINGS, FILM_STREAM, draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.identity import Framing, Photograph, find_portraits
-from fdp_lightning.data.synthetic.layouts import SammLayout
+from fdp_lightning.data.synthetic.layouts import LAYOUTS, SammLayout
 from fdp_lightning.data.synthetic.motion import KINDS
 from fdp_lightning.errors import UserError
 
@@ -30,18 +36,18 @@ pytestmark = pytest.mark.costly
 
 SMALL = SyntheticFaces(subjects=2, clips_per_emotion=1, min_frames=8, max_frames=10)
 CLASSES = {"happiness", "disgust", "repression", "surprise", "others"}
+Written = Callable[[SyntheticFaces], Path]
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SyntheticFaces], Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Write a data set once per settings."""
-    roots = {}
 
+    @cache
     def write(settings: SyntheticFaces) -> Path:
-        if settings not in roots:
-            roots[settings] = tmp_path_factory.mktemp("synthetic") / "data"
-            settings.write(roots[settings])
-        return roots[settings]
+        root = tmp_path_factory.mktemp("synthetic") / "data"
+        settings.write(root)
+        return root
 
     return write
 
@@ -50,30 +56,32 @@ def truth_of(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "ground_truth.csv", dtype={"subject": str, "action_units": str})
 
 
+def clips_of(root: Path) -> list[tuple[Any, list[Path]]]:
+    """Each row of the ground truth, and its clip's frames."""
+    folder = root / "CASME2_RAW_selected"
+    return [(row, [folder / f"sub{row.subject}" / row.clip / f"img{n}.jpg" for n in range(row.onset, row.offset + 1)])
+            for row in truth_of(root).itertuples()]  # fmt: skip
+
+
 def files_of(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
-def frame_files(root: Path, row: Any) -> list[Path]:
-    folder = root / "CASME2_RAW_selected" / f"sub{row.subject}" / row.clip
-    return [folder / f"img{number}.jpg" for number in range(row.onset, row.offset + 1)]
 
 
 def grey(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(float)
 
 
-def test_casme2_layout(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_casme2_layout(written: Written) -> None:
     root = written(replace(SMALL, clips_per_emotion=2))
     sheet = load_workbook(root / "CASME2-coding-20190701.xlsx")["Sheet1"]
     header, *rows = sheet.iter_rows(values_only=True)
-    assert [*header[:3]] == ["Subject", "Filename", None]
-    assert [*header[3:]] == [
-        "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units", "Estimated Emotion",
-    ]  # fmt: skip
+    assert [*header] == CASME2_HEADER
     counts = Counter((row[0], row[8]) for row in rows)
     assert counts == dict.fromkeys(product(("01", "02"), CLASSES), 2)  # two of each, the subject as text
     assert len({(row[0], row[1].lower()) for row in rows}) == len(rows)
+    truth = truth_of(root)[["subject", "clip", "onset", "apex", "offset", "action_units", "emotion"]]
+    stated = [[*row[:2], *row[3:6], str(row[7]), row[8]] for row in rows]
+    assert sorted(stated) == sorted(truth.values.tolist())
     for subject, clip, _, onset, apex, offset, _, units, _ in rows:
         assert isinstance(onset, int) and onset < apex < offset and 8 <= offset - onset + 1 <= 10
         assert isinstance(units, int) or not units.isdigit()
@@ -84,16 +92,11 @@ def test_casme2_layout(written: Callable[[SyntheticFaces], Path]) -> None:
     assert sum(p.is_dir() for p in (root / "CASME2_RAW_selected").rglob("*")) == 2 + len(rows)
 
 
-SAMM_HEADER = """Subject, Filename, Inducement Code, Onset Frame, Apex Frame, Offset Frame, Duration, Micro, \
-Action Units, Estimated Emotion, Objective Classes, Notes"""
-
-
-def test_samm_layout(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_samm_layout(written: Written) -> None:
     root = written(replace(SMALL, layout="samm"))
     lines = list(load_workbook(root / "SAMM_Micro_FACS_Codes_v2.xlsx").active.iter_rows(values_only=True))
     header, rows = lines[13], lines[14:]
-    assert ", ".join(header) == SAMM_HEADER
-    assert not any("Subject" in line for line in lines[:13])
+    assert [*header] == SAMM_HEADER and not any("Subject" in line for line in lines[:13])
     assert len(rows) == 10
     for number, row in enumerate(rows, start=15):
         assert row[6] == f"=F{number}-D{number}+1" and row[10] in range(1, 8)
@@ -109,43 +112,42 @@ def test_samm_layout(written: Callable[[SyntheticFaces], Path]) -> None:
         replace(SMALL, subjects=30, layout="samm")
 
 
-def test_bytes_depend_on_settings_alone(written: Callable[[SyntheticFaces], Path], tmp_path: Path) -> None:
+def test_bytes_depend_on_settings_alone(written: Written, tmp_path: Path) -> None:
     SMALL.write(tmp_path / "shared", workers=2)
     assert files_of(tmp_path / "shared") == files_of(written(SMALL))
     assert set(files_of(written(replace(SMALL, seed=1)))) != set(files_of(written(SMALL)))
 
 
-def test_the_apex_is_where_the_face_differs_most_from_the_onset(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_the_apex_is_where_the_face_differs_most_from_the_onset(written: Written) -> None:
     root = written(replace(SMALL, noise=0.0, min_frames=16, max_frames=20))
-    for row in truth_of(root).itertuples():
-        onset, *rest = [grey(path) for path in frame_files(root, row)]
+    for row, files in clips_of(root):
+        onset, *rest = map(grey, files)
         difference = np.array([0, *(np.abs(frame - onset).mean() for frame in rest)])
         # Two units need not peak at quite the same time, and pictures are not proportional to displacement.
         assert abs(difference.argmax() - (row.apex - row.onset)) <= 2, row
         assert difference[row.apex - row.onset] > 2 * difference[1]
 
 
-def test_motion_scales_with_amplitude_and_vanishes_without(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_motion_scales_with_amplitude_and_vanishes_without(written: Written) -> None:
     differences, peaks = {}, {}
     for amplitude in (0.0, 0.5, 1.0):
         root = written(replace(SMALL, subjects=1, noise=0.0, amplitude=amplitude))
         peaks[amplitude] = truth_of(root)["peak_px"]
-        pairs = [(frame_files(root, row), row.apex - row.onset) for row in truth_of(root).itertuples()]
-        changes = [np.abs(grey(files[apex]) - grey(files[0])).mean() for files, apex in pairs]
-        differences[amplitude] = np.array(changes)
+        changes = [grey(files[row.apex - row.onset]) - grey(files[0]) for row, files in clips_of(root)]
+        differences[amplitude] = np.abs(changes).mean(axis=(1, 2))
     assert (differences[0.0] == 0).all() and (peaks[0.0] == 0).all()
     assert (differences[0.5] > 0.01).all() and (differences[1.0] > 1.3 * differences[0.5]).all()
     assert np.allclose(2 * peaks[0.5], peaks[1.0], atol=1e-3)
 
 
-def test_static_control_is_still(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_static_control_is_still(written: Written) -> None:
     static = replace(SMALL, control="static")
     quiet, noisy = written(replace(static, noise=0.0)), written(static)
-    for row in truth_of(quiet).itertuples():
-        assert len({path.read_bytes() for path in frame_files(quiet, row)}) == 1
-    for row in truth_of(noisy).itertuples():
-        assert len({path.read_bytes() for path in frame_files(noisy, row)}) == row.offset - row.onset + 1
-        frames = np.stack([grey(path) for path in frame_files(noisy, row)])
+    for _, files in clips_of(quiet):
+        assert len({path.read_bytes() for path in files}) == 1
+    for _, files in clips_of(noisy):
+        assert len({path.read_bytes() for path in files}) == len(files)
+        frames = np.stack([grey(path) for path in files])
         # Fresh noise alone: every frame is as far from the mean as any other, with no trend.
         away = np.abs(frames - frames.mean(axis=0)).mean(axis=(1, 2))
         assert away.max() < 1.1 * away.min()
@@ -154,39 +156,33 @@ def test_static_control_is_still(written: Callable[[SyntheticFaces], Path]) -> N
     assert (truth_of(noisy)["peak_px"] == 0).all()
 
 
-def test_reversed_control_is_the_same_clips_backwards(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_reversed_control_is_the_same_clips_backwards(written: Written) -> None:
     forward, backward = written(SMALL), written(replace(SMALL, control="reversed"))
-    then, now = truth_of(forward), truth_of(backward)
-    for before, after in zip(then.itertuples(), now.itertuples(), strict=True):
-        contents = [path.read_bytes() for path in frame_files(forward, before)]
-        assert [path.read_bytes() for path in frame_files(backward, after)] == contents[::-1]
+    for (before, frames), (after, reversed_) in zip(clips_of(forward), clips_of(backward), strict=True):
+        assert [path.read_bytes() for path in reversed_] == [path.read_bytes() for path in frames[::-1]]
         assert after.apex - after.onset == before.offset - before.apex
     same = ["subject", "clip", "emotion", "action_units", "onset", "offset", "peak_px", "clip_seed"]
-    assert now[same].equals(then[same])
+    assert truth_of(backward)[same].equals(truth_of(forward)[same])
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "data"
+    def stop_after_three(done: int, total: int) -> None:
+        assert total == 10
+        if done == 3:
+            raise KeyboardInterrupt
+
     for workers in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            SMALL.write(root, workers=workers, progress=stop_after_three)
+            SMALL.write(tmp_path / "data", workers=workers, progress=stop_after_three)
         assert list(tmp_path.iterdir()) == []
 
 
-def stop_after_three(done: int, total: int) -> None:
-    assert total == 10
-    if done == 3:
-        raise KeyboardInterrupt
-
-
 def test_leftovers_of_the_dead_are_removed_and_the_finished_kept(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    leftover = tmp_path / f".data.{socket.gethostname()}.{dead.pid}.partial"
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    leftover, living = (tmp_path / f".data.{socket.gethostname()}.{pid}.partial" for pid in (int(dead.stdout), 1))
+    living.mkdir()
     leftover.mkdir()
     (leftover / "img1.jpg").touch()
-    living = tmp_path / f".data.{socket.gethostname()}.1.partial"
-    living.mkdir()
     seen, root, settings = [], tmp_path / "data", replace(SMALL, subjects=1)
     settings.write(root, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 5) for n in range(1, 6)]
@@ -201,34 +197,24 @@ def test_leftovers_of_the_dead_are_removed_and_the_finished_kept(tmp_path: Path)
 
 
 def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:
-    from facenet_pytorch import MTCNN
-
     onsets = []
-    for number in range(12):
+    for number, clip in product(range(12), range(3)):
         identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), number)
-        for clip in range(3):
-            random = np.random.default_rng([number, clip])
-            plan = plan_clip(CASME2_EMOTIONS[clip], (8, 8), identity.framing, 1.0, random)
-            first = next(render(stage(identity, plan, 240, 320, amplitude=1.0), 1.0, False, random))
-            onsets.append(first[..., ::-1].copy())
-    boxes, probabilities, landmarks = MTCNN(select_largest=True).detect(onsets[::3], landmarks=True)
-    assert len(boxes) == 12
-    for box, probability, points in zip(boxes, probabilities, landmarks, strict=True):
-        assert box is not None and len(box) == 1
-        (left, top, right, bottom), points = np.asarray(box[0], float), np.asarray(points[0], float)
-        assert probability[0] > 0.95
+        random = np.random.default_rng([number, clip])
+        plan = plan_clip(CASME2_EMOTIONS[clip], (8, 8), identity.framing, 1.0, random)
+        first = next(render(stage(identity, plan, 240, 320, amplitude=1.0), 1.0, False, random))
+        onsets.append(first[..., ::-1].copy())
+    for face in map(find_face, onsets[::3]):
+        assert (face.count, face.turn) == (1, 0) and face.confidence > 0.95
+        left, top, right, bottom = face.box
         assert 80 < right - left < 160 and 90 < bottom - top < 200
         assert left > -5 and right < 325 and top > -5 and bottom < 245
-        assert 35 < np.hypot(*(points[1] - points[0])) < 70
-        assert (points[3:, 1] > points[2, 1]).all() and (points[2, 1] > points[:2, 1]).all()
     faces = np.stack([cv2.resize(onset[60:220, 80:240], (16, 16)) for onset in onsets]).reshape(12, 3, -1)
     between, within = faces.mean(axis=1).std(axis=0).mean(), faces.std(axis=1).mean()
     assert between > within, "subjects should differ more than the clips of one"
 
 
 def test_own_portraits(tmp_path: Path) -> None:
-    from skimage import data
-
     folder = tmp_path / "portraits"
     folder.mkdir()
     with pytest.raises(UserError, match="no picture"):
@@ -284,8 +270,6 @@ def test_head_drift_has_no_trend() -> None:
     drifts = np.stack([_drift(24, np.random.default_rng(seed)) for seed in range(400)])
     change = drifts[:, :, -1] - drifts[:, :, 0]
     assert (np.abs(change.mean(axis=0)) < 4 * change.std(axis=0) / 20).all()
-    monotone = (np.diff(drifts, axis=2) > 0).all(axis=2) | (np.diff(drifts, axis=2) < 0).all(axis=2)
-    assert monotone.mean() < 0.05
     # At the reference size a unit is some 51 px, so that the shift stays below a pixel.
     assert 0.1 < drifts[:, 0].std() * 51 < 0.5
 
@@ -363,17 +347,14 @@ def test_a_nuisance_is_drawn_where_it_should_be_and_counts_as_no_motion_of_a_uni
         plan = kinds[kind]
         scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
         assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
-        drawn, calm = (
-            [frame.astype(float) for frame in render(one, 1.0, False, np.random.default_rng(0))]
-            for one in (scene, without)
-        )
+        drawn, calm = (list(render(one, 1.0, False, np.random.default_rng(0))) for one in (scene, without))
         strongest = int(plan.nuisance.course.argmax())
-        change = np.abs(drawn[strongest] - calm[strongest]).mean(axis=2)
+        change = np.abs(drawn[strongest].astype(float) - calm[strongest]).mean(axis=2)
         eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
         mouth = (np.abs(scene.points[..., 1] - 0.9) < 0.25) & (np.abs(scene.points[..., 0]) < 0.5)
         assert change[eyes].mean() > 2
         assert change[mouth].mean() < 0.1 if kind == "blink" else change[mouth].mean() > 1
-        # Noise 0 takes it away: before the motion every picture is the first one.
+        # Noise 0 takes it away: before and after the motion every picture is the first one.
         still = [*render(scene, 0.0, False, np.random.default_rng(0))]
         assert all((picture == still[0]).all() for picture in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
         assert (still[scene.apex] != still[0]).any()
@@ -390,7 +371,7 @@ def test_the_plain_course_is_what_it_was() -> None:
     assert plan.course.sum(axis=1) == pytest.approx(sums)
 
 
-def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Callable[[SyntheticFaces], Path]) -> None:
+def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Written) -> None:
     truth = truth_of(written(WILD))
     assert set(truth["nuisance"]) <= set(KINDS) and (truth["residual"] == 0).all()
     assert (truth["onset"] + 2 <= truth["motion_start"]).all() and (truth["motion_end"] <= truth["offset"] - 2).all()
@@ -403,10 +384,62 @@ def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Callabl
 
 
 def test_wrong_settings_are_named() -> None:
-    wrong: list[tuple[str, Any]] = [("control", "revers"), ("course", "wilder")]
-    wrong += [("layout", "smic"), ("subjects", 0), ("subjects", 100)]
-    wrong += [("seed", -1), ("min_frames", 7), ("max_frames", 7), ("amplitude", -0.1), ("noise", float("nan"))]
-    wrong += [("height", 20), ("clips_per_emotion", 0), ("portraits", "/no/such/folder")]
+    wrong: list[tuple[str, Any]] = [
+        ("control", "revers"), ("course", "wilder"), ("layout", "smic"), ("subjects", 0), ("subjects", 100),
+        ("seed", -1), ("min_frames", 7), ("max_frames", 7), ("amplitude", -0.1), ("noise", float("nan")),
+        ("height", 20), ("clips_per_emotion", 0), ("portraits", "/no/such/folder"),
+    ]  # fmt: skip
     for option, value in wrong:
         with pytest.raises(UserError, match=f"{option}=.*expected"):
             replace(SMALL, **{option: value})
+
+
+FILM = SyntheticFaces(min_frames=8, max_frames=9, height=120, width=160)
+
+
+def luma(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(float)
+
+
+@pytest.mark.parametrize("suffix", [*CODINGS])
+def test_a_film_and_its_frames_show_the_clip(tmp_path: Path, suffix: str) -> None:
+    clip = draw_film(tmp_path / f"clip{suffix}", "happiness", seed=1, fps=50, settings=FILM)
+    write_frames(tmp_path / "frames", clip.pictures)
+    film, folder = VideoFile(tmp_path / f"clip{suffix}"), FrameFolder(tmp_path / "frames", 50)
+    for video in (film, folder):
+        frames = list(video.frames())
+        assert video.warnings == []
+        times = [n / 50 for n in range(len(clip.pictures))]
+        assert [frame.seconds for frame in frames] == pytest.approx(times, abs=6e-4)
+        drawn = [luma(picture[..., ::-1]) for picture in clip.pictures]
+        seen = [luma(frame.read()) for frame in frames]
+        assert np.abs(np.subtract(seen, drawn)).mean() < 1.5
+        assert abs(np.subtract(seen, drawn).mean()) < 0.5
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_film_is_drawn_again_bit_for_bit_and_by_seed_and_emotion() -> None:
+    clip, again, by_index = draw_clip("happiness", 4, FILM), draw_clip("happiness", 4, FILM), draw_clip(0, 4, FILM)
+    assert clip.emotion == by_index.emotion == "happiness"
+    assert np.array_equal(clip.pictures, again.pictures)
+    assert np.array_equal(clip.pictures, by_index.pictures)
+    for other in (draw_clip("happiness", 5, FILM), draw_clip("disgust", 4, FILM)):
+        assert not np.array_equal(other.pictures[0], clip.pictures[0])
+    # Data sets number their subjects from 0, and none has as many as a film's number.
+    assert max(layout.max_subjects for layout in LAYOUTS.values()) < FILM_STREAM
+    for unknown in ("joy", 5):
+        with pytest.raises(UserError, match=f"{unknown}.*expected one of happiness"):
+            draw_clip(unknown)
+
+
+def test_a_film_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    even, odd = np.zeros((48, 64, 3), np.uint8), np.zeros((47, 64, 3), np.uint8)
+    for name, pictures, message in (
+        ("a.xyz", [even], "expected one of .mp4"),
+        ("a.mp4", [], "no picture"),
+        ("a.mp4", [odd], "even numbers"),
+        ("a.mp4", [*[even] * 90, odd], r"a picture is \(47, 64, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_film(tmp_path / name, iter(pictures))
+    assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from openpyxl import Workbook, load_workbook
-from tests.data import layouts, replicas
+from tests.data import layouts
 from tests.data.layouts import WRITERS
 
+from fdp_lightning.data.annotations.clips import annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
@@ -27,22 +28,11 @@ from fdp_lightning.foreign import MOST_BYTES
 pytestmark = pytest.mark.costly
 
 
-every_dataset = pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
-SHEET = {CASME3A: "label"}
-"""The sheet with the clips where it is not the first."""
+SAMM_FILE = "SAMM_Micro_FACS_Codes_v2.xlsx"
 
 
 def books(root: Path) -> list[Path]:
     return [path for path in root.rglob("*.xlsx") if not path.name.startswith("~")]
-
-
-def to_csv(book: Path, sheet: str | None, delimiter: str = ",", encoding: str = "utf-8") -> None:
-    """The sheet of a workbook as a .csv of its name, in its place."""
-    sheets = load_workbook(book, data_only=True)
-    rows = (sheets[sheet] if sheet else sheets.worksheets[0]).iter_rows(values_only=True)
-    with book.with_suffix(".csv").open("w", newline="", encoding=encoding) as file:
-        csv.writer(file, delimiter=delimiter).writerows(rows)
-    book.unlink()
 
 
 def rewritten(book: Path, change: Callable[[str, str], str | None]) -> None:
@@ -64,11 +54,15 @@ def test_a_csv_is_the_same_table(dataset: type[FaceDataset], delimiter: str, enc
     WRITERS[dataset](tmp_path)
     expected = dataset(tmp_path).clips()
     for book in books(tmp_path):
-        to_csv(book, SHEET.get(dataset), delimiter, encoding)
+        sheets = load_workbook(book, data_only=True)
+        rows = (sheets["label"] if dataset is CASME3A else sheets.worksheets[0]).iter_rows(values_only=True)
+        with book.with_suffix(".csv").open("w", newline="", encoding=encoding) as file:
+            csv.writer(file, delimiter=delimiter).writerows(rows)
+        book.unlink()
     pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
 
 
-@every_dataset
+@pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
 def test_another_kind_of_table_is_named_with_what_to_do(dataset: type[FaceDataset], tmp_path: Path) -> None:
     WRITERS[dataset](tmp_path)
     for before, suffix in ((".xlsx", ".xls"), (".xls", ".ODS")):
@@ -81,33 +75,31 @@ def test_another_kind_of_table_is_named_with_what_to_do(dataset: type[FaceDatase
 
 def test_an_objective_workbook_and_a_test_part_of_another_kind_are_not_passed_over(tmp_path: Path) -> None:
     layouts.casme2(tmp_path / "casme2")
-    classes = tmp_path / "casme2" / "CASME2-ObjectiveClasses.xlsx"
-    classes.rename(classes.with_suffix(".ods"))
     layouts.dfme(tmp_path / "dfme")
-    part = tmp_path / "dfme" / layouts.DFME_FILES["test_b"]
-    part.rename(part.with_suffix(".xls"))
+    for book in (tmp_path / "casme2/CASME2-ObjectiveClasses.xlsx", tmp_path / "dfme" / layouts.DFME_FILES["test_b"]):
+        book.rename(book.with_suffix(".ods"))
     for dataset in (CASME2(tmp_path / "casme2"), DFME(tmp_path / "dfme")):
         with pytest.raises(UserError, match=r"save it as \.xlsx"):
             dataset.clips()
 
 
-def _invalid_fill(name: str, text: str) -> str:
+def invalid_fill(name: str, text: str) -> str:
     return re.sub(r"<fills.*?</fills>", '<fills count="1"><fill/></fills>', text) if name == "xl/styles.xml" else text
 
 
-def _broken(part: str) -> Callable[[str, str], str]:
+def broken(part: str) -> Callable[[str, str], str]:
     return lambda name, text: "<broken" if name == part else text
 
 
-_BAD_NAME = '<definedNames><definedName name="x" localSheetId="nowhere">#REF!</definedName></definedNames>'
-_STRICT = {
+BAD_NAME = '<definedNames><definedName name="x" localSheetId="nowhere">#REF!</definedName></definedNames>'
+STRICT = {
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main": "http://purl.oclc.org/ooxml/spreadsheetml/main",
     "http://schemas.openxmlformats.org/officeDocument/2006/": "http://purl.oclc.org/ooxml/officeDocument/",
 }
 
 
-def _strict(name: str, text: str) -> str:
-    for transitional, strict in _STRICT.items():
+def strict(name: str, text: str) -> str:
+    for transitional, strict in STRICT.items():
         text = text.replace(transitional, strict)
     return text
 
@@ -115,10 +107,10 @@ def _strict(name: str, text: str) -> str:
 @pytest.mark.parametrize(
     "change",
     [
-        _invalid_fill, _broken("xl/styles.xml"), _broken("xl/theme/theme1.xml"), _broken("docProps/core.xml"),
+        invalid_fill, broken("xl/styles.xml"), broken("xl/theme/theme1.xml"), broken("docProps/core.xml"),
         lambda name, text: None if name == "xl/styles.xml" else text,
-        lambda name, text: text.replace("<calcPr", f"{_BAD_NAME}<calcPr") if name == "xl/workbook.xml" else text,
-        _strict, lambda name, text: _strict(name, _invalid_fill(name, text)),
+        lambda name, text: text.replace("<calcPr", f"{BAD_NAME}<calcPr") if name == "xl/workbook.xml" else text,
+        strict, lambda name, text: strict(name, invalid_fill(name, text)),
     ],
     ids=["fill", "styles", "theme", "core", "no styles", "defined name", "strict", "strict and fill"],
 )  # fmt: skip
@@ -136,28 +128,26 @@ def test_parts_without_cells_and_strict_names_do_not_decide(
 
 def test_texts_numbers_and_marks_of_a_cell_are_the_same_to_both_readers(tmp_path: Path) -> None:
     layouts.samm(tmp_path)
-    path = tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx"
+    path = tmp_path / SAMM_FILE
     book = load_workbook(path)
     for row, value in enumerate([12.0, 1.5, True, "a\nb", "#N/A", "", "4<7&"], start=20):
         for column, cell in enumerate(["006", f"c{row}", 1, 1, 2, 3, 4, "x", value, "Anger", 3, None], start=1):
             book.active.cell(row, column, cell)
     book.save(path)
     expected = SAMM(tmp_path).clips()["action_units"].tolist()
-    rewritten(path, _broken("xl/styles.xml"))
+    rewritten(path, broken("xl/styles.xml"))
     assert SAMM(tmp_path).clips()["action_units"].tolist() == expected
     assert "12" in expected and "1.5" in expected and "4<7&" in expected
 
 
+def samm_csv(root: Path, content: bytes) -> pd.DataFrame:
+    (root / SAMM_FILE).with_suffix(".csv").write_bytes(content)
+    return SAMM(root).clips()
+
+
 def test_a_workbook_under_the_name_of_a_csv_is_read_as_what_it_is(tmp_path: Path) -> None:
     layouts.samm(tmp_path)
-    (book,) = books(tmp_path)
-    book.rename(book.with_suffix(".csv"))
-    assert len(SAMM(tmp_path).clips()) == 2
-
-
-def samm_csv(root: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
-    (root / "SAMM_Micro_FACS_Codes_v2.csv").write_bytes(text.encode(encoding))
-    return SAMM(root).clips()
+    assert len(samm_csv(tmp_path, (tmp_path / SAMM_FILE).rename(tmp_path / "book").read_bytes())) == 2
 
 
 HEADER = "Subject;Filename;Onset Frame;Apex Frame;Offset Frame;Action Units;Estimated Emotion;Objective Classes;Notes\n"
@@ -169,18 +159,25 @@ HEADER = "Subject;Filename;Onset Frame;Apex Frame;Offset Frame;Action Units;Esti
 )
 def test_words_beside_the_clips_are_read_in_the_encoding_of_the_file(note: str, encoding: str, tmp_path: Path) -> None:
     row = f"006;006_1_2;5562.0;5588;5632;4+7;Anger;3;{note}\n"
-    table = samm_csv(tmp_path, f"Micro, of SAMM, {note}\n\n{HEADER}{row * 1}", encoding)
+    table = samm_csv(tmp_path, f"Micro, of SAMM, {note}\n\n{HEADER}{row}".encode(encoding))
     assert table[["subject", "onset", "action_units", "emotion"]].values.tolist() == [["006", 5562, "4+7", "anger"]]
 
 
 def test_commas_in_cells_do_not_part_a_table_with_semicolons_and_a_row_may_be_short(tmp_path: Path) -> None:
     rows = '006;006_1_2;1;2;3;"4,7";Anger;3\n007;007_1_2;1;2;3;1,2;Anger;3;"a;b\nc"\n'
-    assert samm_csv(tmp_path, HEADER + rows)["action_units"].tolist() == ["4,7", "1,2"]
+    assert samm_csv(tmp_path, (HEADER + rows).encode())["action_units"].tolist() == ["4,7", "1,2"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", bytes(range(128, 256)) * 9, b"no table"])
-def test_a_csv_without_a_table_is_refused_by_its_path(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "SAMM_Micro_FACS_Codes_v2.csv"
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        *((".csv", content) for content in (b"", b"\xff\xfe\x00", bytes(range(128, 256)) * 9, b"no table")),
+        (".xlsx", b""), (".xlsx", b"Subject,Filename\n01,EP02_01f\n"), (".xlsx", b"PK\x03\x04 cut off"),
+        (".xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600),  # an old or encrypted workbook
+    ],
+)  # fmt: skip
+def test_what_holds_no_table_is_refused_by_its_path(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = (tmp_path / SAMM_FILE).with_suffix(suffix)
     path.write_bytes(content)
     with pytest.raises(UserError, match=re.escape(str(path))):
         SAMM(tmp_path).clips()
@@ -203,16 +200,18 @@ NAME = "CASME2-coding-20190701.xlsx"
 ROW = ["01", "EP02_01f", None, 46, 59, 86, None, 12, "happiness"]
 
 
-def casme2(root: Path, *rows: list, above: int = 0, header: list[Any] = replicas.CASME2_HEADER) -> pd.DataFrame:
-    replicas.save(root / NAME, [*[["CASME II"]] * above, header, *rows])
+def row(subject: Any = "01", clip: Any = "EP02_01f", onset: Any = 46, apex: Any = 59, offset: Any = 86) -> list:
+    return [subject, clip, None, onset, apex, offset, *ROW[6:]]
+
+
+def casme2(root: Path, *rows: list, header: list[Any] = layouts.CASME2_HEADER) -> pd.DataFrame:
+    layouts.save(root / NAME, [header, *rows])
     return CASME2(root).clips()
 
 
 def test_subjects_and_frame_numbers_are_read_from_numbers_and_text(tmp_path: Path) -> None:
     subjects, frames = [1, 1.0, "1", "01 ", "1.0", "1.00"], [46, 46.0, "46", "46.0", " 46", 46]
-    rows = [
-        [s, f"EP{n}", None, f, f, f, None, 12, "fear"] for n, (s, f) in enumerate(zip(subjects, frames, strict=True))
-    ]
+    rows = [row(s, f"EP{n}", f, f, f) for n, (s, f) in enumerate(zip(subjects, frames, strict=True))]
     found = casme2(tmp_path, *rows)[["subject", "onset", "apex", "offset"]]
     assert found.values.tolist() == [["01", 46, 46, 46]] * 6
 
@@ -220,17 +219,17 @@ def test_subjects_and_frame_numbers_are_read_from_numbers_and_text(tmp_path: Pat
 def test_prose_remarks_and_blank_rows_are_no_clips(tmp_path: Path) -> None:
     blank = [None] * 9
     prose = [["Note: frames are counted from 1"], blank, [None, None, "half way"], [" "] * 9, [*blank, "a remark"]]
-    assert len(casme2(tmp_path, ROW, *prose, [2, *ROW[1:]], ["end of table"])) == 2
+    assert len(casme2(tmp_path, ROW, *prose, row(2), ["end of table"])) == 2
 
 
 def test_an_apex_of_whatever_kind_does_not_stop_the_reader(tmp_path: Path) -> None:
     apexes = ["/", "NaN", "nan", "#N/A", "?", None, "-", datetime(2014, 5, 8), True]
-    table = casme2(tmp_path, *([1, f"EP{n}", None, 46, apex, *ROW[5:]] for n, apex in enumerate(apexes)))
+    table = casme2(tmp_path, *(row(1, f"EP{n}", apex=apex) for n, apex in enumerate(apexes)))
     assert len(table) == len(apexes) and table["apex"].isna().all()
 
 
 def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) -> None:
-    path = replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW, [None, "EP03_02", *ROW[2:]], [2, *ROW[1:]]])
+    path = layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW, row(None, "EP03_02"), row(2)])
     book = load_workbook(path)
     book.active.merge_cells("A2:A3")
     book.save(path)
@@ -240,21 +239,19 @@ def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) 
 
 
 def test_a_formula_that_was_never_calculated_is_a_blank_cell(tmp_path: Path) -> None:
-    row = casme2(tmp_path, [*ROW[:5], "=D2+40", *ROW[6:]]).loc[0]
-    assert str(row["offset"]) == "<NA>"
-    assert row["emotion"] == "happiness"
+    clip = casme2(tmp_path, row(offset="=D2+40")).loc[0]
+    assert (str(clip["offset"]), clip["emotion"]) == ("<NA>", "happiness")
 
 
 def test_headers_are_told_by_letters_and_digits_alone(tmp_path: Path) -> None:
     for change in (str.upper, str.lower, lambda name: f" {name}\n", lambda name: name.replace(" ", "_")):
-        assert len(casme2(tmp_path, ROW, header=[name and change(name) for name in replicas.CASME2_HEADER])) == 1
+        assert len(casme2(tmp_path, ROW, header=[name and change(name) for name in layouts.CASME2_HEADER])) == 1
 
 
-@pytest.mark.parametrize("header", ["Objective Class", "Objective Classes", "objective_class"])
-def test_objective_classes_are_read_in_every_way_to_write_them(header: str, tmp_path: Path) -> None:
-    for cell in (3, 3.0, "III", "Ⅲ", "iii ", "3.0"):
-        lines: list[list] = [["Subject", "Filename", header], [1.0, "ep02_01F ", cell]]
-        replicas.save(tmp_path / "CASME2-ObjectiveClasses.xlsx", lines)
+def test_objective_classes_are_read_in_every_way_to_write_them(tmp_path: Path) -> None:
+    headers = ["Objective Class", "Objective Classes", "objective_class"] * 2
+    for header, cell in zip(headers, (3, 3.0, "III", "Ⅲ", "iii ", "3.0"), strict=True):
+        layouts.objective_classes(tmp_path, [[1.0, "ep02_01F ", cell]], header)
         assert casme2(tmp_path, ROW).loc[0, "objective"] == "3"
 
 
@@ -270,7 +267,7 @@ def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_sheet_before_the_annotation_is_passed_over(empty: bool, tmp_path: Path) -> None:
-    replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW])
+    layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW])
     layouts.casme_sq(tmp_path)
     for name in (NAME, layouts.CASME_SQ_FILE):
         book = load_workbook(tmp_path / name)
@@ -288,3 +285,32 @@ def test_a_workbook_that_unpacks_to_more_than_memory_should_hold_is_refused(tmp_
         archive.writestr("xl/media/picture.bin", bytes(MOST_BYTES))
     with pytest.raises(UserError, match=re.escape(NAME)):
         CASME2(tmp_path).clips()
+
+
+@pytest.mark.parametrize(("subject", "prose"), [(6, 13), ("6", 0), ("006", 13)])
+def test_samm_subject_is_three_digits_and_the_header_in_any_row(tmp_path: Path, subject: int | str, prose: int) -> None:
+    lines = [[f"prose {n}" if n % 5 else None] for n in range(prose)]
+    layouts.save(tmp_path / SAMM_FILE, [*lines, layouts.SAMM_HEADER, [subject, *layouts.SAMM_ROWS[0][1:]]])
+    ((number, objective, folder),) = SAMM(tmp_path).clips()[["subject", "objective", "folder"]].values.tolist()
+    assert (number, objective, folder) == ("006", "3", str(tmp_path / "006" / "006_1_2"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ([row(), row(None, "EP99")], ["no subject", "EP99"]), ([row(), row(clip=None)], ["no subject", "01/"]),
+        ([row(), row(clip="EP03"), row()], ["01/EP02_01f", "remove"]),
+        *(([row(clip="EP03"), row(onset=onset)], ["01/EP02_01f", "usable onset"])
+          for onset in (None, "/", 46.5, -3, "1e999")),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_clips_are_refused_by_name(tmp_path: Path, rows: list[list], named: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        casme2(tmp_path, *rows)
+    assert all(part in str(caught.value) for part in (NAME, *named)) and "EP03" not in str(caught.value)
+
+
+@pytest.mark.parametrize("offset", [45, 0, None, "/", 86.5, "1e999"])
+def test_a_clip_without_a_usable_offset_is_a_problem(tmp_path: Path, offset: float | int | str | None) -> None:
+    (problem,) = annotation_problems(casme2(tmp_path, row(clip="EP03"), row(offset=offset, apex=None)))
+    assert (problem.clip, problem.kind, problem.fatal) == ("casme2/01/EP02_01f@46", "bad_interval", True)
