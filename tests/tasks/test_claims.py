@@ -19,8 +19,6 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
 
-pytestmark = pytest.mark.costly
-
 
 def begin(role: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
     """Another process, which tells what `role` sends."""

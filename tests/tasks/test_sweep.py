@@ -10,8 +10,6 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.sweeps.finish import SweepError, finish_sweep
 from fdp_lightning.sweeps.variants import VariantRun, variant_runs
 
-pytestmark = pytest.mark.costly
-
 
 def jobs_of(*overrides: str, variants: dict[str, list[str]] | None = None) -> list[VariantRun]:
     return variant_runs(OverridesParser.create().parse_overrides(list(overrides)), variants or {})
