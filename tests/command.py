@@ -17,10 +17,13 @@ from hydra.core.hydra_config import HydraConfig
 from fdp_lightning.command_line import run
 
 Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
 
 
-def command(*arguments: object, cwd: Path) -> Done:
+def command(*arguments: object, cwd: Path, code: int | None = None) -> Done:
     """Run `python -m fdp_lightning <arguments>` here, where the imports of a new process are made already.
+
+    It must end with this exit code, if one is given.
 
     Workers are those of one forkserver for all tests. What needs a process to itself (signals, limits, variables of
     the environment that workers read) starts one by `new_process`.
@@ -29,13 +32,14 @@ def command(*arguments: object, cwd: Path) -> Done:
     with _as_new(cwd, list(map(str, arguments))), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             run()
-            code = 0
+            ended = 0
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            ended = end.code if isinstance(end.code, int) else int(end.code is not None)
         except Exception:
             traceback.print_exc()
-            code = 1
-    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+            ended = 1
+    assert code in (None, ended), err.getvalue()
+    return subprocess.CompletedProcess(sys.argv, ended, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
@@ -53,11 +57,13 @@ def _as_new(cwd: Path, arguments: list[str]) -> Iterator[None]:
         os.environ.update(environment)
 
 
-def new_process(*arguments: object, cwd: Path, **options: object) -> Done:
+def new_process(*arguments: object, cwd: Path, code: int | None = None, **options: object) -> Done:
     """Run the command in a process of its own; `options` are those of `subprocess.run`."""
     line = [sys.executable, "-m", "fdp_lightning", *map(str, arguments)]
     given = {"capture_output": True, "text": True, "timeout": 600, "check": False, **options}
-    return subprocess.run(line, cwd=cwd, **given)  # type: ignore[call-overload, no-any-return]
+    done = subprocess.run(line, cwd=cwd, **given)
+    assert code in (None, done.returncode), done.stderr
+    return done
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

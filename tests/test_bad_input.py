@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.runs.claims import visible_gpus
-from tests.command import Done
+from tests.command import Run
 
 pytestmark = pytest.mark.costly
 
@@ -20,13 +20,12 @@ def whole(store: Path) -> set[Path]:
 
 
 @pytest.fixture
-def mistake(run_cli: Callable[..., Done], tmp_path: Path) -> Callable[..., str]:
+def mistake(run_cli: Run, tmp_path: Path) -> Callable[..., str]:
     """Run a command that must be refused, and give its message; nothing half-written may stay."""
 
     def run(*arguments: str, store: Path = tmp_path / "stores") -> str:
         before = whole(store)
-        answer = run_cli(*arguments, f"data.store={store}")
-        assert answer.returncode == 2, answer.stderr
+        answer = run_cli(*arguments, f"data.store={store}", code=2)
         assert "Traceback" not in answer.stderr
         assert "fdp_lightning: " in answer.stderr
         assert whole(store) == before
@@ -36,46 +35,38 @@ def mistake(run_cli: Callable[..., Done], tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-def casme2(root: Path, *more: str) -> list[str]:
-    return ["task=prepare", *CASME2, f"data.root={root}", *more]
-
-
 def test_a_copy_that_cannot_be_read(mistake: Callable[..., str], small_copy: Path, tmp_path: Path) -> None:
-    message = mistake(*casme2(tmp_path / "nowhere"))
+    message = mistake("task=prepare", *CASME2, f"data.root={tmp_path / 'nowhere'}")
     assert str(tmp_path / "nowhere") in message and "data.root=" in message
     (small_copy / WORKBOOK).rename(small_copy / "labels.xlsx")
-    message = mistake(*casme2(small_copy))
+    message = mistake("task=prepare", *CASME2, f"data.root={small_copy}")
     assert str(small_copy / WORKBOOK) in message and "labels.xlsx" in message
 
 
-def test_debug_shows_the_traceback_and_it_still_ends_with_2(run_cli: Callable[..., Done], small_copy: Path) -> None:
+def test_debug_shows_the_traceback_and_it_still_ends_with_2(run_cli: Run, small_copy: Path) -> None:
     (small_copy / WORKBOOK).write_bytes(b"Subject;Filename\n")
-    answer = run_cli(*casme2(small_copy, "debug=true"))
-    assert answer.returncode == 2
+    answer = run_cli("task=prepare", *CASME2, f"data.root={small_copy}", "debug=true", code=2)
     assert "Traceback (most recent call last)" in answer.stderr
-    assert f"fdp_lightning: {small_copy / WORKBOOK} cannot be read as an Excel workbook" in answer.stderr
+    assert f"fdp_lightning: {small_copy / WORKBOOK}" in answer.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["data.facess.size=32"], ["Did you mean", "data.faces.size"]), (["max_epochs=3"], ["trainer.max_epochs"]),
-        (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'"]), (["selection=lst"], ["inner_subjects"]),
-        (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]), (["+trainer=cpu"], ["trainer=cpu, without +"]),
-        (["study=component"], ["+study=component", "Did you mean components?"]),
-        (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]), (["loso.workers="], ["loso.workers"]),
-        (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]), (["trainer=gpu"], ["0 GPUs"]),
-        (["task=prepare", "data.faces.device=cuda"], ["data.faces.device is cuda", "no GPU"]),
-        (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]), (["+experiment=nonsense"], ["synthetic_loso"]),
-        (["logger=[csv,wand]"], ["'logger/wand'", "Did you mean wandb?"]),
-        (["task=prepare", "data.generate.portraits=faces"], ["portraits=faces", "no such folder"]),
-        (["data.faces.size=32,48", "task=prepare"], ["data.faces.size", "-m"]),
-    ],
-    ids=lambda value: " ".join(value),
-)  # fmt: skip
-def test_a_mistyped_command(
-    mistake: Callable[..., str], tmp_path: Path, arguments: list[str], parts: list[str]
-) -> None:
+MISTYPED: list[tuple[list[str], list[str]]] = [
+    (["data.facess.size=32"], ["Did you mean", "data.faces.size"]), (["max_epochs=3"], ["trainer.max_epochs"]),
+    (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'"]), (["selection=lst"], ["inner_subjects"]),
+    (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]), (["+trainer=cpu"], ["trainer=cpu, without +"]),
+    (["study=component"], ["+study=component", "Did you mean components?"]),
+    (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]), (["loso.workers="], ["loso.workers"]),
+    (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]), (["trainer=gpu"], ["0 GPUs"]),
+    (["task=prepare", "data.faces.device=cuda"], ["data.faces.device is cuda", "no GPU"]),
+    (["protocol=casme2_5c"], ["casme2_5c_249", "samm_5c"]), (["+experiment=nonsense"], ["synthetic_loso"]),
+    (["logger=[csv,wand]"], ["'logger/wand'", "Did you mean wandb?"]),
+    (["task=prepare", "data.generate.portraits=faces"], ["portraits=faces", "no such folder"]),
+    (["data.faces.size=32,48", "task=prepare"], ["data.faces.size", "-m"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "parts"), MISTYPED, ids=lambda value: " ".join(value))
+def test_a_mistyped_one(mistake: Callable[..., str], tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
     if any("gpu" in argument or "cuda" in argument for argument in arguments) and visible_gpus():
         pytest.skip("there is a GPU here")
     message = mistake(*arguments)
@@ -84,18 +75,16 @@ def test_a_mistyped_command(
 
 
 @pytest.mark.parametrize(
-    ("setting", "key"), [("+data.faces.seize=3", "seize"), ("data.adapter.frames=croped", "data.adapter.frames")]
+    ("arguments", "parts"),
+    [
+        (["task=prepare", *CASME2, "+data.faces.seize=3"], ["seize"]),
+        (["task=prepare", *CASME2, "data.adapter.frames=croped"], ["data.adapter.frames"]),
+        (["task=prepare", "data=casme2", "protocol=samm_5c"], ["protocol=samm_5c", "data=samm protocol=samm_5c"]),
+        (["task=fold", *CASME2, "fold=010"], ["'010'", "01, 02, 03"]),
+    ],
 )
-def test_a_setting_that_cannot_be_meant(mistake: Callable[..., str], casme2_root: Path, setting: str, key: str) -> None:
-    assert key in mistake(*casme2(casme2_root, setting))
-
-
-def test_a_protocol_of_another_dataset(mistake: Callable[..., str], casme2_root: Path) -> None:
-    message = mistake("task=prepare", "data=casme2", "protocol=samm_5c", f"data.root={casme2_root}")
-    assert "protocol=samm_5c" in message and "data=samm protocol=samm_5c" in message
-
-
-def test_an_unknown_fold_is_named(mistake: Callable[..., str], casme2_root: Path, store_folder_path: Path) -> None:
-    command = ["task=fold", *CASME2, f"data.root={casme2_root}", "fold=010"]
-    message = mistake(*command, store=store_folder_path.parent)
-    assert "'010'" in message and "01, 02, 03" in message
+def test_what_this_copy_does_not_have(
+    mistake: Callable[..., str], casme2_root: Path, store_folder_path: Path, arguments: list[str], parts: list[str]
+) -> None:
+    message = mistake(*arguments, f"data.root={casme2_root}", store=store_folder_path.parent)
+    assert all(part in message for part in parts), message

@@ -1,7 +1,6 @@
 """Small mercies of the command line."""
 
 import re
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from hydra.errors import HydraException
 
 from fdp_lightning import __version__
 from fdp_lightning.config import configuration
-from fdp_lightning.console.mistakes import asks_for_version, check_task, normalised
+from fdp_lightning.console.mistakes import check_task, normalised
 from fdp_lightning.errors import UserError
-from tests.command import Done
+from tests.command import Run
 
 
 @pytest.mark.parametrize(
@@ -38,33 +37,21 @@ def test_a_command_is_put_as_hydra_takes_it(given: list[str], meant: list[str]) 
     assert normalised(given) == meant
 
 
-def test_help_is_given(run_cli: Callable[..., Done]) -> None:
-    answer = run_cli("help")
-    assert answer.returncode == 0
-    assert "task=T" in answer.stdout
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [("help", ["task=T"]), *((flag, [__version__, version("torch")]) for flag in ("--version", "-V", "version"))],
+)
+def test_help_and_versions(asked: str, parts: list[str], run_cli: Run) -> None:
+    answer = run_cli(asked, code=0)
+    assert all(part in answer.stdout for part in parts)
 
 
-@pytest.mark.parametrize("flag", ["--version", "-V", "version"])
-def test_the_versions(flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from fdp_lightning.command_line import run
-
-    assert asks_for_version([flag])
-    monkeypatch.setattr("sys.argv", ["fdp_lightning", flag])
-    run()
-    said = capsys.readouterr().out
-    assert __version__ in said
-    assert version("torch") in said
+FLAGS, NO_NAMES = ["--experiment=x", "--gpus", "-x"], ["logger=null", "model=3", "data=False", "+experiment=2", "=3"]
 
 
-@pytest.mark.parametrize("flag", ["--experiment=x", "--gpus", "-x", "--task=loso"])
-def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
-    with pytest.raises(UserError, match=flag.partition("=")[0]):
-        normalised([flag])
-
-
-@pytest.mark.parametrize("argument", ["logger=null", "model=3", "data=False", "study=1", "+experiment=2", "=3"])
-def test_a_group_takes_names(argument: str) -> None:
-    with pytest.raises(UserError, match=re.escape(argument)):
+@pytest.mark.parametrize("argument", FLAGS + NO_NAMES)
+def test_flags_that_there_are_not_and_groups_without_a_name_are_refused(argument: str) -> None:
+    with pytest.raises(UserError, match=re.escape(argument if argument in NO_NAMES else argument.partition("=")[0])):
         normalised(["task=loso", argument])
 
 
@@ -104,7 +91,6 @@ def test_an_equals_sign_may_stand_in_the_name_of_a_file(tmp_path: Path, monkeypa
     "arguments",
     [["predict", "task=loso"], ["predict", "a.mp4", "b.mp4"], ["predict", "a.mp4", "predict.input=b.mp4"]],
 )
-def test_a_short_command_that_says_two_things_is_refused(arguments: list[str], run_cli: Callable[..., Done]) -> None:
-    done = run_cli(*arguments)
-    assert done.returncode == 2
+def test_a_short_command_that_says_two_things_is_refused(arguments: list[str], run_cli: Run) -> None:
+    done = run_cli(*arguments, code=2)
     assert arguments[-1] in done.stderr

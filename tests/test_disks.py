@@ -6,11 +6,10 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -23,6 +22,7 @@ from fdp_lightning.disk import disk_trouble, require_writable
 from fdp_lightning.engine.process import logged
 from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
+from tests.command import Run, new_process
 
 pytestmark = pytest.mark.costly
 
@@ -61,7 +61,7 @@ def test_errors_of_the_disk_are_told_by_place_and_reason(error: Exception, named
         assert disk_trouble(other) is None
 
 
-@cache
+@pytest.fixture(scope="module")
 def configured() -> DictConfig:
     return configuration(hydra=True)
 
@@ -70,18 +70,14 @@ def configured() -> DictConfig:
     ("task", "error"),
     [*((task, FULL) for task in tasks.TASKS), ("fit", PermissionError(errno.EACCES, "", "/x")), ("loso", OF_TORCH)],
 )
-def test_every_task_says_it_in_words(task: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(config: object) -> None:
-        raise error
-
-    class Module:
-        def __getattr__(self, name: str) -> object:
-            return fail
-
-    config = configured().copy()
+def test_every_task_says_it_in_words(
+    task: str, error: Exception, configured: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured.copy()
     config.task = task
+    module = type("Module", (), {"__getattr__": lambda self, name: Mock(side_effect=error)})
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config.hydra))
-    monkeypatch.setattr(tasks, "import_module", lambda name: Module())
+    monkeypatch.setattr(tasks, "import_module", lambda name: module())
     with pytest.raises(UserError, match=f"task={task}"):
         tasks.run_task(config)
     assert not GlobalHydra.instance().is_initialized()
@@ -99,7 +95,6 @@ def test_an_atomic_write_names_its_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_name_that_is_no_valid_text_is_written_with_escapes(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xd6\xd0.mp4")  # of a file from a system with another encoding
     write_atomic(tmp_path / "a.json", json.dumps({"clip": name, "kind": "ü"}, ensure_ascii=False))
@@ -116,53 +111,46 @@ def test_a_fold_tells_of_a_full_disk_even_where_there_is_no_room_for_its_log() -
     assert "no space left" in str(told)
 
 
-@pytest.mark.parametrize(("flag", "number"), [(os.ST_RDONLY, errno.EROFS), (0, errno.EACCES)])
-def test_a_place_for_runs_is_refused_by_its_whole_path_and_reason(
-    flag: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_place_for_runs_is_refused_by_its_path_and_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     require_writable(Path("runs/x"))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=flag))
-    with pytest.raises(OSError, match=os.strerror(number)) as raised:
-        require_writable(Path("runs/x"))
-    assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path))
+    for flag, number in ((os.ST_RDONLY, errno.EROFS), (0, errno.EACCES)):
+        monkeypatch.setattr(os, "statvfs", lambda _, flag=flag: SimpleNamespace(f_flag=flag))
+        with pytest.raises(OSError, match=os.strerror(number)) as raised:
+            require_writable(Path("runs/x"))
+        assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path))
 
 
-def command(*arguments: str, limit: str = "") -> subprocess.CompletedProcess[str]:
-    """The command; `limit` is what a shell does before it."""
-    line = [sys.executable, "-m", "fdp_lightning", *arguments]
-    shell = ["sh", "-c", f'{limit or ":"}; exec "$@"', "sh", *line]
-    return subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
+ON_DATA = ["data=casme2", "protocol.strict=false", "data.workers=1", "data.root={root}"]
 
 
-@pytest.mark.parametrize("task", ["loso", "check_data", "prepare", "benchmark", "predict", "export", "sweep"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["task=loso", *ON_DATA, "runs={place}"], ["task=check_data", *ON_DATA, "check_data.output={place}/x.json"],
+        ["task=prepare", *ON_DATA, "data.store={place}/x"],
+        ["task=benchmark", "benchmark.rows=[start_up]", "benchmark.output={place}/x"],
+        ["task=predict", "predict.input=synthetic", "predict.explain=false", "predict.output={place}/x"],
+        ["task=export", "export.checkpoint=synthetic", "export.output={place}/x"],
+        ["-m", "+experiment=synthetic_loso", "model.pooling=mean,arp", "runs={place}"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
 def test_a_place_that_is_no_folder_is_said_without_a_traceback(
-    task: str, casme2_root: Path, tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
+    arguments: list[str], casme2_root: Path, tmp_path: Path, run_cli: Run
 ) -> None:
     place = tmp_path / "file"
     place.touch()
-    outputs = {
-        "loso": f"runs={place}", "check_data": f"check_data.output={place}/x.json", "prepare": f"data.store={place}/x",
-        "benchmark": f"benchmark.output={place}/x",
-        "predict": f"predict.output={place}/x", "export": f"export.output={place}/x", "sweep": f"runs={place}",
-    }  # fmt: skip
-    inputs = {
-        "benchmark": ["task=benchmark", "benchmark.rows=[start_up]"],
-        "predict": ["task=predict", "predict.input=synthetic", "predict.explain=false"],
-        "export": ["task=export", "export.checkpoint=synthetic"],
-        "sweep": ["-m", "+experiment=synthetic_loso", "model.pooling=mean,arp"],
-    }
-    data = [f"task={task}", "data=casme2", f"data.root={casme2_root}", "protocol.strict=false", "data.workers=1"]
-    answer = run_cli(outputs[task], *inputs.get(task, data))
-    assert answer.returncode == 2, answer.stderr
-    assert "Traceback" not in answer.stderr
-    assert str(place) in answer.stderr
+    answer = run_cli(*(argument.format(place=place, root=casme2_root) for argument in arguments), code=2)
+    assert "Traceback" not in answer.stderr and str(place) in answer.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_standard_output_on_a_full_disk() -> None:
-    answer = command("task=compare", "runs=nowhere", "--cfg", "job", limit="exec >/dev/full")
+    with Path("/dev/full").open("w") as full:
+        answer = new_process("task=compare", "runs=nowhere", "--cfg", "job", cwd=Path(), capture_output=False,
+                             stdout=full, stderr=subprocess.PIPE)  # fmt: skip
     assert answer.returncode in (1, 2)
     assert "Traceback" not in answer.stderr
 

@@ -28,9 +28,23 @@ SMALL = [
 ]  # fmt: skip
 
 
-def start(folder: Path, *arguments: str) -> Done:
-    """The small run, in this process (see `command`)."""
-    return command(*SMALL, *arguments, cwd=folder)
+QUICK = {
+    "test_budget.py", "test_explanation.py", "test_fold_outputs.py", "test_pooling.py", "test_prediction_files.py",
+    "test_recognizers.py", "test_run_files.py",
+}  # fmt: skip
+"""Files whose tests are costly where a fixture makes them so; all others are."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name not in QUICK:
+            item.add_marker("costly")
+
+
+def start(folder: Path, *arguments: str, code: int | None = 0) -> Done:
+    """The small run, in this process, which must end with this exit code (see `command`)."""
+    return command(*SMALL, *arguments, cwd=folder, code=code)
 
 
 def begin(folder: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
@@ -51,9 +65,9 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
     raise AssertionError("waited in vain")
 
 
-def end_group(group: int) -> None:
+def end_group(group: int, within_s: float = 30) -> None:
     """Wait until every process of the group is gone."""
-    for _ in range(300):
+    for _ in range(int(10 * within_s)):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
@@ -87,12 +101,7 @@ def model() -> "Model":
 @pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, store and a finished run of three folds, by two workers. Copy it before you change it."""
-
-    def make(folder: Path) -> None:
-        done = start(folder, "loso.workers=2")
-        assert done.returncode == 0, done.stderr
-
-    return once(tmp_path_factory, "loso", make)
+    return once(tmp_path_factory, "loso", lambda folder: start(folder, "loso.workers=2"))
 
 
 def beside(finished: Path, folder: Path) -> Path:

@@ -27,10 +27,8 @@ FACTS = {
     "classes": CLASSES,
     "multi_label": False,
     "training": {
-        "dataset": "synthetic",
-        "protocol": "synthetic_5c",
+        "dataset": "synthetic", "protocol": "synthetic_5c", "clips": 300,
         "subjects": [f"synthetic/{i:02d}" for i in range(1, 13)],
-        "clips": 300,
     },
     "scores": {
         "uf1": 0.5, "uf1_interval": [0.25, 0.75], "n_subjects": 12, "floors": {"chance": {"uf1": 0.2}}, "caveats": [],
@@ -53,11 +51,7 @@ def film(frames: int = 12, fps: int = 25, kind: str = "mp4", codec: str = "libx2
 
 
 class StandIn:
-    """Answers as a model does; some names make it behave badly.
-
-    Attributes:
-        facts: as of a model file.
-    """
+    """Answers as a model does; some names make it behave badly."""
 
     def __init__(self) -> None:
         self.facts, self._one = FACTS, threading.Lock()
@@ -100,32 +94,20 @@ def answer(frames: np.ndarray, name: str) -> Prediction:
     small = frames[places.astype(int), 4:116, 24:136][:, ::2, ::2]
     weights = 1 + np.arange(5) + small.mean() / 10
     shares = weights / weights.sum()
+    scores = small.mean((1, 2)) / 50 + 0.1 * np.sin(places)
     return Prediction(
-        name=name,
-        label=CLASSES[int(shares.argmax())],
-        probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
-        frame_numbers=places,
-        seconds=places / 25,
-        motion=0.02,
-        face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1),
-        transform=np.eye(2, 3),
-        frames=small,
-        length=len(frames),
+        name=name, label=CLASSES[int(shares.argmax())], probabilities=dict(zip(CLASSES, shares.tolist(), strict=True)),
+        frame_numbers=places, seconds=places / 25, frames=small, length=len(frames), motion=0.02,
+        face=FaceUsed((24.0, 4.0, 136.0, 116.0), 0.998, 0, 1), transform=np.eye(2, 3),
         timing={"reading": 0.01, "face": 0.02, "network": 0.03},
         warnings=["There are 2 faces on its first frame; the largest is used."],
-        extras={
-            "score": small.mean((1, 2)) / 50 + 0.1 * np.sin(places),
-            "last": small[-1] / 255,
-            "first": small[0] / 255,
-            "strength": np.float64(0.25),
-        },
+        extras={"score": scores, "last": small[-1] / 255, "first": small[0] / 255, "strength": np.float64(0.25)},
         declared=(
-            Extra("score", "curve", "rank score"),
+            Extra("score", "curve", "rank score"), Extra("first", "image", "first frame", "pictures"),
             Extra("last", "image", "last frame", "pictures", "A note on pictures."),
-            Extra("first", "image", "first frame", "pictures"),
             Extra("strength", "scalar", "strength"),
         ),
-    )
+    )  # fmt: skip
 
 
 def scan(strongest: Prediction, length: int) -> Any:
@@ -133,17 +115,11 @@ def scan(strongest: Prediction, length: int) -> Any:
     windows = []
     for i in range(length // 6):
         shares = dict(zip(CLASSES, np.roll(list(strongest.probabilities.values()), i).tolist(), strict=True))
-        label: Any = max(shares, key=lambda name: shares[name])
-        found = i != 3
-        windows.append(
-            SimpleNamespace(
-                start=i / 4,
-                end=i / 4 + 0.48,
-                label=label if found else None,
-                probabilities=shares if found else None,
-                motion=0.01 + 0.03 * (i == 5) + 0.001 * i if found else None,
-            )
-        )
+        seen: dict[str, Any] = {"label": None, "probabilities": None, "motion": None}
+        if i != 3:
+            seen = {"label": max(shares, key=shares.__getitem__), "probabilities": shares}
+            seen["motion"] = 0.01 + 0.03 * (i == 5) + 0.001 * i
+        windows.append(SimpleNamespace(start=i / 4, end=i / 4 + 0.48, **seen))
     facts = {
         "clip": strongest.name, "seconds": (length - 1) / 25, "length": length, "warnings": [],
         "timing": {"reading": 0.5},

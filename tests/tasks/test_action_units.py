@@ -19,9 +19,7 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.labels import SingleLabel
 from fdp_lightning.tracking.aggregate import pooled_scalars
 from tests.command import command
-from tests.tasks.conftest import SMALL
-
-pytestmark = pytest.mark.costly
+from tests.tasks.conftest import SMALL, run_of
 
 OPTIONS = [option for option in SMALL if not option.startswith("+experiment")]
 CLASSES = list(configuration("+experiment=synthetic_au").protocol.classes)
@@ -32,8 +30,7 @@ def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A copy of the folder of the shared run, whose clips and store are those of this one too."""
     folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("units") / "place"))
     options = ["trainer.max_epochs=6", "model.objective.class_weighting=inverse", "model.optimizer.lr=0.003"]
-    done = command("+experiment=synthetic_au", *OPTIONS, *options, "loso.workers=2", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = command("+experiment=synthetic_au", *OPTIONS, *options, "loso.workers=2", cwd=folder, code=0)
     assert "Aligning" not in done.stderr  # the store was found
     return folder
 
@@ -59,19 +56,19 @@ def tables(run: Path) -> Iterator[tuple[str, pd.DataFrame, np.ndarray, np.ndarra
 def test_the_metrics_are_those_of_scikit_learn(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert (metrics["multi_label"], metrics["classes"], metrics["n_clips"]) == (True, CLASSES, 30)
+    rows, logged = metrics["selections"], pooled_scalars(metrics)
     for selection, _, target, prediction in tables(run):
-        row = metrics["selections"][selection]
         each = f1_score(target, prediction, average=None, zero_division=0)
-        assert list(row["f1"]) == CLASSES
-        assert list(row["f1"].values()) == pytest.approx(each.tolist())
-        assert row["mean_f1"] == pytest.approx(f1_score(target, prediction, average="macro", zero_division=0))
-        assert row["accuracy"] == pytest.approx((target == prediction).mean())
-        assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
+        assert rows[selection]["f1"] == pytest.approx(dict(zip(CLASSES, each, strict=True)))
+        assert rows[selection]["mean_f1"] == logged[f"{selection}/mean_f1"] == pytest.approx(np.mean(each))
+        assert rows[selection]["accuracy"] == pytest.approx((target == prediction).mean())
+        confusion = multilabel_confusion_matrix(target, prediction).tolist()
+        assert list(rows[selection]["confusion"].values()) == confusion
         everything = f1_score(target, np.ones_like(target), average="macro", zero_division=0)
         assert metrics["floors"]["constant"]["mean_f1"] == pytest.approx(everything)
-    rows = metrics["selections"]
     assert rows["oracle"]["accuracy"] >= rows["last"]["accuracy"]
     assert 0 < rows["last"]["mean_f1"] < 1
+    assert logged["last/f1/AU12"] == rows["last"]["f1"]["AU12"]
 
 
 def test_targets_are_the_annotated_units_and_predictions_those_above_one_half(place: Path, run: Path) -> None:
@@ -88,41 +85,24 @@ def test_targets_are_the_annotated_units_and_predictions_those_above_one_half(pl
             assert {name for name, there in zip(CLASSES, shown, strict=True) if there} == wanted
 
 
-def test_what_the_recorder_saw_is_what_is_predicted(run: Path) -> None:
+def test_a_fold_predicts_what_its_recorder_saw_and_keeps_its_positive_weights(run: Path) -> None:
     parts = {name: (part, target == prediction) for name, part, target, prediction in tables(run)}
-    for fold in sorted((run / "folds").iterdir()):
-        curve = pd.read_csv(fold / "curves.csv")["test/accuracy"]
-        right = {name: hits[(part["fold"] == fold.name).to_numpy()].mean() for name, (part, hits) in parts.items()}
-        assert right["last"] == pytest.approx(curve.iloc[-1])
-        assert right["oracle"] == pytest.approx(curve.max())
-
-
-def test_the_checkpoint_says_that_it_is_multi_label_and_holds_its_positive_weights(run: Path) -> None:
     ((_, part, target, _), *_) = tables(run)
     for fold in sorted((run / "folds").iterdir()):
+        curve = pd.read_csv(fold / "curves.csv")["test/accuracy"]
+        right = {name: hits[(rows["fold"] == fold.name).to_numpy()].mean() for name, (rows, hits) in parts.items()}
+        assert (right["last"], right["oracle"]) == pytest.approx((curve.iloc[-1], curve.max()))
         saved = torch.load(fold / "checkpoints/last.ckpt", weights_only=True)
-        assert saved["fdp_lightning"]["multi_label"] is True
-        assert saved["fdp_lightning"]["classes"] == CLASSES
+        assert (saved["fdp_lightning"]["multi_label"], saved["fdp_lightning"]["classes"]) == (True, CLASSES)
         shown = target[(part["fold"] != fold.name).to_numpy()]
         counts = shown.sum(axis=0)
         expected = np.where(counts > 0, (len(shown) - counts) / np.maximum(counts, 1), 1)
         np.testing.assert_allclose(saved["state_dict"]["objective.class_weights"], expected, rtol=1e-6)
 
 
-def test_what_is_logged_holds_every_score_and_every_unit(run: Path) -> None:
-    metrics = json.loads((run / "metrics.json").read_text())
-    logged = pooled_scalars(metrics)
-    of_selections = {name: value for name, value in logged.items() if name.split("/")[0] in metrics["selections"]}
-    ends = [name for name in of_selections if name.endswith(("_low", "_high"))]
-    assert len(of_selections) - len(ends) == 2 * (3 + len(CLASSES)) and len(ends) == 2 * 3 * 2
-    assert logged["oracle/mean_f1"] == metrics["selections"]["oracle"]["mean_f1"]
-    assert logged["last/f1/AU12"] == metrics["selections"]["last"]["f1"]["AU12"]
-
-
 def test_no_option_makes_a_protocol_of_emotions_multi_label(finished_workplace: Path) -> None:
     """The kind of labels follows from the protocol alone, whatever the configuration says of the objective."""
-    (run,) = finished_workplace.glob("runs/synthetic_loso/*/seed-0")
-    saved = torch.load(run / "folds/01/checkpoints/last.ckpt", weights_only=True)
+    saved = torch.load(run_of(finished_workplace) / "folds/01/checkpoints/last.ckpt", weights_only=True)
     assert saved["fdp_lightning"]["multi_label"] is False
     config = configuration("+experiment=synthetic_loso", "+model.objective.label_kind=multi")
     check_options(config)

@@ -58,31 +58,25 @@ def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
 def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
     progress = Progress(console=Console(file=StringIO()))
     bars = _Bars(progress, folds=4, epochs=10, estimate=lambda seconds: "")
-    bars.epoch("a", 8)  # resumed
-    bars.epoch("a", 9)
-    assert progress.tasks[0].completed == 9
-    bars.end("a", True)
-    bars.epoch("b", 1)  # fitted at once
-    bars.end("b", True)
-    bars.end("c", True)  # finished by another process
-    bars.epoch("d", 3)
-    bars.end("d", False)
+    # resumed, fitted at once, finished by another process, failed
+    for fold, epochs, well in (("a", (8, 9), True), ("b", (1,), True), ("c", (), True), ("d", (3,), False)):
+        for epoch in epochs:
+            bars.epoch(fold, epoch)
+        assert fold != "a" or progress.tasks[0].completed == 9
+        bars.end(fold, well)
     assert progress.finished
 
 
-class Clock:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    for module in (progress, callbacks):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
-def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+def test_start_up_is_no_part_of_the_time_left(clock: SimpleNamespace) -> None:
     left = TimeLeft()
     clock.now = 33.0  # the face detector is loaded, and the first clip aligned
     first = left(1, 300)
@@ -98,9 +92,7 @@ def test_start_up_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -
     assert left(300, 300) == "in 2:30"
 
 
-def test_a_step_is_timed_after_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(callbacks, "time", clock)
+def test_a_step_is_timed_after_the_first_one(clock: SimpleNamespace) -> None:
     told: list[float] = []
     timer = StepTimer(told.append, steps=3)
     for step, now in [(5, 30.0), (6, 32.0), (6, 33.0), (7, 34.0), (8, 36.0), (9, 99.0)]:  # resumed after step 4

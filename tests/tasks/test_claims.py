@@ -1,10 +1,11 @@
 """Processes that share a machine or a fold: each claim is in one hand, and whoever is gone is noticed."""
 
-import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -18,39 +19,44 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
 
-pytestmark = pytest.mark.costly
+
+def begin(role: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Another process, which tells what `role` sends."""
+    context = forkserver()
+    told, tell = context.Pipe(duplex=False)
+    process = context.Process(target=role, args=(*arguments, tell), daemon=True)
+    process.start()
+    tell.close()
+    return process, told
 
 
-def _hold(folder: Path, count: int, per_gpu: int, answer: Connection) -> None:
-    claimed = Gpus(["GPU-a", "GPU-b", "GPU-c"], per_gpu, folder).claim(count)
-    answer.send(claimed and claimed[0])
+def kill(process: BaseProcess) -> None:
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+
+
+GPUS = ["GPU-a", "GPU-b", "GPU-c"]
+
+
+def _hold(folder: Path, tell: Connection) -> None:
+    held = Gpus(GPUS, 1, folder).claim(2)
+    tell.send(held and held[0])
     time.sleep(60)
 
 
-def hold(folder: Path, count: int, per_gpu: int = 1) -> tuple[multiprocessing.process.BaseProcess, tuple | None]:
-    """Another process that has claimed GPUs, and which."""
-    context = forkserver()
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_hold, args=(folder, count, per_gpu, send), daemon=True)
-    process.start()
-    return process, receive.recv()
-
-
 def test_no_gpu_is_given_twice_and_a_killed_holder_gives_back(tmp_path: Path) -> None:
-    other, held = hold(tmp_path, 2)
-    assert held == (0, 1)
-    gpus = Gpus(["GPU-a", "GPU-b", "GPU-c"], 1, tmp_path)
+    other, told = begin(_hold, tmp_path)
+    assert told.recv() == (0, 1)
+    gpus = Gpus(GPUS, 1, tmp_path)
     assert gpus.claim(2) is None  # and then the third is not kept either
-    claimed = gpus.claim(1)
-    assert claimed is not None and claimed[0] == (2,)
+    third = gpus.claim(1)
+    assert third is not None and third[0] == (2,)
     assert gpus.claim(1) is None
-    os.kill(other.pid or 0, signal.SIGKILL)
-    other.join()
+    kill(other)
     again = gpus.claim(2)
-    assert again is not None and again[0] == (0, 1)
-    claimed[1].close()
+    third[1].close()
     last = gpus.claim(1)
-    assert last is not None and last[0] == (2,)
+    assert [given and given[0] for given in (again, last)] == [(0, 1), (2,)]
 
 
 def test_several_folds_on_one_gpu_fill_the_emptiest_first(tmp_path: Path) -> None:
@@ -73,28 +79,19 @@ def test_a_batch_is_shared_out_evenly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "said"),
-    [
-        ({"devices": 2}, "needs trainer.strategy=ddp"),
-        ({"devices": 1, "strategy": "ddp"}, "set trainer.devices to 2 or more"),
-        ({"devices": 1, "num_nodes": 2}, "trainer.num_nodes=2 needs trainer.strategy=ddp"),
-    ],
-)
-def test_devices_that_make_no_sense_are_refused(trainer: dict, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        ranks_of(trainer)
-
-
-@pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["trainer.devices=2"], "needs trainer.strategy=ddp"), (["+trainer.strategy=ddp"], "trainer.devices to 2"),
+        (["+trainer.num_nodes=2"], "trainer.num_nodes=2 needs trainer.strategy=ddp"),
         (["trainer=ddp_cpu", "trainer.devices=4096"], r"trainer.devices is 4096, but this machine has \d+ cores"),
         (["trainer=gpu_fp16", "trainer.accelerator=cpu"], r"16-mixed needs a GPU"),
     ],
-)
-def test_devices_that_no_machine_has_are_refused(options: list[str], said: str) -> None:
+)  # fmt: skip
+def test_devices_that_make_no_sense_or_that_no_machine_has_are_refused(options: list[str], said: str) -> None:
+    trainer = configuration("trainer=cpu", *options).trainer
     with pytest.raises(UserError, match=said):
-        check_devices(configuration(*options).trainer)
+        ranks_of(trainer)
+        check_devices(trainer)
 
 
 def launch(number: int, port: int) -> Launch:
@@ -120,22 +117,13 @@ def _leader(port: int, told: Connection) -> None:
     time.sleep(60)
 
 
-def begin(role: object, port: int) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    context = forkserver()
-    told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=role, args=(port, tell), daemon=True)  # type: ignore[arg-type]
-    process.start()
-    tell.close()
-    return process, told
-
-
 def test_a_follower_notices_that_its_leader_is_gone() -> None:
     port = free_port()
     leader, of_leader = begin(_leader, port)
     follower, of_follower = begin(_follower, port)
     assert of_follower.recv() == {"fold": "01"}
     assert of_leader.recv() == (0, 3)
-    os.kill(leader.pid or 0, signal.SIGKILL)
+    kill(leader)
     assert of_follower.poll(30) and of_follower.recv() == "the leader is gone"
     follower.join(30)
 
@@ -151,7 +139,7 @@ def test_a_leader_notices_that_a_follower_is_silent(monkeypatch: pytest.MonkeyPa
     while time.monotonic() < watched:
         assert not mine.silent(1)  # it waits for the next word, and says that it lives
         time.sleep(0.2)
-    os.kill(follower.pid or 0, signal.SIGKILL)
+    kill(follower)
     died = time.monotonic()
     while not mine.silent(1):
         assert time.monotonic() - died < 30

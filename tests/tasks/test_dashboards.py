@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,14 @@ def job_type(part: dict[str, Any]) -> str:
 def is_in_config(run: OfflineRun, path: str) -> bool:
     """Whether a.value.b, as W&B calls a key of the configuration, is there."""
     first, value, *rest = path.split(".")
-    assert value == "value"
-    return reduce(lambda node, key: node[key], rest, run.config[first]) is not None
+    return value == "value" and reduce(getitem, rest, run.config[first]) is not None
 
 
-def test_each_part_shows_one_kind_of_run_and_all_its_keys_are_logged(
-    sent: dict[str, Any], logged: dict[str, OfflineRun]
-) -> None:
+def panels(part: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for of_one in found(part, "panels") if isinstance(of_one, list) for panel in of_one]
+
+
+def test_each_part_shows_one_kind_of_run_and_logged_keys(sent: dict[str, Any], logged: dict[str, OfflineRun]) -> None:
     kinds = [job_type(part) for part in parts(sent)]
     assert kinds == ["fold", "aggregate", "aggregate", "aggregate", "fold"]
     for part, kind in zip(parts(sent), kinds, strict=True):
@@ -98,13 +100,7 @@ def test_each_part_shows_one_kind_of_run_and_all_its_keys_are_logged(
             assert all(f"{name}/filenames" in run.summary for name in key)
 
 
-def panels(part: dict[str, Any]) -> list[dict[str, Any]]:
-    return [panel for of_one in found(part, "panels") if isinstance(of_one, list) for panel in of_one]
-
-
-def test_tables_and_the_confusion_matrix_are_of_pooled_runs(
-    sent: dict[str, Any], logged: dict[str, OfflineRun]
-) -> None:
+def test_tables_and_the_confusion_are_of_pooled_runs(sent: dict[str, Any], logged: dict[str, OfflineRun]) -> None:
     of_pooled = [part for part in parts(sent) if job_type(part) == "aggregate"]
     text = json.dumps(of_pooled)
     tables = set(re.findall(r'"name": "tableKey", "value": "(\w+)"', text))

@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ from fdp_lightning.tasks.demo import demo, listening
 from tests.evaluation.browser import LOOK, chromium
 from tests.tasks.demo_model import CLASSES, answer, film, frames_of
 
-pytestmark = pytest.mark.costly
-
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 3_000_000
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -38,20 +37,15 @@ CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 class Server:
     """A demo in a process of its own, whose working folder and temporary folder are `folder`."""
 
-    def __init__(self, folder: Path, most_seconds: float = 60) -> None:
+    def __init__(self, folder: Path, *command: str) -> None:
         self.folder, self.errors = folder, folder.parent / f"{folder.name}.stderr"
-        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # Python would keep what it compiles of libraries, the first time it does.
+        own = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.tasks.demo_model", str(MOST), str(most_seconds)],
-                cwd=folder,
-                # Python would keep what it compiles of libraries, the first time it does.
-                env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        assert self.process.stdout
+                [sys.executable, "-m", *command], cwd=folder, env={**os.environ, **own}, stdout=subprocess.PIPE,
+                stderr=errors, text=True,
+            )  # fmt: skip
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
         assert found, self.errors.read_text()
         self.address, self.port = found[0], int(found[1])
@@ -73,9 +67,9 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, most_seconds: float = 60) -> Iterator[Server]:
+def running(folder: Path, *command: str) -> Iterator[Server]:
     folder.mkdir()
-    server = Server(folder, most_seconds)
+    server = Server(folder, *command)
     try:
         yield server
     finally:
@@ -83,9 +77,13 @@ def running(folder: Path, most_seconds: float = 60) -> Iterator[Server]:
         server.process.wait()
 
 
+def stand_in(most_seconds: float) -> list[str]:
+    return ["tests.tasks.demo_model", str(MOST), str(most_seconds)]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("demo") / "place") as one:
+    with running(tmp_path_factory.mktemp("demo") / "place", *stand_in(most_seconds=60)) as one:
         yield one
 
 
@@ -100,18 +98,15 @@ def opened(browser: Any, server: Server, width: int = 1280, scheme: str = "light
     """The page; at its end it must have said nothing on the console and loaded nothing from elsewhere."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, heard = context.new_page(), []
+    own = (f"{server.address}/", f"blob:{server.address}/", "data:")
     # A browser says on the console that an answer was no success; the page itself puts it into words.
     page.on("console", lambda said: heard.append(said.text) if "status of 4" not in said.text else None)
     page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    asked: list[str] = []
+    page.on("request", lambda asked: heard.append(asked.url) if not asked.url.startswith(own) else None)
     page.goto(server.address)
     try:
         yield page
         assert heard == []
-        own = (f"{server.address}/", f"blob:{server.address}/", "data:")
-        assert [url for url in asked if not url.startswith(own)] == []
-        assert f"{server.address}/" in asked
     finally:
         context.close()
 
@@ -126,6 +121,11 @@ def shown(page: Any) -> dict[str, float]:
     names = page.locator(".bars dt").all_text_contents()
     values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
     return dict(zip(names, values, strict=True))
+
+
+def error_on(page: Any) -> str:
+    page.wait_for_selector("#error:not([hidden])")
+    return str(page.get_by_role("alert").text_content())
 
 
 def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Server) -> None:
@@ -203,12 +203,14 @@ def test_what_the_model_says_can_be_saved(browser: Any, server: Server, frames: 
         assert rows[0]["clip"] == facts["clip"] == 'my "clip", 1.mp4'
 
 
+KEEP_CAMERA = """() => { const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (what) => (window.kept = await open(what)); }"""
+CAMERA_STATE = "() => window.kept.getTracks().map((track) => track.readyState)"
+
+
 def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
-        page.evaluate(
-            "() => { const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
-            " navigator.mediaDevices.getUserMedia = async (what) => (window.kept = await open(what)); }"
-        )
+        page.evaluate(KEEP_CAMERA)
         page.click("#camera")
         page.click("#record")
         page.wait_for_function("() => document.getElementById('count').textContent === '3'")
@@ -217,28 +219,26 @@ def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Serve
         page.get_by_role("button", name="Stop").click()
         assert len(shown(page)) == len(CLASSES)
         assert "recording" in page.locator(".name").text_content()
-        assert page.evaluate("() => window.kept.getTracks().map((track) => track.readyState)") == ["ended"]
+        assert page.evaluate(CAMERA_STATE) == ["ended"]
         assert page.locator("#studio").is_hidden()
         page.click("#camera")  # a countdown that is left records nothing
         page.click("#record")
         page.click("#leave")
-        assert page.evaluate("() => window.kept.getTracks().map((track) => track.readyState)") == ["ended"]
+        assert page.evaluate(CAMERA_STATE) == ["ended"]
 
 
 def test_bad_files_are_put_into_words_and_names_stay_text(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
         name = "<img src=x onerror=alert(1)>.mp4"
         upload(page, b"no video at all\n" * 50, name)
-        page.wait_for_selector("#error:not([hidden])")
-        assert page.get_by_role("alert").text_content().startswith(f"{name} is no video that can be read")
+        assert error_on(page).startswith(f"{name} is no video that can be read")
         upload(page, film(), name)
         shown(page)
         assert page.locator("#error").is_hidden()
         assert name in page.locator(".name").text_content()
         assert page.locator("img[src=x]").count() == 0
         upload(page, bytes(MOST + 1))
-        page.wait_for_selector("#error:not([hidden])")
-        assert "at most 3 MB" in page.get_by_role("alert").text_content()
+        assert "at most 3 MB" in error_on(page)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
@@ -253,8 +253,7 @@ def test_the_page_has_no_fault(browser: Any, server: Server, width: int, scheme:
         page.click("summary >> nth=0")
         assert page.evaluate(LOOK) == []
         upload(page, b"text")
-        page.wait_for_selector("#error:not([hidden])")
-        assert page.evaluate(LOOK) == []
+        assert error_on(page) and page.evaluate(LOOK) == []
 
 
 def test_other_names_and_other_pages_are_turned_away(server: Server) -> None:
@@ -297,24 +296,15 @@ def test_too_much_is_refused_before_it_has_been_read(server: Server) -> None:
 
 
 def test_one_prediction_is_made_at_a_time_and_few_wait(server: Server) -> None:
-    video, said = film(), []
-    asking = [
-        threading.Thread(target=lambda: said.append(server.ask("POST", "/predict", video, X_Name="slow")[:2]))
-        for _ in range(6)
-    ]
-    for thread in asking:
-        thread.start()
-    deadline = time.monotonic() + 60
-    while len(said) < 2:  # the two that are refused
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert server.ask("GET", "/")[0] == 200  # the page is alive meanwhile
-    (server.folder / "go on").touch()
-    for thread in asking:
-        thread.join()
+    video = film()
+    with ThreadPoolExecutor(6) as asking:
+        asked = [asking.submit(server.ask, "POST", "/predict", video, X_Name="slow") for _ in range(6)]
+        refused = list(islice(as_completed(asked, timeout=60), 2))
+        assert server.ask("GET", "/")[0] == 200  # the page is alive meanwhile
+        (server.folder / "go on").touch()
     (server.folder / "go on").unlink()
-    assert sorted(status for status, _ in said) == [200] * 4 + [503] * 2  # two at once would be a 500
-    assert all("waiting already" in words["error"] for status, words in said if status == 503)
+    assert sorted(one.result()[0] for one in asked) == [200] * 4 + [503] * 2  # two at once would be a 500
+    assert all("waiting already" in one.result()[1]["error"] for one in refused)
 
 
 def test_a_bug_shows_no_detail_and_a_prediction_that_nobody_waits_for_ends(server: Server) -> None:
@@ -346,10 +336,8 @@ def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:
     assert "AUDIT" not in server.errors.read_text()
 
 
-def test_it_is_reached_from_this_machine_alone_bounds_the_work_on_a_video_and_ends_in_good_order(
-    tmp_path: Path,
-) -> None:
-    with running(tmp_path / "place", most_seconds=1) as server:
+def test_it_is_reached_from_this_machine_alone_bounds_its_work_and_ends_in_good_order(tmp_path: Path) -> None:
+    with running(tmp_path / "place", *stand_in(most_seconds=1)) as server:
         status, words, _ = server.ask("POST", "/predict", b"abcd", X_Name="endless")
         assert status == 422 and "1 s" in words["error"]
         assert server.ask("POST", "/predict", film())[0] == 200  # its turn came
@@ -371,47 +359,25 @@ def test_a_port_that_cannot_be_had_is_the_users_to_mend() -> None:
             demo(configuration("task=demo", f"demo.port={taken}"))
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """Of a demo whose working folder stays empty, and that ends by Ctrl-C with exit code 0."""
-    place = tmp_path / "place"
-    place.mkdir()
-    command = [sys.executable, "-m", "fdp_lightning", "task=demo", "demo.port=0"]
-    environment = {**os.environ, "TMPDIR": str(place)}
-    process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-    assert found
-    yield found[0]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
-    assert [path for path in place.rglob("*") if path.is_file()] == []  # torch makes an empty folder
-
-
-def test_a_video_is_dropped_and_its_prediction_is_shown(tmp_path: Path, address: str, browser: Any) -> None:
+def test_the_command_shows_what_the_model_says_and_keeps_nothing(tmp_path: Path, browser: Any) -> None:
     clip, long = tmp_path / "clip.mp4", tmp_path / "long.mp4"
     draw_film(clip, "surprise", seed=2)
     write_film(long, draw_clip("happiness").pictures * 6, 60)
     expected = load_model().predict(clip)
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    assert "Synthetic model" in page.locator("header").inner_text()
-    page.set_input_files("#file", clip)
-    page.wait_for_selector("#result:not([hidden])")
-    names = page.locator(".bars dt").all_text_contents()
-    values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
-    assert dict(zip(names, values, strict=True)) == expected.probabilities
-    assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
-    assert page.get_by_role("img", name="rank score over time").count() == 1
-    assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
-    page.set_input_files("#file", long)
-    page.get_by_text("not spotting").first.wait_for()
-    page.click("#try")
-    page.get_by_text("The model says: surprise").wait_for()
-    page.set_input_files("#file", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no video"})
-    page.wait_for_selector("#error:not([hidden])")
-    assert "cannot be read as a video" in page.locator("#error").inner_text()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.split("/")[2]}
+    with running(tmp_path / "place", "fdp_lightning", "task=demo", "demo.port=0") as server:
+        with opened(browser, server, width=390) as page:
+            assert "Synthetic model" in page.locator("header").inner_text()
+            page.set_input_files("#file", clip)
+            assert shown(page) == expected.probabilities
+            assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
+            assert page.get_by_role("img", name="rank score over time").count() == 1
+            assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
+            page.set_input_files("#file", long)
+            page.get_by_text("not spotting").first.wait_for()
+            page.click("#try")
+            page.get_by_text("The model says: surprise").wait_for()
+            upload(page, b"no video", "a.mp4")
+            assert "cannot be read as a video" in error_on(page)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=60) == 0
+        assert [path for path in server.folder.rglob("*") if path.is_file()] == []  # torch makes an empty folder

@@ -20,9 +20,7 @@ from fdp_lightning.engine.multinode.launch import Launch, check_launch, first_ho
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.labels import KEY
-from tests.tasks.conftest import SMALL
-
-pytestmark = pytest.mark.costly
+from tests.tasks.conftest import SMALL, beside
 
 SWEEP = ["-m", "task=fold", "fold=01,03", "trainer=ddp_cpu"]
 PYTHON = [sys.executable, "-m"]
@@ -69,8 +67,7 @@ def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data and store, and no run."""
-    folder = tmp_path_factory.mktemp("launched") / "place"
-    return Path(shutil.copytree(finished_workplace, folder, ignore=shutil.ignore_patterns("runs")))
+    return beside(finished_workplace, tmp_path_factory.mktemp("launched") / "place")
 
 
 @pytest.fixture(scope="module")
@@ -82,22 +79,16 @@ def plain(place: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow  # processes of their own; that two learn what one learns is tested in test_interruptions.py
-def test_torchrun_runs_a_sweep_once_and_predicts_as_the_plain_command(place: Path, plain: dict[str, bytes]) -> None:
-    command = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    assert swept(call(place, *command, "-m", "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place) == plain
-
-
-@pytest.mark.slow
-def test_joblib_runs_two_folds_of_two_processes_at_once(place: Path, plain: dict[str, bytes]) -> None:
-    jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    process = call(place, "fdp_lightning", *SMALL, *SWEEP, *jobs, "run=swept")
-    assert swept(process, place) == plain
+@pytest.mark.parametrize("by", ["torchrun", "joblib"])  # one process per device, or two folds of two at once
+def test_a_sweep_is_run_once_and_predicts_as_the_plain_command(by: str, place: Path, plain: dict[str, bytes]) -> None:
+    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m"]
+    jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if by == "joblib" else []
+    command = [*([] if jobs else torchrun), "fdp_lightning", *SMALL, *SWEEP, *jobs, "run=swept"]
+    assert swept(call(place, *command), place) == plain
 
 
 @pytest.mark.slow  # four commands' worth of starts; torchrun shows the same way on one machine above
-def test_two_nodes_under_srun_go_on_after_a_fold_whose_process_fails_on_one(
-    place: Path, plain: dict[str, bytes]
-) -> None:
+def test_two_nodes_under_srun_go_on_after_a_fold_that_fails_on_one(place: Path, plain: dict[str, bytes]) -> None:
     # A folder where the second process of fold 02 wants to write its log.
     (place / "nodes/logs/02.rank1.txt").mkdir(parents=True)
     options = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "run=nodes"]

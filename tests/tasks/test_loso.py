@@ -5,13 +5,12 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from omegaconf import DictConfig
 from openpyxl import load_workbook
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
@@ -19,17 +18,16 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.synthetic import SyntheticFaces
-from fdp_lightning.engine.dataset import ReadyData, expected_clips, ready_data, write_expected
+from fdp_lightning.engine.dataset import expected_clips, ready_data, write_expected
 from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import plan_fold
 from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
 from fdp_lightning.runs.pooling import pool_run
 from fdp_lightning.tasks.check_data import check_data
-from tests.command import Done
+from tests.command import Run
+from tests.conftest import TINY
 from tests.tasks.conftest import run_of, start
-
-pytestmark = pytest.mark.costly
 
 TEXT = dict.fromkeys(["dataset", "subject", "clip", "fold"], str)
 
@@ -38,29 +36,29 @@ def predictions(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "predictions.csv", dtype=TEXT)
 
 
-def test_each_clip_is_predicted_once_by_the_fold_that_left_its_subject_out(finished_workplace: Path) -> None:
-    table = predictions(run_of(finished_workplace))
-    assert set(table["selection"]) == {"last", "oracle"}
-    for _, part in table.groupby("selection"):
-        assert len(part) == 30
-        assert not part.duplicated(["dataset", "subject", "clip", "onset"]).any()
-        assert (part["fold"] == part["subject"]).all()
-    assert set(table["dataset"]) == {"synthetic"}
-
-
-def test_pooled_scores_are_those_of_scikit_learn(finished_workplace: Path) -> None:
+def test_each_clip_is_predicted_by_the_fold_that_left_its_subject_out_and_pooled(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
-    metrics = json.loads((run / "metrics.json").read_text())
-    for selection, part in predictions(run).groupby("selection"):
-        scores, labels = metrics["selections"][selection], metrics["classes"]
-        options = {"labels": labels, "zero_division": 0}
-        target, prediction = part["target"], part["prediction"]
-        assert scores["accuracy"] == pytest.approx(accuracy_score(target, prediction))
-        assert scores["uf1"] == pytest.approx(f1_score(target, prediction, average="macro", **options))
-        assert scores["uar"] == pytest.approx(recall_score(target, prediction, average="macro", **options))
-        assert scores["weighted_f1"] == pytest.approx(f1_score(target, prediction, average="weighted", **options))
-        assert scores["confusion"] == confusion_matrix(target, prediction, labels=labels).tolist()
+    metrics, table = json.loads((run / "metrics.json").read_text()), predictions(run)
+    assert set(table["selection"]) == {"last", "oracle"} and set(table["dataset"]) == {"synthetic"}
+    for selection, part in table.groupby("selection"):
+        assert len(part) == 30 and not part.duplicated(["dataset", "subject", "clip", "onset"]).any()
+        assert (part["fold"] == part["subject"]).all()
+        scores, of_both = metrics["selections"][selection], (part["target"], part["prediction"])
+        options = {"labels": metrics["classes"], "zero_division": 0}
+        assert scores["accuracy"] == pytest.approx(accuracy_score(*of_both))
+        assert scores["uf1"] == pytest.approx(f1_score(*of_both, average="macro", **options))
+        assert scores["uar"] == pytest.approx(recall_score(*of_both, average="macro", **options))
+        assert scores["weighted_f1"] == pytest.approx(f1_score(*of_both, average="weighted", **options))
+        assert scores["confusion"] == confusion_matrix(*of_both, labels=metrics["classes"]).tolist()
     assert metrics["selections"]["oracle"]["accuracy"] >= metrics["selections"]["last"]["accuracy"]
+
+
+def checkpoint_of(run: Path, fold: str, content: bytes, checksum: str) -> None:
+    """Write what a fold is resumed from, if its checksum says so."""
+    (finished, *_) = run.glob("folds/*/fold.json")
+    fingerprint = json.loads(finished.read_text())["fingerprint"]
+    (run / "unfinished" / fold).mkdir(parents=True)
+    (run / "unfinished" / fold / f"{fingerprint}-epoch000001-{checksum}.ckpt").write_bytes(content)
 
 
 def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workplace: Path) -> None:
@@ -71,11 +69,8 @@ def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workpla
     damaged.write_bytes(damaged.read_bytes().replace(b"happiness", b"surprise_", 1))
     shutil.rmtree(run / "folds/03")
     (run / "folds/.03.elsewhere.1.partial").mkdir()  # of a machine that was killed
-    fingerprint = json.loads((run / "folds/01/fold.json").read_text())["fingerprint"]
-    (run / "unfinished/03").mkdir(parents=True)
-    (run / f"unfinished/03/{fingerprint}-epoch000001-0123456789abcdef.ckpt").write_bytes(b"half of a checkpoint")
+    checkpoint_of(run, "03", b"half of a checkpoint", "0123456789abcdef")
     done = start(workplace)
-    assert done.returncode == 0, done.stderr
     assert re.search(r"fold 02 is run again: \S+/folds/02/predictions.csv is not what was written", done.stderr)
     assert re.search(r"fold 03: \S+0123456789abcdef.ckpt is damaged \(checksum differs\) and is not used", done.stderr)
     assert "2 of 3 folds to run" in done.stderr
@@ -90,12 +85,8 @@ def test_a_crashing_fold_leaves_the_others_and_no_pooled_score(workplace: Path) 
         shutil.rmtree(run / path)
     assert (run / "metrics.json").is_file()  # of the whole run; it must not stand for what is left of it
     # A checkpoint to resume fold 01 from that is whole and none: reading it is an error that nobody expects.
-    fingerprint = json.loads((run / "folds/03/fold.json").read_text())["fingerprint"]
-    content, place = b"no checkpoint", run / "unfinished/01"
-    place.mkdir(parents=True)
-    (place / f"{fingerprint}-epoch000001-{hashlib.sha256(content).hexdigest()[:16]}.ckpt").write_bytes(content)
-    done = start(workplace)
-    assert done.returncode == 1
+    checkpoint_of(run, "01", b"no checkpoint", hashlib.sha256(b"no checkpoint").hexdigest()[:16])
+    done = start(workplace, code=1)
     assert "1 of 3 folds failed" in done.stderr
     assert "fold 01" in done.stderr
     assert (run / "folds/02/predictions.csv").is_file()
@@ -104,7 +95,6 @@ def test_a_crashing_fold_leaves_the_others_and_no_pooled_score(workplace: Path) 
 
 def test_a_sweep_over_seeds_keeps_one_run_and_makes_another(workplace: Path) -> None:
     done = start(workplace, "-m", "seed=0,1")
-    assert done.returncode == 0, done.stderr
     assert "0 of 3 folds to run" in done.stderr and "3 of 3 folds to run" in done.stderr
     first = run_of(workplace)
     second = first.with_name("seed-1")
@@ -120,67 +110,53 @@ def test_the_report_can_be_made_again_from_the_folds(workplace: Path) -> None:
     for name in ("predictions.csv", "metrics.json", "report.html"):
         (run / name).unlink()
     done = start(workplace, "task=report", f"run={run.relative_to(workplace)}")
-    assert done.returncode == 0, done.stderr
     assert (run / "predictions.csv").read_bytes() == table
     assert (run / "metrics.json").read_bytes() == metrics
     assert (run / "report.html").stat().st_size > 10_000
     shutil.rmtree(run / "folds/03")
-    done = start(workplace, "task=report", f"run={run.relative_to(workplace)}")
-    assert done.returncode == 2
+    done = start(workplace, "task=report", f"run={run.relative_to(workplace)}", code=2)
     assert "clips missing" in done.stderr
 
 
-def test_subject_010_survives_workbook_command_line_folder_csv_and_yaml(
-    tmp_path: Path, run_cli: Callable[..., Done]
-) -> None:
-    SyntheticFaces(
-        subjects=4, clips_per_emotion=1, min_frames=8, max_frames=8, height=180, width=240, layout="samm"
-    ).write(tmp_path / "SAMM")
+def test_subject_010_survives_workbook_command_line_folder_and_csv(tmp_path: Path, run_cli: Run) -> None:
+    SyntheticFaces(**{**TINY, "subjects": 4}, layout="samm").write(tmp_path / "SAMM")
     common = [
         "+experiment=samm_loso", "model=fdp_tiny", "trainer=cpu", "data.root=SAMM", "protocol.strict=false",
         "debug=smoke", "run=run", "data.faces.method=none",
     ]  # fmt: skip
-    alone = run_cli(*common, "task=fold", "fold=010")
-    assert alone.returncode == 0, alone.stderr
+    run_cli(*common, "task=fold", "fold=010", code=0)
     written = (tmp_path / "run/folds/010/predictions.csv").read_bytes()
-    whole = run_cli(*common)
-    assert whole.returncode == 0, whole.stderr
+    whole = run_cli(*common, code=0)
     assert "3 of 4 folds to run" in whole.stderr  # 010 is known again
     assert (tmp_path / "run/folds/010/predictions.csv").read_bytes() == written
     assert sorted(path.name for path in (tmp_path / "run/folds").iterdir()) == ["006", "007", "009", "010"]
     table, _ = read_predictions(tmp_path / "run/predictions.csv")
     assert sorted(set(table["subject"])) == ["006", "007", "009", "010"] == sorted(set(table["fold"]))
-    # The very configuration of the run, read from its file, finds the fold by its name.
-    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text()) | {"fold": "010"}
-    assert yaml.safe_load(yaml.safe_dump(config))["fold"] == "010"
-    octal = run_cli(*common, "task=fold", "fold=8")
-    assert octal.returncode == 2
+    octal = run_cli(*common, "task=fold", "fold=8", code=2)
     assert "no fold '8'" in octal.stderr and "010" in octal.stderr
+
+
+def names_of(table: pd.DataFrame) -> list[str]:
+    """subject/clip of each row."""
+    return (table["subject"] + "/" + table["clip"]).tolist()
 
 
 SHORT = "data.sampling.rule=floor, fewer than 12 frames"
 
 
-def test_what_is_not_tested_or_left_out_is_pooled_nowhere_and_said_everywhere(
-    on_casme2: list[str],
-    casme2_clips: pd.DataFrame,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+def test_what_is_left_out_is_pooled_nowhere_and_said_everywhere(
+    on_casme2: list[str], casme2_clips: pd.DataFrame, tmp_path: Path, capsys: Any, caplog: Any
 ) -> None:
     released = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
     released += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null", "data.batch_size=4"]
     config = configuration(*on_casme2, *released, f"run={tmp_path}/run", "trainer.max_epochs=-1", "trainer.max_steps=1")
-    data = ready_data(config)
-    length = casme2_clips["offset"] - casme2_clips["onset"] + 1
-    names = casme2_clips["subject"] + "/" + casme2_clips["clip"]
-    assert 0 < (length < 12).sum() < 15
-    short = names[length < 12].tolist()
-    assert (data.left_out["subject"] + "/" + data.left_out["clip"]).tolist() == short
-    assert set(data.left_out["why"]) == {SHORT}
+    run, data = tmp_path / "run", ready_data(config)
+    is_short = casme2_clips["offset"] - casme2_clips["onset"] + 1 < 12
+    short = names_of(casme2_clips[is_short])
+    assert 0 < len(short) < 15
+    assert (names_of(data.left_out), set(data.left_out["why"])) == (short, {SHORT})
     assert f"({SHORT})" in caplog.text
-
-    run, splits = tmp_path / "run", data.folds()
+    splits = data.folds()
     assert [split.name for split in splits] == ["01", "02"]
     run.mkdir()
     write_expected(run, data, splits)
@@ -188,20 +164,16 @@ def test_what_is_not_tested_or_left_out_is_pooled_nowhere_and_said_everywhere(
         assert "03" in set(data.clips["subject"].iloc[list(split.train_rows)])
         run_fold(plan_fold(config, data, split, run))
     metrics = pool_run(run, config)
-
-    table, _ = read_predictions(run / "predictions.csv")
-    tested = names[(length >= 12) & (casme2_clips["subject"] != "03")].tolist()
-    for _, part in table.groupby("selection"):
-        assert (part["subject"] + "/" + part["clip"]).tolist() == tested
+    tested = names_of(casme2_clips[~is_short & (casme2_clips["subject"] != "03")])
+    for _, part in read_predictions(run / "predictions.csv")[0].groupby("selection"):
+        assert names_of(part) == tested
     assert json.loads((run / "metrics.json").read_text()) == metrics
-    assert (metrics["n_clips"], metrics["n_subjects"]) == (len(tested), 2)
-    assert (metrics["skipped_folds"], metrics["untested"]) == ([], ["03"])
-    assert metrics["left_out"] == {SHORT: short}
+    found = [metrics[key] for key in ("n_clips", "n_subjects", "skipped_folds", "untested", "left_out")]
+    assert found == [len(tested), 2, [], ["03"], {SHORT: short}]
     shown = " ".join(capsys.readouterr().out.split())
     assert f"({SHORT}): {len(short)}, {short[0]}" in shown
     assert shown.index("oracle 0.") < shown.index("last 0.")
-    page = (run / "report.html").read_text()
-    assert f"({SHORT}): {len(short)} clips, {short[0]}" in page
+    assert f"({SHORT}): {len(short)} clips, {short[0]}" in (run / "report.html").read_text()
 
 
 WORKBOOK = "CASME2-coding-20190701.xlsx"
@@ -223,21 +195,13 @@ def config(root: Path, *more: str) -> DictConfig:
     return configuration(*made_up, *places, *more)
 
 
-def expected(data: ReadyData) -> dict:
-    return expected_clips(data, data.folds())
-
-
-def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(
-    small_copy: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(small_copy: Path, caplog: Any, capsys: Any) -> None:
     names = relabelled(small_copy, "happiness", "happines", None)
     with caplog.at_level(logging.WARNING):
         data = ready_data(config(small_copy))
-    left_out = dict(data.left_out.groupby("why")["clip"].agg(list))
-    (misspelt,) = [why for why in left_out if "happines" in why]
-    (blank,) = [why for why in left_out if "blank" in why]
-    assert left_out[misspelt] == [names[1].split("/")[1]]
-    assert left_out[blank] == [names[2].split("/")[1]]
+    left_out = data.left_out
+    assert names_of(left_out) == names[1:]
+    assert ["happines" in left_out["why"].iloc[0], "blank" in left_out["why"].iloc[1]] == [True, True]
     assert "happines" in caplog.text and names[2] in caplog.text
     assert len(data.clips) == 1
     output = small_copy / "check.json"
@@ -247,22 +211,16 @@ def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(
     assert "happines" in capsys.readouterr().out
 
 
-def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(
-    small_copy: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(small_copy: Path) -> None:
     names = relabelled(small_copy, "happiness", "disgust", "disgust")
     data = ready_data(config(small_copy))
-    with caplog.at_level(logging.WARNING):
-        caveats = expected(data)["caveats"]
-    (caveat,) = [caveat for caveat in caveats if names[0] in caveat]
+    found = expected_clips(data, data.folds())
+    (caveat,) = [caveat for caveat in found["caveats"] if names[0] in caveat]
     assert "happiness" in caveat and names[1] not in caveat
-    assert names[0] in caplog.text
-    assert len(expected(data)["clips"]) == 3
-
-
-def test_classes_that_meet_are_not_worth_a_word(small_copy: Path) -> None:
-    relabelled(small_copy, "disgust", "disgust", "disgust")
-    found = expected(ready_data(config(small_copy)))
+    assert len(found["clips"]) == 3
+    relabelled(small_copy, "disgust", "disgust", "disgust")  # these meet
+    data = ready_data(config(small_copy))
+    found = expected_clips(data, data.folds())
     assert (found["caveats"], found["left_out"]) == ([], {})
 
 
@@ -283,8 +241,7 @@ DEALS = 5000
 @pytest.mark.slow  # eight folds of twenty epochs
 def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path) -> None:
     size = ["data.generate.subjects=8", "trainer.max_epochs=20", "model.optimizer.lr=0.01"]
-    done = start(tmp_path, *size, "protocol.shuffled=0", "selection.inner_subjects=2", "loso.workers=2")
-    assert done.returncode == 0, done.stderr
+    start(tmp_path, *size, "protocol.shuffled=0", "selection.inner_subjects=2", "loso.workers=2")
     (run,) = tmp_path.glob("runs/synthetic_loso/*/seed-0")
     metrics = json.loads((run / "metrics.json").read_text())
     table, classes = read_predictions(run / "predictions.csv")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from openpyxl import load_workbook
 
 from fdp_lightning.config import CONF_DIR, configuration
@@ -28,17 +29,9 @@ from fdp_lightning.models.recognizer import Clips
 from tests.command import once
 from tests.tasks.conftest import fold_here
 
-pytestmark = pytest.mark.costly
-
-
-def options_of(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF_DIR / "model" / group).glob("*.yaml"))
-
-
 GROUPS = {
-    "mer_head": options_of("mer_head"),
-    # SegNet once is enough: it is large.
-    "dic_head": [*["unet"] * 8, "segnet"],
+    "mer_head": sorted(path.stem for path in (CONF_DIR / "model/mer_head").glob("*.yaml")),
+    "dic_head": [*["unet"] * 8, "segnet"],  # once is enough: it is large
 }
 VALUES = {
     "head_block": list(HEAD_BLOCKS), "finer_maps": [[2, 4], [], [4]], "pooling": [*POOLINGS, "conv"],
@@ -58,31 +51,32 @@ VALUES = {
 }  # fmt: skip
 DATA = {
     "faces.method": ["mtcnn", "box", "none"],  # official_crops come with a dataset, the synthetic one has none
-    "faces.colour": list(COLOURS),
-    "sampling.rule": list(RULES),
-    "sampling.short": list(SHORT),
+    "faces.colour": list(COLOURS), "sampling.rule": list(RULES), "sampling.short": list(SHORT),
     "sampling.frames": [8, 8, 12],  # clips have 10 to 12; floor meets 8 alone, where none of them vanishes
     "augmentation.transforms": [[], [{"_target_": "albumentations.GaussianBlur", "p": 0.5}]],
-}
+}  # fmt: skip
+OTHERS = [
+    ["model/backbone=timm", "model.backbone.name=resnet10t"],
+    *(pytest.param([model], marks=pytest.mark.slow) for model in (
+        "model=fdp", "model=fdp_nextvit", "model=fdp_released",  # that all of their parameters learn: tests/models
+    )),
+    pytest.param(["model/backbone=timm", "model.backbone.name=mobilenetv3_small_050"], marks=pytest.mark.slow),
+]  # fmt: skip
 COMPUTE = {
-    "frames_at_once": [None, 1, 3],
-    "channels_last": [True, False],
-    "small_maps": [True, False, True],
-    "fused_optimizer": [True, True, False],
-    "freed_memory": ["keep", "return", "default"],
-    "checkpointing": [None, "blocks", "stages"],
+    "frames_at_once": [None, 1, 3], "channels_last": [True, False], "small_maps": [True, False, True],
+    "fused_optimizer": [True, True, False], "freed_memory": ["keep", "return", "default"],
+    "checkpointing": [None, "blocks", "stages"], "tf32": [True, False],
     "compile": [None],  # minutes each; the slow tests have it
-    "tf32": [True, False],
-}
-MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ("fdp", "fdp_nextvit", "fdp_released")]
-"""Large ones: that their parameters all learn is seen in tests/models."""
-TIMM_MODELS = ["resnet10t", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)]
+}  # fmt: skip
+
+
+PARTS = ("model", "data", "compute")
 
 
 def chosen(i: int) -> list[str]:
     """Overrides that take the i-th value of every option, in turn."""
     overrides = [f"model/{group}={names[i % len(names)]}" for group, names in GROUPS.items()]
-    for part, options in (("model", VALUES), ("data", DATA), ("compute", COMPUTE)):
+    for part, options in zip(PARTS, (VALUES, DATA, COMPUTE), strict=True):
         for option, values in options.items():
             # Lists of two lengths that share a factor would always pair the same values: shift every other round.
             value = values[(i + i // len(values)) % len(values)]
@@ -112,38 +106,31 @@ def test_every_option_takes_a_step(i: int, data: list[str], tmp_path: Path) -> N
     takes_a_step(data, tmp_path, "model=fdp_deviations", *chosen(i))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_other_model_takes_a_step(name: str, data: list[str], tmp_path: Path) -> None:
-    takes_a_step(data, tmp_path, f"model={name}")
+@pytest.mark.parametrize("options", OTHERS)
+def test_other_models_take_a_step(options: list[str], data: list[str], tmp_path: Path) -> None:
+    takes_a_step(data, tmp_path, *options)
 
 
-@pytest.mark.parametrize("name", TIMM_MODELS)
-def test_timm_models_take_a_step(name: str, data: list[str], tmp_path: Path) -> None:
-    takes_a_step(data, tmp_path, "model/backbone=timm", f"model.backbone.name={name}")
+NUMBERS = {
+    "model.gate_temperature", *(f"model.objective.{name}" for name in (
+        "emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin", "effective_beta", "rank_sharpness",
+    )), *(f"model.optimizer.{name}" for name in (
+        "steps", "batch_norm_clips", "lr", "weight_decay", "warmup", "momentum", "gamma", "lowest", "gradient_clip",
+    )), "data.faces.size", "data.faces.margin", "data.faces.least_confidence",
+}  # fmt: skip
+"""No value of theirs takes another way through the code."""
+
+ELSEWHERE = {f"data.faces.{name}" for name in ("per_frame", "batch", "device", "bits")}
+"""These do not go with everything, and have tests of their own."""
 
 
-def test_no_option_of_the_model_is_forgotten() -> None:
-    model = configuration("model=fdp_deviations").model
-    there = {key for key, value in model.items() if not hasattr(value, "items")}
-    there |= {f"{part}.{key}" for part in ("objective", "optimizer") for key in model[part]}
-    # Numbers: no value of theirs takes another way through the code.
-    numbers = {f"objective.{n}" for n in ("emotion", "dynamic_image", "rank", "rank_temperature", "rank_margin")}
-    numbers |= {
-        "gate_temperature", "objective.effective_beta", "objective.rank_sharpness", "optimizer.steps",
-        "optimizer.batch_norm_clips", "optimizer.lr", "optimizer.weight_decay", "optimizer.warmup",
-        "optimizer.momentum", "optimizer.gamma", "optimizer.lowest", "optimizer.gradient_clip",
-    }  # fmt: skip
-    assert set(configuration().compute) == set(COMPUTE)
-    assert there - set(VALUES) - numbers == {"_target_", "name", "objective._target_"}
-
-
-def test_no_option_of_faces_and_sampling_is_forgotten() -> None:
-    data = configuration().data
-    there = {f"{part}.{key}" for part in ("faces", "sampling") for key in data[part]}
-    # per_frame, batch, device and bits do not go with everything, and have tests of their own. The others are numbers.
-    single = ("per_frame", "batch", "device", "bits", "size", "margin", "least_confidence")
-    elsewhere = {f"faces.{name}" for name in single}
-    assert there - set(DATA) == elsewhere
+def test_no_option_is_forgotten() -> None:
+    config = configuration("model=fdp_deviations")
+    there = {f"model.{key}" for key, value in config.model.items() if not hasattr(value, "items")}
+    for part in ("model.objective", "model.optimizer", "data.faces", "data.sampling", "compute"):
+        there |= {f"{part}.{key}" for key in OmegaConf.select(config, part)}
+    tested = {f"{part}.{key}" for part, keys in zip(PARTS, (VALUES, DATA, COMPUTE), strict=True) for key in keys}
+    assert there - tested - NUMBERS - ELSEWHERE == {"model._target_", "model.name", "model.objective._target_"}
 
 
 SYNTHETIC = ("data=synthetic", "protocol=synthetic_5c", "model=fdp_tiny")
@@ -167,21 +154,13 @@ def test_clips_without_an_apex_are_named_where_the_rule_asks_for_one(
     assert "apex" not in caplog.text
 
 
-def test_colour_makes_a_network_for_colour_that_a_step_can_train() -> None:
+def test_the_image_of_a_clip_in_colour_is_that_of_its_grey() -> None:
     config = configuration(*SYNTHETIC, "data.faces.colour=rgb")
-    model, objective = build_model(config, classes=5), build(config.model.objective)
-    assert model.backbone.in_channels == 3
-    assert build_model(configuration(*SYNTHETIC), classes=5).backbone.in_channels == 1
-    frames = torch.rand(2, 8, 3, 64, 64, generator=torch.manual_seed(0))
-    clips = Clips(frames, torch.tensor([0, 3]))
-    output = model(frames)
-    objective(output, clips).total.backward()
-    assert output.dynamic_image.shape == objective.true_dynamic_image(clips).shape == (2, 1, 64, 64)
-    assert model.backbone.stem[0].conv.weight.grad.abs().sum() > 0
-    # The dynamic image is of the mean over colours: of a grey clip in three channels, that of the grey one.
-    grey = frames[:, :, :1]
-    targets = [objective.true_dynamic_image(Clips(f, clips.target)) for f in (grey, grey.expand_as(frames))]
-    torch.testing.assert_close(*targets)
+    assert build_model(config, classes=5).backbone.in_channels == 3
+    objective = build(config.model.objective)
+    grey, target = torch.rand(2, 8, 1, 64, 64, generator=torch.manual_seed(0)), torch.tensor([0, 3])
+    images = [objective.true_dynamic_image(Clips(frames, target)) for frames in (grey, grey.expand(-1, -1, 3, -1, -1))]
+    torch.testing.assert_close(*images)
 
 
 @pytest.mark.parametrize(

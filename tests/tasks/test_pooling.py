@@ -43,41 +43,35 @@ def relabel(fold: Path, **subjects: list[str]) -> None:
     (fold / "fold.json").write_text(json.dumps(facts))
 
 
+def with_nan(line: str) -> str:
+    values = line.split(",")
+    return ",".join([*values[:6], "nan", *values[7:]])
+
+
+def of_another_fold(line: str) -> str:
+    return line.replace("synthetic,02,", "synthetic,03,")
+
+
+ALL = ["synthetic/01", "synthetic/02", "synthetic/03"]
 FAULTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "no fold": (shutil.rmtree, UserError, r"'last': 10 of 30 clips missing: synthetic/02/"),
-    "no seal": (lambda fold: (fold / "fold.json").unlink(), UserError, r"folds/02 is not complete"),
-    "cut table": (
-        lambda fold: cut(fold, "predictions.csv"), UserError, r"02/predictions.csv is not what was written"
-    ),
-    "cut checkpoint": (
-        lambda fold: cut(fold, "checkpoints/last.ckpt"), UserError, r"02/checkpoints/last.ckpt is not what was written"
-    ),
-    "cut table with a new checksum": (
-        lambda fold: edit(fold, lambda lines: [*lines[:5], lines[5][:20]]), UserError, "truncated"
-    ),
+    "no seal": (lambda fold: (fold / "fold.json").unlink(), UserError, r"folds/02"),
+    "cut table": (lambda fold: cut(fold, "predictions.csv"), UserError, r"02/predictions.csv"),
+    "cut checkpoint": (lambda fold: cut(fold, "checkpoints/last.ckpt"), UserError, r"02/checkpoints/last.ckpt"),
+    "cut and sealed": (lambda fold: edit(fold, lambda rows: [*rows[:5], rows[5][:20]]), UserError, "truncated"),
     "missing row": (
-        lambda fold: edit(fold, lambda lines: lines[:3] + lines[4:]), UserError, "1 of 30 clips missing: synthetic/02/"
+        lambda fold: edit(fold, lambda rows: rows[:3] + rows[4:]), UserError, "1 of 30 clips missing: synthetic/02/"
     ),
-    "doubled row": (
-        lambda fold: edit(fold, lambda lines: [*lines, lines[3]]), UserError, "clips predicted more than once: synth"
-    ),
+    "doubled row": (lambda fold: edit(fold, lambda rows: [*rows, rows[3]]), UserError, "more than once: synth"),
     "row of another fold": (
-        lambda fold: edit(fold, lambda lines: [*lines[:-1], lines[-1].replace("synthetic,02,", "synthetic,03,")]),
-        LeakError,
-        "fold 02 predicts subjects that it did not hold out: synthetic/03",
+        lambda fold: edit(fold, lambda rows: [*rows[:-1], of_another_fold(rows[-1])]), LeakError, "02.*synthetic/03"
     ),
-    "nan": (
-        lambda fold: edit(fold, lambda lines: [*lines[:-1], _with_nan(lines[-1])]), UserError, "not a finite number"
-    ),
+    "nan": (lambda fold: edit(fold, lambda rows: [*rows[:-1], with_nan(rows[-1])]), UserError, "not a finite number"),
     "tested subject trained": (
-        lambda fold: relabel(fold, train=["synthetic/01", "synthetic/02", "synthetic/03"]),
-        LeakError,
-        "fold 02: train and test share the subjects synthetic/02",
+        lambda fold: relabel(fold, train=ALL), LeakError, "fold 02: train and test .* synthetic/02"
     ),
     "tested subject chose the epoch": (
-        lambda fold: relabel(fold, inner=["synthetic/02"]),
-        LeakError,
-        "fold 02: inner and test share the subjects synthetic/02",
+        lambda fold: relabel(fold, inner=["synthetic/02"]), LeakError, "fold 02: inner and test .* synthetic/02"
     ),
 }  # fmt: skip
 
@@ -86,11 +80,6 @@ FAULTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
 def run(finished_workplace: Path, tmp_path: Path) -> Path:
     """A copy of the finished run alone."""
     return Path(shutil.copytree(run_of(finished_workplace), tmp_path / "run"))
-
-
-def _with_nan(line: str) -> str:
-    values = line.split(",")
-    return ",".join([*values[:6], "nan", *values[7:]])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -113,14 +102,11 @@ def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(run
 
 
 @pytest.mark.costly
-def test_a_fold_without_clips_is_skipped_and_listed(
-    on_casme2: list[str], casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_a_fold_without_clips_is_listed(on_casme2: list[str], casme2_clips: pd.DataFrame, tmp_path: Path) -> None:
     third = casme2_clips[casme2_clips["subject"] == "03"]
     names = ",".join(f"'{subject}/{clip}'" for subject, clip in zip(third["subject"], third["clip"], strict=True))
-    config = configuration(
-        *on_casme2, "data.batch_size=4", "trainer.max_epochs=1", f"protocol.exclude=[{names}]", f"run={tmp_path}/run"
-    )
+    options = ["data.batch_size=4", "trainer.max_epochs=1", f"protocol.exclude=[{names}]", f"run={tmp_path}/run"]
+    config = configuration(*on_casme2, *options)
     run, ready = tmp_path / "run", ready_data(config)
     plans = [plan_fold(config, ready, split, run) for split in ready.folds()]
     assert [plan.fold.name for plan in plans] == ["01", "02"]

@@ -1,9 +1,7 @@
 """A trained model on input videos: the same as on the clips of a dataset, whatever the format of the video."""
 
-import csv
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,7 +12,6 @@ import torch
 from PIL import Image
 
 from fdp_lightning import load_model
-from fdp_lightning.config import configuration
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.input_video.source import Frame
 from fdp_lightning.data.loading.sampling import Sampling
@@ -23,14 +20,10 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.inference.clip import positions_in_time
 from fdp_lightning.inference.model import Model
-from fdp_lightning.tasks.predict import predict
+from tests.command import Run
 from tests.tasks.conftest import SMALL, fold_here, run_of
 from tests.tasks.prediction_schema import problems
 from tests.tasks.test_predict_video import Pictures
-
-pytestmark = pytest.mark.costly
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def assert_predicted_as_trained(fold: Path, clips: pd.DataFrame) -> None:
@@ -99,10 +92,9 @@ def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:
     np.testing.assert_allclose(np.interp(blended, np.arange(len(kept)), kept) / 30, np.arange(40) / 39, atol=1e-9)
 
 
-def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_on_one_video(tmp_path: Path, run_cli: Run) -> None:
     draw_film(tmp_path / "my clip.mp4", "surprise", seed=3)
-    done = run_cli("predict", "my clip.mp4")
-    assert done.returncode == 0, done.stderr
+    done = run_cli("predict", "my clip.mp4", code=0)
     output = tmp_path / "predictions" / "my clip"
     facts = json.loads((output / "predict.json").read_text())
     (clip,) = facts["clips"]
@@ -115,27 +107,15 @@ def test_the_command_on_one_video(tmp_path: Path, run_cli: Run, monkeypatch: pyt
     assert (clip["frames_used"][0], clip["frames_used"][-1]) == (0, clip["length"] - 1)
     left, top, right, bottom = clip["face"]["box"]
     assert 0 < left < right < 320 and 0 < top < bottom < 240
-    assert clip["face"]["faces_there"] == 1 and clip["face"]["found_on_frame"] == 0
-    assert np.shape(clip["transform"]) == (2, 3)
-    assert all(seconds >= 0 for seconds in clip["timing"].values())
-    assert {*clip["timing"]} == {"reading", "face", "network"}
+    assert (clip["face"]["faces_there"], clip["face"]["found_on_frame"], np.shape(clip["transform"])) == (1, 0, (2, 3))
+    assert {*clip["timing"]} == {"reading", "face", "network"} and min(clip["timing"].values()) >= 0
     for name in ("true_dynamic_image", "dynamic_image"):
         assert cv2.imread(str(output / "my clip" / f"{name}.png"), cv2.IMREAD_UNCHANGED).shape == (64, 64)
     assert cv2.imread(str(output / "my clip" / "overview.png")).shape[1] > 1000
     with Image.open(output / "my clip" / "overlay.webp") as animation:
         assert animation.n_frames == 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.mp4", "predictions"]
-    python = load_model().predict(tmp_path / "my clip.mp4")
-    assert clip["probabilities"] == python.probabilities
-    # Given again it takes the place of what it left; what somebody else left it does not touch.
-    monkeypatch.chdir(tmp_path)
-    predict(configuration("predict.input='my clip.mp4'"))
-    assert json.loads((output / "predict.json").read_text())["clips"][0]["probabilities"] == clip["probabilities"]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").touch()
-    with pytest.raises(UserError, match="holds no results"):
-        predict(configuration("predict.input='my clip.mp4'", "predict.output=mine"))
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    assert clip["probabilities"] == load_model().predict(tmp_path / "my clip.mp4").probabilities
 
 
 def test_a_prediction_does_not_depend_on_the_number_of_threads(model: Model, tmp_path: Path) -> None:
@@ -161,17 +141,14 @@ def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> 
     draw_film(clips / "a.webm", "happiness")
     write_frames(clips / "b", draw_clip("surprise").pictures)
     (clips / "c.mp4").write_text("no video")
-    done = run_cli("task=predict", f"predict.input={clips}", "predict.output=out")
-    assert done.returncode == 2
+    done = run_cli("task=predict", f"predict.input={clips}", "predict.output=out", code=2)
     assert "1 of 3 clips could not be predicted" in done.stderr and "c.mp4" in done.stderr
     facts = json.loads((tmp_path / "out" / "predict.json").read_text())
     assert problems(facts) == []
     assert [clip["clip"] for clip in facts["clips"]] == ["a", "b"]
-    with (tmp_path / "out" / "predictions.csv").open() as file:
-        rows = {row["clip"]: row for row in csv.DictReader(file)}
-    assert [rows[clip["clip"]]["class"] for clip in facts["clips"]] == [clip["class"] for clip in facts["clips"]]
-    assert rows["c"]["kind"] == "failed"
-    assert [clip["clip"] for clip in facts["failed"]] == ["c"]
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("clip")
+    assert rows.loc[["a", "b"], "class"].tolist() == [clip["class"] for clip in facts["clips"]]
+    assert rows.loc["c", "kind"] == "failed" and [clip["clip"] for clip in facts["failed"]] == ["c"]
     assert facts["clips"][1]["seconds"] is None  # of a folder nobody knows the frame rate
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "predict.json", "predictions.csv"]
 
@@ -193,32 +170,31 @@ def test_it_knows_emotions_of_a_subject_it_has_never_seen(model: Model, tmp_path
     assert np.mean(right) > 0.5  # chance is 0.2
 
 
-def test_the_largest_face_counts_and_a_late_one_is_found(model: Model) -> None:
-    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    """RGB."""
+    return [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+
+
+def test_the_largest_face_counts_and_a_late_one_is_found(model: Model, pictures: list[np.ndarray]) -> None:
     alone = model.predict(Pictures(pictures, 60))
-    assert alone.warnings == []
-    small = [cv2.resize(picture, None, fx=0.6, fy=0.6) for picture in pictures]
     height, width = pictures[0].shape[:2]
     both = [np.zeros((height, width * 2, 3), np.uint8) for _ in pictures]
-    for canvas, picture, other in zip(both, pictures, small, strict=True):
+    for canvas, picture in zip(both, pictures, strict=True):
         canvas[:, width:] = picture
+        other = cv2.resize(picture, None, fx=0.6, fy=0.6)
         canvas[: other.shape[0], : other.shape[1]] = other
     crowd = model.predict(Pictures(both, 60))
     assert crowd.face.count == 2 and crowd.face.box[0] > width
-    assert any("2 faces" in warning for warning in crowd.warnings)
     assert crowd.label == alone.label
     assert np.abs(crowd.frames.astype(float) - alone.frames).mean() < 3
     late = model.predict(Pictures([np.zeros_like(pictures[0])] * 3 + pictures, 60))
     assert late.face.frame == 3
-    assert any("no face on the first frame" in warning for warning in late.warnings)
-    with pytest.raises(UserError, match="5 frames"):
-        model.predict(Pictures([np.zeros_like(pictures[0])] * 5, 60))
-    with pytest.raises(UserError, match="single image"):
-        model.predict(Pictures(pictures[:1], 60))
-    short = model.predict(Pictures(pictures[::8], 60))
-    assert any("repeated" in warning for warning in short.warnings)
-    long = model.predict(Pictures(pictures, 5))
-    assert any("half a second" in warning for warning in long.warnings)
+    short, slow = model.predict(Pictures(pictures[::8], 60)), model.predict(Pictures(pictures, 5))
+    said = {"2 faces": crowd, "no face on the first frame": late, "repeated": short, "half a second": slow}
+    assert alone.warnings == []
+    for words, warned in said.items():
+        assert any(words in warning for warning in warned.warnings), words
 
 
 class Shortened(Pictures):
@@ -229,17 +205,15 @@ class Shortened(Pictures):
         self.pictures, self.seconds = self.pictures[:5], self.seconds[:5]
 
 
-def test_a_video_that_changes_while_it_is_read_is_the_users_to_mend(model: Model) -> None:
-    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+def test_a_video_that_changes_while_it_is_read_is_the_users_to_mend(model: Model, pictures: list[np.ndarray]) -> None:
     with pytest.raises(UserError, match="shorter"):
         model.predict(Shortened(pictures, 60))
 
 
-def test_a_model_whose_training_diverged_predicts_nothing(tmp_path: Path) -> None:
+def test_a_model_whose_training_diverged_predicts_nothing(pictures: list[np.ndarray]) -> None:
     diverged = load_model()
     with torch.no_grad():
         for values in diverged.network.parameters():
             values.fill_(float("nan"))
-    pictures = [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
     with pytest.raises(UserError, match=r"no numbers"):
         diverged.predict(Pictures(pictures, 60))

@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,21 +13,20 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.input_video.source import Frame
-from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film, write_frames
+from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 from fdp_lightning.tasks.predict import predict
+from tests.command import Run
 from tests.tasks.prediction_schema import problems
-
-pytestmark = pytest.mark.costly
 
 
 @pytest.fixture(scope="module")
 def drawn() -> list[np.ndarray]:
     """BGR."""
-    return list(draw_clip("surprise").pictures)
+    return draw_clip("surprise").pictures
 
 
 def folder_of(folder: Path, pictures: list[np.ndarray], name: str = "img{}.png") -> Path:
@@ -37,18 +36,15 @@ def folder_of(folder: Path, pictures: list[np.ndarray], name: str = "img{}.png")
     return folder
 
 
-@pytest.mark.parametrize("turn", [1, 2, 3])
-def test_a_video_that_lies_on_its_side_is_predicted_upright_with_a_warning(
-    model: Model, drawn: list[np.ndarray], tmp_path: Path, turn: int
-) -> None:
+def test_a_video_on_its_side_is_predicted_upright(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
     expected = model.predict(folder_of(tmp_path / "upright", drawn))
-    lying = [np.ascontiguousarray(np.rot90(picture, -turn)) for picture in drawn]
-    got = model.predict(folder_of(tmp_path / "lying", lying))
-    assert got.probabilities == pytest.approx(expected.probabilities, abs=0.05)
-    assert np.abs(got.frames.astype(float) - expected.frames).mean() < 1
-    assert (expected.facts()["face"]["turned"], got.facts()["face"]["turned"]) == (0, 90 * turn)
-    assert expected.warnings == []
-    assert len(got.warnings) == 1 and f"{90 * turn}°" in got.warnings[0]
+    assert (expected.warnings, expected.facts()["face"]["turned"]) == ([], 0)
+    for turn in (1, 2, 3):
+        got = model.predict(folder_of(tmp_path / str(turn), [np.rot90(picture, -turn).copy() for picture in drawn]))
+        assert got.probabilities == pytest.approx(expected.probabilities, abs=0.05)
+        assert np.abs(got.frames.astype(float) - expected.frames).mean() < 1
+        assert got.facts()["face"]["turned"] == 90 * turn
+        assert len(got.warnings) == 1 and f"{90 * turn}°" in got.warnings[0]
 
 
 def test_a_scan_of_it_says_so_too(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
@@ -96,49 +92,33 @@ def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path, monk
     (tmp_path / "other" / "clip.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes())
     with pytest.raises(UserError, match=r"predict\.output"):
         predict(configuration("predict.input=other/clip.mp4"))
-    for change in ({"sha256": "0" * 64}, {"name": "another"}):
-        result.write_text(json.dumps({**first, "model": {**first["model"], **change}}))
-        before = result.read_bytes()
+    others = [{**first, "model": {**first["model"], **own}} for own in ({"sha256": "0" * 64}, {"name": "another"})]
+    for content in (*map(json.dumps, others), "{"):
+        result.write_text(content)
         with pytest.raises(UserError, match=r"predict\.output"):
             predict(configuration("predict.input=clip.mp4"))
-        assert result.read_bytes() == before
-    result.write_text("{")
-    with pytest.raises(UserError, match=r"predict\.output"):
-        predict(configuration("predict.input=clip.mp4"))
+        assert result.read_text() == content
     predict(configuration("predict.input=clip.mp4", "predict.output=elsewhere"))
     assert (tmp_path / "elsewhere" / "predict.json").is_file()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds no results"):
+        predict(configuration("predict.input=clip.mp4", "predict.output=mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-Mistake = Callable[..., str]
+MISTAKES = {
+    "input=empty.mp4": "is empty (0 bytes)", "input=text.mp4": "cannot be read as a video",
+    "input=grey.mp4": "no face in any of its 12 frames", "input=one.mp4": "is a single image",
+    "input=one.jpg": "single image", "input=nothing": "holds no video and no frames",
+    "input=nowhere.mp4": "cannot be opened", "input=null": "predict.input is missing",
+    "window=-1": "predict.window is -1", "step=2": "leaves gaps", "checkpoint=nowhere": "there is no such file",
+}  # fmt: skip
+"""Option of predict → what is said."""
 
 
-@pytest.fixture
-def mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mistake:
-    """Make a prediction that must be refused, here for speed, and give its message; nothing may stay."""
+def test_what_cannot_be_predicted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(UserError) as caught:
-            predict(configuration("task=predict", *arguments))
-        assert sorted(tmp_path.rglob("*")) == before, "something is left of it"
-        return str(caught.value)
-
-    return run
-
-
-def test_options_that_cannot_be(mistake: Mistake, tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").touch()
-    for argument, words in {
-        "predict.window=-1": "predict.window is -1",
-        "predict.step=2": "leaves gaps",
-        "predict.checkpoint=nowhere": "nowhere: there is no such file",
-    }.items():
-        assert words in mistake("predict.input=a.mp4", argument)
-    assert "predict.input is missing" in mistake()
-
-
-def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
     write_film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90 + n, np.uint8) for n in range(12)])
@@ -146,47 +126,26 @@ def test_no_video_no_face_one_frame(mistake: Mistake, tmp_path: Path) -> None:
     write_film(tmp_path / "one.mp4", [picture])
     cv2.imwrite(str(tmp_path / "one.jpg"), picture)
     (tmp_path / "nothing").mkdir()
-    for name, words in {
-        "empty.mp4": "is empty (0 bytes)",
-        "text.mp4": "cannot be read as a video",
-        "grey.mp4": "no face in any of its 12 frames",
-        "one.mp4": "is a single image",
-        "one.jpg": "single image",
-        "nothing": "holds no video and no frames",
-        "nowhere.mp4": "cannot be opened",
-    }.items():
-        message = mistake(f"predict.input={name}")
-        assert words in message and name.split(".")[0] in message
-
-
-def test_a_scan_needs_time_and_length(mistake: Mistake, tmp_path: Path) -> None:
-    write_frames(tmp_path / "clip", draw_clip("surprise").pictures[:10])
-    assert "predict.fps=200" in mistake("predict.input=clip", "predict.mode=scan")
-    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=60")
-    assert "less than one window of 0.5 s" in message
-    message = mistake("predict.input=clip", "predict.mode=scan", "predict.fps=1")
-    assert "one frame each" in message
+    before = sorted(tmp_path.rglob("*"))
+    for option, words in MISTAKES.items():
+        with pytest.raises(UserError) as caught:
+            predict(configuration("task=predict", "predict.input=text.mp4", f"predict.{option}"))
+        assert words in str(caught.value), option
+        assert sorted(tmp_path.rglob("*")) == before, "something is left of it"
 
 
 LOOK = r"""
-import json, pathlib, re, sys
+import pathlib, re, sys
 from fdp_lightning import load_model
-from fdp_lightning.inference.scan import Scan, ScanSettings
+from fdp_lightning.inference.scan import ScanSettings
 model = load_model()
-peaks = []
 for path in sys.argv[1:]:
-    result = model.look(path, windows=ScanSettings(step=0.5))
+    scan = model.look(path, windows=ScanSettings(step=0.5))
     # Not ru_maxrss: in a child that starts at its parent's peak.
-    peaks.append(int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024)
-print(json.dumps([peaks, len(result.windows) if isinstance(result, Scan) else result.label]))
+    peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024
+    print(len(scan.windows), peak)
 """
-
-
-def look(*paths: Path) -> tuple[list[int], int | str]:
-    """Peaks of a process's memory in MB after each of these, and what the last one gave."""
-    done = subprocess.run([sys.executable, "-c", LOOK, *map(str, paths)], capture_output=True, text=True, check=True)
-    peaks, last = json.loads(done.stdout.splitlines()[-1])
-    return peaks, last
+"""Windows of each video, and the peak of the memory after it, MB."""
 
 
 @pytest.mark.slow  # a hundred windows in a process of its own
@@ -194,14 +153,17 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
     write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # a batch of windows
     write_film(tmp_path / "long.mp4", (pictures[n % len(pictures)] for n in range(3000)), 60)
-    (short, long), windows = look(tmp_path / "short.mp4", tmp_path / "long.mp4")
+    look = [sys.executable, "-c", LOOK, tmp_path / "short.mp4", tmp_path / "long.mp4"]
+    done = subprocess.run(look, capture_output=True, text=True, check=True)
+    (_, short), (windows, long) = [map(int, line.split()) for line in done.stdout.splitlines()[-2:]]
     assert windows == 100
     assert long - short < 40  # the frames of the long one are 170 MB
 
 
 @pytest.fixture(scope="module")
-def moving() -> list[np.ndarray]:
-    return [np.ascontiguousarray(picture[..., ::-1]) for picture in draw_clip("surprise").pictures]
+def moving(drawn: list[np.ndarray]) -> list[np.ndarray]:
+    """RGB."""
+    return [np.ascontiguousarray(picture[..., ::-1]) for picture in drawn]
 
 
 @pytest.fixture(scope="module")
@@ -249,10 +211,9 @@ def test_a_window_is_predicted_as_a_clip_of_it_is(model: Model, still: np.ndarra
     moved = [window.motion for window in scan.windows]
     assert scan.windows[int(np.argmax(moved))].first in (15, 30, 45)  # where something moves
     assert moved[0] < 0.3 * max(moved)
-    strongest = max(scan.windows, key=lambda one: one.motion)
-    assert scan.strongest.motion == strongest.motion
-    assert scan.strongest.probabilities == strongest.probabilities
-    assert scan.strongest.frame_numbers[0] == strongest.first
+    best, shown = max(scan.windows, key=lambda one: one.motion), scan.strongest
+    expected = (best.motion, best.probabilities, best.first)
+    assert (shown.motion, shown.probabilities, shown.frame_numbers[0]) == expected
 
 
 def test_a_gap_in_time_and_windows_without_a_face(model: Model, still: np.ndarray) -> None:
@@ -270,14 +231,12 @@ def test_a_gap_in_time_and_windows_without_a_face(model: Model, still: np.ndarra
     scan = model.scan(Pictures([still] * 46, seconds))
     assert 0.5 not in [window.start for window in scan.windows]
     assert {0.0, 0.27} < {round(window.start, 2) for window in scan.windows}
-    with pytest.raises(UserError, match="one frame each"):
-        model.scan(Pictures([still] * 5, [0.0, 1, 2, 3, 4]))
-    with pytest.raises(UserError, match="no face"):
-        model.scan(Pictures([dark] * 60, 30))
-    with pytest.raises(UserError, match="less than one window"):
-        model.scan(Pictures([still] * 10, 30))
-    with pytest.raises(UserError, match=r"predict\.fps"):
-        model.scan(Pictures([still] * 3, None))
+    for words, video in {
+        "one frame each": Pictures([still] * 5, [0.0, 1, 2, 3, 4]), "no face": Pictures([dark] * 60, 30),
+        "less than one window": Pictures([still] * 10, 30), r"predict\.fps": Pictures([still] * 3, None),
+    }.items():  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            model.scan(video)
 
 
 def test_what_is_looked_at_as_a_clip_and_what_is_scanned(model: Model, still: np.ndarray) -> None:
@@ -289,13 +248,10 @@ def test_what_is_looked_at_as_a_clip_and_what_is_scanned(model: Model, still: np
     assert isinstance(clip, Prediction) and clip.warnings == []
 
 
-def test_the_command_on_a_long_video(
-    tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]], moving: list[np.ndarray]
-) -> None:
-    pictures = [picture[..., ::-1] for picture in [*[moving[0]] * 45, *moving, *moving[::-1], *[moving[0]] * 45]]
+def test_the_command_on_a_long_video(tmp_path: Path, run_cli: Run, drawn: list[np.ndarray]) -> None:
+    pictures = [*[drawn[0]] * 45, *drawn, *drawn[::-1], *[drawn[0]] * 45]
     write_film(tmp_path / "long.mp4", [*pictures, *[np.zeros_like(pictures[0])] * 30], 60)
-    done = run_cli("task=predict", "predict.input=long.mp4")
-    assert done.returncode == 0, done.stderr
+    run_cli("task=predict", "predict.input=long.mp4", code=0)
     output = tmp_path / "predictions" / "long"
     written = json.loads((output / "predict.json").read_text())
     assert problems(written) == []

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
@@ -18,9 +18,7 @@ from starlette.responses import PlainTextResponse
 
 from fdp_lightning.console.progress import Meter, new_progress
 from fdp_lightning.errors import UserError
-from fdp_lightning.extras import Extra
 from fdp_lightning.inference.demo.guard import Guard
-from fdp_lightning.inference.demo.page import answer_of
 from fdp_lightning.inference.overlay import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import RESULT, predictions_table, result_folder
@@ -76,11 +74,8 @@ def test_the_table_has_a_row_for_each_clip_and_each_failure(prediction: Predicti
     clip = prediction.facts()
     scan = {"clip": "long", "scan": "…", "length": 90, "most_motion": clip, "warnings": ["one", "two"]}
     unknown = {**clip, "clip": "frames, of 'a' folder", "seconds": None}
-    facts = {
-        "model": {"classes": CLASSES},
-        "clips": [clip, scan, unknown],
-        "failed": [{"clip": "bad", "error": "no\nface"}],
-    }
+    failed = [{"clip": "bad", "error": "no\nface"}]
+    facts = {"model": {"classes": CLASSES}, "clips": [clip, scan, unknown], "failed": failed}
     rows = list(csv.DictReader(io.StringIO(predictions_table(facts))))
     assert [row["clip"] for row in rows] == ["clip", "long", "frames, of 'a' folder", "bad"]
     assert [row["kind"] for row in rows] == ["clip", "scan", "clip", "failed"]
@@ -92,55 +87,50 @@ def test_the_table_has_a_row_for_each_clip_and_each_failure(prediction: Predicti
 
 def test_the_schema_is_one_and_refuses_what_is_not_documented(prediction: Prediction) -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    about = {"name": "m", "synthetic": True, "classes": CLASSES, "multi_label": False, "training": {}, "scores": None,
-             "sha256": "0" * 64}  # fmt: skip
-    made = {"command": "c", "git_revision": "g", "fdp-lightning": "0"}
+    clip = prediction.facts()
     facts = {
-        "input": "i",
-        "model": about,
-        "notice": "n",
-        "clips": [prediction.facts()],
-        "failed": [],
-        "made_with": made,
-    }
-    assert problems(facts) == []
-    assert problems({**facts, "clips": []})
-    assert problems({**facts, "clips": [{**prediction.facts(), "new": 1}]})
-    assert problems({**facts, "clips": [{**prediction.facts(), "motion": "0.1"}]})
+        "input": "i", "notice": "n", "failed": [],
+        "made_with": {"command": "c", "git_revision": "g", "fdp-lightning": "0"},
+        "model": {"name": "m", "synthetic": True, "classes": CLASSES, "multi_label": False, "training": {},
+                  "scores": None, "sha256": "0" * 64},
+    }  # fmt: skip
+    assert problems({**facts, "clips": [clip]}) == []
+    for clips in ([], [{**clip, "new": 1}], [{**clip, "motion": "0.1"}]):
+        assert problems({**facts, "clips": clips})
 
 
 def result(model: str, content: str) -> str:
     return json.dumps({"input": "clip.mp4", "model": {"name": model, "sha256": "0"}, "content": content})
 
 
+def write(out: Path, content: str, meanwhile: str = "") -> None:
+    """Write a result of model m, while another command writes one of another model if so given."""
+    with result_folder(out, "clip.mp4", {"name": "m", "sha256": "0"}) as folder:
+        (folder / RESULT).write_text(result("m", content))
+        if meanwhile:
+            out.mkdir()
+            (out / RESULT).write_text(result(meanwhile, "of the other command"))
+
+
 def test_results_go_to_where_a_link_leads(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to("disk")
     for content in ("first", "second"):
-        with result_folder(tmp_path / "out", "clip.mp4", {"name": "m", "sha256": "0"}) as folder:
-            (folder / RESULT).write_text(result("m", content))
+        write(tmp_path / "out", content)
         assert (tmp_path / "disk" / RESULT).read_text() == result("m", content)
     assert (tmp_path / "out").is_symlink()
 
 
-def test_a_result_that_another_command_writes_meanwhile_is_replaced_if_it_is_of_the_same(tmp_path: Path) -> None:
-    def write(out: Path, other: str) -> None:
-        with result_folder(out, "clip.mp4", {"name": "m", "sha256": "0"}) as folder:
-            (folder / RESULT).write_text(result("m", "mine"))
-            out.mkdir()
-            (out / RESULT).write_text(result(other, "of the other command"))
-
-    write(tmp_path / "a", "m")
+def test_a_result_written_meanwhile_is_replaced_if_it_is_of_the_same_model(tmp_path: Path) -> None:
+    write(tmp_path / "a", "mine", meanwhile="m")
     assert (tmp_path / "a" / RESULT).read_text() == result("m", "mine")
     with pytest.raises(UserError, match="another model, other"):
-        write(tmp_path / "b", "other")
+        write(tmp_path / "b", "mine", meanwhile="other")
     assert (tmp_path / "b" / RESULT).read_text() == result("other", "of the other command")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_brackets_in_names_are_shown_as_they_are(
-    prediction: Prediction, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_brackets_in_names_are_shown_as_they_are(prediction: Prediction, capsys: pytest.CaptureFixture[str]) -> None:
     clip = {**prediction.facts(), "clip": "[take] 1", "class": "[red]x"}
     show_results([clip], "a [bold] model")
     said = capsys.readouterr().out
@@ -151,34 +141,16 @@ def test_brackets_in_names_are_shown_as_they_are(
     assert "[/red] clip" in shown.getvalue() and "[b] clips" in shown.getvalue()
 
 
-def test_the_page_writes_numbers_as_figures_do(prediction: Prediction) -> None:
-    declared = (
-        Extra("one", "scalar", "brows", "Shares"), Extra("two", "scalar", "eyes", "Shares"),
-        Extra("three", "scalar", "blinks"), Extra("curve", "curve", "a small curve"),
-    )  # fmt: skip
-    extras = {
-        "one": np.array(0.95), "two": np.array(0.00091), "three": np.array(1234.56),
-        "curve": np.array([0.0021, -0.0007]),
-    }  # fmt: skip
-    sections = answer_of(replace(prediction, declared=declared, extras=extras))["sections"]
-    texts = [[extra["texts"] for extra in section["extras"]] for section in sections]
-    assert texts == [[["0.950"], ["0.001"]], [["1235"]], [["0.00210", "-0.00070"]]]
-
-
-def status_of_post(port: int, **headers: str) -> int:
-    """Status of an answer of the guard at a port that no test may open."""
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+@pytest.mark.parametrize(
+    ("port", "headers", "status"),
+    [
+        (80, {"host": "127.0.0.1", "origin": "http://127.0.0.1"}, 200), (8765, {"host": "127.0.0.1"}, 403),
+        (80, {"host": "localhost", "origin": "http://evil.example"}, 403),
+    ],
+)  # fmt: skip
+def test_browsers_leave_out_the_usual_port(port: int, headers: dict[str, str], status: int) -> None:
+    send = AsyncMock()
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "server": ("127.0.0.1", port), "headers": named}
     asyncio.run(Guard(PlainTextResponse("answered"), "policy")(scope, None, send))
-    return sent[0]["status"]
-
-
-def test_browsers_leave_out_the_usual_port() -> None:
-    assert status_of_post(80, Host="127.0.0.1", Origin="http://127.0.0.1") == 200
-    assert status_of_post(80, Host="localhost", Origin="http://evil.example") == 403
-    assert status_of_post(8765, Host="127.0.0.1") == 403
+    assert send.await_args_list[0].args[0]["status"] == status

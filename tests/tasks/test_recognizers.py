@@ -6,6 +6,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -64,7 +65,6 @@ class Mine(Objective):
 EXTRAS = {"strength_of_the_flow": "<td>", "flow_by_height": "<svg", "map_of_strain": "<img"}
 """Id of the section of each → what it is drawn with."""
 
-
 EXPLAINED = "what_moved_and_counted"
 """Id of the section that folds add."""
 
@@ -83,11 +83,10 @@ def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str)
     """A run beside the shared data: its folder and the sections of its report that are not every report's."""
     beside(finished, folder)
     if "model=own" in options:  # whose module a user has beside the command
-        path = os.pathsep.join([str(folder), *sys.path])
-        done = new_process(*SMALL, "loso.workers=2", *options, cwd=folder, env=os.environ | {"PYTHONPATH": path})
+        own = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+        new_process(*SMALL, "loso.workers=2", *options, cwd=folder, code=0, env=own)
     else:
-        done = start(folder, "loso.workers=2", *options)
-    assert done.returncode == 0, done.stderr
+        start(folder, "loso.workers=2", *options)
     run = run_of(folder)
     assert json.loads((run / "metrics.json").read_text())["n_subjects"] == 3
     facts = [json.loads(path.read_text()) for path in run.glob("folds/*/fold.json")]
@@ -105,9 +104,7 @@ def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str)
         pytest.param(["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None, marks=SLOW),
     ],
 )  # the slow ones are fitted in tests/models and differ here by their arithmetic alone
-def test_other_recognisers_on_flow(
-    finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None
-) -> None:
+def test_others_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None) -> None:
     run, drawn = loso_of(finished_workplace, tmp_path, parameters, *options)
     assert set(drawn) == {EXPLAINED, "embedding"}
     extras = json.loads((run / "metrics.json").read_text())["extras"]
@@ -116,9 +113,7 @@ def test_other_recognisers_on_flow(
         assert predicted(load_model(next(run.glob("folds/*"))), tmp_path).facts()["extras"] == {}
 
 
-def test_a_recogniser_from_outside_this_package(
-    finished_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_from_outside_this_package(finished_workplace: Path, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "my.py").write_text(MY)
     run, drawn = loso_of(finished_workplace, tmp_path, 5 * (3 * 28 * 28 + 1), *OWN)
     assert set(drawn) == {*EXTRAS, EXPLAINED} and all(mark in drawn[name] for name, mark in EXTRAS.items())
@@ -157,41 +152,44 @@ def predicted(model: Model, folder: Path) -> Prediction:
 
 def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path) -> None:
     beside(finished_workplace, tmp_path)
-    done = start(tmp_path, "task=fold", "fold=01", "input=flow")
-    assert done.returncode == 0, done.stderr
-    of_frames, run = run_of(finished_workplace), run_of(tmp_path)
-    parameters = [
-        json.loads(next(each.glob("folds/*/fold.json")).read_text())["parameters"] for each in (of_frames, run)
-    ]
+    start(tmp_path, "task=fold", "fold=01", "input=flow")
+    folds = [run_of(folder) / "folds/01" for folder in (finished_workplace, tmp_path)]
+    frames, flow = (np.load(fold / "outputs.npz") for fold in folds)
+    parameters = [json.loads((fold / "fold.json").read_text())["parameters"] for fold in folds]
     assert parameters[1] == parameters[0] + 2 * 8 * 9  # the first convolution has u, v and strain in place of grey
-    for path in run.glob("folds/*/outputs.npz"):
-        flow, frames = dict(np.load(path)), dict(np.load(of_frames / path.relative_to(run)))
-        assert flow["rank_scores"].shape == frames["rank_scores"].shape and np.isfinite(flow["rank_scores"]).all()
-        assert flow["true_dynamic_image"].shape == frames["true_dynamic_image"].shape
-        # The image to construct is of the maps that the network takes, not of the frames behind them.
-        assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
-    model = load_model(next(run.glob("folds/*/checkpoints/last.ckpt")))
+    assert flow["rank_scores"].shape == frames["rank_scores"].shape and np.isfinite(flow["rank_scores"]).all()
+    # The image to construct is of the maps that the network takes, not of the frames behind them.
+    assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
+    model = load_model(folds[1] / "checkpoints/last.ckpt")
     assert model.predict(draw_example(tmp_path)).extras["rank_scores"].shape == (8,)
 
 
-@pytest.mark.parametrize(("model", "kind"), [("fdp_tiny", "apex_flow"), ("ststnet", "frames"), ("ststnet", "flow")])
-def test_an_input_that_a_network_does_not_take(model: str, kind: str) -> None:
-    with pytest.raises(UserError, match=f"input={kind}"):
-        check_options(configuration(f"model={model}", f"input={kind}"))
+MAPS = ["+experiment=megc2019_flow", "data.root=x"]
+IMPOSSIBLE = [
+    (["model=fdp_tiny", "input=apex_flow"], "input=apex_flow"), (["model=ststnet", "input=frames"], "input=frames"),
+    (["model=ststnet", "input=flow"], "input=flow"), (["model=dianet", "+model.heads=5"], r"\(1, 9, 1, 64, 64\)"),
+    ([*MAPS, "model=svc", "task=fit"], "task=fit"),  # no video gives such maps
+]  # fmt: skip
 
 
-def test_a_network_that_does_not_take_its_clips_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"\(1, 9, 1, 64, 64\)"):
-        check_options(configuration("model=dianet", "+model.heads=5"))
+@pytest.mark.parametrize(("options", "words"), IMPOSSIBLE)
+def test_what_a_network_does_not_take_is_refused_before_any_work(options: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check_options(configuration(*options))
+
+
+def test_a_network_whose_output_or_file_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(STSTNet, "forward_head", lambda self, features: features.flatten(1)[:, :4])
     with pytest.raises(UserError, match=r"\(1, 4\)"):
         check_options(configuration("model=ststnet"))
+    monkeypatch.delattr(SupportVectorClassifier, "as_network")
+    with pytest.raises(UserError, match="as_network"):
+        check_options(configuration("model=svc", "task=fit"))
 
 
 def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_path: Path) -> None:
     beside(finished_workplace, tmp_path)
-    done = start(tmp_path, "model=svc", "task=fit")
-    assert done.returncode == 0, done.stderr
+    start(tmp_path, "model=svc", "task=fit")
     folder = run_of(tmp_path) / "model"
     model = load_model(folder)
     assert model.facts["training"]["model"] == "svc"
@@ -204,25 +202,17 @@ def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_pa
     np.testing.assert_allclose(given, model.network(maps).softmax(1).numpy(), atol=1e-6)
 
 
-def test_a_classical_recogniser_that_is_no_network_has_no_model_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(SupportVectorClassifier, "as_network")
-    with pytest.raises(UserError, match="as_network"):
-        check_options(configuration("model=svc", "task=fit"))
-
-
-def test_no_model_file_is_made_of_maps_that_no_video_gives() -> None:
-    with pytest.raises(UserError, match="task=fit"):
-        check_options(configuration("+experiment=megc2019_flow", "data.root=x", "model=svc", "task=fit"))
+@pytest.fixture
+def on_maps(tmp_path: Path) -> list[str]:
+    """Overrides for a few clips in the layout of the published maps."""
+    root = write(tmp_path / "HTNet", CLIPS, drawn(1))
+    return [f"data.root={root}", "+data.adapter.expected=null", "protocol.strict=false"]
 
 
 @pytest.mark.parametrize("model", ["ststnet", "rcn_a", "capsulenet_flow"])  # as they are, resized, margin loss
-def test_published_maps(model: str, tmp_path: Path) -> None:
-    root = write(tmp_path / "HTNet", CLIPS, drawn(1))
-    plan = fold_here(
-        "+experiment=megc2019_flow", f"data.root={root}", "+data.adapter.expected=null", "protocol.strict=false",
-        f"model={model}", "model.optimizer.steps=2", "fold=casme2_01", f"data.store={tmp_path}/stores",
-        f"run={tmp_path}/run",
-    )  # fmt: skip
+def test_published_maps(model: str, on_maps: list[str], tmp_path: Path) -> None:
+    options = [f"model={model}", "model.optimizer.steps=2", f"data.store={tmp_path}/stores", f"run={tmp_path}/run"]
+    plan = fold_here("+experiment=megc2019_flow", *on_maps, *options, "fold=casme2_01")
     table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
     assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
     assert {"prob_negative", "prob_positive", "prob_surprise"} <= set(table)
@@ -230,11 +220,6 @@ def test_published_maps(model: str, tmp_path: Path) -> None:
         read_source(plan.folder)
 
 
-def test_a_copy_of_the_published_maps_is_looked_at_whole(tmp_path: Path) -> None:
-    root = write(tmp_path / "HTNet", CLIPS, drawn(1))
-    done = command(
-        "task=check_data", "data=megc2019_flow", f"data.root={root}", "+data.adapter.expected=null",
-        "protocol.strict=false", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_a_copy_of_the_published_maps_is_looked_at_whole(on_maps: list[str], tmp_path: Path) -> None:
+    done = command("task=check_data", "data=megc2019_flow", *on_maps, cwd=tmp_path, code=0)
     assert f"{len(CLIPS)} clips checked" in done.stdout

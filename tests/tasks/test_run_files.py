@@ -1,15 +1,18 @@
 """Files of a run folder: what systems and users leave beside them, and what they lack."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.runs import environment
+from fdp_lightning.runs.folder import experiment_name, variant_name
 from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
 from fdp_lightning.runs.seal import finished, move_aside, seal
 from fdp_lightning.tracking.loggers import kept_id
@@ -63,7 +66,7 @@ def test_a_damaged_id_of_a_log_is_made_anew(tmp_path: Path, content: str) -> Non
     assert kept_id(place) == fresh
 
 
-def test_the_revision_is_of_the_source_and_not_of_a_repository_around_it(
+def test_the_revision_is_of_the_source_not_of_a_repository_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@e"]
@@ -91,3 +94,15 @@ def test_altered_clips_under_test_are_refused(tmp_path: Path, clips: list[dict[s
     (tmp_path / EXPECTED).write_text(json.dumps({"clips": clips}))
     with pytest.raises(UserError, match=EXPECTED):
         read_expected(tmp_path)
+
+
+@pytest.mark.parametrize("data", sorted(path.stem for path in (CONF_DIR / "data").glob("[!_]*.yaml")))
+def test_a_run_without_an_experiment_names_its_dataset_once(data: str) -> None:
+    name = experiment_name(configuration(f"data={data}"))
+    assert not re.search(r"(^|_)([a-z0-9]+)_\2(_|$)", name), name
+
+
+def test_a_key_that_is_given_twice_is_in_the_name_once_with_what_counts() -> None:
+    assert variant_name(["model.pooling=arp", "seed=2", "model.pooling=mean"]) == "model.pooling-mean"
+    assert variant_name(["data=samm", "protocol=samm_3c"]) == "default"
+    assert variant_name(["+experiment=samm_loso", "protocol=samm_3c"]) == "protocol-samm_3c"  # not the experiment's own

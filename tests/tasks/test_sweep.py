@@ -8,29 +8,23 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.sweeps.finish import SweepError, finish_sweep
-from fdp_lightning.sweeps.variants import variant_runs
-
-pytestmark = pytest.mark.costly
+from fdp_lightning.sweeps.variants import VariantRun, variant_runs
 
 
-def test_jobs_are_all_variants_at_all_points(tmp_path: Path) -> None:
-    given = OverridesParser.create().parse_overrides(["seed=0,1", "model.optimizer.lr=0.1,0.2", "model.pooling=arp"])
-    plain = variant_runs(given, {})
-    assert [(job.variant, job.point) for job in plain] == [
-        ("model.optimizer.lr=0.1", "seed=0"),
-        ("model.optimizer.lr=0.2", "seed=0"),
-        ("model.optimizer.lr=0.1", "seed=1"),
-        ("model.optimizer.lr=0.2", "seed=1"),
-    ]
-    study = variant_runs(given, {"whole": [], "no rank loss": ["model.objective.rank=0"]})
+def jobs_of(*overrides: str, variants: dict[str, list[str]] | None = None) -> list[VariantRun]:
+    return variant_runs(OverridesParser.create().parse_overrides(list(overrides)), variants or {})
+
+
+def test_jobs_are_all_variants_at_all_points() -> None:
+    given = ["seed=0,1", "model.optimizer.lr=0.1,0.2", "model.pooling=arp"]
+    points = [(f"model.optimizer.lr={lr}", f"seed={seed}") for seed in (0, 1) for lr in (0.1, 0.2)]
+    assert [(job.variant, job.point) for job in jobs_of(*given)] == points
+    study = jobs_of(*given, variants={"whole": [], "no rank loss": ["model.objective.rank=0"]})
     assert len(study) == len({job.overrides for job in study}) == 8
     assert study[1].variant == "no rank loss model.optimizer.lr=0.1"
-    assert set(study[1].overrides) == {
-        "model.objective.rank=0", "seed=0", "model.optimizer.lr=0.1", "model.pooling=arp"
-    }  # fmt: skip
-    only_seeds = OverridesParser.create().parse_overrides(["seed=0,1"])
-    named = variant_runs(only_seeds, {})
-    assert {job.variant for job in named} == {"default"}
+    own = ("model.objective.rank=0", "seed=0", "model.optimizer.lr=0.1", "model.pooling=arp")
+    assert set(study[1].overrides) == set(own)
+    assert {job.variant for job in jobs_of("seed=0,1")} == {"default"}
 
 
 def returned(error: Exception | None) -> JobReturn:
@@ -47,11 +41,8 @@ def returned(error: Exception | None) -> JobReturn:
         ([RuntimeError("pool"), RuntimeError("pool"), RuntimeError("pool")], SweepError),
     ],
 )
-def test_what_failed_is_named_and_a_users_mistake_stays_one(
-    errors: list[Exception | None], kind: type, tmp_path: Path
-) -> None:
-    given = OverridesParser.create().parse_overrides(["model.optimizer.lr=1,2,3"])
-    jobs = variant_runs(given, {})
+def test_failures_are_named_and_mistakes_stay_such(errors: list[Exception | None], kind: type, tmp_path: Path) -> None:
+    jobs = jobs_of("model.optimizer.lr=1,2,3")
     (tmp_path / "variants.csv").write_text("of an earlier sweep")
     with pytest.raises(kind) as caught:
         finish_sweep(tmp_path, jobs, [returned(error) for error in errors])
@@ -62,7 +53,6 @@ def test_what_failed_is_named_and_a_users_mistake_stays_one(
 
 
 def test_a_mistake_in_all_jobs_is_said_once(tmp_path: Path) -> None:
-    given = OverridesParser.create().parse_overrides(["seed=1,2"])
-    jobs = variant_runs(given, {})
+    jobs = jobs_of("seed=1,2")
     with pytest.raises(UserError, match=r"^there is no store$"):
         finish_sweep(tmp_path, jobs, [returned(UserError("there is no store"))] * 2)

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import DictConfig, open_dict
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,15 +17,14 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.report import config_of
+from fdp_lightning.tracking import check
 from fdp_lightning.tracking.aggregate import log_pooled
-from fdp_lightning.tracking.check import check_loggers, tags_of, try_logger
+from fdp_lightning.tracking.check import check_loggers, tags_of
 from fdp_lightning.tracking.loggers import names_of, shortened
 from tests.command import new_process
 from tests.tasks.conftest import run_of
 from tests.tasks.logged_runs import LOGGERS, go_on
 from tests.tasks.wandb_files import OfflineRun, offline_runs
-
-pytestmark = pytest.mark.costly
 
 HEAT_MAPS = "What moved and counted"
 
@@ -36,23 +35,27 @@ def place(logged_workplace: Path) -> Path:
 
 
 @pytest.fixture
-def copy(place: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(place, tmp_path / "copy")
+def copied(place: Path, tmp_path: Path) -> Path:
+    """The run in a copy of the place."""
+    return run_of(shutil.copytree(place, tmp_path / "copy"))
 
 
-def folds_of(run: Path) -> list[OfflineRun]:
-    return [of for of in offline_runs(run) if of.job_type == "fold"]
+def runs_of(run: Path, job_type: str) -> list[OfflineRun]:
+    return [of for of in offline_runs(run) if of.job_type == job_type]
 
 
-def pooled_of(run: Path) -> list[OfflineRun]:
-    return [of for of in offline_runs(run) if of.job_type == "aggregate"]
+def faces_on(page: str) -> bool:
+    """Does a report show faces, or heat maps alone?"""
+    shown = set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', page))
+    assert HEAT_MAPS in shown
+    return shown != {HEAT_MAPS}
 
 
 def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(place: Path) -> None:
     run = run_of(place)
     experiment, variant, seed = run.parts[-3:]
     group = f"{experiment}/{shortened(variant, 80)}/{seed}"
-    ended = [of for of in folds_of(run) if of.exit_code == 0]
+    ended = [of for of in runs_of(run, "fold") if of.exit_code == 0]
     assert sorted(of.config["fold"] for of in ended) == ["01", "02", "03"]
     for of in ended:
         assert (of.group, of.name, of.project) == (group, f"{group}/{of.config['fold']}", "fdp_lightning")
@@ -64,17 +67,16 @@ def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(pla
 
 
 def test_a_fold_says_what_it_was_made_of_and_not_where(place: Path) -> None:
-    *_, fold = folds_of(run_of(place))
-    assert fold.config["data"]["batch_size"] == 10 and fold.config["trainer"]["max_epochs"] == 4
-    assert fold.config["subjects"] == {"train": 2, "inner": 0, "test": 1}
-    assert fold.config["clips"] == {"train": 20, "inner": 0, "test": 10}
-    assert fold.config["experiment"] == "synthetic_loso" and fold.config["variant"] == run_of(place).parent.name
-    facts = json.loads((run_of(place) / "folds" / fold.config["fold"] / "fold.json").read_text())
-    assert fold.config["fingerprint"] == facts["fingerprint"]
-    made_with = json.loads((run_of(place) / "environment.json").read_text())
-    assert fold.config["made_with"]["git_revision"] == made_with["git_revision"]
-    assert fold.config["made_with"]["torch"] == made_with["torch"]
-    told = json.dumps({key: value for key, value in fold.config.items() if key != "_wandb"})
+    run = run_of(place)
+    said = runs_of(run, "fold")[-1].config
+    assert (said["data"]["batch_size"], said["trainer"]["max_epochs"]) == (10, 4)
+    assert said["subjects"] == {"train": 2, "inner": 0, "test": 1}
+    assert said["clips"] == {"train": 20, "inner": 0, "test": 10}
+    assert (said["experiment"], said["variant"]) == ("synthetic_loso", run.parent.name)
+    assert said["fingerprint"] == json.loads((run / "folds" / said["fold"] / "fold.json").read_text())["fingerprint"]
+    made_with = json.loads((run / "environment.json").read_text())
+    assert {name: said["made_with"][name] for name in ("git_revision", "torch")}.items() <= made_with.items()
+    told = json.dumps({key: value for key, value in said.items() if key != "_wandb"})
     assert str(place) not in told and "stores" not in told
 
 
@@ -83,32 +85,28 @@ def test_all_loggers_hold_the_same_numbers_of_every_epoch_also_where_a_fold_was_
     run = run_of(place)
     curves = pd.read_csv(run / "folds" / fold / "curves.csv").set_index("epoch").sort_index(axis=1)
     assert list(curves.index) == [1, 2, 3, 4]
-    (of_fold,) = [of for of in folds_of(run) if of.config["fold"] == fold and of.exit_code == 0]
+    (of_fold,) = [of for of in runs_of(run, "fold") if of.config["fold"] == fold and of.exit_code == 0]
     board = EventAccumulator(str(run / "folds" / fold / "log")).Reload()
     table = pd.read_csv(run / "folds" / fold / "log/metrics.csv")
     assert len(table) == 8
     for name in curves.columns:
         in_board = [event.value for event in board.Scalars(name)]
-        assert in_board == pytest.approx(curves[name].tolist(), rel=1e-6), name
-        assert table[name].dropna().tolist() == pytest.approx(curves[name].tolist(), rel=1e-6), name
         in_wandb = [row[name] for row in of_fold.rows if name in row]
-        assert in_wandb == pytest.approx(curves[name].tolist(), rel=1e-6), name
-    steps = table["step"].tolist()
-    assert steps == [2, 1, 4, 3, 6, 5, 8, 7]  # two batches per epoch, as Lightning counts them
+        for found in (in_board, in_wandb, table[name].dropna().tolist()):
+            assert found == pytest.approx(curves[name].tolist(), rel=1e-6), name
+    assert table["step"].tolist() == [2, 1, 4, 3, 6, 5, 8, 7]  # two batches per epoch, as Lightning counts them
     assert table["epoch"].dropna().tolist() == [0, 1, 2, 3]
 
 
 def test_the_aggregate_run_holds_the_pooled_scores_and_tables(place: Path) -> None:
     run = run_of(place)
-    (pooled,) = pooled_of(run)
+    (pooled,) = runs_of(run, "aggregate")
     metrics = json.loads((run / "metrics.json").read_text())
-    assert pooled.group == folds_of(run)[0].group and pooled.exit_code == 0 and "mine" in pooled.tags
-    for selection in ("last", "oracle"):
-        for score in ("accuracy", "uf1", "uar", "weighted_f1"):
-            of_score = metrics["selections"][selection]
-            assert pooled.summary[f"{selection}/{score}"] == of_score[score]
-            ends = [pooled.summary[f"{selection}/{score}_{end}"] for end in ("low", "high")]
-            assert ends == of_score["ci95"][score]
+    assert pooled.group == runs_of(run, "fold")[0].group and pooled.exit_code == 0 and "mine" in pooled.tags
+    for selection, score in product(("last", "oracle"), ("accuracy", "uf1", "uar", "weighted_f1")):
+        of_score, name = metrics["selections"][selection], f"{selection}/{score}"
+        logged = [pooled.summary[f"{name}{end}"] for end in ("", "_low", "_high")]
+        assert logged == [of_score[score], *of_score["ci95"][score]]
     assert pooled.summary["optimism_gap/uf1"] == metrics["optimism_gap"]["uf1"]
     assert pooled.summary["floors/majority/accuracy"] == metrics["floors"]["majority"]["accuracy"]
     assert (pooled.config["n_clips"], pooled.config["n_subjects"], pooled.config["n_folds"]) == (30, 3, 3)
@@ -125,7 +123,7 @@ def test_the_aggregate_run_holds_the_pooled_scores_and_tables(place: Path) -> No
 
 def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(place: Path) -> None:
     run = run_of(place)
-    (pooled,) = pooled_of(run)
+    (pooled,) = runs_of(run, "aggregate")
     for name in ("report.html", "metrics.json", "predictions.csv"):
         assert pooled.artifacts["report"][name].read_bytes() == (run / name).read_bytes()
     assert b"data:image/png" in (run / "report.html").read_bytes()
@@ -141,40 +139,33 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
 
 
 @pytest.mark.slow  # a command of its own, in which W&B starts anew
-def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copy: Path) -> None:
-    run = run_of(copy)
-    shutil.rmtree(run / "folds" / "02")
-    go_on(copy, *LOGGERS, "report.upload_faces=false")
-    first, second = pooled_of(run)
+def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copied: Path) -> None:
+    shutil.rmtree(copied / "folds" / "02")
+    go_on(copied.parents[3], *LOGGERS, "report.upload_faces=false")
+    first, second = runs_of(copied, "aggregate")
     assert first.id == second.id  # pooled again: the same run goes on
-    maps = list(second.folder.rglob("*.png"))
-    assert len(maps) == second.summary["what_moved_and_counted/count"] == 10
+    assert len(list(second.folder.rglob("*.png"))) == second.summary["what_moved_and_counted/count"] == 10
     assert "dynamic_images/count" not in second.summary
-    uploaded = second.artifacts["report"]["report.html"].read_text()
-    assert set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', uploaded)) == {HEAT_MAPS}
-    assert "data:image/png" in (run / "report.html").read_text()
-    ids = [of.id for of in folds_of(run) if of.config["fold"] == "02"]
-    assert ids[-1] != ids[0]  # a fold made anew is another run
-    assert {of.id for of in folds_of(run) if of.config["fold"] != "02"} == {
-        of.id for of in folds_of(run_of(copy)) if of.config["fold"] in ("01", "03")
-    }
+    assert not faces_on(second.artifacts["report"]["report.html"].read_text())
+    assert faces_on((copied / "report.html").read_text())
+    of_02 = [of.id for of in runs_of(copied, "fold") if of.config["fold"] == "02"]
+    assert of_02[-1] != of_02[0]  # a fold made anew is another run
 
 
 @pytest.mark.slow  # as above
-def test_pooled_scores_are_logged_once_and_again_when_asked(copy: Path) -> None:
-    run = run_of(copy)
-    before = len(offline_runs(run))
-    log_pooled(configuration("logger=[csv,wandb,tensorboard]"), run, {}, anew=False)
-    assert len(offline_runs(run)) == before
+def test_pooled_scores_are_logged_once_and_again_when_asked(copied: Path) -> None:
+    before = len(offline_runs(copied))
+    log_pooled(configuration("logger=[csv,wandb,tensorboard]"), copied, {}, anew=False)
+    assert len(offline_runs(copied)) == before
     # That the run was logged to W&B does not send it there when another command pools it.
-    assert list(config_of(run, configuration()).logger) == ["csv"]
-    go_on(copy, "task=report", f"run={run}", "logger=wandb", "report.show_faces=false", "report.upload_faces=true")
-    first, second = pooled_of(run)
+    assert list(config_of(copied, configuration()).logger) == ["csv"]
+    faces = ["report.show_faces=false", "report.upload_faces=true"]
+    go_on(copied.parents[3], "task=report", f"run={copied}", "logger=wandb", *faces)
+    first, second = runs_of(copied, "aggregate")
     assert (second.id, second.group, second.tags) == (first.id, first.group, first.tags)
     assert second.summary["dynamic_images/count"] == 10
-    assert "data:image/png" in second.artifacts["report"]["report.html"].read_text()
-    page = (run / "report.html").read_text()
-    assert set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', page)) == {HEAT_MAPS}
+    assert faces_on(second.artifacts["report"]["report.html"].read_text())
+    assert not faces_on((copied / "report.html").read_text())
 
 
 KEY = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
@@ -184,8 +175,7 @@ KEY = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_U
 def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in KEY} | {"HOME": str(tmp_path)}
     options = ["+experiment=synthetic_loso", "logger=wandb", "logger.wandb.offline=false"]
-    done = new_process(*options, cwd=tmp_path, env=environment)
-    assert done.returncode == 2
+    done = new_process(*options, cwd=tmp_path, env=environment, code=2)
     assert "logger.wandb.offline=false" in done.stderr
     assert "wandb login" in done.stderr and "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {".config", ".cache"}
@@ -194,33 +184,22 @@ def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path)
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("logger.wandb.project=a/b", "Invalid project name"),
-        ("+logger.wandb.nonsense=1", "logger.wandb has no option nonsense"),
-        (f"logger.wandb.tags=[{'x' * 65}]", "65 characters"),
-        ("+logger.wandb.settings={nonsense: 1}", "nonsense"),
-    ],
-)
-def test_what_wandb_would_refuse_in_every_fold_is_refused_at_once(override: str, message: str) -> None:
-    config = configuration("logger=wandb", override)
-    with pytest.raises(UserError, match=message):
-        try_logger("wandb", config.logger.wandb)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("logger.wandb.offline=flase", "expected true or false"),
-        ("+logger.wandb.mode=online", "no option mode"),
+        # what W&B would refuse in every fold
+        ("logger.wandb.project=a/b", "Invalid project name"), ("+logger.wandb.nonsense=1", "no option nonsense"),
+        (f"logger.wandb.tags=[{'x' * 65}]", "65 characters"), ("+logger.wandb.settings={nonsense: 1}", "nonsense"),
+        # nothing but the switch puts it online
+        ("logger.wandb.offline=flase", "expected true or false"), ("+logger.wandb.mode=online", "no option mode"),
         ("+logger.wandb.settings={mode: online}", "no option mode"),
     ],
-)
-def test_nothing_but_the_switch_puts_wandb_online(override: str, message: str) -> None:
+)  # fmt: skip
+def test_options_of_wandb_are_checked_at_once(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "in_worker", lambda function, *arguments: function(*arguments))
     with pytest.raises(UserError, match=message):
         check_loggers(configuration("logger=wandb", override), [])
 
 
 def test_tensorboard_without_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdp_lightning.tracking.check.find_spec", lambda name: None)
+    monkeypatch.setattr(check, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"logger=tensorboard needs .* pip install fdp-lightning\[tensorboard\]"):
         check_loggers(configuration("logger=tensorboard"), [])
 
@@ -232,10 +211,7 @@ def test_tags_tell_synthetic_from_real_data() -> None:
 
 
 def test_names_of_a_run_and_its_group() -> None:
-    config: DictConfig = configuration()
-    assert names_of(config, Path("runs/e/v/seed-0")) == ("e", "v")
-    with open_dict(config):
-        config.run = "somewhere/else"
-    assert names_of(config, Path("somewhere/else")) == ("synthetic_5c", "else")
+    assert names_of(configuration(), Path("runs/e/v/seed-0")) == ("e", "v")
+    assert names_of(configuration("run=somewhere/else"), Path("somewhere/else")) == ("synthetic_5c", "else")
     long = {shortened(f"{'x' * 150}{end}", 100) for end in "ab"}
     assert len(long) == 2 and {len(name) for name in long} == {100}

@@ -16,17 +16,9 @@ FULL, FIRST, MIDDLE, LAST = range(1, 5)
 
 @dataclass
 class OfflineRun:
-    """One offline-run-* folder.
+    """One offline-run-* folder, its configuration and summary as they stand at the end; artifacts' files by their type.
 
-    Attributes:
-        folder: it.
-        id, group, job_type, name, project: of the run.
-        tags: in order.
-        config: the values as they stand at the end.
-        rows: of the history, in order.
-        summary: at the end; what is logged last counts.
-        artifacts: files of each artifact, by its type.
-        exit_code: None where the process was killed.
+    Without an exit code the process was killed.
     """
 
     folder: Path
@@ -76,11 +68,8 @@ def read(folder: Path) -> OfflineRun:
             run.summary |= run.rows[-1]
         elif kind == "summary":
             run.summary |= _values(record.summary.update)
-        elif kind == "artifact":
-            entries = {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}
-            run.artifacts[record.artifact.type] = entries
-        elif kind == "request" and record.request.HasField("log_artifact"):
-            artifact = record.request.log_artifact.artifact
+        elif kind == "artifact" or (kind == "request" and record.request.HasField("log_artifact")):
+            artifact = record.artifact if kind == "artifact" else record.request.log_artifact.artifact
             run.artifacts[artifact.type] = {e.path: Path(e.local_path) for e in artifact.manifest.contents}
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
