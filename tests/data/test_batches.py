@@ -156,7 +156,7 @@ def test_key_frames_are_the_first_the_nearest_to_the_apex_and_the_last_that_the_
         among_all = [store.frame_numbers(row).tolist().index(number) for number in numbers[place]]
         np.testing.assert_array_equal(frames[place], store.read(row, np.array(among_all)))
         positions.add(seen.index(nearest))
-    assert len(positions) == 5
+    assert {0, 4} < positions
 
 
 @pytest.mark.parametrize("options", [{}, {"normalisation": "each_set"}])
