@@ -280,7 +280,7 @@ def test_a_sheet_before_the_annotation_is_passed_over(empty: bool, tmp_path: Pat
 
 
 def test_a_workbook_that_unpacks_to_more_than_memory_should_hold_is_refused(tmp_path: Path) -> None:
-    replicas.save(tmp_path / NAME, [replicas.CASME2_HEADER, ROW])
+    layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW])
     with zipfile.ZipFile(tmp_path / NAME, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/media/picture.bin", bytes(MOST_BYTES))
     with pytest.raises(UserError, match=re.escape(NAME)):

@@ -180,7 +180,7 @@ def check_survivors(returned: list[JobReturn]) -> None:
     assert isinstance(killed, JobLostError) and "job #4 fold=killed" in str(killed)
     assert isinstance(mistaken, UserError) and str(mistaken) == "data.root is nowhere"
     assert str(buggy) == "NoPickleError: a bug (7)"  # it could not travel as it was
-    assert "test_launchers.py" in buggy.__notes__[0]
+    assert "test_launchers.py" in buggy.__notes__[0] and "a bug (7)" in buggy.__notes__[0]
     assert [each.overrides[-1] for each in returned] == [f"fold={fold}" for fold in FOLDS]
 
 

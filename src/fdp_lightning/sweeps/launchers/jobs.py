@@ -127,9 +127,12 @@ def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -
         result = run()
     error = outcome(result)
     if isinstance(error, Exception):
+        note = "".join(traceback.format_exception(error))  # pickling drops the traceback but keeps notes
+        if not _travels(error):
+            error = RuntimeError(f"{type(error).__name__}: {error}")
         if not isinstance(error, UserError):
-            error.add_note("".join(traceback.format_exception(error)))  # pickling drops the traceback but keeps notes
-        result.return_value = error if _travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
+            error.add_note(note)
+        result.return_value = error
     return result
 
 
