@@ -158,18 +158,23 @@ at("record").onclick = async () => {
   const mimeType = types.find((type) => MediaRecorder.isTypeSupported(type));
   const pieces = [];
   recorder = new MediaRecorder(camera, { mimeType, videoBitsPerSecond: 12e6 });
-  recorder.ondataavailable = (event) => pieces.push(event.data);
+  recorder.ondataavailable = (event) => {
+    if (!event.data.size) return; // a slow computer needs a while for its first picture
+    pieces.push(event.data);
+    label.disabled = false;
+  };
   recorder.onstop = () => {
     const whole = own === session;
     closeCamera();
-    if (whole) ask(new Blob(pieces, { type: mimeType }), "recording");
+    label.disabled = busy;
+    if (whole && pieces.length) ask(new Blob(pieces, { type: mimeType }), "recording");
+    else if (whole) complain("The camera gave no picture. Try again, or choose a video.");
   };
   const running = recorder;
   recorder.onstart = () => setTimeout(() => running.state !== "inactive" && running.stop(), RECORD_MS);
-  recorder.start();
+  recorder.start(100);
   at("count").textContent = "●";
   label.textContent = "Stop";
-  label.disabled = false;
 };
 addEventListener("pagehide", closeCamera);
 
