@@ -25,7 +25,7 @@ _EAST_ASIAN = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei",
     "PingFang SC", "Hiragino Sans GB",
 )  # fmt: skip
-"""Fonts for names of files that matplotlib's own font has no signs for; those that are installed are used."""
+"""Fonts with the glyphs of Chinese and Japanese file names, which DejaVu Sans lacks; those installed are used."""
 
 STYLE: Any = {
     "font.family": ["DejaVu Sans", *sorted({font.name for font in fontManager.ttflist} & set(_EAST_ASIAN))],
