@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 _PRELOAD = ["fdp_lightning.with_parent", "__main__", "fdp_lightning.preloaded"]
 
+PARENT = "FDP_LIGHTNING_PARENT"
+"""Environment variable with the process id of whoever starts a forkserver."""
+
 CORES = "FDP_LIGHTNING_CORES"
 """Environment variable with the number of cores of a job, where several jobs run in parallel."""
 
@@ -32,6 +35,7 @@ def forkserver() -> ForkServerContext:
     A plain fork would copy threads and CUDA state in an undefined condition; spawn would import torch in each worker.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ[PARENT] = str(os.getpid())
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)  # has no effect on a server that is running
     return context

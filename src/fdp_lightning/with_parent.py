@@ -6,9 +6,12 @@ work, which ends silently.
 """
 
 import ctypes
+import os
 import signal
 import sys
 from types import TracebackType
+
+from fdp_lightning.processes import PARENT
 
 _PR_SET_PDEATHSIG = 1
 """Constant of Linux's prctl.h: the signal that the system sends when the parent ends. Children do not inherit it."""
@@ -24,3 +27,5 @@ sys.excepthook = _without_work
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers inherit it: a terminal sends Ctrl-C to everyone
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):  # it ended before the system was asked
+        os._exit(1)

@@ -213,13 +213,17 @@ def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -
     No other prediction is read.
 
     Raises:
-        UserError: the fold was altered.
-        LeakError: its subjects are not disjoint, or these are predictions on others.
+        UserError: the fold was altered: also where its subjects are not disjoint, or these are predictions on others.
     """
     facts = sealed(folder)
     table = read_predictions(folder / name)[0]
-    check_subjects(folder.name, facts["subjects"])
-    if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
-        held_out = "it did not hold out" if side == "test" else "are not its inner ones"
-        raise LeakError(f"fold {folder.name} predicts subjects that {held_out}: {', '.join(unknown)} ({name})")
+    try:
+        check_subjects(folder.name, facts["subjects"])
+        if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
+            held_out = "it did not hold out" if side == "test" else "are not its inner ones"
+            raise LeakError(f"fold {folder.name} predicts subjects that {held_out}: {', '.join(unknown)} ({name})")
+    except LeakError as error:
+        raise UserError(
+            f"{error}\n  Remove {folder} and run the run's command again (task=loso): this fold is trained again."
+        ) from error
     return table
