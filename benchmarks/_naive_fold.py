@@ -42,10 +42,11 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
     plan = plan_fold(config, data, split, Path("nowhere"))
     clips = data_of(plan, config, seed)
     module = module_of(plan, config, clips)
+    assert clips.train_set is not None and clips.test_set is not None
     held_out = default_collate([clips.test_set[i] for i in range(len(clips.test_set))])
     n, batch_size, budget = len(clips.train_set), config.data.batch_size, Budget.of(config.trainer)
     of_epoch = steps_of_epoch(n, batch_size)
-    epochs = budget.epochs_of(of_epoch)
+    epochs = budget.epochs_of(of_epoch) or 1
     steps = min(epochs * of_epoch, budget.steps or epochs * of_epoch)
     choice = module.optimizer_settings
     batches = partial(clips.fixed_batches, choice.batch_norm_clips)

@@ -38,8 +38,8 @@ def draw(root: Path, subjects: dict[str, int]) -> None:
         return
     shutil.rmtree(root, ignore_errors=True)
     size: dict[str, Any] = {"clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
-    for layout, number in subjects.items():
-        SyntheticFaces(subjects=number, layout=layout, **size).write(root / layout)
+    for seed, (layout, number) in enumerate(subjects.items()):  # other people in each, or they would be near copies
+        SyntheticFaces(subjects=number, layout=layout, seed=seed, **size).write(root / layout)
     book = Workbook()
     book.active.append(["Subject", "Filename", "Objective Class"])
     for number, folder in enumerate(sorted((root / "casme2" / "CASME2_RAW_selected").glob("sub*/*"))):
@@ -63,7 +63,7 @@ def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float
     config = configuration(*overrides)
     torch.set_num_threads(config.loso.cpu_threads)
     torch.use_deterministic_algorithms(config.trainer.deterministic)  # part of the training, as it is configured
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     compute: Compute = settings(Compute, config.compute)
     compute.set_process(on_gpu=False)
     data = ready_data(config)

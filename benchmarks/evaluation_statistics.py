@@ -5,6 +5,7 @@ Tables of random predictions in the sizes of three studies; the time of a functi
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +55,19 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
         classes = [f"class {place}" for place in range(count)]
         runs = [study(clips, subjects, count, seed) for seed in range(6)]
         a, b = runs[0], runs[3]
-        # Everything is bound in a default: a closure would see the last study.
-        yield name, "intervals over subjects", lambda a=a, c=classes: subject_intervals(Outcomes.of(a, c))
-        yield name, "paired differences", lambda a=a, b=b, c=classes: paired_differences([a], [b], c)
-        yield (
-            name,
-            "paired differences, 3 seeds each",
-            lambda r=runs, c=classes: paired_differences(r[:3], r[3:], c),
-        )
+        yield name, "intervals over subjects", partial(_intervals, a, classes)
+        yield name, "paired differences", partial(paired_differences, [a], [b], classes)
+        yield name, "paired differences, 3 seeds each", partial(paired_differences, runs[:3], runs[3:], classes)
         both = pd.concat([a, a.assign(selection="oracle")], ignore_index=True)
-        yield name, "metrics.json, last and oracle", lambda t=both, c=classes: summarise(t, c, "random", [])
+        yield name, "metrics.json, last and oracle", partial(summarise, both, classes, "random", [])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "predictions.csv"
             write_predictions(path, both, classes)
-            yield name, "read predictions.csv", lambda p=path: read_predictions(p)
+            yield name, "read predictions.csv", partial(read_predictions, path)
+
+
+def _intervals(table: pd.DataFrame, classes: list[str]) -> object:
+    return subject_intervals(Outcomes.of(table, classes))
 
 
 def main() -> None:

@@ -119,7 +119,8 @@ def intervals(tables: np.ndarray) -> Iterator[tuple[str, Bounds]]:
 def pairs(subjects: int, skewed: bool, kind: str, count: int) -> tuple[np.ndarray, ...]:
     """Tables of two runs over the same clips that differ by nothing."""
     random = np.random.default_rng(subjects)
-    odds, shares = (LOG_ODDS, LOG_ODDS), SHARES
+    odds: tuple[np.ndarray, ...] = (LOG_ODDS, LOG_ODDS)
+    shares = SHARES
     if kind == "classes":
         shares, good = np.full(CLASSES, 1 / CLASSES), np.eye(CLASSES) * 1.6
         odds = tuple(good + np.diag([1.2 * sign, -1.2 * sign, 0, 0, 0]) for sign in (1, -1))

@@ -18,7 +18,7 @@ GOAL_MS = 60.0
 def pair(size: int) -> tuple[np.ndarray, np.ndarray]:
     """A face and its shifted copy, uint8, each (size, size)."""
     face = cv2.resize(cv2.cvtColor(astronaut()[:220, 110:330], cv2.COLOR_RGB2GRAY), (size, size))
-    return face, cv2.warpAffine(face, np.float32([[1, 0, 0.5], [0, 1, 0.25]]), (size, size))
+    return face, cv2.warpAffine(face, np.array([[1, 0, 0.5], [0, 1, 0.25]]), (size, size))
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def stages(sources: Sequence[ClipSource]) -> dict[str, float]:
         times = [time.perf_counter()]
         images = [read_image(file.path) for file in source.files]
         times.append(time.perf_counter())
-        find_face(images[0], settings.least_confidence)
+        find_face(images[0])
         times.append(time.perf_counter())
         prepare_clip(source.clip, source.files, settings)
         times.append(time.perf_counter())

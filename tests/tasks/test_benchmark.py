@@ -99,7 +99,18 @@ def test_the_naive_engine_learns_what_the_engine_learns(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
-    ["start_up", "loso", "prediction", "evaluation_statistics", "engine_overhead", "optical_flow", "flow_networks"],
+    [
+        "start_up",
+        "loso",
+        "preparation",
+        "prediction",
+        "loading",
+        "evaluation_statistics",
+        "interval_coverage",
+        "engine_overhead",
+        "optical_flow",
+        "flow_networks",
+    ],  # fmt: skip
 )
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
     config = configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.plugins import MixedPrecision, Precision
 from scipy.stats import kendalltau
 
 from fdp_lightning.config import configuration
@@ -17,6 +18,7 @@ from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.fdp.rank_losses import kendall_tau
+from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
@@ -25,12 +27,16 @@ pytestmark = pytest.mark.costly
 
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
+SCALER = torch.amp.GradScaler("cpu", init_scale=1.0)
+
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
-def make_module(optimizer: OptimizerSettings, provenance: dict | None = None) -> RecognitionModule:
+def make_module(
+    optimizer: OptimizerSettings, provenance: dict | None = None, compute: Compute = PLAIN
+) -> RecognitionModule:
     config = configuration("model.mer_head.dropout=0.0")
-    return RecognitionModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance)
+    return RecognitionModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance, compute=compute)
 
 
 def make_data(store_folder_path: Path, clips: pd.DataFrame, fold: Fold) -> FoldDataModule:
@@ -210,3 +216,19 @@ def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_
     again = Objective(image_scale="signed", image_kind="onset_apex")
     again.load_state_dict(objective.state_dict())
     assert torch.equal(again.true_dynamic_image(clips), objective.true_dynamic_image(clips))
+
+
+@pytest.mark.parametrize("clip", [1e-3, None])
+@pytest.mark.parametrize(
+    "precision", [Precision(), MixedPrecision("bf16-mixed", "cpu"), MixedPrecision("16-mixed", "cpu", SCALER)]
+)
+def test_gradients_are_cut_in_every_precision(
+    precision: Precision, clip: float | None, held_out: FoldDataModule, tmp_path: Path
+) -> None:
+    """By SGD at a rate of 1 a step is as long as the gradient."""
+    settings = OptimizerSettings("sgd", lr=1.0, weight_decay=0.0)
+    module = make_module(settings, compute=Compute(freed_memory="default"))
+    before = torch.cat([value.detach().flatten().clone() for value in module.model.parameters()])
+    make_trainer(1, tmp_path, plugins=[precision], gradient_clip_val=clip, max_steps=1).fit(module, held_out)
+    step = (torch.cat([value.detach().flatten() for value in module.model.parameters()]) - before).norm()
+    assert step == pytest.approx(clip, rel=0.01) if clip else step > 0.01

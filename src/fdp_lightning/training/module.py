@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from fdp_lightning.models.recognizer import Clips, Losses, Objective, Output, with_logits
@@ -107,9 +108,10 @@ class RecognitionModule(L.LightningModule):
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
         if steps == math.inf:  # `trainer.max_time` alone ends the training, with a schedule that needs no end
             steps = 1
-        # A fused step takes the scale off the gradients itself, and Lightning then has none to clip.
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        fused = self.compute.fused_optimizer and not scaled
+        # A fused step can take the scale off the gradients itself, so in mixed precision Lightning clips none for it:
+        # not in bfloat16 either, which has no scale.
+        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        fused = self.compute.fused_optimizer and not (mixed and self.trainer.gradient_clip_val)
         return self.optimizer_settings.build(self.model, int(steps), fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
