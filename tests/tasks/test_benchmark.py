@@ -96,22 +96,14 @@ def test_the_naive_engine_learns_what_the_engine_learns(
     assert "epoch 2" in capsys.readouterr().out
 
 
+ROWS = (
+    "start_up", "loso", "preparation", "prediction", "loading", "evaluation_statistics", "interval_coverage",
+    "engine_overhead", "optical_flow", "flow_networks",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "row",
-    [
-        "start_up",
-        "loso",
-        "preparation",
-        "prediction",
-        "loading",
-        "evaluation_statistics",
-        "interval_coverage",
-        "engine_overhead",
-        "optical_flow",
-        "flow_networks",
-    ],  # fmt: skip
-)
+@pytest.mark.parametrize("row", ROWS)
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
     config = configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
     benchmark.benchmark(config)
