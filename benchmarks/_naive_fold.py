@@ -24,7 +24,7 @@ from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.plan import plan_fold
 from fdp_lightning.engine.train_fold import data_of, module_of
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.batch_norm import BatchStatistics
 from fdp_lightning.training.module import clips_of
 
 

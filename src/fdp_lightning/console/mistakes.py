@@ -13,9 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
-from fdp_lightning.console.option_values import ALLOWED
+from fdp_lightning.console.option_values import ALLOWED, guess
 from fdp_lightning.console.short_commands import with_home, written_out
-from fdp_lightning.console.value_kinds import guess
 from fdp_lightning.errors import UserError, first_line
 
 _OTHER_WORDS = {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fdp_lightning.evaluation.trained import span
+from fdp_lightning.evaluation.origin import span
 
 if TYPE_CHECKING:
     from fdp_lightning.engine.plan import FoldPlan

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
-from fdp_lightning.engine.ddp_processes import Rank, ranks_of
+from fdp_lightning.engine.devices import Rank, ranks_of
 from fdp_lightning.engine.explanations import explanations_without_gradient
 from fdp_lightning.engine.outputs import FittedOnce, write_baseline_predictions, write_outputs
 from fdp_lightning.engine.plan import FoldPlan

@@ -12,7 +12,7 @@ from fdp_lightning.data.protocols.leak_guard import check_fold
 from fdp_lightning.data.protocols.splits import Fold, everybody, set_aside
 from fdp_lightning.engine.dataset import ReadyData
 from fdp_lightning.runs.fingerprint import fingerprint
-from fdp_lightning.runs.model_name import model_name
+from fdp_lightning.runs.folder import model_name
 from fdp_lightning.runs.seal import finished, move_aside
 from fdp_lightning.seeds import derived_seed
 

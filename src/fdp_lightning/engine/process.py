@@ -1,24 +1,27 @@
-"""A process of a fold, and its interface to the fold pool."""
+"""One fold in this process, and the processes of a fold: how they start, report to the fold pool and end."""
 
 import contextlib
 import logging
 import os
+import shutil
 import sys
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from fdp_lightning.disk import disk_trouble
+from fdp_lightning.data.protocols.leak_guard import subjects_of
 from fdp_lightning.engine.budget import StepTime
-from fdp_lightning.engine.ddp_processes import Rank, free_port
-from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.engine.devices import ALONE, Rank, free_port
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.errors import DiskError
+from fdp_lightning.errors import DiskError, disk_trouble
+from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.runs.seal import finished, seal
 
 log = logging.getLogger("fdp_lightning")
 
@@ -135,3 +138,39 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
             path.replace(plan.folder / "log.txt")
         else:
             path.unlink()
+
+
+def run_fold(
+    plan: FoldPlan,
+    on_epoch: Callable[[int], None] = lambda done: None,
+    rank: Rank = ALONE,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Train and predict in this process; the fold's folder appears only when it is complete.
+
+    Arguments as of `train_fold.train_fold`; the first rank writes.
+    """
+    # Imported here: a run whose folds are all finished never needs torch.
+    from fdp_lightning.engine.classical import fit_fold, is_classical
+    from fdp_lightning.engine.train_fold import train_fold
+
+    train = fit_fold if is_classical(plan.config["model"]) else train_fold
+    if not rank.first:
+        train(plan, None, on_epoch, rank, on_step_time)
+        return
+    start = time.monotonic()
+    with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
+        training = train(plan, partial, on_epoch, rank, on_step_time)
+        facts = {
+            "fold": plan.fold.name,
+            "fingerprint": plan.fingerprint,
+            "model": plan.model,
+            "seed": plan.config["seed"],
+            "subjects": subjects_of(plan.fold, plan.clips),
+            "train_clips": len(plan.fold.train_rows),
+            "inner_clips": len(plan.fold.inner_rows),
+            "test_clips": len(plan.fold.test_rows),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        seal(partial, {**facts, **training})
+    shutil.rmtree(plan.unfinished, ignore_errors=True)

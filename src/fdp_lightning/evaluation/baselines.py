@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from fdp_lightning.evaluation.intervals import compare_outcomes, require_same_clips
 from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
 from fdp_lightning.evaluation.predictions import SELECTION, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 

@@ -10,15 +10,19 @@ from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
+from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence, trained_facts
 from fdp_lightning.evaluation.pages import template, with_links
-from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
-from fdp_lightning.evaluation.report_embedding import embedding
+from fdp_lightning.evaluation.report_details import (
+    calibration,
+    embedding,
+    fold_charts,
+    fold_rows,
+    mistakes_shown,
+    subject_rows,
+)
 from fdp_lightning.evaluation.report_extras import sections_shown
-from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
-from fdp_lightning.evaluation.trained import trained_facts
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import SELECTIONS
 

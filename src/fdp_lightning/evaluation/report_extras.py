@@ -18,7 +18,7 @@ from fdp_lightning.evaluation.folds import (
     rows_of,
     standardised,
 )
-from fdp_lightning.evaluation.report_mistakes import clip_name
+from fdp_lightning.evaluation.report_details import clip_name
 from fdp_lightning.extras import Extra, notes, number_format, same, sections, slug
 from fdp_lightning.labels import KEY, LabelKind
 

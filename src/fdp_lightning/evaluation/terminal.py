@@ -1,4 +1,4 @@
-"""The pooled scores as one table for the terminal."""
+"""The pooled scores of a run, and of several seeds, as tables for the terminal."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import RANKED_BY, accuracy, score_functions, support
-from fdp_lightning.evaluation.trained import trained_facts, trained_line
+from fdp_lightning.evaluation.metrics import DECISION_SCORES, RANKED_BY, accuracy, score_functions, support
+from fdp_lightning.evaluation.origin import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
@@ -134,3 +134,22 @@ def interval(bounds: list[float] | None) -> str:
 def p_value(p: float | None) -> str:
     """Return `p 0.034`, `p < 0.001`, or nothing."""
     return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def seeds_table(seeds: Mapping[str, Any]) -> Table:
+    """Lay out what `seed_scores` returns for the terminal: mean ± standard deviation, at most 80 columns."""
+    selections = seeds["selections"]
+    names = [name for name in selections["last"] if name in DECISION_SCORES]
+    title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
+    table = ruled_table(title)
+    table.add_column("selection", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for selection, row in selections.items():
+        label = Text(selection, "bold" if selection == "last" else "")
+        if selection == "oracle":
+            label = Text("oracle,\nnot comparable", "dim")
+        table.add_row(label, *(f"{row[name]['mean']:.3f} ± {row[name]['sd']:.3f}" for name in names))
+    if seeds["left_out"]:
+        table.caption = Text("\n".join(f"{name} is not in it: {why}" for name, why in seeds["left_out"].items()))
+    return table

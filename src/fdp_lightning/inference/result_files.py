@@ -14,9 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
 from fdp_lightning.inference.explanation import displayed_image
-from fdp_lightning.inference.figures import overview, timeline
+from fdp_lightning.inference.figures import overlay, overview, timeline
 from fdp_lightning.inference.model import Model
-from fdp_lightning.inference.overlay import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, Window
 from fdp_lightning.models.attribution import HEAT

@@ -47,11 +47,11 @@ FILES_LEFT_OUT = _by_name(
         "scores predictions": "evaluation/*",
         "uses trained models": "inference/*",
         "reporting": "tracking/* engine/explanations.py models/attribution.py",
-        "starts runs": "sweeps/* engine/multinode/launch.py tasks/__init__.py __main__.py command_line.py",
+        "starts runs": "sweeps/* engine/launch.py tasks/__init__.py __main__.py command_line.py",
         "another task": "search/* data/input_video/* tasks/benchmark.py tasks/check_data.py tasks/compare.py "
         "tasks/convert.py tasks/demo.py tasks/export.py tasks/predict.py tasks/prepare.py tasks/report.py "
         "tasks/tune.py measuring.py",
-        "messages": "console/* engine/display.py disk.py errors.py",
+        "messages": "console/* engine/display.py errors.py",
         "places, seals, scores": "runs/*",
         "draws frames, which count": "data/synthetic/*",
         "keeps frames, which count": "data/store/*",
@@ -66,7 +66,6 @@ FILES_LEFT_OUT = _by_name(
         "writes files whole": "files.py",
         "refuses files": "foreign.py",
         "names": "__init__.py",
-        "another way in": "create.py",
         "imports early": "preloaded.py",
     }
 )

@@ -1,4 +1,4 @@
-"""Run folders, and the configurations recorded in them.
+"""Run folders, the configurations recorded in them, and what the trained model is called.
 
 `runs/<experiment>/<variant>/seed-<s>/` depends on the command alone, so the same command finds its own folds. Changes
 that affect a result but not the path (an edited YAML or source file) show in the fingerprint; folds of another
@@ -7,14 +7,18 @@ fingerprint are moved aside (seal.py), never mixed in and never deleted.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 
@@ -100,3 +104,53 @@ _READ: Mapping[str, Any] = {
     "report.upload_faces": bool | None, "selection": dict, "selection.inner_subjects": int,
 }  # fmt: skip
 """Entries of a run's configuration that reports read, with their types."""
+
+
+_NAMED_AT_MOST = 3
+_MISSING: Any = object()
+
+
+def model_name(config: DictConfig) -> str:
+    """Return `fdp_tiny`, or `fdp_tiny with pooling=mean` if overrides or experiments changed the option's values.
+
+    Only changes of the network, its losses and its training are named; the budget is reported beside the name.
+    """
+    model: Any = OmegaConf.to_container(config.model, resolve=True)
+    name = str(model.get("name", "unnamed"))
+    try:
+        plain = _plain(name)
+    except (HydraException, OmegaConfBaseException):  # a model of the user's own, named in no file of conf/model
+        return name
+    changes = list(_changes(plain, model))
+    if not changes:
+        return name
+    more = [f"{len(changes) - _NAMED_AT_MOST} more"] if len(changes) > _NAMED_AT_MOST else []
+    return f"{name} with {', '.join([*changes[:_NAMED_AT_MOST], *more])}"
+
+
+@cache
+def _plain(name: str) -> Mapping[str, Any]:
+    plain: Any = OmegaConf.to_container(configuration(f"model={name}").model, resolve=True)
+    return plain  # type: ignore[no-any-return]
+
+
+def _changes(plain: Mapping[str, Any], model: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield `key=value` for each difference; for a part of another class only the class, without its options."""
+    for key in dict.fromkeys([*plain, *model]):
+        before, now = plain.get(key, _MISSING), model.get(key, _MISSING)
+        name = f"{path}{key}"
+        if before == now or name in ("name", "optimizer.steps"):
+            continue
+        if now is _MISSING:
+            yield f"no {name}"
+        elif isinstance(now, Mapping) and isinstance(before, Mapping):
+            if now.get("_target_") != before.get("_target_"):
+                yield f"{name}={_class(now)}"
+            else:
+                yield from _changes(before, now, f"{name}.")
+        else:
+            yield f"{name}={_class(now) if isinstance(now, Mapping) else now}"
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node.get("_target_", "other")).rsplit(".", 1)[-1]

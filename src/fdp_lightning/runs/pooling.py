@@ -16,13 +16,12 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores, extras_note
 from fdp_lightning.evaluation.learning import learning_signs, read_trainings
-from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.evaluation.origin import mixed_versions, read_json, trained
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
-from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
+from fdp_lightning.evaluation.runs import seed_scores
 from fdp_lightning.evaluation.summary import summarise, write_metrics
-from fdp_lightning.evaluation.terminal import learning_note, terminal_table
-from fdp_lightning.evaluation.trained import mixed_versions, trained
+from fdp_lightning.evaluation.terminal import learning_note, seeds_table, terminal_table
 from fdp_lightning.labels import KEY, SELECTIONS, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 

@@ -14,9 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning.config import apply_debug_last, configuration
-from fdp_lightning.engine.complete import complete
 from fdp_lightning.engine.outputs import INNER
-from fdp_lightning.engine.run import FoldsFailedError, open_run
+from fdp_lightning.engine.run import FoldsFailedError, complete, open_run
 from fdp_lightning.errors import DiskError, UserError
 from fdp_lightning.evaluation.search import inner_interval, inner_score
 from fdp_lightning.runs.folder import folder_of

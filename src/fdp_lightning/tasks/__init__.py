@@ -12,8 +12,7 @@ from fdp_lightning import interrupts
 from fdp_lightning.config import TASKS, apply_debug_last
 from fdp_lightning.console.mistakes import check_task
 from fdp_lightning.console.option_values import check_values
-from fdp_lightning.disk import disk_trouble
-from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.errors import DiskError, UserError, disk_trouble
 
 log = logging.getLogger("fdp_lightning")
 

@@ -8,8 +8,7 @@ from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import clock
 from fdp_lightning.data.protocols.splits import choose_fold
-from fdp_lightning.engine.complete import complete, pool_in_turn
-from fdp_lightning.engine.run import open_run, train
+from fdp_lightning.engine.run import complete, open_run, pool_in_turn, train
 
 log = logging.getLogger("fdp_lightning")
 

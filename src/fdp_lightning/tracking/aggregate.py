@@ -20,7 +20,7 @@ from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, 
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, label_kind_of, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, images_shown
-from fdp_lightning.evaluation.seeds import seed_scores
+from fdp_lightning.evaluation.runs import seed_scores
 from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
 from fdp_lightning.labels import LabelKind

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import DataLoader
 
-from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.batch_norm import BatchStatistics
 from fdp_lightning.training.module import RecognitionModule, clips_of
 
 Loader = Callable[[], DataLoader[Any] | None]

@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.intervals import mean_interval
+from fdp_lightning.evaluation.intervals import Difference, clip_difference, compare_outcomes, mean_interval
 from fdp_lightning.evaluation.learning import has_learned
 from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
-from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_outcomes
+from fdp_lightning.evaluation.origin import trained_facts
 from fdp_lightning.evaluation.published import Published, matching
-from fdp_lightning.evaluation.runs import Run
-from fdp_lightning.evaluation.seeds import seeds_differ, spread
-from fdp_lightning.evaluation.trained import trained_facts
+from fdp_lightning.evaluation.runs import Run, seeds_differ, spread
 from fdp_lightning.labels import OWNER, SELECTIONS
 
 BLOCKS = {

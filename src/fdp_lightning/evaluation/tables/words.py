@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from fdp_lightning.evaluation import terminal
 from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.origin import trained_line
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval
-from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
     "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from fdp_lightning.engine.ddp_processes import ranks_of
+from fdp_lightning.engine.devices import ranks_of
 from fdp_lightning.errors import UserError
 
 _BY_HAND = (
