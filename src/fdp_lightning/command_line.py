@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning import __version__, interrupts
 from fdp_lightning.config import CONF_DIR, register_schema
-from fdp_lightning.console.mistakes import asks_for_version, explain, normalised
+from fdp_lightning.console.arguments import asks_for_version, explain, normalised
 from fdp_lightning.errors import UserError, disk_trouble
 
 USER_MISTAKE = 2

@@ -37,16 +37,11 @@ def tidy_up_first() -> None:
 
 
 def was_interrupted() -> bool:
-    """Return True if SIGINT was received and the process will end."""
     return _looks > 0
 
 
 def end() -> NoReturn:
-    """Report that the command was interrupted and exit; the clean-up of libraries may take a few seconds.
-
-    Raises:
-        SystemExit: with the exit code of an interrupt.
-    """
+    """Report that the command was interrupted, and exit; the clean-up of libraries may take a few seconds."""
     global _ending
     _ending = True
     sys.stderr.write(_MESSAGE)

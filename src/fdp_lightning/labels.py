@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 
 class ClipKey(NamedTuple):
-    """What identifies a clip. The onset belongs to it: some folders hold several clips.
+    """What identifies a clip: the dataset of the clip table, its subject, the recording, and the frame number of the
+    onset.
 
-    Attributes:
-        dataset: its name in the clip table.
-        subject: unique within the dataset.
-        clip: name of the recording.
-        onset: frame number; None where the annotation has none.
+    The onset (None where the annotation has none) belongs to it: some folders hold several clips.
     """
 
     dataset: str
@@ -64,5 +61,4 @@ class LabelKind(Enum):
 
     @property
     def is_multi(self) -> bool:
-        """True for MULTI: what files keep as `multi_label`."""
         return self is LabelKind.MULTI

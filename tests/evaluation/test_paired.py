@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import jackknife, mean_interval, paired_differences, subject_intervals
 from fdp_lightning.evaluation.metrics import accuracy
-from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.predictions import Outcomes
 
 pytestmark = pytest.mark.costly
 

@@ -27,11 +27,7 @@ GPUS = ("gpu", "cuda")
 
 @dataclass(frozen=True)
 class Rank:
-    """One process of a fold.
-
-    `number` is its index from 0; `host` and `port` are those of the rendezvous, and `device` is the index of its
-    accelerator on the machine (None: the CPU).
-    """
+    """One process of a fold: its index, the rendezvous, and the accelerator's index on its machine (None: the CPU)."""
 
     number: int = 0
     of: int = 1
@@ -50,11 +46,7 @@ ALONE = Rank()
 
 
 def ranks_of(trainer: DictConfig) -> int:
-    """Return the number of processes per fold: devices of a machine times machines.
-
-    Raises:
-        UserError: devices and strategy do not fit together.
-    """
+    """Return the number of processes per fold: devices times machines; UserError if the strategy does not fit them."""
     devices, nodes, strategy = trainer.get("devices", 1), trainer.get("num_nodes", 1), trainer.get("strategy", "auto")
     if devices * nodes > 1 and strategy != "ddp":
         name, value = ("devices", devices) if devices > 1 else ("num_nodes", nodes)
@@ -79,14 +71,12 @@ def check_devices(trainer: DictConfig) -> None:
 
 
 def free_port() -> int:
-    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    """Return the options of the Trainer in one process of a fold."""
     # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
@@ -135,15 +125,8 @@ def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictCo
     """Return the configuration with `auto` resolved: a GPU where PyTorch sees one, else the CPU.
 
     Bits differ between devices, so folds of both cannot be one run: a run with finished folds of this model continues
-    as they were trained.
-
-    Args:
-        config: configuration of the command; returned as it is without `auto`.
-        folders: run folders whose finished folds decide; the first that has some.
-        pooled: True if the run has its scores, so that nothing is trained and no GPU is needed.
-
-    Raises:
-        UserError: finished folds were trained on a GPU, and there is none here.
+    as they were trained, those in the first of `folders` that has some. UserError if they were trained on a GPU, there
+    is none here, and the run has no scores yet (`pooled`).
     """
     asked = [name for name in _DECIDED if config.trainer.get(name) == AUTO]
     if not asked:

@@ -42,15 +42,7 @@ Made = tuple[tuple[Extra, ...], dict[str, np.ndarray]]
 def explanations(
     module: RecognitionModule, data: FoldDataModule, plan: FoldPlan, probabilities: np.ndarray, device: torch.device
 ) -> Made:
-    """Explain the most probable class of held-out clips, and compare them with training clips.
-
-    Args:
-        module: trained.
-        data: of the fold, which holds out clips.
-        plan: of the fold.
-        probabilities: of the held-out clips, (n, k).
-        device: where to compute.
-    """
+    """Explain the most probable class of held-out clips (of (n, k)), and compare them with training clips."""
     kind = next((parameter.dtype for parameter in module.model.parameters()), torch.float32)
     best = torch.from_numpy(probabilities.argmax(axis=1))
 

@@ -59,11 +59,7 @@ def _slurm_port(variables: Mapping[str, str]) -> int:
 
 
 def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
-    """Check that as many processes were started as the options need; `led` is True if this process is the leader.
-
-    Raises:
-        UserError: they differ, with the command or the options that fit.
-    """
+    """Raise UserError unless as many processes were started as the options need; `led`: this process is the leader."""
     ranks, nodes = ranks_of(trainer), trainer.get("num_nodes", 1)
     if launch is None:
         if nodes > 1:

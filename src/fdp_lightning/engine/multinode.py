@@ -75,17 +75,12 @@ class Rendezvous:
         self._heard: dict[int, tuple[bytes, float]] = {}
 
     def announce(self, message: Any) -> int:
-        """Send a message to all followers and return its number."""
         self._store.set(f"say/{self._announced}", pickle.dumps(message))  # type: ignore[arg-type]  # it takes bytes
         self._announced += 1
         return self._announced - 1
 
     def receive(self, number: int) -> Any:
-        """Wait for the leader's message of that number and return it.
-
-        Raises:
-            LeaderGoneError: the leader is gone.
-        """
+        """Wait for the leader's message of that number; LeaderGoneError if the leader is gone."""
         while not self._asked(f"say/{number}"):
             time.sleep(POLL_S)
         return pickle.loads(self._store.get(f"say/{number}"))
@@ -95,11 +90,9 @@ class Rendezvous:
         self._store.set(f"stop/{fold}", "")
 
     def stopped(self, fold: int) -> bool:
-        """Return True if the leader requested the end of that fold."""
         return self._asked(f"stop/{fold}")
 
     def report(self, fold: int, code: int) -> None:
-        """Report the exit code of this process's part of the fold."""
         self._store.set(f"ended/{fold}/{self._launch.number}", str(code))
 
     def ended(self, fold: int, rank: int) -> int | None:
@@ -116,7 +109,6 @@ class Rendezvous:
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
 
     def leave(self) -> None:
-        """Report that this follower has received the end."""
         self._store.set(f"left/{self._launch.number}", "")
 
     def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
@@ -172,8 +164,6 @@ class Leader:
 
 
 class _Elsewhere:
-    """A process of a fold that a follower has started."""
-
     def __init__(self, rendezvous: Rendezvous, fold: int, rank: int) -> None:
         self._rendezvous, self._fold, self._rank = rendezvous, fold, rank
         self._code: int | None = None
@@ -206,11 +196,7 @@ def leader() -> Leader | None:
 
 
 def run_as_ddp_process(launch: Launch, command: Callable[[], None]) -> None:
-    """Run as this process of the launch until it ends.
-
-    Raises:
-        SystemExit: with the exit code of the command, in all DDP processes.
-    """
+    """Run as this process of the launch until it ends, in all DDP processes with the exit code of the command."""
     try:
         rendezvous = Rendezvous(launch)
     except UserError as error:
@@ -252,7 +238,6 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
 
 
 def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
-    """Run this process's rank of a fold and return its exit code."""
     run = announced.folder / announced.plan.run
     if not run.is_dir():
         print(f"\nfdp_lightning: {socket.gethostname()} does not see {run} of {announced.first.host}", file=sys.stderr)

@@ -6,10 +6,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.classical import check_classical, is_classical
 from fdp_lightning.engine.devices import ranks_of
-from fdp_lightning.engine.plan import Checked
+from fdp_lightning.engine.plan import Budget, Checked
 from fdp_lightning.engine.train_fold import check_trainer, effective_batch
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, input_shape, settings

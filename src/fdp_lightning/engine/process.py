@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 from fdp_lightning.data.protocols.leak_guard import subjects_of
-from fdp_lightning.engine.budget import StepTime
 from fdp_lightning.engine.devices import ALONE, Rank, free_port
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.errors import DiskError, disk_trouble
@@ -27,28 +26,26 @@ log = logging.getLogger("fdp_lightning")
 
 
 class FoldProcess(Protocol):
-    """One process of a fold, here or on another machine; a `multiprocessing.Process` is one."""
+    """One process of a fold, here or on another machine: a `multiprocessing.Process`, or what behaves like one."""
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; 0 after success."""
+        pass
 
     def is_alive(self) -> bool:
-        """Return True while it runs."""
+        pass
 
     def terminate(self) -> None:
-        """Request its end."""
+        pass
 
     def join(self) -> None:
-        """Wait until it has ended."""
+        pass
 
 
 class ProcessStarter(Protocol):
-    """Starter of the processes of a fold.
+    """Starter of the processes of a fold, `ranks` of each.
 
-    Attributes:
-        ranks: processes of each fold.
-        look_s: seconds between checks for ended processes: one on another machine sends no event.
+    It is looked for ended processes every `look_s` seconds: one on another machine sends no event.
     """
 
     ranks: int
@@ -68,7 +65,6 @@ class LocalProcesses:
         self._context = forkserver()
 
     def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[BaseProcess]:
-        """Start them in parallel."""
         port = free_port() if self.ranks > 1 else 0
         ranks = [
             Rank(number, self.ranks, port=port, device=devices[number] if devices else None)
@@ -86,7 +82,6 @@ def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: 
 
 
 def log_file(plan: FoldPlan, number: int = 0) -> Path:
-    """Return the log file of a process of a fold."""
     return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
@@ -133,7 +128,7 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
         if news is None:
             run_fold(plan, rank=rank)
         else:
-            run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
+            run_fold(plan, news.send, rank, news.send)  # epochs are whole numbers, the seconds of a step are not
         if rank.first:
             path.replace(plan.folder / "log.txt")
         else:

@@ -20,13 +20,12 @@ from fdp_lightning.data.faces.prepare_clip import DETECTED
 from fdp_lightning.data.protocols.leak_guard import check_clips, check_near_copies
 from fdp_lightning.data.protocols.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
-from fdp_lightning.engine.budget import steps_of
 from fdp_lightning.engine.dataset import ReadyData, ready_data, write_expected
 from fdp_lightning.engine.devices import GPUS, check_devices, ranks_of, settled
 from fdp_lightning.engine.display import fold_display
 from fdp_lightning.engine.launch import check_launch, launch_of
 from fdp_lightning.engine.multinode import leader
-from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fit, plan_fold
+from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fit, plan_fold, steps_of
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.errors import UserError, require_writable
@@ -63,7 +62,6 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """True if every fold is finished."""
         return all(plan.is_done for plan in self.plans)
 
     def claim(self) -> AbstractContextManager[None]:
@@ -72,18 +70,14 @@ class Run:
 
     @property
     def is_fit(self) -> bool:
-        """True if nobody is tested, so that there is nothing to pool."""
         return all(plan.is_fit for plan in self.plans)
 
 
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
     """Prepare the data and plan all folds, or with `fit` one training on all subjects.
 
-    `folder` is the run folder; None: that of the configuration.
-
-    Raises:
-        UserError: data or options are not usable.
-        LeakError: a fold would train on clips that it tests.
+    `folder` is the run folder; None: that of the configuration. UserError for data or options that are not usable;
+    LeakError where a fold would train on clips that it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
@@ -110,14 +104,9 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
 
 
 def train(run: Run, plans: Sequence[FoldPlan]) -> int:
-    """Run the plans that are not finished.
+    """Run the plans that are not finished, and return the number of folds that were run.
 
-    Returns:
-        Number of folds that were run.
-
-    Raises:
-        FoldsFailedError: folds crashed, with their logs; the others are kept.
-        UserError: options are not possible.
+    FoldsFailedError names folds that crashed, with their logs; the others are kept. UserError for impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
     checked = _checked(run.config) if todo else None
@@ -249,21 +238,14 @@ POOLING_LOCK = ".pooling.lock"
 
 
 def complete(run: Run) -> None:
-    """Run the unfinished folds of a run, then pool.
-
-    Raises:
-        FoldsFailedError: folds crashed, with their logs; the others are kept.
-    """
+    """Run the unfinished folds of a run, then pool; FoldsFailedError as in `train`."""
     with run.claim():
         trained = train(run, run.plans)
         pool_in_turn(run.config, run.folder, trained=trained > 0)
 
 
 def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
-    """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete.
-
-    `trained` is True if this command trained any of its folds.
-    """
+    """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete."""
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)
         shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks

@@ -22,11 +22,10 @@ from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
-from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.devices import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.explanations import explanations
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_curves, write_outputs
-from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.plan import Budget, FoldPlan
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.labels import LabelKind
@@ -107,7 +106,6 @@ def train_fold(
 
 
 def set_up(config: DictConfig, rank: Rank) -> None:
-    """Set threads and determinism of this process."""
     torch.set_num_threads(config.loso.cpu_threads)
     if rank.of > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
@@ -267,7 +265,6 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
-    """Build the data module of a fold."""
     augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
     return FoldDataModule(
         store=plan.store,

@@ -15,8 +15,7 @@ from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a se
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import label_kind_of, name_keys
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, name_keys
 from fdp_lightning.labels import JOIN, KEY
 
 LEVEL = 0.95
@@ -26,10 +25,7 @@ _NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of scores, of all clips, and how far it would vary with other subjects.
-
-    `error` is the standard error of `value`, of `freedom` degrees, from so many `subjects`.
-    """
+    """A score, or a difference of scores, of all clips, and its standard error over subjects, of `freedom` degrees."""
 
     value: float
     error: float
@@ -76,14 +72,12 @@ def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
     put to this use is ours, chosen by simulation.
 
     A subject without whom a class (of a unit: shown, or not shown) has no clips cannot be left out: the score would
-    lose that class for no error of the model's. The mean and the sum are then over the others.
+    lose that class for no error of the model's. The mean and the sum are then over the others. None for a single
+    subject, or where fewer than two can be left out.
 
     Args:
         matrices: counts per subject, shape (S, …, C, C); further axes are several runs over the same clips, or units.
         score: function of summed counts, shape (L, …, C, C) → (L,).
-
-    Returns:
-        None for a single subject, or where fewer than two can be left out.
     """
     whole, possible = matrices.sum(axis=0), _can_be_left_out(matrices)
     if possible.sum() < 2:
@@ -92,15 +86,10 @@ def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
 
 
 def estimate(runs: Sequence[Outcomes], score: Score, combine: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
-    """Estimate a combination of the scores of several runs over the same clips, see `jackknife`.
+    """Estimate a combination of a score of several `runs`, one selection of each, over the same clips, see `jackknife`.
 
-    Args:
-        runs: one selection of each, over the same clips with the same targets.
-        score: of the registry.
-        combine: function of the runs' scores, shape (…, runs) → (…): their mean, or a difference.
-
-    Returns:
-        None where `jackknife` gives None, and for a score that has no interval.
+    `combine` maps the runs' scores, (…, runs) → (…), to their mean or a difference. None where `jackknife` gives None,
+    and for a score that has no interval.
     """
     if score.of_counts is not None:
         of_counts = score.of_counts
@@ -128,7 +117,7 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
     """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
-    Of each clip a finite value and the number of its subject, its owner, both of shape (n,).
+    Of each clip a finite value and the number of its subject, its owner, both (n,).
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)
@@ -151,9 +140,7 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
 def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
     """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant over equal clips.
 
-    Returns:
-        `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`); without
-        scores that have none in any table.
+    None stands in place of a pair where no interval can be given (see `jackknife`); scores that have none are left out.
     """
     return {
         name: share_interval(estimate(runs, score, lambda values: values.mean(axis=-1)))
@@ -163,11 +150,7 @@ def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
 
 
 def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
-    """Compute the 95 % interval of every score over subjects, see `jackknife`.
-
-    Returns:
-        As `mean_interval`; of a multi-label table also `"f1": {unit: [low, high], …}`.
-    """
+    """Compute the 95 % interval of every score over subjects, as `mean_interval`; of action units also of each F1."""
     intervals: dict[str, Any] = mean_interval([outcomes])
     if outcomes.label_kind.is_multi:
         matrices, units = outcomes.counts, outcomes.classes
@@ -196,11 +179,8 @@ def paired_differences(
 ) -> dict[str, Difference]:
     """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
 
-    See `compare_outcomes` for the statistics.
-
-    Raises:
-        UserError: the tables are not over the same clips with the same targets, or have other classes.
-        ValueError: a side without a table, or a table with rows of several selections.
+    See `compare_outcomes` for the statistics. UserError where the tables are not over the same clips with the same
+    targets, or have other classes; ValueError for a side without a table, or rows of several selections.
     """
     if not a or not b:
         raise ValueError("each side needs at least one table")
@@ -238,11 +218,10 @@ def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, 
 
 
 def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
-    """Refuse two tables, each of one selection, that cannot be paired; the names are those of the runs in the message.
+    """Refuse two tables, each of one selection, that cannot be paired, by the runs' names.
 
-    Raises:
-        UserError: naming the clips one of them lacks, those it has twice, those whose target differs, or the targets
-            and predictions that are none of the classes.
+    The UserError names the clips one of them lacks, those it has twice, those whose target differs, or the targets and
+    predictions that are none of the classes.
     """
     if why := clip_difference(a, b):
         raise UserError(

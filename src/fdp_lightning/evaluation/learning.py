@@ -52,11 +52,9 @@ class Sign:
 
     @property
     def decisive(self) -> bool:
-        """Return True if a run with this sign is not ranked."""
         return self.kind in DECISIVE
 
     def plain(self) -> dict[str, Any]:
-        """Return the sign as it stands in metrics.json."""
         return {"kind": self.kind, "decisive": self.decisive, "detail": self.detail}
 
 
@@ -64,12 +62,9 @@ class Sign:
 class FoldTraining:
     """Facts on the training of a finished fold; what a missing or damaged file would hold is left out.
 
-    Attributes:
-        name: of the fold.
-        held_out_loss: emotion loss of the held-out clips after each epoch, finite values alone.
-        uniform_loss: that of answering every class alike, with the weights of this fold's loss; None: not written.
-        class_counts: training clips of each class (multi-label: that show it); empty: not written.
-        steps: of the optimizer; None: not written.
+    `held_out_loss` is the emotion loss of the held-out clips after each epoch, finite values alone; `uniform_loss` that
+    of answering every class alike, with the weights of this fold's loss. `class_counts` are training clips of each
+    class (multi-label: that show it); `steps` are the optimizer's.
     """
 
     name: str
@@ -80,7 +75,6 @@ class FoldTraining:
 
 
 def read_trainings(run: Path) -> list[FoldTraining]:
-    """Read the facts on training of the finished folds of a run."""
     curves, _ = fold_curves(run)
     trainings = []
     for name, facts in fold_facts(run).items():
@@ -110,10 +104,8 @@ def learning_signs(
 ) -> list[Sign]:
     """Find the signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
 
-    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them.
-
-    Returns:
-        One sign of a kind at most, decisive ones first; empty for a run that shows none.
+    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them. One sign of a kind at most,
+    decisive ones first.
     """
     ranked_by = next(name for name in RANKED_BY if name in scores)
     found = [

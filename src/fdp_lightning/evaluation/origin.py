@@ -13,11 +13,7 @@ from fdp_lightning.evaluation.folds import fold_facts
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a run; {} if the file is not there.
-
-    Raises:
-        UserError: it is something else.
-    """
+    """Read a JSON object of a run; {} if the file is not there, UserError if it is something else."""
     try:
         content = foreign.read_json(path)
         if not isinstance(content, dict):
@@ -43,10 +39,7 @@ def command_of(path: Path) -> str:
 
 
 def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
-    """Say in a few facts when, how long and on what a run was made; what is not known is left out.
-
-    `environment` is of environment.json; the folds' fold.json hold their `seconds`.
-    """
+    """Say in a few facts when, how long and on what a run was made; what its files do not say is left out."""
     known: dict[str, str] = {}
     if started := str(environment.get("started") or ""):
         known["started"] = _moment(started)
@@ -102,9 +95,8 @@ KEYS = ("model", "parameters", "steps")
 def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the entries of metrics.json on the model, from the facts of the folds (fold.json).
 
-    Returns:
-        `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
-        alone, of a recogniser that is no network; nothing where a fold does not say it, or folds are of several.
+    `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
+    alone, of a recogniser that is no network; nothing where a fold does not say it, or folds are of several.
     """
     listed = list(folds)
     kinds = {(fold.get("model"), fold.get("parameters")) for fold in listed}

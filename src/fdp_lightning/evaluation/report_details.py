@@ -113,12 +113,8 @@ def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 class Mistake(NamedTuple):
-    """One wrong answer.
-
-    Attributes:
-        row: the clip's place in the table.
-        label: the place of the class that was wrongly answered, or wrongly held absent.
-        confidence: the probability given to this wrong answer.
+    """One wrong answer: the clip's row in the table, the place of the class that was wrongly answered or wrongly held
+    absent, and the probability given to this wrong answer.
     """
 
     row: int
@@ -129,11 +125,9 @@ class Mistake(NamedTuple):
 def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> list[Mistake]:
     """Find the clips of one selection that are wrong with the highest probability of the wrong answer, a mistake each.
 
-    With one label per clip the wrong answer is the class predicted. With several it is a single decision: a label
-    held present that is absent (its probability is the confidence), or the reverse (1 − its probability).
-
-    Returns:
-        The most confident first, `limit` at most; clips of equal confidence in the order of the table.
+    With one label per clip the wrong answer is the class predicted. With several it is a single decision: a label held
+    present that is absent (its probability is the confidence), or the reverse (1 − its probability). The most confident
+    come first, `limit` at most; clips of equal confidence in the order of the table.
     """
     probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
     if label_kind_of(table).is_multi:
@@ -195,13 +189,11 @@ subject hide everything."""
 
 
 def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
-    """Draw the clips of a single-label run in a plane, by class and by subject.
+    """Draw the clips of a single-label run in a plane, by class and by subject; nothing where clips are not compared.
 
-    Returns:
-        `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and
-        `by_subject`, whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that
-        the plane's axes have, and the silhouettes `of_class` and `of_subject` (None where they are not defined);
-        nothing where clips are not compared.
+    `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and `by_subject`,
+    whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that the plane's axes
+    have, and the silhouettes `of_class` and `of_subject` (None where they are not defined).
     """
     extra = next((extra for extra in outputs.extras if extra.kind == "vector"), None)
     if extra is None or len(outputs["clip"]) < FEWEST:

@@ -18,8 +18,7 @@ from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.intervals import clip_difference
 from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import label_kind_of, read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
@@ -46,7 +45,6 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """Name of the protocol, as in the configuration."""
         return str(self.metrics["protocol"])
 
     @property
@@ -56,12 +54,10 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Seed of the training."""
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
     def label_kind(self) -> LabelKind:
-        """Kind of the labels."""
         return label_kind_of(self.parts["last"])
 
     @cached_property
@@ -81,7 +77,6 @@ class Run:
 
     @cached_property
     def trainings(self) -> list[FoldTraining]:
-        """Facts on the training of its folds."""
         return read_trainings(self.folder)
 
     @cached_property
@@ -94,9 +89,8 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a finished run's folder strictly.
 
-    Raises:
-        UserError: the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
-            metrics.json has other scores than predictions.csv gives.
+    UserError if the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
+    metrics.json has other scores than predictions.csv gives.
     """
     require_plain_run(folder)
     metrics = _read_metrics(folder)
@@ -236,13 +230,9 @@ Spread = dict[str, dict[str, dict[str, float]]]
 def seed_scores(run: Path) -> dict[str, Any] | None:
     """Score all seeds of a run's variant, `<variant>/seed-<s>`: the folders `seed-*` beside it, and itself.
 
-    Returns:
-        `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3":
-        why}}`, sd with n − 1; None where fewer than two seeds are finished, sound and of the same protocol, classes,
-        split and clips as this run. What is left out is named, never averaged in.
-
-    Raises:
-        UserError: this run itself is not finished or damaged.
+    `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3": why}}`, sd
+    with n − 1; None where fewer than two seeds are finished, sound and of the same protocol, classes, split and clips
+    as this run. What is left out is named, never averaged in. UserError if this run itself is not finished or damaged.
     """
     own = read_run(run)
     kept, left_out = [own], {}
@@ -269,11 +259,7 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
 
 
 def spread(runs: Sequence[Run]) -> Spread:
-    """Mean and standard deviation (n − 1) over seeds of each pooled score, of the selections all of them have.
-
-    Raises:
-        ValueError: fewer than two runs, of which there is no deviation.
-    """
+    """Mean and standard deviation (n − 1) over at least two seeds of each score, of the selections all of them have."""
     if len(runs) < 2:
         raise ValueError("a standard deviation needs two seeds")
     result: Spread = {}

@@ -95,7 +95,6 @@ def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
 
 
 def in_order(selections: Collection[str], headline: str) -> list[str]:
-    """Return the names of the selections, the headline first."""
     return sorted(selections, key=lambda name: (name != headline, SELECTIONS.index(name)))
 
 

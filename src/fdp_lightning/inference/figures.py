@@ -194,12 +194,8 @@ _HEAT_MAP, _HEAT_SHARE = "inferno", 0.6
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
     """Make an animated WebP of the frames that a model saw, in slow motion.
 
-    The curve is the first that the recogniser declares, or else the difference of each frame from the first.
-
-    A heat map over the aligned face, values in [0, 1], shape (h, w), is blended over every frame.
-
-    Raises:
-        ValueError: the heat map has another shape, or values outside [0, 1].
+    The curve is the first that the recogniser declares, or else the difference of each frame from the first. A heat map
+    over the aligned face, values in [0, 1], shape (h, w), is blended over every frame; ValueError for another one.
     """
     if heat is not None and (heat.ndim != 2 or not (np.isfinite(heat).all() and 0 <= heat.min() <= heat.max() <= 1)):
         raise ValueError(f"a heat map has shape {heat.shape}; expected (h, w) with values of 0 to 1")
@@ -243,9 +239,8 @@ def durations(prediction: Prediction) -> list[int]:
 def _background(prediction: Prediction, model: str, synthetic: bool, has_heat: bool) -> tuple[Any, Any, Any, Any]:
     """Draw everything that does not move.
 
-    Returns:
-        The image; left, top, right and bottom of the face in it; x and y of the marker for each frame; top and bottom
-        of the marker's line.
+    Returns the image; left, top, right and bottom of the face in it; x and y of the marker for each frame; top and
+    bottom of the marker's line.
     """
     if curves := prediction.of_kind("curve"):
         title, values = curves[0][0].title, curves[0][1]

@@ -73,10 +73,7 @@ FILES_LEFT_OUT = _by_name(
 
 
 def fingerprint(config: DictConfig, content: str) -> str:
-    """Return twelve hexadecimal digits over all that determines the predictions: settings, clips, frames, source code.
-
-    Clips and frames are in `content`, the digest of `content_of`.
-    """
+    """Return twelve hexadecimal digits over settings, clips and frames (`content_of`), and source code."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
     if "method" in plain["input"] and plain["input"]["kind"] != "maps":
@@ -110,7 +107,6 @@ def decisive_entries(plain: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decisive_files() -> list[Path]:
-    """List the source files that count, sorted."""
     names = {path: path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
     return sorted(path for path, name in names.items() if not any(fnmatch(name, left) for left in FILES_LEFT_OUT))
 

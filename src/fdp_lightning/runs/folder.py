@@ -77,8 +77,7 @@ def variant_name(overrides: Iterable[str]) -> str:
 def recorded_config(run: Path) -> DictConfig:
     """Read the recorded configuration of a run as data, without resolving or building anything.
 
-    Raises:
-        UserError: it is missing, not a mapping of plain values, or lacks entries that a report needs.
+    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs.
     """
     path = run / "config.yaml"
     try:

@@ -26,10 +26,8 @@ _SAME_VARIANT = re.compile(r"^(seed|fold|hydra)([./].*)?$")
 class VariantRun:
     """One run of a sweep.
 
-    Attributes:
-        variant: row of the table; jobs that differ only in seed or fold share it.
-        overrides: overrides as on the command line.
-        point: overrides that distinguish it from the other jobs of its variant: `seed=1`.
+    Jobs that differ only in seed or fold share a `variant`, the row of the table; `point` are the overrides that
+    distinguish it from the others of its variant: `seed=1`.
     """
 
     variant: str
@@ -65,10 +63,8 @@ def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
 def _grid(given: Sequence[Override]) -> list[tuple[str, ...]]:
     """Return every combination of the given values, in the order of Hydra's basic sweeper (the last key is fastest).
 
-    The last value of a repeated key counts.
-
-    Raises:
-        HydraException: a sweep has no list of values, such as interval(0, 1).
+    The last value of a repeated key counts. A sweep without a list of values, such as interval(0, 1), is a
+    HydraException.
     """
     of_keys: dict[str, list[str]] = {}
     for override in given:
@@ -89,11 +85,8 @@ class SweepError(Exception):
 def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
     """Print the table over the runs of a sweep, write it to the folder, then raise the errors of failed jobs.
 
-    `returns` has of each job what the launcher returned, whose value is the run folder, or its exception.
-
-    Raises:
-        UserError: jobs failed by user mistakes alone.
-        SweepError: jobs failed otherwise; raised from the first such exception.
+    `returns` has of each job what the launcher returned, whose value is the run folder, or its exception. Mistakes of
+    the user alone are a UserError, others a SweepError raised from the first such exception.
     """
     for stale in folder.glob("variants.*"):  # of an earlier sweep; they must not remain if every job fails
         stale.unlink()

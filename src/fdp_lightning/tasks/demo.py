@@ -21,11 +21,7 @@ _SHUTDOWN_S = 2
 
 
 def demo(config: DictConfig) -> None:
-    """Serve the page until Ctrl-C.
-
-    Raises:
-        UserError: the extra is not installed, the port is not available, or there is no such model.
-    """
+    """Serve the page until Ctrl-C; UserError without the extra, the port or the model."""
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
             f"task=demo needs {' and '.join(missing)}, part of the extra `demo`: pip install 'fdp-lightning[demo]'"
@@ -66,11 +62,7 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """Give a socket that only this machine can reach; port 0 is any free one.
-
-    Raises:
-        UserError: the port is in use, or needs other rights.
-    """
+    """Give a socket that only this machine can reach; port 0 is any free one, UserError for one that is in use."""
     with socket.socket() as place:
         # Without this option the port stays in use for a minute after a demo has ended.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -24,9 +24,7 @@ EXAMPLE = "synthetic"
 def predict(config: DictConfig) -> None:
     """Predict every clip of `predict.input`, write predict.json, predictions.csv and images, and print a table.
 
-    Raises:
-        UserError: the model or the input is invalid. If only some clips cannot be predicted, the others are written
-            first.
+    UserError for model or input; if only some clips cannot be predicted, the others are written first.
     """
     options = config.predict
     if options.input is None:

@@ -158,12 +158,10 @@ def _gallery(
 def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of metrics.json, by name.
 
-    Returns:
-        'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
-        units in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in
-        'baselines/baseline/score', 'optimism_gap/score', those of `last` in each dataset of a composite in
-        'datasets/dataset/score', and scores of the recogniser's extras in
-        'extras/extra/score'.
+    'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action units
+    in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in 'baselines/baseline/score',
+    'optimism_gap/score', those of `last` in each dataset of a composite in 'datasets/dataset/score', and scores of the
+    recogniser's extras in 'extras/extra/score'.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():

@@ -38,13 +38,8 @@ WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
 
 @dataclass(frozen=True)
 class LogOf:
-    """Identity of a log, for W&B.
-
-    Attributes:
-        name: name of the process within its group: that of a fold, 'fit' or 'pooled'.
-        job_type: fold, fit or aggregate.
-        id: id of the W&B run.
-        facts: additional entries of the run's configuration.
+    """Identity of a log, for W&B: the name of the process within its group (that of a fold, 'fit' or 'pooled'), its job
+    type (fold, fit or aggregate), the id of the W&B run, and additional entries of the run's configuration.
     """
 
     name: str
@@ -54,12 +49,10 @@ class LogOf:
 
 
 def is_wandb(node: DictConfig) -> bool:
-    """Return True if a node of the group `logger` is W&B's."""
     return str(node._target_).endswith("WandbLogger")
 
 
 def uses_wandb(config: DictConfig) -> bool:
-    """Return True if W&B is among the chosen loggers."""
     return any(is_wandb(node) for node in config.logger.values())
 
 
@@ -103,7 +96,6 @@ def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) ->
 
 
 def extended(node: DictConfig, **values: Any) -> DictConfig:
-    """Return a node with more entries."""
     node = node.copy()
     OmegaConf.set_struct(node, False)
     node.update(values)
@@ -160,8 +152,7 @@ _OFFLINE = ("offline", "dryrun", "disabled")
 def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
     """Refuse loggers that cannot work, and add `tags` to W&B's tags.
 
-    Raises:
-        UserError: a package is missing, an option is unknown, or W&B is online and no user is logged in.
+    UserError if a package is missing, an option is unknown, or W&B is online and no user is logged in.
     """
     for name, node in config.logger.items():
         target = str(node._target_)
@@ -171,7 +162,12 @@ def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
                 "logger=csv"
             )
         if is_wandb(node):
-            _check_offline(str(name), node)
+            if not isinstance(node.get("offline"), bool):
+                raise UserError(f"logger.{name}.offline is {node.get('offline')!r}; expected true or false")
+            if "mode" in node or "mode" in (node.get("settings") or {}):
+                raise UserError(
+                    f"logger.{name} has no option mode: logger.{name}.offline=true or false says where runs go"
+                )
             OmegaConf.set_struct(node, False)
             node.tags = [*dict.fromkeys([*tags, *(node.get("tags") or [])])]
         if is_wandb(node) or set(node) - {"_target_"}:
@@ -200,19 +196,8 @@ def _tags(config: DictConfig, model: str | None = None) -> list[str]:
     return [tag for tag in (config.data.name, config.protocol.name, model, kind) if tag]
 
 
-def _check_offline(name: str, node: DictConfig) -> None:
-    if not isinstance(node.get("offline"), bool):
-        raise UserError(f"logger.{name}.offline is {node.get('offline')!r}; expected true or false")
-    if "mode" in node or "mode" in (node.get("settings") or {}):
-        raise UserError(f"logger.{name} has no option mode: logger.{name}.offline=true or false says where runs go")
-
-
 def try_logger(name: str, node: DictConfig) -> None:
-    """Build a logger as a fold would, without opening its run.
-
-    Raises:
-        UserError: see `check_loggers`.
-    """
+    """Build a logger as a fold would, without opening its run; UserError as in `check_loggers`."""
     if not is_wandb(node):
         build(extended(node, save_dir=".", name="", version=""))  # without writing anything
         return

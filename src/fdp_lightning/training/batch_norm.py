@@ -24,17 +24,14 @@ from fdp_lightning.training.module import Batch, RecognitionModule, clips_of
 class BatchStatistics(L.Callback):
     """Recompute the statistics of all batch norms, at the end of a training and on request.
 
-    It must come after an average of weights (EMA), which replaces the weights at the end of the training too.
-
-    Args:
-        batches: returns the same batches of training clips each time, of sizes that differ by at most one clip.
+    It must come after an average of weights (EMA), which replaces the weights at the end of the training too. `batches`
+    returns the same batches of training clips each time, of sizes that differ by at most one clip.
     """
 
     def __init__(self, batches: Callable[[], Iterable[Batch]]) -> None:
         self._batches = batches
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Recompute the statistics of the trained network."""
         assert isinstance(pl_module, RecognitionModule)
         self.compute(pl_module, trainer.precision_plugin)
 
@@ -42,11 +39,8 @@ class BatchStatistics(L.Callback):
     def compute(self, module: RecognitionModule, precision: Precision) -> None:
         """Replace the running statistics by the means over the batches, and leave the module in evaluation mode.
 
-        Each process of a fold does so by itself on all batches, without communication.
-
-        Args:
-            module: module with the weights that predict.
-            precision: precision of the training.
+        Each process of a fold does so by itself on all batches, without communication, in the `precision` of the
+        training.
         """
         norms = _norms(module)
         if not norms:
@@ -91,9 +85,7 @@ class SyncedBatchNorm(_BatchNorm):
     """Batch norm that in training uses mean and variance over all processes, so that DDP learns what one process would.
 
     Of the n values of a channel in all processes: mean Σx / n, variance Σ(x - mean)² / n, running variance by n - 1.
-
-    Args:
-        norm: layer whose parameters and running statistics are used under their own names.
+    Parameters and running statistics are those of `norm`, under their own names.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -102,10 +94,9 @@ class SyncedBatchNorm(_BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Accept any shape (b, c, …)."""
+        pass
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise maps (b, c, …)."""
         if not self.training:
             return super().forward(input)
         places = [0, *range(2, input.ndim)]
@@ -135,7 +126,6 @@ class SyncedBatchNorms(LayerSync):
         self._originals: dict[SyncedBatchNorm, _BatchNorm] = {}
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Replace all batch norms of a model."""
         for name, child in model.named_children():
             if isinstance(child, _BatchNorm):
                 synced = SyncedBatchNorm(child)
@@ -146,7 +136,6 @@ class SyncedBatchNorms(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Put the original batch norms back."""
         for name, child in model.named_children():
             if isinstance(child, SyncedBatchNorm):
                 setattr(model, name, self._originals.pop(child).train(child.training))

@@ -45,19 +45,14 @@ class StepBudget(L.Callback):
         self._steps = steps
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop the training when its steps are done."""
         if trainer.global_step >= self._steps:
             trainer.should_stop = True
 
 
 class StepTimer(L.Callback):
-    """Report once how many seconds a step takes.
+    """Tell once how many seconds a step takes, measured over `steps` optimizer steps.
 
     The first step is not counted: memory is allocated, and perhaps code compiled. An evaluation between epochs is.
-
-    Args:
-        tell: called with the seconds.
-        steps: number of optimizer steps to measure.
     """
 
     def __init__(self, tell: Callable[[float], None], steps: int = 3) -> None:
@@ -66,7 +61,6 @@ class StepTimer(L.Callback):
         self._told = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Measure after a batch, which may have ended a step."""
         if self._told:
             return
         step, now = trainer.global_step, time.monotonic()
@@ -81,15 +75,11 @@ _NAME = re.compile(r"(?P<fingerprint>[0-9a-f]+)-epoch(?P<epoch>\d+)-(?P<checksum
 
 
 class ResumePoints(L.Callback):
-    """Save the state of a training after epochs, at most one checkpoint per `every` seconds.
+    """Save the state of a training after epochs, at most one checkpoint per `every` seconds, into the folder of one
+    fold.
 
     A file's name holds fingerprint, epoch and checksum, so that a truncated or changed file is recognised without a
     second one.
-
-    Args:
-        folder: folder for the checkpoints of one fold.
-        fingerprint: fingerprint of everything that decides the training, hexadecimal.
-        every: seconds that a killed training may lose; at least an epoch is lost.
     """
 
     def __init__(self, folder: Path, fingerprint: str, every: float) -> None:
@@ -111,12 +101,7 @@ class ResumePoints(L.Callback):
 
 
 def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
-    """Return the checkpoint to resume from, if there is one, and a remark on each file that cannot be used.
-
-    Args:
-        folder: folder of one fold's checkpoints.
-        fingerprint: fingerprint of the training to resume; checkpoints of another are skipped.
-    """
+    """Return the newest intact checkpoint of this fingerprint in a fold's folder, and a remark on each damaged one."""
     remarks: list[str] = []
     found = [match for path in _files(folder) if (match := _NAME.fullmatch(path.name))]
     for match in sorted(found, key=lambda one: int(one["epoch"]), reverse=True):
@@ -131,12 +116,7 @@ def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
 
 
 def keep(temporary: Path, name: str) -> None:
-    """Rename a complete checkpoint to its final name and delete the older ones.
-
-    Args:
-        temporary: complete checkpoint in its folder.
-        name: `<fingerprint>-epoch<number>`.
-    """
+    """Rename a complete checkpoint to `<fingerprint>-epoch<number>-<checksum>.ckpt`, and delete older ones."""
     with temporary.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         os.fsync(stream.fileno())

@@ -83,11 +83,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
 
 def free_memory(way: str) -> None:
-    """Set what glibc's allocator does with large freed blocks in this process; no effect with another C library.
-
-    Args:
-        way: one of the values of `Compute.freed_memory`.
-    """
+    """Let glibc's allocator 'keep' or 'return' large freed blocks in this process; no effect with another C library."""
     if way == "default" or platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)

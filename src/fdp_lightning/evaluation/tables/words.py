@@ -75,7 +75,6 @@ def seeds_label(row: Row) -> str:
 
 
 def model_label(row: Row) -> str:
-    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
     return trained_line(row.model)
 
 

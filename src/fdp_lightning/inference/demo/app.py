@@ -118,11 +118,7 @@ def demo_app(
 
 
 class _Queue:
-    """A short queue that runs one prediction at a time: two at once would make both slower.
-
-    Attributes:
-        turn: lock held by the request whose video is being predicted.
-    """
+    """A short queue that runs one prediction at a time, that of the `turn`: two at once would make both slower."""
 
     def __init__(self) -> None:
         self.turn, self._inside = asyncio.Lock(), 0
@@ -144,7 +140,9 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
     if await request.is_disconnected():  # while it waited for its turn
         raise ClientDisconnect
     name = unquote(request.headers.get("x-name", "")) or "video"
-    task = asyncio.ensure_future(run_sync(partial(_predicted, model, video, name), abandon_on_cancel=True))
+    task = asyncio.ensure_future(
+        run_sync(lambda: answer_of(model.explained(model.look(video, name))), abandon_on_cancel=True)
+    )
     end = time.monotonic() + most_seconds
     while not (await asyncio.wait({task}, timeout=_POLL_S))[0]:
         is_late = time.monotonic() > end
@@ -160,10 +158,6 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
                 "its resolution; task=predict has no such limit.",
             )
     return task.result()
-
-
-def _predicted(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
-    return answer_of(model.explained(model.look(video, name)))
 
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
@@ -212,7 +206,6 @@ class Guard:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -55,8 +55,7 @@ def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tens
 def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the facts and the network's weights of a model folder.
 
-    Raises:
-        UserError: a file is missing, damaged, edited, or of another version.
+    UserError if a file is missing, damaged, edited, or of another version.
     """
     facts = read_facts(folder)
     card, path = folder / CARD, folder / WEIGHTS
@@ -79,11 +78,7 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the content of a model folder's model.json.
-
-    Raises:
-        UserError: it is missing, has been changed, or is of another version.
-    """
+    """Read the content of a model folder's model.json; UserError if it is missing, changed, or of another version."""
     path = folder / FACTS
     try:
         text = read_plain(path).decode("utf-8")

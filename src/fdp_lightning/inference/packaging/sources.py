@@ -28,12 +28,9 @@ _CHECKPOINT = Path("checkpoints/last.ckpt")
 def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the facts and the network's tensors of a model.
 
-    Args:
-        path: model folder or a file in it, finished fold, its checkpoint, or `SYNTHETIC`.
-        licence: licence of the model; None: as stated in its file; for a checkpoint see `facts_of`.
-
-    Raises:
-        UserError: there is no model, or it is damaged, edited, or of another version.
+    `path` is a model folder or a file in it, a finished fold, its checkpoint, or `SYNTHETIC`. `licence` replaces that
+    of the file; for a checkpoint see `facts_of`. UserError if there is no model, or it is damaged, edited, or of
+    another version.
     """
     place = SHIPPED if path == SYNTHETIC else Path(path)
     if place.is_dir() and (place / _CHECKPOINT).is_file():
@@ -66,8 +63,7 @@ def beside(path: Path | str) -> Path:
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a fold's checkpoint without running pickled code; for a sealed fold the checksum is verified.
 
-    Raises:
-        UserError: it is not a checkpoint, or it has been changed.
+    UserError if it is not a checkpoint, or it has been changed.
     """
     fold = path.parents[1] if len(path.parents) > 1 else path.parent
     if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
@@ -93,9 +89,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
 def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """Return the pooled scores of a checkpoint's run, if they have its fingerprint; else None, and the reason.
 
-    Args:
-        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… for a fit.
-        checkpoint: content of the checkpoint.
+    `path` is …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… for a fit.
     """
     if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
         return None, "The checkpoint was not in its run folder when this file was written."
@@ -116,16 +110,10 @@ _OBJECTIVE = "objective."
 def facts_of(
     checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
 ) -> dict[str, Any]:
-    """Return the facts of model.json (see README.md here).
+    """Return the facts of model.json (see README.md here) of the checkpoint of a finished fold or fit.
 
-    Args:
-        checkpoint: checkpoint of a finished fold or fit.
-        licence: licence of the model file; None: a statement that holds whatever the owners' terms are.
-        scores: scores returned by `loso_scores`.
-        no_scores: reason for missing scores, returned by `loso_scores`.
-
-    Raises:
-        UserError: the model cannot predict a single clip.
+    Without a `licence` it is a statement that holds whatever the owners' terms are. `scores`, or the reason for missing
+    ones, are of `loso_scores`. UserError if the model cannot predict a single clip.
     """
     made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
     config = made["config"]
@@ -198,7 +186,6 @@ def facts_of(
 
 
 def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the network's tensors in the state dict of a training."""
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
