@@ -29,8 +29,7 @@ BARE_VALUE = {
 }
 """Task → the option whose value may follow it without a key."""
 
-_SEVERAL = ("compare",)
-"""Tasks whose option takes a list."""
+_SEVERAL = ("compare",)  # tasks whose option takes a list
 
 _KEY = re.compile(r"[\w+~@./:-]+")
 

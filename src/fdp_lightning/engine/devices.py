@@ -117,8 +117,7 @@ log = logging.getLogger("fdp_lightning")
 
 AUTO = "auto"
 
-_DECIDED = ("accelerator", "precision", "deterministic")
-"""Options of the trainer that may be `auto`."""
+_DECIDED = ("accelerator", "precision", "deterministic")  # options of the trainer that may be `auto`
 
 
 def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictConfig:

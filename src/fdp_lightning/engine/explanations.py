@@ -27,8 +27,7 @@ MOST = 8
 MOST_OCCLUDED = 2
 """The same where a model has no gradient, and predicts many changed copies of each."""
 
-_TINY = 1e-12
-"""Probability of a class that a model rules out."""
+_TINY = 1e-12  # probability of a class that a model rules out
 
 ANCHORS = 256
 """Clips of a protocol, evenly spread, that held-out ones are compared with where they are in training."""

@@ -25,9 +25,9 @@ from typing import Any
 from fdp_lightning.engine.devices import GPUS, Rank, free_port
 from fdp_lightning.engine.launch import Launch
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.process import FoldProcess, start_process
+from fdp_lightning.engine.process import FoldProcess, LocalProcesses, start_process
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import forkserver, warm_up
+from fdp_lightning.processes import warm_up
 
 _MEET_S = 600  # imports from a cluster's file system take minutes when all begin at once
 _BEAT_S = 2.0
@@ -142,17 +142,16 @@ class _Announced:
     folder: Path
 
 
-class Leader:
+class Leader(LocalProcesses):
     """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command."""
 
-    look_s = 0.2
+    look_s = 0.2  # a process on another machine sends no event
 
     def __init__(self, launch: Launch, rendezvous: Rendezvous) -> None:
-        self.ranks = launch.of
+        super().__init__(launch.of)
         self._launch, self._rendezvous = launch, rendezvous
-        self._context = forkserver()
 
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[FoldProcess]:
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
         """Start the first process of a fold and announce it to the others."""
         gone = [number for number in range(1, self.ranks) if self._rendezvous.silent(number)]
         if gone:
@@ -160,7 +159,7 @@ class Leader:
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
         number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
         others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
-        return [start_process(self._context, plan, first, news), *others]
+        return [start_process(plan, first, news), *others]
 
 
 class _Elsewhere:
@@ -244,7 +243,7 @@ def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rende
         return 1
     os.chdir(announced.folder)
     rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
-    process = start_process(forkserver(), announced.plan, rank, None)
+    process = start_process(announced.plan, rank, None)
     try:
         while process.exitcode is None:
             if rendezvous.stopped(number):

@@ -12,7 +12,7 @@ from typing import Any
 
 from fdp_lightning.engine.display import Display
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.process import FoldProcess, ProcessStarter, log_file
+from fdp_lightning.engine.process import FoldProcess, LocalProcesses, log_file
 from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
@@ -57,7 +57,7 @@ class FoldPool:
     Each process claims one of the `gpus`; None: the folds run on the CPU, or the starter has its devices.
     """
 
-    def __init__(self, workers: int, starter: ProcessStarter, gpus: Gpus | None, display: Display) -> None:
+    def __init__(self, workers: int, starter: LocalProcesses, gpus: Gpus | None, display: Display) -> None:
         self._workers, self._starter, self._gpus, self._display = workers, starter, gpus, display
         self._context = forkserver()
         self._running: list[_Running] = []

@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
@@ -42,41 +41,28 @@ class FoldProcess(Protocol):
         pass
 
 
-class ProcessStarter(Protocol):
-    """Starter of the processes of a fold, `ranks` of each.
-
-    It is looked for ended processes every `look_s` seconds: one on another machine sends no event.
-    """
-
-    ranks: int
-    look_s: float
-
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
-        """Start the processes of one fold, one on each accelerator (none: on the CPU); the first one reports."""
-
-
 class LocalProcesses:
-    """Starter of all processes of a fold on this machine."""
+    """Starter of the processes of a fold, `ranks` of each, on this machine; others are subclasses."""
 
-    look_s = 5.0  # in case a process of several ended unnoticed, between looking and waiting
+    look_s = 5.0  # until it is looked again for those that ended unnoticed, between looking and waiting
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
-        self._context = forkserver()
 
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[BaseProcess]:
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
+        """Start the processes of one fold, one on each accelerator (none: on the CPU); the first one reports."""
         port = free_port() if self.ranks > 1 else 0
         ranks = [
             Rank(number, self.ranks, port=port, device=devices[number] if devices else None)
             for number in range(self.ranks)
         ]
-        return [start_process(self._context, plan, rank, news) for rank in ranks]
+        return [start_process(plan, rank, news) for rank in ranks]
 
 
-def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
+def start_process(plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
     """Start one process of a fold; only the first one gets `news`."""
     arguments = (plan, rank, news if rank.first else None)
-    process = context.Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
+    process = forkserver().Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
     process.start()
     return process
 

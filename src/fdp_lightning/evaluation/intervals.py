@@ -19,8 +19,7 @@ from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, name_k
 from fdp_lightning.labels import JOIN, KEY
 
 LEVEL = 0.95
-_NOTHING = 1e-12
-"""Differences below this are floating-point differences between equal scores."""
+_NOTHING = 1e-12  # differences below this are floating-point differences between equal scores
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.prediction import FaceUsed, ReadClip
 
-_UNEVEN = 0.5
-"""A clip has a constant frame rate if no gap differs from the median gap by more than this fraction of it."""
+_UNEVEN = 0.5  # A clip has a constant frame rate if no gap differs from the median gap by more than this fraction of it
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,9 @@ STYLE: Any = {
     "ytick.color": INK,
 }
 _MOST_FRAMES, _MOST_NOTES, _LONGEST_NAME = 12, 5, 60
-_MOST_EXTRAS = 3
-"""Curves or images that are drawn; predict.json and the folder of the clip have all of them."""
+_MOST_EXTRAS = 3  # curves or images that are drawn; predict.json and the folder of the clip have all of them
 
-_MOST_CLASSES = 20
-"""Classes that are drawn, the most probable ones; predict.json has all of them."""
+_MOST_CLASSES = 20  # classes that are drawn, the most probable ones; predict.json has all of them
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
@@ -187,8 +185,7 @@ _UNKNOWN_RATE_MS = 300
 _SHORTEST_MS, _LONGEST_MS, _REST_MS = 40, 1500, 900
 """Limits of the display time of a frame, and additional time of the last one, which makes the end visible."""
 
-_HEAT_MAP, _HEAT_SHARE = "inferno", 0.6
-"""Colour map of the heat map, and its opacity where the heat is 1."""
+_HEAT_MAP, _HEAT_SHARE = "inferno", 0.6  # colour map of the heat map, and its opacity where the heat is 1
 
 
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:

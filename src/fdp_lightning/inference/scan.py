@@ -22,8 +22,7 @@ from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 NOTICE = "A scan, not a spotting result: every window gets a class, whether or not it shows an expression."
 
-_BATCH = 32
-"""Number of windows that go through the network at once."""
+_BATCH = 32  # number of windows that go through the network at once
 
 
 @dataclass(frozen=True)
@@ -247,5 +246,4 @@ class _Reader:
         yield made, clip
 
 
-_ROUNDING = 1e-6
-"""Tolerance of time stamps, seconds."""
+_ROUNDING = 1e-6  # tolerance of time stamps, seconds

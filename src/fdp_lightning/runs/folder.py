@@ -25,9 +25,9 @@ from fdp_lightning.foreign import read_yaml
 _NOT_IN_NAME = re.compile(
     r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
-    r"loso\.(workers|checkpoint_seconds|engine|stack))$"
+    r"loso\.(workers|checkpoint_seconds))$"
 )
-_LONGEST_NAME = 120
+_LONGEST_NAME, _MOST_BYTES = 120, 240  # of a variant's name, letters and bytes: file systems take 255 bytes
 
 
 def run_folder(config: DictConfig) -> Path:
@@ -69,25 +69,26 @@ def variant_name(overrides: Iterable[str]) -> str:
     parts = [f"{key}-{value}" for key, value in given.items() if key not in left_out and not _NOT_IN_NAME.match(key)]
     # No character that Hydra's command line would want quoted: the path is an argument of task=report.
     name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
+    kept = name[:_LONGEST_NAME]
+    if len(kept.encode()) > _MOST_BYTES:  # a letter may have several
+        kept = kept.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return name if kept == name else f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def recorded_config(run: Path) -> DictConfig:
     """Read the recorded configuration of a run as data, without resolving or building anything.
 
-    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs.
+    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs; those that may be
+    null are null where an older version has not written them.
     """
     path = run / "config.yaml"
     try:
         content = read_yaml(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: the run's command writes it") from error
-    for key, kinds in _READ.items():
-        value: Any = content
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+    for key, kinds in _READ.items():  # sections come before what is in them
+        section, _, name = key.rpartition(".")
+        value = (content[section] if section else content).setdefault(name, None)
         if not isinstance(value, kinds):
             raise UserError(f"{path}: {key} is {value!r:.80}; the file was altered. The run's command writes it again")
     if not all(isinstance(name, str) for name in content["protocol"]["classes"]):

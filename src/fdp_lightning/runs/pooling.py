@@ -38,7 +38,7 @@ log = logging.getLogger("fdp_lightning")
 
 def headline(config: DictConfig) -> str:
     """Return the selection that comes first in table and report; it affects neither predictions nor scores."""
-    name: str = config.report.get("headline", "last")
+    name: str = config.report.get("headline") or "last"
     if name not in SELECTIONS:
         raise UserError(f"report.headline is '{name}'; expected one of {', '.join(SELECTIONS)}")
     if name == "inner" and not config.selection.inner_subjects:

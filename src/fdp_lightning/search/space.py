@@ -20,8 +20,7 @@ SAMPLERS = ("random", "grid", "tpe")
 
 _TRAINING = re.compile(r"^(model|trainer)([./].+)?$|^data\.(sampling|augmentation|faces|batch_size)(\..+)?$")
 _WORD = re.compile(r"^[A-Za-z][\w.+-]*$")
-_DIGITS = 4
-"""Significant digits of a proposed number; more have no effect and make the names of run folders unreadable."""
+_DIGITS = 4  # significant digits of a proposed number; more have no effect and make the names of run folders unreadable
 
 Value = None | bool | int | float | str
 

@@ -93,11 +93,11 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
     folders = [None if i in errors else outcome(each) for i, each in enumerate(returns)]  # type: ignore[arg-type]
     if any(folders):
-        reasons = {i: _first_line(error) for i, error in errors.items()}
+        reasons = {i: first_line(error) for i, error in errors.items()}
         write_table(folder, jobs, [place and Path(place) for place in folders], reasons)
     if not errors:
         return
-    lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {_first_line(error)}" for i, error in errors.items())
+    lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {first_line(error)}" for i, error in errors.items())
     if len(jobs) == 1:
         raise next(iter(errors.values()))
     summary = f"{len(errors)} of {len(jobs)} jobs failed; the same command runs only these again:\n  {lines}"
@@ -146,7 +146,3 @@ def _error(returned: JobReturn | Exception) -> Exception | None:
         return None
     found = outcome(returned)
     return found if isinstance(found, Exception) else RuntimeError(f"the job ended without a result ({found!r})")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

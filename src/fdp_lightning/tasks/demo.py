@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 """Not an option: whoever can reach the page may send it faces."""
 
-_SHUTDOWN_S = 2
-"""Time that a running prediction has to end after Ctrl-C, seconds."""
+_SHUTDOWN_S = 2  # time that a running prediction has to end after Ctrl-C, seconds
 
 
 def demo(config: DictConfig) -> None:

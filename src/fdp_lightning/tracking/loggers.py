@@ -106,7 +106,7 @@ def names_of(config: DictConfig, run: Path) -> tuple[str, str]:
     """Return experiment and variant from the run folder's path, or from data and protocol if `run=` set the folder."""
     if config.get("run") is None:
         return run.absolute().parts[-3], run.absolute().parts[-2]
-    return experiment_name(config), run.name
+    return experiment_name(config), run.absolute().name
 
 
 def shortened(text: str, limit: int) -> str:

@@ -78,8 +78,7 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-"""Parameters of glibc's mallopt, of its malloc.h."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, of its malloc.h
 
 
 def free_memory(way: str) -> None:

@@ -53,14 +53,11 @@ MOST_BYTES = 200 * 10**6
 MOST_SECONDS = 120
 """Time limit of a prediction: a short 8K video without a face would block the demo for an hour."""
 
-_MOST_WAITING = 3
-"""Number of videos that are being uploaded or waiting; each is held in memory."""
+_MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 
-_PIECE_S, _UPLOAD_S = 30, 300
-"""Time limits of an upload, for the next piece and in total, seconds."""
+_PIECE_S, _UPLOAD_S = 30, 300  # time limits of an upload, for the next piece and in total, seconds
 
-_POLL_S = 0.25
-"""Interval at which it is checked whether the client is still connected, seconds."""
+_POLL_S = 0.25  # interval at which it is checked whether the client is still connected, seconds
 
 
 class _RefusedError(Exception):

@@ -27,8 +27,7 @@ TITLES = {
 }
 """Scores of a model file, with their titles: those that every reader can compute, none that a user has registered."""
 
-_MOST_CLIPS = 20_000
-"""Of which the scores of a model file may be; those of chance take memory by its square."""
+_MOST_CLIPS = 20_000  # of which the scores of a model file may be; those of chance take memory by its square
 
 
 def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:

@@ -43,8 +43,16 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     if not place.exists():
         raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
     checkpoint = read_checkpoint(place)
+    made = checkpoint["fdp_lightning"]
     try:
-        facts = facts_of(checkpoint, licence, *scores_beside(place, checkpoint))
+        # …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit; seen from wherever
+        whole = place.resolve() if ".." in place.parts else place.absolute()
+        if whole.parts[-4:-2] == ("folds", made["fold"]):
+            run = whole.parents[3]
+            scores = loso_scores(run.parent if (run / FIT).is_file() else run, made["fingerprint"])
+        else:
+            scores = None, "The checkpoint was not in its run folder when this file was written."
+        facts = facts_of(checkpoint, licence, *scores)
         return facts, network_of(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
@@ -57,7 +65,9 @@ def beside(path: Path | str) -> Path:
     place = Path("." if path == SYNTHETIC else path)
     if path == SYNTHETIC or place.is_dir():
         return place
-    return place.parents[1] if place.parent.name == "checkpoints" else place.parent
+    if place.parent.name == "checkpoints":
+        return place.parents[1]
+    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called where it lies
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -84,17 +94,6 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             "Run its fold again"
         )
     return checkpoint  # type: ignore[no-any-return]
-
-
-def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the pooled scores of a checkpoint's run, if they have its fingerprint; else None, and the reason.
-
-    `path` is …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… for a fit.
-    """
-    if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
-        return None, "The checkpoint was not in its run folder when this file was written."
-    run = path.parents[3]
-    return loso_scores(run.parent if (run / FIT).is_file() else run, checkpoint["fdp_lightning"]["fingerprint"])
 
 
 UNNAMED = "a model"

@@ -30,8 +30,7 @@ def jobs_at_once(n_jobs: object, jobs: int) -> int:
     return max(1, min(jobs, n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs))
 
 
-def check(n_jobs: object) -> None:
-    jobs_at_once(n_jobs, 1)
+check = partial(jobs_at_once, jobs=1)
 
 
 def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
