@@ -114,11 +114,6 @@ _DOUBLE_CHOICE = re.compile(r"Multiple values for (\S+)\. To override|^(\S+) app
 _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '([^']+)':\n(.*?)\nConfig search", re.S)
 
 
-def asks_for_version(arguments: Sequence[str]) -> bool:
-    """Return True if the command asks for the version of this program; Hydra would print its own."""
-    return list(arguments) == ["version"] or any(argument in ("--version", "-V") for argument in arguments)
-
-
 def normalised(arguments: Sequence[str]) -> list[str]:
     """Return the arguments in the form that Hydra reads.
 

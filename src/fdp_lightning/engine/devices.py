@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,9 +19,9 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 from fdp_lightning.processes import in_worker
 
-if TYPE_CHECKING:
-    from lightning.fabric.plugins.environments import ClusterEnvironment
+log = logging.getLogger("fdp_lightning")
 
+AUTO = "auto"
 GPUS = ("gpu", "cuda")
 
 
@@ -77,24 +77,7 @@ def free_port() -> int:
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
-    # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
-    placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
-    placed["use_distributed_sampler"] = False  # batches are shared out by data.batches.EpochBatches
-    plugins: list[Any] = [_environment(rank)]  # for one process too: Lightning would believe Slurm's variables
-    if rank.device is not None:
-        from torch.cuda import device_count
-
-        placed["devices"] = [0 if device_count() == 1 else rank.device]
-    if rank.of > 1 and options.get("sync_batchnorm") and options["accelerator"] not in GPUS:
-        from fdp_lightning.training.batch_norm import SyncedBatchNorms
-
-        plugins.append(SyncedBatchNorms())  # torch's own is for GPUs alone
-        placed["sync_batchnorm"] = False
-    return {**placed, "plugins": plugins}
-
-
-def _environment(rank: Rank) -> "ClusterEnvironment":
+    """Return the options of the Trainer in one process of a fold."""
     from lightning.fabric.plugins.environments import LightningEnvironment
 
     class Told(LightningEnvironment):
@@ -110,12 +93,22 @@ def _environment(rank: Rank) -> "ClusterEnvironment":
         def node_rank(self) -> int:
             return rank.number
 
-    return Told()
+    # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
+    # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
+    placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
+    placed["use_distributed_sampler"] = False  # batches are shared out by data.batches.EpochBatches
+    plugins: list[Any] = [Told()]  # for one process too: Lightning would believe Slurm's variables
+    if rank.device is not None:
+        from torch.cuda import device_count
 
+        placed["devices"] = [0 if device_count() == 1 else rank.device]
+    if rank.of > 1 and options.get("sync_batchnorm") and options["accelerator"] not in GPUS:
+        from fdp_lightning.training.batch_norm import SyncedBatchNorms
 
-log = logging.getLogger("fdp_lightning")
+        plugins.append(SyncedBatchNorms())  # torch's own is for GPUs alone
+        placed["sync_batchnorm"] = False
+    return {**placed, "plugins": plugins}
 
-AUTO = "auto"
 
 _DECIDED = ("accelerator", "precision", "deterministic")  # options of the trainer that may be `auto`
 

@@ -46,7 +46,17 @@ def explanations(
     best = torch.from_numpy(probabilities.argmax(axis=1))
 
     def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
-        return _heat(module, clips, rows, best[rows], device, kind)
+        batch = clips.all_clips(rows)
+        target = batch["target"].to(device)
+        which, labels = best[rows].to(device).repeat_interleave(STEPS), module.objective.labels
+
+        def odds(between: Tensor) -> Tensor:
+            logits = module.run(Clips(between, target.repeat_interleave(STEPS, dim=0))).logits
+            of_class = [labels.log_odds(logits, index) for index in range(logits.shape[1])]
+            return torch.stack(of_class, dim=1).gather(1, which[:, None])[:, 0]
+
+        taken, still = (values.to(device, kind) for values in (batch["frames"], clips.stills(rows)))
+        return heat_maps(odds, taken, still)
 
     with _ready(module, device):
         extras, arrays = _heat_maps(heat, data, plan, MOST, max(1, data.batch_size // STEPS))
@@ -143,27 +153,6 @@ def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModul
     middle = known.mean(axis=0)
     found[:, columns] = cosine_similarity(own - middle, known - middle)
     return found
-
-
-def _heat(
-    module: RecognitionModule,
-    clips: ClipDataset,
-    rows: np.ndarray,
-    best: Tensor,
-    device: torch.device,
-    kind: torch.dtype,
-) -> Tensor:
-    batch = clips.all_clips(rows)
-    target = batch["target"].to(device)
-    which, labels = best.to(device).repeat_interleave(STEPS), module.objective.labels
-
-    def odds(between: Tensor) -> Tensor:
-        logits = module.run(Clips(between, target.repeat_interleave(STEPS, dim=0))).logits
-        of_class = [labels.log_odds(logits, index) for index in range(logits.shape[1])]
-        return torch.stack(of_class, dim=1).gather(1, which[:, None])[:, 0]
-
-    taken, still = (values.to(device, kind) for values in (batch["frames"], clips.stills(rows)))
-    return heat_maps(odds, taken, still)
 
 
 def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:

@@ -6,7 +6,6 @@ each fold that the leader announces it starts its rank of that fold on its own m
 leader does. All machines need the run folder and the store, hence one file system.
 """
 
-import logging
 import os
 import pickle
 import signal
@@ -31,7 +30,7 @@ from fdp_lightning.processes import warm_up
 
 _MEET_S = 600  # imports from a cluster's file system take minutes when all begin at once
 _BEAT_S = 2.0
-_SILENT_S = 60.0
+_SILENT_S, _GOODBYE_S = 60.0, 15.0
 POLL_S = 0.1
 
 
@@ -126,11 +125,6 @@ class Rendezvous:
             return bool(self._store.check([key]))
         except self._errors as error:
             raise LeaderGoneError(str(error)) from error
-
-
-log = logging.getLogger("fdp_lightning")
-
-_GOODBYE_S = 15.0
 
 
 @dataclass(frozen=True)

@@ -75,23 +75,18 @@ class FoldPlan:
         return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
 
 
-def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
-    """Plan one fold; LeakError if its sides share a subject or a clip, UserError for too few training subjects."""
-    seed = derived_seed(config.seed, split.name)
-    fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
-    check_fold(fold, data.clips)
-    return _plan(config, data, fold, run)
+def plan_fold(config: DictConfig, data: ReadyData, split: Fold | None, run: Path) -> FoldPlan:
+    """Plan one fold of a run, or (None) the training of a model on all subjects, in a folder of its own in the run.
 
-
-def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
-    """Plan the training of a model on all subjects, in a folder `run`, without tested or inner validation subjects.
-
-    Its fingerprint is that of the folds of the same configuration, whose score estimates its own.
+    The fingerprint of such a fit is that of the folds of the same configuration, whose score estimates its own.
+    LeakError if sides of a fold share a subject or a clip, UserError for too few training subjects.
     """
-    return _plan(config, data, everybody(data.clips), run)
-
-
-def _plan(config: DictConfig, data: ReadyData, fold: Fold, run: Path) -> FoldPlan:
+    if split is None:
+        fold = everybody(data.clips)
+    else:
+        seed = derived_seed(config.seed, split.name)
+        fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
+        check_fold(fold, data.clips)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.content)
     return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))

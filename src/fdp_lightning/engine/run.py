@@ -25,7 +25,7 @@ from fdp_lightning.engine.devices import GPUS, check_devices, ranks_of, settled
 from fdp_lightning.engine.display import fold_display
 from fdp_lightning.engine.launch import check_launch, launch_of
 from fdp_lightning.engine.multinode import leader
-from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fit, plan_fold, steps_of
+from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fold, steps_of
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.errors import UserError, require_writable
@@ -98,9 +98,8 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
     check_near_copies(data.clips, store, aligned=config.data.faces.method in DETECTED)
-    if fit:
-        return Run(config, folder, data, [plan_fit(config, data, folder)])
-    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
+    splits = [None] if fit else data.folds()
+    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in splits])
 
 
 def train(run: Run, plans: Sequence[FoldPlan]) -> int:
