@@ -15,7 +15,7 @@ LEVELS = (
     ("sweeps", "search", "preloaded", "inference"),
     ("engine",),
     ("tracking",),
-    ("measuring", "runs"),
+    ("create", "measuring", "runs"),
     ("training", "evaluation"),
     ("models", "data"),
     ("console",),

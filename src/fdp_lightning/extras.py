@@ -15,8 +15,7 @@ RESERVED = (
 )  # fmt: skip
 """Names of a fold's own arrays."""
 
-SAME = 1e-12
-"""Mean squared error between images that only differ by rounding to float32."""
+SAME = 1e-12  # mean squared error between images that only differ by rounding to float32
 
 
 @dataclass(frozen=True)

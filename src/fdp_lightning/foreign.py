@@ -13,8 +13,7 @@ from typing import Any
 
 from fdp_lightning.errors import UserError, first_line
 
-MOST_BYTES = 1 << 28
-"""Size limit of a description, a table or a page; files of weights have their own."""
+MOST_BYTES = 1 << 28  # size limit of a description, a table or a page; files of weights have their own
 
 MOST_BYTES_OF_ANY = 1 << 40
 

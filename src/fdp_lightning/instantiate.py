@@ -1,19 +1,15 @@
-"""Objects from the configuration, the one place where `hydra.utils.instantiate` is called; recognisers by name."""
+"""Objects from the configuration: the one place where `hydra.utils.instantiate` is called."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError, first_line
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
@@ -93,33 +89,3 @@ def input_shape(config: DictConfig) -> tuple[int, ...]:
     if given.kind == "flow":
         return (config.data.sampling.frames, *maps)
     return (len(given.phases) * maps[0], *maps[1:])
-
-
-def list_models() -> list[str]:
-    """Return the names that `model=…` and `create_model` take, sorted."""
-    files = (CONF_DIR / "model").glob("[!_]*.yaml")
-    return sorted(path.stem for path in files if path.stem != "own" and "/_classical@" not in path.read_text())
-
-
-def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
-    """Build the network of `model=<name>` as its training starts: with random weights, or ImageNet's if it says so.
-
-    Args:
-        name: one of `list_models`.
-        classes: number of classes or action units, k.
-        overrides: overrides as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32';
-            for resnet18_flow 'model.pretrained=false' leaves out the weights that timm would fetch.
-
-    Returns:
-        Network from a batch of its input ((b, t, c, h, w) for frames, (b, c, h, w) for apex_flow) to logits (b, k),
-        or to an object with logits and more.
-
-    Raises:
-        UserError: there is no model of this name, or an override is invalid.
-    """
-    from fdp_lightning.instantiate import build_model
-
-    if name not in (known := list_models()):
-        raise UserError(f"there is no model '{name}'. Models: {', '.join(known)}")
-    network: nn.Module = build_model(configuration(f"model={name}", *overrides), classes)
-    return network

@@ -13,8 +13,7 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""Exit code, as shells report it for a command ended by SIGINT."""
+INTERRUPTED = 130  # exit code, as shells report it for a command ended by SIGINT
 
 _MESSAGE = "\nfdp_lightning: interrupted. Finished folds are kept; the same command goes on from there.\n"
 _LOOK_S = 1.0

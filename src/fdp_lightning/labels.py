@@ -26,10 +26,8 @@ class ClipKey(NamedTuple):
         return f"{self.dataset}/{self.subject}"
 
 
-KEY = list(ClipKey._fields)
-"""The columns of a clip's identity."""
-OWNER = KEY[:2]
-"""The columns of a subject's identity."""
+KEY = list(ClipKey._fields)  # the columns of a clip's identity
+OWNER = KEY[:2]  # the columns of a subject's identity
 
 SELECTIONS = ("last", "inner", "oracle")
 """How the epoch that predicts is chosen, in the order in which selections are listed: the headline first."""

@@ -41,8 +41,7 @@ class Rank:
         return self.number == 0
 
 
-ALONE = Rank()
-"""Rank of the only process of a fold."""
+ALONE = Rank()  # rank of the only process of a fold
 
 
 def ranks_of(trainer: DictConfig) -> int:
@@ -96,7 +95,7 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
     # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
-    placed["use_distributed_sampler"] = False  # batches are shared out by data.batches.EpochBatches
+    placed["use_distributed_sampler"] = False  # batches are shared out by data.loading.batches.EpochBatches
     plugins: list[Any] = [Told()]  # for one process too: Lightning would believe Slurm's variables
     if rank.device is not None:
         from torch.cuda import device_count

@@ -21,16 +21,13 @@ from fdp_lightning.models.labels import LABELS
 from fdp_lightning.models.recognizer import Clips, Representing
 from fdp_lightning.training.module import RecognitionModule
 
-MOST = 8
-"""Clips of each class that are explained in a fold: more would take long where half of all clips are held out."""
+MOST = 8  # clips of each class that are explained in a fold: more would take long where half of all clips are held out
 
-MOST_OCCLUDED = 2
-"""The same where a model has no gradient, and predicts many changed copies of each."""
+MOST_OCCLUDED = 2  # the same where a model has no gradient, and predicts many changed copies of each
 
 _TINY = 1e-12  # probability of a class that a model rules out
 
-ANCHORS = 256
-"""Clips of a protocol, evenly spread, that held-out ones are compared with where they are in training."""
+ANCHORS = 256  # clips of a protocol, evenly spread, that held-out ones are compared with where they are in training
 
 SIMILARITIES = "similarities"
 

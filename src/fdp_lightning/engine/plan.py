@@ -102,8 +102,7 @@ def clear_the_way(plan: FoldPlan) -> bool:
     return done
 
 
-LONG_S = 30 * 60.0
-"""Seconds from which a run logs its estimated time once its first steps are measured."""
+LONG_S = 30 * 60.0  # seconds from which a run logs its estimated time once its first steps are measured
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from fdp_lightning.evaluation.intervals import compare_outcomes, require_same_cl
 from fdp_lightning.evaluation.predictions import SELECTION, Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
-FILE = "baselines.csv"
-"""Name of the file, of one fold and of all folds pooled."""
+FILE = "baselines.csv"  # name of the file, of one fold and of all folds pooled
 
 BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, told the apex"}
 """The baselines a run can have, in the order of its tables, each with its printed name."""

@@ -21,8 +21,7 @@ from fdp_lightning.evaluation.folds import Outputs, known_rows, mean_tau, read_o
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.extras import SAME, Extra, number_format
 
-EVEN = "even"
-"""Key of the even image."""
+EVEN = "even"  # key of the even image
 
 QUALITIES = ("psnr", "ssim", "correlation")
 # Grey values that differ by less are float32 rounding of one value.

@@ -15,8 +15,7 @@ from fdp_lightning.foreign import read_json
 from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
-FACE = "face"
-"""The frame at the apex, or in the middle, of each clip, for extras that are shown over it."""
+FACE = "face"  # the frame at the apex, or in the middle, of each clip, for extras that are shown over it
 # What a file that is cut off, of another kind, pickled, or without an array raises.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
 # Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.

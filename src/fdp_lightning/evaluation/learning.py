@@ -21,18 +21,14 @@ from fdp_lightning.labels import JOIN
 DECISIVE = ("one_class", "at_baseline")
 """Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
 
-ONE_ANSWER = 0.95
-"""From this share of one answer on, a fold gives one answer."""
-ROOM = 0.75
-"""A fold is judged by its answers where no more than this share of its clips has one target."""
-LEAST_CLIPS = 4
-"""A fold of fewer clips is not judged by its answers: a good network may give them all one."""
+ONE_ANSWER = 0.95  # from this share of one answer on, a fold gives one answer
+ROOM = 0.75  # A fold is judged by its answers where no more than this share of its clips has one target
+LEAST_CLIPS = 4  # A fold of fewer clips is not judged by its answers: a good network may give them all one
 MANY_FOLDS = 0.5
 NEARLY_ALL = 0.9
 FEW_STEPS = 40
 """Trainings of fewer optimizer steps are cut short: 32 to 48 steps left every model of ours at chance once."""
-MARGIN = 0.02
-"""A loss has fallen when it is lower than the reference by this share of it."""
+MARGIN = 0.02  # A loss has fallen when it is lower than the reference by this share of it
 
 WHAT_TO_TRY = (
     "Train for more steps (model.optimizer.steps), look at the training curves in the report (does the "

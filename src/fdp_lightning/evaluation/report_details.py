@@ -17,8 +17,7 @@ from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
 from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
 from fdp_lightning.labels import JOIN, KEY, OWNER
 
-MOST_LINES = 60
-"""Folds in a drawing of single lines; of more, the first by name."""
+MOST_LINES = 60  # folds in a drawing of single lines; of more, the first by name
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def gallery(
     show_faces: bool,
     label_kind: LabelKind,
 ) -> list[dict[str, Any]]:
-    """Return the images of `images_shown` as data URIs, with their `values` of `image_quality.qualities`."""
+    """Return the images of `images_shown` as data URIs, with their `values` of `extra_scores.qualities`."""
     return [
         {
             "class": str(outputs["target"][row]),

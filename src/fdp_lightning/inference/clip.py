@@ -234,8 +234,6 @@ def turned_remark(turned: int) -> str:
     )
 
 
-LONGEST = 2.0
-"""Duration in seconds above which a video is hardly one micro-expression: four times their limit."""
+LONGEST = 2.0  # duration in seconds above which a video is hardly one micro-expression: four times their limit
 
-MANY = 400
-"""Number of frames above which it is, at the 200 frames per second of the fastest cameras in common use."""
+MANY = 400  # number of frames above which it is, at the 200 frames per second of the fastest cameras in common use

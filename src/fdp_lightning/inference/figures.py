@@ -178,8 +178,7 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-SLOWER = 6
-"""Slow-motion factor: a micro-expression lasts half a second at most."""
+SLOWER = 6  # slow-motion factor: a micro-expression lasts half a second at most
 
 _UNKNOWN_RATE_MS = 300
 _SHORTEST_MS, _LONGEST_MS, _REST_MS = 40, 1500, 900

@@ -54,7 +54,7 @@ class ReadClip:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(ReadClip):
-    """Prediction of one clip by a model.
+    """Prediction of one clip by a model, with what it read of the clip (`ReadClip`).
 
     Attributes:
         name: name of the clip.

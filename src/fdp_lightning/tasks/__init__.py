@@ -16,8 +16,7 @@ from fdp_lightning.errors import DiskError, UserError, disk_trouble
 
 log = logging.getLogger("fdp_lightning")
 
-TORCH_FIRST = ("predict", "export", "demo", "tune")
-"""Tasks that load PyTorch before they say anything."""
+TORCH_FIRST = ("predict", "export", "demo", "tune")  # tasks that load PyTorch before they say anything
 
 
 def run_task(config: DictConfig) -> str | None:

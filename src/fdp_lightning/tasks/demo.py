@@ -13,8 +13,7 @@ from fdp_lightning.errors import UserError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-HOST = "127.0.0.1"
-"""Not an option: whoever can reach the page may send it faces."""
+HOST = "127.0.0.1"  # not an option: whoever can reach the page may send it faces
 
 _SHUTDOWN_S = 2  # time that a running prediction has to end after Ctrl-C, seconds
 

@@ -15,11 +15,9 @@ from fdp_lightning.tracking.loggers import is_wandb
 
 log = logging.getLogger("fdp_lightning")
 
-PLACE = "fit"
-"""Subfolder of the run folder with this training, apart from the folds that are pooled."""
+PLACE = "fit"  # subfolder of the run folder with this training, apart from the folds that are pooled
 
-MODEL = "model"
-"""Subfolder of the run folder with the model file."""
+MODEL = "model"  # subfolder of the run folder with the model file
 
 
 def fit(config: DictConfig) -> None:

@@ -17,8 +17,7 @@ from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
 
-EXAMPLE = "synthetic"
-"""Input that is drawn on the spot; a folder with this name is given as ./synthetic."""
+EXAMPLE = "synthetic"  # input that is drawn on the spot; a folder with this name is given as ./synthetic
 
 
 def predict(config: DictConfig) -> None:

@@ -66,8 +66,7 @@ class Compute:
             network.compile(mode=self.compile)
 
 
-PLAIN = Compute(1, False, False, False, "default", tf32=False)
-"""The reference implementation: no setting applied."""
+PLAIN = Compute(1, False, False, False, "default", tf32=False)  # the reference implementation: no setting applied
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, of its malloc.h

@@ -37,8 +37,7 @@ CHOSEN_LEGEND = (
     "which nobody has who does not know the answers. Their difference, with its 95 % interval over subjects, is what "
     "such a choice adds to a published score."
 )
-NO_MEANING = "no meaning ‡"
-"""In place of a p-value, in as few letters as a column has."""
+NO_MEANING = "no meaning ‡"  # in place of a p-value, in as few letters as a column has
 MEANINGLESS = "A difference between two such variants means nothing."
 VARIANTS_LEGEND = (
     f"{SCORES} Difference: variant − baseline, the same clips, selection last, with its 95 % interval and p over "

@@ -47,11 +47,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fdp_lightning")
 
-MOST_BYTES = 200 * 10**6
-"""Size limit of a video, which is held in memory."""
+MOST_BYTES = 200 * 10**6  # size limit of a video, which is held in memory
 
-MOST_SECONDS = 120
-"""Time limit of a prediction: a short 8K video without a face would block the demo for an hour."""
+MOST_SECONDS = 120  # time limit of a prediction: a short 8K video without a face would block the demo for an hour
 
 _MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 

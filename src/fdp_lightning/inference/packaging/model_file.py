@@ -24,8 +24,7 @@ from fdp_lightning.inference.packaging.scores import check_scores
 
 log = logging.getLogger("fdp_lightning")
 
-FORMAT = 3
-"""Raised when the format of the file changes; an older version of this package then refuses it by name."""
+FORMAT = 3  # raised when the format of the file changes; an older version of this package then refuses it by name
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
@@ -105,7 +104,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-MOST_WEIGHTS = 1 << 33
-"""Size limit of a file of weights, bytes."""
+MOST_WEIGHTS = 1 << 33  # size limit of a file of weights, bytes
 
 EXPECTED = "Expected a folder that task=fit or task=export wrote, or a finished fold of a run"
