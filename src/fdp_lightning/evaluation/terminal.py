@@ -122,17 +122,13 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
 def difference(value: float, ci95: Sequence[float] | None, p: float | None) -> tuple[str, str, str]:
     """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or nothing, of a `paired.Difference`."""
     shown, *bounds = (f"{number:+.3f}".replace("-", "−") for number in (value, *(ci95 or [])))
-    return shown, " to ".join(bounds) or "none", p_value(p)
+    of_p = "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    return shown, " to ".join(bounds) or "none", of_p
 
 
 def interval(bounds: list[float] | None) -> str:
     """Return `0.412–0.538`, or `none` where the table is too small to give one."""
     return "none" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
-
-
-def p_value(p: float | None) -> str:
-    """Return `p 0.034`, `p < 0.001`, or nothing."""
-    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def seeds_table(seeds: Mapping[str, Any]) -> Table:
