@@ -19,12 +19,11 @@ from torch.utils.data import default_collate
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.batches import EpochBatches
-from fdp_lightning.engine.budget import Budget, steps_of_epoch
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.engine.plan import plan_fold
+from fdp_lightning.engine.plan import Budget, plan_fold, steps_of_epoch
 from fdp_lightning.engine.train_fold import data_of, module_of
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.batch_norm import BatchStatistics
 from fdp_lightning.training.module import clips_of
 
 

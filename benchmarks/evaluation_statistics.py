@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.intervals import subject_intervals
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import paired_differences
-from fdp_lightning.evaluation.predictions import read_predictions, write_predictions
+from fdp_lightning.evaluation.intervals import paired_differences, subject_intervals
+from fdp_lightning.evaluation.predictions import Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.measuring import Measurement, Row, alternate, finish, options_of
 

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 
 from fdp_lightning import __version__
 from fdp_lightning.config import configuration
-from fdp_lightning.console.mistakes import check_task, normalised
+from fdp_lightning.console.arguments import check_task, normalised
 from fdp_lightning.errors import UserError
 from tests.command import Run
 

@@ -18,9 +18,8 @@ from omegaconf import DictConfig
 
 from fdp_lightning import tasks
 from fdp_lightning.config import configuration
-from fdp_lightning.disk import disk_trouble, require_writable
 from fdp_lightning.engine.process import logged
-from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.errors import DiskError, UserError, disk_trouble, require_writable
 from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
 from tests.command import Run, new_process
 

@@ -19,7 +19,7 @@ LEVELS = (
     ("training", "evaluation"),
     ("models", "data"),
     ("console",),
-    ("instantiate", "config", "disk", "extras", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
+    ("instantiate", "config", "extras", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
     ("errors", "labels"),
 )
 """From the top: a room, or a file beside the rooms, imports from its own level and from those below."""

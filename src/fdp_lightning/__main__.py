@@ -17,12 +17,12 @@ def main() -> None:
     """
     interrupts.end_at_once()
     from fdp_lightning.command_line import run
-    from fdp_lightning.engine.multinode.launch import launch_of
+    from fdp_lightning.engine.launch import launch_of
 
     if (launch := launch_of(os.environ)) is None:
         run()
     else:
-        from fdp_lightning.engine.multinode.leader import run_as_ddp_process
+        from fdp_lightning.engine.multinode import run_as_ddp_process
 
         run_as_ddp_process(launch, run)
 

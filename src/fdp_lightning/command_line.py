@@ -17,9 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fdp_lightning import __version__, interrupts
 from fdp_lightning.config import CONF_DIR, register_schema
-from fdp_lightning.console.mistakes import asks_for_version, explain, normalised
-from fdp_lightning.disk import disk_trouble
-from fdp_lightning.errors import UserError
+from fdp_lightning.console.arguments import explain, normalised
+from fdp_lightning.errors import UserError, disk_trouble
 
 USER_MISTAKE = 2
 
@@ -33,7 +32,7 @@ def _application(config: DictConfig) -> str | None:
 
 def run() -> None:
     """Run the task of `sys.argv`; exits with the codes of `fdp_lightning.__main__.main`."""
-    if asks_for_version(sys.argv[1:]):
+    if sys.argv[1:] == ["version"] or {"--version", "-V"} & {*sys.argv[1:]}:  # Hydra would print its own
         print(f"fdp_lightning {__version__}, torch {version('torch')}, Python {platform.python_version()}")
         return
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -15,10 +15,8 @@ _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 """The wheel contains conf/, experiments/ and benchmarks/ inside the package; a checkout has them at the top level."""
 
 CONF_DIR = _ROOT / "conf"
-EXPERIMENTS = _ROOT / "experiments"
-"""Studies, and the published numbers that `task=compare` shows beside runs."""
-BENCHMARKS = _ROOT / "benchmarks"
-"""Scripts that measure."""
+EXPERIMENTS = _ROOT / "experiments"  # studies, and the published numbers that `task=compare` shows beside runs
+BENCHMARKS = _ROOT / "benchmarks"  # scripts that measure
 
 TASKS = {
     "loso": "loso.loso",
@@ -37,8 +35,7 @@ TASKS = {
 }
 """Task → its module in tasks/, and the function there."""
 
-ADDED_GROUPS = ("experiment", "study", "space")
-"""Groups without a default, whose options are added with `+`."""
+ADDED_GROUPS = ("experiment", "study", "space")  # groups without a default, whose options are added with `+`
 
 
 @dataclass

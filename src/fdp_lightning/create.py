@@ -2,8 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.console.arguments import explain
+from fdp_lightning.console.option_values import check_values
 from fdp_lightning.errors import UserError
+from fdp_lightning.instantiate import build_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,9 +37,12 @@ def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
     Raises:
         UserError: there is no model of this name, or an override is invalid.
     """
-    from fdp_lightning.instantiate import build_model
-
     if name not in (known := list_models()):
         raise UserError(f"there is no model '{name}'. Models: {', '.join(known)}")
-    network: nn.Module = build_model(configuration(f"model={name}", *overrides), classes)
+    try:
+        config = configuration(f"model={name}", *overrides)
+        check_values(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, overrides)) from error
+    network: nn.Module = build_model(config, classes)
     return network

@@ -1,4 +1,8 @@
-"""Exceptions for a user's mistakes, by which the command line distinguishes them from bugs."""
+"""Exceptions for a user's mistakes, told from bugs by the command line, and the errors of disks, which are no bugs."""
+
+import errno
+import os
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -15,3 +19,53 @@ def first_line(error: BaseException) -> str:
 
 class DiskError(UserError):
     """A full disk or a path without permission: a search, which continues after other mistakes, stops at this one."""
+
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_UNUSABLE = {
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EIO,
+}  # fmt: skip
+_OF_TORCH = ("PytorchStreamWriter", "inline_container", "unexpected pos")
+"""Parts of the RuntimeError with which torch.save reports that it could not write its file."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Return True if an error means that a disk, a quota or the limit of a file's size (ulimit -f) is exceeded."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OF_TORCH)
+
+
+def disk_trouble(error: BaseException | None) -> str | None:
+    """Return the message for an error of the disk, or for one that it caused; None for other errors."""
+    while error is not None:
+        # Of a file that is moved, as a checkpoint is from the temporary folder, the second name is where it goes.
+        place = (error.filename2 or error.filename) if isinstance(error, OSError) else None
+        shown = "a file" if place is None else str(place)
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
+        if is_full(error):
+            return (
+                f"no space left for {shown} ({reason})\n"
+                "  Free some space, or raise your quota or `ulimit -f`; the same command resumes from what is finished."
+            )
+        if isinstance(error, OSError) and error.errno in _UNUSABLE:
+            return (
+                f"{shown} cannot be used: {reason}. Expected a path that you may read and write.\n"
+                "  Change its permissions or its name, or run in another folder."
+            )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def require_writable(folder: Path) -> None:
+    """Raise an OSError, as writing would later, if a folder cannot be made or written to."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(there))

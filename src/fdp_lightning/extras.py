@@ -15,8 +15,7 @@ RESERVED = (
 )  # fmt: skip
 """Names of a fold's own arrays."""
 
-SAME = 1e-12
-"""Mean squared error between images that only differ by rounding to float32."""
+SAME = 1e-12  # mean squared error between images that only differ by rounding to float32
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,6 @@ class Extra:
 
     @property
     def section(self) -> str:
-        """Heading of the section in which it is shown."""
         heading = self.heading or self.title
         return heading[:1].upper() + heading[1:]
 
@@ -74,11 +72,7 @@ def as_text(extras: Iterable[Extra]) -> str:
 
 
 def from_text(text: str) -> tuple[Extra, ...]:
-    """Return the declarations of a JSON text.
-
-    Raises:
-        ValueError: the text was not written by `as_text`.
-    """
+    """Return the declarations of a JSON text; ValueError if it was not written by `as_text`."""
     try:
         return tuple(Extra(**fields) for fields in json.loads(text))
     except TypeError as error:

@@ -68,15 +68,9 @@ def checksummed(facts: Mapping[str, Any]) -> str:
 def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
     """Give a temporary sibling of `root` to write into, and rename it to `root` if the block succeeds.
 
-    Two processes may write the same folder at once: the second to finish discards its own. Folders left behind by
-    killed processes of this machine are removed.
-
-    Args:
-        root: folder to make; it may exist if it is empty.
-        is_whole: function that returns True if `root`, made by another process, holds the finished result.
-
-    Raises:
-        OSError: `root` holds something else, or the disk is full.
+    Two processes may write the same folder at once: the second to finish discards its own, if `is_whole` finds the
+    other's finished. Folders left behind by killed processes of this machine are removed. OSError if `root` holds
+    something else (it may be an empty folder), or the disk is full.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.{socket.gethostname()}."

@@ -13,8 +13,7 @@ from typing import Any
 
 from fdp_lightning.errors import UserError, first_line
 
-MOST_BYTES = 1 << 28
-"""Size limit of a description, a table or a page; files of weights have their own."""
+MOST_BYTES = 1 << 28  # size limit of a description, a table or a page; files of weights have their own
 
 MOST_BYTES_OF_ANY = 1 << 40
 
@@ -27,9 +26,7 @@ _LARGEST = 1e300
 def require_plain(path: Path, most_bytes: int = MOST_BYTES) -> None:
     """Require a plain file: a link leads elsewhere, a device never ends, a pipe waits for its other end.
 
-    Raises:
-        UserError: it is a link, a device, a pipe or a folder, or larger than `most_bytes`.
-        FileNotFoundError: it does not exist.
+    UserError if it is one of them or a folder, or larger than `most_bytes`; FileNotFoundError if it does not exist.
     """
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -46,22 +43,13 @@ _KINDS = {
 
 
 def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Read a third-party file, see `require_plain`.
-
-    Raises:
-        UserError: it is not a plain file, or too large.
-        OSError: it cannot be read.
-    """
+    """Read a third-party file, see `require_plain`; OSError if it cannot be read."""
     require_plain(path, most_bytes)
     return path.read_bytes()
 
 
 def inside(folder: Path, name: object) -> Path:
-    """Return the path of a file that is named by a list in a folder.
-
-    Raises:
-        UserError: the name leads out of the folder, or through a link.
-    """
+    """Return the path of a file that is named by a list in a folder; UserError if it leads out, or through a link."""
     parts = Path(name).parts if isinstance(name, str) else ()
     if not parts or Path(str(name)).is_absolute() or ".." in parts or "\0" in str(name):
         raise UserError(f"{folder} names the file {name!r}; expected one in this folder")
@@ -74,14 +62,10 @@ def inside(folder: Path, name: object) -> Path:
 
 
 def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
-    """Require that a folder contains only plain files and folders of such.
+    """Raise UserError for the first entry of a folder that is no plain file nor a folder of such.
 
-    Args:
-        folder: folder, or a link to one that the user named.
-        but: names of folders that are not checked, because nothing in them is read.
-
-    Raises:
-        UserError: names the first entry that is neither.
+    The folder may be a link that the user named. Folders called as in `but` are not checked, because nothing in them is
+    read.
     """
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in but)
@@ -93,12 +77,7 @@ def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read plain JSON.
-
-    Raises:
-        UserError: it is not a plain file, not JSON, or not plain (see `require_values`).
-        FileNotFoundError: it does not exist.
-    """
+    """Read plain JSON, see `require_values`; UserError for anything else, FileNotFoundError for nothing."""
     data = read_plain(path)
     try:
         content = json.loads(data)
@@ -111,9 +90,8 @@ def read_json(path: Path) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping of plain values as written by Hydra and OmegaConf, without resolving anything.
 
-    Raises:
-        UserError: it is not a plain file or YAML mapping, or contains aliases, interpolations or other objects.
-        FileNotFoundError: it does not exist.
+    UserError if it is not a plain file or YAML mapping, or contains aliases, interpolations or other objects;
+    FileNotFoundError if it does not exist.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -137,15 +115,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolations: bool = False) -> None:
-    """Require finite numbers, text, and bounded lists and mappings of them.
+    """Require finite numbers, text, and bounded lists and mappings of them; ValueError names what else was found.
 
-    Args:
-        content: values from a file.
-        longest_text: limit of a text's length, characters.
-        interpolations: True to allow text that OmegaConf would resolve.
-
-    Raises:
-        ValueError: something else was found; it is named.
+    `longest_text` is in characters; with `interpolations` text is allowed that OmegaConf would resolve.
     """
     left = _MOST_VALUES
     todo = [(content, 0)]

@@ -43,14 +43,8 @@ def settings(kind: type, node: DictConfig) -> Any:
 def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
     """Build the network, with the arguments its class takes of classes, input and training statistics.
 
-    Args:
-        config: configuration of the run.
-        classes: number of classes, k.
-        mean: mean of all values of the training frames.
-        std: their standard deviation.
-
-    Raises:
-        UserError: there is no such class, or it takes another input.
+    `mean` and `std` are of all values of the training frames. UserError if there is no such class, or it takes another
+    input.
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)

@@ -13,8 +13,7 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""Exit code, as shells report it for a command ended by SIGINT."""
+INTERRUPTED = 130  # exit code, as shells report it for a command ended by SIGINT
 
 _MESSAGE = "\nfdp_lightning: interrupted. Finished folds are kept; the same command goes on from there.\n"
 _LOOK_S = 1.0
@@ -37,16 +36,11 @@ def tidy_up_first() -> None:
 
 
 def was_interrupted() -> bool:
-    """Return True if SIGINT was received and the process will end."""
     return _looks > 0
 
 
 def end() -> NoReturn:
-    """Report that the command was interrupted and exit; the clean-up of libraries may take a few seconds.
-
-    Raises:
-        SystemExit: with the exit code of an interrupt.
-    """
+    """Report that the command was interrupted, and exit; the clean-up of libraries may take a few seconds."""
     global _ending
     _ending = True
     sys.stderr.write(_MESSAGE)

@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 
 class ClipKey(NamedTuple):
-    """What identifies a clip. The onset belongs to it: some folders hold several clips.
+    """What identifies a clip: the dataset of the clip table, its subject, the recording, and the frame number of the
+    onset.
 
-    Attributes:
-        dataset: its name in the clip table.
-        subject: unique within the dataset.
-        clip: name of the recording.
-        onset: frame number; None where the annotation has none.
+    The onset (None where the annotation has none) belongs to it: some folders hold several clips.
     """
 
     dataset: str
@@ -29,10 +26,8 @@ class ClipKey(NamedTuple):
         return f"{self.dataset}/{self.subject}"
 
 
-KEY = list(ClipKey._fields)
-"""The columns of a clip's identity."""
-OWNER = KEY[:2]
-"""The columns of a subject's identity."""
+KEY = list(ClipKey._fields)  # the columns of a clip's identity
+OWNER = KEY[:2]  # the columns of a subject's identity
 
 SELECTIONS = ("last", "inner", "oracle")
 """How the epoch that predicts is chosen, in the order in which selections are listed: the headline first."""
@@ -64,5 +59,4 @@ class LabelKind(Enum):
 
     @property
     def is_multi(self) -> bool:
-        """True for MULTI: what files keep as `multi_label`."""
         return self is LabelKind.MULTI

@@ -28,14 +28,7 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Measurement:
-    """One side of a benchmark, measured several times.
-
-    Attributes:
-        name: name of the side.
-        values: one value per run, in order.
-        unit: unit of the values.
-        peak_mb: peak memory of its process, 10⁶ bytes; None: not measured.
-    """
+    """One side of a benchmark, measured several times, with the peak memory of its process in 10⁶ bytes, if known."""
 
     name: str
     values: Sequence[float]
@@ -44,26 +37,16 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Median of the values."""
         return statistics.median(self.values)
 
     def facts(self) -> dict[str, Any]:
-        """Return the measurement for JSON."""
         summary = {"median": self.median, "lowest": min(self.values), "highest": max(self.values)}
         return {**asdict(self), **summary, "values": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal of a benchmark.
-
-    Attributes:
-        text: description of the comparison.
-        measured: measured figure.
-        wanted: bound of the figure.
-        at_least: True if the bound is the least, False if it is the most.
-        unit: unit of figure and bound.
-    """
+    """A goal of a benchmark: a measured figure, and the bound that it is to reach at least, or at most."""
 
     text: str
     measured: float
@@ -73,7 +56,6 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """True if the figure is on the right side of its bound."""
         return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
 
     def cells(self) -> tuple[str, str, str, str]:
@@ -85,15 +67,10 @@ class Goal:
 
 @dataclass
 class Row:
-    """Result of a benchmark.
+    """Result of a benchmark: the name of its script, what is measured under which conditions, all sides, goals and
+    facts.
 
-    Attributes:
-        name: name of its script.
-        title: what is measured, under which conditions.
-        measurements: measurements of all sides.
-        goals: goals to be met; may be empty.
-        facts: further facts by name.
-        load: load of the machine before the start, mean of a minute; on a busy machine figures mean little.
+    `load` is that of the machine before the start, mean of a minute; on a busy machine figures mean little.
     """
 
     name: str
@@ -104,7 +81,6 @@ class Row:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, with the machine, the versions and the threads."""
         return {
             "row": self.name,
             "title": self.title,
@@ -164,7 +140,6 @@ def _with_peak(function: Callable[..., Any], *arguments: object) -> Child:
 
 
 def peak_mb() -> float:
-    """Return the peak memory of this process, in 10⁶ bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would include the memory of the process before it became this program
         for line in status.read_text().splitlines():

@@ -52,14 +52,9 @@ def in_worker(
 ) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
-    Args:
-        function: function of a module, not of `__main__`.
-        arguments: plain data.
-        context: another multiprocessing context, e.g. spawn for a process with its own imports.
-
-    Raises:
-        UserError: raised by the function. Any other exception is raised too; the process prints its traceback.
-        RuntimeError: the process was killed.
+    The function is of a module, not of `__main__`, its arguments plain data. Another `context` is spawn, for a process
+    with its own imports. Exceptions of the function are raised, with a traceback from the process unless it is a
+    UserError; RuntimeError if it was killed.
     """
     context = context or forkserver()
     receive, send = context.Pipe(duplex=False)
@@ -85,14 +80,9 @@ def in_pool(
 ) -> Iterator[Result]:
     """Yield the results of a function, in the order of the tasks, from processes of one thread each.
 
-    An exception, here or in the caller, cancels the tasks that have not begun.
-
-    Args:
-        function: function of a module, not of `__main__`, or a partial of one.
-        tasks: plain data, one a call.
-        workers: number of processes.
-        at_a_time: number of tasks that a process takes at a time.
-        wait: after an exception, wait for the tasks that have begun.
+    An exception, here or in the caller, cancels the tasks that have not begun, and waits for the others if `wait`. The
+    function is of a module, not of `__main__`, or a partial of one; a process takes `at_a_time` tasks, plain data, at
+    once.
     """
     # Several processes with one thread per core each would slow one another down.
     pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), forkserver(), initializer=_begin_worker)

@@ -71,7 +71,7 @@ class VariantSweeper(Sweeper):
         at_once = most or len(overrides)
         for start in range(0, len(overrides), at_once):
             returns += self._launch(overrides[start : start + at_once], start)
-        from fdp_lightning.sweeps.finish import finish_sweep  # slow: it imports what tables need
+        from fdp_lightning.sweeps.variants import finish_sweep  # slow: it imports what tables need
 
         finish_sweep(folder, jobs, returns)
         return returns

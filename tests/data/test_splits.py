@@ -18,7 +18,7 @@ from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_clips, check_fold, check_statistics
 from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out, make_folds, rows_under_test, set_aside
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
-from fdp_lightning.engine.budget import steps_of_epoch
+from fdp_lightning.engine.plan import steps_of_epoch
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import LabelKind
 

@@ -9,9 +9,8 @@ from random_runs import CLASSES, last, table_of, write_run
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines, score_baselines, write_baselines
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import paired_differences
-from fdp_lightning.evaluation.predictions import pool, read_predictions
+from fdp_lightning.evaluation.intervals import paired_differences
+from fdp_lightning.evaluation.predictions import Outcomes, pool, read_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored

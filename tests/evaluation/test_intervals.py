@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from fdp_lightning.evaluation.intervals import jackknife, subject_intervals
 from fdp_lightning.evaluation.metrics import score_functions
-from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.predictions import Outcomes
 from fdp_lightning.labels import LabelKind
 
 SCORES = score_functions(LabelKind.SINGLE)

@@ -2,7 +2,7 @@
 
 from random_runs import CLASSES, UNITS, make_predictions, make_unit_predictions
 
-from fdp_lightning.evaluation.report_mistakes import mistakes_of
+from fdp_lightning.evaluation.report_details import mistakes_of
 
 
 def test_with_one_label_they_are_the_wrong_rows_by_their_probability() -> None:

@@ -6,10 +6,9 @@ from scipy.stats import t as t_law
 from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.intervals import jackknife, mean_interval, subject_intervals
+from fdp_lightning.evaluation.intervals import jackknife, mean_interval, paired_differences, subject_intervals
 from fdp_lightning.evaluation.metrics import accuracy
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import paired_differences
+from fdp_lightning.evaluation.predictions import Outcomes
 
 pytestmark = pytest.mark.costly
 

@@ -15,8 +15,7 @@ from sklearn.metrics import silhouette_score
 from fdp_lightning.evaluation import charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
-from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
-from fdp_lightning.evaluation.report_embedding import embedding
+from fdp_lightning.evaluation.report_details import calibration, embedding, fold_charts, fold_rows, subject_rows
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from fdp_lightning.evaluation.extra_scores import qualities, quality_table, scal
 from fdp_lightning.evaluation.folds import read_key_frames, read_outputs
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.report_details import mistakes_shown
 from fdp_lightning.evaluation.report_extras import sections_shown
-from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 from fdp_lightning.extras import Extra, number_format
 
 pytestmark = pytest.mark.costly

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from random_runs import CLASSES, table_of, write_run
 
-from fdp_lightning.evaluation import seeds
-from fdp_lightning.evaluation.runs import Run, read_run
-from fdp_lightning.evaluation.seeds import seed_scores, spread
+from fdp_lightning.evaluation import runs
+from fdp_lightning.evaluation.runs import Run, read_run, seed_scores, spread
 
 
 def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ def test_a_seed_that_another_process_works_on_is_left_out(tmp_path: Path, monkey
             raise FileNotFoundError(folder)
         return read_run(folder)
 
-    monkeypatch.setattr(seeds, "read_run", removed_while_read)
+    monkeypatch.setattr(runs, "read_run", removed_while_read)
     found = seed_scores(own)
     assert found is not None and found["seeds"] == [0, 2] and [*found["left_out"]] == ["seed-1"]
 

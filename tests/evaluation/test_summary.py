@@ -13,8 +13,7 @@ from sklearn.metrics import f1_score, multilabel_confusion_matrix, roc_auc_score
 from fdp_lightning.evaluation import metrics
 from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import confusion, score_functions
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import label_arrays, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, label_arrays, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import chance, class_floors, summarise, unit_floors, write_metrics
 from fdp_lightning.labels import LabelKind
 

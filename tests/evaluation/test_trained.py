@@ -5,10 +5,10 @@ from pathlib import Path
 from looks import printed
 from random_runs import FOLD, write_run
 
+from fdp_lightning.evaluation.origin import trained, trained_facts, trained_line
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.evaluation.trained import trained, trained_facts, trained_line
 
 LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
 

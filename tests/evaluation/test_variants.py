@@ -10,7 +10,7 @@ from looks import printed
 from random_runs import CLASSES, FOLD, last, table_of, write_run
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.paired import paired_differences
+from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
 from fdp_lightning.evaluation.tables.render import baselines, markdown, variants_grid, write_variants

@@ -32,6 +32,14 @@ def test_overrides_and_unknown_names() -> None:
         fdp_lightning.create_model("fdp_tinny", 3)
 
 
+@pytest.mark.parametrize(
+    "override", ["model.poolin=mean", "model.pooling", "data.sampling.frames=x", "model.backbone.drop_path=2"]
+)
+def test_an_invalid_override_is_named(override: str) -> None:
+    with pytest.raises(UserError, match=override.partition("=")[0].replace(".", r"\.")):
+        fdp_lightning.create_model("fdp_tiny", 3, override)
+
+
 @pytest.mark.parametrize("silent", ["raise ImportError", "raise ValueError"])
 def test_a_module_that_fails_without_a_word_is_named(
     silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

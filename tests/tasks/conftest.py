@@ -14,8 +14,8 @@ import pytest
 from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.splits import choose_fold
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from fdp_lightning.engine.process import run_fold
 from tests.command import Done, command, once
 
 if TYPE_CHECKING:

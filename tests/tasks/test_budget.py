@@ -13,9 +13,8 @@ from rich.progress import Progress
 from fdp_lightning.console import progress
 from fdp_lightning.console.progress import TimeLeft
 from fdp_lightning.data.protocols.splits import Fold
-from fdp_lightning.engine.budget import epochs_of, steps_of, time_needed
-from fdp_lightning.engine.display import _Bars
-from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.display import Display
+from fdp_lightning.engine.plan import FoldPlan, epochs_of, steps_of, time_needed
 from fdp_lightning.training import callbacks
 from fdp_lightning.training.callbacks import StepTimer
 
@@ -57,7 +56,7 @@ def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
 
 def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
     progress = Progress(console=Console(file=StringIO()))
-    bars = _Bars(progress, folds=4, epochs=10, estimate=lambda seconds: "")
+    bars = Display(4, 10, lambda seconds: "", progress)
     # resumed, fitted at once, finished by another process, failed
     for fold, epochs, well in (("a", (8, 9), True), ("b", (1,), True), ("c", (), True), ("d", (3,), False)):
         for epoch in epochs:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.config import configuration
-from fdp_lightning.engine.ddp_processes import check_devices, free_port, ranks_of
-from fdp_lightning.engine.multinode import rendezvous
-from fdp_lightning.engine.multinode.launch import Launch
+from fdp_lightning.engine import multinode
+from fdp_lightning.engine.devices import check_devices, free_port, ranks_of
+from fdp_lightning.engine.launch import Launch
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import forkserver
@@ -99,17 +99,17 @@ def launch(number: int, port: int) -> Launch:
 
 
 def _follower(port: int, told: Connection) -> None:
-    mine = rendezvous.Rendezvous(launch(1, port))
+    mine = multinode.Rendezvous(launch(1, port))
     told.send(mine.receive(0))
     mine.report(0, 3)
     try:
         mine.receive(1)
-    except rendezvous.LeaderGoneError:
+    except multinode.LeaderGoneError:
         told.send("the leader is gone")
 
 
 def _leader(port: int, told: Connection) -> None:
-    mine = rendezvous.Rendezvous(launch(0, port))
+    mine = multinode.Rendezvous(launch(0, port))
     number = mine.announce({"fold": "01"})
     while mine.ended(number, 1) is None:
         time.sleep(0.05)
@@ -129,10 +129,10 @@ def test_a_follower_notices_that_its_leader_is_gone() -> None:
 
 
 def test_a_leader_notices_that_a_follower_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendezvous, "_SILENT_S", 4.0)
+    monkeypatch.setattr(multinode, "_SILENT_S", 4.0)
     port = free_port()
     follower, of_follower = begin(_follower, port)
-    mine = rendezvous.Rendezvous(launch(0, port))
+    mine = multinode.Rendezvous(launch(0, port))
     mine.announce("go on")
     assert of_follower.recv() == "go on"
     watched = time.monotonic() + 6

@@ -10,7 +10,7 @@ import pytest
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.paired import paired_differences
+from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.predictions import read_predictions
 from tests.tasks.conftest import start
 

@@ -24,7 +24,7 @@ from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.demo.page import answer_of
+from fdp_lightning.inference.demo.app import answer_of
 from fdp_lightning.tasks.demo import demo, listening
 from tests.evaluation.browser import LOOK, chromium
 from tests.tasks.demo_model import CLASSES, answer, film, frames_of

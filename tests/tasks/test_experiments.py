@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, EXPERIMENTS, configuration
 from fdp_lightning.data.store.clip_store import open_store
-from fdp_lightning.engine import trainer_auto
+from fdp_lightning.engine import devices
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.engine.trainer_auto import settled
+from fdp_lightning.engine.devices import settled
 from fdp_lightning.errors import UserError
-from fdp_lightning.runs.model_name import model_name
+from fdp_lightning.runs.folder import model_name
 from tests.command import once
 from tests.conftest import TINY
 from tests.data import layouts
@@ -185,7 +185,7 @@ def test_auto_is_what_a_machine_has(there: str | None, tmp_path: Path, monkeypat
         return trainer.accelerator, trainer.precision, trainer.deterministic
 
     cpu, gpu = ("cpu", "32-true", True), ("gpu", there, False)
-    monkeypatch.setattr(trainer_auto, "in_worker", lambda function: there)
+    monkeypatch.setattr(devices, "in_worker", lambda function: there)
     assert chosen() == (gpu if there else cpu)
     on_cpu, on_gpu = begun("cpu", *cpu), begun("gpu", "gpu", "bf16-mixed", False)
     for runs in ([on_cpu], [tmp_path / "fit", on_cpu]):  # a run goes on as its finished folds were trained

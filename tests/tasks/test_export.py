@@ -20,6 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import SCORES, Score
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging import sources
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.inference.packaging.scores import check_scores, loso_scores, scores_of
@@ -122,7 +123,7 @@ def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(to: str, workp
     export(configuration(f"export.checkpoint={fold / 'checkpoints' / 'last.ckpt'}", f"export.to={to}"))
 
 
-def test_an_export_goes_beside_its_checkpoint(tmp_path: Path) -> None:
+def test_an_export_goes_beside_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.json").touch()
     for checkpoint, place in (
@@ -131,6 +132,25 @@ def test_an_export_goes_beside_its_checkpoint(tmp_path: Path) -> None:
         (str(tmp_path / "mine" / "model.json"), str(tmp_path / "mine")),
     ):  # fmt: skip
         assert beside(checkpoint) == Path(place)
+    (tmp_path / "folds/02/checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "folds/02/checkpoints")
+    assert beside("last.ckpt").resolve() == tmp_path / "folds/02"  # else its fold would be taken for altered
+
+
+@pytest.mark.parametrize("given", [".", "checkpoints/last.ckpt", "../01", "checkpoints/../checkpoints/last.ckpt"])
+def test_a_fold_has_its_scores_wherever_the_command_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    fold = tmp_path / "run/folds/01"
+    (fold / "checkpoints").mkdir(parents=True)
+    (fold / "checkpoints/last.ckpt").touch()
+    monkeypatch.chdir(fold)
+    made = {"fold": "01", "fingerprint": "0" * 12}
+    monkeypatch.setattr(sources, "read_checkpoint", lambda path: {"fdp_lightning": made, "state_dict": {}})
+    monkeypatch.setattr(sources, "loso_scores", lambda run, mark: ({"run": run, "mark": mark}, ""))
+    monkeypatch.setattr(sources, "facts_of", lambda checkpoint, licence, scores, why: {"scores": scores, "why": why})
+    facts, _ = sources.read_source(given)
+    assert facts == {"scores": {"run": tmp_path / "run", "mark": "0" * 12}, "why": ""}
 
 
 def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

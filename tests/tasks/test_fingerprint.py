@@ -77,7 +77,7 @@ def test_the_program_that_trains_and_predicts_counts() -> None:
     explaining = {"models/attribution.py"}  # computes nothing that predicts
     for room in ("models", "training"):
         assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / room).rglob("*.py")} <= explaining | counted
-    engine = ("plan", "fold", "train_fold", "outputs", "budget", "ddp_processes", "effective_batch")
+    engine = ("plan", "process", "train_fold", "outputs", "devices")
     others = {"instantiate.py", "seeds.py", "processes.py", "data/loading/datamodule.py"}
     assert {f"engine/{name}.py" for name in engine} | others <= counted
 

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.engine.fold import run_fold
-from fdp_lightning.engine.plan import FoldPlan, plan_fit
+from fdp_lightning.engine.plan import FoldPlan, plan_fold
+from fdp_lightning.engine.process import run_fold
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import find_runs
 from fdp_lightning.runs.pooling import pool_run
@@ -32,7 +32,7 @@ def plan(on_casme2: list[str], tmp_path: Path) -> Plan:
 
     def make(name: str, *overrides: str) -> FoldPlan:
         config = configuration(*on_casme2, *FOUR_EPOCHS, *overrides)
-        return plan_fit(config, ready_data(config), tmp_path / name / "fit")
+        return plan_fold(config, ready_data(config), None, tmp_path / name / "fit")
 
     return make
 

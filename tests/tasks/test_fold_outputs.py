@@ -26,8 +26,7 @@ from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores
 from fdp_lightning.evaluation.folds import FACE, OUTPUTS, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, read_predictions
 from fdp_lightning.evaluation.report_extras import images_of
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from fdp_lightning.config import configuration
-from fdp_lightning.engine.ddp_processes import free_port
-from fdp_lightning.engine.multinode.launch import Launch, check_launch, first_host, launch_of
+from fdp_lightning.engine.devices import free_port
+from fdp_lightning.engine.launch import Launch, check_launch, first_host, launch_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.labels import KEY

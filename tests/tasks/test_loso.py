@@ -19,8 +19,8 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.engine.dataset import expected_clips, ready_data, write_expected
-from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import plan_fold
+from fdp_lightning.engine.process import run_fold
 from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
 from fdp_lightning.runs.pooling import pool_run

@@ -11,10 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from fdp_lightning.config import configuration
-from fdp_lightning.engine.complete import pool_in_turn
 from fdp_lightning.engine.dataset import ready_data, write_expected
-from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import plan_fold
+from fdp_lightning.engine.process import run_fold
+from fdp_lightning.engine.run import pool_in_turn
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 from fdp_lightning.runs.pooling import POOLED, pool_run

@@ -18,8 +18,8 @@ from starlette.responses import PlainTextResponse
 
 from fdp_lightning.console.progress import Meter, new_progress
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.demo.guard import Guard
-from fdp_lightning.inference.overlay import overlay
+from fdp_lightning.inference.demo.app import Guard
+from fdp_lightning.inference.figures import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import RESULT, predictions_table, result_folder
 from fdp_lightning.tasks.predict import show_results

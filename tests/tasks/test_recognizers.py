@@ -18,7 +18,7 @@ from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.demo.page import answer_of
+from fdp_lightning.inference.demo.app import answer_of
 from fdp_lightning.inference.example import draw_example
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of

@@ -13,12 +13,12 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.splits import choose_fold
 from fdp_lightning.engine import train_fold
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.engine.fold import run_fold
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.engine.process import run_fold
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
-from fdp_lightning.training.resume import newest
+from fdp_lightning.training.callbacks import newest
 
 Plan = Callable[..., FoldPlan]
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.runs import environment
 from fdp_lightning.runs.folder import experiment_name, variant_name
-from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
+from fdp_lightning.runs.pooling import EXPECTED, fold_folders, headline, read_expected, shows_faces
 from fdp_lightning.runs.seal import finished, move_aside, seal
-from fdp_lightning.tracking.loggers import kept_id
+from fdp_lightning.tasks.report import config_of
+from fdp_lightning.tracking.loggers import kept_id, tags_of_run
 
 MARK = "0123456789ab"
 
@@ -106,3 +108,18 @@ def test_a_key_that_is_given_twice_is_in_the_name_once_with_what_counts() -> Non
     assert variant_name(["model.pooling=arp", "seed=2", "model.pooling=mean"]) == "model.pooling-mean"
     assert variant_name(["data=samm", "protocol=samm_3c"]) == "default"
     assert variant_name(["+experiment=samm_loso", "protocol=samm_3c"]) == "protocol-samm_3c"  # not the experiment's own
+
+
+def test_a_folder_can_be_made_of_any_name() -> None:
+    named = variant_name([f"protocol.exclude=[{'受试者' * 35}]"])
+    assert len(named.encode()) <= 240 and named != variant_name([f"protocol.exclude=[{'受试者' * 36}]"])
+
+
+def test_entries_that_may_be_null_may_be_missing_in_an_older_run(tmp_path: Path) -> None:
+    config = OmegaConf.to_container(configuration(), resolve=True)
+    config["report"] = {}
+    del config["logger"]
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    of_run = config_of(tmp_path, configuration("logger=csv"))
+    assert headline(of_run) == "last" and shows_faces(of_run) == config["data"]["show_faces"]
+    assert tags_of_run(tmp_path)[0] == "synthetic"

@@ -7,8 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.sweeps.finish import SweepError, finish_sweep
-from fdp_lightning.sweeps.variants import VariantRun, variant_runs
+from fdp_lightning.sweeps.variants import SweepError, VariantRun, finish_sweep, variant_runs
 
 
 def jobs_of(*overrides: str, variants: dict[str, list[str]] | None = None) -> list[VariantRun]:

@@ -17,10 +17,9 @@ from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.tasks.report import config_of
-from fdp_lightning.tracking import check
+from fdp_lightning.tracking import loggers
 from fdp_lightning.tracking.aggregate import log_pooled
-from fdp_lightning.tracking.check import check_loggers, tags_of
-from fdp_lightning.tracking.loggers import names_of, shortened
+from fdp_lightning.tracking.loggers import check_loggers, names_of, shortened, tags_of
 from tests.command import new_process
 from tests.tasks.conftest import run_of
 from tests.tasks.logged_runs import LOGGERS, go_on
@@ -193,13 +192,13 @@ def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path)
     ],
 )  # fmt: skip
 def test_options_of_wandb_are_checked_at_once(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "in_worker", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(loggers, "in_worker", lambda function, *arguments: function(*arguments))
     with pytest.raises(UserError, match=message):
         check_loggers(configuration("logger=wandb", override), [])
 
 
 def test_tensorboard_without_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "find_spec", lambda name: None)
+    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"logger=tensorboard needs .* pip install fdp-lightning\[tensorboard\]"):
         check_loggers(configuration("logger=tensorboard"), [])
 

@@ -16,15 +16,14 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.protocols.splits import Fold
-from fdp_lightning.engine.ddp_processes import free_port
+from fdp_lightning.engine.devices import free_port
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.processes import forkserver
-from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.batch_norm import BatchStatistics, SyncedBatchNorms
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
-from fdp_lightning.training.synced_batch_norm import SyncedBatchNorms
 
 pytestmark = pytest.mark.costly
 

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
-from fdp_lightning.engine.ddp_processes import Rank, ranks_of
+from fdp_lightning.engine.devices import Rank, ranks_of
 from fdp_lightning.engine.explanations import explanations_without_gradient
 from fdp_lightning.engine.outputs import FittedOnce, write_baseline_predictions, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
@@ -100,11 +100,7 @@ def features(clips: ClipDataset) -> np.ndarray:
 
 
 def check_classical(config: DictConfig) -> str:
-    """Refuse what a classical recogniser cannot do, and return how it is fitted, in words.
-
-    Raises:
-        UserError: naming the option.
-    """
+    """Raise UserError for what a classical recogniser cannot do, and return how it is fitted, in words."""
     if LabelKind.of_column(config.protocol.column).is_multi:
         raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
     if ranks_of(config.trainer) > 1:

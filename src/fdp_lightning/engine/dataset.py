@@ -41,18 +41,12 @@ log = logging.getLogger("fdp_lightning")
 class ReadyData:
     """Everything a fold needs of its dataset.
 
-    Attributes:
-        protocol: protocol of the run.
-        clips: clips of the protocol that are in the store, with their class in `target`.
-        left_out: annotated clips that are neither trained on nor tested, with the reason in `why`: they are of no class
-            (see `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule selects no
-            frames of them.
-        without_clips: annotated subjects without a clip under the protocol, who have no fold.
-        store: folder of the verified store.
-        manifest: manifest of the store.
-        reused: True if the store existed already.
-        rebuilt_because: see `ReadyStore`.
-        caveats: a sentence on each setting that makes the scores of the run incomparable with others.
+    `clips` are the clips of the protocol that are in the store, with their class in `target`. `left_out` are annotated
+    clips that are neither trained on nor tested, with the reason in `why`: they are of no class (see
+    `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule selects no frames of them.
+    `without_clips` are annotated subjects without a clip under the protocol, who have no fold. For `reused` and
+    `rebuilt_because` see `ReadyStore`. `caveats` has a sentence on each setting that makes the scores of the run
+    incomparable with others.
     """
 
     protocol: Protocol
@@ -67,7 +61,6 @@ class ReadyData:
 
     @property
     def n_subjects(self) -> int:
-        """Number of subjects with a clip in the run."""
         return int(owners(self.clips).nunique())
 
     @cached_property
@@ -76,7 +69,6 @@ class ReadyData:
         return content_of(self.store, self.clips)
 
     def folds(self) -> list[Fold]:
-        """Return the folds of the protocol's split."""
         protocol = self.protocol
         return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.label_kind)
 
@@ -110,12 +102,8 @@ def build_protocol(config: DictConfig) -> Protocol:
 def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
     """Prepare the dataset for the folds; steps that were done before are skipped.
 
-    Args:
-        config: configuration of the run.
-        before_work: called before clips are drawn or aligned, which takes minutes: the last moment to check options.
-
-    Raises:
-        UserError: folder, workbook, counts of the protocol or frames are not as expected.
+    `before_work` is called before clips are drawn or aligned, which takes minutes: the last moment to check options.
+    UserError where folder, workbook, counts of the protocol or frames are not as expected.
     """
     sampling: Sampling = settings(Sampling, config.data.sampling)
     check_normalisation(config.data.normalisation)
@@ -230,7 +218,6 @@ def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Pa
 
 
 def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
-    """Write `expected_clips` into the run folder."""
     write_atomic(run / EXPECTED, json.dumps(expected_clips(data, folds), indent=0) + "\n")
 
 

@@ -9,8 +9,7 @@ from functools import partial
 from rich.progress import Progress, TaskID
 
 from fdp_lightning.console.progress import Meter, TimeLeft, console, new_progress
-from fdp_lightning.engine.budget import StepTime, epochs_of, time_needed
-from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.plan import FoldPlan, epochs_of, time_needed
 
 log = logging.getLogger("fdp_lightning")
 
@@ -18,90 +17,60 @@ _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
 class Display:
-    """Progress of folds, and once the estimate of the time they take."""
+    """Progress of folds, and once the estimate of the time they take.
 
-    def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
+    In a terminal there is a bar over all epochs of all folds, and one per running fold; in a log a line per finished
+    fold with the time left, for a single fold also its epochs.
+    """
+
+    def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str], progress: Progress | None) -> None:
         self._folds, self._epochs, self._total, self._ended = folds, epochs, folds * epochs, 0
         self._done: dict[str, int] = {}
         self._estimate: Callable[[float], str] | None = estimate
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+        self._left, self._last_line = TimeLeft(), time.monotonic()
+        self._single = Meter("training", "epochs", None) if folds == 1 else None
+        if progress is not None:
+            self._all = progress.add_task(f"folds 0/{folds}", total=self._total, unit="epochs")
 
     @property
     def done(self) -> int:
-        """Epochs of all folds that are done."""
         return sum(self._done.values())
 
-    def step_time(self, told: StepTime) -> None:
+    def step_time(self, seconds: float) -> None:
         """Show the estimate from the first fold that measured its steps."""
-        if self._estimate is not None and (text := self._estimate(told.seconds)):
-            self.show(text)
+        if self._estimate is not None and (text := self._estimate(seconds)):
+            if self._progress is None:
+                log.info("%s", text)
+            else:
+                self._progress.console.print(text, highlight=False)
         self._estimate = None
 
-    def show(self, text: str) -> None:
-        """Show a line."""
-        log.info("%s", text)
-
     def epoch(self, fold: str, done: int) -> None:
-        """Update the epochs of a fold."""
         self._done[fold] = done
+        if self._progress is not None:
+            if fold not in self._bars:
+                self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
+            self._progress.update(self._all, completed=self.done)
+            self._progress.update(self._bars[fold], completed=done)
+        elif self._single is None:
+            left = self._left(self.done, self._total)
+            if time.monotonic() - self._last_line >= _LINE_EVERY_S and self.done < self._total:
+                self._last_line = time.monotonic()
+                log.info("training: %d/%d epochs of all folds, %s", self.done, self._total, left)
+        elif done < self._epochs:
+            self._single(done, self._epochs)
 
     def end(self, fold: str, success: bool) -> None:
         """Show the end of a fold, whose epochs count as done however many it reported."""
         self._ended += 1
         self._done[fold] = self._epochs
-
-
-class _Lines(Display):
-    """Progress without a terminal: a line per finished fold with the time left; for a single fold also its epochs."""
-
-    def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
-        super().__init__(folds, epochs, estimate)
-        self._left, self._last_line = TimeLeft(), time.monotonic()
-        self._single = Meter("training", "epochs", None) if folds == 1 else None
-
-    def epoch(self, fold: str, done: int) -> None:
-        """Update the epochs of a fold."""
-        super().epoch(fold, done)
-        if self._single is not None:
-            if done < self._epochs:
-                self._single(done, self._epochs)
-            return
-        left = self._left(self.done, self._total)
-        if time.monotonic() - self._last_line >= _LINE_EVERY_S and self.done < self._total:
+        if self._progress is None:
             self._last_line = time.monotonic()
-            log.info("training: %d/%d epochs of all folds, %s", self.done, self._total, left)
-
-    def end(self, fold: str, success: bool) -> None:
-        """Show the end of a fold."""
-        super().end(fold, success)
-        self._last_line = time.monotonic()
-        left = self._left(self.done, self._total)
-        log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
-
-
-class _Bars(Display):
-    """Progress in a terminal: a bar over all epochs of all folds, and one per running fold."""
-
-    def __init__(self, progress: Progress, folds: int, epochs: int, estimate: Callable[[float], str]) -> None:
-        super().__init__(folds, epochs, estimate)
-        self._progress = progress
-        self._all = progress.add_task(f"folds 0/{folds}", total=self._total, unit="epochs")
-        self._bars: dict[str, TaskID] = {}
-
-    def show(self, text: str) -> None:
-        """Show a line above the bars."""
-        self._progress.console.print(text, highlight=False)
-
-    def epoch(self, fold: str, done: int) -> None:
-        """Update the epochs of a fold."""
-        super().epoch(fold, done)
-        if fold not in self._bars:
-            self._bars[fold] = self._progress.add_task(f"  {fold}", total=self._epochs, unit="epochs")
-        self._progress.update(self._all, completed=self.done)
-        self._progress.update(self._bars[fold], completed=done)
-
-    def end(self, fold: str, success: bool) -> None:
-        """Show the end of a fold."""
-        super().end(fold, success)
+            left = self._left(self.done, self._total)
+            log.info("fold %s %s (%d/%d), %s", fold, "done" if success else "FAILED", self._ended, self._folds, left)
+            return
         self._progress.update(self._all, description=f"folds {self._ended}/{self._folds}", completed=self.done)
         if fold in self._bars:
             self._progress.remove_task(self._bars.pop(fold))
@@ -115,7 +84,7 @@ def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[Display]:
     folds, epochs = len(plans), max(map(epochs_of, plans))
     screen, estimate = console(), partial(time_needed, plans=plans, at_once=at_once)
     if not screen.is_terminal:
-        yield _Lines(folds, epochs, estimate)
+        yield Display(folds, epochs, estimate, None)
         return
     with new_progress(screen) as progress:
-        yield _Bars(progress, folds, epochs, estimate)
+        yield Display(folds, epochs, estimate, progress)

@@ -21,17 +21,13 @@ from fdp_lightning.models.labels import LABELS
 from fdp_lightning.models.recognizer import Clips, Representing
 from fdp_lightning.training.module import RecognitionModule
 
-MOST = 8
-"""Clips of each class that are explained in a fold: more would take long where half of all clips are held out."""
+MOST = 8  # clips of each class that are explained in a fold: more would take long where half of all clips are held out
 
-MOST_OCCLUDED = 2
-"""The same where a model has no gradient, and predicts many changed copies of each."""
+MOST_OCCLUDED = 2  # the same where a model has no gradient, and predicts many changed copies of each
 
-_TINY = 1e-12
-"""Probability of a class that a model rules out."""
+_TINY = 1e-12  # probability of a class that a model rules out
 
-ANCHORS = 256
-"""Clips of a protocol, evenly spread, that held-out ones are compared with where they are in training."""
+ANCHORS = 256  # clips of a protocol, evenly spread, that held-out ones are compared with where they are in training
 
 SIMILARITIES = "similarities"
 
@@ -42,20 +38,22 @@ Made = tuple[tuple[Extra, ...], dict[str, np.ndarray]]
 def explanations(
     module: RecognitionModule, data: FoldDataModule, plan: FoldPlan, probabilities: np.ndarray, device: torch.device
 ) -> Made:
-    """Explain the most probable class of held-out clips, and compare them with training clips.
-
-    Args:
-        module: trained.
-        data: of the fold, which holds out clips.
-        plan: of the fold.
-        probabilities: of the held-out clips, (n, k).
-        device: where to compute.
-    """
+    """Explain the most probable class of held-out clips (of (n, k)), and compare them with training clips."""
     kind = next((parameter.dtype for parameter in module.model.parameters()), torch.float32)
     best = torch.from_numpy(probabilities.argmax(axis=1))
 
     def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
-        return _heat(module, clips, rows, best[rows], device, kind)
+        batch = clips.all_clips(rows)
+        target = batch["target"].to(device)
+        which, labels = best[rows].to(device).repeat_interleave(STEPS), module.objective.labels
+
+        def odds(between: Tensor) -> Tensor:
+            logits = module.run(Clips(between, target.repeat_interleave(STEPS, dim=0))).logits
+            of_class = [labels.log_odds(logits, index) for index in range(logits.shape[1])]
+            return torch.stack(of_class, dim=1).gather(1, which[:, None])[:, 0]
+
+        taken, still = (values.to(device, kind) for values in (batch["frames"], clips.stills(rows)))
+        return heat_maps(odds, taken, still)
 
     with _ready(module, device):
         extras, arrays = _heat_maps(heat, data, plan, MOST, max(1, data.batch_size // STEPS))
@@ -152,27 +150,6 @@ def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModul
     middle = known.mean(axis=0)
     found[:, columns] = cosine_similarity(own - middle, known - middle)
     return found
-
-
-def _heat(
-    module: RecognitionModule,
-    clips: ClipDataset,
-    rows: np.ndarray,
-    best: Tensor,
-    device: torch.device,
-    kind: torch.dtype,
-) -> Tensor:
-    batch = clips.all_clips(rows)
-    target = batch["target"].to(device)
-    which, labels = best.to(device).repeat_interleave(STEPS), module.objective.labels
-
-    def odds(between: Tensor) -> Tensor:
-        logits = module.run(Clips(between, target.repeat_interleave(STEPS, dim=0))).logits
-        of_class = [labels.log_odds(logits, index) for index in range(logits.shape[1])]
-        return torch.stack(of_class, dim=1).gather(1, which[:, None])[:, 0]
-
-    taken, still = (values.to(device, kind) for values in (batch["frames"], clips.stills(rows)))
-    return heat_maps(odds, taken, still)
 
 
 def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:

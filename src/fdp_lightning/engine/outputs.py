@@ -107,7 +107,6 @@ def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips"
 
 
 def write_curves(folder: Path, recorder: "Recorder | FittedOnce") -> None:
-    """Write the records of each epoch."""
     write_atomic(folder / "curves.csv", pd.DataFrame(list(recorder.curves)).to_csv(index=False))
 
 

@@ -1,6 +1,11 @@
-"""The plan of each fold of a run: train on all subjects but one, predict the one."""
+"""The plan of each fold of a run, train on all subjects but one, predict the one; its budgets and the time it takes.
+
+Of several budgets the first one reached ends a training, as in Lightning.
+"""
 
 import logging
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.protocols.leak_guard import check_fold
 from fdp_lightning.data.protocols.splits import Fold, everybody, set_aside
 from fdp_lightning.engine.dataset import ReadyData
+from fdp_lightning.evaluation.origin import span
 from fdp_lightning.runs.fingerprint import fingerprint
-from fdp_lightning.runs.model_name import model_name
+from fdp_lightning.runs.folder import model_name
 from fdp_lightning.runs.seal import finished, move_aside
 from fdp_lightning.seeds import derived_seed
 
@@ -20,7 +26,7 @@ log = logging.getLogger("fdp_lightning")
 
 
 class Checked(NamedTuple):
-    """Facts of a run that need the built network and optimizer."""
+    """What needs the built network and optimizer: the parameters; clips, devices and end of a training in words."""
 
     parameters: int
     """Parameters of the network."""
@@ -56,7 +62,6 @@ class FoldPlan:
 
     @property
     def folder(self) -> Path:
-        """Folder of the finished fold."""
         return self.run / "folds" / self.fold.name
 
     @property
@@ -70,28 +75,18 @@ class FoldPlan:
         return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
 
 
-def plan_fold(config: DictConfig, data: ReadyData, split: Fold, run: Path) -> FoldPlan:
-    """Plan one fold of a run.
+def plan_fold(config: DictConfig, data: ReadyData, split: Fold | None, run: Path) -> FoldPlan:
+    """Plan one fold of a run, or (None) the training of a model on all subjects, in a folder of its own in the run.
 
-    Raises:
-        LeakError: its sides share a subject or a clip.
-        UserError: there are fewer training subjects than inner validation subjects.
+    The fingerprint of such a fit is that of the folds of the same configuration, whose score estimates its own.
+    LeakError if sides of a fold share a subject or a clip, UserError for too few training subjects.
     """
-    seed = derived_seed(config.seed, split.name)
-    fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
-    check_fold(fold, data.clips)
-    return _plan(config, data, fold, run)
-
-
-def plan_fit(config: DictConfig, data: ReadyData, run: Path) -> FoldPlan:
-    """Plan the training of a model on all subjects, without tested or inner validation subjects, in a folder `run`.
-
-    Its fingerprint is that of the folds of the same configuration, whose score estimates its own.
-    """
-    return _plan(config, data, everybody(data.clips), run)
-
-
-def _plan(config: DictConfig, data: ReadyData, fold: Fold, run: Path) -> FoldPlan:
+    if split is None:
+        fold = everybody(data.clips)
+    else:
+        seed = derived_seed(config.seed, split.name)
+        fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
+        check_fold(fold, data.clips)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.content)
     return FoldPlan(plain, run, data.store, data.clips, fold, mark, model_name(config))
@@ -105,3 +100,98 @@ def clear_the_way(plan: FoldPlan) -> bool:
         what = "the fit" if plan.is_fit else f"fold {plan.fold.name}"
         log.warning("%s is run again: %s. The old one is kept in %s", what, reason, kept)
     return done
+
+
+LONG_S = 30 * 60.0  # seconds from which a run logs its estimated time once its first steps are measured
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budgets of a training; None: no such limit.
+
+    `steps` of the optimizer are `trainer.max_steps`, which the groups of conf/trainer take from
+    `model.optimizer.steps`.
+    """
+
+    steps: int | None
+    epochs: int | None
+    time: Any
+
+    @classmethod
+    def of(cls, trainer: Mapping[str, Any]) -> "Budget":
+        """Return the budgets in the options of the Trainer, where null and -1 are none."""
+        steps, epochs = (None if trainer.get(name) == -1 else trainer.get(name) for name in ("max_steps", "max_epochs"))
+        return cls(steps, epochs, trainer.get("max_time"))
+
+    def epochs_of(self, epoch_steps: int) -> int | None:
+        """Return the epochs of so many steps each that the budgets allow; None: no limit."""
+        for_steps = None if self.steps is None else math.ceil(self.steps / epoch_steps)
+        return min((epochs for epochs in (self.epochs, for_steps) if epochs is not None), default=None)
+
+    def __str__(self) -> str:
+        limits = {" steps": self.steps, " epochs": self.epochs, "": self.time}
+        return " or ".join(f"{limit}{unit}" for unit, limit in limits.items() if limit is not None)
+
+
+def steps_of_epoch(clips: int, batch_size: int) -> int:
+    """Return the batches of an epoch of so many training clips, see data/loading/batches.py."""
+    return -(-clips // min(batch_size, clips))
+
+
+def epoch_steps_of(plan: "FoldPlan") -> int:
+    trainer = plan.config["trainer"]
+    batches = steps_of_epoch(len(plan.fold.train_rows), plan.config["data"]["batch_size"])
+    limit = trainer.get("limit_train_batches")  # a number of batches, or a share of them
+    if limit:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+    return math.ceil(batches / (trainer.get("accumulate_grad_batches") or 1))
+
+
+def epochs_of(plan: "FoldPlan") -> int:
+    """Return the epochs of a fold; 1 where only `trainer.max_time` ends it."""
+    return Budget.of(plan.config["trainer"]).epochs_of(epoch_steps_of(plan)) or 1
+
+
+def steps_of(plan: "FoldPlan") -> int:
+    steps = epochs_of(plan) * epoch_steps_of(plan)
+    return min(steps, Budget.of(plan.config["trainer"]).steps or steps)
+
+
+def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:
+    """Return the estimated time of a long run with, on the CPU, faster choices; '' for a run that is not long.
+
+    `seconds` are those of a step, measured while `at_once` folds train.
+    """
+    steps = [steps_of(plan) for plan in plans]
+    needed = seconds * max(sum(steps) / max(1, min(at_once, len(plans))), max(steps))
+    if needed <= LONG_S:
+        return ""
+    on_cpu = plans[0].config["trainer"]["accelerator"] == "cpu"
+    folds = f" × {len(plans)} folds" if len(plans) > 1 else ""
+    side_by_side = f", {min(at_once, len(plans))} at a time" if min(at_once, len(plans)) > 1 else ""
+    text = (
+        f"this will take about {_about(needed)} on this {'CPU' if on_cpu else 'GPU'} "
+        f"(measured: {_digits(seconds)} s a step × {span(steps)} steps{folds}{side_by_side})"
+    )
+    if not on_cpu:
+        return text
+    small = plans[0].config["loso"].get("quick_model")
+    if not small or plans[0].model.split(" ")[0] == small:
+        return f"{text}. A GPU is far quicker (trainer=auto takes it)"
+    return (
+        f"{text}. A GPU is far quicker (trainer=auto takes it); the small model is far quicker on a CPU: "
+        f"model={small} trainer=cpu"
+    )
+
+
+def _about(seconds: float) -> str:
+    hours = seconds / 3600
+    if hours < 1:
+        return f"{round(seconds / 300) * 5} min"
+    if hours < 10:
+        return f"{hours:.1f} h"
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -10,10 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fdp_lightning.engine.budget import StepTime
 from fdp_lightning.engine.display import Display
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.process import FoldProcess, ProcessStarter, log_file
+from fdp_lightning.engine.process import FoldProcess, LocalProcesses, log_file
 from fdp_lightning.errors import DiskError
 from fdp_lightning.processes import forkserver
 from fdp_lightning.runs.claims import Gpus, claim
@@ -46,7 +45,6 @@ class _Running:
         return not any(process.is_alive() for process in self.processes)
 
     def stop(self) -> None:
-        """Stop the remaining processes."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -54,30 +52,21 @@ class _Running:
 
 
 class FoldPool:
-    """Run folds, some at once; a fold that fails does not stop the others.
+    """Run folds, `workers` at once; a fold that fails does not stop the others.
 
-    Args:
-        workers: folds at once.
-        starter: starter of the processes of a fold.
-        gpus: GPUs to claim one for each process from; None: the folds run on the CPU, or the starter has its devices.
-        display: what shows the folds' progress.
+    Each process claims one of the `gpus`; None: the folds run on the CPU, or the starter has its devices.
     """
 
-    def __init__(self, workers: int, starter: ProcessStarter, gpus: Gpus | None, display: Display) -> None:
+    def __init__(self, workers: int, starter: LocalProcesses, gpus: Gpus | None, display: Display) -> None:
         self._workers, self._starter, self._gpus, self._display = workers, starter, gpus, display
         self._context = forkserver()
         self._running: list[_Running] = []
 
     def run(self, plans: Sequence[FoldPlan]) -> dict[str, Path]:
-        """Run the folds.
+        """Run the folds, and return the failed ones with the log file of each.
 
-        A fold that another process trains meanwhile is waited for, and run only if it is not finished then.
-
-        Returns:
-            The failed folds and the log file of each.
-
-        Raises:
-            DiskError: the disk is full or not writable; the other folds are stopped too.
+        A fold that another process trains meanwhile is waited for, and run only if it is not finished then. A full or
+        unwritable disk is a DiskError, which stops the other folds too.
         """
         waiting, failed = list(plans), dict[str, Path]()
         try:
@@ -139,12 +128,12 @@ class FoldPool:
     def _hear(self, one: _Running) -> None:
         try:
             while one.news is not None and one.news.poll():
-                heard: int | StepTime | str | DiskError = one.news.recv()
+                heard: int | float | str | DiskError = one.news.recv()
                 if isinstance(heard, DiskError):  # the other folds would meet the same
                     raise DiskError(f"fold {one.plan.fold.name} could not be written: {heard}")
                 if isinstance(heard, str):
                     log.warning("%s", heard)
-                elif isinstance(heard, StepTime):
+                elif isinstance(heard, float):  # the seconds of a step
                     self._display.step_time(heard)
                 else:
                     self._display.epoch(one.plan.fold.name, heard)

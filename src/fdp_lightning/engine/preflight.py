@@ -6,17 +6,15 @@ from omegaconf import DictConfig
 from torch import nn
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.engine.budget import Budget
 from fdp_lightning.engine.classical import check_classical, is_classical
-from fdp_lightning.engine.ddp_processes import ranks_of
-from fdp_lightning.engine.effective_batch import effective_batch
-from fdp_lightning.engine.plan import Checked
-from fdp_lightning.engine.train_fold import check_trainer
+from fdp_lightning.engine.devices import ranks_of
+from fdp_lightning.engine.plan import Budget, Checked
+from fdp_lightning.engine.train_fold import check_trainer, effective_batch
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, input_shape, settings
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.recognizer import with_logits
-from fdp_lightning.runs.model_name import model_name
+from fdp_lightning.runs.folder import model_name
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
 

@@ -1,89 +1,73 @@
-"""A process of a fold, and its interface to the fold pool."""
+"""One fold in this process, and the processes of a fold: how they start, report to the fold pool and end."""
 
 import contextlib
 import logging
 import os
+import shutil
 import sys
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from fdp_lightning.disk import disk_trouble
-from fdp_lightning.engine.budget import StepTime
-from fdp_lightning.engine.ddp_processes import Rank, free_port
-from fdp_lightning.engine.fold import run_fold
+from fdp_lightning.data.protocols.leak_guard import subjects_of
+from fdp_lightning.engine.devices import ALONE, Rank, free_port
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.errors import DiskError
+from fdp_lightning.errors import DiskError, disk_trouble
+from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import end_with_parent, forkserver
+from fdp_lightning.runs.seal import finished, seal
 
 log = logging.getLogger("fdp_lightning")
 
 
 class FoldProcess(Protocol):
-    """One process of a fold, here or on another machine; a `multiprocessing.Process` is one."""
+    """One process of a fold, here or on another machine: a `multiprocessing.Process`, or what behaves like one."""
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; 0 after success."""
+        pass
 
     def is_alive(self) -> bool:
-        """Return True while it runs."""
+        pass
 
     def terminate(self) -> None:
-        """Request its end."""
+        pass
 
     def join(self) -> None:
-        """Wait until it has ended."""
-
-
-class ProcessStarter(Protocol):
-    """Starter of the processes of a fold.
-
-    Attributes:
-        ranks: processes of each fold.
-        look_s: seconds between checks for ended processes: one on another machine sends no event.
-    """
-
-    ranks: int
-    look_s: float
-
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
-        """Start the processes of one fold, one on each accelerator (none: on the CPU); the first one reports."""
+        pass
 
 
 class LocalProcesses:
-    """Starter of all processes of a fold on this machine."""
+    """Starter of the processes of a fold, `ranks` of each, on this machine; others are subclasses."""
 
-    look_s = 5.0  # in case a process of several ended unnoticed, between looking and waiting
+    look_s = 5.0  # until it is looked again for those that ended unnoticed, between looking and waiting
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
-        self._context = forkserver()
 
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[BaseProcess]:
-        """Start them in parallel."""
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
+        """Start the processes of one fold, one on each accelerator (none: on the CPU); the first one reports."""
         port = free_port() if self.ranks > 1 else 0
         ranks = [
             Rank(number, self.ranks, port=port, device=devices[number] if devices else None)
             for number in range(self.ranks)
         ]
-        return [start_process(self._context, plan, rank, news) for rank in ranks]
+        return [start_process(plan, rank, news) for rank in ranks]
 
 
-def start_process(context: ForkServerContext, plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
+def start_process(plan: FoldPlan, rank: Rank, news: Connection | None) -> BaseProcess:
     """Start one process of a fold; only the first one gets `news`."""
     arguments = (plan, rank, news if rank.first else None)
-    process = context.Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
+    process = forkserver().Process(target=_run, args=arguments, name=f"fold-{plan.fold.name}")
     process.start()
     return process
 
 
 def log_file(plan: FoldPlan, number: int = 0) -> Path:
-    """Return the log file of a process of a fold."""
     return plan.run / "logs" / (f"{plan.fold.name}.rank{number}.txt" if number else f"{plan.fold.name}.txt")
 
 
@@ -130,8 +114,44 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
         if news is None:
             run_fold(plan, rank=rank)
         else:
-            run_fold(plan, news.send, rank, lambda seconds: news.send(StepTime(seconds)))
+            run_fold(plan, news.send, rank, news.send)  # epochs are whole numbers, the seconds of a step are not
         if rank.first:
             path.replace(plan.folder / "log.txt")
         else:
             path.unlink()
+
+
+def run_fold(
+    plan: FoldPlan,
+    on_epoch: Callable[[int], None] = lambda done: None,
+    rank: Rank = ALONE,
+    on_step_time: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Train and predict in this process; the fold's folder appears only when it is complete.
+
+    Arguments as of `train_fold.train_fold`; the first rank writes.
+    """
+    # Imported here: a run whose folds are all finished never needs torch.
+    from fdp_lightning.engine.classical import fit_fold, is_classical
+    from fdp_lightning.engine.train_fold import train_fold
+
+    train = fit_fold if is_classical(plan.config["model"]) else train_fold
+    if not rank.first:
+        train(plan, None, on_epoch, rank, on_step_time)
+        return
+    start = time.monotonic()
+    with atomic_folder(plan.folder, lambda place: finished(place, plan.fingerprint)[0]) as partial:
+        training = train(plan, partial, on_epoch, rank, on_step_time)
+        facts = {
+            "fold": plan.fold.name,
+            "fingerprint": plan.fingerprint,
+            "model": plan.model,
+            "seed": plan.config["seed"],
+            "subjects": subjects_of(plan.fold, plan.clips),
+            "train_clips": len(plan.fold.train_rows),
+            "inner_clips": len(plan.fold.inner_rows),
+            "test_clips": len(plan.fold.test_rows),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        seal(partial, {**facts, **training})
+    shutil.rmtree(plan.unfinished, ignore_errors=True)

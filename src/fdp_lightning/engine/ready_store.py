@@ -45,10 +45,7 @@ def ready_store(
 ) -> ReadyStore:
     """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
 
-    `before_work` is called before a store is built.
-
-    Raises:
-        UserError: frames of the clips are missing, or the disk is full.
+    `before_work` is called before it is built. UserError if frames of the clips are missing, or the disk is full.
     """
     sources = list_sources(clips)
     folder = store_folder(stores, dataset, faces, policy, sources)

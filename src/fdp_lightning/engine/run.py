@@ -1,8 +1,9 @@
-"""The engine: the folds of a run are planned, checked, trained in parallel, and counted only when complete."""
+"""The engine: the folds of a run are planned, checked, trained in parallel, and pooled only when complete."""
 
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,35 +13,32 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.faces.prepare_clip import DETECTED
 from fdp_lightning.data.protocols.leak_guard import check_clips, check_near_copies
 from fdp_lightning.data.protocols.splits import ALL
 from fdp_lightning.data.store.clip_store import open_store
-from fdp_lightning.disk import require_writable
-from fdp_lightning.engine.budget import steps_of
 from fdp_lightning.engine.dataset import ReadyData, ready_data, write_expected
-from fdp_lightning.engine.ddp_processes import GPUS, check_devices, ranks_of
+from fdp_lightning.engine.devices import GPUS, check_devices, ranks_of, settled
 from fdp_lightning.engine.display import fold_display
-from fdp_lightning.engine.multinode.launch import check_launch, launch_of
-from fdp_lightning.engine.multinode.leader import leader
-from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fit, plan_fold
+from fdp_lightning.engine.launch import check_launch, launch_of
+from fdp_lightning.engine.multinode import leader
+from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fold, steps_of
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.process import LocalProcesses
-from fdp_lightning.engine.trainer_auto import settled
-from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.errors import UserError, require_writable
+from fdp_lightning.evaluation.origin import read_json, span, thousands
 from fdp_lightning.evaluation.runs import FIT
-from fdp_lightning.evaluation.trained import span, thousands
 from fdp_lightning.files import remove_leftovers, write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
 from fdp_lightning.runs.claims import Gpus, gpu_names, run_claim
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.runs.folder import run_folder
-from fdp_lightning.runs.pooling import POOLED, headline, remove_pooled
-from fdp_lightning.tracking.check import check_loggers, tags_of
-from fdp_lightning.tracking.loggers import WANDB_IMPORTS, uses_wandb
+from fdp_lightning.runs.pooling import POOLED, headline, pool_run, remove_pooled
+from fdp_lightning.tracking.aggregate import log_pooled
+from fdp_lightning.tracking.loggers import WANDB_IMPORTS, check_loggers, tags_of, uses_wandb
 
 log = logging.getLogger("fdp_lightning")
 
@@ -64,7 +62,6 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """True if every fold is finished."""
         return all(plan.is_done for plan in self.plans)
 
     def claim(self) -> AbstractContextManager[None]:
@@ -73,18 +70,14 @@ class Run:
 
     @property
     def is_fit(self) -> bool:
-        """True if nobody is tested, so that there is nothing to pool."""
         return all(plan.is_fit for plan in self.plans)
 
 
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
     """Prepare the data and plan all folds, or with `fit` one training on all subjects.
 
-    `folder` is the run folder; None: that of the configuration.
-
-    Raises:
-        UserError: data or options are not usable.
-        LeakError: a fold would train on clips that it tests.
+    `folder` is the run folder; None: that of the configuration. UserError for data or options that are not usable;
+    LeakError where a fold would train on clips that it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
@@ -105,20 +98,14 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     store = open_store(data.store, verify=False)
     check_clips(data.clips, store.index["checksum"].iloc[store.rows(data.clips)].tolist())
     check_near_copies(data.clips, store, aligned=config.data.faces.method in DETECTED)
-    if fit:
-        return Run(config, folder, data, [plan_fit(config, data, folder)])
-    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in data.folds()])
+    splits = [None] if fit else data.folds()
+    return Run(config, folder, data, [plan_fold(config, data, split, folder) for split in splits])
 
 
 def train(run: Run, plans: Sequence[FoldPlan]) -> int:
-    """Run the plans that are not finished.
+    """Run the plans that are not finished, and return the number of folds that were run.
 
-    Returns:
-        Number of folds that were run.
-
-    Raises:
-        FoldsFailedError: folds crashed, with their logs; the others are kept.
-        UserError: options are not possible.
+    FoldsFailedError names folds that crashed, with their logs; the others are kept. UserError for impossible options.
     """
     todo = [plan for plan in plans if not plan.is_done]
     checked = _checked(run.config) if todo else None
@@ -244,3 +231,21 @@ def _gpus(config: DictConfig) -> list[str]:
 def _last_line(path: Path) -> str:
     lines = path.read_text().strip().splitlines() if path.is_file() else []
     return lines[-1] if lines else "killed before it wrote anything"
+
+
+POOLING_LOCK = ".pooling.lock"
+
+
+def complete(run: Run) -> None:
+    """Run the unfinished folds of a run, then pool; FoldsFailedError as in `train`."""
+    with run.claim():
+        trained = train(run, run.plans)
+        pool_in_turn(run.config, run.folder, trained=trained > 0)
+
+
+def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
+    """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete."""
+    with FileLock(run / POOLING_LOCK, mode=0o666):
+        metrics = pool_run(run, config)
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        log_pooled(config, run, metrics, anew=trained)

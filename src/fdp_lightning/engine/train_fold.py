@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,22 @@ from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
-from fdp_lightning.engine.budget import Budget
-from fdp_lightning.engine.ddp_processes import GPUS, Rank, ranks_of, trainer_options
-from fdp_lightning.engine.effective_batch import effective_batch
+from fdp_lightning.engine.devices import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.explanations import explanations
 from fdp_lightning.engine.outputs import write_baseline_predictions, write_curves, write_outputs
-from fdp_lightning.engine.plan import FoldPlan
+from fdp_lightning.engine.plan import Budget, FoldPlan
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, kept_id, uses_wandb
-from fdp_lightning.training.batch_statistics import BatchStatistics
-from fdp_lightning.training.callbacks import EpochSeeds, StepBudget, StepTimer
+from fdp_lightning.training.batch_norm import BatchStatistics
+from fdp_lightning.training.callbacks import EpochSeeds, ResumePoints, StepBudget, StepTimer, newest
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
-from fdp_lightning.training.resume import ResumePoints, newest
 
 log = logging.getLogger("fdp_lightning")
 
@@ -109,7 +106,6 @@ def train_fold(
 
 
 def set_up(config: DictConfig, rank: Rank) -> None:
-    """Set threads and determinism of this process."""
     torch.set_num_threads(config.loso.cpu_threads)
     if rank.of > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
@@ -269,7 +265,6 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
-    """Build the data module of a fold."""
     augmentation: ClipAugmentation | None = build(config.data.augmentation) if config.data.augmentation else None
     return FoldDataModule(
         store=plan.store,
@@ -294,3 +289,52 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
+
+
+@dataclass(frozen=True)
+class EffectiveBatch:
+    """The clips of one optimizer step, as fold.json and the loggers have them.
+
+    `data.batch_size` counts the clips of all devices together, so that batch and learning rate do not depend on the
+    number of devices: `batch_size` and `batch_per_device` are of a batch, `effective_batch` is of a step of
+    `accumulate_grad_batches` batches. `devices` are those of each of `num_nodes` machines; `sync_batchnorm` is True
+    if batch norm takes its statistics over all of them; `lr` is the largest learning rate, scaled by `lr_scaling`.
+    """
+
+    batch_size: int
+    batch_per_device: int
+    devices: int
+    num_nodes: int
+    accumulate_grad_batches: int
+    effective_batch: int
+    sync_batchnorm: bool
+    lr: float
+    lr_scaling: str
+
+    def __str__(self) -> str:
+        devices = self.devices * self.num_nodes
+        parts = [f"batch {self.batch_size}" + (f" = {devices} × {self.batch_per_device}" if devices > 1 else "")]
+        if self.accumulate_grad_batches > 1:
+            parts.append(f"{self.accumulate_grad_batches} batches per step, {self.effective_batch} clips")
+        if devices > 1:
+            parts.append(f"batch norm {'over all' if self.sync_batchnorm else 'of each device by itself'}")
+        how = "" if self.lr_scaling == "none" else f" ({self.lr_scaling} scaling)"
+        return ", ".join([*parts, f"lr {self.lr:g}{how}"])
+
+
+def effective_batch(config: DictConfig, optimizer: OptimizerSettings) -> EffectiveBatch:
+    """Return the effective batch of a configuration, from settings of the optimizer that are not scaled yet."""
+    trainer, size = config.trainer, config.data.batch_size
+    accumulated = trainer.get("accumulate_grad_batches") or 1
+    ranks = ranks_of(trainer)
+    return EffectiveBatch(
+        batch_size=size,
+        batch_per_device=size // ranks,
+        devices=trainer.get("devices", 1),
+        num_nodes=trainer.get("num_nodes", 1),
+        accumulate_grad_batches=accumulated,
+        effective_batch=size * accumulated,
+        sync_batchnorm=bool(trainer.get("sync_batchnorm", False)) and ranks > 1,
+        lr=optimizer.for_batch(size * accumulated).lr,
+        lr_scaling=optimizer.lr_scaling,
+    )

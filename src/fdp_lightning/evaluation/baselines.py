@@ -11,13 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import compare_outcomes, require_same_clips
-from fdp_lightning.evaluation.predictions import SELECTION, read_predictions, write_predictions
+from fdp_lightning.evaluation.intervals import compare_outcomes, require_same_clips
+from fdp_lightning.evaluation.predictions import SELECTION, Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
-FILE = "baselines.csv"
-"""Name of the file, of one fold and of all folds pooled."""
+FILE = "baselines.csv"  # name of the file, of one fold and of all folds pooled
 
 BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, told the apex"}
 """The baselines a run can have, in the order of its tables, each with its printed name."""
@@ -34,23 +32,19 @@ _COLUMN = "baseline"
 
 
 def write_baselines(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Write the table atomically; see `predictions.write_predictions`."""
     write_predictions(path, frame, classes, list(BASELINES), _COLUMN)
 
 
 def read_baselines(path: Path) -> pd.DataFrame:
-    """Read the table strictly; see `predictions.read_predictions`."""
     return read_predictions(path, list(BASELINES), _COLUMN)[0]
 
 
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score each baseline as the run itself is scored, and test the run's predictions of selection `last` against it.
 
-    `pooled` is of `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once.
-
-    Returns:
-        For each baseline its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how
-        much higher `last` is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
+    `pooled` is of `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once. Of each
+    come its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how much higher `last`
+    is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
     """
     result, reference = {}, Outcomes.of(last, classes)
     for name in BASELINES:

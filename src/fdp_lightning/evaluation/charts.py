@@ -17,7 +17,6 @@ from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Placeholder colour -> the CSS variable that takes its place.
 INK, QUIET, LINE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -68,12 +67,8 @@ def clips_chart(
 ) -> Markup:
     """Draw a curve of the clips of one class against time.
 
-    Args:
-        mean: the class mean on an even grid from first to last frame, shape (T,).
-        clips: for each single clip the places of its values in 0..1 (T,), its values (T,) and its apex or None.
-        limits: ends of the vertical axis, the same for every class.
-        quantity: name of the vertical axis.
-        label: see `_svg`.
+    `mean` is the class mean on an even grid from first to last frame, (T,). Of each clip `clips` has the places of its
+    values in 0..1 (T,), its values (T,) and its apex or None. `limits` end the vertical axis, the same for every class.
     """
 
     def draw(axes: "Axes") -> None:
@@ -170,14 +165,10 @@ MARKS = (
 
 
 def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: str = "colour") -> Markup:
-    """Draw clips as points of a plane, of a group each.
+    """Draw clips as points of a plane, (n, 2), of a group each, (n,).
 
-    Args:
-        points: shape (n, 2).
-        groups: the number of each point's group, (n,).
-        label: see `_svg`.
-        groups_by: how a group is told from others: "colour"; or, where there are too many for colours, its mean and
-            "lines" from there to each point, or an "ellipse" of one standard deviation, where lines would be too many.
+    Groups are told apart by "colour"; or, where there are too many for colours, by their mean and "lines" from there to
+    each point, or an "ellipse" of one standard deviation, where lines would be too many.
     """
     angle = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -224,15 +215,9 @@ def pixels(image: np.ndarray) -> np.ndarray:
 
 
 def over_face(heat: np.ndarray, frame: np.ndarray | None, least: int = 256) -> np.ndarray:
-    """Paint a map in colours, over an aligned frame.
+    """Paint a map in 0..1, (h, w), over an aligned frame, uint8, grey or in colour; None: the map alone.
 
-    Args:
-        heat: in 0..1, (h, w).
-        frame: uint8, of the same sides or others, grey or in colour; None: the map alone.
-        least: pixels of the shorter side, at least.
-
-    Returns:
-        uint8, in colour.
+    Returns a colour image, uint8, whose shorter side has at least `least` pixels.
     """
     import cv2
     import matplotlib
@@ -261,12 +246,8 @@ def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Marku
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
-        return _inline(figure, label)
-
-
-def _inline(figure: "Figure", label: str) -> Markup:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -21,8 +21,7 @@ from fdp_lightning.evaluation.folds import Outputs, known_rows, mean_tau, read_o
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.extras import SAME, Extra, number_format
 
-EVEN = "even"
-"""Key of the even image."""
+EVEN = "even"  # key of the even image
 
 QUALITIES = ("psnr", "ssim", "correlation")
 # Grey values that differ by less are float32 rounding of one value.
@@ -81,9 +80,8 @@ def references(extras: Sequence[Extra]) -> dict[str, list[Extra]]:
 def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarray]]:
     """Compare every held-out clip's images with their reference, a key of `references`.
 
-    Returns:
-        For each image that names it, and for `EVEN` where it has a neutral value, its `QUALITIES`, each of shape (n,);
-        NaN for clips that lack one of the two images.
+    Each image that names it, and `EVEN` where it has a neutral value, gets its `QUALITIES`, (n,) each; NaN for clips
+    that lack one of the two images.
     """
     true = outputs[reference]
     images = {extra.name: outputs.of(extra) for extra in references(outputs.extras)[reference]}
@@ -99,12 +97,10 @@ def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarra
 def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Average `qualities` over all held-out clips, with intervals over subjects.
 
-    Returns:
-        `rows`: for each image that some clips have its `key` and `name`, the number `n` of these clips, `psnr` (the
-        mean over the clips where it is finite, or infinite if there is none), `ssim` and `correlation`, each with
-        `…_ci95` (a pair or None), and `same`, the number of clips whose image is the reference itself. `n`: clips.
-        `nearer`: for each image of the training its `name`, and the number `n` of clips whose first image has a higher
-        PSNR.
+    `rows` has for each image that some clips have its `key` and `name`, the number `n` of these clips, `psnr` (the mean
+    over the clips where it is finite, or infinite if there is none), `ssim` and `correlation`, each with `…_ci95` (a
+    pair or None), and `same`, the number of clips whose image is the reference itself; `n` are all clips. `nearer` has
+    for each image of the training its `name`, and the number `n` of clips whose first image has a higher PSNR.
     """
     extras = {extra.name: extra for extra in outputs.extras}
     neutral = extras[reference].neutral
@@ -145,13 +141,12 @@ def subjects_of(outputs: Outputs) -> np.ndarray:
 
 
 def extra_scores(run: Path) -> dict[str, Any]:
-    """Return what metrics.json has under `extras`, by the name of the extra.
+    """Return what metrics.json has under `extras`, by the name of the extra, each with `title` and `n_clips`.
 
-    Returns:
-        Of a number its `mean` over the clips, with `ci95` over subjects, and its `heading`; of a curve that is meant
-        to rise its mean Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their
-        intervals, and in `even` those of an even image, where a value of the reference stands for nothing. A PSNR
-        that is infinite, that of the reference itself, is None. Each has `title`, and `n_clips` that it was made of.
+    Of a number its `mean` over the clips, with `ci95` over subjects, and its `heading`; of a curve that is meant to
+    rise its mean Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their intervals, and
+    in `even` those of an even image, where a value of the reference stands for nothing. A PSNR that is infinite, that
+    of the reference itself, is None.
     """
     outputs, scores = read_outputs(run), dict[str, Any]()
     for extra in outputs.extras:
@@ -165,7 +160,11 @@ def extra_scores(run: Path) -> dict[str, Any]:
             scores[extra.name] = {**about, "n_clips": len(curves), "tau": tau if np.isfinite(tau) else None}
     for reference in references(outputs.extras):
         table = quality_table(outputs, reference, qualities(outputs, reference))
-        rows = {row["key"]: {"title": row["name"], "n_clips": row["n"], **_quality(row)} for row in table["rows"]}
+        rows = {}
+        for row in table["rows"]:
+            means = {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
+            intervals = {score: row[f"{score}_ci95"] for score in QUALITIES}
+            rows[row["key"]] = {"title": row["name"], "n_clips": row["n"], **means, "ci95": intervals}
         even = rows.pop(EVEN, None)
         scores |= {name: {**row, "reference": table["reference"]} for name, row in rows.items()}
         if even is not None:
@@ -200,8 +199,3 @@ def extras_note(scores: Mapping[str, Any]) -> Text:
         form = number_format(of_heading.values())
         lines.append(f"{heading}, means: {', '.join(f'{title} {form % mean}' for title, mean in of_heading.items())}")
     return Text("\n".join(line for line in lines if line))
-
-
-def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
-    values = {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
-    return {**values, "ci95": {score: row[f"{score}_ci95"] for score in QUALITIES}}

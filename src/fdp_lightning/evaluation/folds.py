@@ -15,8 +15,7 @@ from fdp_lightning.foreign import read_json
 from fdp_lightning.labels import JOIN, KEY, LabelKind
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
-FACE = "face"
-"""The frame at the apex, or in the middle, of each clip, for extras that are shown over it."""
+FACE = "face"  # the frame at the apex, or in the middle, of each clip, for extras that are shown over it
 # What a file that is cut off, of another kind, pickled, or without an array raises.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
 # Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
@@ -27,11 +26,9 @@ Curves = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
 def mean_curves(tables: Mapping[str, pd.DataFrame], unreadable: Sequence[str]) -> tuple[Curves, str]:
-    """Summarise what `fold_curves` returns over the folds.
+    """Summarise what `fold_curves` returns over the folds, and say in a sentence what is shown, or why nothing is.
 
-    Returns:
-        The curves, losses first, where low and high are the lowest and the highest fold of an epoch; and a
-        sentence on what they are of, or on why there are none.
+    Losses come first; low and high are the lowest and the highest fold of an epoch.
     """
     note = f"Could not be read: {', '.join(unreadable)}." if unreadable else ""
     if not tables:
@@ -65,12 +62,11 @@ def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
 class Outputs:
     """What the folds keep of their held-out clips, sorted by (fold, dataset, subject, clip, onset).
 
-    Attributes:
-        extras: declared by the recogniser and kept by every fold.
-        arrays: those of `OUTPUTS`, `dataset` ('' where the file does not say it), `fold` (its place among the folds
-            that could be read), the extras and, where one is shown over it, `FACE`, all n clips long; extras of the
-            training, and the numbers that extras name as their scale, are one per fold, (F, …).
-        note: a sentence on what they are of, or on why there are none. Files that could not be read are named.
+    `extras` were declared by the recogniser and kept by every fold. `arrays` are those of `OUTPUTS`, `dataset` (''
+    where the file does not say it), `fold` (its place among the folds that could be read), the extras and, where one is
+    shown over it, `FACE`, all n clips long; extras of the training, and the numbers that extras name as their scale,
+    are one per fold, (F, …). `note` says what they are of, or why there are none, and names files that could not be
+    read.
     """
 
     extras: tuple[Extra, ...] = ()
@@ -149,9 +145,8 @@ def read_key_frames(
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Read the three key frames of one clip, by its dataset, subject, clip and onset, from the fold that held it out.
 
-    Returns:
-        The frames, uint8, shape (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
-        unknown; or None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
+    These are the frames, uint8, (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
+    unknown; None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
     """
     path = run / "folds" / fold / "outputs.npz"
     if path not in finished_files(run, path.name):  # the table of predictions may name any place as its fold
@@ -190,17 +185,14 @@ def apex_position(frames: np.ndarray, apex: float) -> float | None:
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Bring one clip's curve, shape (T,), to zero mean and unit deviation; a constant one becomes zeros.
-
-    Where every fold has an offset and a scale of its own, which mean nothing, only this form can be averaged.
-    """
+    """Bring one clip's curve, (T,), to zero mean and unit deviation, which differ by fold; a constant one to zeros."""
     centred = np.nan_to_num(scores.astype(np.float64) - scores.mean(dtype=np.float64))
     deviation = centred.std()
     return centred / deviation if deviation > 1e-8 else np.zeros_like(centred)
 
 
 def kendall_tau(scores: np.ndarray) -> float:
-    """Return Kendall's tau-b of values, shape (T,), against time: 1 if they rise throughout, −1 if they fall.
+    """Return Kendall's tau-b of values, (T,), against time: 1 if they rise throughout, −1 if they fall.
 
     (concordant − discordant) / sqrt(pairs · pairs without a tie); time itself has no ties.
     """

@@ -1,9 +1,8 @@
-"""Uncertainty: a jackknife over subjects.
+"""Uncertainty: a jackknife over subjects, for the interval of a score and for the difference of two runs.
 
 Clips of one subject share a face, a recording session and a fold's model, so they are not independent draws; the
-subject is. Treating clips as draws would give intervals that are too narrow.
-
-What these intervals cover, beside what others do, is measured by benchmarks/interval_coverage.py (table in README.md).
+subject is. Treating clips as draws would give intervals that are too narrow, and McNemar's test, the field's habit,
+finds differences where there are none. benchmarks/interval_coverage.py measures both (table in README.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,22 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
-from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, name_keys
+from fdp_lightning.labels import JOIN, KEY
 
 LEVEL = 0.95
-_NOTHING = 1e-12
-"""Differences below this are floating-point differences between equal scores."""
+_NOTHING = 1e-12  # differences below this are floating-point differences between equal scores
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of scores, of all clips, and how far it would vary with other subjects.
-
-    `error` is the standard error of `value`, of `freedom` degrees, from so many `subjects`.
-    """
+    """A score, or a difference of scores, of all clips, and its standard error over subjects, of `freedom` degrees."""
 
     value: float
     error: float
@@ -73,14 +71,12 @@ def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
     put to this use is ours, chosen by simulation.
 
     A subject without whom a class (of a unit: shown, or not shown) has no clips cannot be left out: the score would
-    lose that class for no error of the model's. The mean and the sum are then over the others.
+    lose that class for no error of the model's. The mean and the sum are then over the others. None for a single
+    subject, or where fewer than two can be left out.
 
     Args:
         matrices: counts per subject, shape (S, …, C, C); further axes are several runs over the same clips, or units.
         score: function of summed counts, shape (L, …, C, C) → (L,).
-
-    Returns:
-        None for a single subject, or where fewer than two can be left out.
     """
     whole, possible = matrices.sum(axis=0), _can_be_left_out(matrices)
     if possible.sum() < 2:
@@ -89,15 +85,10 @@ def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
 
 
 def estimate(runs: Sequence[Outcomes], score: Score, combine: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
-    """Estimate a combination of the scores of several runs over the same clips, see `jackknife`.
+    """Estimate a combination of a score of several `runs`, one selection of each, over the same clips, see `jackknife`.
 
-    Args:
-        runs: one selection of each, over the same clips with the same targets.
-        score: of the registry.
-        combine: function of the runs' scores, shape (…, runs) → (…): their mean, or a difference.
-
-    Returns:
-        None where `jackknife` gives None, and for a score that has no interval.
+    `combine` maps the runs' scores, (…, runs) → (…), to their mean or a difference. None where `jackknife` gives None,
+    and for a score that has no interval.
     """
     if score.of_counts is not None:
         of_counts = score.of_counts
@@ -125,7 +116,7 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
     """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
-    Of each clip a finite value and the number of its subject, its owner, both of shape (n,).
+    Of each clip a finite value and the number of its subject, its owner, both (n,).
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)
@@ -148,9 +139,7 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
 def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
     """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant over equal clips.
 
-    Returns:
-        `{"uf1": [low, high], …}`, or None in place of a pair where no interval can be given (see `jackknife`); without
-        scores that have none in any table.
+    None stands in place of a pair where no interval can be given (see `jackknife`); scores that have none are left out.
     """
     return {
         name: share_interval(estimate(runs, score, lambda values: values.mean(axis=-1)))
@@ -160,11 +149,7 @@ def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
 
 
 def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
-    """Compute the 95 % interval of every score over subjects, see `jackknife`.
-
-    Returns:
-        As `mean_interval`; of a multi-label table also `"f1": {unit: [low, high], …}`.
-    """
+    """Compute the 95 % interval of every score over subjects, as `mean_interval`; of action units also of each F1."""
     intervals: dict[str, Any] = mean_interval([outcomes])
     if outcomes.label_kind.is_multi:
         matrices, units = outcomes.counts, outcomes.classes
@@ -176,3 +161,92 @@ def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
 def share_interval(found: Estimate | None) -> list[float] | None:
     """Return the interval of a score, which lies within 0 and 1; None where there is no estimate."""
     return None if found is None else found.interval_of_share
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of run b minus that of run a, as a fraction of 1."""
+
+    value: float
+    ci95: list[float] | None
+    """None where the table is too small for an interval (see `intervals.jackknife`)."""
+    p: float | None
+
+
+def paired_differences(
+    a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
+) -> dict[str, Difference]:
+    """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
+
+    See `compare_outcomes` for the statistics. UserError where the tables are not over the same clips with the same
+    targets, or have other classes; ValueError for a side without a table, or rows of several selections.
+    """
+    if not a or not b:
+        raise ValueError("each side needs at least one table")
+    tables = [*a, *b]
+    for place, table in enumerate(tables):
+        if table["selection"].nunique() != 1:
+            raise ValueError("a paired test takes the predictions of exactly one selection of each run")
+        require_same_clips(tables[0], table, classes, "the first run", f"run {place + 1}")
+    return compare_outcomes([Outcomes.of(table, classes) for table in a], [Outcomes.of(table, classes) for table in b])
+
+
+def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:
+    """Return the difference b − a of each score that has an interval, of two variants over the same clips and targets.
+
+    A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
+    t statistic, the difference over its jackknife error (see `intervals.jackknife`), which leaves out one subject after
+    the other from every seed of both: p < 0.05 where the interval is without 0. What subjects share in both variants
+    cancels, which is what makes the comparison paired. Spread between seeds is not in it, only that between subjects.
+    """
+    first = len(a)
+
+    def difference(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values[..., first:].mean(axis=-1) - values[..., :first].mean(axis=-1))
+
+    scores = [outcomes.scores() for outcomes in (*a, *b)]
+    result = {}
+    for name, score in a[0].registry.items():
+        if not score.has_interval or name not in scores[0]:
+            continue
+        if found := estimate([*a, *b], score, difference):
+            result[name] = Difference(found.value, found.interval, found.p)
+        else:
+            result[name] = Difference(float(difference(np.array([row[name] for row in scores]))), None, None)
+    return result
+
+
+def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
+    """Refuse two tables, each of one selection, that cannot be paired, by the runs' names.
+
+    The UserError names the clips one of them lacks, those it has twice, those whose target differs, or the targets and
+    predictions that are none of the classes.
+    """
+    if why := clip_difference(a, b):
+        raise UserError(
+            f"{name_a} and {name_b} cannot be compared pairwise: {why}. Compare runs of the same protocol, labels and "
+            "options that leave clips out (data.policy, protocol.untested)."
+        )
+    names = {*b["target"], *b["prediction"]}
+    if label_kind_of(b).is_multi:
+        names = {name for text in names if text for name in text.split(JOIN)}
+    if foreign := sorted(names - set(classes)):
+        raise UserError(
+            f"{name_b} has other classes than {name_a} ({', '.join(foreign)}; expected {', '.join(classes)}): "
+            "compare runs of the same class list."
+        )
+
+
+def clip_difference(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """Say how the clips of b differ from those of a, each of one selection; '' where clips and targets agree."""
+    first, second = (table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index() for table in (a, b))
+    for clips in (first.index, second.index):
+        if len(twice := clips[clips.duplicated()].unique()):
+            return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
+    missing = {"first": first.index.difference(second.index), "second": second.index.difference(first.index)}
+    parts = [
+        f"{len(clips)} clips only in the {side}: {name_keys(clips)}" for side, clips in missing.items() if len(clips)
+    ]
+    if not parts and len(changed := first.index[first.to_numpy() != second.to_numpy()]):
+        parts = [f"{len(changed)} clips have another target: {name_keys(changed)}"]
+    return "; ".join(parts)

@@ -21,18 +21,14 @@ from fdp_lightning.labels import JOIN
 DECISIVE = ("one_class", "at_baseline")
 """Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
 
-ONE_ANSWER = 0.95
-"""From this share of one answer on, a fold gives one answer."""
-ROOM = 0.75
-"""A fold is judged by its answers where no more than this share of its clips has one target."""
-LEAST_CLIPS = 4
-"""A fold of fewer clips is not judged by its answers: a good network may give them all one."""
+ONE_ANSWER = 0.95  # from this share of one answer on, a fold gives one answer
+ROOM = 0.75  # A fold is judged by its answers where no more than this share of its clips has one target
+LEAST_CLIPS = 4  # A fold of fewer clips is not judged by its answers: a good network may give them all one
 MANY_FOLDS = 0.5
 NEARLY_ALL = 0.9
 FEW_STEPS = 40
 """Trainings of fewer optimizer steps are cut short: 32 to 48 steps left every model of ours at chance once."""
-MARGIN = 0.02
-"""A loss has fallen when it is lower than the reference by this share of it."""
+MARGIN = 0.02  # A loss has fallen when it is lower than the reference by this share of it
 
 WHAT_TO_TRY = (
     "Train for more steps (model.optimizer.steps), look at the training curves in the report (does the "
@@ -52,11 +48,9 @@ class Sign:
 
     @property
     def decisive(self) -> bool:
-        """Return True if a run with this sign is not ranked."""
         return self.kind in DECISIVE
 
     def plain(self) -> dict[str, Any]:
-        """Return the sign as it stands in metrics.json."""
         return {"kind": self.kind, "decisive": self.decisive, "detail": self.detail}
 
 
@@ -64,12 +58,9 @@ class Sign:
 class FoldTraining:
     """Facts on the training of a finished fold; what a missing or damaged file would hold is left out.
 
-    Attributes:
-        name: of the fold.
-        held_out_loss: emotion loss of the held-out clips after each epoch, finite values alone.
-        uniform_loss: that of answering every class alike, with the weights of this fold's loss; None: not written.
-        class_counts: training clips of each class (multi-label: that show it); empty: not written.
-        steps: of the optimizer; None: not written.
+    `held_out_loss` is the emotion loss of the held-out clips after each epoch, finite values alone; `uniform_loss` that
+    of answering every class alike, with the weights of this fold's loss. `class_counts` are training clips of each
+    class (multi-label: that show it); `steps` are the optimizer's.
     """
 
     name: str
@@ -80,7 +71,6 @@ class FoldTraining:
 
 
 def read_trainings(run: Path) -> list[FoldTraining]:
-    """Read the facts on training of the finished folds of a run."""
     curves, _ = fold_curves(run)
     trainings = []
     for name, facts in fold_facts(run).items():
@@ -110,10 +100,8 @@ def learning_signs(
 ) -> list[Sign]:
     """Find the signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
 
-    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them.
-
-    Returns:
-        One sign of a kind at most, decisive ones first; empty for a run that shows none.
+    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them. One sign of a kind at most,
+    decisive ones first.
     """
     ranked_by = next(name for name in RANKED_BY if name in scores)
     found = [

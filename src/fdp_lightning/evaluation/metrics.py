@@ -28,19 +28,10 @@ RANKED_BY = ("uf1", "mean_f1")
 def confusion(
     target: np.ndarray, prediction: np.ndarray, n_classes: int, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Count (target, prediction) pairs.
+    """Count (target, prediction) pairs of class positions, each (n,), with rows for targets, (C, C).
 
-    Args:
-        target: class positions, shape (n,).
-        prediction: class positions, shape (n,).
-        n_classes: C.
-        groups: group of each clip from 0 on, shape (n,), each with a matrix of its own; None: all in one matrix.
-
-    Returns:
-        Counts of shape (C, C), row = target; with G groups of shape (G, C, C).
-
-    Raises:
-        ValueError: the shapes differ, or a position is outside 0..C-1: a -1 would count as the last class.
+    With `groups`, a number of each clip from 0 on, (n,), each group has a matrix of its own, (G, C, C). ValueError if
+    shapes differ, or a position is outside 0..C-1: a -1 would count as the last class.
     """
     target, prediction = np.asarray(target, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
     if target.shape != prediction.shape or target.ndim != 1:
@@ -98,13 +89,10 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Count for each unit over the clips which show it and for which it is predicted, both bool, shape (n, K).
+    """Count for each unit over the clips which show it and for which it is predicted, both bool, (n, K).
 
-    Returns:
-        Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups, see `confusion`, of shape (G, K, 2, 2).
-
-    Raises:
-        ValueError: the shapes differ, or the values are no booleans: probabilities would be counted as shown.
+    Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups, see `confusion`, (G, K, 2, 2). ValueError if
+    the shapes differ, or the values are no booleans: probabilities would be counted as shown.
     """
     target, prediction = np.asarray(target), np.asarray(prediction)
     if target.shape != prediction.shape or target.ndim != 2 or {target.dtype, prediction.dtype} != {np.dtype(bool)}:
@@ -140,9 +128,9 @@ def auc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve of each class against the rest, shape (C,).
 
     AUC of class c = P(p_c of one of its clips > p_c of another clip) + P(both equal) / 2, over all pairs of such clips
-    (Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
-    Radiology 143, 1982). NaN for a class that no clip, or every clip has. `targets` are class positions, shape (n,), or
-    which units each clip shows, bool, shape (n, C), as are the probabilities.
+    (Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
+    143, 1982). NaN for a class that no clip, or every clip has. `targets` are class positions, shape (n,), or which
+    units each clip shows, bool, shape (n, C), as are the probabilities.
     """
     shown = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
     areas = np.full(probabilities.shape[1], np.nan)
@@ -187,12 +175,9 @@ def reliability(
 class Score:
     """A score of tables of predictions: how it is called and how it is computed, by one of two functions.
 
-    Attributes:
-        title: heading of its column.
-        of_probabilities: function of targets (n,), or (n, K) of several labels per clip, and probabilities (n, C) → a
-            fraction of 1, or None where these clips do not define it.
-        of_counts: function of confusion matrices, shape (…, C, C), or (…, K, 2, 2) → (…).
-        has_interval: False where the jackknife over subjects does not estimate its error: no interval, no test.
+    `of_probabilities` takes targets (n,), or (n, K) of several labels per clip, and probabilities (n, C) → a fraction
+    of 1, or None where these clips do not define it; `of_counts` takes confusion matrices, (…, C, C), or (…, K, 2, 2) →
+    (…). `has_interval` is False where the jackknife over subjects does not estimate its error: no interval, no test.
     """
 
     title: str

@@ -27,13 +27,13 @@ _FIGURE = re.compile(r"<figcaption>((?:(?!</figcaption>).)*)</figcaption>(<svg.*
 _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
 
 
-def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
-    """Return a template by its file's name; it escapes what it shows, and a name it was not given is an error."""
+def template(name: str, folder: Path = Path(__file__).parent, escaped: bool = True) -> "Template":
+    """Return a template by its file's name; pages escape what they show, and a name it was not given is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(folder),
-        autoescape=True,
+        autoescape=escaped,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -44,20 +44,20 @@ def template(name: str, folder: Path = Path(__file__).parent) -> "Template":
 
 def with_links(page: str) -> str:
     """Put links below each figure, and below each table that lies in a box; the same page gives the same bytes."""
-    page = _BOX.sub(lambda found: found[0] + _table_links(html.unescape(found[1]), found[0]), page)
-    return _FIGURE.sub(lambda found: found[0] + _figure_link(_plain(found[1]), found[2]), page)
 
+    def table_links(found: re.Match[str]) -> str:
+        name, rows = html.unescape(found[1]), table_rows(found[0])
+        links = _link(name, "CSV", "csv", "text/csv", table_csv(rows))
+        links += _link(name, "LaTeX", "tex", "application/x-tex", table_latex(rows))
+        return f'{found[0]}<p class="save">{links}</p>'
 
-def _table_links(name: str, table: str) -> str:
-    rows = table_rows(table)
-    links = [("CSV", "csv", "text/csv", table_csv(rows)), ("LaTeX", "tex", "application/x-tex", table_latex(rows))]
-    return f'<p class="save">{"".join(_link(name, *link) for link in links)}</p>'
+    def figure_link(found: re.Match[str]) -> str:
+        label = re.search(r'aria-label="([^"]*)"', found[2])
+        caption = " ".join(re.sub(r"<[^>]*>", " ", found[1]).split())
+        name = html.unescape(label[1] if label else caption)[:80]
+        return f'{found[0]}<p class="save">{_link(name, "SVG", "svg", "image/svg+xml", standalone(found[2]))}</p>'
 
-
-def _figure_link(name: str, drawing: str) -> str:
-    label = re.search(r'aria-label="([^"]*)"', drawing)
-    name = html.unescape(label[1]) if label else name
-    return f'<p class="save">{_link(name[:80], "SVG", "svg", "image/svg+xml", standalone(drawing))}</p>'
+    return _FIGURE.sub(figure_link, _BOX.sub(table_links, page))
 
 
 def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
@@ -154,7 +154,3 @@ def table_latex(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
     body = "\n".join(lines)
     columns = f"l*{{{width - 1}}}{{r}}" if width > 1 else "l"
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-
-
-def _plain(markup: str) -> str:
-    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", markup).split()))

@@ -13,7 +13,9 @@ it is with `keep_default_na=False`.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, Score, confusion, unit_confusions
 from fdp_lightning.files import write_atomic
 from fdp_lightning.foreign import read_plain
-from fdp_lightning.labels import JOIN, KEY, SELECTIONS, ClipKey, LabelKind
+from fdp_lightning.labels import JOIN, KEY, OWNER, SELECTIONS, ClipKey, LabelKind
 
 LEADING = [*KEY, "target", "prediction"]
 TRAILING = ["selection", "fold", "seed"]
@@ -45,7 +48,6 @@ def columns_of(classes: Sequence[str], label_kind: LabelKind = LabelKind.SINGLE)
 
 
 def label_kind_of(frame: pd.DataFrame) -> LabelKind:
-    """Return the kind of labels of a predictions table."""
     return LabelKind.of_flag(FLAG in frame.columns)
 
 
@@ -62,9 +64,8 @@ def above_threshold(probabilities: np.ndarray, classes: Sequence[str]) -> list[s
 def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Read targets or predictions.
 
-    Returns:
-        The units that each names, bool, shape (n, k); and True where it is one that `joined` writes, bool, shape (n,):
-        known units, each once, in the protocol's order.
+    The units that each names, bool, (n, k); and True where it is one that `joined` writes, bool, (n,): known units,
+    each once, in the protocol's order.
     """
     codes, texts = pd.factorize(names)
     parts = [set(text.split(JOIN)) for text in texts]
@@ -74,11 +75,7 @@ def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, n
 
 
 def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which units each clip shows and which are predicted, each bool, shape (n, k).
-
-    Raises:
-        ValueError: a target or a prediction is not made of these classes.
-    """
+    """Return which units each clip shows and which are predicted, bool, (n, k); ValueError for units of no class."""
     target, prediction = (shown_units(frame[name], classes) for name in ("target", "prediction"))
     if not (target[1].all() and prediction[1].all()):
         raise ValueError(f"a target or a prediction is not made of the classes {', '.join(classes)}")
@@ -100,16 +97,9 @@ def write_predictions(
 ) -> None:
     """Write the table atomically, floats with as many digits as their exact value needs.
 
-    Args:
-        path: of the file.
-        frame: the rows; with a column `multi_label` they are a multi-label table.
-        classes: the protocol's classes, in order.
-        names: allowed in the column `selection`; of baselines their own (baselines.py).
-        column: the name of that column in the file.
-
-    Raises:
-        UserError: a row is not usable, for instance a probability of a diverged training.
-        TypeError: a name is not a string or an onset not an integer (a bug of the caller).
+    With a column `multi_label` it is a multi-label table. `names` are allowed in the column `selection`, whose name in
+    the file is `column`; baselines have their own (baselines.py). UserError for a row that is not usable, for instance
+    a probability of a diverged training; TypeError for a name that is no string or an onset that is no integer (a bug).
     """
     table = _typed(frame, classes)
     _check(table, classes, str(path), names)
@@ -122,11 +112,9 @@ def read_predictions(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Read a table strictly; return it with the classes its columns name, in protocol order.
 
-    A multi-label table has its column `multi_label` here too: `multi_label.label_kind_of` asks for it. `names` and
-    `column` are those of `write_predictions`; the column is called `selection` in what is returned.
-
-    Raises:
-        UserError: the file is missing, empty, cut off, or holds a value that the table cannot have.
+    A multi-label table has its column `multi_label` here too. `names` and `column` are those of `write_predictions`;
+    the column is called `selection` in what is returned. UserError if the file is missing, empty, cut off, or holds a
+    value that the table cannot have.
     """
     path = Path(path)
     header, *rows = _records(path)
@@ -165,21 +153,17 @@ def pool(
     label_kind: LabelKind = LabelKind.SINGLE,
     names: Sequence[str] = SELECTIONS,
 ) -> pd.DataFrame:
-    """Join the folds' tables into the one that is scored.
+    """Join the folds' tables into the one that is scored, sorted by selection (last, inner, oracle), then by key.
+
+    UserError where within a selection a clip is missing, doubled, not of the protocol, or has another target; where the
+    folds differ in classes or seed; or where no fold has a `last` prediction.
 
     Args:
-        frames: one table per fold, as `read_predictions` returns them.
+        frames: one table per fold, as `read_predictions` returns them, in any order.
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
         label_kind: of the protocol.
         names: of the selections, in order; the first of them is required.
-
-    Returns:
-        The table sorted by selection (last, inner, oracle), then by key, whatever the order of the folds.
-
-    Raises:
-        UserError: within a selection a clip is missing, doubled, not of the protocol, or has another target;
-            the folds differ in classes or seed; or no fold has a `last` prediction.
     """
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
@@ -320,10 +304,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
 
 
 def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """Return the rules for the rows of a single-label table: message where broken → bool, shape (n,), True where kept.
-
-    `probabilities` are those of the rows, shape (n, k).
-    """
+    """Return the rules for the rows of a single-label table: message where broken → bool, (n,), True where kept."""
     sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
     highest = probabilities.max(axis=1, keepdims=True)
     predicted = frame["prediction"].to_numpy(dtype=object)[:, None] == np.array(classes, dtype=object)
@@ -349,3 +330,67 @@ def _unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.n
         f"the prediction is not what has a probability above {THRESHOLD}": frame["prediction"].to_numpy(dtype=object)
         == np.array(above_threshold(probabilities, classes), dtype=object),
     }
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Targets, predictions and probabilities of n clips of S subjects.
+
+    `classes` are the protocol's C, in order. `targets` are class positions, (n,); of a multi-label table which units
+    each clip shows, bool, (n, C); `predictions` likewise; `probabilities` (n, C). `subjects` is the position of each
+    clip's subject in the order of (dataset, subject), (n,): subjects of two datasets are different people, whatever
+    their ids.
+    """
+
+    classes: tuple[str, ...]
+    targets: np.ndarray
+    predictions: np.ndarray
+    probabilities: np.ndarray
+    subjects: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, classes: Sequence[str]) -> "Outcomes":
+        """Convert the rows of one selection.
+
+        ValueError for rows of several, in which every clip would count more than once, or for other classes than these.
+        """
+        if table["selection"].nunique() != 1:
+            raise ValueError("scores and intervals are of the predictions of exactly one selection")
+        targets, predictions = (label_arrays if label_kind_of(table).is_multi else class_indices)(table, classes)
+        probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
+        subjects = table.groupby(OWNER).ngroup().to_numpy()
+        return cls(tuple(classes), targets, predictions, probabilities, subjects)
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """Kind of the labels, told by the shape of the targets."""
+        return LabelKind.of_flag(self.targets.ndim == 2)
+
+    @property
+    def registry(self) -> Mapping[str, Score]:
+        return UNIT_SCORES if self.label_kind.is_multi else SCORES
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Confusion matrices of the subjects, shape (S, C, C); of a multi-label table (S, K, 2, 2)."""
+        if self.label_kind.is_multi:
+            return unit_confusions(self.targets, self.predictions, self.subjects)
+        return confusion(self.targets, self.predictions, len(self.classes), self.subjects)
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """Confusion matrix of all clips, shape (C, C); of a multi-label table one per unit, (K, 2, 2)."""
+        return self.counts.sum(axis=0)
+
+    def scores(self) -> dict[str, float]:
+        """Compute every score that these clips define."""
+        found = {name: self.score(score) for name, score in self.registry.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def score(self, score: Score, without: int | None = None) -> float | None:
+        """Compute one score, of all clips or, of probabilities alone, of those of all subjects but one."""
+        if score.of_counts:
+            return float(score.of_counts(self.total))
+        kept = slice(None) if without is None else self.subjects != without
+        assert score.of_probabilities
+        return score.of_probabilities(self.targets[kept], self.probabilities[kept])

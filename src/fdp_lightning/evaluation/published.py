@@ -29,8 +29,7 @@ class Published:
 def read_published(path: Path) -> list[Published]:
     """Read a table of published numbers, one row per score; the rows of a system are joined.
 
-    Raises:
-        UserError: the file is missing or no CSV, or a row lacks something; the message names file and line.
+    The UserError for a file that is missing or no CSV, or for a row that lacks something, names file and line.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before the first column's name

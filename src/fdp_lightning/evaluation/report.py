@@ -10,15 +10,19 @@ from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence
+from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence, trained_facts
 from fdp_lightning.evaluation.pages import template, with_links
-from fdp_lightning.evaluation.report_details import calibration, fold_charts, fold_rows, subject_rows
-from fdp_lightning.evaluation.report_embedding import embedding
+from fdp_lightning.evaluation.report_details import (
+    calibration,
+    embedding,
+    fold_charts,
+    fold_rows,
+    mistakes_shown,
+    subject_rows,
+)
 from fdp_lightning.evaluation.report_extras import sections_shown
-from fdp_lightning.evaluation.report_mistakes import mistakes_shown
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
-from fdp_lightning.evaluation.trained import trained_facts
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import SELECTIONS
 
@@ -60,24 +64,20 @@ def build_report(
     seeds: Mapping[str, Any] | None = None,
     page: Path | None = None,
 ) -> Path:
-    """Write report.html into a run's folder.
+    """Write report.html into a run's folder and return its path; the same files give the same bytes.
+
+    metrics.json and predictions.csv are needed, UserError if they are missing, damaged, or not of each other.
+    config.yaml, environment.json and the folds' curves.csv and outputs.npz are shown if they are there; a section whose
+    file is missing names it.
 
     Args:
-        run: the folder with metrics.json and predictions.csv. config.yaml, environment.json and the folds'
-            curves.csv and outputs.npz are shown if they are there; a section whose file is missing names it.
+        run: folder of the run.
         title: the page's headline.
         show_faces: True if images of faces may be on the page.
         synthetic: True to mark the page as made from synthetic data.
         headline: the selection that stands first among the scores; what follows them is of `last` always.
-        seeds: the pooled scores of this run and its siblings of other seeds, `{"seeds": [0, 1], "selections":
-            {"last": {"uf1": {"mean": …, "sd": …}}}, "left_out": {"seed-2": why}}`; None where there are no others.
+        seeds: of `seed_scores`.
         page: where the page goes; None: report.html in the run's folder.
-
-    Returns:
-        The page's path. The same files give the same bytes.
-
-    Raises:
-        UserError: metrics.json or predictions.csv is missing or damaged, or one is not of the other.
     """
     run = Path(run)
     finished = read_run(run)
@@ -102,7 +102,9 @@ def build_report(
         multi_label=multi_label,
         score_names=score_names,
         floor_names=floor_names,
-        floor_notes=UNIT_FLOOR_NOTES if multi_label else _floor_notes(summary),
+        floor_notes=UNIT_FLOOR_NOTES
+        if multi_label
+        else {"majority": f"baseline: “{summary['floors']['majority']['class']}”", "chance": "baseline"},
         rules={name: RULES[name] for name in SELECTIONS} | UNIT_RULES if multi_label else RULES,
         baseline_names=baselines.BASELINES,
         baseline_rules=baselines.RULES,
@@ -181,7 +183,3 @@ def _per_unit(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             | {key: float(score(matrix)[1]) for key, score in scores.items()}
         )
     return rows
-
-
-def _floor_notes(summary: Mapping[str, Any]) -> dict[str, str]:
-    return {"majority": f"baseline: “{summary['floors']['majority']['class']}”", "chance": "baseline"}

@@ -1,18 +1,23 @@
-"""The report's sections that fold open: each subject, each fold, and how far probabilities can be believed."""
+"""The report's sections on single subjects, folds and clips: right decisions, calibration, mistakes, a map of clips.
+
+For the map each fold compares its clips with training clips (`engine.explanations`), so that those of different
+networks can lie in one plane. Clips are as far from each other as these comparisons differ; the plane is that of
+classical multidimensional scaling, which are principal components where every clip is compared with the same ones.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import FOLD_SCORES
+from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
 from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
-from fdp_lightning.labels import OWNER
+from fdp_lightning.labels import JOIN, KEY, OWNER
 
-MOST_LINES = 60
-"""Folds in a drawing of single lines; of more, the first by name."""
+MOST_LINES = 60  # folds in a drawing of single lines; of more, the first by name
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -104,3 +109,133 @@ def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     label = f"Reliability diagram: mean probability {sure:.2f}, accuracy {right:.2f}, ECE {ece:.3f}"
     chart = charts.reliability_chart(n, accuracy, confidence, label)
     return {"bins": bins, "ece": ece, "confidence": sure, "accuracy": right, "chart": chart}
+
+
+class Mistake(NamedTuple):
+    """One wrong answer: the clip's row in the table, the place of the class that was wrongly answered or wrongly held
+    absent, and the probability given to this wrong answer.
+    """
+
+    row: int
+    label: int
+    confidence: float
+
+
+def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> list[Mistake]:
+    """Find the clips of one selection that are wrong with the highest probability of the wrong answer, a mistake each.
+
+    With one label per clip the wrong answer is the class predicted. With several it is a single decision: a label held
+    present that is absent (its probability is the confidence), or the reverse (1 − its probability). The most confident
+    come first, `limit` at most; clips of equal confidence in the order of the table.
+    """
+    probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
+    if label_kind_of(table).is_multi:
+        target, decision = label_arrays(table, classes)
+        wrong = decision != target
+    else:
+        target, decision = (
+            table[name].to_numpy()[:, None] == np.array(classes, dtype=object) for name in ("target", "prediction")
+        )
+        wrong = decision & ~target
+    confidence = np.where(wrong, np.where(decision, probabilities, 1 - probabilities), -np.inf)
+    label, highest = confidence.argmax(axis=1), confidence.max(axis=1)
+    order = np.argsort(-highest, kind="stable")[: min(limit, int(wrong.any(axis=1).sum()))]
+    return [Mistake(int(row), int(label[row]), float(highest[row])) for row in order]
+
+
+def mistakes_shown(run: Path, last: pd.DataFrame, classes: Sequence[str], show_faces: bool) -> list[dict[str, Any]]:
+    """Describe the mistakes of selection `last`, with the clips' key frames if faces may be on the page."""
+    several, multi = last["dataset"].nunique() > 1, label_kind_of(last).is_multi
+    shown = []
+    for row, place, confidence in mistakes_of(last, classes):
+        clip, label = last.iloc[row], classes[place]
+        kept = read_key_frames(run, clip["fold"], tuple(clip[KEY])) if show_faces else None
+        present = "present" if label in clip["prediction"].split(JOIN) else "absent"
+        shown.append(
+            {
+                "clip": clip_name(clip, several),
+                "target": clip["target"],
+                "prediction": clip["prediction"],
+                "wrong": f"{label} {present}" if multi else label,
+                "confidence": confidence,
+                "of_target": 1 - confidence if multi else float(clip[PROBABILITY + clip["target"]]),
+                "frames": _key_frames(*kept) if kept else [],
+            }
+        )
+    return shown
+
+
+def _key_frames(frames: np.ndarray, numbers: np.ndarray, apex: float) -> list[dict[str, Any]]:
+    # Where no apex is annotated within the clip, the frame in the middle stands between first and last.
+    distance = np.abs(numbers - apex)
+    at_apex = np.isfinite(apex) and distance[1] <= min(distance[0], distance[2])
+    names = ("first", "near the apex" if at_apex else "middle", "last")
+    return [
+        {"name": name, "number": f"{float(number):.6g}", "uri": charts.image_uri(frame)}
+        for name, number, frame in zip(names, numbers, frames, strict=True)
+    ]
+
+
+def clip_name(key: Mapping[str, Any] | pd.Series, several: bool) -> str:
+    """Name a clip for readers: 'subject / clip @ onset', the dataset before it where the run has several."""
+    name = f"{key['subject']} / {key['clip']} @ {key['onset']}"
+    return f"{key['dataset']} / {name}" if several else name
+
+
+FEWEST, MOST, MOST_JOINED = 4, 1000, 60
+"""Clips: below, there is nothing to see; of more, as many are drawn, evenly spread; of more, lines to the mean of a
+subject hide everything."""
+
+
+def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
+    """Draw the clips of a single-label run in a plane, by class and by subject; nothing where clips are not compared.
+
+    `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and `by_subject`,
+    whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that the plane's axes
+    have, and the silhouettes `of_class` and `of_subject` (None where they are not defined).
+    """
+    extra = next((extra for extra in outputs.extras if extra.kind == "vector"), None)
+    if extra is None or len(outputs["clip"]) < FEWEST:
+        return {}
+    from sklearn.decomposition import KernelPCA
+    from sklearn.metrics import pairwise
+
+    rows = np.unique(np.linspace(0, len(outputs["clip"]) - 1, MOST).round().astype(np.int64))
+    distances = pairwise.nan_euclidean_distances(outputs[extra.name][rows].astype(np.float64))
+    if not np.isfinite(distances).all() or not distances.any():  # none in common, or all the same
+        return {}
+    squares = -np.square(distances) / 2
+    model = KernelPCA(2, kernel="precomputed", eigen_solver="dense")
+    points = model.fit_transform(squares)
+    total = np.trace(squares) - squares.mean() * len(squares)  # the trace of the centred kernel
+    order = {name: place for place, name in enumerate(classes)}
+    of_class = np.array([order[target] for target in outputs["target"][rows]])
+    people = [f"{d} {s}" for d, s in zip(outputs["dataset"][rows], outputs["subject"][rows], strict=True)]
+    of_subject = np.unique(people, return_inverse=True)[1]
+    present = np.unique(of_class)
+    ellipses = len(points) > MOST_JOINED
+    grouped_by = "ellipse" if ellipses else "lines"
+    marks = [charts.MARKS[place % len(charts.MARKS)] for place in present]
+    return {
+        "title": extra.title,
+        "n": len(points),
+        "of": len(outputs["clip"]),
+        "variance": (model.eigenvalues_ / total).tolist(),
+        "of_class": _silhouette(distances, of_class),
+        "of_subject": _silhouette(distances, of_subject),
+        "legend": [
+            {"name": classes[place], "sign": sign, "variable": charts.VARIABLES[colour]}
+            for place, (colour, _, sign) in zip(present, marks, strict=True)
+        ],
+        "by_class": charts.plane_chart(points, of_class, "Clips in a plane, by class"),
+        "by_subject": charts.plane_chart(points, of_subject, "Clips in a plane, by subject", grouped_by),
+        "ellipses": ellipses,
+    }
+
+
+def _silhouette(distances: np.ndarray, groups: np.ndarray) -> float | None:
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(groups)) < len(groups):
+        return None
+    return float(silhouette_score(distances, groups, metric="precomputed"))

@@ -18,7 +18,7 @@ from fdp_lightning.evaluation.folds import (
     rows_of,
     standardised,
 )
-from fdp_lightning.evaluation.report_mistakes import clip_name
+from fdp_lightning.evaluation.report_details import clip_name
 from fdp_lightning.extras import Extra, notes, number_format, same, sections, slug
 from fdp_lightning.labels import KEY, LabelKind
 
@@ -33,11 +33,10 @@ def sections_shown(
 ) -> list[dict[str, Any]]:
     """Describe a section for each heading that the recogniser's extras name; none where it keeps nothing.
 
-    Returns:
-        For each section `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for
-        each class; `numbers`, their `titles`, their `format` and a row for each class, with the `n` of its clips that
-        have them; `qualities`, tables of `quality_table`; and of images `has_images`, and the `gallery` of some clips,
-        without faces only of maps that are drawn over them.
+    Each has `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for each class;
+    `numbers`, their `titles`, their `format` and a row for each class, with the `n` of its clips that have them;
+    `qualities`, tables of `quality_table`; and of images `has_images`, and the `gallery` of some clips, without faces
+    only of maps that are drawn over them.
     """
     values = {name: qualities(outputs, name) for name in references(outputs.extras)}
     of_image = {key: each for one in values.values() for key, each in one.items()}
@@ -123,7 +122,7 @@ def gallery(
     show_faces: bool,
     label_kind: LabelKind,
 ) -> list[dict[str, Any]]:
-    """Return the images of `images_shown` as data URIs, with their `values` of `image_quality.qualities`."""
+    """Return the images of `images_shown` as data URIs, with their `values` of `extra_scores.qualities`."""
     return [
         {
             "class": str(outputs["target"][row]),
@@ -144,10 +143,7 @@ def gallery(
 def images_shown(
     outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], show_faces: bool, label_kind: LabelKind
 ) -> Iterator[tuple[int, str, list[tuple[Extra, np.ndarray]]]]:
-    """Yield the rows, the names and the images of the first clips of every class that has some.
-
-    They are the first in the order of their keys: no look at how well they came out.
-    """
+    """Yield the rows, the names and the images of the first clips, by their keys, of every class that has some."""
     several = len(np.unique(outputs["dataset"])) > 1
     rows = [int(row) for name in classes for row in rows_of(outputs["target"], name, label_kind)[:IMAGES_PER_CLASS]]
     for row in dict.fromkeys(rows):  # a clip of several labels once

@@ -1,4 +1,7 @@
-"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json has to agree with it."""
+"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json has to agree with it.
+
+Of several seeds of one variant mean ± standard deviation of the pooled scores are given, never of folds.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,15 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
+from fdp_lightning.evaluation.intervals import clip_difference
 from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.paired import clip_difference
-from fdp_lightning.evaluation.predictions import label_kind_of, read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
@@ -42,7 +45,6 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """Name of the protocol, as in the configuration."""
         return str(self.metrics["protocol"])
 
     @property
@@ -52,12 +54,10 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Seed of the training."""
         return int(self.parts["last"]["seed"].iloc[0])
 
     @property
     def label_kind(self) -> LabelKind:
-        """Kind of the labels."""
         return label_kind_of(self.parts["last"])
 
     @cached_property
@@ -77,7 +77,6 @@ class Run:
 
     @cached_property
     def trainings(self) -> list[FoldTraining]:
-        """Facts on the training of its folds."""
         return read_trainings(self.folder)
 
     @cached_property
@@ -90,9 +89,8 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a finished run's folder strictly.
 
-    Raises:
-        UserError: the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
-            metrics.json has other scores than predictions.csv gives.
+    UserError if the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
+    metrics.json has other scores than predictions.csv gives.
     """
     require_plain_run(folder)
     metrics = _read_metrics(folder)
@@ -224,3 +222,59 @@ def _is_synthetic(folder: Path, protocol: str) -> bool:
     content = read_yaml(path) if path.exists() else {}
     data = content.get("data")
     return protocol.startswith("synthetic") or (isinstance(data, dict) and data.get("generate") is not None)
+
+
+Spread = dict[str, dict[str, dict[str, float]]]
+
+
+def seed_scores(run: Path) -> dict[str, Any] | None:
+    """Score all seeds of a run's variant, `<variant>/seed-<s>`: the folders `seed-*` beside it, and itself.
+
+    `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3": why}}`, sd
+    with n − 1; None where fewer than two seeds are finished, sound and of the same protocol, classes, split and clips
+    as this run. What is left out is named, never averaged in. UserError if this run itself is not finished or damaged.
+    """
+    own = read_run(run)
+    kept, left_out = [own], {}
+    for folder in sorted(run.absolute().parent.glob("seed-*")) if run.absolute().name.startswith("seed-") else []:
+        if folder == run.absolute() or not folder.is_dir():
+            continue
+        if not is_finished(folder):
+            left_out[folder.name] = "not finished"
+            continue
+        try:
+            other = read_run(folder)
+        except (UserError, OSError) as error:  # OSError: another process is at work there
+            left_out[folder.name] = str(error)
+            continue
+        same = [run.folder.name for run in kept if run.seed == other.seed]
+        if why := seeds_differ(own, other) or (f"seed {other.seed} again, as {same[0]}" if same else ""):
+            left_out[folder.name] = why
+        else:
+            kept.append(other)
+    if len(kept) < 2:
+        return None
+    kept.sort(key=lambda one: one.seed)
+    return {"seeds": [one.seed for one in kept], "selections": spread(kept), "left_out": left_out}
+
+
+def spread(runs: Sequence[Run]) -> Spread:
+    """Mean and standard deviation (n − 1) over at least two seeds of each score, of the selections all of them have."""
+    if len(runs) < 2:
+        raise ValueError("a standard deviation needs two seeds")
+    result: Spread = {}
+    for selection in [name for name in SELECTIONS if all(name in run.parts for run in runs)]:
+        each = [run.scores(selection) for run in runs]
+        columns = {name: np.array([scores[name] for scores in each]) for name in each[0]}
+        result[selection] = {
+            name: {"mean": float(values.mean()), "sd": float(values.std(ddof=1))} for name, values in columns.items()
+        }
+    return result
+
+
+def seeds_differ(a: Run, b: Run) -> str:
+    """Say why two runs cannot be seeds of one variant; '' where they can."""
+    for what in ("protocol", "classes", "split"):
+        if getattr(a, what) != getattr(b, what):
+            return f"of another {what}" if what != "classes" else "with other classes"
+    return f"over other clips ({why})" if (why := clip_difference(a.parts["last"], b.parts["last"])) else ""

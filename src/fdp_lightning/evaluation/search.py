@@ -19,8 +19,7 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import clip_mean_interval, jackknife, share_interval
 from fdp_lightning.evaluation.metrics import score_functions
-from fdp_lightning.evaluation.outcomes import Outcomes
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
+from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, class_indices, label_arrays, label_kind_of
 from fdp_lightning.labels import OWNER, LabelKind
 
 INNER = "inner/"
@@ -32,11 +31,7 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 def check_objective(objective: str, label_kind: LabelKind) -> str:
-    """Return the score that an objective names: inner/uf1 → uf1.
-
-    Raises:
-        UserError: it is no score of inner validation subjects but of the test, for instance.
-    """
+    """Return the score that an objective names, inner/uf1 → uf1; UserError for one of the test, for instance."""
     scores = [*score_functions(label_kind), LOG_LOSS]
     side, _, score = objective.rpartition("/")
     if f"{side}/" == INNER and score in scores:
@@ -51,7 +46,6 @@ def check_objective(objective: str, label_kind: LabelKind) -> str:
 
 
 def is_better_lower(score: str) -> bool:
-    """Return True if a search minimises the score."""
     return score == LOG_LOSS
 
 
@@ -92,11 +86,7 @@ def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str
 def nested_choice(
     inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
 ) -> dict[str, int]:
-    """Choose for each fold the trial that is best by its rows of `inner.csv` in this fold alone.
-
-    Raises:
-        ValueError: a fold has no trial.
-    """
+    """Choose for each fold the trial that is best by its rows of `inner.csv` alone; ValueError where there is none."""
     if bare := [fold for fold, trials in inner.items() if not trials]:
         raise ValueError(f"no trial finished the folds {', '.join(bare)}")
     return {fold: choose(trials, classes, score) for fold, trials in inner.items()}

@@ -11,7 +11,7 @@ from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats would take a se
 
 from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import auc_per_class, score_functions, support, unit_f1, unit_support
-from fdp_lightning.evaluation.outcomes import Outcomes
+from fdp_lightning.evaluation.predictions import Outcomes
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, OWNER, SELECTIONS, LabelKind
 
@@ -26,14 +26,16 @@ def summarise(
     split: str = "loso",
     caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score pooled predictions; the result is metrics.json.
+    """Score pooled predictions of `pool`; the result is metrics.json: plain Python values only, no NaN.
 
     Every score of a selection is of all its clips together; no fold has a score. Of a multi-label table `confusion`,
     `f1` and `unit_auc` hold an entry per unit (`unit_auc` only of units that some clips show and some do not).
+    `optimism_gap` is oracle − last, or empty. `datasets` has the selections of each dataset's clips alone, over all
+    classes of the protocol; it is absent where there is one dataset. ValueError where there is no `last`, or the
+    selections cover different clips.
 
     Args:
-        predictions: the table `pool` returns, with `last`, usually `oracle`, and `inner` if the run chose
-            epochs so.
+        predictions: with `last`, usually `oracle`, and `inner` if the run chose epochs so.
         classes: the protocol's classes, in order.
         protocol_name: as in the configuration.
         skipped_folds: subjects without clips under the protocol.
@@ -41,14 +43,6 @@ def summarise(
         left_out: the setting that left clips out of the run → these clips, 'subject/clip'.
         split: how the clips were shared out to folds: loso, kfold, lodo or fixed.
         caveats: a sentence on each setting that makes the scores not comparable with others.
-
-    Returns:
-        Plain Python values only: standard JSON, no NaN. `optimism_gap` is oracle − last, or empty. `datasets` has the
-        selections of each dataset's clips alone, over all classes of the protocol; it is absent where there is one
-        dataset.
-
-    Raises:
-        ValueError: there is no `last`, or the selections cover different clips: `pool` did not make it.
     """
     parts = {name: predictions[predictions["selection"] == name] for name in SELECTIONS}
     parts = {name: part for name, part in parts.items() if len(part)}
@@ -96,21 +90,14 @@ def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
 
 
 def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
-    """Score the predictors that have seen nothing but the pooled counts, see `class_floors` and `unit_floors`.
-
-    `matrix` is the confusion matrix of all clips, shape (C, C); multi-label (K, 2, 2).
-    """
+    """Score the predictors that know only the counts of a confusion matrix, (C, C) or (K, 2, 2), of all clips."""
     if label_kind.is_multi:
         return unit_floors(unit_support(matrix), int(matrix[0].sum()), classes)
     return class_floors(support(matrix), classes)
 
 
 def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score the two predictors that have seen nothing: the most frequent class, and uniform guessing.
-
-    Both know only the pooled class counts, `clips`, shape (C,). The majority class is the first in protocol order among
-    equals.
-    """
+    """Score the most frequent class, the first among equals, and uniform guessing, given the classes' clips, (C,)."""
     majority = int(np.argmax(clips))
     constant = np.zeros((len(classes), len(classes)), dtype=np.int64)
     constant[:, majority] = clips

@@ -1,4 +1,4 @@
-"""The pooled scores as one table for the terminal."""
+"""The pooled scores of a run, and of several seeds, as tables for the terminal."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from rich.text import Text
 
 from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
-from fdp_lightning.evaluation.metrics import RANKED_BY, accuracy, score_functions, support
-from fdp_lightning.evaluation.trained import trained_facts, trained_line
+from fdp_lightning.evaluation.metrics import DECISION_SCORES, RANKED_BY, accuracy, score_functions, support
+from fdp_lightning.evaluation.origin import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
@@ -95,7 +95,6 @@ def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
 
 
 def in_order(selections: Collection[str], headline: str) -> list[str]:
-    """Return the names of the selections, the headline first."""
     return sorted(selections, key=lambda name: (name != headline, SELECTIONS.index(name)))
 
 
@@ -123,7 +122,8 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
 def difference(value: float, ci95: Sequence[float] | None, p: float | None) -> tuple[str, str, str]:
     """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or nothing, of a `paired.Difference`."""
     shown, *bounds = (f"{number:+.3f}".replace("-", "−") for number in (value, *(ci95 or [])))
-    return shown, " to ".join(bounds) or "none", p_value(p)
+    of_p = "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    return shown, " to ".join(bounds) or "none", of_p
 
 
 def interval(bounds: list[float] | None) -> str:
@@ -131,6 +131,20 @@ def interval(bounds: list[float] | None) -> str:
     return "none" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
-def p_value(p: float | None) -> str:
-    """Return `p 0.034`, `p < 0.001`, or nothing."""
-    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+def seeds_table(seeds: Mapping[str, Any]) -> Table:
+    """Lay out what `seed_scores` returns for the terminal: mean ± standard deviation, at most 80 columns."""
+    selections = seeds["selections"]
+    names = [name for name in selections["last"] if name in DECISION_SCORES]
+    title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
+    table = ruled_table(title)
+    table.add_column("selection", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for selection, row in selections.items():
+        label = Text(selection, "bold" if selection == "last" else "")
+        if selection == "oracle":
+            label = Text("oracle,\nnot comparable", "dim")
+        table.add_row(label, *(f"{row[name]['mean']:.3f} ± {row[name]['sd']:.3f}" for name in names))
+    if seeds["left_out"]:
+        table.caption = Text("\n".join(f"{name} is not in it: {why}" for name, why in seeds["left_out"].items()))
+    return table

@@ -16,34 +16,24 @@ from fdp_lightning.data.faces.prepare_clip import DETECTED, FaceSettings, transf
 from fdp_lightning.data.input_video.source import Frame, InputVideo
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.prediction import FaceUsed
+from fdp_lightning.inference.prediction import FaceUsed, ReadClip
 
-_UNEVEN = 0.5
-"""A clip has a constant frame rate if no gap differs from the median gap by more than this fraction of it."""
+_UNEVEN = 0.5  # A clip has a constant frame rate if no gap differs from the median gap by more than this fraction of it
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Preparation of the clips of a model.
-
-    Attributes:
-        faces: face settings.
-        template: landmark positions to align to, see `faces.TEMPLATE`.
-        sampling: rule that selects the frames.
-    """
+    """Preparation of the clips of a model: face settings, landmarks to align to, and the rule that selects frames."""
 
     faces: FaceSettings
     template: np.ndarray
     sampling: Sampling
 
     def face(self, image: np.ndarray, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
-        """Return the face on an image and the transform that aligns it; None if no face is found.
+        """Return the face on an RGB image and the transform that aligns it; None if no face is found.
 
-        For a method without face detection it is the whole image.
-
-        Args:
-            image: RGB image.
-            turns: quarter turns to try, see `faces.find_faces`.
+        For a method without face detection it is the whole image. `turns` are quarter turns to try, see
+        `faces.find_faces`.
         """
         settings = self.faces
         if settings.method not in DETECTED:
@@ -62,32 +52,13 @@ class Preparation:
         return faces.align(image, transform, self.faces.size, self.faces.colour)
 
 
-@dataclass(frozen=True)
-class ReadClip:
-    """The frames of a clip that a model sees; for the attributes see `Prediction`."""
-
-    frames: np.ndarray
-    frame_numbers: np.ndarray
-    seconds: np.ndarray | None
-    face: FaceUsed
-    transform: np.ndarray
-    length: int
-    timing: dict[str, float]
-    warnings: list[str]
-
-
 @dataclass
 class FirstLook:
     """Result of the first pass over a video.
 
-    Attributes:
-        numbers: frame numbers of all frames.
-        seconds: time of each frame; None where unknown.
-        face: first face found, and the transform that aligns it.
-        ended: True if the pass reached the end of the video.
-        warnings: warnings of the video; complete only after a full pass.
-        timing: duration of the pass, seconds.
-        face_timing: part of it spent on finding the face, seconds.
+    `numbers` and `seconds` are of all frames (None where the time is unknown). `face` is the first face found, with the
+    transform that aligns it. `ended` is True if the pass reached the end of the video; only then `warnings` are
+    complete. `timing` is its duration, seconds, `face_timing` the part of it spent on finding the face.
     """
 
     numbers: list[int] = field(default_factory=list)
@@ -129,8 +100,7 @@ def first_look(
 def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | None = None) -> ReadClip:
     """Read the frames of a clip, from onset to offset, that a model sees; `look` saves another `first_look`.
 
-    Raises:
-        UserError: the video cannot be read, shows no face, or has too few frames.
+    UserError if the video cannot be read, shows no face, or has too few frames.
     """
     look = look or first_look(video, preparation)
     start = time.perf_counter()
@@ -158,11 +128,7 @@ def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | Non
 
 
 def frame_positions(name: str, sampling: Sampling, numbers: np.ndarray, seconds: np.ndarray | None) -> np.ndarray:
-    """Return `positions_in_time` of a clip.
-
-    Raises:
-        UserError: the clip has too few frames.
-    """
+    """Return `positions_in_time` of a clip; UserError if it has too few frames."""
     if len(numbers) < 2:
         raise UserError(f"{name} is a single image: an expression is a motion, of at least two frames")
     positions = positions_in_time(sampling, len(numbers), seconds)
@@ -175,18 +141,11 @@ def frame_positions(name: str, sampling: Sampling, numbers: np.ndarray, seconds:
 
 
 def positions_in_time(sampling: Sampling, length: int, seconds: np.ndarray | None) -> np.ndarray:
-    """Return the positions of a sampling rule in a clip whose frame rate may vary (ours).
+    """Return the positions, as of `Sampling.positions`, in a clip whose frame rate may vary (ours).
 
     A rule counts frames, which at a constant rate is the same as measuring time. For a variable rate it is applied to a
-    clip of the same duration at the median rate, and its positions are mapped back by their times.
-
-    Args:
-        sampling: the rule.
-        length: number of frames of the clip, at least 2.
-        seconds: time of each frame, ascending, shape (length,); None: constant rate.
-
-    Returns:
-        Positions as `Sampling.positions` gives them.
+    clip of the same duration at the median rate, and its positions are mapped back by their times. `seconds` are
+    ascending, one of each of at least two frames; None: constant rate.
     """
     if seconds is None:
         return sampling.positions(length)
@@ -275,8 +234,6 @@ def turned_remark(turned: int) -> str:
     )
 
 
-LONGEST = 2.0
-"""Duration in seconds above which a video is hardly one micro-expression: four times their limit."""
+LONGEST = 2.0  # duration in seconds above which a video is hardly one micro-expression: four times their limit
 
-MANY = 400
-"""Number of frames above which it is, at the 200 frames per second of the fastest cameras in common use."""
+MANY = 400  # number of frames above which it is, at the 200 frames per second of the fastest cameras in common use

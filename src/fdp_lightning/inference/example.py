@@ -4,8 +4,7 @@ from pathlib import Path
 
 from fdp_lightning.data.synthetic.film import draw_film
 
-EXAMPLES = ("surprise", "happiness")
-"""Emotions of the examples; all show one pseudo-subject."""
+EXAMPLES = ("surprise", "happiness")  # emotions of the examples; all show one pseudo-subject
 
 _SEED = 0
 

@@ -13,7 +13,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import over_face
 from fdp_lightning.extras import Extra
 from fdp_lightning.inference.clip import Preparation
-from fdp_lightning.inference.prediction import Prediction, differences_from_first
+from fdp_lightning.inference.prediction import Prediction, ReadClip, differences_from_first
 from fdp_lightning.models.attribution import HEAT, SHARE, heat_maps, of_heat
 from fdp_lightning.models.recognizer import Objective, with_logits
 from fdp_lightning.processes import one_thread
@@ -27,19 +27,17 @@ class Explainable(Protocol):
     network: nn.Module
     objective: Objective[Any]
 
-    def network_input(self, clips: Sequence[Prediction], still: bool = False) -> Tensor:
+    def network_input(self, clips: Sequence[ReadClip], still: bool = False) -> Tensor:
         """Return the network's input for clips; with `still`, for the same clips without motion."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Explanation of a prediction by motion.
+    """Explanation of a prediction by motion: what counted for the class or action unit `label`.
 
-    Attributes:
-        label: class or action unit that is explained.
-        heat: importance over the aligned face, 1 at the most important pixel, 0 where nothing counted; float32, (h, w).
-        shares: region of the face → its share of the heat, with hair and background as `regions.ELSEWHERE`; they sum to
-            1. None if nothing counted, or for faces that are not aligned by landmarks.
+    `heat` is the importance over the aligned face, 1 at the most important pixel, 0 where nothing counted; float32, (h,
+    w). `shares` has the share of each region of the face, hair and background as `regions.ELSEWHERE`; they sum to 1.
+    None if nothing counted, or for faces that are not aligned by landmarks.
     """
 
     label: str
@@ -50,8 +48,7 @@ class Explanation:
 def explain(model: Explainable, prediction: Prediction, label: str = "") -> Explanation:
     """Return the motion that counted for a class or action unit ('': the most probable), see `models.attribution`.
 
-    Raises:
-        UserError: the model has no such class.
+    UserError if the model has no such class.
     """
     label = label or max(prediction.probabilities, key=prediction.probabilities.__getitem__)
     if label not in model.classes:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,6 +36,8 @@ Source = Path | str | BinaryIO | InputVideo
 class Model:
     """A trained network with everything needed to predict videos.
 
+    UserError if facts and weights are not those of a model that this version can build.
+
     Args:
         facts: content of model.json, see README.md here.
         state: tensors of the network.
@@ -44,14 +46,10 @@ class Model:
         own: networks and objectives outside this package that facts may name.
 
     Attributes:
-        facts: content of model.json.
         classes: class names, in the order of the probabilities.
         preparation: steps from a video to the network's frames.
         network: network that predicts.
         objective: objective that makes probabilities and extras of the network's output.
-
-    Raises:
-        UserError: facts and weights are not those of a model that this version can build.
     """
 
     def __init__(
@@ -100,10 +98,8 @@ class Model:
     ) -> Scan:
         """Predict each window of a long video. This is not spotting: every window gets a class.
 
-        The arguments are those of `predict`, but `fps` is required for a folder of frames, and the windows.
-
-        Raises:
-            UserError: the input cannot be read, has no times, is shorter than a window, or shows no face in any window.
+        The arguments are those of `predict`, but `fps` is required for a folder of frames, and the windows. UserError
+        if the input cannot be read, has no times, is shorter than a window, or shows no face in any window.
         """
         return scan(as_input_video(source, name, fps), self, windows or ScanSettings())
 
@@ -152,18 +148,15 @@ class Model:
                 label=self._label(probabilities[i]),
                 probabilities=dict(zip(self.classes, probabilities[i].tolist(), strict=True)),
                 motion=float(motion[i]),
-                **{field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "timing"},
-                timing={**clip.timing, "network": seconds},
+                **{**vars(clip), "timing": {**clip.timing, "network": seconds}},
                 extras={extra.name: values for extra, values in shown},
                 declared=tuple(extra for extra, _ in shown),
             )
 
-    def network_input(self, clips: Sequence[ReadClip | Prediction], still: bool = False) -> Tensor:
+    def network_input(self, clips: Sequence[ReadClip], still: bool = False) -> Tensor:
         """Return the network's input: frames with values in [0, 1], (b, t, c, h, w), or maps of their motion.
 
-        Args:
-            clips: clips with their frames.
-            still: True for the same clips without motion: all frames equal to the first, or maps of no motion.
+        With `still`, of the same clips without motion: all frames equal to the first, or maps of no motion.
         """
         if (settings := self._maps) is None:
             frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)

@@ -13,12 +13,9 @@ from fdp_lightning.extras import Extra
 class FaceUsed:
     """The face that a clip is aligned by.
 
-    Attributes:
-        box: left, top, right, bottom, in pixels of the displayed image.
-        confidence: MTCNN's probability; None if no face was detected and the box is the whole image.
-        frame: number of the frame the face was found on.
-        count: number of faces on that frame; this one is the largest.
-        turned: number of counter-clockwise quarter turns that make the image upright.
+    `box` is left, top, right, bottom, in pixels of the displayed image; `confidence` MTCNN's, None if no face was
+    detected and the box is the whole image. It is the largest of `count` faces on the frame of number `frame`; `turned`
+    counter-clockwise quarter turns make the image upright.
     """
 
     box: tuple[float, float, float, float]
@@ -28,45 +25,54 @@ class FaceUsed:
     turned: int = 0
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction of one clip by a model.
+@dataclass(frozen=True, kw_only=True)
+class ReadClip:
+    """The frames of a clip that a model sees.
+
+    Attributes:
+        frames: aligned frames before the network's normalisation, uint8, shape (t, h, w) or (t, h, w, 3).
+        frame_numbers: numbers of the frames used, shape (t,): counted from 0 in a video, in a folder those of its
+            files; between two numbers for a blend of two frames.
+        seconds: times of these frames since the first of the video, shape (t,); None if the frame rate is unknown.
+        face: face that the clip is aligned by.
+        transform: affine transform from image pixels to aligned pixels, shape (2, 3).
+        length: number of frames of the clip.
+        timing: durations of reading the video and finding the face, of a prediction also of running the network, in
+            seconds.
+        warnings: sentences on what makes a prediction less reliable.
+    """
+
+    frames: np.ndarray
+    frame_numbers: np.ndarray
+    seconds: np.ndarray | None
+    face: FaceUsed
+    transform: np.ndarray
+    length: int
+    timing: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(ReadClip):
+    """Prediction of one clip by a model, with what it read of the clip (`ReadClip`).
 
     Attributes:
         name: name of the clip.
         label: predicted class; for action units those above 0.5, joined by '+', '' for none.
         probabilities: class → probability; for action units each independent of the others.
-        frame_numbers: numbers of the frames used, shape (t,): counted from 0 in a video, in a folder those of its
-            files; between two numbers for a blend of two frames.
-        seconds: times of these frames since the first of the video, shape (t,); None if the frame rate is unknown.
         motion: difference of the most different frame from the first, mean absolute difference of values in [0, 1].
-        face: face that the clip is aligned by.
-        transform: affine transform from image pixels to aligned pixels, shape (2, 3).
-        frames: aligned frames before the network's normalisation, uint8, shape (t, h, w) or (t, h, w, 3).
         extras: further outputs of the recogniser by name, described by `declared`.
         declared: kind and title of each extra, in order.
-        length: number of frames of the clip.
-        timing: durations of reading the video, finding the face, and running the network, in seconds.
-        warnings: sentences on what makes this prediction less reliable.
     """
 
     name: str
     label: str
     probabilities: dict[str, float]
-    frame_numbers: np.ndarray
-    seconds: np.ndarray | None
     motion: float
-    face: FaceUsed
-    transform: np.ndarray
-    frames: np.ndarray
-    length: int
-    timing: dict[str, float]
-    warnings: list[str] = field(default_factory=list)
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     declared: tuple[Extra, ...] = ()
 
     def of_kind(self, kind: str) -> list[tuple[Extra, np.ndarray]]:
-        """Return the extras of a kind, in order."""
         return [(extra, self.extras[extra.name]) for extra in self.declared if extra.kind == kind]
 
     def facts(self) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
 from fdp_lightning.files import atomic_folder, write_atomic
 from fdp_lightning.inference.explanation import displayed_image
-from fdp_lightning.inference.figures import overview, timeline
+from fdp_lightning.inference.figures import overlay, overview, timeline
 from fdp_lightning.inference.model import Model
-from fdp_lightning.inference.overlay import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan, Window
 from fdp_lightning.models.attribution import HEAT
@@ -31,13 +30,8 @@ TABLE = "predictions.csv"
 def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterator[Path]:
     """Give a folder for results, which replaces `output` if all goes well and is removed otherwise.
 
-    Args:
-        output: new or empty folder, or one with results of the same model for the same input, which are replaced.
-        source: name of the input in `RESULT`.
-        model: entry of the model in `RESULT`.
-
-    Raises:
-        UserError: `output` contains something else.
+    `output` is new or empty, or has results of the same model for the same input, named as in `RESULT`, which are
+    replaced; else UserError.
     """
     _require_replaceable(output, source, model)
     place = output.resolve()  # behind a link, which stays

@@ -22,22 +22,15 @@ from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 NOTICE = "A scan, not a spotting result: every window gets a class, whether or not it shows an expression."
 
-_BATCH = 32
-"""Number of windows that go through the network at once."""
+_BATCH = 32  # number of windows that go through the network at once
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """The windows of a scan.
+    """The windows of a scan, in seconds; UserError for a value out of range.
 
-    Attributes:
-        window: length of a window, seconds. A micro-expression lasts half a second at most (Yan et al., "How fast are
-            the leaked facial expressions", Journal of Nonverbal Behavior 2013).
-        step: time from one window to the next, seconds.
-        longest_clip: duration up to which `Model.look` takes a video for one clip, seconds.
-
-    Raises:
-        UserError: a value is out of range.
+    A micro-expression lasts half a second at most (Yan et al., "How fast are the leaked facial expressions", Journal of
+    Nonverbal Behavior 2013). Up to `longest_clip` `Model.look` takes a video for one clip.
     """
 
     window: float = 0.5
@@ -54,14 +47,9 @@ class ScanSettings:
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a scan.
+    """One window of a scan: times since the first frame of the video, seconds, and numbers of its first and last frame.
 
-    Attributes:
-        start: time of its first frame since the first frame of the video, seconds.
-        end: time of its last frame, seconds.
-        first: number of its first frame.
-        last: number of its last frame.
-        label, probabilities, motion, face: as in `Prediction`; None if its first frame shows no face.
+    The others are as in `Prediction`, or None if its first frame shows no face.
     """
 
     start: float
@@ -76,16 +64,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """Predictions of a long video.
+    """Predictions of a long video: its windows in order of time, and the prediction of that with most motion.
 
-    Attributes:
-        name: name of the video.
-        windows: windows in order of time.
-        strongest: prediction of the window with most motion.
-        seconds: time of the last frame.
-        length: number of frames of the video.
-        timing: durations of reading the video, finding faces, and running the network, in seconds.
-        warnings: sentences on what makes the scan less reliable.
+    `seconds` is the time of the last frame; `length` counts frames; `timing` is as in `Prediction`.
     """
 
     name: str
@@ -153,8 +134,7 @@ def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
     return Scan(video.name, done, strongest, reader.seconds, reader.frames, timing, warnings)
 
 
-def _filled(window: Window, prediction: Prediction) -> Window:
-    found = prediction
+def _filled(window: Window, found: Prediction) -> Window:
     return replace(window, label=found.label, probabilities=found.probabilities, motion=found.motion, face=found.face)
 
 
@@ -178,11 +158,7 @@ class _Open:
 class _Reader:
     """Reader that goes through a video once and yields its windows.
 
-    Attributes:
-        face_seconds: time spent on finding faces.
-        seconds: time of the last frame.
-        frames: number of frames read.
-        single_frames: number of windows left out because they have a single frame, followed by a gap in the video.
+    `single_frames` counts windows left out because they have a single frame, followed by a gap in the video.
     """
 
     def __init__(self, video: InputVideo, preparation: Preparation, settings: ScanSettings) -> None:
@@ -266,10 +242,8 @@ class _Reader:
             transform=window.face[1],
             length=len(frames),
             timing={},
-            warnings=[],
         )
         yield made, clip
 
 
-_ROUNDING = 1e-6
-"""Tolerance of time stamps, seconds."""
+_ROUNDING = 1e-6  # tolerance of time stamps, seconds

@@ -36,10 +36,8 @@ def claim(path: Path) -> FileLock | None:
 def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
     """Reserve a run folder for commands of one fingerprint while any of them works in it.
 
-    Commands of the same settings share it, each training other folds. Leftovers of killed commands are cleared.
-
-    Raises:
-        UserError: a command with other settings works there.
+    Commands of the same settings share it, each training other folds; with other settings it is a UserError. Leftovers
+    of killed commands are cleared.
     """
     place = run / ".working"
     place.mkdir(parents=True, exist_ok=True)
@@ -64,12 +62,10 @@ def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
 
 
 class Gpus:
-    """GPUs of this machine, shared with all runs of this project on it.
+    """GPUs of this machine, shared with all runs of this project on it, for `per_gpu` folds each at once.
 
-    Args:
-        names: names of the GPUs that this process sees, the same for every process of the machine.
-        per_gpu: largest number of folds that train on one GPU at once.
-        folder: folder of the locks; None: one for all users in the system's temporary folder.
+    `names` are the same for every process of the machine. The locks lie in `folder`, or in one for all users in the
+    system's temporary folder.
     """
 
     def __init__(self, names: Sequence[str], per_gpu: int = 1, folder: Path | None = None) -> None:
@@ -77,10 +73,7 @@ class Gpus:
         self._folder = folder or _shared_folder()
 
     def claim(self, count: int) -> tuple[tuple[int, ...], ExitStack] | None:
-        """Claim `count` free GPUs; return them with a stack that releases them, or None if fewer are free.
-
-        The least busy GPUs are taken first.
-        """
+        """Claim `count` free GPUs, the least busy first, with a stack that releases them; None if fewer are free."""
         held = ExitStack()
         indices: list[int] = []
         for lane in range(self._per_gpu):

@@ -30,7 +30,6 @@ def environment() -> dict[str, str]:
 
 
 def command() -> str:
-    """Return the command that started this process, as a user would type it."""
     return shlex.join(["python", "-m", "fdp_lightning", *sys.argv[1:]])
 
 

@@ -47,11 +47,11 @@ FILES_LEFT_OUT = _by_name(
         "scores predictions": "evaluation/*",
         "uses trained models": "inference/*",
         "reporting": "tracking/* engine/explanations.py models/attribution.py",
-        "starts runs": "sweeps/* engine/multinode/launch.py tasks/__init__.py __main__.py command_line.py",
+        "starts runs": "sweeps/* engine/launch.py tasks/__init__.py __main__.py command_line.py",
         "another task": "search/* data/input_video/* tasks/benchmark.py tasks/check_data.py tasks/compare.py "
         "tasks/convert.py tasks/demo.py tasks/export.py tasks/predict.py tasks/prepare.py tasks/report.py "
         "tasks/tune.py measuring.py",
-        "messages": "console/* engine/display.py disk.py errors.py",
+        "messages": "console/* engine/display.py errors.py",
         "places, seals, scores": "runs/*",
         "draws frames, which count": "data/synthetic/*",
         "keeps frames, which count": "data/store/*",
@@ -74,10 +74,7 @@ FILES_LEFT_OUT = _by_name(
 
 
 def fingerprint(config: DictConfig, content: str) -> str:
-    """Return twelve hexadecimal digits over all that determines the predictions: settings, clips, frames, source code.
-
-    Clips and frames are in `content`, the digest of `content_of`.
-    """
+    """Return twelve hexadecimal digits over settings, clips and frames (`content_of`), and source code."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     decisive = {"settings": dict(decisive_entries(plain)), "content": content, "weights": _start_weights(plain)}
     if "method" in plain["input"] and plain["input"]["kind"] != "maps":
@@ -111,7 +108,6 @@ def decisive_entries(plain: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decisive_files() -> list[Path]:
-    """List the source files that count, sorted."""
     names = {path: path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
     return sorted(path for path, name in names.items() if not any(fnmatch(name, left) for left in FILES_LEFT_OUT))
 

@@ -1,4 +1,4 @@
-"""Run folders, and the configurations recorded in them.
+"""Run folders, the configurations recorded in them, and what the trained model is called.
 
 `runs/<experiment>/<variant>/seed-<s>/` depends on the command alone, so the same command finds its own folds. Changes
 that affect a result but not the path (an edited YAML or source file) show in the fingerprint; folds of another
@@ -7,23 +7,27 @@ fingerprint are moved aside (seal.py), never mixed in and never deleted.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 
 _NOT_IN_NAME = re.compile(
     r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
-    r"loso\.(workers|checkpoint_seconds|engine|stack))$"
+    r"loso\.(workers|checkpoint_seconds))$"
 )
-_LONGEST_NAME = 120
+_LONGEST_NAME, _MOST_BYTES = 120, 240  # of a variant's name, letters and bytes: file systems take 255 bytes
 
 
 def run_folder(config: DictConfig) -> Path:
@@ -65,26 +69,26 @@ def variant_name(overrides: Iterable[str]) -> str:
     parts = [f"{key}-{value}" for key, value in given.items() if key not in left_out and not _NOT_IN_NAME.match(key)]
     # No character that Hydra's command line would want quoted: the path is an argument of task=report.
     name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
+    kept = name[:_LONGEST_NAME]
+    if len(kept.encode()) > _MOST_BYTES:  # a letter may have several
+        kept = kept.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return name if kept == name else f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def recorded_config(run: Path) -> DictConfig:
     """Read the recorded configuration of a run as data, without resolving or building anything.
 
-    Raises:
-        UserError: it is missing, not a mapping of plain values, or lacks entries that a report needs.
+    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs; those that may be
+    null are null where an older version has not written them.
     """
     path = run / "config.yaml"
     try:
         content = read_yaml(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: the run's command writes it") from error
-    for key, kinds in _READ.items():
-        value: Any = content
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+    for key, kinds in _READ.items():  # sections come before what is in them
+        section, _, name = key.rpartition(".")
+        value = (content[section] if section else content).setdefault(name, None)
         if not isinstance(value, kinds):
             raise UserError(f"{path}: {key} is {value!r:.80}; the file was altered. The run's command writes it again")
     if not all(isinstance(name, str) for name in content["protocol"]["classes"]):
@@ -100,3 +104,53 @@ _READ: Mapping[str, Any] = {
     "report.upload_faces": bool | None, "selection": dict, "selection.inner_subjects": int,
 }  # fmt: skip
 """Entries of a run's configuration that reports read, with their types."""
+
+
+_NAMED_AT_MOST = 3
+_MISSING: Any = object()
+
+
+def model_name(config: DictConfig) -> str:
+    """Return `fdp_tiny`, or `fdp_tiny with pooling=mean` if overrides or experiments changed the option's values.
+
+    Only changes of the network, its losses and its training are named; the budget is reported beside the name.
+    """
+    model: Any = OmegaConf.to_container(config.model, resolve=True)
+    name = str(model.get("name", "unnamed"))
+    try:
+        plain = _plain(name)
+    except (HydraException, OmegaConfBaseException):  # a model of the user's own, named in no file of conf/model
+        return name
+    changes = list(_changes(plain, model))
+    if not changes:
+        return name
+    more = [f"{len(changes) - _NAMED_AT_MOST} more"] if len(changes) > _NAMED_AT_MOST else []
+    return f"{name} with {', '.join([*changes[:_NAMED_AT_MOST], *more])}"
+
+
+@cache
+def _plain(name: str) -> Mapping[str, Any]:
+    plain: Any = OmegaConf.to_container(configuration(f"model={name}").model, resolve=True)
+    return plain  # type: ignore[no-any-return]
+
+
+def _changes(plain: Mapping[str, Any], model: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield `key=value` for each difference; for a part of another class only the class, without its options."""
+    for key in dict.fromkeys([*plain, *model]):
+        before, now = plain.get(key, _MISSING), model.get(key, _MISSING)
+        name = f"{path}{key}"
+        if before == now or name in ("name", "optimizer.steps"):
+            continue
+        if now is _MISSING:
+            yield f"no {name}"
+        elif isinstance(now, Mapping) and isinstance(before, Mapping):
+            if now.get("_target_") != before.get("_target_"):
+                yield f"{name}={_class(now)}"
+            else:
+                yield from _changes(before, now, f"{name}.")
+        else:
+            yield f"{name}={_class(now) if isinstance(now, Mapping) else now}"
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node.get("_target_", "other")).rsplit(".", 1)[-1]

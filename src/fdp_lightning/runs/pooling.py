@@ -16,13 +16,12 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
 from fdp_lightning.evaluation.extra_scores import extra_scores, extras_note
 from fdp_lightning.evaluation.learning import learning_signs, read_trainings
-from fdp_lightning.evaluation.origin import read_json
+from fdp_lightning.evaluation.origin import mixed_versions, read_json, trained
 from fdp_lightning.evaluation.predictions import pool, read_predictions, write_predictions
 from fdp_lightning.evaluation.report import build_report
-from fdp_lightning.evaluation.seeds import seed_scores, seeds_table
+from fdp_lightning.evaluation.runs import seed_scores
 from fdp_lightning.evaluation.summary import summarise, write_metrics
-from fdp_lightning.evaluation.terminal import learning_note, terminal_table
-from fdp_lightning.evaluation.trained import mixed_versions, trained
+from fdp_lightning.evaluation.terminal import learning_note, seeds_table, terminal_table
 from fdp_lightning.labels import KEY, SELECTIONS, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
@@ -39,7 +38,7 @@ log = logging.getLogger("fdp_lightning")
 
 def headline(config: DictConfig) -> str:
     """Return the selection that comes first in table and report; it affects neither predictions nor scores."""
-    name: str = config.report.get("headline", "last")
+    name: str = config.report.get("headline") or "last"
     if name not in SELECTIONS:
         raise UserError(f"report.headline is '{name}'; expected one of {', '.join(SELECTIONS)}")
     if name == "inner" and not config.selection.inner_subjects:
@@ -50,11 +49,8 @@ def headline(config: DictConfig) -> str:
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     """Pool the finished folds of a run: write predictions.csv, metrics.json and report.html, and print the table.
 
-    Returns:
-        The content of metrics.json.
-
-    Raises:
-        UserError: a clip is missing or duplicated, or folds differ in their settings, clips or source code.
+    Returns the content of metrics.json. UserError if a clip is missing or duplicated, or folds differ in their
+    settings, clips or source code.
     """
     headline(config)
     remove_pooled(run)  # no old score may remain if pooling fails
@@ -69,11 +65,7 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
 
 
 def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
-    """Refuse to pool folds that were made with different settings, clips or source code.
-
-    Raises:
-        UserError: the folds differ; the message gives the folds of each fingerprint, and the command to run.
-    """
+    """Raise UserError for folds of different fingerprints, naming those of each, and the command to run."""
     by_fingerprint: dict[str, list[str]] = {}
     for folder in folders:
         if mark := read_json(folder / "fold.json").get("fingerprint"):  # reading the fold names one without
@@ -91,11 +83,7 @@ def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
 
 
 def read_expected(run: Path) -> dict[str, Any]:
-    """Read the file of `write_expected`.
-
-    Raises:
-        UserError: the file was altered.
-    """
+    """Read the file of `write_expected`; UserError if it was altered."""
     plan = foreign.read_json(run / EXPECTED)
     kinds: Mapping[str, Any] = {
         "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
@@ -120,7 +108,6 @@ def _is_clip(clip: object) -> bool:
 
 
 def remove_pooled(run: Path) -> None:
-    """Remove the files that pooling wrote."""
     for stale in (*POOLED, baselines.FILE):
         (run / stale).unlink(missing_ok=True)
 
@@ -133,7 +120,9 @@ def pool_frames(
     model: Mapping[str, Any] = MappingProxyType({}),
     of_baselines: Sequence[pd.DataFrame] = (),
 ) -> dict[str, object]:
-    """Pool predictions into the files and the table of a run.
+    """Pool predictions into the files and the table of a run, and return the content of metrics.json.
+
+    A clip that is missing or duplicated is a UserError.
 
     Args:
         run: folder to write to.
@@ -142,12 +131,6 @@ def pool_frames(
         plan: of `read_expected`.
         model: of `trained`.
         of_baselines: predictions of the baselines of each fold; empty, or those of all folds.
-
-    Returns:
-        The content of metrics.json.
-
-    Raises:
-        UserError: a clip is missing or duplicated.
     """
     first = headline(config)
     expected = pd.DataFrame(plan["clips"])
@@ -210,10 +193,7 @@ def fold_folders(run: Path) -> list[Path]:
 def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -> pd.DataFrame:
     """Return predictions of a finished fold: of the subjects under test, or of its inner validation subjects.
 
-    No other prediction is read.
-
-    Raises:
-        UserError: the fold was altered: also where its subjects are not disjoint, or these are predictions on others.
+    UserError if the fold was altered: also where its subjects are not disjoint, or these are predictions on others.
     """
     facts = sealed(folder)
     table = read_predictions(folder / name)[0]

@@ -45,8 +45,7 @@ def finished(fold: Path, fingerprint: str, checkpoints: bool = False) -> tuple[b
 def sealed(fold: Path, checkpoints: bool = True) -> dict[str, Any]:
     """Return the facts of a finished fold after verifying its files, checkpoints only if asked.
 
-    Raises:
-        UserError: a file is missing, changed, added or not a plain file.
+    UserError if a file is missing, changed, added or not a plain file.
     """
     try:
         require_plain_tree(fold, but=_UNSEALED)

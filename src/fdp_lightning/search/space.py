@@ -20,20 +20,15 @@ SAMPLERS = ("random", "grid", "tpe")
 
 _TRAINING = re.compile(r"^(model|trainer)([./].+)?$|^data\.(sampling|augmentation|faces|batch_size)(\..+)?$")
 _WORD = re.compile(r"^[A-Za-z][\w.+-]*$")
-_DIGITS = 4
-"""Significant digits of a proposed number; more have no effect and make the names of run folders unreadable."""
+_DIGITS = 4  # significant digits of a proposed number; more have no effect and make the names of run folders unreadable
 
 Value = None | bool | int | float | str
 
 
 class Space:
-    """Search space.
+    """Search space: configuration key → {low, high, log, step} or {choices}.
 
-    Args:
-        space: configuration key → {low, high, log, step} or {choices}.
-
-    Raises:
-        UserError: a key is not a setting of the training, or a range is invalid.
+    A key that is no setting of the training, or an invalid range, is a UserError.
     """
 
     def __init__(self, space: Mapping[str, Mapping[str, Any]]) -> None:
@@ -42,7 +37,6 @@ class Space:
 
     @classmethod
     def of(cls, config: DictConfig) -> "Space":
-        """Return the space of a configuration."""
         space = config.tune.space
         if not OmegaConf.is_dict(space) or not space:
             raise UserError(
@@ -64,7 +58,6 @@ class Space:
         return [self.overrides({key: of[i % len(of)] for key, of in values.items()}) for i in range(longest)]
 
     def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
-        """Return the ranges as Optuna's distributions."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         found: dict[str, Any] = {}
@@ -102,17 +95,16 @@ class Space:
 
     def values(self, proposed: Mapping[str, Value]) -> dict[str, Value]:
         """Return a proposed point with its numbers rounded within their range."""
-        return {key: self._rounded(key, proposed[key]) for key in self._ranges}
+        found = dict[str, Value]()
+        for key, of_key in self._ranges.items():
+            found[key] = value = proposed[key]
+            if isinstance(value, float) and "choices" not in of_key:
+                found[key] = float(min(max(float(f"{value:.{_DIGITS}g}"), of_key["low"]), of_key["high"]))
+        return found
 
     def overrides(self, values: Mapping[str, Value]) -> list[str]:
         """Return a point as the overrides of a command."""
         return [f"{key}={_text(value)}" for key, value in values.items()]
-
-    def _rounded(self, key: str, value: Value) -> Value:
-        of_key = self._ranges[key]
-        if "choices" in of_key or not isinstance(value, float):
-            return value
-        return float(min(max(float(f"{value:.{_DIGITS}g}"), of_key["low"]), of_key["high"]))
 
 
 def _checked(key: str, of_key: Any) -> dict[str, Any]:

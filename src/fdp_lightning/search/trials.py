@@ -1,24 +1,29 @@
-"""Trials of a search, each an ordinary run of all folds."""
+"""Trials of a search, each an ordinary run of all folds, and what is written and printed of them."""
 
 import logging
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
 
 from fdp_lightning.config import apply_debug_last, configuration
-from fdp_lightning.engine.complete import complete
 from fdp_lightning.engine.outputs import INNER
-from fdp_lightning.engine.run import FoldsFailedError, open_run
+from fdp_lightning.engine.run import FoldsFailedError, complete, open_run
 from fdp_lightning.errors import DiskError, UserError
-from fdp_lightning.evaluation.search import inner_interval, inner_score
+from fdp_lightning.evaluation.search import choose, inner_interval, inner_score, is_better_lower
+from fdp_lightning.evaluation.terminal import interval, ruled_table
+from fdp_lightning.files import write_atomic
 from fdp_lightning.runs.folder import folder_of
 from fdp_lightning.runs.pooling import POOLED, read_fold
 from fdp_lightning.search.space import Value
@@ -30,14 +35,9 @@ log = logging.getLogger("fdp_lightning")
 class Trial:
     """A trained point of the space.
 
-    Attributes:
-        number: number of the trial, from 0.
-        values: key → value.
-        overrides: overrides that give the same run without a search.
-        folder: run folder; None if there is none.
-        failure: reason of a failure; '' for a finished trial.
-        inner: fold → predictions on its inner validation clips; for a failed trial only its finished folds.
-        test: fold → predictions on its held-out clips.
+    `overrides` give the same run without a search. `failure` is '' for a finished trial. `inner` and `test` have by
+    fold the predictions on its inner validation and held-out clips; of a failed trial only those of its finished folds.
+    `value` is the inner score over all folds, NaN if it failed, and `interval` the score's.
     """
 
     number: int
@@ -47,32 +47,24 @@ class Trial:
     failure: str = ""
     inner: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     test: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    value: float = math.nan
+    interval: list[float] | None = None
 
     @property
     def finished(self) -> bool:
-        """True if all of its folds are finished."""
         return not self.failure
 
-    @cached_property
+    @property
     def all_inner(self) -> pd.DataFrame:
-        """Return its predictions on the inner validation clips of all folds."""
         return pd.concat(self.inner.values(), ignore_index=True)
 
-    def score(self, classes: Sequence[str], score: str) -> "Scored":
-        """Return its inner score over all folds with the interval; NaN if it failed."""
+    def scored(self, classes: Sequence[str], score: str) -> "Trial":
+        """Return it with its inner score, if it is finished."""
         if not self.finished:
-            return Scored(self, math.nan, None)
+            return self
         inner = self.all_inner
-        return Scored(self, inner_score(inner, classes, score), inner_interval(inner, classes, score))
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A trial with its inner score over all folds and the score's interval."""
-
-    trial: Trial
-    value: float
-    interval: list[float] | None
+        interval = inner_interval(inner, classes, score)
+        return replace(self, value=inner_score(inner, classes, score), interval=interval)
 
 
 def own_overrides() -> list[str]:
@@ -84,11 +76,7 @@ def own_overrides() -> list[str]:
 
 
 def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """Return the configuration and the run folder of the command with these overrides.
-
-    Raises:
-        HydraException: a key or an option does not exist.
-    """
+    """Return configuration and run folder of the command with these overrides; HydraException for an unknown one."""
     config = configuration(*overrides, hydra=True)
     choices: Mapping[str, str | None] = config.hydra.runtime.choices
     folder = folder_of(config, choices, config.hydra.overrides.task)
@@ -127,3 +115,72 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FoldsFailedError):
         return min((line for line in lines if line.startswith("fold ")), default=lines[0])  # by name, not by time
     return lines[0] if lines else type(error).__name__
+
+
+BEST = "best.yaml"
+NESTED = "nested.csv"
+
+_BEST = """\
+# The best of {n} trials by inner/{score}, pooled over the inner validation subjects of all folds.
+# They are tested in other folds: the test score of this trial is not an independent estimate.
+# The score of the search is the nested score in metrics.json beside this file.
+"""
+
+
+def write_trials(path: Path, trials: Sequence[Trial], score: str) -> None:
+    """Write one row per trial, in their order: parameters, inner score with its interval, status, run folder."""
+    rows = []
+    for trial in trials:
+        low, high = trial.interval or (math.nan, math.nan)
+        row: dict[str, Any] = {"trial": trial.number, "status": "finished" if trial.finished else "failed"}
+        row |= {f"inner/{score}": trial.value, "low": low, "high": high}
+        row |= {key: "null" if given is None else given for key, given in trial.values.items()}
+        rows.append(row | {"run": trial.folder and trial.folder.as_posix(), "failure": trial.failure})
+    write_atomic(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def write_nested(
+    path: Path, choice: Mapping[str, int], trials: Sequence[Trial], classes: Sequence[str], score: str
+) -> None:
+    """Write which trial gave each fold's predictions, and its inner score in this fold."""
+    rows = []
+    for fold, number in choice.items():
+        value = inner_score(trials[number].inner[fold], classes, score)
+        rows.append({"fold": fold, "trial": number, f"inner/{score}": value, **trials[number].values})
+    write_atomic(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def write_best(path: Path, trials: Sequence[Trial], classes: Sequence[str], score: str) -> None:
+    """Write the trial that is best over the inner validation clips of all folds, with the command of its run."""
+    best = trials[choose({one.number: one.all_inner for one in trials if one.finished}, classes, score)]
+    content = {
+        "trial": best.number,
+        "inner": {"score": score, "value": best.value, "ci95": best.interval},
+        "parameters": best.values,
+        "command": shlex.join(["python", "-m", "fdp_lightning", *best.overrides]),
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    write_atomic(path, _BEST.format(n=len(trials), score=score) + text)
+
+
+def print_trials(trials: Sequence[Trial], score: str, console: Console | None = None) -> None:
+    """Print the trials, the best first, then the failed ones with the reason."""
+    table = ruled_table(f"{len(trials)} trials by inner/{score}, on inner validation subjects")
+    table.add_column("trial", justify="right")
+    table.add_column(f"inner/{score}", justify="right", no_wrap=True)
+    for key in trials[0].values:
+        table.add_column(key.split(".")[-1], justify="right", overflow="fold")
+    finished, failed = ([one for one in trials if one.finished is state] for state in (True, False))
+    for one in sorted(finished, key=lambda one: one.value, reverse=not is_better_lower(score)):
+        cell = Text(f"{one.value:.3f}").append(f"\n{interval(one.interval)}", "dim")
+        table.add_row(str(one.number), cell, *map(_shown, one.values.values()))
+    for trial in failed:
+        table.add_row(Text(str(trial.number), "dim"), Text("failed", "dim"), *map(_shown, trial.values.values()))
+    screen = console or Console(markup=False)
+    screen.print(table)
+    for trial in failed:
+        screen.print(f" trial {trial.number} failed: {trial.failure}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(value: object) -> Text:
+    return Text(f"{value:g}" if isinstance(value, float) else str(value))

@@ -10,22 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning import interrupts
 from fdp_lightning.config import TASKS, apply_debug_last
-from fdp_lightning.console.mistakes import check_task
+from fdp_lightning.console.arguments import check_task
 from fdp_lightning.console.option_values import check_values
-from fdp_lightning.disk import disk_trouble
-from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.errors import DiskError, UserError, disk_trouble
 
 log = logging.getLogger("fdp_lightning")
 
-TORCH_FIRST = ("predict", "export", "demo", "tune")
-"""Tasks that load PyTorch before they say anything."""
+TORCH_FIRST = ("predict", "export", "demo", "tune")  # tasks that load PyTorch before they say anything
 
 
 def run_task(config: DictConfig) -> str | None:
     """Run `config.task`, importing only this task, so that a typing mistake does not wait for torch.
 
-    Returns:
-        Run folder of a task that trains, from which a sweep makes its table; else None.
+    Returns the run folder of a task that trains, from which a sweep makes its table; else None.
     """
     check_config(config)
     apply_debug_last(config, HydraConfig.get().runtime.choices.get("debug"))
@@ -46,11 +43,7 @@ def run_task(config: DictConfig) -> str | None:
 
 
 def check_config(config: DictConfig) -> None:
-    """Check the task and its options, before anything is imported for it.
-
-    Raises:
-        UserError: the task or the value of an option is invalid.
-    """
+    """Raise UserError if the task or the value of an option is invalid, before anything is imported for it."""
     check_task(config.task)
     runs = config.runs  # has no type in the schema, because one task takes a list
     if OmegaConf.is_list(runs) and config.task != "compare":

@@ -27,9 +27,7 @@ class RowsFailedError(Exception):
 def benchmark(config: DictConfig) -> None:
     """Measure the chosen benchmarks, one after the other.
 
-    Raises:
-        UserError: there is no benchmark of a given name.
-        RowsFailedError: benchmarks crashed; names them and their logs.
+    UserError if there is none of a given name; RowsFailedError names those that crashed, and their logs.
     """
     known = {path.stem: path for path in sorted(BENCHMARKS.glob("[!_]*.py"))}
     rows = list(known) if config.benchmark.rows is None else list(config.benchmark.rows)

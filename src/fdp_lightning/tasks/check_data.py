@@ -35,11 +35,7 @@ _OF_CHOSEN = ("n_clips", "n_subjects", "classes", "without_frames", "expected", 
 
 
 def check_data(config: DictConfig) -> None:
-    """Print the table of protocols and problems, and write check.json.
-
-    Raises:
-        UserError: the copy is not as published; raised after everything has been printed and written.
-    """
+    """Print protocols and problems, write check.json, and raise UserError if the copy is not as published."""
     start = time.monotonic()
     protocol = build_protocol(config)
     dataset = open_dataset(config)
@@ -155,7 +151,6 @@ def _check_folders(
 
 
 def _protocols_of(dataset: str) -> dict[str, Protocol]:
-    """Return all protocols of this project for a dataset, by name."""
     files = sorted((CONF_DIR / "protocol").glob("[!_]*.yaml"))
     # Each file states its dataset; composing all of them would take seconds.
     names = [path.stem for path in files if OmegaConf.select(OmegaConf.load(path), "dataset") == dataset]

@@ -16,8 +16,7 @@ from fdp_lightning.evaluation.tables.render import print_tables, write_compariso
 def compare_runs(config: DictConfig) -> list[Table]:
     """Write compare.html, compare.csv and compare.tex, and print the same tables.
 
-    Raises:
-        UserError: a path contains no run, a run is unfinished or damaged, or the published numbers cannot be read.
+    UserError if a path contains no run, a run is unfinished or damaged, or the published numbers cannot be read.
     """
     places = [Path(str(place)) for place in (config.runs if isinstance(config.runs, ListConfig) else [config.runs])]
     baseline = [] if config.compare.baseline is None else [Path(str(config.compare.baseline))]
@@ -40,17 +39,10 @@ def compare_runs(config: DictConfig) -> list[Table]:
 def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]]:
     """Read the runs in some folders.
 
-    Args:
-        places: run folders, each a row of its own; or folders above run folders, in which the seeds of a variant
-            (`<variant>/seed-*`) make one row.
-
-    Returns:
-        The variants in the order of their folders, without duplicates, named by the end of their paths; and the
-        run folders that were left out, each with the reason.
-
-    Raises:
-        UserError: a folder does not exist, is an unfinished run or contains none; a run is damaged; or two runs of a
-            variant have the same seed.
+    Each of `places` is a run folder, a row of its own; or a folder above run folders, in which the seeds of a variant
+    (`<variant>/seed-*`) make one row. The variants come in the order of their folders, without duplicates, named by the
+    end of their paths; beside them the run folders that were left out, each with the reason. UserError if a folder does
+    not exist, is an unfinished run or contains none; a run is damaged; or two runs of a variant have the same seed.
     """
     groups: dict[tuple[Path, ...], tuple[Path, ...]] = {}
     left_out: dict[str, str] = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.inference.packaging.provenance import network_of
+from fdp_lightning.inference.packaging.sources import network_of
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.models.fdp_released import from_released, to_released
 from fdp_lightning.models.weights import read_weights

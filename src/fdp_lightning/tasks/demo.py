@@ -13,19 +13,13 @@ from fdp_lightning.errors import UserError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-HOST = "127.0.0.1"
-"""Not an option: whoever can reach the page may send it faces."""
+HOST = "127.0.0.1"  # not an option: whoever can reach the page may send it faces
 
-_SHUTDOWN_S = 2
-"""Time that a running prediction has to end after Ctrl-C, seconds."""
+_SHUTDOWN_S = 2  # time that a running prediction has to end after Ctrl-C, seconds
 
 
 def demo(config: DictConfig) -> None:
-    """Serve the page until Ctrl-C.
-
-    Raises:
-        UserError: the extra is not installed, the port is not available, or there is no such model.
-    """
+    """Serve the page until Ctrl-C; UserError without the extra, the port or the model."""
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
             f"task=demo needs {' and '.join(missing)}, part of the extra `demo`: pip install 'fdp-lightning[demo]'"
@@ -66,11 +60,7 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """Give a socket that only this machine can reach; port 0 is any free one.
-
-    Raises:
-        UserError: the port is in use, or needs other rights.
-    """
+    """Give a socket that only this machine can reach; port 0 is any free one, UserError for one that is in use."""
     with socket.socket() as place:
         # Without this option the port stays in use for a minute after a demo has ended.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

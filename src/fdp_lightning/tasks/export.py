@@ -8,11 +8,7 @@ from fdp_lightning.errors import UserError
 
 
 def export(config: DictConfig) -> None:
-    """Write `export.output` from `export.checkpoint`.
-
-    Raises:
-        UserError: an option or the checkpoint is invalid.
-    """
+    """Write `export.output` from `export.checkpoint`; UserError if one of them is invalid."""
     options = config.export
     if options.checkpoint is None:
         raise UserError("export.checkpoint is missing: runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model")

@@ -15,21 +15,17 @@ from fdp_lightning.tracking.loggers import is_wandb
 
 log = logging.getLogger("fdp_lightning")
 
-PLACE = "fit"
-"""Subfolder of the run folder with this training, apart from the folds that are pooled."""
+PLACE = "fit"  # subfolder of the run folder with this training, apart from the folds that are pooled
 
-MODEL = "model"
-"""Subfolder of the run folder with the model file."""
+MODEL = "model"  # subfolder of the run folder with the model file
 
 
 def fit(config: DictConfig) -> None:
     """Train on all clips of the protocol, with no subject held out, unless this is done already; write the model.
 
-    The settings are those of the folds of the same command, without inner validation subjects.
-
-    Raises:
-        UserError: the model could not predict a single clip, or the labels are shuffled.
-        FoldsFailedError: the training failed; names its log.
+    The settings are those of the folds of the same command, without inner validation subjects. UserError if the model
+    could not predict a single clip, or the labels are shuffled; FoldsFailedError names the log of a training that
+    failed.
     """
     start = time.monotonic()
     _check(config)

@@ -8,18 +8,13 @@ from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import clock
 from fdp_lightning.data.protocols.splits import choose_fold
-from fdp_lightning.engine.complete import complete, pool_in_turn
-from fdp_lightning.engine.run import open_run, train
+from fdp_lightning.engine.run import complete, open_run, pool_in_turn, train
 
 log = logging.getLogger("fdp_lightning")
 
 
 def loso(config: DictConfig) -> Path:
-    """Run all unfinished folds, then pool, and return the run folder.
-
-    Raises:
-        FoldsFailedError: folds crashed; names them and their logs. The others are kept.
-    """
+    """Run all unfinished folds, then pool, and return the run folder; FoldsFailedError names folds that crashed."""
     start = time.monotonic()
     run = open_run(config)
     complete(run)
@@ -30,10 +25,7 @@ def loso(config: DictConfig) -> Path:
 def fold(config: DictConfig) -> Path:
     """Run one fold, unless it is finished, and return the run folder; the fold that completes the run pools it.
 
-    A sweep over `fold` therefore leaves the same files as `task=loso`, in any order.
-
-    Raises:
-        FoldsFailedError: the fold crashed; names its log.
+    A sweep over `fold` therefore leaves the same files as `task=loso`, in any order. FoldsFailedError as there.
     """
     run = open_run(config)
     name = choose_fold([plan.fold for plan in run.plans], config.fold).name

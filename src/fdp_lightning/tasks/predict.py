@@ -17,16 +17,13 @@ from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
 
-EXAMPLE = "synthetic"
-"""Input that is drawn on the spot; a folder with this name is given as ./synthetic."""
+EXAMPLE = "synthetic"  # input that is drawn on the spot; a folder with this name is given as ./synthetic
 
 
 def predict(config: DictConfig) -> None:
     """Predict every clip of `predict.input`, write predict.json, predictions.csv and images, and print a table.
 
-    Raises:
-        UserError: the model or the input is invalid. If only some clips cannot be predicted, the others are written
-            first.
+    UserError for model or input; if only some clips cannot be predicted, the others are written first.
     """
     options = config.predict
     if options.input is None:

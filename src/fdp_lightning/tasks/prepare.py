@@ -10,9 +10,8 @@ from omegaconf import DictConfig
 from fdp_lightning.console.progress import clock
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.data.store.contact_sheet import CONTACT_SHEET, write_contact_sheet
-from fdp_lightning.disk import is_full
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, is_full
 from fdp_lightning.files import write_atomic
 
 log = logging.getLogger("fdp_lightning")

@@ -10,7 +10,7 @@ from fdp_lightning.evaluation.runs import require_plain_run
 from fdp_lightning.runs.folder import recorded_config
 from fdp_lightning.runs.pooling import EXPECTED, pool_run
 from fdp_lightning.tracking.aggregate import log_pooled
-from fdp_lightning.tracking.check import check_loggers, tags_of_run
+from fdp_lightning.tracking.loggers import check_loggers, tags_of_run
 
 
 def report(config: DictConfig) -> None:

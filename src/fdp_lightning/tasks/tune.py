@@ -31,9 +31,19 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.runs.folder import folder_of
 from fdp_lightning.runs.pooling import pool_frames, remove_pooled
-from fdp_lightning.search.files import BEST, NESTED, print_trials, write_best, write_nested, write_trials
 from fdp_lightning.search.space import Space
-from fdp_lightning.search.trials import Scored, Trial, compose_trial, own_overrides, run_trial
+from fdp_lightning.search.trials import (
+    BEST,
+    NESTED,
+    Trial,
+    compose_trial,
+    own_overrides,
+    print_trials,
+    run_trial,
+    write_best,
+    write_nested,
+    write_trials,
+)
 from fdp_lightning.tasks import check_config
 
 log = logging.getLogger("fdp_lightning")
@@ -53,14 +63,9 @@ class SearchFailedError(Exception):
 
 
 def tune(config: DictConfig) -> Path:
-    """Run the unfinished trials, then choose, pool and print.
+    """Run the unfinished trials, then choose, pool and print; return the search's folder, also that of its score.
 
-    Returns:
-        The folder of the search, which is the run folder of its nested score.
-
-    Raises:
-        UserError: the options are impossible; raised before any training.
-        SearchFailedError: no trial was finished, or no trial finished some fold.
+    Impossible options are a UserError before any training; SearchFailedError means that no trial finished some fold.
     """
     start = time.monotonic()
     score, space = _checked(config)
@@ -72,13 +77,12 @@ def tune(config: DictConfig) -> Path:
     for stale in (BEST, NESTED):
         (folder / stale).unlink(missing_ok=True)
     write_atomic(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    scored = _search(config, space, overrides, score, folder)
-    trials = [one.trial for one in scored]
+    trials = _search(config, space, overrides, score, folder)
     classes = list(config.protocol.classes)
-    print_trials(scored, score)
+    print_trials(trials, score)
     if not any(trial.finished for trial in trials):
         raise SearchFailedError(f"all {len(trials)} trials failed; the first: {trials[0].failure}")
-    write_best(folder / BEST, scored, classes, score)
+    write_best(folder / BEST, trials, classes, score)
     _pool_nested(config, base, trials, classes, score)
     facts = {**environment(), "seconds": round(time.monotonic() - start, 1)}
     write_atomic(folder / "environment.json", json.dumps(facts, indent=1) + "\n")
@@ -120,28 +124,28 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
     return folder_of(config, choices, overrides, search=f"tune-{config.tune.sampler}-{digest}")
 
 
-def _search(config: DictConfig, space: Space, overrides: list[str], score: str, folder: Path) -> list[Scored]:
+def _search(config: DictConfig, space: Space, overrides: list[str], score: str, folder: Path) -> list[Trial]:
     from optuna.trial import TrialState
 
     study = space.study(config.tune.sampler, config.seed, minimise=is_better_lower(score))
     classes = list(config.protocol.classes)
     count = config.tune.trials if config.tune.sampler != "grid" else min(config.tune.trials, space.size or 0)
-    scored: list[Scored] = []
+    trials: list[Trial] = []
     for number in range(count):
         asked = study.ask(space.distributions())
         values = space.values(asked.params)
         point = space.overrides(values)
         log.info("trial %d (%d of %d): %s", number, number + 1, count, " ".join(point))
         with contextlib.redirect_stdout(io.StringIO()):  # its table has test scores, which must not guide a choice
-            trial = run_trial(number, values, [*overrides, *point, "task=loso"])
-        scored.append(trial.score(classes, score))
+            trial = run_trial(number, values, [*overrides, *point, "task=loso"]).scored(classes, score)
+        trials.append(trial)
         if trial.finished:
-            study.tell(asked, scored[-1].value)
-            log.info("trial %d (%d of %d): inner/%s %.3f", number, number + 1, count, score, scored[-1].value)
+            study.tell(asked, trial.value)
+            log.info("trial %d (%d of %d): inner/%s %.3f", number, number + 1, count, score, trial.value)
         else:
             study.tell(asked, state=TrialState.FAIL)
-        write_trials(folder / "trials.csv", scored, score)
-    return scored
+        write_trials(folder / "trials.csv", trials, score)
+    return trials
 
 
 def _pool_nested(config: DictConfig, base: Run, trials: list[Trial], classes: list[str], score: str) -> None:

@@ -20,7 +20,7 @@ from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, 
 from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.evaluation.predictions import class_indices, label_kind_of, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, images_shown
-from fdp_lightning.evaluation.seeds import seed_scores
+from fdp_lightning.evaluation.runs import seed_scores
 from fdp_lightning.extras import Extra, sections, slug
 from fdp_lightning.files import scratch_folder, sha256, write_atomic
 from fdp_lightning.labels import LabelKind
@@ -158,12 +158,10 @@ def _gallery(
 def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of metrics.json, by name.
 
-    Returns:
-        'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action
-        units in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in
-        'baselines/baseline/score', 'optimism_gap/score', those of `last` in each dataset of a composite in
-        'datasets/dataset/score', and scores of the recogniser's extras in
-        'extras/extra/score'.
+    'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action units
+    in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in 'baselines/baseline/score',
+    'optimism_gap/score', those of `last` in each dataset of a composite in 'datasets/dataset/score', and scores of the
+    recogniser's extras in 'extras/extra/score'.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():

@@ -1,4 +1,4 @@
-"""Loggers chosen by the group `logger`, one or several at once, which all receive the same numbers.
+"""Loggers chosen by the group `logger`, one or several at once, which all receive the same numbers; checked early.
 
 W&B has one run per process: one for each fold, and another for the pooled scores. A run is identified by a random id
 stored on disk, so that an interrupted fold resumes the same run, and equal commands of two users do not collide.
@@ -9,16 +9,20 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build
-from fdp_lightning.runs.folder import experiment_name
+from fdp_lightning.processes import in_worker
+from fdp_lightning.runs.folder import experiment_name, recorded_config
 
 # Left out of a W&B run's configuration: paths on this machine, and options of other tasks.
 _NOT_SHOWN = (
@@ -34,13 +38,8 @@ WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
 
 @dataclass(frozen=True)
 class LogOf:
-    """Identity of a log, for W&B.
-
-    Attributes:
-        name: name of the process within its group: that of a fold, 'fit' or 'pooled'.
-        job_type: fold, fit or aggregate.
-        id: id of the W&B run.
-        facts: additional entries of the run's configuration.
+    """Identity of a log, for W&B: the name of the process within its group (that of a fold, 'fit' or 'pooled'), its job
+    type (fold, fit or aggregate), the id of the W&B run, and additional entries of the run's configuration.
     """
 
     name: str
@@ -50,12 +49,10 @@ class LogOf:
 
 
 def is_wandb(node: DictConfig) -> bool:
-    """Return True if a node of the group `logger` is W&B's."""
     return str(node._target_).endswith("WandbLogger")
 
 
 def uses_wandb(config: DictConfig) -> bool:
-    """Return True if W&B is among the chosen loggers."""
     return any(is_wandb(node) for node in config.logger.values())
 
 
@@ -99,7 +96,6 @@ def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) ->
 
 
 def extended(node: DictConfig, **values: Any) -> DictConfig:
-    """Return a node with more entries."""
     node = node.copy()
     OmegaConf.set_struct(node, False)
     node.update(values)
@@ -110,7 +106,7 @@ def names_of(config: DictConfig, run: Path) -> tuple[str, str]:
     """Return experiment and variant from the run folder's path, or from data and protocol if `run=` set the folder."""
     if config.get("run") is None:
         return run.absolute().parts[-3], run.absolute().parts[-2]
-    return experiment_name(config), run.name
+    return experiment_name(config), run.absolute().name
 
 
 def shortened(text: str, limit: int) -> str:
@@ -148,3 +144,91 @@ def close_loggers(loggers: Iterable[Any], success: bool = True) -> None:
 
             logger.experiment.finish(exit_code=0 if success else 1)
             wandb.teardown(exit_code=0 if success else 1)
+
+
+_OFFLINE = ("offline", "dryrun", "disabled")
+
+
+def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
+    """Refuse loggers that cannot work, and add `tags` to W&B's tags.
+
+    UserError if a package is missing, an option is unknown, or W&B is online and no user is logged in.
+    """
+    for name, node in config.logger.items():
+        target = str(node._target_)
+        if target.endswith("TensorBoardLogger") and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+            raise UserError(
+                f"logger={name} needs the package tensorboard: pip install fdp-lightning[tensorboard], or choose "
+                "logger=csv"
+            )
+        if is_wandb(node):
+            if not isinstance(node.get("offline"), bool):
+                raise UserError(f"logger.{name}.offline is {node.get('offline')!r}; expected true or false")
+            if "mode" in node or "mode" in (node.get("settings") or {}):
+                raise UserError(
+                    f"logger.{name} has no option mode: logger.{name}.offline=true or false says where runs go"
+                )
+            OmegaConf.set_struct(node, False)
+            node.tags = [*dict.fromkeys([*tags, *(node.get("tags") or [])])]
+        if is_wandb(node) or set(node) - {"_target_"}:
+            in_worker(try_logger, str(name), node)  # a worker has already imported Lightning and W&B
+
+
+def tags_of(config: DictConfig) -> list[str]:
+    """Return W&B's tags of a run: dataset, protocol, model, and 'synthetic' and 'debug-smoke' if they apply."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    tags = _tags(config, choices.get("model"))
+    if choices.get("debug") not in (None, "true"):
+        tags.append(f"debug-{choices['debug']}")
+    return tags
+
+
+def tags_of_run(run: Path) -> list[str]:
+    """Return the tags of an existing run by its config.yaml; its model's option is recorded only in W&B's tags."""
+    of_run = recorded_config(run)
+    nodes = [node for node in (of_run.logger or {}).values() if isinstance(node, DictConfig) and "_target_" in node]
+    kept = [node.get("tags") or [] for node in nodes if is_wandb(node)]
+    return [*dict.fromkeys([*_tags(of_run), *(str(tag) for tags in kept for tag in tags)])]
+
+
+def _tags(config: DictConfig, model: str | None = None) -> list[str]:
+    kind = "real" if config.data.generate is None else "synthetic"
+    return [tag for tag in (config.data.name, config.protocol.name, model, kind) if tag]
+
+
+def try_logger(name: str, node: DictConfig) -> None:
+    """Build a logger as a fold would, without opening its run; UserError as in `check_loggers`."""
+    if not is_wandb(node):
+        build(extended(node, save_dir=".", name="", version=""))  # without writing anything
+        return
+    import inspect
+
+    import wandb
+
+    options = {key: value for key, value in node.items() if key not in ("_target_", "offline")}
+    lightning = inspect.signature(type(build(node)).__init__).parameters
+    unknown = set(map(str, options)) - set(lightning) - set(inspect.signature(wandb.init).parameters)
+    if unknown:
+        raise UserError(f"logger.{name} has no option {', '.join(sorted(unknown))}")
+    plain = {"project": node.get("project"), "entity": node.get("entity"), "run_tags": tuple(node.tags)}
+    try:
+        wandb.Settings(**plain, **(node.get("settings") or {}))
+    except (ValueError, wandb.errors.UsageError) as error:
+        raise UserError(f"logger.{name}: W&B refuses the options: {error}") from error
+    if not node.offline and os.environ.get("WANDB_MODE") not in _OFFLINE:
+        _check_account(name)
+
+
+def _check_account(name: str) -> None:
+    import wandb
+
+    os.environ["WANDB_SILENT"] = "true"  # in this worker only
+    cure = f"log in (wandb login, or WANDB_API_KEY), or log offline: logger.{name}.offline=true"
+    try:
+        logged_in = wandb.login(prompt=False, verify=True)
+    except (wandb.errors.Error, OSError) as error:
+        raise UserError(f"logger.{name}.offline=false: W&B refused the login: {error}\n  {cure}") from error
+    finally:
+        wandb.teardown()
+    if not logged_in:
+        raise UserError(f"logger.{name}.offline=false needs a W&B account, but no key was found.\n  {cure}")

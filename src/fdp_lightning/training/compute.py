@@ -58,36 +58,22 @@ class Compute:
             for option, value in options.items():
                 if hasattr(module, option):
                     setattr(module, option, value)
-        if self.channels_last:
-            channels_last(network)
+        if self.channels_last:  # convolutions on small maps are then about a third faster, on the CPU and on a GPU
+            for parameter in network.parameters():
+                if parameter.ndim == 4:  # weights of a Conv3d have no such format
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
         if self.compile:
             network.compile(mode=self.compile)
 
 
-PLAIN = Compute(1, False, False, False, "default", tf32=False)
-"""The reference implementation: no setting applied."""
+PLAIN = Compute(1, False, False, False, "default", tf32=False)  # the reference implementation: no setting applied
 
 
-def channels_last(network: nn.Module) -> None:
-    """Store the weights of all convolutions with channels last, which their maps follow.
-
-    Convolutions on small maps are then about a third faster, on the CPU and on a GPU.
-    """
-    for parameter in network.parameters():
-        if parameter.ndim == 4:  # weights of a Conv3d have no such format
-            parameter.data = parameter.data.to(memory_format=torch.channels_last)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-"""Parameters of glibc's mallopt, of its malloc.h."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, of its malloc.h
 
 
 def free_memory(way: str) -> None:
-    """Set what glibc's allocator does with large freed blocks in this process; no effect with another C library.
-
-    Args:
-        way: one of the values of `Compute.freed_memory`.
-    """
+    """Let glibc's allocator 'keep' or 'return' large freed blocks in this process; no effect with another C library."""
     if way == "default" or platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)

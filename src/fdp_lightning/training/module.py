@@ -25,13 +25,8 @@ def clips_of(batch: Batch) -> Clips:
 class RecognitionModule(L.LightningModule):
     """A recogniser in training.
 
-    Args:
-        model: network to train.
-        objective: losses and their weights.
-        optimizer: settings of the optimizer.
-        provenance: plain data written into every checkpoint (configuration, classes, statistics, subjects).
-        max_steps: largest number of optimizer steps; None: as many as the epochs have.
-        compute: how the training is computed.
+    `provenance` is plain data written into every checkpoint (configuration, classes, statistics, subjects). `max_steps`
+    is the largest number of optimizer steps; None: as many as the epochs have.
     """
 
     def __init__(
@@ -53,11 +48,9 @@ class RecognitionModule(L.LightningModule):
         compute.prepare(model)
 
     def forward(self, clips: Tensor) -> Output:
-        """Clips of the input stage to the network's output."""
         return with_logits(self.model(clips))
 
     def run(self, clips: Clips) -> Output:
-        """Return the network's output for a batch."""
         # Compiled in training only: subjects have any number of clips, and each number would be compiled anew.
         network = self.model if self.training else self.model.forward
         masks = () if clips.mask is None else (clips.mask,)
@@ -104,7 +97,6 @@ class RecognitionModule(L.LightningModule):
         }
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer for all steps of the training."""
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
         if steps == math.inf:  # `trainer.max_time` alone ends the training, with a schedule that needs no end
             steps = 1

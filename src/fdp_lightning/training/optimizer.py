@@ -92,14 +92,7 @@ class OptimizerSettings:
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Return parameter groups, one for each pair of learning rate and weight decay.
-
-        Args:
-            model: network to optimise.
-
-        Raises:
-            ValueError: a rule's part is not in the network.
-        """
+        """Return a parameter group for each pair of learning rate and weight decay; ValueError for an unknown part."""
         rules = self.rules or {}
         parts = {name for name, _ in model.named_modules() if name}
         if unknown := sorted(set(rules) - parts):
@@ -117,13 +110,7 @@ class OptimizerSettings:
         return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
     def build(self, model: nn.Module, steps: int, fused: bool = False) -> dict[str, Any]:
-        """Return Lightning's optimizer configuration.
-
-        Args:
-            model: network to optimise.
-            steps: steps of the whole training.
-            fused: use one kernel for each step.
-        """
+        """Return Lightning's optimizer configuration for so many steps; `fused`: one kernel for each step."""
         options = {"momentum": self.momentum} if self.name == "sgd" else {}
         optimizer = OPTIMIZERS[self.name](self.groups(model), lr=self.lr, fused=fused, **options)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))

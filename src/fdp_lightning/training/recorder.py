@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.precision import Precision
 from torch.utils.data import DataLoader
 
-from fdp_lightning.training.batch_statistics import BatchStatistics
+from fdp_lightning.training.batch_norm import BatchStatistics
 from fdp_lightning.training.module import RecognitionModule, clips_of
 
 Loader = Callable[[], DataLoader[Any] | None]
@@ -42,12 +42,12 @@ class Recorder(L.Callback):
 
     Attributes:
         curves: one dictionary per epoch.
-        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k);
-            None without such clips, and where not every epoch was evaluated.
+        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k); None
+            without such clips, and where not every epoch was evaluated.
         inner: those of the epoch most accurate on the inner validation clips (of equals the one of the lowest emotion
             loss there, then the first); None without such clips.
-        aside: probabilities of the inner validation clips themselves, by selection: of the newest epoch (`last`) and
-            of the one that `inner` chooses; empty without such clips.
+        aside: probabilities of the inner validation clips themselves, by selection: of the newest epoch (`last`) and of
+            the one that `inner` chooses; empty without such clips.
     """
 
     def __init__(
@@ -83,8 +83,7 @@ class Recorder(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluate with the weights of this epoch, or of each `trainer.check_val_every_n_epoch`-th and of the last.
 
-        Raises:
-            DivergedError: the training loss is not finite.
+        A training loss that is not finite is a DivergedError.
         """
         assert isinstance(pl_module, RecognitionModule)
         epoch = trainer.current_epoch + 1
@@ -113,19 +112,10 @@ class Recorder(L.Callback):
         precision: Precision,
         evaluate: bool = True,
     ) -> dict[str, float]:
-        """Evaluate an epoch and add it to curves and selections.
+        """Evaluate an epoch, add it to curves and selections, and return the values of the evaluation by name.
 
-        Args:
-            module: module with the weights that predict.
-            epoch: number of epochs done.
-            step: number of steps done.
-            train: means of the epoch over the training clips.
-            precision: precision of the training.
-            evaluate: False: record the training's means only. The best of all epochs is then unknown, so there is no
-                `oracle`.
-
-        Returns:
-            Values of the evaluation by name.
+        `epoch` and `step` count those that are done; `train` has the means of the epoch over the training clips.
+        Without `evaluate` only these are recorded. The best of all epochs is then unknown, so there is no `oracle`.
         """
         self._all_evaluated &= evaluate
         row: dict[str, float] = {}
@@ -149,14 +139,12 @@ class Recorder(L.Callback):
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that was recorded, as tensors and plain values, for a checkpoint to resume from."""
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
         aside = {selection: torch.from_numpy(p) for selection, p in self.aside.items()}
         steps = {"curves": self.curves, "steps": self._steps, "all_evaluated": self._all_evaluated}
         return {**steps, "best": self._best, "probabilities": kept, "aside": aside}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what an interrupted training had recorded up to its checkpoint."""
         self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
         self._steps, self._all_evaluated = list(state_dict["steps"]), bool(state_dict["all_evaluated"])
         for name, probabilities in state_dict["probabilities"].items():

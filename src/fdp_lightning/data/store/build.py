@@ -19,8 +19,7 @@ from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
 from fdp_lightning.data.store.parts import Donors, Parts, parts_of, to_row
 from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
-from fdp_lightning.disk import is_full
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, is_full
 from fdp_lightning.files import atomic_folder, checksummed
 from fdp_lightning.labels import KEY
 from fdp_lightning.processes import in_pool

@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.intervals import mean_interval
+from fdp_lightning.evaluation.intervals import Difference, clip_difference, compare_outcomes, mean_interval
 from fdp_lightning.evaluation.learning import has_learned
 from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
-from fdp_lightning.evaluation.paired import Difference, clip_difference, compare_outcomes
+from fdp_lightning.evaluation.origin import trained_facts
 from fdp_lightning.evaluation.published import Published, matching
-from fdp_lightning.evaluation.runs import Run
-from fdp_lightning.evaluation.seeds import seeds_differ, spread
-from fdp_lightning.evaluation.trained import trained_facts
+from fdp_lightning.evaluation.runs import Run, seeds_differ, spread
 from fdp_lightning.labels import OWNER, SELECTIONS
 
 BLOCKS = {
@@ -79,7 +77,6 @@ class Row:
 
     @property
     def comparable(self) -> bool:
-        """Return True if the row stands in the ranked block."""
         return self.block == "comparable"
 
     def cell(self, score: str) -> dict[str, float | None]:
@@ -138,7 +135,6 @@ class Table:
         return [row for row in (self.variants or self.rows) if row.selection == "last" and row.datasets]
 
     def block(self, name: str) -> list[Row]:
-        """Return the rows of one block, in order."""
         return [row for row in self.rows if row.block == name]
 
 
@@ -156,16 +152,14 @@ def compare(variants: Sequence[Variant], published: Sequence[Published]) -> list
 
 
 def variant_tables(variants: Sequence[Variant], missing: Mapping[str, Sequence[str]]) -> list[Table]:
-    """Make the tables of the runs of a sweep.
+    """Make the tables of the runs of a sweep, one per protocol, class list and split, as `compare` takes them apart.
+
+    Where the baseline has no finished run in one, no difference is given: another row in its place would look like it.
 
     Args:
         variants: with their finished runs, in the order of the sweep; one without a finished run is left out.
         missing: every variant of the sweep, in order, the first being the baseline → its jobs without pooled scores,
             each with the reason. Variants without any finished run stand in the first table.
-
-    Returns:
-        One per protocol, class list and split, as `compare` takes them apart. Where the baseline has no finished run
-        there, no difference is given: another row in its place would look like it.
     """
     reference, tables = next(iter(missing)), compare(variants, [])
     for place, table in enumerate(tables):

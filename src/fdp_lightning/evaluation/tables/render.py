@@ -98,7 +98,6 @@ def _flag(value: bool) -> str:
 
 
 def _wide(table: Table, row: Row) -> dict[str, Any]:
-    """Make a row of variants.csv."""
     values: dict[str, Any] = {"protocol": table.protocol, "baseline": table.reference, "variant": row.name}
     values |= {"seeds": None, "missing": "; ".join(row.missing)}
     values |= _facts(row) if row.scores else {}
@@ -276,7 +275,6 @@ def scores_grid(table: Table) -> Grid:
 
 
 def paired_grid(table: Table) -> Grid:
-    """Lay out the tests against the baseline."""
     names = [name for name in words.narrow(table.scores) if name in table.paired[0].differences]
     grid = _grid(f"minus {table.baseline}, the same clips; intervals and p over subjects", "system", names)
     for row in table.paired:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from fdp_lightning.evaluation import terminal
 from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
+from fdp_lightning.evaluation.origin import trained_line
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval
-from fdp_lightning.evaluation.trained import trained_line
 
 SCORES = (
     "Scores are fractions of 1, each computed from all clips of a run together. Below a score of ours: the 95 % "
@@ -37,8 +37,7 @@ CHOSEN_LEGEND = (
     "which nobody has who does not know the answers. Their difference, with its 95 % interval over subjects, is what "
     "such a choice adds to a published score."
 )
-NO_MEANING = "no meaning ‡"
-"""In place of a p-value, in as few letters as a column has."""
+NO_MEANING = "no meaning ‡"  # in place of a p-value, in as few letters as a column has
 MEANINGLESS = "A difference between two such variants means nothing."
 VARIANTS_LEGEND = (
     f"{SCORES} Difference: variant − baseline, the same clips, selection last, with its 95 % interval and p over "
@@ -75,7 +74,6 @@ def seeds_label(row: Row) -> str:
 
 
 def model_label(row: Row) -> str:
-    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold`, or nothing."""
     return trained_line(row.model)
 
 

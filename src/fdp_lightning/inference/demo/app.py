@@ -1,49 +1,61 @@
-"""The server of `task=demo`: the page, example videos, and one prediction at a time."""
+"""The server of `task=demo`: the page, example videos, one prediction at a time, and protection against other pages.
+
+A browser lets any page of the web send requests to this machine. Three checks keep them out: the Host must be this
+machine's own name, so that no other name can be made to point here (DNS rebinding); what is posted must come from the
+demo's page, by its Origin; and headers forbid other pages to embed an answer.
+"""
 
 import asyncio
+import base64
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import anyio
+import numpy as np
 from anyio.to_thread import run_sync
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.charts import image_uri
+from fdp_lightning.evaluation.pages import template
+from fdp_lightning.extras import Extra, notes, number_format, sections
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.inference.demo.guard import Guard
-from fdp_lightning.inference.demo.page import answer_of, page_of
 from fdp_lightning.inference.example import EXAMPLES, draw_example
+from fdp_lightning.inference.explanation import displayed_image
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.scan import Scan
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
     from fdp_lightning.inference.model import Model
 
 log = logging.getLogger("fdp_lightning")
 
-MOST_BYTES = 200 * 10**6
-"""Size limit of a video, which is held in memory."""
+MOST_BYTES = 200 * 10**6  # size limit of a video, which is held in memory
 
-MOST_SECONDS = 120
-"""Time limit of a prediction: a short 8K video without a face would block the demo for an hour."""
+MOST_SECONDS = 120  # time limit of a prediction: a short 8K video without a face would block the demo for an hour
 
-_MOST_WAITING = 3
-"""Number of videos that are being uploaded or waiting; each is held in memory."""
+_MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 
-_PIECE_S, _UPLOAD_S = 30, 300
-"""Time limits of an upload, for the next piece and in total, seconds."""
+_PIECE_S, _UPLOAD_S = 30, 300  # time limits of an upload, for the next piece and in total, seconds
 
-_POLL_S = 0.25
-"""Interval at which it is checked whether the client is still connected, seconds."""
+_POLL_S = 0.25  # interval at which it is checked whether the client is still connected, seconds
 
 
 class _RefusedError(Exception):
@@ -101,11 +113,7 @@ def demo_app(
 
 
 class _Queue:
-    """A short queue that runs one prediction at a time: two at once would make both slower.
-
-    Attributes:
-        turn: lock held by the request whose video is being predicted.
-    """
+    """A short queue that runs one prediction at a time, that of the `turn`: two at once would make both slower."""
 
     def __init__(self) -> None:
         self.turn, self._inside = asyncio.Lock(), 0
@@ -127,7 +135,9 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
     if await request.is_disconnected():  # while it waited for its turn
         raise ClientDisconnect
     name = unquote(request.headers.get("x-name", "")) or "video"
-    task = asyncio.ensure_future(run_sync(partial(_predicted, model, video, name), abandon_on_cancel=True))
+    task = asyncio.ensure_future(
+        run_sync(lambda: answer_of(model.explained(model.look(video, name))), abandon_on_cancel=True)
+    )
     end = time.monotonic() + most_seconds
     while not (await asyncio.wait({task}, timeout=_POLL_S))[0]:
         is_late = time.monotonic() > end
@@ -143,10 +153,6 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
                 "its resolution; task=predict has no such limit.",
             )
     return task.result()
-
-
-def _predicted(model: "Model", video: BytesIO, name: str) -> dict[str, Any]:
-    return answer_of(model.explained(model.look(video, name)))
 
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
@@ -174,3 +180,140 @@ def _drawn(emotion: str) -> bytes:
     """Return a synthetic clip as a video; drawing needs a file, which contains no real face."""
     with scratch_folder("fdp_lightning-demo-") as folder:
         return draw_example(folder, emotion).read_bytes()
+
+
+_NAMES = ("127.0.0.1", "localhost")
+
+_HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """Middleware that refuses requests of other pages, and sends a Content-Security-Policy with every answer."""
+
+    def __init__(self, app: "ASGIApp", policy: str) -> None:
+        self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        if why := _refused(scope):
+            await JSONResponse({"error": why}, 403)(scope, receive, guarded)
+        else:
+            await self._app(scope, receive, guarded)
+
+
+def _refused(scope: "Scope") -> str:
+    """Return the reason for refusing a request; '' to accept it."""
+    headers = Headers(scope=scope)
+    port = scope["server"][1]
+    hosts = [f"{name}:{port}" for name in _NAMES] + list(_NAMES) * (port == 80)  # which browsers leave out
+    host = headers.get("host", "")
+    if host not in hosts:
+        return f"This server only answers to http://{hosts[0]}."
+    if scope["method"] not in ("GET", "HEAD"):
+        origin = headers.get("origin", f"http://{host}")  # browsers always send it with a POST; curl does not
+        site = headers.get("sec-fetch-site", "same-origin")
+        if origin != f"http://{host}" or site != "same-origin":
+            return "Only the demo's own page may send it videos."
+    return ""
+
+
+_HERE = Path(__file__).parent
+
+
+def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
+    """Return the page of a model, and its Content-Security-Policy.
+
+    The policy allows the page's one style and one script by their hashes: anything else that might get into the page,
+    for example by a file name, is not run, and nothing can be loaded from or sent to another server.
+    """
+    style, script = (Markup((_HERE / name).read_text()) for name in ("demo.css", "demo.js"))
+    page = template("demo.html", _HERE).render(
+        facts=facts,
+        training=facts["training"],
+        score=_score(facts),
+        most_bytes=most_bytes,
+        examples=EXAMPLES,
+        style=style,
+        script=script,
+    )
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; connect-src 'self'; "
+        "img-src data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, policy
+
+
+def answer_of(result: Prediction | Scan) -> dict[str, Any]:
+    """Return a prediction or scan in the form that the page's script expects."""
+    if isinstance(result, Prediction):
+        return {"kind": "clip", **_clip(result)}
+    return {
+        "kind": "scan",
+        **result.facts(),
+        "strongest": _clip(result.strongest),
+        "windows": [
+            {"class": window.label}
+            | {name: getattr(window, name) for name in ("start", "end", "probabilities", "motion")}
+            for window in result.windows
+        ],
+    }
+
+
+def _clip(prediction: Prediction) -> dict[str, Any]:
+    return {
+        **prediction.facts(),
+        "frames": [image_uri(frame) for frame in prediction.frames],
+        "sections": [
+            {"heading": heading, "note": notes(extras), "extras": _shown(extras, prediction)}
+            for heading, extras in sections(prediction.declared).items()
+        ],
+    }
+
+
+def _shown(extras: Sequence[Extra], prediction: Prediction) -> list[dict[str, Any]]:
+    """Return the extras of a section: an image as a data URI, or numbers with the texts that the page shows."""
+    scalars = number_format(float(prediction.extras[extra.name]) for extra in extras if extra.kind == "scalar")
+    shown = []
+    for extra in extras:
+        values, about = prediction.extras[extra.name], dict[str, Any](kind=extra.kind, title=extra.title)
+        if extra.kind == "image":
+            shown.append({**about, "image": image_uri(displayed_image(prediction, extra))})
+            continue
+        numbers = np.atleast_1d(values).tolist()
+        form = scalars if extra.kind == "scalar" else number_format(numbers)
+        shown.append({**about, "values": numbers, "texts": [form % number for number in numbers]})
+    return shown
+
+
+def _score(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the first score of the model for display; None if it has no scores."""
+    if (scores := facts["scores"]) is None:
+        return None
+    key, title = ("mean_f1", "mean F1") if facts["multi_label"] else ("uf1", "UF1")
+    interval = scores[f"{key}_interval"]
+    return {
+        "name": title,
+        "value": f"{scores[key]:.3f}",
+        "interval": f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "",
+        "chance": f"{scores['floors']['chance'][key]:.3f}",
+        "caveats": scores["caveats"],
+    }
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -18,11 +18,7 @@ Registry = Mapping[str, Mapping[str, Any]]
 
 
 def registry_with(own: Sequence[type] = ()) -> Registry:
-    """Return what a file may name: the classes of this package and, by the caller's leave, some of the caller's own.
-
-    Args:
-        own: networks and objectives.
-    """
+    """Return what a file may name: the classes of this package and, by the caller's leave, some of the caller's own."""
     places = {place: {name_of(kind): kind for kind in kinds} for place, kinds in CLASSES.items()}
     for kind in own:
         places[OBJECTIVE if issubclass(kind, Objective) else NETWORK][name_of(kind)] = kind
@@ -54,27 +50,21 @@ def build_network(
     """Build the network of a model file with its weights.
 
     It is built without memory first and compared with the tensors of the file, so that no size that a file claims is
-    taken without the bytes that go with it.
-
-    Args:
-        facts: content of model.json, checked by `schema.check_facts`.
-        state: tensors of the network.
-        source: name of the file, for messages.
-        registry: of `registry_with`.
-
-    Raises:
-        UserError: a class or option that is not in the registry, or tensors of another network.
+    taken without the bytes that go with it. `facts` were checked by `schema.check_facts`. UserError for a class or
+    option that is not in the registry, or tensors of another network.
     """
     model = facts["configuration"]["model"]
     _require_small(model, source)
     options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
     if "pretrained" in options:
         options["pretrained"] = False  # the weights lie in the file
-    channels = shape_of(facts)[-3]
+    channels, side, _ = shape_of(facts)[-3:]
+    offered = {"classes": len(facts["classes"]), "in_channels": channels, "image_size": side}
+    offered |= {"frames": facts["input"]["frames"], **facts["normalisation"]}  # as `instantiate.build_model`
 
     def made() -> nn.Module:
         parts = {name: _part(name, model.get(name), source, channels) for name in _PARTS if name in model}
-        network: nn.Module = _call(source, NETWORK, {**options, **parts}, registry, asked=_offered(facts))
+        network: nn.Module = _call(source, NETWORK, {**options, **parts}, registry, asked=offered)
         return network
 
     with torch.device("meta"):
@@ -84,19 +74,8 @@ def build_network(
     return network
 
 
-def _offered(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a network may ask for besides its options, see `instantiate.build_model`."""
-    *_, channels, side, _ = shape_of(facts)
-    offered = {"in_channels": channels, "image_size": side, "frames": facts["input"]["frames"]}
-    return {"classes": len(facts["classes"]), **offered, **facts["normalisation"]}
-
-
 def shape_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
-    """The shape of one clip's input: (t, c, h, w), or (c, h, w) of `apex_flow`.
-
-    Args:
-        facts: content of model.json.
-    """
+    """The shape of one clip's input, by model.json: (t, c, h, w), or (c, h, w) of `apex_flow`."""
     given, taken = facts["input"], facts.get("taken")
     if taken is None:
         return (given["frames"], given["channels"], given["size"], given["size"])

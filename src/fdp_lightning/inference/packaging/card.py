@@ -1,39 +1,18 @@
-"""The model card, README.md of a model folder: description, performance, and limits of use."""
+"""The model card, README.md of a model folder: description, performance, and limits of use (card.md.j2)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.trained import thousands
+from fdp_lightning.evaluation.origin import thousands
+from fdp_lightning.evaluation.pages import template
 from fdp_lightning.extras import sections
 from fdp_lightning.inference.packaging.building import build_objective, network_class
-from fdp_lightning.inference.packaging.card_scores import evaluation, held_out, named, table
+from fdp_lightning.inference.packaging.scores import TITLES
 
 Facts = Mapping[str, Any]
-
-_SYNTHETIC = (
-    "> **A synthetic model.** It was trained on faces that a program draws and moves, to try out the software. "
-    "What it answers says nothing about real faces or emotions, and its scores are no result on micro-expressions."
-)
-
-_USE = """\
-For research on facial micro-expression recognition, and for teaching how such a model works: comparing methods,
-reproducing numbers, looking at what a network reacts to.
-
-**Not for judging people.** A face does not show reliably what a person feels; whether emotions can be read off faces
-at all is disputed among scientists (Barrett et al., "Emotional Expressions Reconsidered", *Psychological Science in the
-Public Interest* 20(1), 2019). The classes are labels that somebody gave to clips, not measured feelings. Do not use the
-model to decide or to hint anything about a person: not in hiring or at work, not in education, policing, border
-control, courts, insurance or credit, not in medical or psychological diagnosis, not to detect lies, and on nobody who
-has not agreed. In the European Union AI systems that infer emotions in workplaces and in education are prohibited but
-for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)); this is no legal advice."""
-
-_LIMITS = """\
-* It was trained on micro-expressions alone and has seen no face at rest: whatever it is shown gets an answer.
-* It knows clips from onset to offset, as annotators cut them; it does not find expressions in a long video.
-* Its training clips show few people, in few places, by few cameras. How often it is right on other people, cameras or
-  light has not been measured, and neither has whether it treats all groups of people alike."""
 
 _ALIGNMENT = {
     "mtcnn": "MTCNN finds the face on {frame}; a similarity transform brings its five landmarks to the template",
@@ -41,72 +20,73 @@ _ALIGNMENT = {
     "none": "no face detection: the whole image is scaled to a square",
     "official_crops": "none is left to do: the clips are expected as the dataset's own face crops, scaled to a square",
 }
+_FLOORS = {"majority": "majority class", "constant": "every unit shown", "chance": "chance"}
+_FLOORS_OF_UNITS = {**_FLOORS, "majority": "each unit's more frequent answer"}
+_SPLITS = {
+    "loso": "leave-one-subject-out run",
+    "kfold": "run over folds of whole subjects",
+    "lodo": "leave-one-dataset-out run",
+    "fixed": "run on the owners' split",
+}
+_NAMED_AT_MOST = 6
 
 
 def model_card(facts: Facts) -> str:
-    """Return the card for the content of model.json, as Markdown after the YAML header that model hubs read."""
-    return "\n\n".join(part.rstrip() for part in _parts(facts)) + "\n"
+    """Return the card for the content of model.json, as Markdown after the YAML header that model hubs read.
 
-
-def _parts(facts: Facts) -> Iterator[str]:
-    training = facts["training"]
-    yield _header(facts)
-    yield f"# {facts['name']}"
-    if facts["synthetic"]:
-        yield _SYNTHETIC
-    yield _summary(facts)
-    yield f"## What it may be used for\n{_USE}"
-    yield f"## Training data\n{_training_data(facts)}"
-    yield f"## How good it is\n{evaluation(facts)}"
-    yield f"## What it cannot do\n{_LIMITS}"
-    yield f"## Input\n{_input(facts)}"
-    yield f"## How to use it\n{_how_to_use(facts)}"
-    yield f"## Files\n{_files(facts)}"
-    yield f"## Licence\n{facts['licence']}"
-    yield f"## How it was made\n{_provenance(training)}"
-
-
-def _header(facts: Facts) -> str:
-    licence = str(facts["licence"])
-    known = licence.lower() if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", licence) else "other"
-    tags = ["micro-expression-recognition", "facial-expression", "research-only", "safetensors"]
-    if facts["synthetic"]:
-        tags.append("synthetic")
-    listed = "".join(f"\n- {tag}" for tag in tags)
-    return f"---\nlicense: {known}\nlibrary_name: fdp_lightning\npipeline_tag: video-classification\ntags:{listed}\n---"
-
-
-def _summary(facts: Facts) -> str:
-    classes = ", ".join(facts["classes"])
-    answers = (
-        f"says of each of {len(facts['classes'])} action units, independently, with what probability a clip shows it: "
-        if facts["multi_label"]
-        else f"names one of {len(facts['classes'])} classes: "
-    )
-    training = facts["training"]
-    numbers = thousands(facts["weights"]["numbers"])
-    parameters = training.get("parameters")
-    size = f"It has {thousands(parameters)} parameters; the" if isinstance(parameters, int) else "The"
-    taken = facts.get("taken")
-    looks_at = "the raw frames" if taken is None else f"the optical flow ({', '.join(taken['channels'])})"
+    Scores are of selection `last` alone, since `oracle` scores no model that could be used; where there are none,
+    `no_scores` may say why.
+    """
+    training, scores, licence = facts["training"], facts["scores"], str(facts["licence"])
+    fit, kind = training["task"] == "fit", network_class(facts)
+    whose = f"{(n := len(training['subjects']))} subject{'s' * (n != 1)} of {training['dataset']}"
+    whose = f"{whose} (protocol {training['protocol']})"
+    held_out = list(training.get("held_out") or [training["fold"]])
+    more = f" and {len(held_out) - _NAMED_AT_MOST} more" if len(held_out) > _NAMED_AT_MOST else ""
+    named = ", ".join(held_out[:_NAMED_AT_MOST]) + more
+    alignment, one = facts["alignment"], "the first frame, and one transform serves the clip"
     try:
         declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
     except UserError:  # an objective outside this package is not imported
         declared = []
-    titles = "; ".join(
-        f"{extras[0].heading} ({', '.join(extra.title for extra in extras)})" if extras[0].heading else extras[0].title
-        for extras in sections(declared).values()
-    )
-    gives = f" Of each clip it also gives {titles}." if titles else ""
-    return (
-        f"{_about(facts)}, trained with fdp_lightning on {whose(training)}. From {looks_at} of a short clip of a "
-        f"face it {answers}{classes}.{gives} {size} file holds {numbers} numbers."
-    )
+    of_scores = {}
+    if scores is not None:
+        floors, words = scores["floors"], _FLOORS_OF_UNITS if facts["multi_label"] else _FLOORS
+        of_scores = {
+            "floors": [words[name] for name in floors],
+            "score_rows": [_score_row(scores, name) for name in TITLES if name in scores],
+            "class_rows": [(name, f"{f1:.3f}", training["class_counts"][name]) for name, f1 in scores["f1"].items()],
+        }
+    trained_by = f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else "")
+    keys = ("model", "parameters", "epochs", "seed", "steps", "fingerprint", "date", "exported")
+    made_with = {str(key).replace("_", " "): value for key, value in training["made_with"].items() if key != "command"}
+    return template("card.md.j2", Path(__file__).parent, escaped=False).render(
+        facts={"taken": None, "no_scores": None, **facts},
+        training={"parameters": None, **training},
+        scores=scores,
+        fit=fit,
+        hub_licence=licence.lower() if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", licence) else "other",
+        about=_about(training["model"], kind),
+        whose=f"all {whose}" if fit else f"{whose}, without {named}",
+        held_out=named,
+        extras="; ".join(
+            f"{of[0].heading} ({', '.join(extra.title for extra in of)})" if of[0].heading else of[0].title
+            for of in sections(declared).values()
+        ),
+        holds=getattr(kind, "holds", None),
+        aligned=_ALIGNMENT[alignment["method"]].format(frame="each frame by itself" if alignment["per_frame"] else one),
+        provenance=[
+            ("trained by", trained_by), *((key, training[key]) for key in keys if key in training), *made_with.items()
+        ],
+        thousands=thousands,
+        table=_table,
+        splits=_SPLITS,
+        **of_scores,
+    )  # fmt: skip
 
 
-def _about(facts: Facts) -> str:
+def _about(name: str, kind: type | None) -> str:
     """Return the model's name with its class's own description; a deviation from the paper's model is named."""
-    name, kind = facts["training"]["model"], network_class(facts)
     if kind is None:
         return f"`{name}`"
     about = getattr(kind, "about", kind.__name__)
@@ -115,79 +95,18 @@ def _about(facts: Facts) -> str:
     return f"`{name}`, a network after {about}, but not the paper's"
 
 
-def whose(training: Facts) -> str:
-    """Return the subjects that a model was trained on, in words."""
-    count = len(training["subjects"])
-    who = f"{count} subject{'s' * (count != 1)} of {training['dataset']} (protocol {training['protocol']})"
-    if training["task"] == "fit":
-        return f"all {who}"
-    return f"{who}, without {named(held_out(training))}"
+def _score_row(scores: Facts, name: str) -> list[str]:
+    bounds = scores[f"{name}_interval"]
+    interval = "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+    return [
+        TITLES[name],
+        f"{scores[name]:.3f}",
+        interval,
+        *(f"{floor[name]:.3f}" for floor in scores["floors"].values()),
+    ]
 
 
-def _training_data(facts: Facts) -> str:
-    training = facts["training"]
-    what = "Clips that show each unit, one or several:" if facts["multi_label"] else "Clips of each class:"
-    drawn = " The clips are drawn and moved by a program, see the top." if facts["synthetic"] else ""
-    rows = [(name, str(clips)) for name, clips in training["class_counts"].items()]
-    return (
-        f"{training['clips']} clips of {whose(training)}.{drawn} {what}\n\n"
-        + table(("unit" if facts["multi_label"] else "class", "clips"), rows)
-        + f"\n\n{_recordings(facts)}"
-    )
-
-
-def _recordings(facts: Facts) -> str:
-    if holds := getattr(network_class(facts), "holds", None):
-        return (
-            f"**This file holds {holds}.** Who may pass that on is for the owners of the recordings to say: the "
-            "licences of the field's datasets forbid to pass them on, and do not mention what was computed from them."
-        )
-    return "The recordings are not part of this model; their owners decide who may have them."
-
-
-def _input(facts: Facts) -> str:
-    taken, alignment, sampling = facts["input"], facts["alignment"], facts["sampling"]
-    frame = "each frame by itself" if alignment["per_frame"] else "the first frame, and one transform serves the clip"
-    aligned = _ALIGNMENT[alignment["method"]].format(frame=frame)
-    margin = f", with a margin of {alignment['margin']:g} of the side" if alignment["margin"] else ""
-    colour = "RGB" if taken["channels"] == 3 else "grey"
-    mean, std = facts["normalisation"]["mean"], facts["normalisation"]["std"]
-    return (
-        f"* {taken['frames']} frames of {taken['size']} × {taken['size']} pixels, {colour}, values from 0 to 1.\n"
-        f"* Alignment: {aligned}{margin}.\n"
-        f"* Frames are chosen by the rule `{sampling['rule']}`; a clip too short for it is filled by "
-        f"`{sampling['short']}`.\n"
-        f"* The network itself subtracts the mean {mean:.4f} and divides by the deviation {std:.4f}, those of the "
-        "training clips.\n\n"
-        "`predict` does all of this. The template and the settings are in `model.json`."
-    )
-
-
-def _how_to_use(facts: Facts) -> str:
-    return (
-        "This folder is the model. On the command line, for a video file or a folder of frames:\n\n"
-        "    python -m fdp_lightning task=predict predict.checkpoint=path/to/this/folder predict.input=clip.mp4\n\n"
-        "From Python:\n\n"
-        "```python\nfrom fdp_lightning import load_model\n\n"
-        'prediction = load_model("path/to/this/folder").predict("clip.mp4")\n'
-        "print(prediction.label, prediction.probabilities)\n```"
-        + ("\n\n`label` joins the units above a probability of 0.5 by `+`." if facts["multi_label"] else "")
-    )
-
-
-def _files(facts: Facts) -> str:
-    weights = facts["weights"]
-    return (
-        f"* `{weights['file']}`: {weights['tensors']} tensors; SHA-256 `{weights['sha256']}`\n"
-        "* `model.json`: classes, preparation, configuration, provenance, scores\n"
-        "* `README.md`: this card\n\n"
-        "Nothing in them is executed when the model is loaded. A checksum detects damage; it is not a signature."
-    )
-
-
-def _provenance(training: Facts) -> str:
-    trained_by = f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else "")
-    keys = ("model", "parameters", "epochs", "seed", "steps", "fingerprint", "date", "exported")
-    rows = [("trained by", trained_by), *((key, str(training[key])) for key in keys if key in training)]
-    rows += [(str(key).replace("_", " "), str(value)) for key, value in training["made_with"].items()]
-    return table(("", ""), [(name, value) for name, value in rows if name != "command"])  # which contains paths
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table, the columns behind the first one to the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)

@@ -24,8 +24,7 @@ from fdp_lightning.inference.packaging.scores import check_scores
 
 log = logging.getLogger("fdp_lightning")
 
-FORMAT = 3
-"""Raised when the format of the file changes; an older version of this package then refuses it by name."""
+FORMAT = 3  # raised when the format of the file changes; an older version of this package then refuses it by name
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
@@ -55,8 +54,7 @@ def write_model(folder: Path, facts: Mapping[str, Any], state: Mapping[str, Tens
 def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the facts and the network's weights of a model folder.
 
-    Raises:
-        UserError: a file is missing, damaged, edited, or of another version.
+    UserError if a file is missing, damaged, edited, or of another version.
     """
     facts = read_facts(folder)
     card, path = folder / CARD, folder / WEIGHTS
@@ -79,11 +77,7 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the content of a model folder's model.json.
-
-    Raises:
-        UserError: it is missing, has been changed, or is of another version.
-    """
+    """Read the content of a model folder's model.json; UserError if it is missing, changed, or of another version."""
     path = folder / FACTS
     try:
         text = read_plain(path).decode("utf-8")
@@ -110,7 +104,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-MOST_WEIGHTS = 1 << 33
-"""Size limit of a file of weights, bytes."""
+MOST_WEIGHTS = 1 << 33  # size limit of a file of weights, bytes
 
 EXPECTED = "Expected a folder that task=fit or task=export wrote, or a finished fold of a run"

@@ -34,7 +34,6 @@ class _Deployed(nn.Module):
         self.objective = deepcopy(model.objective).cpu()
 
     def outputs(self, clips: Tensor) -> dict[str, Tensor]:
-        """Return the output tensors by name."""
         output = with_logits(self.network(clips))
         probabilities = self.objective.labels.probabilities(output.logits).float()
         return {PROBABILITIES: probabilities, **self.objective.of_output(output)}
@@ -47,9 +46,7 @@ def write_onnx(path: Path, model: Model) -> None:
     """Write the network as ONNX, for any number of clips at once, with the facts of model.json in its metadata.
 
     Decoding, face detection and alignment are not included: `facts["alignment"]` describes the expected frames.
-
-    Raises:
-        UserError: a part of the network cannot be expressed in ONNX, or the extra is not installed.
+    UserError if a part of the network cannot be expressed in ONNX, or the extra is not installed.
     """
     try:
         import onnx

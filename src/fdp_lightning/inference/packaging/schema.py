@@ -115,8 +115,6 @@ class Configuration(_Part):
 
 
 class Training(_Part):
-    """What it was trained on, and when."""
-
     task: Literal["fit", "fold"]
     fold: Name
     dataset: Name
@@ -136,8 +134,6 @@ class Training(_Part):
 
 
 class Weights(_Part):
-    """The file of tensors."""
-
     file: Literal["model.safetensors"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     tensors: Count
@@ -205,15 +201,7 @@ class ModelFile(Facts):
 
 
 def check_facts(facts: Mapping[str, Any], source: str) -> None:
-    """Refuse a description that is not as `Facts` says, or as `ModelFile` where it has a format.
-
-    Args:
-        facts: content of model.json, or what a checkpoint says of itself in that form.
-        source: its name, for the message.
-
-    Raises:
-        UserError: naming the first entry that is wrong.
-    """
+    """Raise UserError, naming the first wrong entry, unless it is as `Facts` says; with a format, as `ModelFile`."""
     try:
         (ModelFile if "format" in facts else Facts).model_validate(dict(facts))
     except ValidationError as error:

@@ -27,20 +27,14 @@ TITLES = {
 }
 """Scores of a model file, with their titles: those that every reader can compute, none that a user has registered."""
 
-_MOST_CLIPS = 20_000
-"""Of which the scores of a model file may be; those of chance take memory by its square."""
+_MOST_CLIPS = 20_000  # of which the scores of a model file may be; those of chance take memory by its square
 
 
 def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
-    """The scores of a run's folds, if all of them are finished and of these settings.
+    """Return the scores of a run's folds, if all of them are finished and of this fingerprint, and ''.
 
-    Args:
-        run: the run folder.
-        fingerprint: of the model's training.
-
-    Returns:
-        Plain data for `scores` of model.json and ''; or None and a sentence on why there are none, without a path of
-        this machine.
+    They are plain data for `scores` of model.json. Otherwise None and a sentence on why there are none, without a path
+    of this machine.
     """
     if not (run / EXPECTED).is_file():
         return None, (
@@ -79,13 +73,7 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
 
 
 def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
-    """Compute what a model file says of its scores from the confusion matrices of the subjects.
-
-    Args:
-        counts: shape (S, C, C); of action units (S, K, 2, 2).
-        classes: names.
-        label_kind: kind of the labels.
-    """
+    """Compute what a model file says of its scores from the subjects' confusion matrices, (S, C, C) or (S, K, 2, 2)."""
     whole = counts.sum(axis=0)
     functions = {name: score for name, score in score_functions(label_kind).items() if name in TITLES}
     intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
@@ -105,11 +93,7 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
 
 
 def check_scores(facts: Mapping[str, Any], source: str) -> None:
-    """Refuse scores of a model file that are not those of the counts beside them.
-
-    Raises:
-        UserError: naming what differs.
-    """
+    """Raise UserError for scores of a model file that are not those of the counts beside them, naming what differs."""
     if facts["scores"] is None:
         return
     written, classes = facts["scores"], facts["classes"]

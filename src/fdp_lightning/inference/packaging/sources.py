@@ -1,17 +1,18 @@
-"""Sources of models: a model folder, a finished fold, or this package."""
+"""Sources of models: a model folder, a checkpoint of a finished fold, or this package."""
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fdp_lightning.data.faces.alignment import TEMPLATE
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.foreign import require_plain
 from fdp_lightning.inference.packaging.model_file import EXPECTED, FACTS, MOST_WEIGHTS, WEIGHTS, read_model
-from fdp_lightning.inference.packaging.provenance import facts_of, network_of
 from fdp_lightning.inference.packaging.scores import loso_scores
 from fdp_lightning.runs.seal import sealed
 
@@ -27,12 +28,9 @@ _CHECKPOINT = Path("checkpoints/last.ckpt")
 def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the facts and the network's tensors of a model.
 
-    Args:
-        path: model folder or a file in it, finished fold, its checkpoint, or `SYNTHETIC`.
-        licence: licence of the model; None: as stated in its file; for a checkpoint see `facts_of`.
-
-    Raises:
-        UserError: there is no model, or it is damaged, edited, or of another version.
+    `path` is a model folder or a file in it, a finished fold, its checkpoint, or `SYNTHETIC`. `licence` replaces that
+    of the file; for a checkpoint see `facts_of`. UserError if there is no model, or it is damaged, edited, or of
+    another version.
     """
     place = SHIPPED if path == SYNTHETIC else Path(path)
     if place.is_dir() and (place / _CHECKPOINT).is_file():
@@ -45,8 +43,16 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     if not place.exists():
         raise UserError(f"{place}: there is no such file or folder. {EXPECTED}, or its checkpoints/last.ckpt")
     checkpoint = read_checkpoint(place)
+    made = checkpoint["fdp_lightning"]
     try:
-        facts = facts_of(checkpoint, licence, *scores_beside(place, checkpoint))
+        # …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit; seen from wherever
+        whole = place.resolve() if ".." in place.parts else place.absolute()
+        if whole.parts[-4:-2] == ("folds", made["fold"]):
+            run = whole.parents[3]
+            scores = loso_scores(run.parent if (run / FIT).is_file() else run, made["fingerprint"])
+        else:
+            scores = None, "The checkpoint was not in its run folder when this file was written."
+        facts = facts_of(checkpoint, licence, *scores)
         return facts, network_of(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
@@ -59,14 +65,15 @@ def beside(path: Path | str) -> Path:
     place = Path("." if path == SYNTHETIC else path)
     if path == SYNTHETIC or place.is_dir():
         return place
-    return place.parents[1] if place.parent.name == "checkpoints" else place.parent
+    if place.parent.name == "checkpoints":
+        return place.parents[1]
+    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called where it lies
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a fold's checkpoint without running pickled code; for a sealed fold the checksum is verified.
 
-    Raises:
-        UserError: it is not a checkpoint, or it has been changed.
+    UserError if it is not a checkpoint, or it has been changed.
     """
     fold = path.parents[1] if len(path.parents) > 1 else path.parent
     if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
@@ -89,14 +96,103 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     return checkpoint  # type: ignore[no-any-return]
 
 
-def scores_beside(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the pooled scores of a checkpoint's run, if they have its fingerprint; else None, and the reason.
+UNNAMED = "a model"
+"""Name of a model whose checkpoint does not contain one, because it was made before models had names."""
 
-    Args:
-        path: …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… for a fit.
-        checkpoint: content of the checkpoint.
+_NO_LICENCE = (
+    "None is granted here. The weights were made from {}; its licence agreement says whether, with whom and for what "
+    "they may be shared."
+)
+_OBJECTIVE = "objective."
+
+
+def facts_of(
+    checkpoint: Mapping[str, Any], licence: str | None, scores: Mapping[str, Any] | None, no_scores: str
+) -> dict[str, Any]:
+    """Return the facts of model.json (see README.md here) of the checkpoint of a finished fold or fit.
+
+    Without a `licence` it is a statement that holds whatever the owners' terms are. `scores`, or the reason for missing
+    ones, are of `loso_scores`. UserError if the model cannot predict a single clip.
     """
-    if path.parts[-4:-2] != ("folds", checkpoint["fdp_lightning"]["fold"]):
-        return None, "The checkpoint was not in its run folder when this file was written."
-    run = path.parents[3]
-    return loso_scores(run.parent if (run / FIT).is_file() else run, checkpoint["fdp_lightning"]["fingerprint"])
+    made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
+    config = made["config"]
+    data, protocol = config["data"], config["protocol"]
+    taken = config.get("input") or {"kind": "frames"}  # old checkpoints have no other input
+    if data["normalisation"] != "training":
+        raise UserError(
+            f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so no single clip "
+            "can be predicted. Expected a model trained with data.normalisation=training"
+        )
+    if taken["kind"] == "maps":
+        raise UserError(
+            "input=maps: the recogniser was trained on maps that others computed, and no video becomes such maps. "
+            "Expected a model of input=apex_flow, which computes its flow itself"
+        )
+    synthetic = data["generate"] is not None
+    is_fit = not made["subjects"]["test"]
+    model = made.get("model") or config["model"].get("name") or UNNAMED
+    return {
+        "name": f"{model} on {protocol['name']}, " + ("all subjects" if is_fit else f"without {made['fold']}"),
+        "synthetic": synthetic,
+        "licence": licence or ("Apache-2.0" if synthetic else _NO_LICENCE.format(data["name"])),
+        "classes": list(made["classes"]),
+        "multi_label": made["multi_label"],
+        "input": {
+            "frames": data["sampling"]["frames"],
+            "channels": 3 if data["faces"]["colour"] == "rgb" else 1,
+            "size": data["faces"]["size"],
+            "values": "0 to 1, not normalised",
+        },
+        "normalisation": {"mean": made["mean"], "std": made["std"]},
+        "alignment": {
+            **{name: value for name, value in data["faces"].items() if name != "bits"},  # those of one dataset's frames
+            "template": TEMPLATE.tolist(),
+        },
+        "sampling": data["sampling"],
+        "fitted": {
+            name.removeprefix(_OBJECTIVE): float(value)
+            for name, value in state.items()
+            if name.startswith(_OBJECTIVE) and value.ndim == 0
+        },
+        **({"taken": {**taken, "divisors": made["divisors"]}} if taken["kind"] != "frames" else {}),
+        "configuration": {
+            "model": _without_places(config["model"]),
+            "data": {name: data[name] for name in ("name", "batch_size", "augmentation")},
+            "protocol": {name: protocol[name] for name in ("name", "dataset", "column", "split")},
+            **{name: config[name] for name in ("trainer", "compute", "seed")},
+        },
+        "training": {
+            "task": "fit" if is_fit else "fold",
+            "fold": made["fold"],
+            "dataset": data["name"],
+            "protocol": protocol["name"],
+            "subjects": made["subjects"]["train"],
+            "held_out": made["subjects"]["test"],
+            "clips": made["clips"],
+            "class_counts": dict(zip(made["classes"], made["class_counts"], strict=True)),
+            "model": model,
+            **({"parameters": made["parameters"]} if "parameters" in made else {}),
+            "epochs": checkpoint["epoch"],
+            "steps": checkpoint["global_step"],
+            "seed": config["seed"],
+            "fingerprint": made["fingerprint"],
+            "made_with": made["made_with"],
+            "exported": date.today().isoformat(),
+        },
+        "scores": None if scores is None else dict(scores),
+        **({"no_scores": no_scores} if scores is None else {}),
+    }
+
+
+def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+
+
+def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the network without the path of its initial weights."""
+    named = dict(model)
+    if isinstance(model.get("pretrained"), str):
+        named["pretrained"] = Path(model["pretrained"]).name
+    if "backbone" in model:
+        named["backbone"] = _without_places(model["backbone"])
+    return named

@@ -23,17 +23,14 @@ log = logging.getLogger(__name__)
 def jobs_at_once(n_jobs: object, jobs: int) -> int:
     """Return how many of `jobs` run at once, from joblib's `n_jobs`: -1 is one per core, -2 all cores but one.
 
-    Raises:
-        UserError: `n_jobs` is not such a number.
+    Anything else is a UserError.
     """
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise UserError(f"hydra.launcher.n_jobs is {n_jobs!r}; expected how many jobs run at once, or -1: one per core")
     return max(1, min(jobs, n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs))
 
 
-def check(n_jobs: object) -> None:
-    """Raise UserError for an invalid number of jobs."""
-    jobs_at_once(n_jobs, 1)
+check = partial(jobs_at_once, jobs=1)
 
 
 def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
@@ -65,7 +62,8 @@ def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs:
                 try:
                     results[job.number] = future.result()
                 except BrokenProcessPool as error:
-                    results[job.number] = lost(job, f"its process ended with {_exit_code(error)}")
+                    code = re.search(r"exit codes? of the workers? .*?\{(.*?)\}", str(error), re.S)
+                    results[job.number] = lost(job, f"its process ended with {code[1] if code else 'no exit code'}")
                     worker.shutdown(kill_workers=True)
                     workers.remove(worker)
                     worker = new_worker()
@@ -82,7 +80,6 @@ def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker before its first job."""
     end_with(parent)
     # The workers of this worker would look for loky's own start method, which they do not know.
     multiprocessing.set_start_method("forkserver", force=True)
@@ -90,8 +87,3 @@ def _begin(parent: int) -> None:
 
 def _run(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any]) -> JobReturn:
     return in_job(partial(run_here, sweep, job, state), job.label, cores)
-
-
-def _exit_code(error: Exception) -> str:
-    found = re.search(r"exit codes? of the workers? .*?\{(.*?)\}", str(error), re.S)
-    return found[1] if found else "no exit code"

@@ -45,13 +45,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep.
-
-    Attributes:
-        number: number in the whole sweep, from 0.
-        overrides: overrides as on the command line.
-        label: number and distinguishing overrides: `#1 fold=02`.
-    """
+    """One job of a sweep: its number in the whole sweep, from 0, and a label of number and distinguishing overrides."""
 
     number: int
     overrides: tuple[str, ...]
@@ -76,7 +70,6 @@ def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
 
 
 def failed(job: Job, error: Exception) -> JobReturn:
-    """Return the result of a failed job."""
     result = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
     result.return_value = error
     return result

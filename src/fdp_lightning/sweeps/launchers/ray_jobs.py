@@ -74,7 +74,6 @@ def _run(sweep: Sweep, jobs: Sequence[Job], needs: dict[str, Any], state: dict[A
 
 
 def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path) -> JobReturn:
-    """Run a job in a process of Ray."""
     try:
         os.chdir(place)
     except OSError as error:

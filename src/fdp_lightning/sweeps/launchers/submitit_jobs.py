@@ -33,7 +33,6 @@ class Submitted:
         self.sweep, self.job, self.cores, self.state = sweep, job, cores, state
 
     def __call__(self) -> JobReturn:
-        """Run it."""
         import submitit
 
         identity = submitit.JobEnvironment().job_id
@@ -56,11 +55,7 @@ def check(cluster: str, **_options: Any) -> None:
 
 
 def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
-    """Return an executor with these options; null leaves an option to submitit.
-
-    Raises:
-        UserError: submitit refuses an option.
-    """
+    """Return an executor with these options; null leaves one to submitit, UserError where submitit refuses one."""
     import submitit
 
     given = {key: value for key, value in options.items() if value is not None}

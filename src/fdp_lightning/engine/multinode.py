@@ -6,8 +6,8 @@ each fold that the leader announces it starts its rank of that fold on its own m
 leader does. All machines need the run folder and the store, hence one file system.
 """
 
-import logging
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -15,21 +15,116 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-from fdp_lightning.engine.ddp_processes import GPUS, Rank, free_port
-from fdp_lightning.engine.multinode.launch import Launch
-from fdp_lightning.engine.multinode.rendezvous import POLL_S, LeaderGoneError, Rendezvous
+from fdp_lightning.engine.devices import GPUS, Rank, free_port
+from fdp_lightning.engine.launch import Launch
 from fdp_lightning.engine.plan import FoldPlan
-from fdp_lightning.engine.process import FoldProcess, start_process
+from fdp_lightning.engine.process import FoldProcess, LocalProcesses, start_process
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import forkserver, warm_up
+from fdp_lightning.processes import warm_up
 
-log = logging.getLogger("fdp_lightning")
+_MEET_S = 600  # imports from a cluster's file system take minutes when all begin at once
+_BEAT_S = 2.0
+_SILENT_S, _GOODBYE_S = 60.0, 15.0
+POLL_S = 0.1
 
-_GOODBYE_S = 15.0
+
+class LeaderGoneError(Exception):
+    """Raised when the first process has ended without a message."""
+
+
+class Rendezvous:
+    """Connection of one DDP process to the others, through torch's key-value store on the first one's machine.
+
+    torchrun provides the store, under srun the first process holds it. As in every process group of torch, anybody who
+    can write to the port is trusted. Keys: `say/<i>`, the leader's messages in order; `stop/<i>`, a request to end the
+    fold of message i; `ended/<i>/<rank>`, the exit code of a process of that fold; `beat/<rank>`, a follower's
+    heartbeat; `left/<rank>`, a follower that has received the end.
+
+    Raises:
+        UserError: the others did not connect.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        from torch.distributed import DistError, PrefixStore, TCPStore
+
+        self._launch, self._errors = launch, (DistError, RuntimeError)
+        try:
+            store = TCPStore(
+                launch.host,
+                launch.port,
+                world_size=launch.of,
+                is_master=launch.by == "srun" and launch.number == 0,  # torchrun's own process holds the store
+                timeout=timedelta(seconds=_MEET_S),
+            )
+        except self._errors as error:
+            raise UserError(
+                f"{launch.by} started {launch.of} processes, but they did not find each other at "
+                f"{launch.host}:{launch.port} (MASTER_ADDR, MASTER_PORT): {error}"
+            ) from error
+        self._store = PrefixStore("fdp_lightning", store)
+        self._announced = 0
+        self._beat = 0
+        self._beat_at = 0.0
+        self._heard: dict[int, tuple[bytes, float]] = {}
+
+    def announce(self, message: Any) -> int:
+        self._store.set(f"say/{self._announced}", pickle.dumps(message))  # type: ignore[arg-type]  # it takes bytes
+        self._announced += 1
+        return self._announced - 1
+
+    def receive(self, number: int) -> Any:
+        """Wait for the leader's message of that number; LeaderGoneError if the leader is gone."""
+        while not self._asked(f"say/{number}"):
+            time.sleep(POLL_S)
+        return pickle.loads(self._store.get(f"say/{number}"))
+
+    def stop(self, fold: int) -> None:
+        """Request the end of the fold that message `fold` announced."""
+        self._store.set(f"stop/{fold}", "")
+
+    def stopped(self, fold: int) -> bool:
+        return self._asked(f"stop/{fold}")
+
+    def report(self, fold: int, code: int) -> None:
+        self._store.set(f"ended/{fold}/{self._launch.number}", str(code))
+
+    def ended(self, fold: int, rank: int) -> int | None:
+        """Return the exit code of a rank's part of a fold; None while it runs."""
+        key = f"ended/{fold}/{rank}"
+        return int(self._store.get(key)) if self._store.check([key]) else None
+
+    def silent(self, rank: int) -> bool:
+        """Return True if a follower has sent no heartbeat for a minute."""
+        key = f"beat/{rank}"
+        beat = self._store.get(key) if self._store.check([key]) else b""
+        if rank not in self._heard or self._heard[rank][0] != beat:
+            self._heard[rank] = beat, time.monotonic()
+        return time.monotonic() - self._heard[rank][1] > _SILENT_S
+
+    def leave(self) -> None:
+        self._store.set(f"left/{self._launch.number}", "")
+
+    def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
+        """Hold the store until the followers have received the end, or for so many seconds."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
+            time.sleep(POLL_S)
+
+    def _asked(self, key: str) -> bool:
+        """Return True if the key exists, and send a heartbeat."""
+        try:
+            if time.monotonic() - self._beat_at > _BEAT_S:
+                self._beat, self._beat_at = self._beat + 1, time.monotonic()
+                self._store.set(f"beat/{self._launch.number}", str(self._beat))
+            return bool(self._store.check([key]))
+        except self._errors as error:
+            raise LeaderGoneError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -41,17 +136,16 @@ class _Announced:
     folder: Path
 
 
-class Leader:
+class Leader(LocalProcesses):
     """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command."""
 
-    look_s = 0.2
+    look_s = 0.2  # a process on another machine sends no event
 
     def __init__(self, launch: Launch, rendezvous: Rendezvous) -> None:
-        self.ranks = launch.of
+        super().__init__(launch.of)
         self._launch, self._rendezvous = launch, rendezvous
-        self._context = forkserver()
 
-    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> list[FoldProcess]:
+    def start(self, plan: FoldPlan, devices: Sequence[int], news: Connection) -> Sequence[FoldProcess]:
         """Start the first process of a fold and announce it to the others."""
         gone = [number for number in range(1, self.ranks) if self._rendezvous.silent(number)]
         if gone:
@@ -59,12 +153,10 @@ class Leader:
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
         number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
         others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
-        return [start_process(self._context, plan, first, news), *others]
+        return [start_process(plan, first, news), *others]
 
 
 class _Elsewhere:
-    """A process of a fold that a follower has started."""
-
     def __init__(self, rendezvous: Rendezvous, fold: int, rank: int) -> None:
         self._rendezvous, self._fold, self._rank = rendezvous, fold, rank
         self._code: int | None = None
@@ -97,11 +189,7 @@ def leader() -> Leader | None:
 
 
 def run_as_ddp_process(launch: Launch, command: Callable[[], None]) -> None:
-    """Run as this process of the launch until it ends.
-
-    Raises:
-        SystemExit: with the exit code of the command, in all DDP processes.
-    """
+    """Run as this process of the launch until it ends, in all DDP processes with the exit code of the command."""
     try:
         rendezvous = Rendezvous(launch)
     except UserError as error:
@@ -143,14 +231,13 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
 
 
 def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
-    """Run this process's rank of a fold and return its exit code."""
     run = announced.folder / announced.plan.run
     if not run.is_dir():
         print(f"\nfdp_lightning: {socket.gethostname()} does not see {run} of {announced.first.host}", file=sys.stderr)
         return 1
     os.chdir(announced.folder)
     rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
-    process = start_process(forkserver(), announced.plan, rank, None)
+    process = start_process(announced.plan, rank, None)
     try:
         while process.exitcode is None:
             if rendezvous.stopped(number):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from fdp_lightning.engine.ddp_processes import ranks_of
+from fdp_lightning.engine.devices import ranks_of
 from fdp_lightning.errors import UserError
 
 _BY_HAND = (
@@ -59,11 +59,7 @@ def _slurm_port(variables: Mapping[str, str]) -> int:
 
 
 def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
-    """Check that as many processes were started as the options need; `led` is True if this process is the leader.
-
-    Raises:
-        UserError: they differ, with the command or the options that fit.
-    """
+    """Raise UserError unless as many processes were started as the options need; `led`: this process is the leader."""
     ranks, nodes = ranks_of(trainer), trainer.get("num_nodes", 1)
     if launch is None:
         if nodes > 1:

@@ -1,1 +1,0 @@
-"""A command that torchrun or srun started once per device."""
