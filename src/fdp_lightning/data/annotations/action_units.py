@@ -14,7 +14,6 @@ from fdp_lightning.labels import JOIN
 
 Side = Literal["", "left", "right"]
 Intensity = Literal["", "A", "B", "C", "D", "E"]
-
 _LARGEST = 99  # FACS has no code of three digits
 _FLAGS = re.IGNORECASE | re.ASCII
 _SEPARATORS = re.compile(r"[+,、;/&|]|\band\b|和|与", re.IGNORECASE)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, ClipKey
 
@@ -56,30 +55,6 @@ def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
 def has_interval(table: pd.DataFrame) -> pd.Series:
     """Return a mask of the clips whose onset and offset are known and in order, bool, one per row."""
     return (table["offset"] >= table["onset"]).fillna(False).astype(bool)
-
-
-def annotation_problems(table: pd.DataFrame) -> list[Problem]:
-    """Return what is wrong or missing in the annotation, by clip, without reading any image."""
-    found = []
-    doubled = table.duplicated(KEY, keep=False).tolist()
-    usable = has_interval(table).tolist()
-    for place, (_, row) in enumerate(table.iterrows()):
-        clip, onset, apex, offset = clip_id(row), row["onset"], row["apex"], row["offset"]
-        if not row["subject"] or not row["clip"]:
-            found.append(Problem(clip, "no_name", "a row without subject or clip name"))
-        if doubled[place]:
-            found.append(Problem(clip, "listed_twice", "more than one row has this subject, clip and onset"))
-        if not usable[place]:
-            found.append(Problem(clip, "bad_interval", f"onset {onset}, offset {offset}"))
-        elif not pd.isna(apex) and not onset <= apex <= offset:
-            detail = f"apex {apex} lies outside {onset}..{offset}"
-            found.append(Problem(clip, "apex_outside", detail, fatal=False))
-        elif not pd.isna(apex) and apex in (onset, offset) and onset != offset:
-            where = "onset" if apex == onset else "offset"
-            found.append(Problem(clip, f"apex_at_{where}", f"apex and {where} are both {apex}", fatal=False))
-        if row["remark"]:
-            found.append(Problem(clip, "read_otherwise", row["remark"], fatal=False))
-    return found
 
 
 def name_clips(table: pd.DataFrame, most: int = 8) -> str:

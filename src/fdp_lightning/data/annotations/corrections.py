@@ -10,9 +10,7 @@ from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY
 
-VERSION = 1
-"""Increased with every change of a row, so that a score can state which corrections it was computed with."""
-
+VERSION = 1  # increased with every change of a row, so that a score can state which corrections it was computed with
 LEVELS = ("official", "corrected", "none")
 """Values of the option `corrections`.
 
@@ -45,7 +43,10 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
     table = table.copy()
     for error, places in _errors_in(table):
         if error["level"] in applied:
-            table.loc[places, error["column"]] = _typed(table, error["column"], error["corrected"])
+            right, column = error["corrected"], error["column"]
+            if pd.api.types.is_integer_dtype(table[column]):
+                right = int(right) if right else pd.NA
+            table.loc[places, column] = right
     return table.sort_values(KEY, ignore_index=True)
 
 
@@ -53,13 +54,12 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
     """Return the known errors that a table as annotated (`corrections=none`) contains."""
     problems = []
     for error, places in _errors_in(table):
-        for _, row in table.loc[places].iterrows():
-            change = ""
-            if error["level"]:
-                right = error["corrected"] or "unknown"
-                change = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: "
-            detail = f"{change}{error['reason']} ({error['source']})"
-            problems.append(Problem(clip_id(row), "known_error", detail, fatal=False))
+        detail = f"{error['reason']} ({error['source']})"
+        if error["level"]:
+            right = error["corrected"] or "unknown"
+            detail = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: {detail}"
+        clips = [clip_id(table.loc[place]) for place in places]
+        problems += [Problem(clip, "known_error", detail, fatal=False) for clip in clips]
     return problems
 
 
@@ -83,9 +83,3 @@ def _errors_in(table: pd.DataFrame) -> list[tuple[pd.Series, list[int]]]:
         if same.any():
             found.append((error, table.index[same].tolist()))
     return found
-
-
-def _typed(table: pd.DataFrame, column: str, text: str) -> object:
-    if not pd.api.types.is_integer_dtype(table[column]):
-        return text
-    return int(text) if text else pd.NA

@@ -19,31 +19,20 @@ from fdp_lightning.data.faces.alignment import align, alignment, find_face
 from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, read_image
 from fdp_lightning.data.loading.sampling import uniform
 
-SIDE = 64
-"""Side of the thumbnails, pixels."""
-
-PICTURES = 4
-"""Pictures compared per clip, spread from its beginning to its end, so that a shortened copy still matches one."""
-
+SIDE = 64  # side of the thumbnails, pixels
+PICTURES = 4  # pictures compared per clip, spread over all of it, so that a shortened copy still matches one
 _SMALL = 16
-LEAST_SIDE = 32
-"""Side in pixels below which pictures show too little to be compared."""
-
+LEAST_SIDE = 32  # side in pixels below which pictures show too little to be compared
 _LIKE = 0.93
 ALIGNED, WHOLE = 0.93, 0.97
 """Least correlation of high-passed pictures, at side 16 for a second comparison and at side 64 for a copy: of aligned
-faces, and of whole pictures, in which different subjects share more (ours). On 300 drawn clips, whose twelve subjects
-all come from one photograph, different subjects reach 0.95 at side 16 and 0.89 at side 64; copies that are badly
-encoded, shrunk, brightened or mirrored stay above 0.94 and 0.97 if re-aligned, and above 0.99 at both if whole."""
+faces, and of whole pictures, in which different subjects share more (ours). On 300 drawn clips of one photograph,
+different subjects reach 0.95 at side 16 and 0.89 at side 64; copies that are badly encoded, shrunk, brightened or
+mirrored stay above 0.94 and 0.97 if re-aligned, and above 0.99 at both if whole."""
 
-_LEAST_DETAIL = 3.0
-"""Standard deviation of the details, in grey levels, below which a picture counts as empty; faces have 25 or more."""
-
-_MOST_LOOKS = 1000
-"""Largest number of pairs in the second stage, the most similar first: a few seconds if all clips look alike."""
-
-_ROWS = 512
-"""Pictures compared with all others per matrix product."""
+_LEAST_DETAIL = 3.0  # deviation of details, in grey levels, below which a picture counts as empty; faces have 25
+_MOST_LOOKS = 1000  # pairs in the second stage, the most similar first: a few seconds if all clips look alike
+_ROWS = 512  # pictures compared with all others per matrix product
 
 
 class Pair(NamedTuple):
@@ -133,14 +122,13 @@ def _details(picture: np.ndarray) -> np.ndarray:
     return picture - cv2.GaussianBlur(picture, (0, 0), len(picture) / 8)
 
 
-_MOST_FACES = 200
-"""Largest number of pairs whose faces are detected and compared."""
+_MOST_FACES = 200  # largest number of pairs whose faces are detected and compared
 
 
 def copy_problems(
     clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
 ) -> list[Problem]:
-    """Return each clip, of those from `checks.pictures`, that shows the same as a clip of another subject.
+    """Return each clip, of those from `checks.clips.pictures`, that shows the same as a clip of another subject.
 
     Whole pictures that are alike may still show two people in front of one wall, so their faces are compared too.
     """

@@ -11,14 +11,9 @@ from rich.table import Table
 
 from fdp_lightning.data.checks.problems import Problem
 
-_MOST_LINES = 12
-"""Largest number of problems printed per kind; check.json holds all."""
-
-_MOST_SUBJECTS = 30
-"""Largest number of subjects whose missing clips are printed; check.json holds all."""
-
-_LONGEST = 400
-"""Largest length of a line that may name hundreds of clips; check.json holds all."""
+_MOST_LINES = 12  # largest number of problems printed per kind; check.json holds all
+_MOST_SUBJECTS = 30  # largest number of subjects whose missing clips are printed; check.json holds all
+_LONGEST = 400  # largest length of a line that may name hundreds of clips; check.json holds all
 
 
 def print_protocols(

@@ -13,8 +13,7 @@ from fdp_lightning.data.datasets.folders import Folders, existing, is_folder, su
 from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, require_folder, roman
 from fdp_lightning.errors import UserError
 
-_LEVELS_DEEPER = 3
-"""Folder levels below a user's copy that are searched for frames which are not where the release puts them."""
+_LEVELS_DEEPER = 3  # folder levels searched for frames that are not where the release puts them
 
 
 class FaceDataset:

@@ -13,14 +13,13 @@ from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
 _COLUMNS = {name: place for place, name in enumerate(_ORDER)}
+# Video codes of sheet 3, for copies in which that sheet is missing or damaged.
 _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
-"""Video codes of sheet 3, for copies in which that sheet is missing or damaged."""
-
+# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged.
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
-"""Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged."""
 
 
 class CASMESquared(FaceDataset):

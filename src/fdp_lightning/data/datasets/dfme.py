@@ -9,8 +9,7 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
-from fdp_lightning.data.datasets.sheets import READABLE, tables_in
-from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
+from fdp_lightning.data.datasets.workbook import READABLE, MissingColumnError, read_sheet, require_folder, tables_in
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -19,8 +18,8 @@ _COLUMNS = {
 }  # fmt: skip
 _EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
 _TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
+# Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented.
 _SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
-"""Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented."""
 
 
 class DFME(FaceDataset):

@@ -19,9 +19,7 @@ from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
-PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
-"""Images of a clip, by extraction."""
-
+PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}  # images of a clip, by extraction
 SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
 _LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")

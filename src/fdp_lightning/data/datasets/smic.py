@@ -19,7 +19,6 @@ _SUBJECT = re.compile(r"s\d{1,2}", re.IGNORECASE | re.ASCII)
 _OTHER_TREE = re.compile(r"non.?micro|^(?!.*hs).*(?<![a-z])(?:vis|nir)(?![a-z])|^__macosx|^\.", re.IGNORECASE)
 _EMOTIONS = {"ne": "negative", "po": "positive", "su": "surprise"}
 _DEEPEST = 8  # folder levels; in the releases a clip lies at most six below a root
-
 _Clips = dict[Path, list[FrameFile]]
 
 

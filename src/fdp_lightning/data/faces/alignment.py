@@ -1,6 +1,5 @@
 """Face alignment: MTCNN on one frame, and one transform for the whole clip.
 
-The transform is a similarity that brings the landmarks to a template, or a crop of the box, or of the whole picture.
 Aligning each frame by its own landmarks adds jitter of the size of a micro-expression, so a clip is aligned once
 (`data.faces.per_frame=true` aligns each frame, to reproduce the released code).
 """
@@ -44,19 +43,15 @@ class Face:
     turn: int = 0
 
 
-QUARTER_TURNS = (0, 1, 3, 2)
-"""Quarter turns in which a face is searched; the first is the usual one."""
-
-_LEAST_SIDE = 20
-"""Smallest face that MTCNN detects, pixels; it fails on smaller pictures."""
-
+QUARTER_TURNS = (0, 1, 3, 2)  # quarter turns in which a face is searched; the first is the usual one
+_LEAST_SIDE = 20  # smallest face that MTCNN detects, pixels; it fails on smaller pictures
+# Pixels above which a picture is shrunk for MTCNN: its time and memory grow with them, and a face that is 20 pixels
+# wide in such a picture is of no use.
 _MOST_SEARCHED = 1920 * 1080
-"""Pixels above which a picture is shrunk for MTCNN: its time and memory grow with the pixels (8K: 16 times as much),
-and a face that is 20 pixels wide in such a picture is of no use."""
 
 _SURE, _SURELY_UPRIGHT, _MOST_TILT, _UPRIGHT = 0.99, 0.95, 45, 0.5
-"""Thresholds of confidence, `uprightness` and tilt (degrees) at which no other turn is tried, and the uprightness below
-which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones
+"""Confidence, uprightness (see `_read_upright`) and tilt (degrees) at which no other turn is tried, and the uprightness
+below which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones
 meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
 
 
@@ -75,10 +70,9 @@ def _mtcnn(device: str = "cpu") -> Any:
 
 
 def _pool_channels_last(network: Any) -> None:
-    """Run a network's max pooling in channels-last layout, which PyTorch vectorises; all values stay identical.
+    """Run a network's max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection.
 
-    Pooling took a third of a detection's time. The output is converted back to the previous memory layout, so the next
-    convolution gives the same bits. Maps that are channels-last already are left alone.
+    The output is converted back to the previous memory layout, so the next convolution gives the same bits.
     """
     import torch
     from torch import nn
@@ -109,12 +103,11 @@ def find_faces(
     """Return the largest upright face of each picture; pictures of one size go through MTCNN's networks together.
 
     MTCNN may be as confident of a sideways face as of an upright one, with landmarks placed as on an upright face. So
-    each detection is verified (`uprightness`); unless it is clearly upright, the other turns are tried and the best
-    detection by confidence times uprightness is taken.
+    each detection is verified: unless it is clearly upright, the other turns are tried, and the best detection by
+    confidence times uprightness (`_read_upright`) is taken.
 
-    Sums over a batch are taken in another order than over a single picture, and in yet another on a GPU: results differ
-    from `find_face` in the last bits, and occasionally by a hundredth of a pixel, where one of these bits decides which
-    pixels MTCNN crops.
+    Sums over a batch, or on a GPU, are taken in another order than over a single picture: results differ from
+    `find_face` in the last bits, and occasionally by a hundredth of a pixel, where such a bit decides what MTCNN crops.
 
     Args:
         images: RGB pictures, uint8, each (h, w, 3).
@@ -136,25 +129,20 @@ def find_faces(
                     face = replace(face, landmarks=read_landmarks(picture, face.landmarks, device))
                 # MTCNN's own landmarks, once the turn is known: the released code does not read them again.
                 known = not upright and len(turns) == 1
-                score = 1.0 if known else uprightness(picture, face.landmarks, device)
+                score = 1.0 if known else _read_upright(picture, face.landmarks, device)[1]
                 if score >= _UPRIGHT and face.confidence * score > scores[place]:
                     scores[place] = face.confidence * score
                     found[place] = _turned_back(face, turn, images[place].shape)
-            if face is None or not _surely_upright(face, score):
+            across, down = (0, 1) if face is None else face.landmarks[1] - face.landmarks[0]
+            tilt = abs(np.degrees(np.arctan2(down, across)))
+            if face is None or face.confidence < _SURE or score < _SURELY_UPRIGHT or tilt > _MOST_TILT:
                 unsure.append(place)
         open_ = unsure
     return found
 
 
-def _surely_upright(face: Face, score: float) -> bool:
-    across, down = face.landmarks[1] - face.landmarks[0]
-    tilt = abs(np.degrees(np.arctan2(down, across)))
-    return bool(face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT)
-
-
 def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
-    """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, None if there is
-    none.
+    """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, if there is one.
 
     Frames without a face are searched in all turns at increasing intervals, because that takes four times as long.
     """
@@ -201,35 +189,27 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
 
 def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
     """Return the largest face of sufficient confidence."""
-    if boxes is None:
-        return None
     # facenet-pytorch may return arrays of dtype object.
-    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
-    sure = np.flatnonzero(confidences.astype(np.float64) >= least)
-    if sure.size == 0:
+    sure = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least)
+    if not len(sure):
         return None
+    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
     areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
     largest = sure[int(np.argmax(areas))]
     left, top, right, bottom = (float(edge) for edge in boxes[largest])
-    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), int(sure.size))
+    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), len(sure))
 
 
-_READER_SIDE = 48
-"""Input side of MTCNN's last network, pixels."""
+_READER_SIDE = 48  # input side of MTCNN's last network, pixels
+_MOST_MOVED = 0.3  # largest accepted shift of a re-read landmark, in units of the distance between the eyes
 
-_MOST_MOVED = 0.3
-"""Largest accepted shift of a re-read landmark, in units of the distance between the eyes."""
-
+# Landmarks of an upright face in that network's input, for a box fitted by MTCNN. Ours, by eye.
 _READER_TEMPLATE = np.array([[0.32, 0.42], [0.68, 0.42], [0.50, 0.60], [0.35, 0.76], [0.65, 0.76]]) * _READER_SIDE
-"""Landmarks of an upright face in that network's input, for a box fitted by MTCNN. Ours, by eye."""
-
-_MIRRORED = [1, 0, 2, 4, 3]
-"""Order of the landmarks in a mirrored face."""
+_MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirrored face
 
 
 def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Re-read landmarks, (5, 2), with MTCNN's last network on the face turned upright at one size, and on its mirror
-    image.
+    """Re-read landmarks, (5, 2), with MTCNN's last network on the upright face at one size, and on its mirror image.
 
     MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
     turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the
@@ -242,18 +222,12 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
     return points if moved < _MOST_MOVED * np.linalg.norm(landmarks[1] - landmarks[0]) else landmarks
 
 
-def uprightness(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> float:
-    """Return the face probability, 0..1, of MTCNN's last network for the picture, RGB, aligned by landmarks, (5, 2)
-    (ours).
-
-    MTCNN itself evaluates an unaligned box, in which a sideways face may pass. A face aligned by wrong landmarks, or
-    upside down, does not look like one. The mean over the face and its mirror image.
-    """
-    return _read_upright(image, landmarks, device)[1]
-
-
 def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tuple[np.ndarray, float]:
-    """Return landmarks and face probability by MTCNN's last network on the face aligned by given landmarks."""
+    """Return landmarks and uprightness by MTCNN's last network on the picture, RGB, aligned by landmarks, (5, 2).
+
+    Uprightness (ours) is the face probability, 0..1, the mean over the face and its mirror image. MTCNN itself
+    evaluates an unaligned box, in which a sideways face may pass; aligned by wrong landmarks it is no face.
+    """
     import torch
 
     matrix = np.asarray(SimilarityTransform.from_estimate(landmarks, _READER_TEMPLATE).params[:2])

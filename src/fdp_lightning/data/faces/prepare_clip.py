@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,8 +104,7 @@ def _require(name: str, value: object, kind: Any, least: float, most: float) -> 
 class PreparedClip:
     """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and their provenance.
 
-    `detected_on`, `box` and `matrix` belong to the face by which the first frame is aligned; if no face is detected,
-    to the first frame as a whole.
+    `detected_on`, `box` and `matrix` belong to the face by which the first frame is aligned, or to all of that frame.
     """
 
     frames: np.ndarray
@@ -151,21 +149,17 @@ def prepare_clip(
     else:
         found = _find(images, settings, prepared, first)
         if not found:
-            where = Path(used[0].path).parent
-            detail = f"MTCNN finds no face in any frame of {where}, upright or after quarter turns"
-            prepared.problems.append(Problem(clip, "no_face", detail))
+            where = f"in any frame of {used[0].path.parent}, upright or after quarter turns"
+            prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face {where}"))
             return prepared
         prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
         boxes = {place: face.box for place, face in found.items()}
         matrices = {place: transform_of(face, settings) for place, face in found.items()}
     nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
     prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
-    prepared.frames = np.stack(
-        [
-            faces.align(image, matrices[place], settings.size, settings.colour)
-            for image, place in zip(images, nearest, strict=True)
-        ]
-    )
+    by = [matrices[place] for place in nearest]
+    aligned = [faces.align(*pair, settings.size, settings.colour) for pair in zip(images, by, strict=True)]
+    prepared.frames = np.stack(aligned)
     prepared.box, prepared.matrix = boxes[nearest[0]], matrices[nearest[0]].ravel().tolist()
     return prepared
 

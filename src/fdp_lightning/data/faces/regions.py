@@ -35,8 +35,7 @@ A pixel belongs to the first outline around it: the cheeks are what nose and mou
 eye, on drawn faces: the brow regions include the reach of raised brows, and the mouth includes its corners.
 """
 
-ELSEWHERE = "elsewhere"
-"""Hair, neck and background: pixels in no outline."""
+ELSEWHERE = "elsewhere"  # hair, neck and background: pixels in no outline
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:

@@ -16,26 +16,19 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation
 
-HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}
-"""Transfer curves that are converted, and their names."""
+HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}  # transfer curves that are converted, and their names
 
+# Transfer curves that differ strongly from a screen's and are not converted, and their names.
 UNUSUAL = {
     ColorTrc.LINEAR: "linear",
     ColorTrc.LOG: "log",
     ColorTrc.LOG_SQRT: "log sqrt",
     ColorTrc.SMPTE428: "SMPTE 428",
 }
-"""Transfer curves that differ strongly from a screen's and are not converted, and their names."""
 
-_WHITE = 203.0
-"""Luminance of a white page in both, cd/m² (BT.2408); linear light 1 here."""
-
-_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2
-"""Peak luminance of HLG's reference screen, cd/m², and the exponent of its system gamma (BT.2100)."""
-
-_KNEE = 0.75
-"""Linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)."""
-
+_WHITE = 203.0  # luminance of a white page in both, cd/m² (BT.2408); linear light 1 here
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of HLG's reference screen, cd/m², and of its system gamma (BT.2100)
+_KNEE = 0.75  # linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)
 _LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
@@ -72,9 +65,7 @@ def _curve(transfer: int) -> np.ndarray:
     return light.astype(np.float32)
 
 
-MOST_STRETCH = 4
-"""Largest accepted pixel aspect ratio, in either direction; more is taken for an error (ours; anamorphic film is 2)."""
-
+MOST_STRETCH = 4  # largest accepted pixel aspect ratio, in either direction (ours; anamorphic film is 2)
 # Without these, FFmpeg's fast conversion is a grey level or two too dark (measured on drawn faces).
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 

@@ -22,12 +22,18 @@ from fdp_lightning.data.faces.frames import (
     range_remark,
     read_samples,
 )
-from fdp_lightning.data.input_video.frame import Frame, InputVideo, folder_name, frame_rate
-from fdp_lightning.data.input_video.video import VideoFile
+from fdp_lightning.data.input_video.video import Frame, InputVideo, VideoFile, folder_name, frame_rate
 from fdp_lightning.errors import UserError
 
-_MOST_RANGED = 100
-"""Number of 16-bit frames decoded to find the range of all."""
+_MOST_RANGED = 100  # number of 16-bit frames decoded to find the range of all
+# Suffixes of videos among the files of a folder; a file given by its own path may have any name.
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
+    ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
+})  # fmt: skip
+_WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
+
+__all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", "as_input_video", "input_videos"]
 
 
 class FrameFolder:
@@ -45,7 +51,7 @@ class FrameFolder:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `frame.InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
+        """See `InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
         self.warnings = [*self.remarks]
         try:
             files = list_frames(self.folder)
@@ -107,17 +113,6 @@ def _read(file: FrameFile) -> np.ndarray:
         raise UserError(
             f"{error}; expected a picture. Replace it, or remove it to continue without that frame."
         ) from error
-
-
-__all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", "as_input_video", "input_videos"]
-
-VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
-    ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
-})  # fmt: skip
-"""Suffixes of videos among the files of a folder; a file given by its own path may have any name."""
-
-_WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
 
 
 def input_videos(source: Path, fps: float | None = None, bits: int | None = None) -> list[InputVideo]:

@@ -12,13 +12,10 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-from fdp_lightning.errors import UserError
 
 METHODS = ("dis", "farneback", "tvl1")
 CHANNELS = ("u", "v", "strain", "magnitude")
@@ -28,8 +25,7 @@ DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)
 """Published maps of the directions of a phase's flow, in 16 levels; not computed here."""
 
 _SIGNED = {"u", "v"}
-_LEAST_SIDE = 16
-"""Least side of frames, pixels: DIS refuses smaller ones, and the other methods' pyramids could not shrink them."""
+_LEAST_SIDE = 16  # of frames: DIS refuses smaller ones, and the other methods' pyramids could not shrink them
 
 
 @dataclass(frozen=True)
@@ -81,30 +77,34 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
     """Return the optical flow between two frames of one shape, uint8, (h, w) or RGB (h, w, 3), by one of `METHODS`.
 
     u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises ValueError if the method is
-    unknown, or the frames are unfit for optical flow; UserError if the method's package is not installed.
+    unknown, or the frames are unfit for optical flow.
     """
     require_known("flow method", [method], METHODS)
     if first.shape != second.shape:
         raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
     before, after = _grey(first), _grey(second)
-    if method == "tvl1":
-        return _tvl1(before, after)
     if method == "dis":
         uv = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)  # type: ignore[call-overload]
-    else:
+    elif method == "farneback":
         uv = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+    elif hasattr(cv2, "optflow"):  # opencv-contrib is installed; either package with its defaults
+        uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
+    else:
+        from skimage.registration import optical_flow_tvl1
+
+        down, right = optical_flow_tvl1(before / np.float32(255), after / np.float32(255), dtype=np.float32)
+        return np.stack([right, down])
     return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
 
 
 def implementation(method: str) -> str:
-    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ.
-
-    Raises UserError if the method's package is not installed.
-    """
+    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ."""
     require_known("flow method", [method], METHODS)
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
-    return f"scikit-image {_scikit_image().__version__}"
+    import skimage
+
+    return f"scikit-image {skimage.__version__}"
 
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -237,8 +237,8 @@ def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float =
     """
     flipped = maps[..., ::-1].copy()
     if "u" in channels:
-        u = (..., list(channels).index("u"), slice(None), slice(None))
-        flipped[u] = 2 * middle - flipped[u]
+        u = flipped[..., list(channels).index("u"), :, :]
+        u[...] = 2 * middle - u
     return flipped
 
 
@@ -258,29 +258,6 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     if min(frame.shape[:2]) < _LEAST_SIDE:
         raise ValueError(f"frames of shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
-
-
-def _tvl1(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute TV-L1 with opencv-contrib if it is installed, else with scikit-image, with either's defaults."""
-    if hasattr(cv2, "optflow"):
-        uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
-        return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
-    _scikit_image()
-    from skimage.registration import optical_flow_tvl1
-
-    down, right = optical_flow_tvl1(before / np.float32(255), after / np.float32(255), dtype=np.float32)
-    return np.stack([right, down])
-
-
-def _scikit_image() -> ModuleType:
-    try:
-        import skimage
-    except ImportError as error:
-        raise UserError(
-            "flow method 'tvl1' needs opencv-contrib-python-headless or scikit-image, and neither is installed.\n"
-            "  Install one of them (opencv-contrib replaces opencv-python-headless), or choose 'dis'."
-        ) from error
-    return skimage
 
 
 def _require_frames(frames: np.ndarray) -> None:

@@ -5,8 +5,8 @@
     apex_flow  the flow from the onset to the apex and, if requested, from the apex to the offset, of all frames of the
                clip: the maps of all phases stacked as channels, (phases · channels, size, size)
     maps       pictures that already are flow maps (data=megc2019_flow): u, v and strain are their red, green and blue,
-               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized if a
-               network needs another size; (phases · channels, size, size)
+               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized as
+               needed; (phases · channels, size, size)
 
 Maps are computed once per clip and stored beside the stores, each in a file named by a digest of everything that
 determines it: the clip's frames, the positions, the settings and the package that computes them.
@@ -46,13 +46,9 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import in_pool
 
 KINDS = ("frames", "flow", "apex_flow", "maps")
-PICTURED = ("u", "v", "strain")
-"""Channels of a flow picture, in RGB order."""
-PICTURES = (*PHASES, *DIRECTIONS)
-"""Phases of `maps`, in the order of a clip's pictures."""
-
-FOLDER = "inputs"
-"""Folder of the maps, beside the stores."""
+PICTURED = ("u", "v", "strain")  # channels of a flow picture, in RGB order
+PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's pictures
+FOLDER = "inputs"  # folder of the maps, beside the stores
 
 
 @dataclass(frozen=True)
@@ -139,8 +135,7 @@ def input_maps(
             "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
-        _require_pictures(store)
-        return np.stack([_pictured(store, int(row), settings) for row in rows])
+        return _pictured(store, rows, settings)
     maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
@@ -154,7 +149,8 @@ def input_maps(
     return np.stack([maker.maps(*task) for task in tasks])
 
 
-def _require_pictures(store: ClipStore) -> None:
+def _pictured(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np.ndarray:
+    """Return the maps stored as pictures of clips, values in 0..1."""
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
@@ -162,18 +158,14 @@ def _require_pictures(store: ClipStore) -> None:
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
-
-
-def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
-    """Return the maps stored as pictures of a clip, values in 0..1."""
     places = [PICTURES.index(phase) for phase in settings.phases]
-    if max(places) >= (n := store.length(row)):
+    if max(places) >= (n := min(map(store.length, rows))):
         raise UserError(
             f"input.phases={list(settings.phases)}, but the clips have {n} pictures each: {', '.join(PICTURES[:n])}"
         )
     order = [PICTURED.index(channel) for channel in settings.channels]
-    maps = store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
-    return np.stack([resized(picture, settings.size) for picture in maps])
+    pictures = [store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255) for row in rows]
+    return np.stack([[resized(picture, settings.size) for picture in of_clip] for of_clip in pictures])
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import numpy as np
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.errors import UserError
 
-NORMALISATIONS = ("training", "each_set")
-"""Values of `data.normalisation`, see `datamodule.FoldDataModule`."""
+NORMALISATIONS = ("training", "each_set")  # values of `data.normalisation`, see `datamodule.FoldDataModule`
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from fdp_lightning.labels import KEY, OWNER, LabelKind
 _NESTED = ("classes", "datasets", "splits")
 _COUNTS = {"clips", "subjects", "labels", *_NESTED}
 
+# Subjects of the datasets whose annotation is known to list all of them.
 _SUBJECTS = {
     "casme2": [f"{n:02d}" for n in range(1, 27)],
     "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
     "smic": [f"{n:02d}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))],
 }
-"""Subjects of the datasets whose annotation is known to list all of them."""
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
@@ -64,8 +64,7 @@ def count_differences(
     `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
     these under another label.
     """
-    classes: Mapping[str, int] = counts.get("classes", {})
-    kind = LabelKind.of_column(column)
+    classes, kind = counts.get("classes", {}), LabelKind.of_column(column)
     found = count(chosen, list(classes), kind)
     lines = [
         f"{name}: {counts[name]} expected, {found[name]} found"
@@ -73,14 +72,12 @@ def count_differences(
         if counts.get(name, found[name]) != found[name]
     ]
     names = names_of(chosen["target"], kind)
-    short = False
-    for name, expected in classes.items():
-        missing = expected - found["classes"][name]
-        if missing:
-            short = short or missing > 0
+    missing = {name: expected - found["classes"][name] for name, expected in classes.items()}
+    for name, lacking in missing.items():
+        if lacking:
             there = name_clips(chosen.loc[names.index[names == name]], most=400)
-            named = f"{missing} missing" if missing > 0 else there
-            lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
+            named = f"{lacking} missing" if lacking > 0 else there
+            lines.append(f"{name}: {classes[name]} expected, {found['classes'][name]} found ({named})")
     by_dataset = chosen["dataset"].value_counts()
     for name, expected in counts.get("datasets", {}).items():
         if by_dataset.get(name, 0) != expected:
@@ -88,7 +85,7 @@ def count_differences(
     for name, part in counts.get("splits", {}).items():
         own, all_own = (table[table["split"] == name] for table in (chosen, clips))
         lines += [f"{name}: {line}" for line in count_differences(part, own, all_own, column)]
-    if short or len(chosen) < counts.get("clips", 0):
+    if any(lacking > 0 for lacking in missing.values()) or len(chosen) < counts.get("clips", 0):
         lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
     return lines
 

@@ -22,8 +22,7 @@ from fdp_lightning.data.checks.problems import some
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
-FORMAT = 2
-"""Increased when the way a store is written or its frames are prepared changes; older stores are then not reused."""
+FORMAT = 2  # increased when the way a store is written or prepared changes; older stores are then not reused
 
 
 class DamagedStoreError(Exception):

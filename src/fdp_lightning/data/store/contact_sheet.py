@@ -12,9 +12,7 @@ from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.files import write_atomic
 
 CONTACT_SHEET = "contact_sheet.png"
-
-_LONGEST = 60_000
-"""Largest height in pixels that PNG viewers open; further subjects are left out, as the title then says."""
+_LONGEST = 60_000  # height in pixels that PNG viewers open; the title says how many subjects that leaves out
 _PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
 _FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
 _EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
