@@ -21,11 +21,7 @@ one; `remark` says what the adapter read differently from what is written.
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Complete, type and sort a table with any of `COLUMNS`.
-
-    Return all columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
-    sorted by `KEY`.
-    """
+    """Return all `COLUMNS`, sorted by `KEY`; frame numbers are nullable integers, NA unless whole and at least 0."""
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
         table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
@@ -89,8 +85,5 @@ def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
 
 
 def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
-    """Return the position of the frame nearest to the apex (frames may be missing): the earlier of two, None for NaN.
-
-    `frame_numbers` are ascending, shape (n,).
-    """
+    """Return the place in ascending `frame_numbers`, (n,), nearest to the apex, the earlier of two; None for NaN."""
     return None if np.isnan(apex) else int(np.abs(frame_numbers - apex).argmin())

@@ -24,9 +24,8 @@ LEVELS = ("official", "corrected", "none")
 def known_errors() -> pd.DataFrame:
     """Return all rows of the table, as text.
 
-    Columns: dataset, subject, clip, onset ('' where the clip's name suffices), column (of the clip table; 'frames' for
-    known errors of the published files, '' for a row that is only a note on the clip), annotated, corrected,
-    level ('official' or 'corrected'; '' where there is nothing to correct), reason, source.
+    Columns: dataset, subject, clip, onset ('' if not needed), column ('frames' for known errors of the files, '' for a
+    note), annotated, corrected, level ('official' or 'corrected'; '' if nothing is corrected), reason, source.
     """
     return pd.read_csv(Path(__file__).with_suffix(".csv"), dtype=str, keep_default_na=False)
 

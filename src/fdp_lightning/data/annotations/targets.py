@@ -14,18 +14,9 @@ def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
 
 
 def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
-    """Convert targets to the numbers a network learns.
+    """Convert targets to the numbers a network learns; raises ValueError if one is not of these k classes.
 
-    Args:
-        targets: target texts, shape (n,).
-        classes: k class names in the order of the predictions' columns.
-        kind: kind of the labels, single or multi.
-
-    Returns:
-        Class indices, int64, shape (n,); multi-label: 1 for each class shown, else 0, float32, shape (n, k).
-
-    Raises:
-        ValueError: a target is not one of these classes.
+    Class indices, int64, shape (n,); multi-label: 1 for each class shown, else 0, float32, shape (n, k).
     """
     if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
         raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")

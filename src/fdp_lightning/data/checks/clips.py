@@ -41,10 +41,7 @@ class Listing:
 
 
 def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
-    """Return the problems of a table read with `corrections=none`: known errors first, then those found by checking.
-
-    A broken row that is published so is not fatal.
-    """
+    """Return the problems of a table read with `corrections=none`; a broken row that is published so is not fatal."""
     known = correction_problems(table)
     published = {problem.clip for problem in known}
     found = [replace(p, fatal=p.fatal and p.clip not in published) for p in annotation_problems(table)]

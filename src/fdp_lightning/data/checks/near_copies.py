@@ -1,9 +1,8 @@
 """Search for clips of different subjects that show the same moment of the same face, though not byte for byte.
 
-A clip that is a re-encoded, resized, mirrored or shortened copy of another leaks it into the training. The search has
-two stages: small thumbnails of all clips are compared by one matrix product; the most similar pairs are then compared
-after registering one onto the other by shift and rotation. Only clips of different subjects are compared: clips of one
-subject may come from one recording, and their likeness leaks nothing.
+A re-encoded, resized, mirrored or shortened copy of a clip leaks it into the training. Thumbnails of all clips are
+compared by one matrix product, then the most similar pairs after registering one onto the other by shift and rotation.
+Clips of one subject may come from one recording, and their likeness leaks nothing: they are not compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -128,9 +127,8 @@ _MOST_FACES = 200  # largest number of pairs whose faces are detected and compar
 def copy_problems(
     clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
 ) -> list[Problem]:
-    """Return each clip, of those from `checks.clips.pictures`, that shows the same as a clip of another subject.
-
-    Whole pictures that are alike may still show two people in front of one wall, so their faces are compared too.
+    """Return each clip of `checks.clips.pictures` that shows the same as one of another subject, by its face too:
+    whole pictures that are alike may show two people in front of one wall.
     """
     chosen = [[paths[place] for place in places(len(paths))] for _, paths in clips]
     readable = list(decoded(_thumbnails, chosen, workers, progress))

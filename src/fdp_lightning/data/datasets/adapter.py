@@ -19,9 +19,9 @@ _LEVELS_DEEPER = 3  # folder levels searched for frames that are not where the r
 class FaceDataset:
     """One dataset on the user's disk.
 
-    A subclass states where the annotations are, what their columns are called and where a clip's frames lie, and
-    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. The
-    class docstring gives counts, layout, paper and quirks.
+    A subclass states where the annotations are, what their columns are called and where a clip's frames lie; it
+    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. Its
+    docstring gives counts, layout, paper and quirks.
 
     Args:
         root: folder of the user's copy.
@@ -68,11 +68,9 @@ class FaceDataset:
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` (None: the default) and
-        `corrections.LEVELS`.
+        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` and `corrections.LEVELS`.
 
-        Raises UserError if the folder, the workbook or a column is missing, the version is unknown, or two rows cannot
-        be told apart.
+        Raises UserError as `annotations` does, or if two rows cannot be told apart.
         """
         source, table = self.annotations(labels)
         return require_keys(correct(table, corrections), source)
@@ -132,8 +130,8 @@ class FaceDataset:
     def frame_root(self) -> Path:
         """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper.
 
-        If none does, return the first candidate that exists, or else the first. Raises UserError if several folders
-        deeper in `root` hold subjects.
+        If none does, return the first candidate that exists, or else the first. Raises UserError if several deeper ones
+        do.
         """
         candidates = self.frame_folders[self.frames]
         if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):

@@ -108,10 +108,7 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """Return the workbook with the most action units, and its rows; incomplete and unreadable ones are skipped.
-
-    If none is left, raises the error of the first: MissingColumnError, or UserError if it cannot be read.
-    """
+    """Return the readable workbook with the most action units, and its rows; if none is, raise the first's error."""
     tables, errors = [], []
     for path in paths:
         try:

@@ -13,10 +13,7 @@ class Folders:
         self._names = cache(_names_in)  # one listing per folder, forgotten with this object
 
     def find(self, *parts: str) -> str:
-        """Return the path of `parts` below the root as written on disk; as asked for if nothing is found.
-
-        An exact match wins over one that differs in case.
-        """
+        """Return the path of `parts` as written on disk, preferably in the same case; as asked for if there is none."""
         place = self.root
         for part in parts:
             names = self._names(str(place))

@@ -50,9 +50,8 @@ class MissingColumnError(UserError):
 def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
     """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
-    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
-    UserError if two such files differ, or the only one is of a kind that must first be converted.
+    The first of `names`, case-insensitive, is the release's; .xlsx is preferred to .csv. Raises MissingTableError if
+    the file is missing; UserError if two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
@@ -114,7 +113,7 @@ def read_sheet(
     """Read some columns of a sheet, every cell as text ('' when blank).
 
     The header is the row that holds most of the names; prose may precede it. Below it, rows with a single cell are
-    taken for prose and dropped like blank ones.
+    taken for prose and dropped like blank ones. Raises UserError if the file is no workbook, or columns are missing.
 
     Args:
         path: workbook.
@@ -122,9 +121,6 @@ def read_sheet(
             are compared, case-insensitively. A cell of the first column may be merged over several rows.
         sheet: name of the sheet, case-insensitive; if there is none, the first sheet that has the columns.
         optional: further columns, filled with '' if the sheet lacks them.
-
-    Raises:
-        UserError: the file is not a workbook, or columns are missing.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
@@ -172,8 +168,7 @@ def all_rows(path: Path) -> list[list[str]]:
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
 
-    The word before a number is dropped if it is the same throughout; 'A1' and 'B1' are two subjects. Other cells are
-    padded with zeros, blank ones stay blank.
+    The word before a number is dropped if it is the same throughout: 'A1' and 'B1' are two subjects.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
     found = plain.map(_NUMBERED.fullmatch)
@@ -184,10 +179,7 @@ def padded(cells: pd.Series, width: int) -> pd.Series:
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells unchanged.
-
-    Chinese keyboards write a numeral as one character ('Ⅶ'), which NFKC decomposes.
-    """
+    """Return objective classes as '1' to '7', from numbers or numerals ('Ⅶ' is one character); others stay."""
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
@@ -235,10 +227,7 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 
 
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
-    """Return the cells of every sheet as text ('' when blank), by sheet name in their order; a .csv is one sheet.
-
-    Raises UserError if the file is of another kind, damaged or unreadable.
-    """
+    """Return the cells of every sheet as text, by its name; raises UserError for another kind or a damaged file."""
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
             f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
@@ -292,10 +281,7 @@ def _require_bounded(path: Path, size: int) -> None:
 
 
 def _cells_alone(path: Path) -> BytesIO:
-    """Return a workbook reduced to its cells, because openpyxl rejects broken styles, themes and names.
-
-    Dates are numbers in it, because only styles mark them.
-    """
+    """Return a workbook's cells alone (dates are numbers): openpyxl rejects broken styles, themes and names."""
     reduced = BytesIO()
     with ZipFile(path) as given, ZipFile(reduced, "w") as kept:
         for name in given.namelist():

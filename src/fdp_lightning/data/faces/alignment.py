@@ -26,21 +26,13 @@ units). Left and right are those of the picture.
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face, in pixels of its picture.
+    """A detected face, in pixels of its picture."""
 
-    Attributes:
-        box: left, top, right, bottom.
-        landmarks: eyes, nose and mouth corners as (x, y), left in the upright picture first, shape (5, 2).
-        confidence: MTCNN's probability.
-        count: number of faces found in the picture; this one is the largest.
-        turn: number of counter-clockwise quarter turns that make the picture upright.
-    """
-
-    box: tuple[float, float, float, float]
-    landmarks: np.ndarray
-    confidence: float
-    count: int
-    turn: int = 0
+    box: tuple[float, float, float, float]  # left, top, right, bottom
+    landmarks: np.ndarray  # eyes, nose and mouth corners as (x, y), left in the upright picture first, shape (5, 2)
+    confidence: float  # MTCNN's probability
+    count: int  # number of faces found in the picture; this one is the largest
+    turn: int = 0  # number of counter-clockwise quarter turns that make the picture upright
 
 
 QUARTER_TURNS = (0, 1, 3, 2)  # quarter turns in which a face is searched; the first is the usual one
@@ -51,8 +43,8 @@ _MOST_SEARCHED = 1920 * 1080
 
 _SURE, _SURELY_UPRIGHT, _MOST_TILT, _UPRIGHT = 0.99, 0.95, 45, 0.5
 """Confidence, uprightness (see `_read_upright`) and tilt (degrees) at which no other turn is tried, and the uprightness
-below which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones
-meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
+below which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright
+ones meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
 
 
 @cache
@@ -70,9 +62,9 @@ def _mtcnn(device: str = "cpu") -> Any:
 
 
 def _pool_channels_last(network: Any) -> None:
-    """Run a network's max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection.
+    """Run max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection.
 
-    The output is converted back to the previous memory layout, so the next convolution gives the same bits.
+    The output gets the previous memory layout back, so the next convolution gives the same bits.
     """
     import torch
     from torch import nn
@@ -100,21 +92,15 @@ def find_faces(
     device: str = "cpu",
     turns: Sequence[int] = QUARTER_TURNS,
 ) -> list[Face | None]:
-    """Return the largest upright face of each picture; pictures of one size go through MTCNN's networks together.
+    """Return the largest upright face of each RGB picture, uint8, (h, w, 3); those of one size are detected together.
 
     MTCNN may be as confident of a sideways face as of an upright one, with landmarks placed as on an upright face. So
     each detection is verified: unless it is clearly upright, the other turns are tried, and the best detection by
-    confidence times uprightness (`_read_upright`) is taken.
+    confidence times uprightness (`_read_upright`) is taken. With `upright` its landmarks are read again, see
+    `read_landmarks`.
 
     Sums over a batch, or on a GPU, are taken in another order than over a single picture: results differ from
     `find_face` in the last bits, and occasionally by a hundredth of a pixel, where such a bit decides what MTCNN crops.
-
-    Args:
-        images: RGB pictures, uint8, each (h, w, 3).
-        least_confidence: lowest accepted detection probability.
-        upright: read the landmarks again on the face turned upright, see `read_landmarks`; False: MTCNN's own.
-        device: 'cpu' or 'cuda'.
-        turns: quarter turns to try; those after the first only if it shows no clearly upright face.
     """
     found: list[Face | None] = [None] * len(images)
     scores = [0.0] * len(images)
@@ -211,9 +197,9 @@ _MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirrored face
 def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Re-read landmarks, (5, 2), with MTCNN's last network on the upright face at one size, and on its mirror image.
 
-    MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
-    turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the
-    detected ones are returned if the re-read ones differ too much.
+    MTCNN reads them in a box that does not follow a face's tilt, and misplaces those of a turned face by more than an
+    aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the detected ones are returned if
+    the re-read ones differ too much.
     """
     points = landmarks
     for _ in range(2):
@@ -283,19 +269,11 @@ def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
 
 
 def align(image: np.ndarray, matrix: np.ndarray, size: int, colour: str = "grey") -> np.ndarray:
-    """Warp a picture to the template.
+    """Warp an RGB picture, uint8, (h, w, 3), by a matrix, (2, 3), to uint8, (size, size), 'grey' (luma, ITU-R BT.601),
+    or (size, size, 3), 'rgb'.
 
     The picture is warped at an integer multiple of the size and averaged down, so that a large face is not aliased:
     aliasing changes from frame to frame like an expression.
-
-    Args:
-        image: RGB picture, uint8, shape (h, w, 3).
-        matrix: transform from `alignment`, `square` or `stretch`, shape (2, 3).
-        size: side of the aligned picture, pixels.
-        colour: 'grey' (luma, ITU-R BT.601) or 'rgb'.
-
-    Returns:
-        Aligned picture, uint8, shape (size, size), or (size, size, 3) in colour.
     """
     across, down = (max(1, round(1 / float(np.hypot(*row[:2])))) for row in matrix)
     factors = np.array([across, down])

@@ -29,17 +29,11 @@ _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One image file of a clip.
+    """One image file of a clip."""
 
-    Attributes:
-        number: frame number, see `list_frames`.
-        path: path of the file.
-        state: size and modification time when the folder was listed, which stand for the content; 'gone' for a
-            dangling link.
-    """
-
-    number: int
-    path: Path
+    number: int  # frame number, see `list_frames`
+    path: Path  # path of the file
+    # size and modification time when the folder was listed, which stand for the content; 'gone' for a dangling link
     state: str = ""
 
     @property
@@ -53,9 +47,8 @@ class UnreadableImageError(Exception):
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Return all image files of a folder in the order of their numbers, see `frame_numbers`; other files are skipped.
+    """Return all image files of a folder, or the series of a file (`x.png`, `x_1.png`, …), by their `frame_numbers`.
 
-    For a file, return its series: itself as number 0, and the files of the same name ending in _1, _2, … as 1, 2, ….
     Raises OSError if the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
@@ -97,9 +90,9 @@ def _state(found: os.stat_result) -> str:
 def frame_numbers(stems: Sequence[str]) -> list[int]:
     """Return the frame number in each name (without suffix, each with a digit) of a folder.
 
-    Names that differ only in their digits are considered together. The frame number is the group of digits with the
-    most distinct values; among several, the last, unless only an earlier one numbers the frames without a gap and in
-    another order: the size or position of a crop may vary from frame to frame, too.
+    Among names that differ only in their digits it is the group of digits with the most distinct values; of several,
+    the last, unless only an earlier one numbers the frames without a gap and in another order: the size or position of
+    a crop may vary, too.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     digits = []
@@ -146,10 +139,7 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
 
 
 def read_image(path: Path, bits: int | None = None) -> np.ndarray:
-    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`.
-
-    16-bit samples are scaled by `bits`, or by their own range.
-    """
+    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples as of `bits` or their range."""
     samples = read_samples(path)
     return eight_bits(samples, bits or bits_of([samples]))
 
@@ -314,10 +304,7 @@ def _complaint(jpeg: bytes) -> str:
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Return True if a file that begins as a JPEG lacks its end-of-image marker.
-
-    The marker counts only after the start of the scan: an embedded thumbnail before it has its own.
-    """
+    """Return True if a JPEG has no end-of-image marker after its start of scan; thumbnails before it have one."""
     if not data.startswith(_START_OF_IMAGE):
         return False
     at = 2

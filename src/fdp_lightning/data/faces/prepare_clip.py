@@ -81,10 +81,7 @@ class FaceSettings:
                     )
 
     def facts(self) -> dict[str, Any]:
-        """Return the settings that identify a store; newer options appear only if they differ from the default.
-
-        Stores written before these options existed keep their names.
-        """
+        """Return the settings that identify a store: newer options only if set, so older stores keep their names."""
         usual = {"batch": 1, "device": "cpu", "bits": None}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
@@ -102,9 +99,8 @@ def _require(name: str, value: object, kind: Any, least: float, most: float) -> 
 
 @dataclass
 class PreparedClip:
-    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and their provenance.
-
-    `detected_on`, `box` and `matrix` belong to the face by which the first frame is aligned, or to all of that frame.
+    """Aligned frames of a clip, uint8, (n, *frame_shape), none if it cannot be used, and their provenance:
+    `detected_on`, `box` and `matrix` are those of the face by which the first frame is aligned, or of the whole frame.
     """
 
     frames: np.ndarray
@@ -133,9 +129,8 @@ def prepare_clip(
     """Decode a clip, find the face on the first frame, and align every frame by that one transform.
 
     The first frame is the onset, unless that cannot be read. If it shows no face, the nearest later frame with one is
-    used, with a remark. With `settings.per_frame` a face is detected on every frame, and a frame without one is aligned
-    by the nearest frame that has one (the earlier of two). Methods without detection align the whole picture. `first`
-    holds MTCNN's results on the first frames, if they are known.
+    used, with a remark. With `settings.per_frame` a frame without a face is aligned by the nearest that has one (the
+    earlier of two). `first` holds MTCNN's results on the first frames, if they are known.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared, settings.bits)

@@ -1,7 +1,4 @@
-"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin.
-
-Alignment brings landmarks to fixed positions, so one table of outlines serves all faces.
-"""
+"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin, which lie at one place in all of them."""
 
 from collections.abc import Mapping
 
@@ -39,10 +36,7 @@ ELSEWHERE = "elsewhere"  # hair, neck and background: pixels in no outline
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:
-    """Return the masks, bool, (size, size), of all regions and of `ELSEWHERE`; every pixel is in exactly one.
-
-    None if the settings do not align landmarks to a template.
-    """
+    """Return the masks, bool, (size, size), of `OUTLINES` and `ELSEWHERE`, one a pixel; None without landmarks."""
     if settings.method != "mtcnn":
         return None
     matrix = alignment(TEMPLATE, settings.size, settings.margin, template)

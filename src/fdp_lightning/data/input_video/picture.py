@@ -1,8 +1,7 @@
 """Presentation of decoded video frames: upright, with square pixels, in standard dynamic range, at their times.
 
-PyAV's FFmpeg does not convert video of high dynamic range (HLG, PQ), as phones record it: it lacks zscale, and its own
-scaler makes a picture of 203 cd/m² in PQ a third too dark, so faces would look flat and dim. The curves and the white
-are those of ITU-R BT.2100 and BT.2408.
+PyAV's FFmpeg does not convert high dynamic range (HLG, PQ), as phones record it, but makes faces flat and dim. The
+curves and the white are those of ITU-R BT.2100 and BT.2408.
 """
 
 from dataclasses import dataclass
@@ -34,10 +33,7 @@ _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.
 
 
 def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) -> np.ndarray:
-    """Convert a frame with one of the curves of `HDR` to RGB (sRGB), uint8, shape (height, width, 3), in pixels.
-
-    Raises av.FFmpegError if the pixel format cannot be converted.
-    """
+    """Convert a frame with a curve of `HDR` to sRGB, uint8, (height, width, 3); raises FFmpegError if it cannot be."""
     codes = frame.reformat(width, height, "rgb48le", interpolation=interpolation, threads=1).to_ndarray()
     light = _curve(int(frame.color_trc))[codes]
     if frame.color_trc == ColorTrc.ARIB_STD_B67:
@@ -72,16 +68,12 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class Orientation:
-    """Turn and flip that make a frame upright.
+    """Turn and flip that make a frame upright; see `orientation`."""
 
-    `angle` is FFmpeg's, counter-clockwise, degrees; `turned`: rows become columns; `flipped`: the order of columns, and
-    of rows, is reversed; `crooked`: the angle is no multiple of 90°, and the nearest one is used.
-    """
-
-    angle: int
-    turned: bool
-    flipped: tuple[bool, bool]
-    crooked: bool
+    angle: int  # FFmpeg's, counter-clockwise, degrees
+    turned: bool  # rows become columns
+    flipped: tuple[bool, bool]  # the order of columns, and of rows, is reversed
+    crooked: bool  # the angle is no multiple of 90°, and the nearest one is used
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -102,12 +94,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 class Upright:
-    """A frame's conversion to an upright picture, whose size is known before any pixel is converted.
-
-    Attributes:
-        size: width and height of the picture, pixels.
-        transfer: transfer curve of its grey levels, see `av.video.reformatter.ColorTrc`.
-    """
+    """A frame's conversion to an upright picture, whose `size` (width, height) and `transfer` are known before."""
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
@@ -120,10 +107,9 @@ class Upright:
         self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
-        """Return the picture in RGB, uint8, shape (h, w, 3), by the stream's colour matrix and range, else BT.601.
+        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, else BT.601.
 
-        High dynamic range is converted to standard range. Raises av.FFmpegError if the pixel format cannot be
-        converted.
+        Raises av.FFmpegError if the pixel format cannot be converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -139,8 +125,8 @@ class Upright:
 class Clock:
     """Times of consecutive frames in seconds since the first, strictly increasing.
 
-    `unit` is the length of a time stamp's tick, seconds; `rate` the average frames per second. `guessed` counts the
-    frames without a usable time stamp, which follow the previous one at the average rate.
+    `unit` is the length of a tick, seconds; `rate` the average frames per second. `guessed` counts the frames without a
+    usable time stamp, which follow the previous one at that rate.
     """
 
     def __init__(self, unit: Fraction, rate: Fraction | None) -> None:

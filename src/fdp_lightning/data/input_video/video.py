@@ -24,26 +24,15 @@ from fdp_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of an input video, decoded to pixels on demand.
+    """One frame of an input video, decoded to pixels on demand."""
 
-    Attributes:
-        number: frame number, counted from 0 in a video file, from the file name in a folder.
-        seconds: time since the first frame, seconds; None if the frame rate is unknown.
-        read: function that returns the upright picture, RGB, uint8, shape (h, w, 3).
-    """
-
-    number: int
-    seconds: float | None
-    read: Callable[[], np.ndarray]
+    number: int  # frame number, counted from 0 in a video file, from the file name in a folder
+    seconds: float | None  # time since the first frame, seconds; None if the frame rate is unknown
+    read: Callable[[], np.ndarray]  # function that returns the upright picture, RGB, uint8, shape (h, w, 3)
 
 
 class InputVideo(Protocol):
-    """An input video, a clip or a long recording.
-
-    Attributes:
-        name: name for messages and files.
-        warnings: sentences on non-fatal problems, complete after an iteration over all frames.
-    """
+    """A clip or long recording, with a `name` for messages and files, and `warnings`, complete after an iteration."""
 
     name: str
     warnings: list[str]
@@ -74,11 +63,8 @@ def folder_name(name: str) -> str:
 class Decoding:
     """Frames of a stream that were decoded from undamaged data.
 
-    Frames after damage are predicted from it: decoders output pictures that look nearly right, with motion that never
-    happened. So all frames up to the next key frame are discarded.
-
-    Attributes:
-        damaged: True while frames are discarded; after the last frame: True if the end is missing.
+    Decoders predict frames after damage, which look nearly right, with motion that never happened: all up to the next
+    key frame are discarded, while `damaged` is True. If it is at the end, the end is missing.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -156,17 +142,14 @@ class VideoFile:
     """First video track of a file; sound, subtitles and cover pictures are ignored.
 
     Times are those of the stream, also with a variable frame rate. Frame numbers count all frames of the decoder,
-    including unusable ones.
+    including unusable ones. Raises UserError if `fps` is not a positive number.
 
     Args:
         source: path, or seekable file open for reading, over which only one loop may run at a time; closing it ends
             the loop.
         name: name for messages if the source is not a path.
-        fps: frames per second that replace the file's times, because camera software may store another rate than that
-            of the recording (slow motion, an AVI of 25 frames per second); None: the file's times.
-
-    Raises:
-        UserError: `fps` is not a positive number.
+        fps: frames per second in place of the file's times, because camera software may store another rate than that of
+            the recording (slow motion); None: the file's times.
     """
 
     def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:

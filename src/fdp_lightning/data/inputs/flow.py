@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import NamedTuple
 
 import cv2
@@ -102,9 +103,7 @@ def implementation(method: str) -> str:
     require_known("flow method", [method], METHODS)
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
-    import skimage
-
-    return f"scikit-image {skimage.__version__}"
+    return f"scikit-image {version('scikit-image')}"
 
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -145,15 +144,9 @@ def find_apex(frames: np.ndarray) -> int:
 def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> ApexFlow:
     """Return the flow from the onset to the apex, from the apex to the offset, or both (`settings.phases`).
 
-    A phase of one frame (the apex is the first or the last frame) has no motion: its maps are zero.
-
-    Args:
-        frames: frames of a clip from onset to offset, uint8, shape (t, h, w) or (t, h, w, 3).
-        apex: position of the apex frame; None if it is not annotated: `find_apex` chooses it.
-        settings: settings of the maps.
-
-    Raises:
-        ValueError: the apex lies outside the clip.
+    `frames` are those of a clip from onset to offset, uint8, (t, h, w) or (t, h, w, 3), `apex` is a position in them;
+    None if it is not annotated: `find_apex` chooses it. A phase of one frame (the apex is the first or the last one)
+    has no motion: its maps are zero. Raises ValueError if the apex lies outside the clip.
     """
     _require_frames(frames)
     place = find_apex(frames) if apex is None else apex
@@ -167,8 +160,7 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
     """Return the flow from the first frame to each of `frames`, (t, h, w) or (t, h, w, 3), uint8, from the onset.
 
-    Unscaled, float32, shape (t, channels, size, size). The first map is zero. As long as the first frame stays the
-    same, sampling frames and computing maps commute.
+    Unscaled, float32, shape (t, channels, size, size); the first map is zero.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -184,16 +176,11 @@ class FlowScale:
         train_std: divide each channel by its root mean square over the training clips. No mean is subtracted, so that
             zero still means no motion.
         none: keep the displacements in pixels of the frames.
-
-    Attributes:
-        kind: one of `SCALES`.
-        channels: names of the maps' channels.
-        divisors: divisor of each channel; 1 unless the kind is 'train_std'.
     """
 
-    kind: str
-    channels: tuple[str, ...]
-    divisors: tuple[float, ...]
+    kind: str  # one of `SCALES`
+    channels: tuple[str, ...]  # names of the maps' channels
+    divisors: tuple[float, ...]  # divisor of each channel; 1 unless the kind is 'train_std'
 
     @classmethod
     def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
@@ -231,10 +218,7 @@ class FlowScale:
 
 
 def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
-    """Return flow maps, (…, channels, h, w), flipped left to right, with the values of u mirrored about `middle`.
-
-    The middle is the value of no motion: 0 for displacements, 0.5 for values scaled to 0..1, 127.5 for 0..255.
-    """
+    """Return flow maps, (…, channels, h, w), flipped left to right, u mirrored about `middle`, which is no motion."""
     flipped = maps[..., ::-1].copy()
     if "u" in channels:
         u = flipped[..., list(channels).index("u"), :, :]

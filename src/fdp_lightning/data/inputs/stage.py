@@ -53,27 +53,18 @@ FOLDER = "inputs"  # folder of the maps, beside the stores
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Settings of a recogniser's input; all but `kind` apply to flow maps only.
+    """Settings of a recogniser's input; all but `kind` apply to flow maps only."""
 
-    Attributes:
-        kind: one of `KINDS`.
-        method: optical flow method, see `flow.FlowSettings`.
-        channels: channels of the maps, in the network's order.
-        size: side of the maps, pixels.
-        scale: scaling of the maps, see `flow.FlowScale`.
-        phases: phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`.
-        gain: factor on the scaled values; 255 for networks designed for values of 0..255.
-        flip: share of the training clips mirrored in an epoch, with u negated. The augmentation of frames
-            (`data.augmentation`) does not apply to maps.
-    """
-
-    kind: str = "frames"
-    method: str = "dis"
-    channels: tuple[str, ...] = ("u", "v", "strain")
-    size: int = 28
-    scale: str = "clip_minmax"
+    kind: str = "frames"  # one of `KINDS`
+    method: str = "dis"  # optical flow method, see `flow.FlowSettings`
+    channels: tuple[str, ...] = ("u", "v", "strain")  # channels of the maps, in the network's order
+    size: int = 28  # side of the maps, pixels
+    scale: str = "clip_minmax"  # scaling of the maps, see `flow.FlowScale`
+    # phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`
     phases: tuple[str, ...] = ("onset_apex",)
-    gain: float = 1.0
+    gain: float = 1.0  # factor on the scaled values; 255 for networks designed for values of 0..255
+    # share of the training clips mirrored in an epoch, with u negated. The augmentation of frames (`data.augmentation`)
+    # does not apply to maps.
     flip: float = 0.0
 
     def __post_init__(self) -> None:
@@ -112,22 +103,13 @@ def input_maps(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> np.ndarray:
-    """Return the unscaled maps of clips, computing those that are not stored yet.
+    """Return the unscaled maps of clips, float32, (n, t, channels, size, size), computing those that are not stored
+    yet.
 
-    Args:
-        store: store of aligned clips.
-        rows: rows of its index, shape (n,).
-        apexes: annotated apex frame numbers, shape (n,); NaN if unknown: `find_apex` chooses the frame.
-        sampling: sampling of the frames for `flow`.
-        settings: settings of an input of maps.
-        workers: number of processes.
-        progress: callback with (clips done, clips).
+    `rows` are those of the store's index, (n,), `apexes` the annotated apex frame numbers, (n,), NaN if unknown:
+    `find_apex` chooses the frame. t counts frames, by `sampling`, or phases. `progress` gets (clips done, clips).
 
-    Returns:
-        Maps, float32, shape (n, t, channels, size, size), with t frames or phases.
-
-    Raises:
-        UserError: `flow` with frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
+    Raises UserError for `flow` of frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
     """
     if settings.kind == "flow" and sampling.at_random:
         raise UserError(
@@ -211,20 +193,14 @@ class _Maker:
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
-
-    Frames, uint8, shape (t, h, w) or (t, h, w, 3), and their frame numbers, blended likewise, shape (t,).
-    """
+    """Return a clip's frames, uint8, (t, h, w) or (t, h, w, 3), and numbers, (t,), at real positions, see `blended`."""
     numbers = store.frame_numbers(row)
     frames = blended(lambda whole: store.read(row, whole), places)
     return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
 
 
 class ScaledMaps:
-    """Scaled maps of clips as network input, from `input_maps` and a scale fitted on the training clips of the fold.
-
-    `still` gives the same clips without motion, on the scale of those with it.
-    """
+    """Scaled maps of clips as network input, from `input_maps`; `still` gives them without motion, on that scale."""
 
     def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:
         self._scale, self._settings = scale, settings

@@ -25,10 +25,7 @@ class ClipAugmentation:
         rotate: largest rotation, degrees.
         brightness: largest change of brightness, as a fraction of the full range.
         contrast: largest change of contrast, as a fraction.
-        transforms: further albumentations transforms, applied after these.
-
-    Raises:
-        UserError: one of `transforms` does not treat all frames of a clip alike, see `check_transform`.
+        transforms: further albumentations transforms, applied after these; UserError by `check_transform`.
     """
 
     def __init__(
@@ -62,10 +59,7 @@ class ClipAugmentation:
         )
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
-        """Augment the frames of a clip, uint8, (t, h, w) or (t, h, w, 3), by a draw that the seed alone determines.
-
-        Raises UserError if a transform does not accept such frames, or returns frames of another size or type.
-        """
+        """Augment a clip, uint8, (t, h, w) or (t, h, w, 3), by the seed alone; UserError if a transform cannot."""
         _reseed(self._draw, seed)
         given = frames if frames.ndim == 4 else frames[..., None]
         try:
@@ -83,18 +77,16 @@ class ClipAugmentation:
 def _reseed(draw: A.Compose, seed: int) -> None:
     """Let all transforms draw in turn from the same two generators.
 
-    `Compose.set_random_seed` gives each transform its own generator with the same seed: all transforms then draw the
-    same first numbers, and a flipped clip always has low contrast.
+    `Compose.set_random_seed` gives each its own of the same seed: a flipped clip would always have low contrast.
     """
     draw.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def check_transform(transform: Any) -> None:
-    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips.
+    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips (UserError).
 
     A still clip must stay exactly still, a part of a clip must give the same alone as within the whole, and the seed
-    alone must determine the result: a transform that draws per frame, or uses neighbouring frames, fails with
-    UserError.
+    alone must determine the result.
     """
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform | A.BaseCompose):

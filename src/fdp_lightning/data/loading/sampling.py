@@ -22,10 +22,8 @@ def uniform(n_frames: int, count: int) -> np.ndarray:
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
-    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only.
-
-    The end of a clip is never seen, up to half of it if n is just below 2 T. A clip shorter than T yields no frames and
-    drops out.
+    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only: up to
+    half of a clip is never seen, and one shorter than T yields no frames and drops out.
     """
     _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
@@ -34,8 +32,8 @@ def floor(n_frames: int, count: int) -> np.ndarray:
 def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
     """Return T real positions, evenly spaced in a window about the apex (a position) up to the nearer end of the clip.
 
-    The window holds at least T frames if the clip does: near an end it is shifted inwards, so that the apex is not in
-    its middle. T = 1 gives the apex. (Ours.)
+    The window holds at least T frames if the clip does: near an end it is shifted inwards. T = 1 gives the apex.
+    (Ours.)
     """
     _require(n_frames, count)
     reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
@@ -49,8 +47,8 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
 def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
     """Return T real positions, evenly spaced from onset to apex and from apex to offset; T = 3 gives just these frames.
 
-    The apex is at index T // 2: the middle for odd T; for even T one more frame precedes the apex than follows it, so T
-    = 2 gives onset and apex. T = 1 gives the apex. A phase with fewer frames than its share repeats some. (Ours.)
+    The apex is at index T // 2: for even T one more frame precedes it than follows; T = 1 gives the apex. A phase with
+    fewer frames than its share repeats some. (Ours.)
     """
     _require(n_frames, count)
     before = count // 2
@@ -59,10 +57,7 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Draw one frame at random from each of T <= n equal segments of the clip [2], strictly ascending.
-
-    Segment i is frames `i·n // T` to `(i+1)·n // T - 1`, so that every frame is in one and none is drawn twice.
-    """
+    """Draw one frame at random from each of T <= n equal segments of the clip [2], `i·n // T` to `(i+1)·n // T - 1`."""
     _require(n_frames, count)
     edges = np.arange(count + 1) * n_frames // count
     return draw.integers(edges[:-1], edges[1:])
@@ -119,9 +114,8 @@ class Sampling:
     def positions(self, n_frames: int, apex: int | None = None, draw: np.random.Generator | None = None) -> np.ndarray:
         """Return the positions, (T,), ascending, to sample in a clip; (0,) if the rule yields none.
 
-        They are int64 unless the clip is shorter than T and `short` is 'interpolate': float64 then, to be read by
-        blending neighbours. `apex` is the position of the apex frame, None if unknown; without `draw`, 'random_phase'
-        has fixed frames.
+        They are int64 unless a clip shorter than T is interpolated: float64 then, to be blended. `apex` is the position
+        of the apex frame, None if unknown; without `draw`, 'random_phase' has fixed frames.
         """
         if self.rule == "floor":
             return floor(n_frames, self.frames)

@@ -40,9 +40,8 @@ def _joined(members: list[FaceDataset], protocol: Protocol, table_of: _Reader) -
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """Return a clip table extended by the unlabelled clips that a protocol includes, with the labels it gives them.
 
-    Such a clip is on disk only, or has a row whose label is blank. If the copy has no frames at all, it is added
-    whenever its subject is annotated; a copy that has frames but not this clip, or no such subject, goes without it.
-    Raises UserError if a clip to include has a label of its own.
+    Such a clip is on disk only, or its label is blank. If the copy has no frames at all, it is added if its subject is
+    annotated; a copy with other frames goes without it. Raises UserError if a clip to include has a label of its own.
     """
     tables = [annotated.copy()]
     for name, label in protocol.include.items():
@@ -71,10 +70,7 @@ class Releases:
         self._read: _Reader = cache(lambda member, labels: member.annotations(labels)[1])
 
     def table(self, protocol: Protocol) -> pd.DataFrame:
-        """Return the clips of all members under a protocol's labels, with those it includes without a label.
-
-        Raises UserError if the labels are not in this copy.
-        """
+        """Return the clips of all members as `read_clips` does; raises UserError if the labels are not in this copy."""
         return _joined(self._members, protocol, self._release)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:

@@ -35,8 +35,7 @@ def check_counts(counts: object, class_names: Sequence[str], protocol: str) -> N
     """Raise UserError unless these can be the published counts of a protocol.
 
     They are a mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
-    'splits' (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the
-    annotation release that was counted.
+    'splits' (the owners' part → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation release counted.
     """
     nested = [counts.get(name, {}) for name in _NESTED] if isinstance(counts, Mapping) else []
     if not isinstance(counts, Mapping) or not all(isinstance(part, Mapping) for part in nested):
@@ -61,8 +60,7 @@ def count_differences(
 ) -> list[str]:
     """Return each count that differs from the published one, with the clips found or what is known of missing ones.
 
-    `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
-    these under another label.
+    `chosen` are those of all `clips` that the protocol takes, with their class in `target`.
     """
     classes, kind = counts.get("classes", {}), LabelKind.of_column(column)
     found = count(chosen, list(classes), kind)

@@ -175,8 +175,7 @@ class Protocol:
         """Return the clips of this protocol, with their class in a new column `target`, after checking the counts.
 
         Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown". Raises
-        UserError if no clip is left, the counts differ from the published ones, or `exclude` or `untested` names what
-        is not annotated.
+        UserError if no clip is left, counts are not as published, or `exclude` or `untested` names what is not there.
         """
         if self.strict:
             self._require_named(clips)
@@ -201,9 +200,8 @@ class Protocol:
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
         """Return the classes in `target` permuted among each subject's clips; unchanged unless `shuffled` is set.
 
-        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence, and such
-        runs end below chance (accuracy 0.125 instead of 0.2, measured on 80 synthetic clips). Subjects with a single
-        clip are permuted among themselves.
+        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence: such
+        runs end below chance. Subjects with a single clip are permuted among themselves.
         """
         targets = clips["target"].copy()
         if self.shuffled is None:
@@ -216,9 +214,7 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Return each count of `chosen` clips that differs from the published one and each unreadable cell; parts
-        first.
-        """
+        """Return each count of `chosen` clips that differs from the published one, and each unreadable cell."""
         lines = []
         for part, own in self._by_part(clips):
             lines += [
@@ -233,10 +229,7 @@ class Protocol:
         return lines + counts
 
     def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of no class or with unreadable action units, with the reason in a new column `why`.
-
-        Return none if the counts are as published: such a protocol leaves them out on purpose.
-        """
+        """Return the clips of no class or an unreadable cell, with the reason in `why`; none if counts are right."""
         if self.parts:
             return pd.concat([part.left_out(own) for part, own in self._by_part(clips)], ignore_index=True)
         chosen = self.choose(clips)

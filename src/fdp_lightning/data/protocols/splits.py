@@ -55,7 +55,7 @@ def make_folds(
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
     """Return one fold per subject with clips under the protocol, in the order of their names.
 
-    `untested` subjects are in every fold's training set without a fold of their own; unknown names are ignored. Raises
+    `untested` subjects are in every training set without a fold of their own; unknown names are ignored. Raises
     UserError if there are fewer than two subjects, or none is tested.
     """
     owner = owners(clips)
@@ -73,9 +73,8 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
 def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
     """Return k folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
-    Uses scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds. Multi-label, a clip
-    counts once for each class it shows, and a clip that shows none belongs to an extra class (ours). Raises UserError
-    unless k is 2 to the number of subjects.
+    Uses scikit-learn's StratifiedGroupKFold without shuffling. Multi-label, a clip counts once for each class it shows,
+    or for an extra class if none (ours). Raises UserError unless k is 2 to the number of subjects.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
 
@@ -125,9 +124,8 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
 def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
     """Return the fold with so many training subjects moved to `inner_rows` as inner validation subjects (ours).
 
-    Of 64 random choices, take the one whose class shares are nearest to those of all training clips (total
-    variation distance), so that the epoch is not chosen on a single class. Raises UserError if no training subject
-    would be left.
+    Of 64 random choices, take the one whose class shares are nearest to those of all training clips (total variation
+    distance). Raises UserError if no training subject would be left.
     """
     if subjects == 0:
         return fold

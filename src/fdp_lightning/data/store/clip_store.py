@@ -26,11 +26,7 @@ FORMAT = 2  # increased when the way a store is written or prepared changes; old
 
 
 class DamagedStoreError(Exception):
-    """A store's files do not match its manifest; the message names the file.
-
-    Attributes:
-        clips: ids of the clips whose frames are damaged; empty if the index or the manifest is.
-    """
+    """A store's files do not match its manifest; names the file, and in `clips` those whose frames are damaged."""
 
     def __init__(self, message: str, clips: list[str] | None = None) -> None:
         super().__init__(message)
@@ -39,18 +35,13 @@ class DamagedStoreError(Exception):
 
 @dataclass(frozen=True)
 class ClipStore:
-    """Aligned clips, read from disk on use, so that a dataset may be larger than memory.
+    """Aligned clips, read from disk on use, so that a dataset may be larger than memory."""
 
-    Attributes:
-        folder: folder of the store.
-        index: table with one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source,
-            frame_numbers, and the other fields of `PreparedClip`.
-        frame_shape: shape of a frame, (size, size), or (size, size, 3) in colour.
-    """
-
-    folder: Path
+    folder: Path  # folder of the store
+    # table with one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source, frame_numbers, and the
+    # other fields of `PreparedClip`
     index: pd.DataFrame
-    frame_shape: tuple[int, ...]
+    frame_shape: tuple[int, ...]  # shape of a frame, (size, size), or (size, size, 3) in colour
 
     @property
     def size(self) -> int:
@@ -81,8 +72,7 @@ class ClipStore:
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
         """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape).
 
-        Only the clip's own part of the file is mapped, and only for this call: a store may exceed the memory and the
-        address space of a process.
+        Only the clip's part of the file is mapped, and only for this call: a store may exceed memory and address space.
         """
         offset, shape = int(self._columns["start"][row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
@@ -115,8 +105,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def open_store(folder: Path, verify: bool = True) -> ClipStore:
     """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat.
 
-    Raises DamagedStoreError if a file is missing or differs from its checksum; its `clips` are those whose frames
-    differ.
+    Raises DamagedStoreError, with the clips whose frames differ, if a file is missing or not as it was written.
     """
     store = open_index(folder, verify)
     path = folder / FRAMES
@@ -154,9 +143,9 @@ def _damaged_clips(store: ClipStore) -> list[str]:
     """Return the clips whose bytes differ from their checksum, with one clip in memory at a time."""
     damaged = []
     with (store.folder / FRAMES).open("rb") as frames:
-        for row in range(len(store.index)):
-            frames.seek(int(store.index["start"].iloc[row]) * store.frame_bytes)
-            content = frames.read(store.length(row) * store.frame_bytes)
-            if hashlib.sha256(content).hexdigest() != store.index["checksum"].iloc[row]:
-                damaged.append(clip_id(store.index.iloc[row]))
+        for _, row in store.index.iterrows():
+            frames.seek(row["start"] * store.frame_bytes)
+            content = frames.read(row["length"] * store.frame_bytes)
+            if hashlib.sha256(content).hexdigest() != row["checksum"]:
+                damaged.append(clip_id(row))
     return damaged

@@ -19,10 +19,9 @@ _EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
 
 
 def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
-    """Draw the sheet, RGB, uint8, (height, width, 3), of the clips that the store holds; `side` is a picture's, pixels.
+    """Draw the sheet, RGB, uint8, (height, width, 3), of the clips in the store, with pictures of `side` pixels.
 
-    At most `pairs` clips per subject are shown, spread over its clips so that they are not all of one kind. A clip
-    without a usable apex shows its middle frame, marked as such.
+    At most `pairs` clips per subject are shown, spread over its clips. Without a usable apex the middle frame is shown.
     """
     clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
     subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]
