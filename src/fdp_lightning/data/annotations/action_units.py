@@ -200,11 +200,6 @@ def classes_shown(cell: str, classes: Mapping[str, Sequence[object]]) -> str:
     return JOIN.join(name for name, labels in classes.items() if shown & {str(label) for label in labels})
 
 
-def unreadable_words(cells: pd.Series) -> pd.Series:
-    """Return the unreadable words of each cell, '' where all of it can be parsed."""
-    return cells.map(lambda cell: ", ".join(parse(cell).unreadable))
-
-
 def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
     """Return a line on each unreadable notation, with its cells and clips, given the words of each clip."""
     return [
@@ -235,5 +230,4 @@ def check_units(classes: Mapping[str, Sequence[object]], read_as: Mapping[str, o
 
 
 def _is_plain(units: ActionUnits) -> bool:
-    """Return True if a cell is unambiguous."""
     return not (units.uncertain or units.unreadable)

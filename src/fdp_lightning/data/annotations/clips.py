@@ -1,23 +1,23 @@
-"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
+"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset; and its targets,
+as text (one class, or the action units shown, joined by '+') and as numbers.
+"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.labels import KEY, ClipKey
+from fdp_lightning.labels import JOIN, KEY, ClipKey, LabelKind
 
 _TEXT = ["dataset", "subject", "clip", "emotion", "objective", "action_units", "split", "folder", "remark"]
 _FRAME_NUMBERS = ["onset", "apex", "offset"]
 COLUMNS = [
     *KEY, "apex", "offset", "fps", "emotion", "objective", "action_units", "split", "folder", "remark",
 ]  # fmt: skip
-"""All columns. Unknown text is '', unknown frame numbers are NA.
-
-`objective` is the objective class, '1' to '7'; `split` the owners' own part of the dataset ('train'), if there is
-one; `remark` says what the adapter read differently from what is written.
-"""
+"""All columns; unknown text is '', unknown frame numbers are NA. `objective` is the objective class, '1' to '7',
+`split` the owners' part ('train'); `remark` says what the adapter read differently from what is written."""
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +66,6 @@ def clip_id(row: pd.Series) -> str:
 
 
 def clip_keys(table: pd.DataFrame) -> list[ClipKey]:
-    """Return the identity of each row's clip."""
     rows = zip(*(table[name] for name in KEY), strict=True)
     return [ClipKey(dataset, subject, clip, _onset(onset)) for dataset, subject, clip, onset in rows]
 
@@ -87,3 +86,27 @@ def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
 def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
     """Return the place in ascending `frame_numbers`, (n,), nearest to the apex, the earlier of two; None for NaN."""
     return None if np.isnan(apex) else int(np.abs(frame_numbers - apex).argmin())
+
+
+def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
+    """Return single class names under their clip's index label; a clip that shows several units has several rows."""
+    return targets.str.split(JOIN, regex=False).explode() if kind.is_multi else targets
+
+
+def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
+    """Convert targets to the numbers a network learns: class indices, int64, (n,); multi-label: 1 for each class shown,
+    else 0, float32, (n, k). Raises ValueError if one is not of these k classes.
+    """
+    if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
+        raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")
+    if not kind.is_multi:
+        return targets.map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    shown = [set(target.split(JOIN)) for target in targets]
+    return np.array([[name in names for name in classes] for names in shown], np.float32).reshape(-1, len(classes))
+
+
+def class_counts(numbers: np.ndarray, n_classes: int) -> list[int]:
+    """Return the number of clips of each class, from `target_numbers`."""
+    if numbers.ndim == 2:
+        return [int(n) for n in numbers.sum(axis=0, dtype=np.float64)]
+    return [int(n) for n in np.bincount(numbers, minlength=n_classes)]

@@ -11,13 +11,9 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY
 
 VERSION = 1  # increased with every change of a row, so that a score can state which corrections it was computed with
+# Values of the option `corrections`: the owners' newest annotation (older copies get the changes made since), the same
+# with its known errors corrected too, and the annotation exactly as written.
 LEVELS = ("official", "corrected", "none")
-"""Values of the option `corrections`.
-
-* `official`: the owners' newest annotation; older copies get the changes made since.
-* `corrected`: the same, with known errors of the newest annotation corrected too.
-* `none`: the annotation exactly as written.
-"""
 
 
 @cache
@@ -31,10 +27,8 @@ def known_errors() -> pd.DataFrame:
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return a clip table with the corrections of a level; raises UserError if there is no such level.
-
-    A cell is changed only if it holds the wrong value: a copy that is already correct stays as it is. Look-alikes under
-    another dataset's name are never corrected.
+    """Return a clip table with the corrections of a level; raises UserError if there is no such level. A cell is
+    changed only if it holds the wrong value; look-alikes under another dataset's name are never corrected.
     """
     if level not in LEVELS:
         raise UserError(f"corrections is '{level}'; expected one of {', '.join(LEVELS)}")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -49,7 +50,6 @@ def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
 
 
 def annotation_problems(table: pd.DataFrame) -> list[Problem]:
-    """Return what is wrong or missing in each row."""
     found = []
     doubled, usable = table.duplicated(KEY, keep=False), has_interval(table)
     for (_, row), is_doubled, is_usable in zip(table.iterrows(), doubled, usable, strict=True):
@@ -123,7 +123,7 @@ def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip
 def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
     """Return clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
     with ThreadPoolExecutor(workers) as pool:
-        sizes = list(pool.map(_header_size, [paths[0] for _, paths in clips]))
+        sizes = list(pool.map(partial(_size, image_size), [paths[0] for _, paths in clips]))
     counts = Counter(size for size in sizes if not isinstance(size, str))
     usual = next((size for size, _ in counts.most_common(1)), (0, 0))
     found = []
@@ -141,7 +141,7 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[in
     jobs = [(clip, path) for clip, paths in clips for path in paths]
     found: list[Problem] = []
     first_of: dict[str, tuple[int, int]] = {}
-    sizes = decoded(_decoded_size, [path for _, path in jobs], workers, progress)
+    sizes = decoded(partial(_size, _decoded_size), [path for _, path in jobs], workers, progress)
     for (clip, path), size in zip(jobs, sizes, strict=True):
         if isinstance(size, str):
             found.append(Problem(clip, "unreadable_frame", size))
@@ -151,26 +151,22 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[in
     return found
 
 
-def _header_size(path: Path) -> tuple[int, int] | str:
+def _size(read: Callable[[Path], tuple[int, int]], path: Path) -> tuple[int, int] | str:
     """Return width and height, or what is wrong with the file."""
     try:
-        return image_size(path)
+        return read(path)
     except UnreadableImageError as error:
         return str(error)
 
 
-def _decoded_size(path: Path) -> tuple[int, int] | str:
-    try:
-        height, width = read_image(path).shape[:2]
-    except UnreadableImageError as error:
-        return str(error)
+def _decoded_size(path: Path) -> tuple[int, int]:
+    height, width = read_image(path).shape[:2]
     return width, height
 
 
 def _frame_problems(
     clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
 ) -> list[Problem]:
-    """Return the problems of the frames found within onset..offset."""
     counts = Counter(file.number for file in inside)
     first, last = (min(counts), max(counts)) if counts else (offset + 1, offset)
     # Counted, not listed: an offset with an extra digit would make lists of millions.
@@ -229,9 +225,8 @@ def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> list[Problem]:
     root, found = dataset.frame_root(), []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
-        if place in labelled or place == str(root):
-            continue
-        if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
+        is_known = place in labelled or place == str(root)
+        if not is_known and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
             detail = f"{place}: pictures that belong to no annotated clip"
             found.append(Problem(str(Path(place).relative_to(root)), "unlabelled_folder", detail, fatal=False))
     return found

@@ -27,10 +27,8 @@ _OF_A_CLIP = _OF_SOME_FRAMES | {"missing_folder", "bad_interval"}
 
 
 def refused(problems: Iterable[Problem], policy: str, chosen: Collection[str], with_frames: Collection[str]) -> int:
-    """Return the number of fatal problems that a run under `data.policy` does not accept.
-
-    'strict' accepts none, 'clip' those of clips that have frames (`with_frames`), 'skip' those of any clips if another
-    of the protocol's (`chosen`) is left.
+    """Return the number of fatal problems that a run under `data.policy` does not accept: 'strict' accepts none, 'clip'
+    those of clips `with_frames`, 'skip' those of any clips if another of the protocol's (`chosen`) is left.
     """
     fatal = [problem for problem in problems if problem.fatal]
     if policy == "skip":

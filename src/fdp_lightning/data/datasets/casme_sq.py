@@ -65,8 +65,7 @@ class CASMESquared(FaceDataset):
         if version == "micro":
             rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
         ids, codes = _lists(path)
-        unknown = sorted(set(rows["participant"]) - set(ids) - {""})
-        if unknown:
+        if unknown := sorted(set(rows["participant"]) - set(ids) - {""}):
             raise UserError(
                 f"{path}: no subject id for participant {', '.join(unknown)} in the second sheet.\n"
                 "  Expected rows such as 15, s15, 1 there; copy the workbook again from the release."
@@ -75,19 +74,14 @@ class CASMESquared(FaceDataset):
         rows = _unobserved(rows.assign(subject=subjects, emotion=rows["emotion"].str.lower()))
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
-        find = self.folders().find
+        find, folders = self.folders().find, []
         videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
-        return path, rows.assign(
-            folder=[
-                _recording(Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}")
-                for subject, video in zip(subjects, videos, strict=True)
-            ]
-        )
-
-
-def _recording(parent: Path, start: str) -> str:
-    """Return the subject's folder whose name starts with `start` ('26_0101'); an English title follows it."""
-    return str(next((folder for folder in subfolders(parent) if folder.name.startswith(start)), parent / start))
+        for subject, video in zip(subjects, videos, strict=True):
+            # A recording is named by subject and video ('26_0101'); an English title follows.
+            parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"
+            named = (folder for folder in subfolders(parent) if folder.name.startswith(start))
+            folders.append(str(next(named, parent / start)))
+        return path, rows.assign(folder=folders)
 
 
 def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -34,9 +34,8 @@ class DFME(FaceDataset):
         train_data/sub0003_01/00012.png                            folders of the parts are found likewise
         sub0003_01/00012.png                                       or all clips in one folder
 
-    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; the labels of a test part may be withheld, their
-    emotion is '' then. Without workbooks of the test parts, or without intervals in them, the table holds the training
-    part alone.
+    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; labels of a test part may be withheld, their
+    emotion is '' then. Without workbooks of test parts, or intervals in them, the table holds the training part alone.
     """
 
     name = "dfme"
@@ -70,7 +69,6 @@ class DFME(FaceDataset):
         )
 
     def _workbooks(self) -> dict[str, list[Path]]:
-        """Return the workbooks of each part that has any."""
         found: dict[str, list[Path]] = {}
         for levels in ("*", "*/*", "*/*/*"):
             _add(found, tables_in(self.root, levels))
@@ -87,10 +85,8 @@ class DFME(FaceDataset):
 
 
 def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
-    """Add tables to `found` by their part."""
     for path in tables:
-        split = _split_of(path.stem)
-        if split and path not in found.setdefault(split, []):
+        if (split := _split_of(path.stem)) and path not in found.setdefault(split, []):
             found[split].append(path)
 
 

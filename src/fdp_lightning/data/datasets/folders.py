@@ -49,7 +49,6 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: str) -> dict[str, str]:
-    """Return lower-cased name → name of each entry of a folder."""
     try:
         return {path.name.lower(): path.name for path in sorted(Path(folder).iterdir())}
     except OSError:  # missing, a file, or unreadable: listing the frames reports it under the clip's name

@@ -128,8 +128,7 @@ def read_sheet(
     headed = {name: _headed(sheets[name], wanted.values()) for name in names}
     chosen = next((name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}), names[0])
     (header_row, place), raw = headed[chosen], sheets[chosen]
-    missing = [header.partition("|")[0] for header in columns.values() if header not in place]
-    if missing:
+    if missing := [header.partition("|")[0] for header in columns.values() if header not in place]:
         there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise MissingColumnError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
@@ -145,9 +144,8 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
-
-    Raises UserError if the file is not a workbook, or has too few columns.
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough, cells as text ('' when blank);
+    raises UserError if the file is not a workbook, or has too few columns.
     """
     sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
@@ -167,7 +165,6 @@ def all_rows(path: Path) -> list[list[str]]:
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
-
     The word before a number is dropped if it is the same throughout: 'A1' and 'B1' are two subjects.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
@@ -335,9 +332,8 @@ def _fit(rows: list[list[str]]) -> tuple[int, int]:
 
 
 def _decoded(data: bytes) -> str:
-    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page.
-
-    Bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
+    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page:
+    bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")

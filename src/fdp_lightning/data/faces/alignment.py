@@ -16,12 +16,9 @@ from skimage.transform import SimilarityTransform
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import one_thread
 
+# Positions of the eyes, the nose and the mouth corners, the picture's left first, (x, y) as fractions of a side. Ours:
+# the proportions of an average frontal face, with the brows and the chin inside (both carry action units).
 TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
-"""Template positions of the eyes, the nose and the mouth corners, (x, y) as fractions of the picture's side.
-
-Ours: the proportions of an average frontal face, with the brows and the chin inside the picture (both carry action
-units). Left and right are those of the picture.
-"""
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,8 @@ def _mtcnn(device: str = "cpu") -> Any:
 
 
 def _pool_channels_last(network: Any) -> None:
-    """Run max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection.
-
-    The output gets the previous memory layout back, so the next convolution gives the same bits.
+    """Run max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection. The output
+    gets the previous memory layout back, so the next convolution gives the same bits.
     """
     import torch
     from torch import nn
@@ -129,7 +125,6 @@ def find_faces(
 
 def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
     """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, if there is one.
-
     Frames without a face are searched in all turns at increasing intervals, because that takes four times as long.
     """
     if turn is not None:
@@ -174,7 +169,6 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
 
 
 def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
-    """Return the largest face of sufficient confidence."""
     # facenet-pytorch may return arrays of dtype object.
     sure = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least)
     if not len(sure):
@@ -210,9 +204,8 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
 
 def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tuple[np.ndarray, float]:
     """Return landmarks and uprightness by MTCNN's last network on the picture, RGB, aligned by landmarks, (5, 2).
-
-    Uprightness (ours) is the face probability, 0..1, the mean over the face and its mirror image. MTCNN itself
-    evaluates an unaligned box, in which a sideways face may pass; aligned by wrong landmarks it is no face.
+    Uprightness (ours) is the face probability, 0..1, the mean over the face and its mirror image: MTCNN itself
+    evaluates an unaligned box, in which a sideways face may pass.
     """
     import torch
 
@@ -230,19 +223,16 @@ def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tupl
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
-    """Return the least-squares similarity transform from landmarks, (5, 2), to the template (Umeyama 1991).
-
-    The matrix, (2, 3), leads from picture to aligned pixels, `size` of them on a side. `margin` is an extra border
-    around the template, as a fraction of the side on each edge; a negative one crops closer.
+    """Return the least-squares similarity transform, (2, 3), from landmarks, (5, 2), to the template (Umeyama 1991), in
+    pixels of an aligned picture of side `size`. `margin` is a border around the template, as a fraction of its side.
     """
     target = (template + margin) / (1 + 2 * margin) * size
     return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
 
 
 def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray:
-    """Return the transform from a box, made square about its centre by its longer side, to the whole aligned picture.
-
-    `box` and matrix as in `stretch`, `margin` as in `alignment`, of the square's side.
+    """Return the transform from a box, made square by its longer side, to the aligned picture; see `stretch`,
+    `alignment`.
     """
     left, top, right, bottom = box
     half = max(right - left, bottom - top) * (1 + 2 * margin) / 2
@@ -258,9 +248,8 @@ def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
 
 
 def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
-    """Return the transform from a box (left, top, right, bottom) to the whole aligned picture, with one scale per axis.
-
-    0 is the outer edge of the picture's first pixel. The matrix, (2, 3), leads from picture to aligned pixels.
+    """Return the transform, (2, 3), from a box (left, top, right, bottom; 0 is the outer edge of the picture's first
+    pixel) to the whole aligned picture, with one scale per axis.
     """
     left, top, right, bottom = box
     across, down = size / (right - left), size / (bottom - top)
@@ -270,10 +259,8 @@ def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
 
 def align(image: np.ndarray, matrix: np.ndarray, size: int, colour: str = "grey") -> np.ndarray:
     """Warp an RGB picture, uint8, (h, w, 3), by a matrix, (2, 3), to uint8, (size, size), 'grey' (luma, ITU-R BT.601),
-    or (size, size, 3), 'rgb'.
-
-    The picture is warped at an integer multiple of the size and averaged down, so that a large face is not aliased:
-    aliasing changes from frame to frame like an expression.
+    or (size, size, 3), 'rgb'. It is warped at an integer multiple of the size and averaged down: a large face would be
+    aliased, which changes from frame to frame like an expression.
     """
     across, down = (max(1, round(1 / float(np.hypot(*row[:2])))) for row in matrix)
     factors = np.array([across, down])

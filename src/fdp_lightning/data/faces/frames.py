@@ -47,9 +47,8 @@ class UnreadableImageError(Exception):
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Return all image files of a folder, or the series of a file (`x.png`, `x_1.png`, …), by their `frame_numbers`.
-
-    Raises OSError if the folder cannot be listed.
+    """Return all image files of a folder, or the series of a file (`x.png`, `x_1.png`, …), by their `frame_numbers`;
+    raises OSError if the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
         return _series(folder)
@@ -145,9 +144,8 @@ def read_image(path: Path, bits: int | None = None) -> np.ndarray:
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
-
-    Raises UnreadableImageError if it is empty, truncated, damaged, too large, or not an image of such samples.
+    """Decode an image to RGB of its own depth, uint8 or uint16, (h, w, 3); raises UnreadableImageError if it is empty,
+    truncated, damaged, too large, or not an image of such samples.
     """
     data = _bytes_of(path)
     # OpenCV returns a damaged JPEG as a valid picture, with missing parts grey or the rest shifted.
@@ -228,9 +226,8 @@ def _header_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
-    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
-
-    `read` returns frames, uint8, (t, h, w) or (t, h, w, 3), at integer positions.
+    """Return a clip's frames at real-valued positions, (t,), blending the two neighbours linearly; `read` returns
+    frames, uint8, (t, h, w) or (t, h, w, 3), at integer positions.
     """
     if places.dtype.kind == "i":
         return read(places)
@@ -267,9 +264,8 @@ def unreadable(state: os.stat_result, path: Path) -> str:
 
 
 def _flawless_jpeg(data: bytes) -> np.ndarray | None:
-    """Return the picture of a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further.
-
-    One pass decodes it and finds damage. Pictures with Exif data are left to OpenCV, which applies their orientation.
+    """Return a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further. Pictures with
+    Exif data are left to OpenCV, which applies their orientation.
     """
     if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
         return None
@@ -281,7 +277,6 @@ def _flawless_jpeg(data: bytes) -> np.ndarray | None:
 
 def _jpeg_damage(data: bytes) -> str:
     """Return libjpeg's warning on a JPEG, '' if there is none, or damage has left a valid code (often of a single bit).
-
     Decoding at an eighth of the size in grey reads every bit of the file.
     """
     if not data.startswith(_START_OF_IMAGE):

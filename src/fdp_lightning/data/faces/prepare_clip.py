@@ -28,35 +28,28 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """Settings of face detection and alignment; part of the store's identity.
+    """Settings of face detection and alignment; part of the store's identity."""
 
-    Args:
-        size: side of the aligned frames, pixels.
-        margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
-            `faces.square`; 0 if no face is detected.
-        least_confidence: lowest accepted detection probability.
-        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks jitter from
-            frame to frame by as much as a micro-expression moves a face: for reproduction only.
-        method: one of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box':
-            MTCNN's box, made square and scaled without rotation; 'none': the whole picture; 'official_crops': the
-            whole of the face crops that come with a dataset. A whole picture that is not square is stretched to a
-            square, so that none of it is lost; the crops are nearly square.
-        colour: 'grey' or 'rgb'.
-        batch: pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`.
-            In a batch of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an
-            interrupted and resumed build may differ by that. On two cores it saves a sixth of a detection.
-        bits: bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
-        device: device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU.
-    """
-
-    size: int = 64
+    size: int = 64  # side of the aligned frames, pixels
+    # Border around the template or the box as a fraction of the side, see `faces.alignment` and `faces.square`; 0 if no
+    # face is detected.
     margin: float = 0.0
-    least_confidence: float = 0.9
+    least_confidence: float = 0.9  # lowest accepted detection probability
+    # Align every frame by its own detection, as the released code of FDP does. Landmarks jitter from frame to frame by
+    # as much as a micro-expression moves a face: for reproduction only.
     per_frame: bool = False
+    # One of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box': MTCNN's box,
+    # made square and scaled without rotation; 'none': the whole picture; 'official_crops': the whole of the face crops
+    # that come with a dataset. A whole picture that is not square is stretched to a square, so that none of it is lost;
+    # the crops are nearly square.
     method: str = "mtcnn"
-    colour: str = "grey"
+    colour: str = "grey"  # 'grey' or 'rgb'
+    # Pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`. In a batch
+    # of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an interrupted and
+    # resumed build may differ by that. On two cores it saves a sixth of a detection.
     batch: int = 1
-    device: str = "cpu"
+    device: str = "cpu"  # device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU
+    # Bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
     bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -197,7 +190,6 @@ def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray 
 
 
 def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
-    """Return non-fatal remarks on the faces found (frame position → face)."""
     total, remarks = len(numbers), []
     if turned := sorted({face.turn for face in found.values()} - {0}):
         detail = f"the face is sideways or upside down; turning it {turned[0] * 90}° counter-clockwise makes it upright"
@@ -246,7 +238,6 @@ def _decode(
 
 
 def _first_image(files: list[FrameFile], bits: int | None) -> np.ndarray | None:
-    """Return the first readable image."""
     for file in files:
         with suppress(UnreadableImageError):
             return read_image(file.path, bits)

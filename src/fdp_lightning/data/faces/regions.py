@@ -26,11 +26,9 @@ OUTLINES: Mapping[str, Outline] = {
     "chin": ((0.24, 0.86), (0.76, 0.86), (0.72, 1.00), (0.28, 1.00)),
     "cheeks": ((0.12, 0.50), (0.88, 0.50), (0.88, 0.66), (0.76, 0.86), (0.24, 0.86), (0.12, 0.66)),
 }  # fmt: skip
-"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`.
-
-A pixel belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by
-eye, on drawn faces: the brow regions include the reach of raised brows, and the mouth includes its corners.
-"""
+"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`. A pixel belongs to the first
+outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by eye, on drawn faces: the brow
+regions include the reach of raised brows, and the mouth includes its corners."""
 
 ELSEWHERE = "elsewhere"  # hair, neck and background: pixels in no outline
 

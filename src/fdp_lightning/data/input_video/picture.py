@@ -107,9 +107,8 @@ class Upright:
         self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
-        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, else BT.601.
-
-        Raises av.FFmpegError if the pixel format cannot be converted.
+        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, else BT.601; raises
+        av.FFmpegError if the pixel format cannot be converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -123,10 +122,8 @@ class Upright:
 
 
 class Clock:
-    """Times of consecutive frames in seconds since the first, strictly increasing.
-
-    `unit` is the length of a tick, seconds; `rate` the average frames per second. `guessed` counts the frames without a
-    usable time stamp, which follow the previous one at that rate.
+    """Times of consecutive frames in seconds since the first, strictly increasing. `unit` is the length of a tick,
+    seconds; `rate` the average frames per second, by which those without a usable time stamp follow (`guessed`).
     """
 
     def __init__(self, unit: Fraction, rate: Fraction | None) -> None:

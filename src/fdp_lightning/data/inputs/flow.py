@@ -22,9 +22,7 @@ METHODS = ("dis", "farneback", "tvl1")
 CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
-DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)
-"""Published maps of the directions of a phase's flow, in 16 levels; not computed here."""
-
+DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)  # published maps in 16 levels; not computed here
 _SIGNED = {"u", "v"}
 _LEAST_SIDE = 16  # of frames: DIS refuses smaller ones, and the other methods' pyramids could not shrink them
 
@@ -64,9 +62,8 @@ def listed(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class ApexFlow(NamedTuple):
-    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position.
-
-    `found` is True if the apex was not annotated and `find_apex` chose it.
+    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position; `found`
+    is True if it was not annotated and `find_apex` chose it.
     """
 
     maps: np.ndarray
@@ -107,9 +104,8 @@ def implementation(method: str) -> str:
 
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
-
-    Derivatives are central differences, one-sided at the border; translations and small rotations have no strain.
+    """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2), by
+    central differences, one-sided at the border; translations and small rotations have no strain.
     """
     u_y, u_x = np.gradient(u)
     v_y, v_x = np.gradient(v)
@@ -132,9 +128,8 @@ def resized(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def find_apex(frames: np.ndarray) -> int:
-    """Return the position of the frame with the largest mean absolute difference to the first; the earliest of equals.
-
-    `frames` are those of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+    """Return the position of the frame, uint8, (t, h, w) or (t, h, w, 3), with the largest mean absolute difference to
+    the first, the onset; the earliest of equals.
     """
     _require_frames(frames)
     onset = frames[0].astype(np.int16)
@@ -158,9 +153,8 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 
 
 def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """Return the flow from the first frame to each of `frames`, (t, h, w) or (t, h, w, 3), uint8, from the onset.
-
-    Unscaled, float32, shape (t, channels, size, size); the first map is zero.
+    """Return the flow from the first frame, the onset, to each of `frames`, uint8, (t, h, w) or (t, h, w, 3): unscaled,
+    float32, shape (t, channels, size, size); the first map is zero.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -184,9 +178,8 @@ class FlowScale:
 
     @classmethod
     def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
-        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips.
-
-        Only 'train_std' reads them; raises ValueError if it gets none.
+        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips;
+        only 'train_std' reads them, ValueError if it gets none.
         """
         divisors = np.ones(len(settings.channels))
         if settings.scale == "train_std":
@@ -199,9 +192,8 @@ class FlowScale:
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
     def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip.
-
-        `like` gives the extremes for 'clip_minmax'; None: the clip's own maps.
+        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip; `like` gives the
+        extremes for 'clip_minmax', None: the clip's own maps.
         """
         like = maps if like is None else like
         if self.kind == "clip_minmax":

@@ -84,13 +84,11 @@ class InputSettings:
 
     @cached_property
     def flow(self) -> FlowSettings:
-        """Settings of the flow maps."""
         phases = PHASES[:1] if self.kind == "maps" else self.phases
         return FlowSettings(self.method, self.channels, self.size, self.scale, phases)
 
     @property
     def of_frames(self) -> bool:
-        """True if the input is the frames themselves."""
         return self.kind == "frames"
 
 
@@ -164,7 +162,6 @@ class _Maker:
         return open_index(self.folder, verify=False)
 
     def path(self, row: int, apex: int | None) -> Path:
-        """Return the file of a clip's maps."""
         store, settings = self._store, self.settings
         positions = self.sampling.positions(store.length(row), apex).tolist()
         decides = {
@@ -186,7 +183,6 @@ class _Maker:
         return flow_sequence(read_frames(self._store, row, positions)[0], self.settings.flow)
 
     def keep(self, task: tuple[int, int | None]) -> None:
-        """Compute the maps of a clip and write them to their file."""
         stream = BytesIO()
         np.save(stream, self.maps(*task))
         write_atomic(self.path(*task), stream.getvalue())
@@ -220,9 +216,8 @@ class ScaledMaps:
         """Return the input of the clips at these places, shape (b, …), those of `mirrored` flipped left to right."""
         values = self._values[places]
         if mirrored is not None and mirrored.any():
-            values = values.copy()
-            for row in np.flatnonzero(mirrored):
-                values[row] = self._mirrored(values[row])
+            pairs = zip(values, mirrored, strict=True)
+            values = np.stack([self._mirrored(maps) if is_mirrored else maps for maps, is_mirrored in pairs])
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))

@@ -14,6 +14,8 @@ from fdp_lightning.errors import UserError
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it queries the network for a newer version
 import albumentations as A
 
+_WHERE = "data.augmentation.transforms"
+
 
 class ClipAugmentation:
     """Small changes of framing and light, drawn once per clip (albumentations' `images` target).
@@ -42,21 +44,10 @@ class ClipAugmentation:
             check_transform(transform)
         # Flip and framing come first and always consume equally many random numbers, so their draws depend neither on
         # the other options nor on further transforms.
-        self._draw = A.Compose(
-            [
-                A.HorizontalFlip(p=flip),
-                A.Affine(
-                    translate_percent=(-shift, shift),
-                    scale=(1 - scale, 1 + scale),
-                    rotate=(-rotate, rotate),
-                    interpolation=cv2.INTER_LINEAR,
-                    border_mode=cv2.BORDER_REPLICATE,
-                    p=1.0,
-                ),
-                A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0),
-                *transforms,
-            ]
-        )
+        move = {"translate_percent": (-shift, shift), "scale": (1 - scale, 1 + scale), "rotate": (-rotate, rotate)}
+        framing = A.Affine(**move, interpolation=cv2.INTER_LINEAR, border_mode=cv2.BORDER_REPLICATE, p=1.0)
+        light = A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0)
+        self._draw = A.Compose([A.HorizontalFlip(p=flip), framing, light, *transforms])
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
         """Augment a clip, uint8, (t, h, w) or (t, h, w, 3), by the seed alone; UserError if a transform cannot."""
@@ -75,9 +66,8 @@ class ClipAugmentation:
 
 
 def _reseed(draw: A.Compose, seed: int) -> None:
-    """Let all transforms draw in turn from the same two generators.
-
-    `Compose.set_random_seed` gives each its own of the same seed: a flipped clip would always have low contrast.
+    """Let all transforms draw in turn from the same two generators: `Compose.set_random_seed` gives each its own of the
+    same seed, and a flipped clip would always have low contrast.
     """
     draw.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
@@ -128,6 +118,3 @@ def _always(transform: Any) -> Any:
     for inner in getattr(transform, "transforms", ()):
         _always(inner)
     return transform
-
-
-_WHERE = "data.augmentation.transforms"

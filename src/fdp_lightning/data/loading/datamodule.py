@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
-from fdp_lightning.data.annotations.targets import class_counts, target_numbers
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position, class_counts, target_numbers
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
@@ -100,7 +99,6 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         }
 
     def _mirrored(self, indices: Sequence[int]) -> np.ndarray:
-        """Return a mask of the clips mirrored in this epoch."""
         draws = [np.random.default_rng(self._stream(index)).random() for index in indices]
         return np.array(draws) < self._flip
 
@@ -139,9 +137,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return self._batch(self._values(self._clips[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each clip's first frame, the one nearest to the apex (unknown: the middle one), and the last.
-
-        Frames as sampled and stored, uint8, (n, 3, h, w) or (n, 3, h, w, 3), and their numbers, (n, 3).
+        """Return each clip's first frame, the one nearest to the apex (unknown: the middle one), and the last, as
+        stored, uint8, (n, 3, h, w) or (n, 3, h, w, 3), and their numbers, (n, 3).
         """
         n, t = self.frame_numbers.shape
         distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))

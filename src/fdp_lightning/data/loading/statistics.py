@@ -29,7 +29,6 @@ class Statistics:
 
 
 def check_normalisation(name: str) -> None:
-    """Raise UserError unless `name` is one of `NORMALISATIONS`."""
     if name not in NORMALISATIONS:
         raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")
 

@@ -24,9 +24,8 @@ def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
 
 
 def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections: str) -> pd.DataFrame:
-    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`.
-
-    Raises UserError if an adapter cannot read its copy, or a clip to include is already annotated.
+    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`;
+    raises UserError if an adapter cannot read its copy, or a clip to include is already annotated.
     """
     return _joined(members(dataset), protocol, lambda member, labels: member.clips(labels, corrections))
 
@@ -38,10 +37,9 @@ def _joined(members: list[FaceDataset], protocol: Protocol, table_of: _Reader) -
 
 
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return a clip table extended by the unlabelled clips that a protocol includes, with the labels it gives them.
-
-    Such a clip is on disk only, or its label is blank. If the copy has no frames at all, it is added if its subject is
-    annotated; a copy with other frames goes without it. Raises UserError if a clip to include has a label of its own.
+    """Return a clip table extended by the unlabelled clips (on disk only, or blank) that a protocol includes, with the
+    labels it gives them. If the copy has no frames at all, a clip is added if its subject is annotated; a copy with
+    other frames goes without it. Raises UserError if a clip to include has a label of its own.
     """
     tables = [annotated.copy()]
     for name, label in protocol.include.items():

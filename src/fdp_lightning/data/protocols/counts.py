@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import name_clips
-from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.annotations.clips import name_clips, names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
@@ -32,17 +31,15 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = La
 
 
 def check_counts(counts: object, class_names: Sequence[str], protocol: str) -> None:
-    """Raise UserError unless these can be the published counts of a protocol.
-
-    They are a mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
-    'splits' (the owners' part → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation release counted.
+    """Raise UserError unless these can be the published counts of a protocol: a mapping with any of 'clips',
+    'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits' (the owners' part → 'clips',
+    'subjects' and 'classes' in it) and 'labels', the annotation release counted.
     """
     nested = [counts.get(name, {}) for name in _NESTED] if isinstance(counts, Mapping) else []
     if not isinstance(counts, Mapping) or not all(isinstance(part, Mapping) for part in nested):
         raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
     classes, datasets, splits = nested
-    unknown = [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]
-    if unknown:
+    if unknown := [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]:
         raise UserError(
             f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
             f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
@@ -59,7 +56,6 @@ def count_differences(
     counts: Mapping[str, Any], chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion"
 ) -> list[str]:
     """Return each count that differs from the published one, with the clips found or what is known of missing ones.
-
     `chosen` are those of all `clips` that the protocol takes, with their class in `target`.
     """
     classes, kind = counts.get("classes", {}), LabelKind.of_column(column)
@@ -89,7 +85,6 @@ def count_differences(
 
 
 def _absent_subjects(clips: pd.DataFrame) -> list[str]:
-    """Return a line on the subjects without any clip in the annotation."""
     lines = []
     for dataset, part in clips.groupby("dataset"):
         if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:

@@ -28,7 +28,6 @@ class LeakError(Exception):
 
 
 def sides(fold: Fold) -> dict[str, list[int]]:
-    """Return the rows of each side of a fold."""
     return {"train": list(fold.train_rows), "inner": list(fold.inner_rows), "test": list(fold.test_rows)}
 
 
@@ -69,8 +68,7 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
         return
     rows = store.rows(clips).tolist()
     pictures = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
-    pairs = near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE)
-    if pairs:
+    if pairs := near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE):
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
@@ -80,9 +78,8 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
 
 
 def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
-    """Raise UserError, with the clips, if a clip is listed twice, or the same frames under two subjects.
-
-    So it is if two members of a composite are read from one copy, or a dataset contains clips of another.
+    """Raise UserError, with the clips, if a clip is listed twice, or the same frames under two subjects: two members of
+    a composite are read from one copy, or a dataset contains clips of another.
     """
     if clips.duplicated(KEY).any():
         raise UserError(f"clips listed twice: {name_clips(clips[clips.duplicated(KEY)])}. Expected one row per clip.")

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.annotations.clips import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import LabelKind
 
+# Leave one subject out, k folds of whole subjects, leave one dataset out, and the split of the dataset's owners.
 SPLITS = ("loso", "kfold", "lodo", "fixed")
-"""Values of `protocol.split`: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
-published by the dataset's owners."""
-
 ALL = "all"  # name of the split that trains on all subjects
 
 

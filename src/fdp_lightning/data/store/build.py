@@ -100,11 +100,9 @@ def _prepare_missing(
 
 
 def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
-    prepared = donors.clip(source)
-    if prepared is None:
-        return False
-    parts.write(source, prepared)
-    return True
+    if (prepared := donors.clip(source)) is not None:
+        parts.write(source, prepared)
+    return prepared is not None
 
 
 def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
@@ -114,7 +112,6 @@ def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
 
 
 def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSource], policy: str) -> None:
-    """Write the prepared clips to the store, in the order of the table."""
     with atomic_folder(folder, _is_whole) as place:
         records: list[dict[str, Any]] = []
         problems: list[Problem] = []
@@ -160,7 +157,6 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
 
 
 def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.DataFrame, policy: str) -> None:
-    """Raise UserError for problems that the policy does not allow."""
     fatal = [p for p in problems if p.fatal]
     if policy == "clip" and len(records) < len(clips):
         kept = {clip_id(pd.Series(record)) for record in records}

@@ -1,9 +1,8 @@
 """The clip store: all aligned frames of a dataset in one memory-mapped file, with an index and checksums.
 
-A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum of
-its bytes) and `manifest.json` (its origin and checksums). It is written under a temporary name and renamed when
-complete, so a folder of that name is always complete; `open_store` still verifies it, because disks and users change
-files.
+A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum) and
+`manifest.json` (its origin and checksums). It is renamed to its name when complete, so a folder of that name is always
+complete; `open_store` still verifies it, because disks and users change files.
 """
 
 import hashlib
@@ -45,12 +44,10 @@ class ClipStore:
 
     @property
     def size(self) -> int:
-        """Side of a frame, pixels."""
         return self.frame_shape[0]
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a frame, bytes."""
         return math.prod(self.frame_shape)
 
     @cached_property
@@ -66,13 +63,11 @@ class ClipStore:
         return pd.Series([key in self._row_of for key in clip_keys(clips)], index=clips.index, dtype=bool)
 
     def length(self, row: int) -> int:
-        """Return the number of frames of a clip."""
         return int(self._columns["length"][row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
-        """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape).
-
-        Only the clip's part of the file is mapped, and only for this call: a store may exceed memory and address space.
+        """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape). Only
+        the clip's part of the file is mapped, and only for this call: a store may exceed memory and address space.
         """
         offset, shape = int(self._columns["start"][row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
@@ -103,9 +98,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_store(folder: Path, verify: bool = True) -> ClipStore:
-    """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat.
-
-    Raises DamagedStoreError, with the clips whose frames differ, if a file is missing or not as it was written.
+    """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat. Raises
+    DamagedStoreError, with the clips whose frames differ, if a file is missing or not as it was written.
     """
     store = open_index(folder, verify)
     path = folder / FRAMES

@@ -49,9 +49,8 @@ class ClipSource:
 
 
 def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
-    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`.
-
-    A clip without a usable onset..offset or a readable folder has a problem and no files.
+    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`; a clip
+    without a usable onset..offset or a readable folder has a problem and no files.
     """
     sources = []
     listed = functools.cache(lambda folder: list_frames(Path(folder)))
@@ -120,7 +119,6 @@ class Parts:
         return _prepared(np.frombuffer(pixels, np.uint8).reshape(facts.pop("shape")), facts)
 
     def write(self, source: ClipSource, prepared: PreparedClip) -> None:
-        """Write a prepared clip atomically."""
         header = json.dumps({"shape": prepared.frames.shape, **_facts_of(prepared)})
         body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
         content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body

@@ -22,14 +22,13 @@ from fdp_lightning.data.synthetic.action_units import (
 )
 from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
 
-# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
-# to a few pixels, as micro-expressions look at this size).
+# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: a few at most).
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
-# Each clip starts from a slightly different resting face: small constant amounts of the units that carry the
-# emotions, about as large as the average motion, so that the position of a brow is uninformative unless it
-# moves. Unit -> standard deviation in face units; less around the mouth, where many of them add up.
+# Each clip starts from a slightly different resting face: small constant amounts of the units that carry the emotions,
+# about as large as the average motion, so that the position of a brow is uninformative unless it moves. Unit → standard
+# deviation in face units; less around the mouth, where many of them add up.
 REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
 REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
 REST_LIMIT = 1.6  # standard deviations
@@ -103,7 +102,6 @@ COURSES: dict[str, type[PlainCourse | WildCourse]] = {"plain": PlainCourse, "wil
 
 
 def _ease(progress: np.ndarray) -> np.ndarray:
-    """Ease from 0 to 1 with a soft start and a soft end."""
     return 0.5 - 0.5 * np.cos(np.pi * progress)
 
 
@@ -200,7 +198,6 @@ def plan_clip(
     course: str = "plain",
 ) -> ClipPlan:
     """Draw the plan of a clip of `frames` (least, most) frames; the order of draws is part of the data set's version.
-
     `usual` is the usual position of the subject's head, `zoom` the size of a frame relative to the reference.
     """
     length = int(rng.integers(frames[0], frames[1] + 1))
@@ -209,15 +206,14 @@ def plan_clip(
     rest = np.array([*REST.values()]) * np.clip(rng.standard_normal(len(REST)), -REST_LIMIT, REST_LIMIT)
     peak = float(np.clip(PEAK_MEDIAN * np.exp(PEAK_SIGMA * rng.standard_normal()), *PEAK_RANGE))
     when = COURSES[course](length, rng)
-    parts, gains, courses = [], [], []
+    parts, strengths = [], []
     for action in actions:
         own_course = when.part(rng)
         gain = rng.uniform(0.75, 1.0)
         for part in _sides(action):
             parts.append(part)
-            gains.append(gain * rng.uniform(0.85, 1.0))
-            courses.append(own_course)
-    strength = np.array(gains)[:, None] * np.stack(courses)
+            strengths.append(gain * rng.uniform(0.85, 1.0) * own_course)
+    strength = np.stack(strengths)
     nuisance = draw_nuisance(length, rng) if course == "wild" else None
     return ClipPlan(emotion.name, actions, length, framing, rest, tuple(parts), strength, peak, when.residual, nuisance)
 
@@ -309,7 +305,6 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
 
 
 def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return the values of (h, w, 3) `pixels` at positions (h, w, 2)."""
     # The stubs forbid None for the unused second map; an empty array in its place hangs OpenCV 5.0.
     no_map: Any = None
     return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -1,13 +1,11 @@
 """One drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no data set."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +15,6 @@ from fdp_lightning.data.synthetic.generator import SUBJECT_STREAM, SyntheticFace
 from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
-
-if TYPE_CHECKING:
-    import av
 
 FPS = 60.0  # the usual 18 to 30 frames are then 0.3 to 0.5 s, as long as a micro-expression
 FILM_STREAM = 0xF117  # stands where data sets have the index of a subject, which stays below 100: no set draws this one
@@ -66,10 +61,8 @@ class DrawnClip:
 
 
 def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
-    """Draw one clip, of the same pseudo-subject for every emotion, a name or an index among those of `settings.layout`.
-
-    Of the settings, size, length, amplitude, noise, control, course and portraits are used. Raises UserError for an
-    unknown emotion.
+    """Draw one clip, of the same pseudo-subject for every emotion, a name or an index among those of `settings.layout`
+    (else UserError). Size, length, amplitude, noise, control, course and portraits of the settings are used.
     """
     settings = replace(settings or SyntheticFaces(), seed=seed)
     emotions = {known.name: known for known in LAYOUTS[settings.layout].emotions}
@@ -143,7 +136,7 @@ def _stream(container: Any, coding: Coding, picture: np.ndarray, fps: float) -> 
     return stream
 
 
-def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
+def _frame(picture: np.ndarray, stream: Any) -> Any:
     import av
     from av.video.reformatter import Interpolation
 

@@ -33,17 +33,15 @@ from fdp_lightning.processes import in_pool
 GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
-# A subject's own random stream has an index that no clip has. (A shorter key would not work:
-# SeedSequence pads with zeros, so [seed, subject] is [seed, subject, 0], the first clip's.)
+# A subject's own random stream has an index that no clip has: SeedSequence pads a shorter key with zeros.
 SUBJECT_STREAM = 0xFACE
 
 
 @dataclass(frozen=True)
 class SyntheticFaces:
-    """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout.
-
-    Clips are drawn from a photograph in the public domain (or the user's own, one face each), so that anyone may
-    use the set. Classes are balanced; `ground_truth.csv` and `synthetic.json` lie beside the annotations.
+    """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout, drawn from a photograph in the
+    public domain (or the user's own, one face each). Classes are balanced; `ground_truth.csv` and `synthetic.json` lie
+    beside the annotations.
     """
 
     subjects: int = 12  # number of pseudo-subjects
@@ -53,10 +51,10 @@ class SyntheticFaces:
     height: int = 240  # frame height in pixels
     width: int = 320  # frame width in pixels; the face takes about a third of it
     amplitude: float = 1.0  # factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide
-    # factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild"
+    # Factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
     noise: float = 1.0
     control: str = "none"  # "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards
-    # time course of the motion. "plain": from the first frame to the last, with most of it left at the end. "wild": in
+    # Time course of the motion. "plain": from the first frame to the last, with most of it left at the end. "wild": in
     # 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the clip, at uneven
     # speed; and in some clips a meaningless blink or slow turn of the head.
     course: str = "plain"
@@ -91,10 +89,9 @@ class SyntheticFaces:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def write(self, root: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`.
-
-        More than one need the usual `if __name__ == "__main__":` guard, because each imports the script. Raises
-        UserError if `root` holds something else, or a portrait shows no face.
+        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`, of which
+        more than one need the usual `if __name__ == "__main__":` guard. Raises UserError if `root` holds something
+        else, or a portrait shows no face.
         """
         root = Path(root)
         if self._is_at(root):
@@ -118,7 +115,6 @@ class SyntheticFaces:
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
     def scene(self, identity: Identity, emotion: Emotion, rng: np.random.Generator) -> Scene:
-        """Draw a clip of a pseudo-subject, ready to be rendered."""
         lengths, zoom = (self.min_frames, self.max_frames), zoom_of(self.height, self.width)
         plan = plan_clip(emotion, lengths, identity.framing, zoom, rng, self.course)
         return stage(identity, plan, self.height, self.width, self.amplitude)
@@ -165,8 +161,7 @@ class ClipTruth:
     peak: float  # largest displacement, in pixels of the frame
     residual: float  # fraction of the motion left at the end
     seed: int  # seed of the clip
-    # numbers of the first and the last frame in which a unit is not at rest; None if none ever moves
-    moving: tuple[int, int] | None
+    moving: tuple[int, int] | None  # first and last frame in which a unit is not at rest; None if none ever moves
     nuisance: str  # meaningless additional event: none, blink or turn
 
 

@@ -12,8 +12,7 @@ from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
-# Measured with MTCNN (facenet-pytorch 2.5.3) on skimage.data.astronaut(), 512×512 pixels: eyes, nose, mouth
-# corners, the picture's left first.
+# Measured with MTCNN (facenet-pytorch 2.5.3) on skimage.data.astronaut(): eyes, nose, mouth corners, the left first.
 ASTRONAUT_LANDMARKS = ((205.0, 101.7), (246.8, 103.7), (224.7, 129.0), (201.7, 139.2), (245.3, 141.9))
 ASTRONAUT_CREDIT = "Eileen Collins, NASA (Great Images in NASA), public domain; scikit-image data.astronaut()"
 
@@ -40,9 +39,8 @@ class Photograph:
 
 
 def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart; mirrored on request.
-
-    Return its pixels, (h, w, 3) float32 BGR, 0..255, and the 2×3 matrix from face units to them.
+    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart; mirrored on request. Return its pixels, (h, w,
+    3) float32 BGR, 0..255, and the 2×3 matrix from face units to them.
     """
     picture = photograph.read()
     points = np.array(photograph.landmarks, np.float64)
@@ -71,8 +69,7 @@ def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.n
 
 def portrait_files(folder: Path) -> list[Path]:
     """Return the pictures in a folder, by name; raises UserError without the folder, or a picture that can be read."""
-    suffixes = ", ".join(IMAGE_SUFFIXES)
-    wanted = f"portraits={folder}: expected a folder of pictures ({suffixes}) with one face each"
+    wanted = f"portraits={folder}: expected a folder of pictures ({', '.join(IMAGE_SUFFIXES)}) with one face each"
     if not folder.is_dir():
         raise UserError(f"{wanted}; there is no such folder.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -117,8 +114,7 @@ SHAPE_MODES: tuple[tuple[float, float, tuple[Warp, ...]], ...] = (
     (0.0, 0.060, (Warp(0.95, 0.50, 1.0, 0.0, 0.35, 0.40),)),  # cheek width
     (0.0, 0.040, (Warp(0.50, 0.00, 1.0, 0.0, 0.30, 0.25),)),  # eye distance
     (0.0, 0.030, (Warp(0.75, 0.00, 0.0, 1.0, 0.20, 0.15),)),  # eye slant
-    # eye size
-    (0.0, 0.022, (Warp(0.50, -0.10, 0.0, -1.0, 0.24, 0.10), Warp(0.50, 0.10, 0.0, 1.0, 0.24, 0.10))),
+    (0.0, 0.022, (Warp(0.50, -0.10, 0.0, -1.0, 0.24, 0.10), Warp(0.50, 0.10, 0.0, 1.0, 0.24, 0.10))),  # eye size
     (0.0, 0.045, (Warp(0.50, -0.30, 0.0, 1.0, 0.50, 0.16),)),  # brow height
     (0.0, 0.050, (Warp(0.00, 0.60, 0.0, 1.0, 0.28, 0.28),)),  # nose length
     (0.0, 0.035, (Warp(0.20, 0.60, 1.0, 0.0, 0.14, 0.18),)),  # nose width
@@ -169,7 +165,6 @@ class Identity:
 
 
 def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int, rng: np.random.Generator) -> Identity:
-    """Draw a pseudo-subject for frames of height × width pixels."""
     canvas, from_face = _draw_canvas(photograph, mirror)
     draws = np.clip(rng.standard_normal(len(SHAPE_MODES)), -SHAPE_LIMIT, SHAPE_LIMIT)
     shape = np.array([mean + spread * d for (mean, spread, _), d in zip(SHAPE_MODES, draws, strict=True)])
