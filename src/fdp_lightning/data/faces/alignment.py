@@ -117,7 +117,7 @@ def find_faces(
                     found[place] = _turned_back(face, turn, images[place].shape)
             across, down = (0, 1) if face is None else face.landmarks[1] - face.landmarks[0]
             tilt = abs(np.degrees(np.arctan2(down, across)))
-            if face is None or face.confidence < _SURE or score < _SURELY_UPRIGHT or tilt > _MOST_TILT:
+            if not (face and face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT):
                 unsure.append(place)
         open_ = unsure
     return found
