@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import store_builds
 
-from fdp_lightning.data.store import build, parts
+from fdp_lightning.data.store import build, sources
 from fdp_lightning.errors import UserError
 
 CLIPS, PLACE = pd.read_parquet(sys.argv[1]), Path(sys.argv[2])
@@ -82,7 +82,7 @@ def main() -> None:
         partial(killed_in, "writing", os, "replace", second_dies),
         partial(killed_in, "joining", build, "checksummed"),
         partial(killed_in, "rename", Path, "rename"),
-        partial(killed_in, "cleaning", parts.Parts, "remove"),
+        partial(killed_in, "cleaning", sources.Parts, "remove"),
     ]
     assert [ends(forked(kill))[0] for kill in kills] == [-signal.SIGKILL] * len(kills)
     for most in (30_000, 100_000):

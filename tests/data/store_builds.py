@@ -12,8 +12,7 @@ from fdp_lightning.data.faces import prepare_clip
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import MANIFEST, ClipStore, open_store
-from fdp_lightning.data.store.parts import parts_of
-from fdp_lightning.data.store.sources import ClipSource, list_sources, store_folder
+from fdp_lightning.data.store.sources import ClipSource, list_sources, parts_of, store_folder
 from fdp_lightning.errors import UserError
 
 SETTINGS = FaceSettings(method="none")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.action_units import ActionUnit as Unit
 from fdp_lightning.data.annotations.action_units import ActionUnits, parse
-from fdp_lightning.data.annotations.targets import class_counts, names_of, target_numbers
+from fdp_lightning.data.annotations.clips import class_counts, names_of, target_numbers
 from fdp_lightning.data.protocols.counts import count
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError

@@ -9,7 +9,7 @@ import pytest
 from tests.data import layouts
 from tests.data.layouts import missing_frames, save, write_files, write_workbook
 
-from fdp_lightning.data.annotations.clips import annotation_problems
+from fdp_lightning.data.checks.clips import annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme import CASME
 from fdp_lightning.data.datasets.casme3a import CASME3A

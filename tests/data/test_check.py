@@ -14,8 +14,7 @@ from tests.data.layouts import write_frames
 from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.annotations.corrections import correct, correction_problems, known_errors
-from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
-from fdp_lightning.data.checks.pictures import size_problems
+from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders, size_problems
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.checks.tables import print_protocols
 from fdp_lightning.data.datasets.casme2 import CASME2

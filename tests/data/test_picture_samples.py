@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 from tests.data.films import pictures
 
-from fdp_lightning.data.checks.pictures import size_problems
+from fdp_lightning.data.checks.clips import size_problems
 from fdp_lightning.data.faces.frames import FrameFile, UnreadableImageError, read_image
 from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.input_video.source import FrameFolder, input_videos

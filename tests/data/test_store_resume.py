@@ -13,8 +13,7 @@ from rich.filesize import decimal
 from store_builds import SETTINGS, build, content, count_prepared, place_of
 
 from fdp_lightning.data.store.clip_store import FRAMES
-from fdp_lightning.data.store.parts import parts_of
-from fdp_lightning.data.store.sources import list_sources
+from fdp_lightning.data.store.sources import list_sources, parts_of
 
 pytestmark = pytest.mark.costly
 

@@ -23,12 +23,11 @@ from fdp_lightning.data.faces.alignment import find_face
 from fdp_lightning.data.input_video.source import FrameFolder, VideoFile
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, CASME2_EMOTIONS, Emotion, code, warp_field
-from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, ClipPlan, Scene, _drift, plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, KINDS, ClipPlan, Scene, _drift, plan_clip, render, stage
 from fdp_lightning.data.synthetic.film import CODINGS, FILM_STREAM, draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.identity import Framing, Photograph, find_portraits
 from fdp_lightning.data.synthetic.layouts import LAYOUTS, SammLayout
-from fdp_lightning.data.synthetic.motion import KINDS
 from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly

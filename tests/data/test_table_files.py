@@ -14,7 +14,7 @@ from openpyxl import Workbook, load_workbook
 from tests.data import layouts
 from tests.data.layouts import WRITERS
 
-from fdp_lightning.data.annotations.clips import annotation_problems
+from fdp_lightning.data.checks.clips import annotation_problems
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A

@@ -13,8 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import meter
-from fdp_lightning.data.annotations.clips import apex_numbers, name_clips
-from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.annotations.clips import apex_numbers, name_clips, names_of
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.faces.prepare_clip import FaceSettings

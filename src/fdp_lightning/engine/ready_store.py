@@ -13,8 +13,7 @@ from fdp_lightning.console.progress import meter
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
-from fdp_lightning.data.store.parts import other_stores, why_another
-from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.data.store.sources import list_sources, other_stores, store_folder, why_another
 from fdp_lightning.errors import UserError
 from fdp_lightning.runs.claims import gpu_names
 

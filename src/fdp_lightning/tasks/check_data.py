@@ -13,9 +13,15 @@ from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.console.progress import clock, meter
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.annotations.corrections import VERSION, correct
-from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders
+from fdp_lightning.data.checks.clips import (
+    annotation_remarks,
+    decode_problems,
+    folder_problems,
+    list_folders,
+    pictures,
+    size_problems,
+)
 from fdp_lightning.data.checks.near_copies import copy_problems
-from fdp_lightning.data.checks.pictures import decode_problems, pictures, size_problems
 from fdp_lightning.data.checks.problems import Problem, refused
 from fdp_lightning.data.checks.tables import print_problems, print_protocols, print_without_frames
 from fdp_lightning.data.datasets.adapter import FaceDataset

@@ -14,7 +14,6 @@ from fdp_lightning.labels import JOIN
 
 Side = Literal["", "left", "right"]
 Intensity = Literal["", "A", "B", "C", "D", "E"]
-
 _LARGEST = 99  # FACS has no code of three digits
 _FLAGS = re.IGNORECASE | re.ASCII
 _SEPARATORS = re.compile(r"[+,、;/&|]|\band\b|和|与", re.IGNORECASE)
@@ -50,26 +49,17 @@ _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One action unit of a cell.
+    """One action unit of a cell."""
 
-    Attributes:
-        number: number of the unit, 1 to 99.
-        side: side given by a letter L or R before or after the number; '' if there is none.
-        intensity: letter A (trace) to E (maximum) after the number; '' if there is none.
-        uncertain: True if the unit has a question mark or is one of several alternatives.
-        static: True for 4DME's "(k)": the unit is present throughout and does not move.
-        prefix: letters before the number other than the side. In FACS, A is asymmetric, U unilateral, T the top and B
-            the bottom of the lips. The meaning of DFME's D and M is undocumented.
-        reference: True inside SAMM's 'ref(…)', whose meaning is also undocumented.
-    """
-
-    number: int
-    side: Side = ""
-    intensity: Intensity = ""
-    uncertain: bool = False
-    static: bool = False
+    number: int  # number of the unit, 1 to 99
+    side: Side = ""  # side given by a letter L or R before or after the number; '' if there is none
+    intensity: Intensity = ""  # letter A (trace) to E (maximum) after the number; '' if there is none
+    uncertain: bool = False  # True if the unit has a question mark or is one of several alternatives
+    static: bool = False  # True for 4DME's "(k)": the unit is present throughout and does not move
+    # letters before the number other than the side. In FACS, A is asymmetric, U unilateral, T the top and B the bottom
+    # of the lips. The meaning of DFME's D and M is undocumented.
     prefix: str = ""
-    reference: bool = False
+    reference: bool = False  # True inside SAMM's 'ref(…)', whose meaning is also undocumented
 
     def __str__(self) -> str:
         return self.code + "?" * self.uncertain
@@ -84,21 +74,15 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class ActionUnits:
-    """Parsed contents of a cell of action units; `parse(str(units))` gives the same again.
+    """Parsed contents of a cell of action units; `parse(str(units))` gives the same again."""
 
-    Attributes:
-        units: annotated units in the order of the cell, including uncertain ones ('4?').
-        alternatives: groups of which one unit is meant ('14or23'); each unit of a group is uncertain.
-        unknown: True for a lone '?': the annotators saw something they could not name.
-        neutral: True for a 0, in FACS the neutral face: examined, and nothing moves. A blank cell does not mean that.
-        unreadable: words that cannot be parsed, as written.
-    """
-
-    units: tuple[ActionUnit, ...] = ()
+    units: tuple[ActionUnit, ...] = ()  # annotated units in the order of the cell, including uncertain ones ('4?')
+    # groups of which one unit is meant ('14or23'); each unit of a group is uncertain
     alternatives: tuple[tuple[ActionUnit, ...], ...] = ()
-    unknown: bool = False
+    unknown: bool = False  # True for a lone '?': the annotators saw something they could not name
+    # True for a 0, in FACS the neutral face: examined, and nothing moves. A blank cell does not mean that.
     neutral: bool = False
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()  # words that cannot be parsed, as written
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -121,12 +105,9 @@ def parse(cell: str) -> ActionUnits:
     """Parse a cell of action units; any text is accepted, and words that cannot be parsed go to `unreadable`.
 
     Units are separated by + , 、 ; / & |, 'and' or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12',
-    'AD19') with FACS letters before it (A, U, T, B; D and M in DFME), a side L or R before or after it, an intensity
-    A to E after it, and '?' or '(k)', in upper or lower case. 'ref(…)' and parentheses may enclose units. 'or'
-    (also 或) between units makes them alternatives; with a unit on one side only it marks that unit as uncertain.
-
-    >>> parse("4+R10").numbers
-    (4, 10)
+    'AD19') with FACS letters before it (A, U, T, B; D and M in DFME), a side L or R before or after it, an intensity A
+    to E after it, and '?' or '(k)', in either case. 'ref(…)' and parentheses may enclose units. 'or' (或) makes units
+    alternatives; with a unit on one side only it marks that unit as uncertain.
     """
     text = _without_parentheses(cell)
     units: list[ActionUnit] = []
@@ -219,11 +200,6 @@ def classes_shown(cell: str, classes: Mapping[str, Sequence[object]]) -> str:
     return JOIN.join(name for name, labels in classes.items() if shown & {str(label) for label in labels})
 
 
-def unreadable_words(cells: pd.Series) -> pd.Series:
-    """Return the unreadable words of each cell, '' where all of it can be parsed."""
-    return cells.map(lambda cell: ", ".join(parse(cell).unreadable))
-
-
 def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
     """Return a line on each unreadable notation, with its cells and clips, given the words of each clip."""
     return [
@@ -254,5 +230,4 @@ def check_units(classes: Mapping[str, Sequence[object]], read_as: Mapping[str, o
 
 
 def _is_plain(units: ActionUnits) -> bool:
-    """Return True if a cell is unambiguous."""
     return not (units.uncertain or units.unreadable)

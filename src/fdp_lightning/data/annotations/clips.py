@@ -1,32 +1,27 @@
-"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
+"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset; and its targets,
+as text (one class, or the action units shown, joined by '+') and as numbers.
+"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
-from fdp_lightning.labels import KEY, ClipKey
+from fdp_lightning.labels import JOIN, KEY, ClipKey, LabelKind
 
 _TEXT = ["dataset", "subject", "clip", "emotion", "objective", "action_units", "split", "folder", "remark"]
 _FRAME_NUMBERS = ["onset", "apex", "offset"]
 COLUMNS = [
     *KEY, "apex", "offset", "fps", "emotion", "objective", "action_units", "split", "folder", "remark",
 ]  # fmt: skip
-"""All columns. Unknown text is '', unknown frame numbers are NA.
-
-`objective` is the objective class, '1' to '7'; `split` the owners' own part of the dataset ('train'), if there is
-one; `remark` says what the adapter read differently from what is written.
-"""
+"""All columns; unknown text is '', unknown frame numbers are NA. `objective` is the objective class, '1' to '7',
+`split` the owners' part ('train'); `remark` says what the adapter read differently from what is written."""
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Complete, type and sort a table with any of `COLUMNS`.
-
-    Return all columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
-    sorted by `KEY`.
-    """
+    """Return all `COLUMNS`, sorted by `KEY`; frame numbers are nullable integers, NA unless whole and at least 0."""
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
         table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
@@ -58,30 +53,6 @@ def has_interval(table: pd.DataFrame) -> pd.Series:
     return (table["offset"] >= table["onset"]).fillna(False).astype(bool)
 
 
-def annotation_problems(table: pd.DataFrame) -> list[Problem]:
-    """Return what is wrong or missing in the annotation, by clip, without reading any image."""
-    found = []
-    doubled = table.duplicated(KEY, keep=False).tolist()
-    usable = has_interval(table).tolist()
-    for place, (_, row) in enumerate(table.iterrows()):
-        clip, onset, apex, offset = clip_id(row), row["onset"], row["apex"], row["offset"]
-        if not row["subject"] or not row["clip"]:
-            found.append(Problem(clip, "no_name", "a row without subject or clip name"))
-        if doubled[place]:
-            found.append(Problem(clip, "listed_twice", "more than one row has this subject, clip and onset"))
-        if not usable[place]:
-            found.append(Problem(clip, "bad_interval", f"onset {onset}, offset {offset}"))
-        elif not pd.isna(apex) and not onset <= apex <= offset:
-            detail = f"apex {apex} lies outside {onset}..{offset}"
-            found.append(Problem(clip, "apex_outside", detail, fatal=False))
-        elif not pd.isna(apex) and apex in (onset, offset) and onset != offset:
-            where = "onset" if apex == onset else "offset"
-            found.append(Problem(clip, f"apex_at_{where}", f"apex and {where} are both {apex}", fatal=False))
-        if row["remark"]:
-            found.append(Problem(clip, "read_otherwise", row["remark"], fatal=False))
-    return found
-
-
 def name_clips(table: pd.DataFrame, most: int = 8) -> str:
     """List up to `most` clips as 'subject/clip', and the number of further ones."""
     names = [f"{subject}/{clip}" for subject, clip in zip(table["subject"], table["clip"], strict=True)]
@@ -95,7 +66,6 @@ def clip_id(row: pd.Series) -> str:
 
 
 def clip_keys(table: pd.DataFrame) -> list[ClipKey]:
-    """Return the identity of each row's clip."""
     rows = zip(*(table[name] for name in KEY), strict=True)
     return [ClipKey(dataset, subject, clip, _onset(onset)) for dataset, subject, clip, onset in rows]
 
@@ -114,8 +84,29 @@ def apex_numbers(clips: pd.DataFrame) -> np.ndarray:
 
 
 def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
-    """Return the position of the frame nearest to the apex (frames may be missing): the earlier of two, None for NaN.
-
-    `frame_numbers` are ascending, shape (n,).
-    """
+    """Return the place in ascending `frame_numbers`, (n,), nearest to the apex, the earlier of two; None for NaN."""
     return None if np.isnan(apex) else int(np.abs(frame_numbers - apex).argmin())
+
+
+def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
+    """Return single class names under their clip's index label; a clip that shows several units has several rows."""
+    return targets.str.split(JOIN, regex=False).explode() if kind.is_multi else targets
+
+
+def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
+    """Convert targets to the numbers a network learns: class indices, int64, (n,); multi-label: 1 for each class shown,
+    else 0, float32, (n, k). Raises ValueError if one is not of these k classes.
+    """
+    if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
+        raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")
+    if not kind.is_multi:
+        return targets.map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    shown = [set(target.split(JOIN)) for target in targets]
+    return np.array([[name in names for name in classes] for names in shown], np.float32).reshape(-1, len(classes))
+
+
+def class_counts(numbers: np.ndarray, n_classes: int) -> list[int]:
+    """Return the number of clips of each class, from `target_numbers`."""
+    if numbers.ndim == 2:
+        return [int(n) for n in numbers.sum(axis=0, dtype=np.float64)]
+    return [int(n) for n in np.bincount(numbers, minlength=n_classes)]

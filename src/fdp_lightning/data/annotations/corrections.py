@@ -10,34 +10,25 @@ from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY
 
-VERSION = 1
-"""Increased with every change of a row, so that a score can state which corrections it was computed with."""
-
+VERSION = 1  # increased with every change of a row, so that a score can state which corrections it was computed with
+# Values of the option `corrections`: the owners' newest annotation (older copies get the changes made since), the same
+# with its known errors corrected too, and the annotation exactly as written.
 LEVELS = ("official", "corrected", "none")
-"""Values of the option `corrections`.
-
-* `official`: the owners' newest annotation; older copies get the changes made since.
-* `corrected`: the same, with known errors of the newest annotation corrected too.
-* `none`: the annotation exactly as written.
-"""
 
 
 @cache
 def known_errors() -> pd.DataFrame:
     """Return all rows of the table, as text.
 
-    Columns: dataset, subject, clip, onset ('' where the clip's name suffices), column (of the clip table; 'frames' for
-    known errors of the published files, '' for a row that is only a note on the clip), annotated, corrected,
-    level ('official' or 'corrected'; '' where there is nothing to correct), reason, source.
+    Columns: dataset, subject, clip, onset ('' if not needed), column ('frames' for known errors of the files, '' for a
+    note), annotated, corrected, level ('official' or 'corrected'; '' if nothing is corrected), reason, source.
     """
     return pd.read_csv(Path(__file__).with_suffix(".csv"), dtype=str, keep_default_na=False)
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return a clip table with the corrections of a level; raises UserError if there is no such level.
-
-    A cell is changed only if it holds the wrong value: a copy that is already correct stays as it is. Look-alikes under
-    another dataset's name are never corrected.
+    """Return a clip table with the corrections of a level; raises UserError if there is no such level. A cell is
+    changed only if it holds the wrong value; look-alikes under another dataset's name are never corrected.
     """
     if level not in LEVELS:
         raise UserError(f"corrections is '{level}'; expected one of {', '.join(LEVELS)}")
@@ -45,7 +36,10 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
     table = table.copy()
     for error, places in _errors_in(table):
         if error["level"] in applied:
-            table.loc[places, error["column"]] = _typed(table, error["column"], error["corrected"])
+            right, column = error["corrected"], error["column"]
+            if pd.api.types.is_integer_dtype(table[column]):
+                right = int(right) if right else pd.NA
+            table.loc[places, column] = right
     return table.sort_values(KEY, ignore_index=True)
 
 
@@ -53,13 +47,12 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
     """Return the known errors that a table as annotated (`corrections=none`) contains."""
     problems = []
     for error, places in _errors_in(table):
-        for _, row in table.loc[places].iterrows():
-            change = ""
-            if error["level"]:
-                right = error["corrected"] or "unknown"
-                change = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: "
-            detail = f"{change}{error['reason']} ({error['source']})"
-            problems.append(Problem(clip_id(row), "known_error", detail, fatal=False))
+        detail = f"{error['reason']} ({error['source']})"
+        if error["level"]:
+            right = error["corrected"] or "unknown"
+            detail = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: {detail}"
+        clips = [clip_id(table.loc[place]) for place in places]
+        problems += [Problem(clip, "known_error", detail, fatal=False) for clip in clips]
     return problems
 
 
@@ -83,9 +76,3 @@ def _errors_in(table: pd.DataFrame) -> list[tuple[pd.Series, list[int]]]:
         if same.any():
             found.append((error, table.index[same].tolist()))
     return found
-
-
-def _typed(table: pd.DataFrame, column: str, text: str) -> object:
-    if not pd.api.types.is_integer_dtype(table[column]):
-        return text
-    return int(text) if text else pd.NA

@@ -1,25 +1,36 @@
-"""Problems of a dataset copy found in its annotation and its folders' listings, without decoding any image."""
+"""Problems of a dataset copy: in its annotation, in its folders' listings, and in the pictures themselves."""
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from fdp_lightning.data.annotations.action_units import parse
-from fdp_lightning.data.annotations.clips import annotation_problems, clip_id, has_interval
+from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.annotations.corrections import as_published, correction_problems
 from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder
-from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, FrameFile, list_frames, unreadable
+from fdp_lightning.data.faces.frames import (
+    IMAGE_SUFFIXES,
+    FrameFile,
+    UnreadableImageError,
+    decoded,
+    image_size,
+    list_frames,
+    read_image,
+    unreadable,
+)
 from fdp_lightning.labels import KEY
 
-_LONG = 10
-"""A clip this many times longer than the dataset's median clip is reported as a likely annotation error."""
+_LONG = 10  # clips so many times longer than the median are reported: their annotation is probably wrong
+_Clip = tuple[str, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -31,14 +42,32 @@ class Listing:
 
 
 def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
-    """Return the problems of a table read with `corrections=none`: known errors first, then those found by checking.
-
-    A broken row that is published so is not fatal.
-    """
+    """Return the problems of a table read with `corrections=none`; a broken row that is published so is not fatal."""
     known = correction_problems(table)
     published = {problem.clip for problem in known}
     found = [replace(p, fatal=p.fatal and p.clip not in published) for p in annotation_problems(table)]
     return [*known, *found, *_without_apex(table), *_unit_problems(table), *_lengths(table), *_overlaps(table)]
+
+
+def annotation_problems(table: pd.DataFrame) -> list[Problem]:
+    found = []
+    doubled, usable = table.duplicated(KEY, keep=False), has_interval(table)
+    for (_, row), is_doubled, is_usable in zip(table.iterrows(), doubled, usable, strict=True):
+        clip, onset, apex, offset = clip_id(row), row["onset"], row["apex"], row["offset"]
+        if not row["subject"] or not row["clip"]:
+            found.append(Problem(clip, "no_name", "a row without subject or clip name"))
+        if is_doubled:
+            found.append(Problem(clip, "listed_twice", "more than one row has this subject, clip and onset"))
+        if not is_usable:
+            found.append(Problem(clip, "bad_interval", f"onset {onset}, offset {offset}"))
+        elif not pd.isna(apex) and not onset <= apex <= offset:
+            found.append(Problem(clip, "apex_outside", f"apex {apex} lies outside {onset}..{offset}", fatal=False))
+        elif not pd.isna(apex) and apex in (onset, offset) and onset != offset:
+            where = "onset" if apex == onset else "offset"
+            found.append(Problem(clip, f"apex_at_{where}", f"apex and {where} are both {apex}", fatal=False))
+        if row["remark"]:
+            found.append(Problem(clip, "read_otherwise", row["remark"], fatal=False))
+    return found
 
 
 def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
@@ -58,21 +87,18 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
     if not dataset.has_frames():
         state = "holds no folder of a subject" if is_folder(root) else "is missing"
         state = "is a file, not a folder" if root.is_file() else state
-        detail = f"{root} {state}: the frames could not be checked"
-        return [Problem(dataset.table_name, "missing_folder", detail)]
+        return [Problem(dataset.table_name, "missing_folder", f"{root} {state}: the frames could not be checked")]
     found: list[Problem] = []
     if deeper := dataset.found_deeper():
-        detail = f"the frames are read from {deeper}"
-        found.append(Problem(dataset.table_name, "found_deeper", detail, fatal=False))
+        found.append(Problem(dataset.table_name, "found_deeper", f"the frames are read from {deeper}", fatal=False))
     used: dict[str, list[tuple[int, int]]] = {}
-    usable = has_interval(clips).tolist()
     published = as_published(clips, "frames")
-    for place, (_, row) in enumerate(clips.iterrows()):
+    for (_, row), is_usable in zip(clips.iterrows(), has_interval(clips), strict=True):
         clip, folder = clip_id(row), row["folder"]
         excused = clip in published
         if listings[folder].trouble:
             found.append(Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused))
-        elif usable[place]:
+        elif is_usable:
             onset, offset = int(row["onset"]), int(row["offset"])
             files = [file for file in listings[folder].files if onset <= file.number <= offset]
             used.setdefault(folder, []).append((onset, offset))
@@ -84,34 +110,90 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
     return found + _copies(clips, listings)
 
 
+def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
+    """Return each clip that has pictures, with those of its interval."""
+    found = []
+    for usable, (_, row) in zip(has_interval(clips), clips.iterrows(), strict=True):
+        files = listings[row["folder"]].files if usable else []
+        if paths := [file.path for file in files if row["onset"] <= file.number <= row["offset"]]:
+            found.append((clip_id(row), paths))
+    return found
+
+
+def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
+    """Return clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
+    with ThreadPoolExecutor(workers) as pool:
+        sizes = list(pool.map(partial(_size, image_size), [paths[0] for _, paths in clips]))
+    counts = Counter(size for size in sizes if not isinstance(size, str))
+    usual = next((size for size, _ in counts.most_common(1)), (0, 0))
+    found = []
+    for (clip, paths), size in zip(clips, sizes, strict=True):
+        if isinstance(size, str):
+            found.append(Problem(clip, "unreadable_frame", size))
+        elif size != usual:
+            detail = f"{paths[0]} is {size[0]}x{size[1]}, most clips are {usual[0]}x{usual[1]}"
+            found.append(Problem(clip, "odd_size", detail, fatal=False))
+    return found
+
+
+def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[int, int], None]) -> list[Problem]:
+    """Return every picture that cannot be decoded or differs in size from the first of its clip, see `decoded`."""
+    jobs = [(clip, path) for clip, paths in clips for path in paths]
+    found: list[Problem] = []
+    first_of: dict[str, tuple[int, int]] = {}
+    sizes = decoded(partial(_size, _decoded_size), [path for _, path in jobs], workers, progress)
+    for (clip, path), size in zip(jobs, sizes, strict=True):
+        if isinstance(size, str):
+            found.append(Problem(clip, "unreadable_frame", size))
+        elif size != (first := first_of.setdefault(clip, size)):
+            detail = f"{path} is {size[0]}x{size[1]}, the clip began with {first[0]}x{first[1]}"
+            found.append(Problem(clip, "odd_size", detail))
+    return found
+
+
+def _size(read: Callable[[Path], tuple[int, int]], path: Path) -> tuple[int, int] | str:
+    """Return width and height, or what is wrong with the file."""
+    try:
+        return read(path)
+    except UnreadableImageError as error:
+        return str(error)
+
+
+def _decoded_size(path: Path) -> tuple[int, int]:
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
 def _frame_problems(
     clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
 ) -> list[Problem]:
-    """Return the problems of the frames found within onset..offset."""
-    numbers = sorted({file.number for file in inside})
-    there = set(numbers)
-    first, last = (numbers[0], numbers[-1]) if numbers else (offset + 1, offset)
+    counts = Counter(file.number for file in inside)
+    first, last = (min(counts), max(counts)) if counts else (offset + 1, offset)
     # Counted, not listed: an offset with an extra digit would make lists of millions.
-    gaps = last - first + 1 - len(numbers)
-    at_the_ends = offset - onset + 1 - len(numbers) - gaps
+    gaps = last - first + 1 - len(counts)
+    at_the_ends = offset - onset + 1 - len(counts) - gaps
     found = []
     for kind, lacking, places in (
         ("missing_frames", at_the_ends, chain(range(onset, first), range(last + 1, offset + 1))),
-        ("gap", gaps, (number for number in range(first, last) if number not in there)),
+        ("gap", gaps, (number for number in range(first, last) if number not in counts)),
     ):
         if lacking:
             verb = "is" if lacking == 1 else "are"
             detail = f"{folder}: {lacking} of the frames {onset}..{offset} {verb} missing ({some(places)})"
             found.append(Problem(clip, kind, detail, fatal=not excused))
-    if len(numbers) < len(inside):
-        counts = Counter(file.number for file in inside)
+    if len(counts) < len(inside):
         twice = some(number for number, files_of_it in sorted(counts.items()) if files_of_it > 1)
-        detail = f"{folder}: frame {twice} occurs more than once"
-        found.append(Problem(clip, "doubled_frames", detail))
-    for file in inside:
-        if trouble := _unreadable(file.path):
-            found.append(Problem(clip, "unreadable_frame", trouble))
-    return found + _small_files(clip, inside)
+        found.append(Problem(clip, "doubled_frames", f"{folder}: frame {twice} occurs more than once"))
+    troubles = [trouble for file in inside if (trouble := _unreadable(file.path))]
+    found += [Problem(clip, "unreadable_frame", trouble) for trouble in troubles]
+    # Frames of one recording are alike: a file far smaller than its neighbours may be truncated.
+    sizes = [file.size for file in inside]
+    usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
+    for file, size in zip(inside, sizes, strict=True):
+        if 0 < size < usual / 2:
+            about = f"the clip's files about {usual}; check_data.deep=true decodes it"
+            found.append(Problem(clip, "small_file", f"{file.path} has {size} bytes, {about}", fatal=False))
+    return found
 
 
 def _unreadable(path: Path) -> str:
@@ -120,24 +202,7 @@ def _unreadable(path: Path) -> str:
         trouble = unreadable(os.stat(path), path)  # noqa: PTH116 - of 30,000 files
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
-    denied = f"{path} cannot be read (Permission denied)"
-    return trouble or ("" if os.access(path, os.R_OK) else denied)
-
-
-def _small_files(clip: str, files: list[FrameFile]) -> list[Problem]:
-    """Return files far smaller than their neighbours, which may be truncated: frames of one recording are alike."""
-    sizes = [_size(file.path) for file in files]
-    usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
-    return [
-        Problem(
-            clip,
-            "small_file",
-            f"{file.path} has {size} bytes, the clip's files about {usual}; check_data.deep=true decodes it",
-            fatal=False,
-        )
-        for file, size in zip(files, sizes, strict=True)
-        if 0 < size < usual / 2
-    ]
+    return trouble or ("" if os.access(path, os.R_OK) else f"{path} cannot be read (Permission denied)")
 
 
 def _extra(
@@ -160,9 +225,8 @@ def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> list[Problem]:
     root, found = dataset.frame_root(), []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
-        if place in labelled or place == str(root):
-            continue
-        if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
+        is_known = place in labelled or place == str(root)
+        if not is_known and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
             detail = f"{place}: pictures that belong to no annotated clip"
             found.append(Problem(str(Path(place).relative_to(root)), "unlabelled_folder", detail, fatal=False))
     return found
@@ -173,7 +237,7 @@ def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Proble
     first_with: dict[tuple[int, ...], str] = {}
     found = []
     for folder, rows in clips.groupby("folder", sort=False):
-        sizes = tuple(_size(file.path) for file in listings[str(folder)].files)
+        sizes = tuple(file.size for file in listings[str(folder)].files)
         # Two frames of one size may be chance, and uncompressed pictures all have one size.
         if len(sizes) < 3 or len(set(sizes)) == 1:
             continue
@@ -182,13 +246,6 @@ def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Proble
             detail = f"{folder}: its files have the same sizes, one by one, as those in {twin}"
             found.append(Problem(clip_id(rows.iloc[0]), "same_frames", detail, fatal=False))
     return found
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except OSError:
-        return -1
 
 
 def _unit_problems(table: pd.DataFrame) -> list[Problem]:
@@ -217,14 +274,9 @@ def _without_apex(table: pd.DataFrame) -> list[Problem]:
 
 def _lengths(table: pd.DataFrame) -> list[Problem]:
     lengths = (table["offset"] - table["onset"] + 1)[has_interval(table)]
-    longest = lengths.median() * _LONG if len(lengths) else 0
-    return [
-        Problem(
-            clip_id(table.loc[at]), "odd_length", f"{n} frames, the median clip has {lengths.median():g}", fatal=False
-        )
-        for at, n in lengths.items()
-        if n > longest
-    ]
+    usual = lengths.median() if len(lengths) else 0
+    odd = [(clip_id(table.loc[at]), n) for at, n in lengths.items() if n > usual * _LONG]
+    return [Problem(clip, "odd_length", f"{n} frames, the median clip has {usual:g}", fatal=False) for clip, n in odd]
 
 
 def _overlaps(table: pd.DataFrame) -> list[Problem]:

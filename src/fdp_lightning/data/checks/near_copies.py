@@ -1,9 +1,8 @@
 """Search for clips of different subjects that show the same moment of the same face, though not byte for byte.
 
-A clip that is a re-encoded, resized, mirrored or shortened copy of another leaks it into the training. The search has
-two stages: small thumbnails of all clips are compared by one matrix product; the most similar pairs are then compared
-after registering one onto the other by shift and rotation. Only clips of different subjects are compared: clips of one
-subject may come from one recording, and their likeness leaks nothing.
+A re-encoded, resized, mirrored or shortened copy of a clip leaks it into the training. Thumbnails of all clips are
+compared by one matrix product, then the most similar pairs after registering one onto the other by shift and rotation.
+Clips of one subject may come from one recording, and their likeness leaks nothing: they are not compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,31 +18,20 @@ from fdp_lightning.data.faces.alignment import align, alignment, find_face
 from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, read_image
 from fdp_lightning.data.loading.sampling import uniform
 
-SIDE = 64
-"""Side of the thumbnails, pixels."""
-
-PICTURES = 4
-"""Pictures compared per clip, spread from its beginning to its end, so that a shortened copy still matches one."""
-
+SIDE = 64  # side of the thumbnails, pixels
+PICTURES = 4  # pictures compared per clip, spread over all of it, so that a shortened copy still matches one
 _SMALL = 16
-LEAST_SIDE = 32
-"""Side in pixels below which pictures show too little to be compared."""
-
+LEAST_SIDE = 32  # side in pixels below which pictures show too little to be compared
 _LIKE = 0.93
 ALIGNED, WHOLE = 0.93, 0.97
 """Least correlation of high-passed pictures, at side 16 for a second comparison and at side 64 for a copy: of aligned
-faces, and of whole pictures, in which different subjects share more (ours). On 300 drawn clips, whose twelve subjects
-all come from one photograph, different subjects reach 0.95 at side 16 and 0.89 at side 64; copies that are badly
-encoded, shrunk, brightened or mirrored stay above 0.94 and 0.97 if re-aligned, and above 0.99 at both if whole."""
+faces, and of whole pictures, in which different subjects share more (ours). On 300 drawn clips of one photograph,
+different subjects reach 0.95 at side 16 and 0.89 at side 64; copies that are badly encoded, shrunk, brightened or
+mirrored stay above 0.94 and 0.97 if re-aligned, and above 0.99 at both if whole."""
 
-_LEAST_DETAIL = 3.0
-"""Standard deviation of the details, in grey levels, below which a picture counts as empty; faces have 25 or more."""
-
-_MOST_LOOKS = 1000
-"""Largest number of pairs in the second stage, the most similar first: a few seconds if all clips look alike."""
-
-_ROWS = 512
-"""Pictures compared with all others per matrix product."""
+_LEAST_DETAIL = 3.0  # deviation of details, in grey levels, below which a picture counts as empty; faces have 25
+_MOST_LOOKS = 1000  # pairs in the second stage, the most similar first: a few seconds if all clips look alike
+_ROWS = 512  # pictures compared with all others per matrix product
 
 
 class Pair(NamedTuple):
@@ -69,14 +57,12 @@ def thumbnail(picture: np.ndarray) -> np.ndarray:
 
 def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], least: float = ALIGNED) -> list[Pair]:
     """Return the pairs of clips of different owners that show the same, by index; `least`: `ALIGNED` or `WHOLE`."""
-    clip_of = np.repeat(np.arange(len(clips)), [len(pictures) for pictures in clips])
-    first_of = np.cumsum([0, *(len(pictures) for pictures in clips)])
-    if not len(clip_of):
+    found_at = [(clip, place) for clip, pictures in enumerate(clips) for place in range(len(pictures))]
+    if not found_at:
         return []
-    thumbnails = [picture for pictures in clips for picture in pictures]
-    straight = np.stack([_small(picture) for picture in thumbnails])
+    straight = np.stack([_small(picture) for pictures in clips for picture in pictures])
     mirrored = np.ascontiguousarray(straight.reshape(-1, _SMALL, _SMALL)[..., ::-1]).reshape(straight.shape)
-    owner_of = np.unique(np.asarray(owners), return_inverse=True)[1][clip_of]
+    owner_of = np.unique([owners[clip] for clip, _ in found_at], return_inverse=True)[1]
     alike: dict[tuple[int, int], tuple[float, Pair]] = {}
     for begin in range(0, len(straight), _ROWS):
         rows = slice(begin, begin + _ROWS)
@@ -84,23 +70,14 @@ def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], le
         for flipped, pictures in ((False, straight), (True, mirrored)):
             likeness = np.where(foreign, pictures[rows] @ straight[begin:].T, 0)
             for row, column in zip(*np.nonzero(likeness >= _LIKE), strict=True):
-                one, other = sorted((begin + int(row), begin + int(column)))
-                pair = Pair(
-                    int(clip_of[one]),
-                    int(clip_of[other]),
-                    one - int(first_of[clip_of[one]]),
-                    other - int(first_of[clip_of[other]]),
-                    flipped,
-                )
+                (one, place), (other, other_place) = sorted((found_at[begin + row], found_at[begin + column]))
+                pair = Pair(one, other, place, other_place, flipped)
                 found = float(likeness[row, column])
                 if found > alike.get(pair[:2], (0.0,))[0]:
                     alike[pair[:2]] = found, pair
     looks = [pair for _, pair in sorted(alike.values(), reverse=True)[:_MOST_LOOKS]]
-    return sorted(
-        pair
-        for pair in looks
-        if is_copy(clips[pair.one][pair.picture], clips[pair.other][pair.other_picture], pair.mirrored, least)
-    )
+    shown = [(clips[pair.one][pair.picture], clips[pair.other][pair.other_picture]) for pair in looks]
+    return sorted(pair for pair, two in zip(looks, shown, strict=True) if is_copy(*two, pair.mirrored, least))
 
 
 def is_copy(one: np.ndarray, other: np.ndarray, mirrored: bool, least: float = ALIGNED) -> bool:
@@ -109,14 +86,11 @@ def is_copy(one: np.ndarray, other: np.ndarray, mirrored: bool, least: float = A
     if min(one.std(), other.std()) < 1:
         return False
     start, everywhere = np.eye(2, 3, dtype=np.float32), np.full(one.shape, 255, np.uint8)
-    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
+    how = (cv2.MOTION_EUCLIDEAN, (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4), everywhere, 1)
     try:
-        likeness, _ = cv2.findTransformECC(
-            _details(one), _details(other), start, cv2.MOTION_EUCLIDEAN, stop, everywhere, 1
-        )
+        return bool(cv2.findTransformECC(_details(one), _details(other), start, *how)[0] >= least)
     except cv2.error:  # no convergence: they are too different
         return False
-    return bool(likeness >= least)
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
@@ -133,16 +107,14 @@ def _details(picture: np.ndarray) -> np.ndarray:
     return picture - cv2.GaussianBlur(picture, (0, 0), len(picture) / 8)
 
 
-_MOST_FACES = 200
-"""Largest number of pairs whose faces are detected and compared."""
+_MOST_FACES = 200  # largest number of pairs whose faces are detected and compared
 
 
 def copy_problems(
     clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
 ) -> list[Problem]:
-    """Return each clip, of those from `checks.pictures`, that shows the same as a clip of another subject.
-
-    Whole pictures that are alike may still show two people in front of one wall, so their faces are compared too.
+    """Return each clip of `checks.clips.pictures` that shows the same as one of another subject, by its face too:
+    whole pictures that are alike may show two people in front of one wall.
     """
     chosen = [[paths[place] for place in places(len(paths))] for _, paths in clips]
     readable = list(decoded(_thumbnails, chosen, workers, progress))
@@ -153,15 +125,13 @@ def copy_problems(
     for number, pair in enumerate(near_copies(owners, pictures, WHOLE)):
         if number >= _MOST_FACES or _shows_one_face(pair, paths):
             copies.setdefault(pair.other, []).append(pair)
-    return [
-        Problem(
-            clips[other][0],
-            "near_copy",
-            f"{paths[other][pairs[0].other_picture]} shows what {paths[pairs[0].one][pairs[0].picture]} does: clips of "
-            f"another subject are near copies of this one: {some(clips[pair.one][0] for pair in pairs)}",
-        )
-        for other, pairs in sorted(copies.items())
-    ]
+    found = []
+    for other, pairs in sorted(copies.items()):
+        first = pairs[0]
+        shows = f"{paths[other][first.other_picture]} shows what {paths[first.one][first.picture]} does"
+        named = f"clips of another subject are near copies of this one: {some(clips[pair.one][0] for pair in pairs)}"
+        found.append(Problem(clips[other][0], "near_copy", f"{shows}: {named}"))
+    return found
 
 
 def _thumbnails(paths: list[Path]) -> list[tuple[Path, np.ndarray]]:
@@ -180,9 +150,7 @@ def _shows_one_face(pair: Pair, paths: Sequence[Sequence[Path]]) -> bool:
     aligned: list[np.ndarray] = []
     for path in (paths[pair.one][pair.picture], paths[pair.other][pair.other_picture]):
         picture = read_image(path)
-        face = find_face(picture)
-        if face is None:
+        if (face := find_face(picture)) is None:
             return True
         aligned.append(align(picture, alignment(face.landmarks, SIDE), SIDE))
-    one, other = aligned
-    return is_copy(one, other, pair.mirrored)
+    return is_copy(aligned[0], aligned[1], pair.mirrored)

@@ -8,19 +8,12 @@ from itertools import islice
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of a clip that the user should know about.
+    """A problem of a clip that the user should know about."""
 
-    Attributes:
-        clip: clip id (`clips.clip_id`), or a folder or file.
-        kind: identifier of the kind of problem.
-        detail: description of what was found, and where.
-        fatal: True if the clip cannot be used as annotated.
-    """
-
-    clip: str
-    kind: str
-    detail: str
-    fatal: bool = True
+    clip: str  # clip id (`clips.clip_id`), or a folder or file
+    kind: str  # identifier of the kind of problem
+    detail: str  # description of what was found, and where
+    fatal: bool = True  # True if the clip cannot be used as annotated
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
@@ -34,14 +27,8 @@ _OF_A_CLIP = _OF_SOME_FRAMES | {"missing_folder", "bad_interval"}
 
 
 def refused(problems: Iterable[Problem], policy: str, chosen: Collection[str], with_frames: Collection[str]) -> int:
-    """Return the number of fatal problems that a run under `data.policy` does not accept.
-
-    Args:
-        problems: problems of the copy.
-        policy: 'strict' accepts none, 'clip' those of clips that have frames, 'skip' those of any clips if another
-            clip of the protocol is left.
-        chosen: ids of the protocol's clips.
-        with_frames: ids of the clips of which a frame was found.
+    """Return the number of fatal problems that a run under `data.policy` does not accept: 'strict' accepts none, 'clip'
+    those of clips `with_frames`, 'skip' those of any clips if another of the protocol's (`chosen`) is left.
     """
     fatal = [problem for problem in problems if problem.fatal]
     if policy == "skip":

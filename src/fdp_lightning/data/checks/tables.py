@@ -11,14 +11,9 @@ from rich.table import Table
 
 from fdp_lightning.data.checks.problems import Problem
 
-_MOST_LINES = 12
-"""Largest number of problems printed per kind; check.json holds all."""
-
-_MOST_SUBJECTS = 30
-"""Largest number of subjects whose missing clips are printed; check.json holds all."""
-
-_LONGEST = 400
-"""Largest length of a line that may name hundreds of clips; check.json holds all."""
+_MOST_LINES = 12  # largest number of problems printed per kind; check.json holds all
+_MOST_SUBJECTS = 30  # largest number of subjects whose missing clips are printed; check.json holds all
+_LONGEST = 400  # largest length of a line that may name hundreds of clips; check.json holds all
 
 
 def print_protocols(
@@ -86,8 +81,9 @@ def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
     places = sorted({f"{root}/" for root in roots}, key=len, reverse=True)
-    for kind, of_kind in sorted(kinds.items(), key=lambda item: (-_not_as_published(item[1]), -len(item[1]))):
-        serious = _not_as_published(of_kind)
+    fatal = Counter(problem.kind for problem in problems if problem.fatal)
+    for kind, of_kind in sorted(kinds.items(), key=lambda item: (-fatal[item[0]], -len(item[1]))):
+        serious = fatal[kind]
         screen.print(f"\n{kind}: {len(of_kind)}" + (f", {serious} not as published" if serious else ""), style="bold")
         # The sort is stable: it keeps the order of the clips.
         for problem in sorted(of_kind, key=lambda p: not p.fatal)[:_MOST_LINES]:
@@ -109,16 +105,12 @@ def _screen() -> Console:
 def _print_line(screen: Console, clip: str, text: str) -> None:
     """Print one line if it fits or the output is not a terminal; else print the text below the clip's name."""
     line = f"{clip}  {text}" if clip else text
-    if not screen.is_terminal or len(line) <= screen.width or not clip:
+    if clip and screen.is_terminal and len(line) > screen.width:
+        screen.print(clip)
+        screen.print(Padding(text, (0, 0, 0, 6)))
+    else:
         screen.print(line, soft_wrap=not screen.is_terminal)
-        return
-    screen.print(clip)
-    screen.print(Padding(text, (0, 0, 0, 6)))
 
 
 def _cut(line: str) -> str:
     return line if len(line) <= _LONGEST else line[:_LONGEST].rsplit(", ", 1)[0] + ", … (all in check.json)"
-
-
-def _not_as_published(problems: Iterable[Problem]) -> int:
-    return sum(problem.fatal for problem in problems)

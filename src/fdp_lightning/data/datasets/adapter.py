@@ -13,16 +13,15 @@ from fdp_lightning.data.datasets.folders import Folders, existing, is_folder, su
 from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_sheet, require_folder, roman
 from fdp_lightning.errors import UserError
 
-_LEVELS_DEEPER = 3
-"""Folder levels below a user's copy that are searched for frames which are not where the release puts them."""
+_LEVELS_DEEPER = 3  # folder levels searched for frames that are not where the release puts them
 
 
 class FaceDataset:
     """One dataset on the user's disk.
 
-    A subclass states where the annotations are, what their columns are called and where a clip's frames lie, and
-    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. The
-    class docstring gives counts, layout, paper and quirks.
+    A subclass states where the annotations are, what their columns are called and where a clip's frames lie; it
+    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. Its
+    docstring gives counts, layout, paper and quirks.
 
     Args:
         root: folder of the user's copy.
@@ -33,32 +32,27 @@ class FaceDataset:
     name: ClassVar[str]
     fps: ClassVar[float]
     request_page: ClassVar[str]
+    # The annotation releases a protocol may ask for; the first is the default.
     label_versions: ClassVar[tuple[str, ...]]
-    """The annotation releases a protocol may ask for; the first is the default."""
+    # Annotation release → names of its file: the owners', then those of other copies in circulation.
     workbooks: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Annotation release → names of its file: the owners', then those of other copies in circulation."""
-    sheet: ClassVar[str] = ""
-    """Name of the sheet with the clips; '' for the first that has the columns."""
+    sheet: ClassVar[str] = ""  # name of the sheet with the clips; '' for the first that has the columns
+    # Column of the clip table → header in the sheet, see `workbook.read_sheet`.
     columns: ClassVar[Mapping[str, str]] = {}
-    """Column of the clip table → header in the sheet, see `workbook.read_sheet`."""
-    optional_columns: ClassVar[Mapping[str, str]] = {}
-    """The same for columns that a copy may lack."""
-    digits: ClassVar[int] = 0
-    """Digits of a subject's number in the clip table; 0 if the annotation's own text is kept."""
+    optional_columns: ClassVar[Mapping[str, str]] = {}  # the same for columns that a copy may lack
+    digits: ClassVar[int] = 0  # digits of a subject's number in the clip table; 0 if the annotation's own text is kept
+    # Folders of a clip's frames below `frame_root`, of which the first that exists counts; per kind if they differ.
     clip_folders: ClassVar[tuple[str, ...] | Mapping[str, tuple[str, ...]]] = ("{subject}/{clip}",)
-    """Folders of a clip's frames below `frame_root`, of which the first that exists counts; per kind if they differ."""
+    # Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself).
     frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself)."""
+    # Regular expression of the subjects' folder names, by which a folder of frames is recognised; case-insensitive.
     subject_folders: ClassVar[str]
-    """Regular expression of the subjects' folder names, by which a folder of frames is recognised; case-insensitive."""
-    crops: ClassVar[str | None] = None
-    """Kind of frames that are the owners' own face crops, if published."""
+    crops: ClassVar[str | None] = None  # kind of frames that are the owners' own face crops, if published
+    # Kinds that hold whole recordings, where frames outside the clips and folders without a clip are normal.
     recordings: ClassVar[frozenset[str]] = frozenset()
-    """Kinds that hold whole recordings, where frames outside the clips and folders without a clip are normal."""
-    gaps_are_normal: ClassVar[bool] = False
-    """True if the owners themselves publish clips with missing frames."""
+    gaps_are_normal: ClassVar[bool] = False  # true if the owners themselves publish clips with missing frames
+    # Lower-case names of folders with images that are not frames of clips ('depth').
     other_folders: ClassVar[frozenset[str]] = frozenset()
-    """Lower-case names of folders with images that are not frames of clips ('depth')."""
 
     def __init__(self, root: str | Path, frames: str | None = None, name: str | None = None) -> None:
         self.root = Path(root).expanduser()
@@ -69,19 +63,15 @@ class FaceDataset:
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` (None: the default) and
-        `corrections.LEVELS`.
-
-        Raises UserError if the folder, the workbook or a column is missing, the version is unknown, or two rows cannot
-        be told apart.
+        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` and `corrections.LEVELS`; raises
+        UserError as `annotations` does, or if two rows cannot be told apart.
         """
         source, table = self.annotations(labels)
         return require_keys(correct(table, corrections), source)
 
     def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
-        """Return the path of the annotation and its clip table as written, with duplicate and broken rows.
-
-        Raises UserError if the folder, the workbook or a column is missing, or the version is unknown.
+        """Return the path of the annotation and its clip table as written, with duplicate and broken rows; raises
+        UserError if the folder, the workbook or a column is missing, or the version is unknown.
         """
         version = labels or self.default_labels()
         if version not in self.label_versions:
@@ -101,7 +91,6 @@ class FaceDataset:
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
         """Return the annotation file and its rows with the `clips.COLUMNS` it knows; dataset and fps only if they vary.
-
         `folder` is where a clip's frames should be; use `self.folders()`, which finds them regardless of case.
         """
         path = find_workbook(self.root, self.workbooks[version], self.request_page)
@@ -131,10 +120,8 @@ class FaceDataset:
         raise UserError(f"{self.name} cannot read a clip without a label ({subject}/{clip}, protocol.include)")
 
     def frame_root(self) -> Path:
-        """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper.
-
-        If none does, return the first candidate that exists, or else the first. Raises UserError if several folders
-        deeper in `root` hold subjects.
+        """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper;
+        else the first that exists, or else the first. Raises UserError if several deeper ones do.
         """
         candidates = self.frame_folders[self.frames]
         if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):
@@ -167,7 +154,6 @@ class FaceDataset:
         return is_folder(place) and (place != self.root or self.holds_subjects(place))
 
     def holds_subjects(self, place: Path) -> bool:
-        """Return True if a folder of this dataset's subjects lies in `place`."""
         return any(self._is_subject(folder.name) for folder in subfolders(place))
 
     def _is_subject(self, name: str) -> bool:
@@ -192,7 +178,6 @@ class FaceDataset:
         return Folders(self.frame_root())
 
     def require_frames(self) -> None:
-        """Raise UserError unless there is a folder of the chosen frames."""
         if not self.has_frames():
             candidates = " or ".join(name for name in self.frame_folders[self.frames] if name != ".")
             raise UserError(

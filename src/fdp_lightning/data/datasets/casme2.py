@@ -76,10 +76,7 @@ class CASME2(FaceDataset):
         return rows.assign(objective=[class_of.get((subject, clip)) or own for subject, clip, own in keys_here])
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
-        """Return a one-row table for a clip on disk that has no label; its interval is that of its files.
-
-        Without the frames the interval is 0..0.
-        """
+        """Return a one-row table for a clip that has no label, with the interval of its files; 0..0 without them."""
         row = pd.DataFrame([{"subject": subject, "clip": clip}])
         folder = self._folders_of(row)[0]
         numbers = [file.number for file in list_frames(Path(folder))] if Path(folder).is_dir() else []

@@ -27,8 +27,7 @@ class CASME3A(FaceDataset):
     Quirks: 191 recordings hold several clips; their letters occur in the other case on disk; 'others' is also written
     'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one in ten misses
     frames, which the owners call normal; six rows have impossible frame numbers (see corrections.csv). Version 1 of
-    the labels (921 rows; protocol.labels=v1, no counts of its classes are published) is an .xls and has to be saved as
-    .xlsx.
+    the labels (921 rows; protocol.labels=v1, without published counts) is an .xls and has to be saved as .xlsx.
     """
 
     name = "casme3a"

@@ -13,14 +13,13 @@ from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
 _COLUMNS = {name: place for place, name in enumerate(_ORDER)}
+# Video codes of sheet 3, for copies in which that sheet is missing or damaged.
 _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
-"""Video codes of sheet 3, for copies in which that sheet is missing or damaged."""
-
+# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged.
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
-"""Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged."""
 
 
 class CASMESquared(FaceDataset):
@@ -66,8 +65,7 @@ class CASMESquared(FaceDataset):
         if version == "micro":
             rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
         ids, codes = _lists(path)
-        unknown = sorted(set(rows["participant"]) - set(ids) - {""})
-        if unknown:
+        if unknown := sorted(set(rows["participant"]) - set(ids) - {""}):
             raise UserError(
                 f"{path}: no subject id for participant {', '.join(unknown)} in the second sheet.\n"
                 "  Expected rows such as 15, s15, 1 there; copy the workbook again from the release."
@@ -76,19 +74,14 @@ class CASMESquared(FaceDataset):
         rows = _unobserved(rows.assign(subject=subjects, emotion=rows["emotion"].str.lower()))
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
-        find = self.folders().find
+        find, folders = self.folders().find, []
         videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
-        return path, rows.assign(
-            folder=[
-                _recording(Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}")
-                for subject, video in zip(subjects, videos, strict=True)
-            ]
-        )
-
-
-def _recording(parent: Path, start: str) -> str:
-    """Return the subject's folder whose name starts with `start` ('26_0101'); an English title follows it."""
-    return str(next((folder for folder in subfolders(parent) if folder.name.startswith(start)), parent / start))
+        for subject, video in zip(subjects, videos, strict=True):
+            # A recording is named by subject and video ('26_0101'); an English title follows.
+            parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"
+            named = (folder for folder in subfolders(parent) if folder.name.startswith(start))
+            folders.append(str(next(named, parent / start)))
+        return path, rows.assign(folder=folders)
 
 
 def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -8,9 +8,8 @@ from fdp_lightning.errors import UserError
 
 
 class Composite:
-    """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that no subjects collide.
-
-    `root` holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
+    """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that no subjects collide. `root`
+    holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
     """
 
     def __init__(self, root: str | Path, members: Mapping[str, FaceDataset], name: str) -> None:

@@ -9,8 +9,7 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
-from fdp_lightning.data.datasets.sheets import READABLE, tables_in
-from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
+from fdp_lightning.data.datasets.workbook import READABLE, MissingColumnError, read_sheet, require_folder, tables_in
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -19,8 +18,8 @@ _COLUMNS = {
 }  # fmt: skip
 _EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
 _TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
+# Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented.
 _SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
-"""Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented."""
 
 
 class DFME(FaceDataset):
@@ -35,9 +34,8 @@ class DFME(FaceDataset):
         train_data/sub0003_01/00012.png                            folders of the parts are found likewise
         sub0003_01/00012.png                                       or all clips in one folder
 
-    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; the labels of a test part may be withheld, their
-    emotion is '' then. Without workbooks of the test parts, or without intervals in them, the table holds the training
-    part alone.
+    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; labels of a test part may be withheld, their
+    emotion is '' then. Without workbooks of test parts, or intervals in them, the table holds the training part alone.
     """
 
     name = "dfme"
@@ -71,7 +69,6 @@ class DFME(FaceDataset):
         )
 
     def _workbooks(self) -> dict[str, list[Path]]:
-        """Return the workbooks of each part that has any."""
         found: dict[str, list[Path]] = {}
         for levels in ("*", "*/*", "*/*/*"):
             _add(found, tables_in(self.root, levels))
@@ -88,10 +85,8 @@ class DFME(FaceDataset):
 
 
 def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
-    """Add tables to `found` by their part."""
     for path in tables:
-        split = _split_of(path.stem)
-        if split and path not in found.setdefault(split, []):
+        if (split := _split_of(path.stem)) and path not in found.setdefault(split, []):
             found[split].append(path)
 
 
@@ -109,10 +104,7 @@ def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """Return the workbook with the most action units, and its rows; incomplete and unreadable ones are skipped.
-
-    If none is left, raises the error of the first: MissingColumnError, or UserError if it cannot be read.
-    """
+    """Return the readable workbook with the most action units, and its rows; if none is, raise the first's error."""
     tables, errors = [], []
     for path in paths:
         try:

@@ -13,10 +13,7 @@ class Folders:
         self._names = cache(_names_in)  # one listing per folder, forgotten with this object
 
     def find(self, *parts: str) -> str:
-        """Return the path of `parts` below the root as written on disk; as asked for if nothing is found.
-
-        An exact match wins over one that differs in case.
-        """
+        """Return the path of `parts` as written on disk, preferably in the same case; as asked for if there is none."""
         place = self.root
         for part in parts:
             names = self._names(str(place))
@@ -52,7 +49,6 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: str) -> dict[str, str]:
-    """Return lower-cased name → name of each entry of a folder."""
     try:
         return {path.name.lower(): path.name for path in sorted(Path(folder).iterdir())}
     except OSError:  # missing, a file, or unreadable: listing the frames reports it under the clip's name

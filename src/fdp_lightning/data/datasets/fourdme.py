@@ -43,19 +43,12 @@ class FourDME(FaceDataset):
         written = rows["emotion"].map(_emotions)
         marks = ~rows[[*_CLASSES]].isin(["", "0"])
         marked = marks.apply(lambda row: "+".join(sorted(name.lower() for name in _CLASSES if row[name])), axis=1)
-        remarks = [_remark(emotion, other) for emotion, other in zip(written, marked, strict=True)]
-        return rows.assign(emotion=written.where(written != "", marked), remark=remarks)
+        remark = "the emotion is " + written + ", the columns marked are " + marked + "; read as the first"
+        remark = remark.mask(written == "", "the emotion is blank; read from the columns marked: " + marked)
+        remark = remark.mask((marked == "") | (written == marked), "")
+        return rows.assign(emotion=written.where(written != "", marked), remark=remark)
 
 
 def _emotions(cell: str) -> str:
     """Return the emotions of a cell in lower case and alphabetical order, joined by '+'."""
     return "+".join(sorted({word for word in _SEPARATORS.split(cell.lower()) if word}))
-
-
-def _remark(written: str, marked: str) -> str:
-    """Return a remark if the emotion column and the columns of single emotions disagree, else ''."""
-    if not marked or written == marked:
-        return ""
-    if not written:
-        return f"the emotion is blank; read from the columns marked: {marked}"
-    return f"the emotion is {written}, the columns marked are {marked}; read as the first"

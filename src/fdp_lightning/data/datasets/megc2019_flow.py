@@ -19,9 +19,7 @@ from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
-PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}
-"""Images of a clip, by extraction."""
-
+PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}  # images of a clip, by extraction
 SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
 _LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")
@@ -73,15 +71,12 @@ class MEGC2019FlowMaps(FaceDataset):
     stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each (its third
     channel is 0); not stretched.
 
-    The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class;
-    CausalNet's clone holds no labels, and only SMIC's clips have theirs in the name. They do not tell onset, apex and
-    offset: the onset is 0 in the clip table, because it belongs to a clip's key, and the pictures count as frames.
-    Subjects are named as the other datasets here name them ('01' of CASME II, for 'sub01'). All counts are verified.
+    The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class, but not
+    onset, apex and offset: the onset is 0 in the clip table, because it belongs to a clip's key, and the pictures count
+    as frames. Subjects are named as the other datasets here name them ('01' for 'sub01'). All counts are verified.
 
     Args:
-        root: clone of one of the repositories.
-        frames: 'maps'.
-        name: dataset name in the clip table.
+        root, frames, name: see `FaceDataset`.
         labels: clone of HTNet's repository, if `root` is not one.
         expected: required contents; None accepts any.
         extraction: required extraction, 'ststnet' or 'causalnet'; None accepts both.
@@ -109,7 +104,6 @@ class MEGC2019FlowMaps(FaceDataset):
         self._expected, self._wanted = expected, extraction
 
     def frame_root(self) -> Path:
-        """Return the folder of the pictures."""
         return self._maps
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
@@ -151,8 +145,17 @@ class MEGC2019FlowMaps(FaceDataset):
         """The clip table with a column `label`, 0..2; apex and offset are unknown."""
         table = clip_table(pd.DataFrame(self._labelled()).assign(onset=0))
         table["label"] = [CLASSES.index(name) for name in table["emotion"]]
-        if self._expected is not None:
-            _require_counts(table, self._expected, self._labels_root)
+        found = {
+            "clips": table["dataset"].value_counts().sort_index().to_dict(),
+            "subjects": table.groupby("dataset")["subject"].nunique().to_dict(),
+            "labels": tuple(int((table["label"] == label).sum()) for label in range(len(CLASSES))),
+        }
+        for what, there in found.items() if self._expected is not None else ():
+            if there != (wanted := getattr(self._expected, what)):
+                raise UserError(
+                    f"{self._labels_root}: {what} {there}, expected {wanted}.\n"
+                    "  Take a fresh clone of HTNet's repository."
+                )
         return table
 
     def _labelled(self) -> list[dict[str, str]]:
@@ -187,7 +190,6 @@ class MEGC2019FlowMaps(FaceDataset):
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
     def _picture(self, name: str) -> Path:
-        """Return the file of a picture; raises UserError if it is missing."""
         if (path := self._find(name)) is None:
             raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path
@@ -216,14 +218,3 @@ def _read(path: Path) -> np.ndarray:
     if picture.shape != (SIDE, SIDE, 3):
         raise UserError(f"{path} has {picture.shape[1]}×{picture.shape[0]} pixels; expected {SIDE}×{SIDE}")
     return picture
-
-
-def _require_counts(table: pd.DataFrame, expected: Expected, root: Path) -> None:
-    found = {
-        "clips": table["dataset"].value_counts().sort_index().to_dict(),
-        "subjects": table.groupby("dataset")["subject"].nunique().to_dict(),
-        "labels": tuple(int((table["label"] == label).sum()) for label in range(len(CLASSES))),
-    }
-    for what, there in found.items():
-        if there != (wanted := getattr(expected, what)):
-            raise UserError(f"{root}: {what} {there}, expected {wanted}.\n  Take a fresh clone of HTNet's repository.")

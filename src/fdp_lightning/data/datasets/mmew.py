@@ -45,14 +45,9 @@ class MMEW(FaceDataset):
     crops = "cropped"
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
-        said, named = rows["emotion"], rows["clip"].map(_emotion_in)
+        numbers = rows["clip"].str.extract(rf"\A{_NAME.pattern}\Z", flags=_NAME.flags, expand=False)
+        said, named = rows["emotion"], numbers.str.zfill(2).map(_EMOTIONS).fillna("")
         remark = "the name says " + named + ", the sheet " + said.where(said != "", "nothing")
         remark = (remark + "; read as the sheet says").where(~named.isin([""]) & (named != said), "")
         place = said.where(said != "", named)
         return rows.assign(remark=remark, place=place, other_place=named.where(named != "", place))
-
-
-def _emotion_in(clip: str) -> str:
-    """Return the emotion in a clip's name, '' if there is none."""
-    match = _NAME.fullmatch(clip)
-    return _EMOTIONS.get(match[1].zfill(2), "") if match else ""

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +20,6 @@ _SUBJECT = re.compile(r"s\d{1,2}", re.IGNORECASE | re.ASCII)
 _OTHER_TREE = re.compile(r"non.?micro|^(?!.*hs).*(?<![a-z])(?:vis|nir)(?![a-z])|^__macosx|^\.", re.IGNORECASE)
 _EMOTIONS = {"ne": "negative", "po": "positive", "su": "surprise"}
 _DEEPEST = 8  # folder levels; in the releases a clip lies at most six below a root
-
 _Clips = dict[Path, list[FrameFile]]
 
 
@@ -75,7 +75,10 @@ class SMIC(FaceDataset):
         require_folder(self.root, self.request_page)
         trees: dict[Path, _Clips] = {}
         for folder in _clip_folders(self.root):
-            trees.setdefault(_tree(folder, self.root), {})[folder] = _files_in(folder)
+            clips = trees.setdefault(_tree(folder, self.root), {})
+            clips[folder] = []
+            with suppress(PermissionError):  # listing the frames reports it under the clip's name
+                clips[folder] = list_frames(folder)
         kinds = {tree: _kind(clips) for tree, clips in trees.items() if any(clips.values())}
         if not kinds:
             raise UserError(
@@ -102,13 +105,6 @@ def _clip_folders(root: Path) -> Iterator[Path]:
         yield from (folder / name for name in names if _CLIP.fullmatch(name))
         can_be_deeper = len(folder.parts) - len(root.parts) < _DEEPEST
         names[:] = [name for name in names if can_be_deeper and not _CLIP.fullmatch(name)]
-
-
-def _files_in(folder: Path) -> list[FrameFile]:
-    try:
-        return list_frames(folder)
-    except PermissionError:  # listing the frames reports it under the clip's name
-        return []
 
 
 def _tree(folder: Path, root: Path) -> Path:

@@ -1,23 +1,42 @@
-"""Finding annotation tables and reading their columns."""
+"""Annotation tables: finding workbooks (.xlsx, those that openpyxl rejects too) and .csv files, and reading columns."""
 
+import csv
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from io import BytesIO, StringIO
 from pathlib import Path
+from typing import BinaryIO
+from xml.etree import ElementTree
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pandas as pd
+from openpyxl import load_workbook
 
 from fdp_lightning.data.datasets.folders import is_folder
-from fdp_lightning.data.datasets.sheets import READABLE, merged_cells, read_tables, tables_in
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
+from fdp_lightning.foreign import MOST_BYTES
 
-_HEADER_WITHIN = 40
-"""Number of Excel rows searched for a header."""
-
+READABLE = (".xlsx", ".xlsm", ".csv")  # in order of preference
+CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")  # must first be saved as one of these
+_DELIMITERS = ",;\t|"
+_WHOLE = re.compile(r"\A(-?\d+)\.0+\Z", re.ASCII)
+# Namespaces of Strict Open XML, and those that openpyxl knows.
+_NAMESPACES = {
+    b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
+    b"http://purl.oclc.org/ooxml/officeDocument/": b"http://schemas.openxmlformats.org/officeDocument/2006/",
+}
+_AS_IT_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
+_REDUCED = re.compile(r"xl/(?:worksheets/)?[^/]+\.xml", re.IGNORECASE)
+_KEPT = ("sheets", "workbookPr", "sheetData", "mergeCells")
+_HEADER_WITHIN = 40  # Excel rows searched for a header
+# Subject number, and the word before it.
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
-"""Subject number, and the word before it."""
 
 
 class MissingTableError(UserError):
@@ -31,9 +50,8 @@ class MissingColumnError(UserError):
 def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
     """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
-    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
-    UserError if two such files differ, or the only one is of a kind that must first be converted.
+    The first of `names`, case-insensitive, is the release's; .xlsx is preferred to .csv. Raises MissingTableError if
+    the file is missing; UserError if two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
@@ -95,7 +113,7 @@ def read_sheet(
     """Read some columns of a sheet, every cell as text ('' when blank).
 
     The header is the row that holds most of the names; prose may precede it. Below it, rows with a single cell are
-    taken for prose and dropped like blank ones.
+    taken for prose and dropped like blank ones. Raises UserError if the file is no workbook, or columns are missing.
 
     Args:
         path: workbook.
@@ -103,9 +121,6 @@ def read_sheet(
             are compared, case-insensitively. A cell of the first column may be merged over several rows.
         sheet: name of the sheet, case-insensitive; if there is none, the first sheet that has the columns.
         optional: further columns, filled with '' if the sheet lacks them.
-
-    Raises:
-        UserError: the file is not a workbook, or columns are missing.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
@@ -113,8 +128,7 @@ def read_sheet(
     headed = {name: _headed(sheets[name], wanted.values()) for name in names}
     chosen = next((name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}), names[0])
     (header_row, place), raw = headed[chosen], sheets[chosen]
-    missing = [header.partition("|")[0] for header in columns.values() if header not in place]
-    if missing:
+    if missing := [header.partition("|")[0] for header in columns.values() if header not in place]:
         there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise MissingColumnError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
@@ -130,9 +144,8 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
-
-    Raises UserError if the file is not a workbook, or has too few columns.
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough, cells as text ('' when blank);
+    raises UserError if the file is not a workbook, or has too few columns.
     """
     sheets = [*read_tables(path).values()]
     raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
@@ -152,29 +165,18 @@ def all_rows(path: Path) -> list[list[str]]:
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
-
-    The word before a number is dropped if it is the same throughout; 'A1' and 'B1' are two subjects. Other cells are
-    padded with zeros, blank ones stay blank.
+    The word before a number is dropped if it is the same throughout: 'A1' and 'B1' are two subjects.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
     found = plain.map(_NUMBERED.fullmatch)
     words = {_plain(match["word"] or "") for match in found if match} - {""}
-    numbers = [
-        match["number"].zfill(width)
-        if match and (len(words) < 2 or not match["word"])
-        else cell.zfill(width)
-        if cell
-        else ""
-        for cell, match in zip(plain, found, strict=True)
-    ]
-    return pd.Series(numbers, index=cells.index, dtype=object)
+    known = [match and (len(words) < 2 or not match["word"]) for match in found]
+    numbers = [match["number"] if is_known else cell for cell, match, is_known in zip(plain, found, known, strict=True)]
+    return pd.Series([number and number.zfill(width) for number in numbers], index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells unchanged.
-
-    Chinese keyboards write a numeral as one character ('Ⅶ'), which NFKC decomposes.
-    """
+    """Return objective classes as '1' to '7', from numbers or numerals ('Ⅶ' is one character); others stay."""
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
@@ -183,23 +185,23 @@ def roman(cells: pd.Series) -> pd.Series:
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:
     """Return the Excel row (from 1) that holds most of `headers`, and header → column for those found."""
     names = {header: [_plain(name) for name in header.split("|")] for header in headers}
-    best: dict[str, int] = {}
-    row = 1
+    row, best = 1, dict[str, int]()
     for number, cells in enumerate(raw.iloc[:_HEADER_WITHIN].itertuples(index=False), start=1):
         there = [_plain(cell) for cell in cells]
         known = {header: [there.index(name) for name in those if name in there] for header, those in names.items()}
         place = {header: columns[0] for header, columns in known.items() if columns}
         if len(place) > len(best):
-            best, row = place, number
+            row, best = number, place
     return row, best
 
 
 def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.DataFrame:
     """Return the cells, with merged cells of one column repeated in each of their rows."""
     filled = raw.copy()
-    for top, bottom, left, right in merged_cells(path, sheet):
-        if left == right == column:
-            filled.iloc[top : bottom + 1, column] = raw.iloc[top, column]
+    merged = load_workbook(_cells_alone(path))[sheet].merged_cells.ranges if is_zipfile(path) else ()
+    for left, top, right, bottom in (area.bounds for area in merged):  # from 1
+        if left == right == column + 1:
+            filled.iloc[top - 1 : bottom, column] = raw.iloc[top - 1, column]
     return filled
 
 
@@ -213,3 +215,136 @@ def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
 
 def _plain(header: str) -> str:
     return "".join(filter(str.isalnum, header)).lower()
+
+
+def tables_in(folder: Path, levels: str = "*") -> list[Path]:
+    """Return the table files of a folder by name, without lock files; `levels` '*/*' for those of its folders."""
+    found = (path for path in folder.glob(f"{levels}.[xXcCoOnN]*") if path.suffix.lower() in (*READABLE, *CONVERTIBLE))
+    return sorted(path for path in found if not path.name.startswith(("~", ".")) and path.is_file())
+
+
+def read_tables(path: Path) -> dict[str, pd.DataFrame]:
+    """Return the cells of every sheet as text, by its name; raises UserError for another kind or a damaged file."""
+    if path.suffix.lower() in CONVERTIBLE:
+        raise UserError(
+            f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
+            "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx beside this one."
+        )
+    try:
+        state = path.stat()
+        return _read(path, (state.st_mtime_ns, state.st_size))
+    except PermissionError as error:
+        raise UserError(
+            f"{path} cannot be read (Permission denied).\n  Correct its permissions, or copy it again."
+        ) from error
+
+
+@lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
+def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
+    _require_bounded(path, size=state[1])
+    if path.suffix.lower() == ".csv" and not is_zipfile(path):
+        return {path.stem: _read_csv(path)}
+    failures: list[Exception] = []
+    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _cells_alone(path))
+    for opened in ways:
+        try:
+            with opened() as file, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
+                sheets = pd.read_excel(file, None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
+                if sheets:
+                    return {str(name): cells.astype(object).fillna("").astype(str) for name, cells in sheets.items()}
+        except PermissionError:
+            raise
+        except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
+            failures.append(error)
+    raise UserError(
+        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'no sheet is found'}).\n"
+        "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
+        "(.xlsx) in a spreadsheet program, or copy it again."
+    )
+
+
+def _require_bounded(path: Path, size: int) -> None:
+    """Raise UserError for a table larger than memory should hold; a workbook of kilobytes can unpack to gigabytes."""
+    if is_zipfile(path):
+        try:
+            with ZipFile(path) as packed:
+                # No more than this is ever unpacked of a part; pictures are not read.
+                size = sum(part.file_size for part in packed.infolist() if "/media/" not in part.filename)
+        except (BadZipFile, OSError, ValueError):
+            return  # reading it says what is wrong
+    if size > MOST_BYTES:
+        raise UserError(f"{path} has {size} bytes of content; expected an annotation table of at most {MOST_BYTES}")
+
+
+def _cells_alone(path: Path) -> BytesIO:
+    """Return a workbook's cells alone (dates are numbers): openpyxl rejects broken styles, themes and names."""
+    reduced = BytesIO()
+    with ZipFile(path) as given, ZipFile(reduced, "w") as kept:
+        for name in given.namelist():
+            part = name.replace("\\", "/")
+            if not (_AS_IT_IS.fullmatch(part) or (_REDUCED.fullmatch(part) and not part.endswith("/styles.xml"))):
+                continue
+            content = given.read(name)
+            for strict, usual in _NAMESPACES.items():
+                content = content.replace(strict, usual)
+            kept.writestr(part, content if _AS_IT_IS.fullmatch(part) else _without_styles(content))
+    return reduced
+
+
+def _without_styles(sheet: bytes) -> bytes:
+    """Return the XML of a sheet, or of the list of sheets, with its cells alone."""
+    root = ElementTree.fromstring(sheet)
+    for element in [*root]:
+        if element.tag.rpartition("}")[2] not in _KEPT:
+            root.remove(element)
+    for element in root.iterfind("{*}sheetData//"):
+        element.attrib.pop("s", None)
+    return ElementTree.tostring(root)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    data = path.read_bytes()
+    try:
+        text = _decoded(data)
+        told = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
+        rows = _rows(text[told.end() :], told[1]) if told else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{path} cannot be read as a .csv ({error}).\n"
+            "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
+        ) from error
+    width = max(map(len, rows), default=0)
+    return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=str)
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    """Return the rows of a text, with whole numbers that were written as floats ('6.0') as integers."""
+    rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+    return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
+
+
+def _fit(rows: list[list[str]]) -> tuple[int, int]:
+    """Score how well a delimiter splits a table: number of rows of the commonest width above 1, and this width."""
+    widths = Counter(len(row) for row in rows if len(row) > 1)
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
+    return count, width
+
+
+def _decoded(data: bytes) -> str:
+    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page:
+    bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+        western = sum(length == 1 for length in runs) > len(runs) / 2
+    for encoding in ("cp1252", "gb18030") if western else ("gb18030", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError as error:
+            failure = error
+    raise failure

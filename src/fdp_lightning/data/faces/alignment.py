@@ -1,6 +1,5 @@
 """Face alignment: MTCNN on one frame, and one transform for the whole clip.
 
-The transform is a similarity that brings the landmarks to a template, or a crop of the box, or of the whole picture.
 Aligning each frame by its own landmarks adds jitter of the size of a micro-expression, so a clip is aligned once
 (`data.faces.per_frame=true` aligns each frame, to reproduce the released code).
 """
@@ -17,47 +16,32 @@ from skimage.transform import SimilarityTransform
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import one_thread
 
+# Positions of the eyes, the nose and the mouth corners, the picture's left first, (x, y) as fractions of a side. Ours:
+# the proportions of an average frontal face, with the brows and the chin inside (both carry action units).
 TEMPLATE = np.array([[0.32, 0.38], [0.68, 0.38], [0.50, 0.585], [0.35, 0.79], [0.65, 0.79]])
-"""Template positions of the eyes, the nose and the mouth corners, (x, y) as fractions of the picture's side.
-
-Ours: the proportions of an average frontal face, with the brows and the chin inside the picture (both carry action
-units). Left and right are those of the picture.
-"""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face, in pixels of its picture.
+    """A detected face, in pixels of its picture."""
 
-    Attributes:
-        box: left, top, right, bottom.
-        landmarks: eyes, nose and mouth corners as (x, y), left in the upright picture first, shape (5, 2).
-        confidence: MTCNN's probability.
-        count: number of faces found in the picture; this one is the largest.
-        turn: number of counter-clockwise quarter turns that make the picture upright.
-    """
-
-    box: tuple[float, float, float, float]
-    landmarks: np.ndarray
-    confidence: float
-    count: int
-    turn: int = 0
+    box: tuple[float, float, float, float]  # left, top, right, bottom
+    landmarks: np.ndarray  # eyes, nose and mouth corners as (x, y), left in the upright picture first, shape (5, 2)
+    confidence: float  # MTCNN's probability
+    count: int  # number of faces found in the picture; this one is the largest
+    turn: int = 0  # number of counter-clockwise quarter turns that make the picture upright
 
 
-QUARTER_TURNS = (0, 1, 3, 2)
-"""Quarter turns in which a face is searched; the first is the usual one."""
-
-_LEAST_SIDE = 20
-"""Smallest face that MTCNN detects, pixels; it fails on smaller pictures."""
-
+QUARTER_TURNS = (0, 1, 3, 2)  # quarter turns in which a face is searched; the first is the usual one
+_LEAST_SIDE = 20  # smallest face that MTCNN detects, pixels; it fails on smaller pictures
+# Pixels above which a picture is shrunk for MTCNN: its time and memory grow with them, and a face that is 20 pixels
+# wide in such a picture is of no use.
 _MOST_SEARCHED = 1920 * 1080
-"""Pixels above which a picture is shrunk for MTCNN: its time and memory grow with the pixels (8K: 16 times as much),
-and a face that is 20 pixels wide in such a picture is of no use."""
 
 _SURE, _SURELY_UPRIGHT, _MOST_TILT, _UPRIGHT = 0.99, 0.95, 45, 0.5
-"""Thresholds of confidence, `uprightness` and tilt (degrees) at which no other turn is tried, and the uprightness below
-which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright ones
-meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
+"""Confidence, uprightness (see `_read_upright`) and tilt (degrees) at which no other turn is tried, and the uprightness
+below which a detection is rejected (ours). Measured on 220 variants of the astronaut and of drawn faces: all upright
+ones meet the first three, none of the 53 detections in the same pictures turned sideways or upside down does."""
 
 
 @cache
@@ -75,10 +59,8 @@ def _mtcnn(device: str = "cpu") -> Any:
 
 
 def _pool_channels_last(network: Any) -> None:
-    """Run a network's max pooling in channels-last layout, which PyTorch vectorises; all values stay identical.
-
-    Pooling took a third of a detection's time. The output is converted back to the previous memory layout, so the next
-    convolution gives the same bits. Maps that are channels-last already are left alone.
+    """Run max pooling in channels-last layout, which PyTorch vectorises: it took a third of a detection. The output
+    gets the previous memory layout back, so the next convolution gives the same bits.
     """
     import torch
     from torch import nn
@@ -106,22 +88,15 @@ def find_faces(
     device: str = "cpu",
     turns: Sequence[int] = QUARTER_TURNS,
 ) -> list[Face | None]:
-    """Return the largest upright face of each picture; pictures of one size go through MTCNN's networks together.
+    """Return the largest upright face of each RGB picture, uint8, (h, w, 3); those of one size are detected together.
 
     MTCNN may be as confident of a sideways face as of an upright one, with landmarks placed as on an upright face. So
-    each detection is verified (`uprightness`); unless it is clearly upright, the other turns are tried and the best
-    detection by confidence times uprightness is taken.
+    each detection is verified: unless it is clearly upright, the other turns are tried, and the best detection by
+    confidence times uprightness (`_read_upright`) is taken. With `upright` its landmarks are read again, see
+    `read_landmarks`.
 
-    Sums over a batch are taken in another order than over a single picture, and in yet another on a GPU: results differ
-    from `find_face` in the last bits, and occasionally by a hundredth of a pixel, where one of these bits decides which
-    pixels MTCNN crops.
-
-    Args:
-        images: RGB pictures, uint8, each (h, w, 3).
-        least_confidence: lowest accepted detection probability.
-        upright: read the landmarks again on the face turned upright, see `read_landmarks`; False: MTCNN's own.
-        device: 'cpu' or 'cuda'.
-        turns: quarter turns to try; those after the first only if it shows no clearly upright face.
+    Sums over a batch, or on a GPU, are taken in another order than over a single picture: results differ from
+    `find_face` in the last bits, and occasionally by a hundredth of a pixel, where such a bit decides what MTCNN crops.
     """
     found: list[Face | None] = [None] * len(images)
     scores = [0.0] * len(images)
@@ -136,26 +111,20 @@ def find_faces(
                     face = replace(face, landmarks=read_landmarks(picture, face.landmarks, device))
                 # MTCNN's own landmarks, once the turn is known: the released code does not read them again.
                 known = not upright and len(turns) == 1
-                score = 1.0 if known else uprightness(picture, face.landmarks, device)
+                score = 1.0 if known else _read_upright(picture, face.landmarks, device)[1]
                 if score >= _UPRIGHT and face.confidence * score > scores[place]:
                     scores[place] = face.confidence * score
                     found[place] = _turned_back(face, turn, images[place].shape)
-            if face is None or not _surely_upright(face, score):
+            across, down = (0, 1) if face is None else face.landmarks[1] - face.landmarks[0]
+            tilt = abs(np.degrees(np.arctan2(down, across)))
+            if not (face and face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT):
                 unsure.append(place)
         open_ = unsure
     return found
 
 
-def _surely_upright(face: Face, score: float) -> bool:
-    across, down = face.landmarks[1] - face.landmarks[0]
-    tilt = abs(np.degrees(np.arctan2(down, across)))
-    return bool(face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT)
-
-
 def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
-    """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, None if there is
-    none.
-
+    """Return the turns to try on a clip's frame at `place`; `turn` is that of an earlier frame's face, if there is one.
     Frames without a face are searched in all turns at increasing intervals, because that takes four times as long.
     """
     if turn is not None:
@@ -200,40 +169,31 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
 
 
 def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
-    """Return the largest face of sufficient confidence."""
-    if boxes is None:
-        return None
     # facenet-pytorch may return arrays of dtype object.
-    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
-    sure = np.flatnonzero(confidences.astype(np.float64) >= least)
-    if sure.size == 0:
+    sure = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least)
+    if not len(sure):
         return None
+    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
     areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
     largest = sure[int(np.argmax(areas))]
     left, top, right, bottom = (float(edge) for edge in boxes[largest])
-    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), int(sure.size))
+    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), len(sure))
 
 
-_READER_SIDE = 48
-"""Input side of MTCNN's last network, pixels."""
+_READER_SIDE = 48  # input side of MTCNN's last network, pixels
+_MOST_MOVED = 0.3  # largest accepted shift of a re-read landmark, in units of the distance between the eyes
 
-_MOST_MOVED = 0.3
-"""Largest accepted shift of a re-read landmark, in units of the distance between the eyes."""
-
+# Landmarks of an upright face in that network's input, for a box fitted by MTCNN. Ours, by eye.
 _READER_TEMPLATE = np.array([[0.32, 0.42], [0.68, 0.42], [0.50, 0.60], [0.35, 0.76], [0.65, 0.76]]) * _READER_SIDE
-"""Landmarks of an upright face in that network's input, for a box fitted by MTCNN. Ours, by eye."""
-
-_MIRRORED = [1, 0, 2, 4, 3]
-"""Order of the landmarks in a mirrored face."""
+_MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirrored face
 
 
 def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Re-read landmarks, (5, 2), with MTCNN's last network on the face turned upright at one size, and on its mirror
-    image.
+    """Re-read landmarks, (5, 2), with MTCNN's last network on the upright face at one size, and on its mirror image.
 
-    MTCNN reads them in a box that follows neither the tilt nor exactly the size of a face, and misplaces those of a
-    turned face by more than an aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the
-    detected ones are returned if the re-read ones differ too much.
+    MTCNN reads them in a box that does not follow a face's tilt, and misplaces those of a turned face by more than an
+    aligned pixel. Ours: two rounds, each on the face as aligned by the previous one; the detected ones are returned if
+    the re-read ones differ too much.
     """
     points = landmarks
     for _ in range(2):
@@ -242,18 +202,11 @@ def read_landmarks(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu"
     return points if moved < _MOST_MOVED * np.linalg.norm(landmarks[1] - landmarks[0]) else landmarks
 
 
-def uprightness(image: np.ndarray, landmarks: np.ndarray, device: str = "cpu") -> float:
-    """Return the face probability, 0..1, of MTCNN's last network for the picture, RGB, aligned by landmarks, (5, 2)
-    (ours).
-
-    MTCNN itself evaluates an unaligned box, in which a sideways face may pass. A face aligned by wrong landmarks, or
-    upside down, does not look like one. The mean over the face and its mirror image.
-    """
-    return _read_upright(image, landmarks, device)[1]
-
-
 def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tuple[np.ndarray, float]:
-    """Return landmarks and face probability by MTCNN's last network on the face aligned by given landmarks."""
+    """Return landmarks and uprightness by MTCNN's last network on the picture, RGB, aligned by landmarks, (5, 2).
+    Uprightness (ours) is the face probability, 0..1, the mean over the face and its mirror image: MTCNN itself
+    evaluates an unaligned box, in which a sideways face may pass.
+    """
     import torch
 
     matrix = np.asarray(SimilarityTransform.from_estimate(landmarks, _READER_TEMPLATE).params[:2])
@@ -270,19 +223,16 @@ def _read_upright(image: np.ndarray, landmarks: np.ndarray, device: str) -> tupl
 
 
 def alignment(landmarks: np.ndarray, size: int, margin: float = 0.0, template: np.ndarray = TEMPLATE) -> np.ndarray:
-    """Return the least-squares similarity transform from landmarks, (5, 2), to the template (Umeyama 1991).
-
-    The matrix, (2, 3), leads from picture to aligned pixels, `size` of them on a side. `margin` is an extra border
-    around the template, as a fraction of the side on each edge; a negative one crops closer.
+    """Return the least-squares similarity transform, (2, 3), from landmarks, (5, 2), to the template (Umeyama 1991), in
+    pixels of an aligned picture of side `size`. `margin` is a border around the template, as a fraction of its side.
     """
     target = (template + margin) / (1 + 2 * margin) * size
     return np.asarray(SimilarityTransform.from_estimate(landmarks, target).params[:2])
 
 
 def square(box: tuple[float, ...], size: int, margin: float = 0.0) -> np.ndarray:
-    """Return the transform from a box, made square about its centre by its longer side, to the whole aligned picture.
-
-    `box` and matrix as in `stretch`, `margin` as in `alignment`, of the square's side.
+    """Return the transform from a box, made square by its longer side, to the aligned picture; see `stretch`,
+    `alignment`.
     """
     left, top, right, bottom = box
     half = max(right - left, bottom - top) * (1 + 2 * margin) / 2
@@ -298,9 +248,8 @@ def turn_aligned(matrix: np.ndarray, turn: int, size: int) -> np.ndarray:
 
 
 def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
-    """Return the transform from a box (left, top, right, bottom) to the whole aligned picture, with one scale per axis.
-
-    0 is the outer edge of the picture's first pixel. The matrix, (2, 3), leads from picture to aligned pixels.
+    """Return the transform, (2, 3), from a box (left, top, right, bottom; 0 is the outer edge of the picture's first
+    pixel) to the whole aligned picture, with one scale per axis.
     """
     left, top, right, bottom = box
     across, down = size / (right - left), size / (bottom - top)
@@ -309,19 +258,9 @@ def stretch(box: tuple[float, ...], size: int) -> np.ndarray:
 
 
 def align(image: np.ndarray, matrix: np.ndarray, size: int, colour: str = "grey") -> np.ndarray:
-    """Warp a picture to the template.
-
-    The picture is warped at an integer multiple of the size and averaged down, so that a large face is not aliased:
-    aliasing changes from frame to frame like an expression.
-
-    Args:
-        image: RGB picture, uint8, shape (h, w, 3).
-        matrix: transform from `alignment`, `square` or `stretch`, shape (2, 3).
-        size: side of the aligned picture, pixels.
-        colour: 'grey' (luma, ITU-R BT.601) or 'rgb'.
-
-    Returns:
-        Aligned picture, uint8, shape (size, size), or (size, size, 3) in colour.
+    """Warp an RGB picture, uint8, (h, w, 3), by a matrix, (2, 3), to uint8, (size, size), 'grey' (luma, ITU-R BT.601),
+    or (size, size, 3), 'rgb'. It is warped at an integer multiple of the size and averaged down: a large face would be
+    aliased, which changes from frame to frame like an expression.
     """
     across, down = (max(1, round(1 / float(np.hypot(*row[:2])))) for row in matrix)
     factors = np.array([across, down])

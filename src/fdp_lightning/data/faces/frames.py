@@ -21,28 +21,25 @@ from PIL import Image
 from fdp_lightning.data.checks.problems import some
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-MOST_PIXELS = 48_000_000
-"""Largest accepted picture or video frame, against files that demand too much memory (ours; 8K is 33 million)."""
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bit depths of cameras."""
+MOST_PIXELS = 48_000_000  # of a picture or video frame: others demand too much memory (ours; 8K is 33 million)
+_DEPTHS = (8, 10, 12, 14, 16)  # bit depths of cameras
 _START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One image file of a clip.
+    """One image file of a clip."""
 
-    Attributes:
-        number: frame number, see `list_frames`.
-        path: path of the file.
-        state: size and modification time when the folder was listed, which stand for the content; 'gone' for a
-            dangling link.
-    """
-
-    number: int
-    path: Path
+    number: int  # frame number, see `list_frames`
+    path: Path  # path of the file
+    # size and modification time when the folder was listed, which stand for the content; 'gone' for a dangling link
     state: str = ""
+
+    @property
+    def size(self) -> int:
+        """Size of the file, bytes; -1 for a dangling link."""
+        return -1 if self.state == "gone" else int(self.state.partition(":")[0])
 
 
 class UnreadableImageError(Exception):
@@ -50,10 +47,8 @@ class UnreadableImageError(Exception):
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Return all image files of a folder in the order of their numbers, see `frame_numbers`; other files are skipped.
-
-    For a file, return its series: itself as number 0, and the files of the same name ending in _1, _2, … as 1, 2, ….
-    Raises OSError if the folder cannot be listed.
+    """Return all image files of a folder, or the series of a file (`x.png`, `x_1.png`, …), by their `frame_numbers`;
+    raises OSError if the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
         return _series(folder)
@@ -70,7 +65,7 @@ def list_frames(folder: Path) -> list[FrameFile]:
                 found.append((stem, folder / entry.name, "gone"))
                 continue
             if not stat.S_ISDIR(state.st_mode):
-                found.append((stem, folder / entry.name, f"{state.st_size}:{state.st_mtime_ns}"))
+                found.append((stem, folder / entry.name, _state(state)))
     numbers = frame_numbers([stem for stem, _, _ in found])
     files = [FrameFile(number, path, state) for number, (_, path, state) in zip(numbers, found, strict=True)]
     return sorted(files, key=lambda file: (file.number, file.path.name))
@@ -82,18 +77,21 @@ def _series(first: Path) -> list[FrameFile]:
     files: list[FrameFile] = []
     path = first
     while path.is_file():
-        state = path.stat()
-        files.append(FrameFile(len(files), path, f"{state.st_size}:{state.st_mtime_ns}"))
+        files.append(FrameFile(len(files), path, _state(path.stat())))
         path = first.with_name(f"{name}_{len(files)}{end}")
     return files
+
+
+def _state(found: os.stat_result) -> str:
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:
     """Return the frame number in each name (without suffix, each with a digit) of a folder.
 
-    Names that differ only in their digits are considered together. The frame number is the group of digits with the
-    most distinct values; among several, the last, unless only an earlier one numbers the frames without a gap and in
-    another order: the size or position of a crop may vary from frame to frame, too.
+    Among names that differ only in their digits it is the group of digits with the most distinct values; of several,
+    the last, unless only an earlier one numbers the frames without a gap and in another order: the size or position of
+    a crop may vary, too.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     digits = []
@@ -127,34 +125,27 @@ def _counting(groups: list[tuple[int, ...]]) -> int:
 def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[list[FrameFile], str]:
     """Return the frames of onset..offset, each number once, and a description of their problems ('' if none)."""
     inside = [file for file in files if onset <= file.number <= offset]
-    first_of: dict[int, FrameFile] = {}
-    for file in inside:
-        first_of.setdefault(file.number, file)
+    counts = Counter(file.number for file in inside)
+    first_of = {file.number: file for file in reversed(inside)}
     trouble = []
-    if len(first_of) < len(inside):
-        counts = Counter(file.number for file in inside)
+    if len(counts) < len(inside):
         trouble.append(f"frame numbers {some(n for n, count in counts.items() if count > 1)} occur more than once")
-    missing = offset - onset + 1 - len(first_of)
-    if missing:
+    if missing := offset - onset + 1 - len(counts):
         # No list of them: an offset with an extra digit would make it millions long.
-        named = some(number for number in range(onset, offset + 1) if number not in first_of)
+        named = some(number for number in range(onset, offset + 1) if number not in counts)
         trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
-    return list(first_of.values()), "; ".join(trouble)
+    return [first_of[number] for number in counts], "; ".join(trouble)
 
 
 def read_image(path: Path, bits: int | None = None) -> np.ndarray:
-    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`.
-
-    16-bit samples are scaled by `bits`, or by their own range.
-    """
+    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples as of `bits` or their range."""
     samples = read_samples(path)
     return eight_bits(samples, bits or bits_of([samples]))
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """Decode an image to RGB of its own depth: uint8 or uint16, shape (height, width, 3).
-
-    Raises UnreadableImageError if it is empty, truncated, damaged, too large, or not an image of such samples.
+    """Decode an image to RGB of its own depth, uint8 or uint16, (h, w, 3); raises UnreadableImageError if it is empty,
+    truncated, damaged, too large, or not an image of such samples.
     """
     data = _bytes_of(path)
     # OpenCV returns a damaged JPEG as a valid picture, with missing parts grey or the rest shifted.
@@ -165,12 +156,10 @@ def read_samples(path: Path) -> np.ndarray:
         return picture
     if damage := _jpeg_damage(data):
         raise UnreadableImageError(f"{path} is damaged ({damage})")
-    try:
+    image: np.ndarray | None = None
+    with suppress(cv2.error):
         # Not IMREAD_COLOR_RGB: it swaps the channels of a 16-bit colour TIFF (OpenCV 5.0.0).
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error:
-        image = None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image is None:
         raise UnreadableImageError(f"{path} cannot be decoded as an image")
     if image.dtype not in (np.uint8, np.uint16):
@@ -192,10 +181,7 @@ def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
 
 
 def range_remark(bits: int, option: str = "") -> str:
-    """Return a remark on how 16-bit samples were scaled: by the bits found in them, or by those that an option states.
-
-    Found 16 bits need no remark: ''.
-    """
+    """Return a remark on the scaling of 16-bit samples by the bits found or an option's; '' for 16 found."""
     if bits == 16 and not option:
         return ""
     what = f"are read as of {bits} bits ({option}={bits})" if option else f"that hold values of {bits} bits"
@@ -203,10 +189,7 @@ def range_remark(bits: int, option: str = "") -> str:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height by an image's header.
-
-    Raises UnreadableImageError if it is empty, of unknown format, or of more than `MOST_PIXELS`.
-    """
+    """Return width and height by an image's header; raises UnreadableImageError if none tells a usable size."""
     return _size_in(_bytes_of(path), path)
 
 
@@ -243,9 +226,8 @@ def _header_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
-    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
-
-    `read` returns frames, uint8, (t, h, w) or (t, h, w, 3), at integer positions.
+    """Return a clip's frames at real-valued positions, (t,), blending the two neighbours linearly; `read` returns
+    frames, uint8, (t, h, w) or (t, h, w, 3), at integer positions.
     """
     if places.dtype.kind == "i":
         return read(places)
@@ -282,9 +264,8 @@ def unreadable(state: os.stat_result, path: Path) -> str:
 
 
 def _flawless_jpeg(data: bytes) -> np.ndarray | None:
-    """Return the picture of a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further.
-
-    One pass decodes it and finds damage. Pictures with Exif data are left to OpenCV, which applies their orientation.
+    """Return a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further. Pictures with
+    Exif data are left to OpenCV, which applies their orientation.
     """
     if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
         return None
@@ -295,10 +276,8 @@ def _flawless_jpeg(data: bytes) -> np.ndarray | None:
 
 
 def _jpeg_damage(data: bytes) -> str:
-    """Return libjpeg's warning on a JPEG, '' if there is none.
-
-    Decoding at an eighth of the size in grey reads every bit of the file. Damage that leaves a valid code (often so for
-    a single bit) cannot be detected.
+    """Return libjpeg's warning on a JPEG, '' if there is none, or damage has left a valid code (often of a single bit).
+    Decoding at an eighth of the size in grey reads every bit of the file.
     """
     if not data.startswith(_START_OF_IMAGE):
         return ""
@@ -320,10 +299,7 @@ def _complaint(jpeg: bytes) -> str:
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Return True if a file that begins as a JPEG lacks its end-of-image marker.
-
-    The marker counts only after the start of the scan: an embedded thumbnail before it has its own.
-    """
+    """Return True if a JPEG has no end-of-image marker after its start of scan; thumbnails before it have one."""
     if not data.startswith(_START_OF_IMAGE):
         return False
     at = 2

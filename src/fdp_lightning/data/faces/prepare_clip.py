@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,35 +28,28 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """Settings of face detection and alignment; part of the store's identity.
+    """Settings of face detection and alignment; part of the store's identity."""
 
-    Args:
-        size: side of the aligned frames, pixels.
-        margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
-            `faces.square`; 0 if no face is detected.
-        least_confidence: lowest accepted detection probability.
-        per_frame: align every frame by its own detection, as the released code of FDP does. Landmarks jitter from
-            frame to frame by as much as a micro-expression moves a face: for reproduction only.
-        method: one of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box':
-            MTCNN's box, made square and scaled without rotation; 'none': the whole picture; 'official_crops': the
-            whole of the face crops that come with a dataset. A whole picture that is not square is stretched to a
-            square, so that none of it is lost; the crops are nearly square.
-        colour: 'grey' or 'rgb'.
-        batch: pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`.
-            In a batch of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an
-            interrupted and resumed build may differ by that. On two cores it saves a sixth of a detection.
-        bits: bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
-        device: device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU.
-    """
-
-    size: int = 64
+    size: int = 64  # side of the aligned frames, pixels
+    # Border around the template or the box as a fraction of the side, see `faces.alignment` and `faces.square`; 0 if no
+    # face is detected.
     margin: float = 0.0
-    least_confidence: float = 0.9
+    least_confidence: float = 0.9  # lowest accepted detection probability
+    # Align every frame by its own detection, as the released code of FDP does. Landmarks jitter from frame to frame by
+    # as much as a micro-expression moves a face: for reproduction only.
     per_frame: bool = False
+    # One of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box': MTCNN's box,
+    # made square and scaled without rotation; 'none': the whole picture; 'official_crops': the whole of the face crops
+    # that come with a dataset. A whole picture that is not square is stretched to a square, so that none of it is lost;
+    # the crops are nearly square.
     method: str = "mtcnn"
-    colour: str = "grey"
+    colour: str = "grey"  # 'grey' or 'rgb'
+    # Pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`. In a batch
+    # of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an interrupted and
+    # resumed build may differ by that. On two cores it saves a sixth of a detection.
     batch: int = 1
-    device: str = "cpu"
+    device: str = "cpu"  # device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU
+    # Bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
     bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -82,10 +74,7 @@ class FaceSettings:
                     )
 
     def facts(self) -> dict[str, Any]:
-        """Return the settings that identify a store; newer options appear only if they differ from the default.
-
-        Stores written before these options existed keep their names.
-        """
+        """Return the settings that identify a store: newer options only if set, so older stores keep their names."""
         usual = {"batch": 1, "device": "cpu", "bits": None}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
@@ -103,10 +92,8 @@ def _require(name: str, value: object, kind: Any, least: float, most: float) -> 
 
 @dataclass
 class PreparedClip:
-    """Aligned frames of a clip (uint8, (n, *frame_shape); n = 0 if it cannot be used) and their provenance.
-
-    `detected_on`, `box` and `matrix` belong to the face by which the first frame is aligned; if no face is detected,
-    to the first frame as a whole.
+    """Aligned frames of a clip, uint8, (n, *frame_shape), none if it cannot be used, and their provenance:
+    `detected_on`, `box` and `matrix` are those of the face by which the first frame is aligned, or of the whole frame.
     """
 
     frames: np.ndarray
@@ -135,9 +122,8 @@ def prepare_clip(
     """Decode a clip, find the face on the first frame, and align every frame by that one transform.
 
     The first frame is the onset, unless that cannot be read. If it shows no face, the nearest later frame with one is
-    used, with a remark. With `settings.per_frame` a face is detected on every frame, and a frame without one is aligned
-    by the nearest frame that has one (the earlier of two). Methods without detection align the whole picture. `first`
-    holds MTCNN's results on the first frames, if they are known.
+    used, with a remark. With `settings.per_frame` a frame without a face is aligned by the nearest that has one (the
+    earlier of two). `first` holds MTCNN's results on the first frames, if they are known.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
     images, used = _decode(clip, files, prepared, settings.bits)
@@ -151,21 +137,17 @@ def prepare_clip(
     else:
         found = _find(images, settings, prepared, first)
         if not found:
-            where = Path(used[0].path).parent
-            detail = f"MTCNN finds no face in any frame of {where}, upright or after quarter turns"
-            prepared.problems.append(Problem(clip, "no_face", detail))
+            where = f"in any frame of {used[0].path.parent}, upright or after quarter turns"
+            prepared.problems.append(Problem(clip, "no_face", f"MTCNN finds no face {where}"))
             return prepared
         prepared.problems += _remarks(clip, numbers, found, settings.per_frame)
         boxes = {place: face.box for place, face in found.items()}
         matrices = {place: transform_of(face, settings) for place, face in found.items()}
     nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
     prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
-    prepared.frames = np.stack(
-        [
-            faces.align(image, matrices[place], settings.size, settings.colour)
-            for image, place in zip(images, nearest, strict=True)
-        ]
-    )
+    by = [matrices[place] for place in nearest]
+    aligned = [faces.align(*pair, settings.size, settings.colour) for pair in zip(images, by, strict=True)]
+    prepared.frames = np.stack(aligned)
     prepared.box, prepared.matrix = boxes[nearest[0]], matrices[nearest[0]].ravel().tolist()
     return prepared
 
@@ -208,7 +190,6 @@ def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray 
 
 
 def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
-    """Return non-fatal remarks on the faces found (frame position → face)."""
     total, remarks = len(numbers), []
     if turned := sorted({face.turn for face in found.values()} - {0}):
         detail = f"the face is sideways or upside down; turning it {turned[0] * 90}° counter-clockwise makes it upright"
@@ -257,7 +238,6 @@ def _decode(
 
 
 def _first_image(files: list[FrameFile], bits: int | None) -> np.ndarray | None:
-    """Return the first readable image."""
     for file in files:
         with suppress(UnreadableImageError):
             return read_image(file.path, bits)

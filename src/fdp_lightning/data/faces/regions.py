@@ -1,7 +1,4 @@
-"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin.
-
-Alignment brings landmarks to fixed positions, so one table of outlines serves all faces.
-"""
+"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin, which lie at one place in all of them."""
 
 from collections.abc import Mapping
 
@@ -29,21 +26,15 @@ OUTLINES: Mapping[str, Outline] = {
     "chin": ((0.24, 0.86), (0.76, 0.86), (0.72, 1.00), (0.28, 1.00)),
     "cheeks": ((0.12, 0.50), (0.88, 0.50), (0.88, 0.66), (0.76, 0.86), (0.24, 0.86), (0.12, 0.66)),
 }  # fmt: skip
-"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`.
+"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`. A pixel belongs to the first
+outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by eye, on drawn faces: the brow
+regions include the reach of raised brows, and the mouth includes its corners."""
 
-A pixel belongs to the first outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by
-eye, on drawn faces: the brow regions include the reach of raised brows, and the mouth includes its corners.
-"""
-
-ELSEWHERE = "elsewhere"
-"""Hair, neck and background: pixels in no outline."""
+ELSEWHERE = "elsewhere"  # hair, neck and background: pixels in no outline
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:
-    """Return the masks, bool, (size, size), of all regions and of `ELSEWHERE`; every pixel is in exactly one.
-
-    None if the settings do not align landmarks to a template.
-    """
+    """Return the masks, bool, (size, size), of `OUTLINES` and `ELSEWHERE`, one a pixel; None without landmarks."""
     if settings.method != "mtcnn":
         return None
     matrix = alignment(TEMPLATE, settings.size, settings.margin, template)

@@ -1,8 +1,7 @@
 """Presentation of decoded video frames: upright, with square pixels, in standard dynamic range, at their times.
 
-PyAV's FFmpeg does not convert video of high dynamic range (HLG, PQ), as phones record it: it lacks zscale, and its own
-scaler makes a picture of 203 cd/m² in PQ a third too dark, so faces would look flat and dim. The curves and the white
-are those of ITU-R BT.2100 and BT.2408.
+PyAV's FFmpeg does not convert high dynamic range (HLG, PQ), as phones record it, but makes faces flat and dim. The
+curves and the white are those of ITU-R BT.2100 and BT.2408.
 """
 
 from dataclasses import dataclass
@@ -16,35 +15,25 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation
 
-HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}
-"""Transfer curves that are converted, and their names."""
+HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}  # transfer curves that are converted, and their names
 
+# Transfer curves that differ strongly from a screen's and are not converted, and their names.
 UNUSUAL = {
     ColorTrc.LINEAR: "linear",
     ColorTrc.LOG: "log",
     ColorTrc.LOG_SQRT: "log sqrt",
     ColorTrc.SMPTE428: "SMPTE 428",
 }
-"""Transfer curves that differ strongly from a screen's and are not converted, and their names."""
 
-_WHITE = 203.0
-"""Luminance of a white page in both, cd/m² (BT.2408); linear light 1 here."""
-
-_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2
-"""Peak luminance of HLG's reference screen, cd/m², and the exponent of its system gamma (BT.2100)."""
-
-_KNEE = 0.75
-"""Linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)."""
-
+_WHITE = 203.0  # luminance of a white page in both, cd/m² (BT.2408); linear light 1 here
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of HLG's reference screen, cd/m², and of its system gamma (BT.2100)
+_KNEE = 0.75  # linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)
 _LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
 
 def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) -> np.ndarray:
-    """Convert a frame with one of the curves of `HDR` to RGB (sRGB), uint8, shape (height, width, 3), in pixels.
-
-    Raises av.FFmpegError if the pixel format cannot be converted.
-    """
+    """Convert a frame with a curve of `HDR` to sRGB, uint8, (height, width, 3); raises FFmpegError if it cannot be."""
     codes = frame.reformat(width, height, "rgb48le", interpolation=interpolation, threads=1).to_ndarray()
     light = _curve(int(frame.color_trc))[codes]
     if frame.color_trc == ColorTrc.ARIB_STD_B67:
@@ -72,25 +61,19 @@ def _curve(transfer: int) -> np.ndarray:
     return light.astype(np.float32)
 
 
-MOST_STRETCH = 4
-"""Largest accepted pixel aspect ratio, in either direction; more is taken for an error (ours; anamorphic film is 2)."""
-
+MOST_STRETCH = 4  # largest accepted pixel aspect ratio, in either direction (ours; anamorphic film is 2)
 # Without these, FFmpeg's fast conversion is a grey level or two too dark (measured on drawn faces).
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """Turn and flip that make a frame upright.
+    """Turn and flip that make a frame upright; see `orientation`."""
 
-    `angle` is FFmpeg's, counter-clockwise, degrees; `turned`: rows become columns; `flipped`: the order of columns, and
-    of rows, is reversed; `crooked`: the angle is no multiple of 90°, and the nearest one is used.
-    """
-
-    angle: int
-    turned: bool
-    flipped: tuple[bool, bool]
-    crooked: bool
+    angle: int  # FFmpeg's, counter-clockwise, degrees
+    turned: bool  # rows become columns
+    flipped: tuple[bool, bool]  # the order of columns, and of rows, is reversed
+    crooked: bool  # the angle is no multiple of 90°, and the nearest one is used
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -111,12 +94,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 class Upright:
-    """A frame's conversion to an upright picture, whose size is known before any pixel is converted.
-
-    Attributes:
-        size: width and height of the picture, pixels.
-        transfer: transfer curve of its grey levels, see `av.video.reformatter.ColorTrc`.
-    """
+    """A frame's conversion to an upright picture, whose `size` (width, height) and `transfer` are known before."""
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
@@ -129,10 +107,8 @@ class Upright:
         self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
-        """Return the picture in RGB, uint8, shape (h, w, 3), by the stream's colour matrix and range, else BT.601.
-
-        High dynamic range is converted to standard range. Raises av.FFmpegError if the pixel format cannot be
-        converted.
+        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, else BT.601; raises
+        av.FFmpegError if the pixel format cannot be converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -146,10 +122,8 @@ class Upright:
 
 
 class Clock:
-    """Times of consecutive frames in seconds since the first, strictly increasing.
-
-    `unit` is the length of a time stamp's tick, seconds; `rate` the average frames per second. `guessed` counts the
-    frames without a usable time stamp, which follow the previous one at the average rate.
+    """Times of consecutive frames in seconds since the first, strictly increasing. `unit` is the length of a tick,
+    seconds; `rate` the average frames per second, by which those without a usable time stamp follow (`guessed`).
     """
 
     def __init__(self, unit: Fraction, rate: Fraction | None) -> None:

@@ -22,20 +22,25 @@ from fdp_lightning.data.faces.frames import (
     range_remark,
     read_samples,
 )
-from fdp_lightning.data.input_video.frame import Frame, InputVideo, folder_name, frame_rate
-from fdp_lightning.data.input_video.video import VideoFile
+from fdp_lightning.data.input_video.video import Frame, InputVideo, VideoFile, folder_name, frame_rate
 from fdp_lightning.errors import UserError
 
-_MOST_RANGED = 100
-"""Number of 16-bit frames decoded to find the range of all."""
+_MOST_RANGED = 100  # number of 16-bit frames decoded to find the range of all
+# Suffixes of videos among the files of a folder; a file given by its own path may have any name.
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
+    ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
+})  # fmt: skip
+_WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
+
+__all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", "as_input_video", "input_videos"]
 
 
 class FrameFolder:
-    """A folder of pictures with frame numbers in their names; other files in it are skipped.
+    """A folder of pictures with frame numbers in their names, see `input_videos`; other files in it are skipped.
 
     Times follow the numbers, so that missing frames leave a gap; without `fps` they are unknown. `remarks` are the
-    caller's warnings, repeated at each iteration. `bits` are those that 16-bit pictures hold, 8 to 16; None: the
-    smallest depth of a camera that holds their values. Raises UserError if `fps` is not a positive number.
+    caller's warnings, repeated at each iteration. `bits` is the depth of 16-bit pictures; None: that of their values.
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
@@ -45,7 +50,7 @@ class FrameFolder:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `frame.InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
+        """See `InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
         self.warnings = [*self.remarks]
         try:
             files = list_frames(self.folder)
@@ -109,25 +114,14 @@ def _read(file: FrameFile) -> np.ndarray:
         ) from error
 
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", "as_input_video", "input_videos"]
-
-VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
-    ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
-})  # fmt: skip
-"""Suffixes of videos among the files of a folder; a file given by its own path may have any name."""
-
-_WANTED = "expected a video file, a folder of frames (img1.jpg, img2.jpg …), or a folder of such"
-
-
 def input_videos(source: Path, fps: float | None = None, bits: int | None = None) -> list[InputVideo]:
     """Return the clips at a path: a single one, or those in a folder, by name.
 
     A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
     without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are unique
-    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one;
-    `bits` is that of `FrameFolder`. Raises UserError if there is no clip at the path, its contents are ambiguous, or
-    `bits` is given for a single video.
+    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one.
+    Raises UserError if there is no clip, the contents are ambiguous, or `bits` (of 16-bit pictures) is given for a
+    video.
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
@@ -166,10 +160,7 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
 
 
 def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
-    """Return the single clip of a video file, a folder of frames, a file open for reading, or an input video.
-
-    Raises UserError if there is no clip, or more than one.
-    """
+    """Return the one clip of a video, a folder of frames, an open file, or an input video; UserError if not one."""
     if isinstance(source, Path | str):
         clips = input_videos(Path(source), fps)
         if len(clips) > 1:

@@ -1,12 +1,16 @@
-"""Input video in a video file, decoded by FFmpeg (PyAV) frame by frame; what follows damage is left out."""
+"""Input videos as frames in time; a video file, decoded by FFmpeg (PyAV): what follows damage is left out."""
 
+import math
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import av
 import numpy as np
@@ -14,19 +18,53 @@ from av.stream import Disposition
 
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import MOST_PIXELS
-from fdp_lightning.data.input_video.frame import Frame, folder_name, frame_rate
 from fdp_lightning.data.input_video.picture import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
 from fdp_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of an input video, decoded to pixels on demand."""
+
+    number: int  # frame number, counted from 0 in a video file, from the file name in a folder
+    seconds: float | None  # time since the first frame, seconds; None if the frame rate is unknown
+    read: Callable[[], np.ndarray]  # function that returns the upright picture, RGB, uint8, shape (h, w, 3)
+
+
+class InputVideo(Protocol):
+    """A clip or long recording, with a `name` for messages and files, and `warnings`, complete after an iteration."""
+
+    name: str
+    warnings: list[str]
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield all frames in order of time, from the beginning at each call; few are in memory at once.
+
+        Raises UserError if the video cannot be read or holds no frame, or a frame cannot be decoded.
+        """
+
+
+def frame_rate(fps: float | None, source: object) -> float | None:
+    """Return a frame rate, frames per second; raises UserError if it is not a positive number."""
+    is_number = isinstance(fps, Real) and not isinstance(fps, bool)  # NumPy's numbers too
+    if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
+        raise UserError(f"predict.fps={fps!r}: expected the frames per second of {source}, a number above 0.")
+    return fps
+
+
+_UNUSABLE = re.compile(r"[^\w.()+@ -]")  # all characters but those allowed in folder names on every system
+
+
+def folder_name(name: str) -> str:
+    """Turn a name into a safe folder name: never empty, hidden, or a path to elsewhere."""
+    return _UNUSABLE.sub("_", name)[:100].strip(". ") or "clip"
 
 
 class Decoding:
     """Frames of a stream that were decoded from undamaged data.
 
-    Frames after damage are predicted from it: decoders output pictures that look nearly right, with motion that never
-    happened. So all frames up to the next key frame are discarded.
-
-    Attributes:
-        damaged: True while frames are discarded; after the last frame: True if the end is missing.
+    Decoders predict frames after damage, which look nearly right, with motion that never happened: all up to the next
+    key frame are discarded, while `damaged` is True. If it is at the end, the end is missing.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -54,16 +92,10 @@ class Decoding:
                 number += 1
 
     def _packets(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError:
-                self._damage(None)
-                return
-            yield packet
+        try:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError:
+            self._damage(None)
 
     def _is_whole(self, frame: av.VideoFrame, number: int) -> bool:
         if frame.is_corrupt:
@@ -99,12 +131,10 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,ivf,flv,asf,ogg,mxf,dv,gif,nut,rm,wtv,"
     "yuv4mpegpipe,vc1"
 )
-THREADS = 2
-"""Threads of the decoder; each holds a frame in memory."""
+THREADS = 2  # threads of the decoder; each holds a frame in memory
+# Seconds, and frames, by which a file may be longer than its frames without a warning (ours): sound often is a little
+# longer; without other tracks the last frame and rounding make the difference.
 CUT_SECONDS, CUT_FRAMES = 0.5, 3
-"""Seconds, and frames, by which a file may be longer than its frames without a warning (ours): sound often is a little
-longer; without other tracks the last frame and rounding make the difference."""
-
 _WANTED = "expected a video with pictures (mp4, mov, avi, webm, mkv …)"
 
 
@@ -112,17 +142,14 @@ class VideoFile:
     """First video track of a file; sound, subtitles and cover pictures are ignored.
 
     Times are those of the stream, also with a variable frame rate. Frame numbers count all frames of the decoder,
-    including unusable ones.
+    including unusable ones. Raises UserError if `fps` is not a positive number.
 
     Args:
         source: path, or seekable file open for reading, over which only one loop may run at a time; closing it ends
             the loop.
         name: name for messages if the source is not a path.
-        fps: frames per second that replace the file's times, because camera software may store another rate than that
-            of the recording (slow motion, an AVI of 25 frames per second); None: the file's times.
-
-    Raises:
-        UserError: `fps` is not a positive number.
+        fps: frames per second in place of the file's times, because camera software may store another rate than that of
+            the recording (slow motion); None: the file's times.
     """
 
     def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:
@@ -133,7 +160,7 @@ class VideoFile:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `frame.InputVideo.frames`. A frame holds its unconverted pixels as long as it lives."""
+        """See `InputVideo.frames`. A frame holds its unconverted pixels as long as it lives."""
         self.warnings = []
         with self._opened() as file, self._container(file) as container:
             stream = self._stream(container)

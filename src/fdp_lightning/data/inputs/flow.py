@@ -12,24 +12,19 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from importlib.metadata import version
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from fdp_lightning.errors import UserError
-
 METHODS = ("dis", "farneback", "tvl1")
 CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
-DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)
-"""Published maps of the directions of a phase's flow, in 16 levels; not computed here."""
-
+DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)  # published maps in 16 levels; not computed here
 _SIGNED = {"u", "v"}
-_LEAST_SIDE = 16
-"""Least side of frames, pixels: DIS refuses smaller ones, and the other methods' pyramids could not shrink them."""
+_LEAST_SIDE = 16  # of frames: DIS refuses smaller ones, and the other methods' pyramids could not shrink them
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,8 @@ def listed(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class ApexFlow(NamedTuple):
-    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position.
-
-    `found` is True if the apex was not annotated and `find_apex` chose it.
+    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position; `found`
+    is True if it was not annotated and `find_apex` chose it.
     """
 
     maps: np.ndarray
@@ -81,36 +75,37 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
     """Return the optical flow between two frames of one shape, uint8, (h, w) or RGB (h, w, 3), by one of `METHODS`.
 
     u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises ValueError if the method is
-    unknown, or the frames are unfit for optical flow; UserError if the method's package is not installed.
+    unknown, or the frames are unfit for optical flow.
     """
     require_known("flow method", [method], METHODS)
     if first.shape != second.shape:
         raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
     before, after = _grey(first), _grey(second)
-    if method == "tvl1":
-        return _tvl1(before, after)
     if method == "dis":
         uv = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)  # type: ignore[call-overload]
-    else:
+    elif method == "farneback":
         uv = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+    elif hasattr(cv2, "optflow"):  # opencv-contrib is installed; either package with its defaults
+        uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
+    else:
+        from skimage.registration import optical_flow_tvl1
+
+        down, right = optical_flow_tvl1(before / np.float32(255), after / np.float32(255), dtype=np.float32)
+        return np.stack([right, down])
     return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
 
 
 def implementation(method: str) -> str:
-    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ.
-
-    Raises UserError if the method's package is not installed.
-    """
+    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ."""
     require_known("flow method", [method], METHODS)
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
-    return f"scikit-image {_scikit_image().__version__}"
+    return f"scikit-image {version('scikit-image')}"
 
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2).
-
-    Derivatives are central differences, one-sided at the border; translations and small rotations have no strain.
+    """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2), by
+    central differences, one-sided at the border; translations and small rotations have no strain.
     """
     u_y, u_x = np.gradient(u)
     v_y, v_x = np.gradient(v)
@@ -133,9 +128,8 @@ def resized(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def find_apex(frames: np.ndarray) -> int:
-    """Return the position of the frame with the largest mean absolute difference to the first; the earliest of equals.
-
-    `frames` are those of a clip from its onset, uint8, shape (t, h, w) or (t, h, w, 3).
+    """Return the position of the frame, uint8, (t, h, w) or (t, h, w, 3), with the largest mean absolute difference to
+    the first, the onset; the earliest of equals.
     """
     _require_frames(frames)
     onset = frames[0].astype(np.int16)
@@ -145,15 +139,9 @@ def find_apex(frames: np.ndarray) -> int:
 def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> ApexFlow:
     """Return the flow from the onset to the apex, from the apex to the offset, or both (`settings.phases`).
 
-    A phase of one frame (the apex is the first or the last frame) has no motion: its maps are zero.
-
-    Args:
-        frames: frames of a clip from onset to offset, uint8, shape (t, h, w) or (t, h, w, 3).
-        apex: position of the apex frame; None if it is not annotated: `find_apex` chooses it.
-        settings: settings of the maps.
-
-    Raises:
-        ValueError: the apex lies outside the clip.
+    `frames` are those of a clip from onset to offset, uint8, (t, h, w) or (t, h, w, 3), `apex` is a position in them;
+    None if it is not annotated: `find_apex` chooses it. A phase of one frame (the apex is the first or the last one)
+    has no motion: its maps are zero. Raises ValueError if the apex lies outside the clip.
     """
     _require_frames(frames)
     place = find_apex(frames) if apex is None else apex
@@ -165,10 +153,8 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
 
 
 def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """Return the flow from the first frame to each of `frames`, (t, h, w) or (t, h, w, 3), uint8, from the onset.
-
-    Unscaled, float32, shape (t, channels, size, size). The first map is zero. As long as the first frame stays the
-    same, sampling frames and computing maps commute.
+    """Return the flow from the first frame, the onset, to each of `frames`, uint8, (t, h, w) or (t, h, w, 3): unscaled,
+    float32, shape (t, channels, size, size); the first map is zero.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -184,22 +170,16 @@ class FlowScale:
         train_std: divide each channel by its root mean square over the training clips. No mean is subtracted, so that
             zero still means no motion.
         none: keep the displacements in pixels of the frames.
-
-    Attributes:
-        kind: one of `SCALES`.
-        channels: names of the maps' channels.
-        divisors: divisor of each channel; 1 unless the kind is 'train_std'.
     """
 
-    kind: str
-    channels: tuple[str, ...]
-    divisors: tuple[float, ...]
+    kind: str  # one of `SCALES`
+    channels: tuple[str, ...]  # names of the maps' channels
+    divisors: tuple[float, ...]  # divisor of each channel; 1 unless the kind is 'train_std'
 
     @classmethod
     def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
-        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips.
-
-        Only 'train_std' reads them; raises ValueError if it gets none.
+        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips;
+        only 'train_std' reads them, ValueError if it gets none.
         """
         divisors = np.ones(len(settings.channels))
         if settings.scale == "train_std":
@@ -212,9 +192,8 @@ class FlowScale:
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
     def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip.
-
-        `like` gives the extremes for 'clip_minmax'; None: the clip's own maps.
+        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip; `like` gives the
+        extremes for 'clip_minmax', None: the clip's own maps.
         """
         like = maps if like is None else like
         if self.kind == "clip_minmax":
@@ -231,14 +210,11 @@ class FlowScale:
 
 
 def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
-    """Return flow maps, (…, channels, h, w), flipped left to right, with the values of u mirrored about `middle`.
-
-    The middle is the value of no motion: 0 for displacements, 0.5 for values scaled to 0..1, 127.5 for 0..255.
-    """
+    """Return flow maps, (…, channels, h, w), flipped left to right, u mirrored about `middle`, which is no motion."""
     flipped = maps[..., ::-1].copy()
     if "u" in channels:
-        u = (..., list(channels).index("u"), slice(None), slice(None))
-        flipped[u] = 2 * middle - flipped[u]
+        u = flipped[..., list(channels).index("u"), :, :]
+        u[...] = 2 * middle - u
     return flipped
 
 
@@ -258,29 +234,6 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     if min(frame.shape[:2]) < _LEAST_SIDE:
         raise ValueError(f"frames of shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
-
-
-def _tvl1(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute TV-L1 with opencv-contrib if it is installed, else with scikit-image, with either's defaults."""
-    if hasattr(cv2, "optflow"):
-        uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
-        return np.ascontiguousarray(np.moveaxis(uv, 2, 0))
-    _scikit_image()
-    from skimage.registration import optical_flow_tvl1
-
-    down, right = optical_flow_tvl1(before / np.float32(255), after / np.float32(255), dtype=np.float32)
-    return np.stack([right, down])
-
-
-def _scikit_image() -> ModuleType:
-    try:
-        import skimage
-    except ImportError as error:
-        raise UserError(
-            "flow method 'tvl1' needs opencv-contrib-python-headless or scikit-image, and neither is installed.\n"
-            "  Install one of them (opencv-contrib replaces opencv-python-headless), or choose 'dis'."
-        ) from error
-    return skimage
 
 
 def _require_frames(frames: np.ndarray) -> None:

@@ -5,8 +5,8 @@
     apex_flow  the flow from the onset to the apex and, if requested, from the apex to the offset, of all frames of the
                clip: the maps of all phases stacked as channels, (phases · channels, size, size)
     maps       pictures that already are flow maps (data=megc2019_flow): u, v and strain are their red, green and blue,
-               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized if a
-               network needs another size; (phases · channels, size, size)
+               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized as
+               needed; (phases · channels, size, size)
 
 Maps are computed once per clip and stored beside the stores, each in a file named by a digest of everything that
 determines it: the clip's frames, the positions, the settings and the package that computes them.
@@ -46,38 +46,25 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import in_pool
 
 KINDS = ("frames", "flow", "apex_flow", "maps")
-PICTURED = ("u", "v", "strain")
-"""Channels of a flow picture, in RGB order."""
-PICTURES = (*PHASES, *DIRECTIONS)
-"""Phases of `maps`, in the order of a clip's pictures."""
-
-FOLDER = "inputs"
-"""Folder of the maps, beside the stores."""
+PICTURED = ("u", "v", "strain")  # channels of a flow picture, in RGB order
+PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's pictures
+FOLDER = "inputs"  # folder of the maps, beside the stores
 
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Settings of a recogniser's input; all but `kind` apply to flow maps only.
+    """Settings of a recogniser's input; all but `kind` apply to flow maps only."""
 
-    Attributes:
-        kind: one of `KINDS`.
-        method: optical flow method, see `flow.FlowSettings`.
-        channels: channels of the maps, in the network's order.
-        size: side of the maps, pixels.
-        scale: scaling of the maps, see `flow.FlowScale`.
-        phases: phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`.
-        gain: factor on the scaled values; 255 for networks designed for values of 0..255.
-        flip: share of the training clips mirrored in an epoch, with u negated. The augmentation of frames
-            (`data.augmentation`) does not apply to maps.
-    """
-
-    kind: str = "frames"
-    method: str = "dis"
-    channels: tuple[str, ...] = ("u", "v", "strain")
-    size: int = 28
-    scale: str = "clip_minmax"
+    kind: str = "frames"  # one of `KINDS`
+    method: str = "dis"  # optical flow method, see `flow.FlowSettings`
+    channels: tuple[str, ...] = ("u", "v", "strain")  # channels of the maps, in the network's order
+    size: int = 28  # side of the maps, pixels
+    scale: str = "clip_minmax"  # scaling of the maps, see `flow.FlowScale`
+    # phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`
     phases: tuple[str, ...] = ("onset_apex",)
-    gain: float = 1.0
+    gain: float = 1.0  # factor on the scaled values; 255 for networks designed for values of 0..255
+    # share of the training clips mirrored in an epoch, with u negated. The augmentation of frames (`data.augmentation`)
+    # does not apply to maps.
     flip: float = 0.0
 
     def __post_init__(self) -> None:
@@ -97,13 +84,11 @@ class InputSettings:
 
     @cached_property
     def flow(self) -> FlowSettings:
-        """Settings of the flow maps."""
         phases = PHASES[:1] if self.kind == "maps" else self.phases
         return FlowSettings(self.method, self.channels, self.size, self.scale, phases)
 
     @property
     def of_frames(self) -> bool:
-        """True if the input is the frames themselves."""
         return self.kind == "frames"
 
 
@@ -116,22 +101,13 @@ def input_maps(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> np.ndarray:
-    """Return the unscaled maps of clips, computing those that are not stored yet.
+    """Return the unscaled maps of clips, float32, (n, t, channels, size, size), computing those that are not stored
+    yet.
 
-    Args:
-        store: store of aligned clips.
-        rows: rows of its index, shape (n,).
-        apexes: annotated apex frame numbers, shape (n,); NaN if unknown: `find_apex` chooses the frame.
-        sampling: sampling of the frames for `flow`.
-        settings: settings of an input of maps.
-        workers: number of processes.
-        progress: callback with (clips done, clips).
+    `rows` are those of the store's index, (n,), `apexes` the annotated apex frame numbers, (n,), NaN if unknown:
+    `find_apex` chooses the frame. t counts frames, by `sampling`, or phases. `progress` gets (clips done, clips).
 
-    Returns:
-        Maps, float32, shape (n, t, channels, size, size), with t frames or phases.
-
-    Raises:
-        UserError: `flow` with frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
+    Raises UserError for `flow` of frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
     """
     if settings.kind == "flow" and sampling.at_random:
         raise UserError(
@@ -139,8 +115,7 @@ def input_maps(
             "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
-        _require_pictures(store)
-        return np.stack([_pictured(store, int(row), settings) for row in rows])
+        return _pictured(store, rows, settings)
     maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
@@ -154,7 +129,8 @@ def input_maps(
     return np.stack([maker.maps(*task) for task in tasks])
 
 
-def _require_pictures(store: ClipStore) -> None:
+def _pictured(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np.ndarray:
+    """Return the maps stored as pictures of clips, values in 0..1."""
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
@@ -162,18 +138,14 @@ def _require_pictures(store: ClipStore) -> None:
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
-
-
-def _pictured(store: ClipStore, row: int, settings: InputSettings) -> np.ndarray:
-    """Return the maps stored as pictures of a clip, values in 0..1."""
     places = [PICTURES.index(phase) for phase in settings.phases]
-    if max(places) >= (n := store.length(row)):
+    if max(places) >= (n := min(map(store.length, rows))):
         raise UserError(
             f"input.phases={list(settings.phases)}, but the clips have {n} pictures each: {', '.join(PICTURES[:n])}"
         )
     order = [PICTURED.index(channel) for channel in settings.channels]
-    maps = store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255)
-    return np.stack([resized(picture, settings.size) for picture in maps])
+    pictures = [store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255) for row in rows]
+    return np.stack([[resized(picture, settings.size) for picture in of_clip] for of_clip in pictures])
 
 
 @dataclass(frozen=True)
@@ -190,7 +162,6 @@ class _Maker:
         return open_index(self.folder, verify=False)
 
     def path(self, row: int, apex: int | None) -> Path:
-        """Return the file of a clip's maps."""
         store, settings = self._store, self.settings
         positions = self.sampling.positions(store.length(row), apex).tolist()
         decides = {
@@ -212,27 +183,20 @@ class _Maker:
         return flow_sequence(read_frames(self._store, row, positions)[0], self.settings.flow)
 
     def keep(self, task: tuple[int, int | None]) -> None:
-        """Compute the maps of a clip and write them to their file."""
         stream = BytesIO()
         np.save(stream, self.maps(*task))
         write_atomic(self.path(*task), stream.getvalue())
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return frames of a clip at real-valued positions, (t,), blending the two neighbouring frames linearly.
-
-    Frames, uint8, shape (t, h, w) or (t, h, w, 3), and their frame numbers, blended likewise, shape (t,).
-    """
+    """Return a clip's frames, uint8, (t, h, w) or (t, h, w, 3), and numbers, (t,), at real positions, see `blended`."""
     numbers = store.frame_numbers(row)
     frames = blended(lambda whole: store.read(row, whole), places)
     return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
 
 
 class ScaledMaps:
-    """Scaled maps of clips as network input, from `input_maps` and a scale fitted on the training clips of the fold.
-
-    `still` gives the same clips without motion, on the scale of those with it.
-    """
+    """Scaled maps of clips as network input, from `input_maps`; `still` gives them without motion, on that scale."""
 
     def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:
         self._scale, self._settings = scale, settings
@@ -252,9 +216,8 @@ class ScaledMaps:
         """Return the input of the clips at these places, shape (b, …), those of `mirrored` flipped left to right."""
         values = self._values[places]
         if mirrored is not None and mirrored.any():
-            values = values.copy()
-            for row in np.flatnonzero(mirrored):
-                values[row] = self._mirrored(values[row])
+            pairs = zip(values, mirrored, strict=True)
+            values = np.stack([self._mirrored(maps) if is_mirrored else maps for maps, is_mirrored in pairs])
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))

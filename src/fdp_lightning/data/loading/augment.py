@@ -14,6 +14,8 @@ from fdp_lightning.errors import UserError
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it queries the network for a newer version
 import albumentations as A
 
+_WHERE = "data.augmentation.transforms"
+
 
 class ClipAugmentation:
     """Small changes of framing and light, drawn once per clip (albumentations' `images` target).
@@ -25,10 +27,7 @@ class ClipAugmentation:
         rotate: largest rotation, degrees.
         brightness: largest change of brightness, as a fraction of the full range.
         contrast: largest change of contrast, as a fraction.
-        transforms: further albumentations transforms, applied after these.
-
-    Raises:
-        UserError: one of `transforms` does not treat all frames of a clip alike, see `check_transform`.
+        transforms: further albumentations transforms, applied after these; UserError by `check_transform`.
     """
 
     def __init__(
@@ -45,27 +44,13 @@ class ClipAugmentation:
             check_transform(transform)
         # Flip and framing come first and always consume equally many random numbers, so their draws depend neither on
         # the other options nor on further transforms.
-        self._draw = A.Compose(
-            [
-                A.HorizontalFlip(p=flip),
-                A.Affine(
-                    translate_percent=(-shift, shift),
-                    scale=(1 - scale, 1 + scale),
-                    rotate=(-rotate, rotate),
-                    interpolation=cv2.INTER_LINEAR,
-                    border_mode=cv2.BORDER_REPLICATE,
-                    p=1.0,
-                ),
-                A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0),
-                *transforms,
-            ]
-        )
+        move = {"translate_percent": (-shift, shift), "scale": (1 - scale, 1 + scale), "rotate": (-rotate, rotate)}
+        framing = A.Affine(**move, interpolation=cv2.INTER_LINEAR, border_mode=cv2.BORDER_REPLICATE, p=1.0)
+        light = A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0)
+        self._draw = A.Compose([A.HorizontalFlip(p=flip), framing, light, *transforms])
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
-        """Augment the frames of a clip, uint8, (t, h, w) or (t, h, w, 3), by a draw that the seed alone determines.
-
-        Raises UserError if a transform does not accept such frames, or returns frames of another size or type.
-        """
+        """Augment a clip, uint8, (t, h, w) or (t, h, w, 3), by the seed alone; UserError if a transform cannot."""
         _reseed(self._draw, seed)
         given = frames if frames.ndim == 4 else frames[..., None]
         try:
@@ -81,20 +66,17 @@ class ClipAugmentation:
 
 
 def _reseed(draw: A.Compose, seed: int) -> None:
-    """Let all transforms draw in turn from the same two generators.
-
-    `Compose.set_random_seed` gives each transform its own generator with the same seed: all transforms then draw the
-    same first numbers, and a flipped clip always has low contrast.
+    """Let all transforms draw in turn from the same two generators: `Compose.set_random_seed` gives each its own of the
+    same seed, and a flipped clip would always have low contrast.
     """
     draw.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def check_transform(transform: Any) -> None:
-    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips.
+    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips (UserError).
 
     A still clip must stay exactly still, a part of a clip must give the same alone as within the whole, and the seed
-    alone must determine the result: a transform that draws per frame, or uses neighbouring frames, fails with
-    UserError.
+    alone must determine the result.
     """
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform | A.BaseCompose):
@@ -136,6 +118,3 @@ def _always(transform: Any) -> Any:
     for inner in getattr(transform, "transforms", ()):
         _always(inner)
     return transform
-
-
-_WHERE = "data.augmentation.transforms"

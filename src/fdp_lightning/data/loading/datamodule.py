@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fdp_lightning.data.annotations.clips import apex_numbers, apex_position
-from fdp_lightning.data.annotations.targets import class_counts, target_numbers
+from fdp_lightning.data.annotations.clips import apex_numbers, apex_position, class_counts, target_numbers
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
@@ -26,16 +25,14 @@ from fdp_lightning.labels import LabelKind
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
-    """Sampled clips as tensors.
+    """Sampled clips of a store as tensors.
 
     Args:
         store: store of aligned clips.
         rows: rows of the store's index, shape (n,).
         targets: targets from `target_numbers`, shape (n,) or multi-label (n, k).
         apexes: apex frame numbers from `apex_numbers`, shape (n,).
-        sampling: sampling of each clip's frames.
-        augmentation: augmentation of each clip, or None.
-        seed: seed of augmentation and sampling.
+        sampling, augmentation, seed: how frames are sampled, and augmented (None: they are not).
         training: draw frames anew for each epoch if the sampling rule is random; False: its fixed frames.
         maps: maps of these clips in this order, if the recogniser takes maps; None: it takes frames.
         flip: share of the clips whose maps are mirrored in an epoch of training.
@@ -61,9 +58,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         flip: float = 0.0,
     ) -> None:
         self._maps, self._flip = maps, flip if training else 0.0
-        self.augmentation = augmentation
-        self.seed = seed
-        self.epoch = 0
+        self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self._store, self._rows, self._sampling = store, rows, sampling
         self._targets, self._apexes = targets, apexes
         self._draws = training and sampling.at_random
@@ -88,11 +83,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         places = np.asarray(indices)
         if self._maps is not None:
             return self._batch(torch.from_numpy(self._maps.read(places, self._mirrored(indices))), places)
-        clips, numbers = self._clips[places], self.frame_numbers[places]
-        if self._draws or self.augmentation is not None:
-            made = [self._drawn(index) for index in indices]
-            clips, numbers = np.stack([frames for frames, _ in made]), np.stack([numbers for _, numbers in made])
-        return self._batch(self._values(clips), places, numbers)
+        if not self._draws and self.augmentation is None:
+            return self.all_frames(places)
+        clips, numbers = zip(*map(self._drawn, indices), strict=True)
+        return self._batch(self._values(np.stack(clips)), places, np.stack(numbers))
 
     def _batch(self, values: Tensor, places: Any, numbers: np.ndarray | None = None) -> dict[str, Tensor]:
         numbers = self.frame_numbers[places] if numbers is None else numbers
@@ -105,19 +99,20 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         }
 
     def _mirrored(self, indices: Sequence[int]) -> np.ndarray:
-        """Return a mask of the clips mirrored in this epoch, with one seed per clip and epoch as for frames."""
-        streams = (np.random.SeedSequence([self.seed, self.epoch, index]) for index in indices)
-        return np.array([np.random.default_rng(stream).random() < self._flip for stream in streams])
+        draws = [np.random.default_rng(self._stream(index)).random() for index in indices]
+        return np.array(draws) < self._flip
+
+    def _stream(self, index: int) -> np.random.SeedSequence:
+        # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
+        return np.random.SeedSequence([self.seed, self.epoch, index])
 
     def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a clip's frames as sampled and augmented in this epoch, and their numbers."""
-        # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
-        stream = np.random.SeedSequence([self.seed, self.epoch, index])
+        stream = self._stream(index)
         clip, numbers = self._clips[index], self.frame_numbers[index]
         if self._draws:
-            row = self._rows[index]
             # A child of the stream, so that the draw of the augmentation is the same with any rule.
-            draw = np.random.default_rng(stream.spawn(1)[0])
+            row, draw = self._rows[index], np.random.default_rng(stream.spawn(1)[0])
             places = self._sampling.positions(self._store.length(row), draw=draw)
             clip, numbers = read_frames(self._store, row, places)
         if self.augmentation is not None:
@@ -142,10 +137,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return self._batch(self._values(self._clips[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each clip's first and last frame, and the one nearest to the apex (the middle one if it is unknown).
-
-        Frames as stored, of the fixed ones that the model sees, uint8, (n, 3, h, w) or (n, 3, h, w, 3); their numbers,
-        (n, 3).
+        """Return each clip's first frame, the one nearest to the apex (unknown: the middle one), and the last, as
+        stored, uint8, (n, 3, h, w) or (n, 3, h, w, 3), and their numbers, (n, 3).
         """
         n, t = self.frame_numbers.shape
         distance = np.nan_to_num(np.abs(self.frame_numbers - self._apexes[:, None]))
@@ -178,19 +171,17 @@ class FoldDataModule(L.LightningDataModule):
 
     Args:
         store: folder of the verified clip store.
-        clips: the protocol's clip table with the column `target`.
+        clips: the protocol's clip table with the column `target`, see `label_kind`.
         classes: class names in the order of the predictions' columns.
         fold: training and held-out rows; none are held out for a model of all subjects.
-        sampling: sampling of each clip's frames.
+        sampling, augmentation: how each clip's frames are sampled, and those of training clips augmented.
         batch_size: clips per step.
-        augmentation: augmentation of the training clips, or None.
         workers: number of loader processes; 0 is fastest if the clips are in memory.
         seed: seed of shuffling, augmentation and sampling.
         normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
             maximum, as the released code of FDP does. That fits statistics on the test subject, makes its clips depend
             on one another, and cannot predict a single clip: for reproduction only.
-        label_kind: kind of the clips' `target`, see targets.py.
         taken: settings of the recogniser's input, frames or maps.
         shuffle: draw the order of the training clips anew in each epoch; False: the order of the clip table.
     """
@@ -261,10 +252,7 @@ class FoldDataModule(L.LightningDataModule):
         return EpochBatches(len(self.train_set), self.batch_size, order, ranks, rank)
 
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
-        """Yield batches of training clips without augmentation, equal at each call and at most as large as in training.
-
-        At most `most` clips, drawn by the fold's seed.
-        """
+        """Yield batches of up to `most` training clips drawn by the fold's seed, not augmented: always the same."""
         # Drawn, because the clip table is ordered by subject, and batches of one subject have biased statistics.
         order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
         for places in np.array_split(order, -(-len(order) // self.batch_size)):

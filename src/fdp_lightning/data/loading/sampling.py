@@ -18,24 +18,20 @@ SHORT = ("repeat", "interpolate")
 
 def uniform(n_frames: int, count: int) -> np.ndarray:
     """Return T integer positions spread evenly over a clip, its first and last frame included (ours)."""
-    return _whole(_evenly(n_frames, count))
+    return _evenly(n_frames, count).round().astype(np.int64)
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
-    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only.
-
-    The end of a clip is never seen, up to half of it if n is just below 2 T. A clip shorter than T yields no frames and
-    drops out.
+    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only: up to
+    half of a clip is never seen, and one shorter than T yields no frames and drops out.
     """
     _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
 
 
 def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Return T real positions, evenly spaced in a window about the apex (a position) up to the nearer end of the clip.
-
-    The window holds at least T frames if the clip does: near an end it is shifted inwards, so that the apex is not in
-    its middle. T = 1 gives the apex. (Ours.)
+    """Return T real positions, evenly spaced in a window about the apex (a position) up to the nearer end of the clip
+    (ours); it holds at least T frames if the clip does, shifted inwards near an end. T = 1 gives the apex.
     """
     _require(n_frames, count)
     reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
@@ -49,8 +45,8 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
 def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
     """Return T real positions, evenly spaced from onset to apex and from apex to offset; T = 3 gives just these frames.
 
-    The apex is at index T // 2: the middle for odd T; for even T one more frame precedes the apex than follows it, so T
-    = 2 gives onset and apex. T = 1 gives the apex. A phase with fewer frames than its share repeats some. (Ours.)
+    The apex is at index T // 2: for even T one more frame precedes it than follows; T = 1 gives the apex. A phase with
+    fewer frames than its share repeats some. (Ours.)
     """
     _require(n_frames, count)
     before = count // 2
@@ -59,10 +55,7 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Draw one frame at random from each of T <= n equal segments of the clip [2], strictly ascending.
-
-    Segment i is frames `i·n // T` to `(i+1)·n // T - 1`, so that every frame is in one and none is drawn twice.
-    """
+    """Draw one frame at random from each of T <= n equal segments of the clip [2], `i·n // T` to `(i+1)·n // T - 1`."""
     _require(n_frames, count)
     edges = np.arange(count + 1) * n_frames // count
     return draw.integers(edges[:-1], edges[1:])
@@ -73,10 +66,6 @@ def _evenly(n_frames: int, count: int) -> np.ndarray:
     return np.linspace(0, n_frames - 1, count)
 
 
-def _whole(places: np.ndarray) -> np.ndarray:
-    return places.round().astype(np.int64)
-
-
 def _require(n_frames: int, count: int) -> None:
     if n_frames < 1 or count < 1:
         raise UserError(f"cannot sample {count} of {n_frames} frames (data.sampling.frames must be at least 1)")
@@ -84,19 +73,15 @@ def _require(n_frames: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Rule for sampling frames from every clip.
+    """Rule for sampling frames from every clip."""
 
-    Args:
-        frames: number of frames T.
-        rule: one of `RULES`. The two of `BY_APEX` sample a clip of unknown apex like 'uniform'. 'random_phase' is for
-            training; without a random generator it is also 'uniform'.
-        short: treatment of clips shorter than T. 'repeat': frames are repeated; 'interpolate': frames are blended at
-            the rule's even steps, similar to TIM [1], which resamples a clip along a curve through its frames; ours
-            blends the two neighbouring frames linearly. 'floor' ignores it and drops such clips.
-    """
-
-    frames: int = 8
+    frames: int = 8  # number of frames T
+    # One of `RULES`. The two of `BY_APEX` sample a clip of unknown apex like 'uniform'. 'random_phase' is for training;
+    # without a random generator it is also 'uniform'.
     rule: str = "uniform"
+    # Treatment of clips shorter than T. 'repeat': frames are repeated; 'interpolate': frames are blended at the rule's
+    # even steps, similar to TIM [1], which resamples a clip along a curve through its frames; ours blends the two
+    # neighbouring frames linearly. 'floor' ignores it and drops such clips.
     short: str = "repeat"
 
     def __post_init__(self) -> None:
@@ -108,20 +93,16 @@ class Sampling:
 
     @property
     def by_apex(self) -> bool:
-        """True if the rule needs the apex."""
         return self.rule in BY_APEX
 
     @property
     def at_random(self) -> bool:
-        """True if the rule draws new frames in every training epoch."""
         return self.rule == "random_phase"
 
     def positions(self, n_frames: int, apex: int | None = None, draw: np.random.Generator | None = None) -> np.ndarray:
-        """Return the positions, (T,), ascending, to sample in a clip; (0,) if the rule yields none.
-
-        They are int64 unless the clip is shorter than T and `short` is 'interpolate': float64 then, to be read by
-        blending neighbours. `apex` is the position of the apex frame, None if unknown; without `draw`, 'random_phase'
-        has fixed frames.
+        """Return the positions, (T,), ascending, to sample in a clip; (0,) if the rule yields none. They are int64, or
+        float64 if a clip shorter than T is interpolated. `apex` is the position of the apex frame, None if unknown;
+        without `draw`, 'random_phase' has fixed frames.
         """
         if self.rule == "floor":
             return floor(n_frames, self.frames)
@@ -133,4 +114,6 @@ class Sampling:
             places = by_apex(n_frames, self.frames, apex)
         else:
             places = _evenly(n_frames, self.frames)
-        return places if self.short == "interpolate" and n_frames < self.frames else _whole(places)
+        if self.short == "interpolate" and n_frames < self.frames:
+            return places
+        return places.round().astype(np.int64)

@@ -8,8 +8,7 @@ import numpy as np
 from fdp_lightning.data.inputs.flow import FlowScale
 from fdp_lightning.errors import UserError
 
-NORMALISATIONS = ("training", "each_set")
-"""Values of `data.normalisation`, see `datamodule.FoldDataModule`."""
+NORMALISATIONS = ("training", "each_set")  # values of `data.normalisation`, see `datamodule.FoldDataModule`
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,15 @@ class Statistics:
 
 
 def check_normalisation(name: str) -> None:
-    """Raise UserError unless `name` is one of `NORMALISATIONS`."""
     if name not in NORMALISATIONS:
         raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Statistics that a fold fits on its training clips before the training.
+    """Statistics that a fold fits on its training clips before the training."""
 
-    Attributes:
-        statistics: mean and standard deviation of their frames; 0 and 1 if the recogniser takes maps.
-        scale: scale of their flow maps; None if the recogniser takes frames.
-        class_counts: number of training clips of each class; multi-label counts overlap.
-        clips: number of training clips.
-    """
-
-    statistics: Statistics
-    scale: FlowScale | None
-    class_counts: Sequence[int]
-    clips: int
+    statistics: Statistics  # mean and standard deviation of their frames; 0 and 1 if the recogniser takes maps
+    scale: FlowScale | None  # scale of their flow maps; None if the recogniser takes frames
+    class_counts: Sequence[int]  # number of training clips of each class; multi-label counts overlap
+    clips: int  # number of training clips

@@ -1,6 +1,8 @@
 """The table of all annotated clips of a copy: under the labels of one protocol, or of every release that it holds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,8 @@ from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY
 
+_Reader = Callable[[FaceDataset, str | None], pd.DataFrame]
+
 
 def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
     """Return the datasets of a composite, or the single dataset itself."""
@@ -20,23 +24,22 @@ def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
 
 
 def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections: str) -> pd.DataFrame:
-    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`.
-
-    Raises UserError if an adapter cannot read its copy, or a clip to include is already annotated.
+    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`;
+    raises UserError if an adapter cannot read its copy, or a clip to include is already annotated.
     """
-    tables = []
-    for member in members(dataset):
-        part = protocol.of(member.table_name)
-        tables.append(with_included(member, member.clips(part.labels, corrections), part))
+    return _joined(members(dataset), protocol, lambda member, labels: member.clips(labels, corrections))
+
+
+def _joined(members: list[FaceDataset], protocol: Protocol, table_of: _Reader) -> pd.DataFrame:
+    parts = [(member, protocol.of(member.table_name)) for member in members]
+    tables = [with_included(member, table_of(member, part.labels), part) for member, part in parts]
     return pd.concat(tables).sort_values(KEY, ignore_index=True)
 
 
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return a clip table extended by the unlabelled clips that a protocol includes, with the labels it gives them.
-
-    Such a clip is on disk only, or has a row whose label is blank. If the copy has no frames at all, it is added
-    whenever its subject is annotated; a copy that has frames but not this clip, or no such subject, goes without it.
-    Raises UserError if a clip to include has a label of its own.
+    """Return a clip table extended by the unlabelled clips (on disk only, or blank) that a protocol includes, with the
+    labels it gives them. If the copy has no frames at all, a clip is added if its subject is annotated; a copy with
+    other frames goes without it. Raises UserError if a clip to include has a label of its own.
     """
     tables = [annotated.copy()]
     for name, label in protocol.include.items():
@@ -62,38 +65,19 @@ class Releases:
 
     def __init__(self, dataset: FaceDataset | Composite) -> None:
         self._members = members(dataset)
-        self._read: dict[tuple[str, str | None], pd.DataFrame | UserError] = {}
+        self._read: _Reader = cache(lambda member, labels: member.annotations(labels)[1])
 
     def table(self, protocol: Protocol) -> pd.DataFrame:
-        """Return the clips of all members under a protocol's labels, with those it includes without a label.
-
-        Raises UserError if the labels are not in this copy.
-        """
-        tables = []
-        for member in self._members:
-            part = protocol.of(member.table_name)
-            tables.append(with_included(member, self._table(member, part.labels), part))
-        return pd.concat(tables).sort_values(KEY, ignore_index=True)
+        """Return the clips of all members as `read_clips` does; raises UserError if the labels are not in this copy."""
+        return _joined(self._members, protocol, self._release)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
         """Return one member's tables for each release that the protocols ask for and this copy holds."""
-        asked = dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols)
         tables = []
-        for labels in asked:
-            try:
-                tables.append(self._table(member, labels))
-            except UserError:  # reported for the protocols that ask for it
-                continue
+        for labels in dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols):
+            with suppress(UserError):  # reported for the protocols that ask for it
+                tables.append(self._release(member, labels))
         return tables
 
-    def _table(self, member: FaceDataset, labels: str | None) -> pd.DataFrame:
-        key = (member.table_name, labels or member.default_labels())
-        if key not in self._read:
-            try:
-                self._read[key] = member.annotations(labels)[1]
-            except UserError as error:
-                self._read[key] = error
-        found = self._read[key]
-        if isinstance(found, UserError):
-            raise found
-        return found
+    def _release(self, member: FaceDataset, labels: str | None) -> pd.DataFrame:
+        return self._read(member, labels or member.default_labels())

@@ -5,20 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.data.annotations.clips import name_clips
-from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.annotations.clips import name_clips, names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
 _NESTED = ("classes", "datasets", "splits")
 _COUNTS = {"clips", "subjects", "labels", *_NESTED}
 
+# Subjects of the datasets whose annotation is known to list all of them.
 _SUBJECTS = {
     "casme2": [f"{n:02d}" for n in range(1, 27)],
     "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
     "smic": [f"{n:02d}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))],
 }
-"""Subjects of the datasets whose annotation is known to list all of them."""
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
@@ -32,18 +31,15 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = La
 
 
 def check_counts(counts: object, class_names: Sequence[str], protocol: str) -> None:
-    """Raise UserError unless these can be the published counts of a protocol.
-
-    They are a mapping with any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
-    'splits' (the owners' own part of the dataset → 'clips', 'subjects' and 'classes' in it) and 'labels', the
-    annotation release that was counted.
+    """Raise UserError unless these can be the published counts of a protocol: a mapping with any of 'clips',
+    'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits' (the owners' part → 'clips',
+    'subjects' and 'classes' in it) and 'labels', the annotation release counted.
     """
     nested = [counts.get(name, {}) for name in _NESTED] if isinstance(counts, Mapping) else []
     if not isinstance(counts, Mapping) or not all(isinstance(part, Mapping) for part in nested):
         raise UserError(f"protocol.expected of {protocol}: expected counts by name, found {counts!r}")
     classes, datasets, splits = nested
-    unknown = [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]
-    if unknown:
+    if unknown := [*(set(counts) - _COUNTS), *(set(classes) - set(class_names))]:
         raise UserError(
             f"protocol.expected of {protocol} counts {', '.join(sorted(map(str, unknown)))}; "
             f"expected {', '.join(sorted(_COUNTS))}, and classes of {', '.join(class_names)}"
@@ -60,12 +56,9 @@ def count_differences(
     counts: Mapping[str, Any], chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion"
 ) -> list[str]:
     """Return each count that differs from the published one, with the clips found or what is known of missing ones.
-
-    `chosen` are the clips of the protocol, with their class in `target`, of all `clips`; a missing one may be among
-    these under another label.
+    `chosen` are those of all `clips` that the protocol takes, with their class in `target`.
     """
-    classes: Mapping[str, int] = counts.get("classes", {})
-    kind = LabelKind.of_column(column)
+    classes, kind = counts.get("classes", {}), LabelKind.of_column(column)
     found = count(chosen, list(classes), kind)
     lines = [
         f"{name}: {counts[name]} expected, {found[name]} found"
@@ -73,14 +66,12 @@ def count_differences(
         if counts.get(name, found[name]) != found[name]
     ]
     names = names_of(chosen["target"], kind)
-    short = False
-    for name, expected in classes.items():
-        missing = expected - found["classes"][name]
-        if missing:
-            short = short or missing > 0
+    missing = {name: expected - found["classes"][name] for name, expected in classes.items()}
+    for name, lacking in missing.items():
+        if lacking:
             there = name_clips(chosen.loc[names.index[names == name]], most=400)
-            named = f"{missing} missing" if missing > 0 else there
-            lines.append(f"{name}: {expected} expected, {found['classes'][name]} found ({named})")
+            named = f"{lacking} missing" if lacking > 0 else there
+            lines.append(f"{name}: {classes[name]} expected, {found['classes'][name]} found ({named})")
     by_dataset = chosen["dataset"].value_counts()
     for name, expected in counts.get("datasets", {}).items():
         if by_dataset.get(name, 0) != expected:
@@ -88,13 +79,12 @@ def count_differences(
     for name, part in counts.get("splits", {}).items():
         own, all_own = (table[table["split"] == name] for table in (chosen, clips))
         lines += [f"{name}: {line}" for line in count_differences(part, own, all_own, column)]
-    if short or len(chosen) < counts.get("clips", 0):
+    if any(lacking > 0 for lacking in missing.values()) or len(chosen) < counts.get("clips", 0):
         lines += [*_absent_subjects(clips), *_left_out(chosen, clips, column)]
     return lines
 
 
 def _absent_subjects(clips: pd.DataFrame) -> list[str]:
-    """Return a line on the subjects without any clip in the annotation."""
     lines = []
     for dataset, part in clips.groupby("dataset"):
         if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:

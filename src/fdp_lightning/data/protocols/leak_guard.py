@@ -1,7 +1,7 @@
 """The leak guard: no data of the test subjects, or of the inner validation subjects, may reach the training.
 
-It refuses what Varanka et al. found in published evaluations ("Data Leakage and Evaluation Issues in Micro-Expression
-Analysis", IEEE TAFFC 2024): subjects on both sides, duplicate clips, statistics of the test set.
+It refuses what Varanka et al. found in published evaluations (IEEE TAFFC 2024): subjects on both sides, duplicate
+clips, statistics of the test set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,6 @@ class LeakError(Exception):
 
 
 def sides(fold: Fold) -> dict[str, list[int]]:
-    """Return the rows of each side of a fold."""
     return {"train": list(fold.train_rows), "inner": list(fold.inner_rows), "test": list(fold.test_rows)}
 
 
@@ -64,16 +63,12 @@ def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> N
 
 
 def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> None:
-    """Raise UserError, with the clips, if clips of different subjects are near copies, see `near_copies`.
-
-    `aligned` is True if the store holds aligned faces, False for whole pictures.
-    """
+    """Raise UserError, with the clips, if clips of different subjects, of aligned faces or whole, are near copies."""
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
     rows = store.rows(clips).tolist()
     pictures = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
-    pairs = near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE)
-    if pairs:
+    if pairs := near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE):
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
@@ -83,10 +78,8 @@ def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> N
 
 
 def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
-    """Raise UserError, with the clips, if a clip is in the table twice, or the same frames under two subjects.
-
-    A composite holds a clip twice if two of its members are read from one copy, or if a dataset contains clips of
-    another.
+    """Raise UserError, with the clips, if a clip is listed twice, or the same frames under two subjects: two members of
+    a composite are read from one copy, or a dataset contains clips of another.
     """
     if clips.duplicated(KEY).any():
         raise UserError(f"clips listed twice: {name_clips(clips[clips.duplicated(KEY)])}. Expected one row per clip.")

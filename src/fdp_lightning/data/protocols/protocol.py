@@ -11,8 +11,8 @@ from fdp_lightning.data.annotations.action_units import (
     as_meant,
     check_units,
     classes_shown,
+    parse,
     unreadable_lines,
-    unreadable_words,
 )
 from fdp_lightning.data.protocols.counts import check_counts, count_differences
 from fdp_lightning.data.protocols.splits import SPLITS, owners
@@ -24,51 +24,39 @@ COLUMNS = ("emotion", "objective", "action_units")
 
 @dataclass(frozen=True)
 class Protocol:
-    """Classification task of one or several datasets.
+    """Classification task of one or several datasets."""
 
-    Args:
-        name: protocol name, as in the field and in this project's tables.
-        dataset: name of the protocol's dataset.
-        labels: annotation release, e.g. '2014'; None: the dataset's default.
-        column: column that holds the class: 'emotion', 'objective' or 'action_units'. With action units a clip may
-            belong to several classes or none (multi-label); its target is their names joined by '+'. Units with a
-            question mark ('4?') count as shown; alternatives ('4or7') do not, because neither is certain. Sides and
-            intensities are ignored. A clip without a unit of the protocol, even with a blank cell, is kept as showing
-            none. A notation that `action_units.parse` does not know is reported as a difference.
-        read_as: with action units: clip ('subject/clip') → meaning of its cell ('R12+R15'). It applies only where the
-            clip's own cell is ambiguous or unreadable.
-        classes: class → the labels merged into it, in the order of the predictions' columns.
-        include: unlabelled clip on disk ('subject/clip') → the label it is given.
-        exclude: clips ('subject/clip') to leave out.
-        untested: subjects that are trained on but never held out, as in FDP's released code. For reproduction only:
-            a score over fewer subjects is not comparable with one over all.
-        split: split of the clips into folds, a name of `splits.SPLITS`.
-        folds: number of folds of `split: kfold`.
-        parts: dataset → the fields of its protocol, for a protocol over several datasets.
-        expected: published counts, see `counts.check_counts`; empty if nothing is published.
-        shuffled: seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A
-            control: `last` must fall to chance, and the excess of `oracle` over chance measures the gain from choosing
-            the epoch on the test subject.
-        strict: treat counts that differ from the expected ones as an error.
-        source: source of the counts.
-    """
-
-    name: str
-    dataset: str
-    classes: Mapping[str, Sequence[str]]
-    labels: str | None = None
+    name: str  # protocol name, as in the field and in this project's tables
+    dataset: str  # name of the protocol's dataset
+    classes: Mapping[str, Sequence[str]]  # class → the labels merged into it, in the order of the predictions' columns
+    labels: str | None = None  # annotation release, e.g. '2014'; None: the dataset's default.
+    # Column that holds the class: 'emotion', 'objective' or 'action_units'. With action units a clip may belong to
+    # several classes or none (multi-label); its target is their names joined by '+'. Units with a question mark ('4?')
+    # count as shown; alternatives ('4or7') do not, because neither is certain. Sides and intensities are ignored. A
+    # clip without a unit of the protocol, even with a blank cell, is kept as showing none. A notation that
+    # `action_units.parse` does not know is reported as a difference.
     column: str = "emotion"
+    # Unlabelled clip on disk ('subject/clip') → the label it is given.
     include: Mapping[str, str] = field(default_factory=dict)
-    exclude: Sequence[str] = ()
+    exclude: Sequence[str] = ()  # clips ('subject/clip') to leave out
+    # With action units: clip ('subject/clip') → meaning of its cell ('R12+R15'). It applies only where the clip's own
+    # cell is ambiguous or unreadable.
     read_as: Mapping[str, str] = field(default_factory=dict)
+    # Subjects that are trained on but never held out, as in FDP's released code. For reproduction only: a score over
+    # fewer subjects is not comparable with one over all.
     untested: Sequence[str] = ()
-    split: str = "loso"
-    folds: int = 5
+    split: str = "loso"  # split of the clips into folds, a name of `splits.SPLITS`
+    folds: int = 5  # number of folds of `split: kfold`
+    # Dataset → the fields of its protocol, for a protocol over several datasets.
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Published counts, see `counts.check_counts`; empty if nothing is published.
     expected: Mapping[str, object] = field(default_factory=dict)
+    # Seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A control: `last`
+    # must fall to chance, and the excess of `oracle` over chance measures the gain from choosing the epoch on the test
+    # subject.
     shuffled: int | None = None
-    strict: bool = True
-    source: str = ""
+    strict: bool = True  # treat counts that differ from the expected ones as an error
+    source: str = ""  # source of the counts
 
     def __post_init__(self) -> None:
         for option, value, choices in (("column", self.column, COLUMNS), ("split", self.split, SPLITS)):
@@ -131,7 +119,6 @@ class Protocol:
 
     @property
     def label_kind(self) -> LabelKind:
-        """Kind of the labels: multi-label for action units, else single."""
         return LabelKind.of_column(self.column)
 
     def part_protocols(self) -> dict[str, "Protocol"]:
@@ -151,12 +138,9 @@ class Protocol:
         """Return the protocol of one dataset: this one, or its part."""
         if not self.parts:
             return self
-        try:
-            return self.part_protocols()[dataset]
-        except KeyError:
-            raise UserError(
-                f"protocol {self.name} has no part for {dataset}; its parts: {', '.join(self.parts)}"
-            ) from None
+        if dataset not in self.parts:
+            raise UserError(f"protocol {self.name} has no part for {dataset}; its parts: {', '.join(self.parts)}")
+        return self.part_protocols()[dataset]
 
     def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
         """Return the clips of this protocol, with their class in a new column `target`, without checking the counts."""
@@ -175,8 +159,7 @@ class Protocol:
         """Return the clips of this protocol, with their class in a new column `target`, after checking the counts.
 
         Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown". Raises
-        UserError if no clip is left, the counts differ from the published ones, or `exclude` or `untested` names what
-        is not annotated.
+        UserError if no clip is left, counts are not as published, or `exclude` or `untested` names what is not there.
         """
         if self.strict:
             self._require_named(clips)
@@ -187,13 +170,11 @@ class Protocol:
                 f"protocol {self.name} finds no clip of its classes {', '.join(self.class_names)}.\n"
                 f"  Values of '{self.column}' in the annotation: {found}. Is this the protocol of your dataset?"
             )
-        differences = self.differences(chosen, clips)
-        if differences and self.strict:
+        if self.strict and (differences := "\n  ".join(self.differences(chosen, clips))):
             raise UserError(
-                f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  "
-                + "\n  ".join(differences)
-                + f"\n  Published counts: {self.source or 'conf/protocol'}."
-                + "\n  Correct the copy (task=check_data names the clips whose frames it lacks), or accept it with "
+                f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  {differences}\n"
+                f"  Published counts: {self.source or 'conf/protocol'}.\n"
+                "  Correct the copy (task=check_data names the clips whose frames it lacks), or accept it with "
                 "protocol.strict=false (and say so beside your scores)."
             )
         return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
@@ -201,9 +182,8 @@ class Protocol:
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
         """Return the classes in `target` permuted among each subject's clips; unchanged unless `shuffled` is set.
 
-        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence, and such
-        runs end below chance (accuracy 0.125 instead of 0.2, measured on 80 synthetic clips). Subjects with a single
-        clip are permuted among themselves.
+        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence: such
+        runs end below chance. Subjects with a single clip are permuted among themselves.
         """
         targets = clips["target"].copy()
         if self.shuffled is None:
@@ -216,14 +196,11 @@ class Protocol:
         return targets
 
     def differences(self, chosen: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-        """Return each count of `chosen` clips that differs from the published one and each unreadable cell; parts
-        first.
-        """
+        """Return each count of `chosen` clips that differs from the published one, and each unreadable cell."""
         lines = []
         for part, own in self._by_part(clips):
-            lines += [
-                f"{part.dataset}: {line}" for line in part.differences(chosen[chosen["dataset"] == part.dataset], own)
-            ]
+            found = part.differences(chosen[chosen["dataset"] == part.dataset], own)
+            lines += [f"{part.dataset}: {line}" for line in found]
         if self.label_kind.is_multi and not self.parts:
             lines += unreadable_lines(chosen, self._unreadable(chosen))
         counts = count_differences(self.published, chosen, clips, self.column)
@@ -233,10 +210,7 @@ class Protocol:
         return lines + counts
 
     def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of no class or with unreadable action units, with the reason in a new column `why`.
-
-        Return none if the counts are as published: such a protocol leaves them out on purpose.
-        """
+        """Return the clips of no class or an unreadable cell, with the reason in `why`; none if counts are right."""
         if self.parts:
             return pd.concat([part.left_out(own) for part, own in self._by_part(clips)], ignore_index=True)
         chosen = self.choose(clips)
@@ -258,25 +232,21 @@ class Protocol:
             return words.reindex(clips.index, fill_value="")
         if not self.label_kind.is_multi:
             return pd.Series("", index=clips.index, dtype=object)
-        return unreadable_words(as_meant(clips, self.read_as))
+        return as_meant(clips, self.read_as).map(lambda cell: ", ".join(parse(cell).unreadable))
 
     def _by_part(self, clips: pd.DataFrame) -> "list[tuple[Protocol, pd.DataFrame]]":
-        """Return each part with the clips of its dataset."""
         return [(part, clips[clips["dataset"] == name]) for name, part in self.part_protocols().items()]
 
     def _require_named(self, clips: pd.DataFrame) -> None:
-        """Raise UserError if `exclude` or `untested` names what is not annotated."""
         for part, own in self._by_part(clips):
             part._require_named(own)
-        absent = sorted(set(self.exclude) - set(_names(clips)))
-        if absent:
+        if absent := sorted(set(self.exclude) - set(_names(clips))):
             raise UserError(
                 f"protocol.exclude of {self.name} names clips that are not annotated: {', '.join(absent)}.\n"
                 "  Expected 'subject/clip' as annotated; correct protocol.exclude, or set protocol.strict=false."
             )
         annotated = set(owners(clips))
-        unknown = sorted(set(self.untested) - annotated)
-        if unknown:
+        if unknown := sorted(set(self.untested) - annotated):
             raise UserError(
                 f"protocol.untested of {self.name} names subjects that are not annotated: {', '.join(unknown)}.\n"
                 f"  Annotated: {', '.join(sorted(annotated))}. "

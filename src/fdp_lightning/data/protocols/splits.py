@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.annotations.targets import names_of
+from fdp_lightning.data.annotations.clips import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import LabelKind
 
+# Leave one subject out, k folds of whole subjects, leave one dataset out, and the split of the dataset's owners.
 SPLITS = ("loso", "kfold", "lodo", "fixed")
-"""Values of `protocol.split`: leave one subject out, k folds of whole subjects, leave one dataset out, and the split
-published by the dataset's owners."""
-
-ALL = "all"
-"""Name of the split that trains on all subjects."""
+ALL = "all"  # name of the split that trains on all subjects
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def make_folds(
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
     """Return one fold per subject with clips under the protocol, in the order of their names.
 
-    `untested` subjects are in every fold's training set without a fold of their own; unknown names are ignored. Raises
+    `untested` subjects are in every training set without a fold of their own; unknown names are ignored. Raises
     UserError if there are fewer than two subjects, or none is tested.
     """
     owner = owners(clips)
@@ -68,17 +65,14 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
     tested = [name for name in names if name not in untested]
     if not tested:
         raise UserError(f"protocol.untested names every subject ({', '.join(names)}): none is left to test.")
-    folds = [_fold(name, owner == name) for name in tested]
-    _assert_partition(folds, owner, owner.isin(tested))
-    return folds
+    return _partition([_fold(name, owner == name) for name in tested], owner, owner.isin(tested))
 
 
 def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
     """Return k folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
-    Uses scikit-learn's StratifiedGroupKFold without shuffling: the same table gives the same folds. Multi-label, a clip
-    counts once for each class it shows, and a clip that shows none belongs to an extra class (ours). Raises UserError
-    unless k is 2 to the number of subjects.
+    Uses scikit-learn's StratifiedGroupKFold without shuffling. Multi-label, a clip counts once for each class it shows,
+    or for an extra class if none (ours). Raises UserError unless k is 2 to the number of subjects.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
 
@@ -99,8 +93,7 @@ def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.
         _fold(f"{number:0{len(str(folds))}d}-of-{folds}", np.isin(np.arange(len(clips)), names.index[test]))
         for number, test in enumerate(held_out, start=1)
     ]
-    _assert_partition(made, owner, np.ones(len(clips), dtype=bool))
-    return made
+    return _partition(made, owner, np.ones(len(clips), dtype=bool))
 
 
 def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
@@ -109,8 +102,7 @@ def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
     if len(names) < 2:
         raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
     folds = [_fold(name, clips["dataset"] == name) for name in names]
-    _assert_partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
-    return folds
+    return _partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
 
 
 def published_split(clips: pd.DataFrame) -> list[Fold]:
@@ -124,16 +116,14 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
             "  Put the owners' workbook of each part into data.root, or choose protocol.split=loso."
         )
     folds = [Fold(name, _rows(parts == "train"), _rows(parts == name)) for name in tested]
-    _assert_partition(folds, owners(clips), parts.isin(tested))
-    return folds
+    return _partition(folds, owners(clips), parts.isin(tested))
 
 
 def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
     """Return the fold with so many training subjects moved to `inner_rows` as inner validation subjects (ours).
 
-    Of `_DRAWS` random choices, take the one whose class shares are nearest to those of all training clips (total
-    variation distance), so that the epoch is not chosen on a single class. Raises UserError if no training subject
-    would be left.
+    Of 64 random choices, take the one whose class shares are nearest to those of all training clips (total variation
+    distance). Raises UserError if no training subject would be left.
     """
     if subjects == 0:
         return fold
@@ -148,14 +138,11 @@ def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold
     counts = pd.crosstab(owner, clips["target"].to_numpy()[train]).loc[names].to_numpy()
     shares = counts.sum(axis=0) / counts.sum()
     generator = np.random.default_rng(seed)
-    draws = [generator.choice(len(names), subjects, replace=False) for _ in range(_DRAWS)]
+    draws = [generator.choice(len(names), subjects, replace=False) for _ in range(64)]
     drawn = np.stack([counts[draw].sum(axis=0) for draw in draws])
     distances = np.abs(drawn / drawn.sum(axis=1, keepdims=True) - shares).sum(axis=1)
     inner = np.isin(owner, names[draws[int(distances.argmin())]])
     return replace(fold, train_rows=tuple(train[~inner].tolist()), inner_rows=tuple(train[inner].tolist()))
-
-
-_DRAWS = 64
 
 
 def owners(clips: pd.DataFrame) -> pd.Series:
@@ -192,10 +179,11 @@ def _rows(mask: "np.ndarray | pd.Series") -> tuple[int, ...]:
     return tuple(np.flatnonzero(mask).tolist())
 
 
-def _assert_partition(folds: Sequence[Fold], owner: pd.Series, tested: "np.ndarray | pd.Series") -> None:
-    """Assert that each of the `tested` clips is tested exactly once, and that no fold trains on a subject it tests."""
+def _partition(folds: list[Fold], owner: pd.Series, tested: "np.ndarray | pd.Series") -> list[Fold]:
+    """Return folds that test each of the `tested` clips exactly once and train on no subject that they test."""
     if rows_under_test(folds) != list(_rows(tested)):
         raise AssertionError("the folds do not test every clip exactly once")
     for fold in folds:
         if set(owner.iloc[list(fold.train_rows)]) & set(owner.iloc[list(fold.test_rows)]):
             raise AssertionError(f"fold {fold.name} trains on a subject it tests")
+    return folds

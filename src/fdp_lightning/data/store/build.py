@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,9 @@ from rich.filesize import decimal
 
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.clip_store import FORMAT, FRAMES, INDEX, MANIFEST
-from fdp_lightning.data.store.parts import Donors, Parts, parts_of, to_row
-from fdp_lightning.data.store.sources import ClipSource, whole_fingerprint
+from fdp_lightning.data.store.sources import ClipSource, Donors, Parts, parts_of, to_row, whole_fingerprint
 from fdp_lightning.errors import UserError, is_full
 from fdp_lightning.files import atomic_folder, checksummed
 from fdp_lightning.labels import KEY
@@ -40,24 +39,17 @@ def build_store(
     progress: Progress = lambda done, total: None,
     donors: Sequence[Path] = (),
 ) -> None:
-    """Write the store of `clips` to `folder`, unless it exists.
+    """Write the store of `clips` to `folder`, unless it exists, with `sources` from `list_sources(clips)`.
 
-    Each clip is a file of its own until all are ready (see `parts`), so that clips prepared before a crash, a full disk
-    or a refusal are not prepared again. The store is identical, byte for byte, however often the build was interrupted.
+    Each clip is a file of its own until all are ready (see `sources`), so that clips prepared before a crash, a full
+    disk or a refusal are not prepared again. The store is the same, byte for byte, however often it was interrupted.
 
-    Args:
-        folder: folder from `store_folder`.
-        clips: clip table.
-        sources: sources from `list_sources(clips)`.
-        settings: settings of face detection and alignment.
-        policy: 'strict': any clip with a problem is an error; 'clip': the usable frames of a clip are used; 'skip': a
-            clip with a problem is left out. With `clip` and `skip` every problem is listed in the manifest.
-        workers: number of processes; the result does not depend on it.
-        progress: callback with (clips done, clips); clips found ready count as done.
-        donors: older or damaged stores of the dataset, whose valid clips are copied.
+    Under the policy 'strict' any clip with a problem is an error; 'clip' uses the usable frames of a clip; 'skip'
+    leaves a clip with a problem out; with both, every problem is listed in the manifest. `progress` gets (clips done,
+    clips), those found ready included. `donors` are older or damaged stores of the dataset, whose valid clips are
+    copied.
 
-    Raises:
-        UserError: clips cannot be used under the policy (the message names them), or the disk is full.
+    Raises UserError if clips cannot be used under the policy (the message names them), or the disk is full.
     """
     if policy not in POLICIES:
         raise UserError(f"data.policy is '{policy}'; expected one of {', '.join(POLICIES)}")
@@ -66,16 +58,15 @@ def build_store(
     parts = parts_of(folder, settings)
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
-            try:
+            # Another process may finish a store that shares clips with ours, and remove them.
+            with suppress(_MissingPartError):
                 # Another process may have finished it before we began or while we prepared.
                 if not _is_whole(folder):
                     _prepare_missing(parts, folder, sources, workers, progress, donors)
                 if not _is_whole(folder):
                     _join(folder, parts, clips, sources, policy)
-            except _MissingPartError:
-                continue  # another process finished a store that shares clips with ours, and removed them
-            parts.remove()
-            return
+                parts.remove()
+                return
     raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged {_ATTEMPTS} times when joined")
 
 
@@ -108,11 +99,9 @@ def _prepare_missing(
 
 
 def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
-    prepared = donors.clip(source)
-    if prepared is None:
-        return False
-    parts.write(source, prepared)
-    return True
+    if (prepared := donors.clip(source)) is not None:
+        parts.write(source, prepared)
+    return prepared is not None
 
 
 def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
@@ -122,7 +111,6 @@ def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
 
 
 def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSource], policy: str) -> None:
-    """Write the prepared clips to the store, in the order of the table."""
     with atomic_folder(folder, _is_whole) as place:
         records: list[dict[str, Any]] = []
         problems: list[Problem] = []
@@ -141,7 +129,9 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
                 content = prepared.frames.tobytes()
                 file.write(content)
                 whole.update(content)
-                records.append(_record(row, start, source, prepared, hashlib.sha256(content).hexdigest()))
+                place_in_file = {"onset": int(row["onset"]), "start": start, "length": len(prepared.frames)}
+                sums = {"checksum": hashlib.sha256(content).hexdigest(), "source": source.fingerprint}
+                records.append({**row[KEY[:-1]], **place_in_file, **sums, **to_row(prepared)})
                 start += len(prepared.frames)
                 frame_shape = prepared.frames.shape[1:]
             file.flush()
@@ -165,34 +155,18 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
         (place / MANIFEST).write_text(checksummed(facts), encoding="utf-8")
 
 
-def _record(row: pd.Series, start: int, source: ClipSource, prepared: PreparedClip, checksum: str) -> dict[str, Any]:
-    return {
-        **{name: row[name] for name in KEY[:-1]},
-        "onset": int(row["onset"]),
-        "start": start,
-        "length": len(prepared.frames),
-        "checksum": checksum,
-        "source": source.fingerprint,
-        **to_row(prepared),
-    }
-
-
 def _check(problems: list[Problem], records: list[dict[str, Any]], clips: pd.DataFrame, policy: str) -> None:
-    """Raise UserError for problems that the policy does not allow."""
     fatal = [p for p in problems if p.fatal]
-    if policy == "strict" and fatal:
-        _refuse(fatal, policy)
     if policy == "clip" and len(records) < len(clips):
         kept = {clip_id(pd.Series(record)) for record in records}
         _refuse([p for p in fatal if p.clip not in kept], policy)
-    if not records:
+    if not records or (policy == "strict" and fatal):
         _refuse(fatal, policy)
 
 
 def _refuse(problems: list[Problem], policy: str) -> None:
     lines = [f"{p.clip}  {p.kind}: {p.detail}" for p in problems[:_MOST_LINES]]
-    if len(problems) > _MOST_LINES:
-        lines.append(f"… and {len(problems) - _MOST_LINES} more")
+    lines += [f"… and {len(problems) - _MOST_LINES} more"] * (len(problems) > _MOST_LINES)
     ways = {
         "strict": "Correct the files (task=check_data lists all of them), or: data.policy=clip uses the usable "
         "frames of each clip, data.policy=skip leaves such clips out; each problem is listed in prepare.json",

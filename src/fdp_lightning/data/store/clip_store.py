@@ -1,9 +1,8 @@
 """The clip store: all aligned frames of a dataset in one memory-mapped file, with an index and checksums.
 
-A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum of
-its bytes) and `manifest.json` (its origin and checksums). It is written under a temporary name and renamed when
-complete, so a folder of that name is always complete; `open_store` still verifies it, because disks and users change
-files.
+A store is a folder: `frames.bin` (uint8, frames × frame_shape), `index.parquet` (one row per clip, with a checksum) and
+`manifest.json` (its origin and checksums). It is renamed to its name when complete, so a folder of that name is always
+complete; `open_store` still verifies it, because disks and users change files.
 """
 
 import hashlib
@@ -22,16 +21,11 @@ from fdp_lightning.data.checks.problems import some
 from fdp_lightning.files import checksummed, sha256
 
 FRAMES, INDEX, MANIFEST = "frames.bin", "index.parquet", "manifest.json"
-FORMAT = 2
-"""Increased when the way a store is written or its frames are prepared changes; older stores are then not reused."""
+FORMAT = 2  # increased when the way a store is written or prepared changes; older stores are then not reused
 
 
 class DamagedStoreError(Exception):
-    """A store's files do not match its manifest; the message names the file.
-
-    Attributes:
-        clips: ids of the clips whose frames are damaged; empty if the index or the manifest is.
-    """
+    """A store's files do not match its manifest; names the file, and in `clips` those whose frames are damaged."""
 
     def __init__(self, message: str, clips: list[str] | None = None) -> None:
         super().__init__(message)
@@ -40,27 +34,20 @@ class DamagedStoreError(Exception):
 
 @dataclass(frozen=True)
 class ClipStore:
-    """Aligned clips, read from disk on use, so that a dataset may be larger than memory.
+    """Aligned clips, read from disk on use, so that a dataset may be larger than memory."""
 
-    Attributes:
-        folder: folder of the store.
-        index: table with one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source,
-            frame_numbers, and the other fields of `PreparedClip`.
-        frame_shape: shape of a frame, (size, size), or (size, size, 3) in colour.
-    """
-
-    folder: Path
+    folder: Path  # folder of the store
+    # table with one row per clip: `clips.KEY`, start and length in frames.bin, checksum, source, frame_numbers, and the
+    # other fields of `PreparedClip`
     index: pd.DataFrame
-    frame_shape: tuple[int, ...]
+    frame_shape: tuple[int, ...]  # shape of a frame, (size, size), or (size, size, 3) in colour
 
     @property
     def size(self) -> int:
-        """Side of a frame, pixels."""
         return self.frame_shape[0]
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a frame, bytes."""
         return math.prod(self.frame_shape)
 
     @cached_property
@@ -76,14 +63,11 @@ class ClipStore:
         return pd.Series([key in self._row_of for key in clip_keys(clips)], index=clips.index, dtype=bool)
 
     def length(self, row: int) -> int:
-        """Return the number of frames of a clip."""
         return int(self._columns["length"][row])
 
     def read(self, row: int, positions: np.ndarray) -> np.ndarray:
-        """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape).
-
-        Only the clip's own part of the file is mapped, and only for this call: a store may exceed the memory and the
-        address space of a process.
+        """Return a copy of a clip's frames at positions, (t,), within 0..length-1: uint8, shape (t, *frame_shape). Only
+        the clip's part of the file is mapped, and only for this call: a store may exceed memory and address space.
         """
         offset, shape = int(self._columns["start"][row]) * self.frame_bytes, (self.length(row), *self.frame_shape)
         window = np.memmap(self.folder / FRAMES, dtype=np.uint8, mode="r", offset=offset, shape=shape)
@@ -114,10 +98,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_store(folder: Path, verify: bool = True) -> ClipStore:
-    """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat.
-
-    Raises DamagedStoreError if a file is missing or differs from its checksum; its `clips` are those whose frames
-    differ.
+    """Open a store; `verify` compares its files with their checksums, which the folds of a run need not repeat. Raises
+    DamagedStoreError, with the clips whose frames differ, if a file is missing or not as it was written.
     """
     store = open_index(folder, verify)
     path = folder / FRAMES
@@ -155,9 +137,9 @@ def _damaged_clips(store: ClipStore) -> list[str]:
     """Return the clips whose bytes differ from their checksum, with one clip in memory at a time."""
     damaged = []
     with (store.folder / FRAMES).open("rb") as frames:
-        for row in range(len(store.index)):
-            frames.seek(int(store.index["start"].iloc[row]) * store.frame_bytes)
-            content = frames.read(store.length(row) * store.frame_bytes)
-            if hashlib.sha256(content).hexdigest() != store.index["checksum"].iloc[row]:
-                damaged.append(clip_id(store.index.iloc[row]))
+        for _, row in store.index.iterrows():
+            frames.seek(row["start"] * store.frame_bytes)
+            content = frames.read(row["length"] * store.frame_bytes)
+            if hashlib.sha256(content).hexdigest() != row["checksum"]:
+                damaged.append(clip_id(row))
     return damaged

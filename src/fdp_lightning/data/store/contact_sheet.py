@@ -12,19 +12,15 @@ from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.files import write_atomic
 
 CONTACT_SHEET = "contact_sheet.png"
-
-_LONGEST = 60_000
-"""Largest height in pixels that PNG viewers open; further subjects are left out, as the title then says."""
+_LONGEST = 60_000  # height in pixels that PNG viewers open; the title says how many subjects that leaves out
 _PAPER, _INK, _FAINT, _MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (200, 90, 20)
 _FONT, _LABEL_SCALE, _NAME_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.36
 _EDGE, _GAP, _BETWEEN, _HEADER, _CAPTION, _SUBJECT = 18, 14, 2, 58, 42, 96
 
 
 def contact_sheet(store: ClipStore, clips: pd.DataFrame, pairs: int = 6, side: int = 96) -> np.ndarray:
-    """Draw the sheet, RGB, uint8, (height, width, 3), of the clips that the store holds; `side` is a picture's, pixels.
-
-    At most `pairs` clips per subject are shown, spread over its clips so that they are not all of one kind. A clip
-    without a usable apex shows its middle frame, marked as such.
+    """Draw the sheet, RGB, uint8, (height, width, 3), of the clips in the store, with pictures of `side` pixels; at
+    most `pairs` clips per subject, spread over its clips. Without a usable apex the middle frame is shown.
     """
     clips = clips[store.holds(clips).to_numpy()].sort_values(["subject", "clip", "onset"])
     subjects = [(str(subject), of_one) for subject, of_one in clips.groupby("subject", sort=True)]
@@ -66,11 +62,9 @@ def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: 
         scaled = cv2.resize(picture, (side, side), interpolation=method)
         x = left + place * (side + _BETWEEN)
         sheet[top : top + side, x : x + side] = scaled if scaled.ndim == 3 else scaled[..., None]
-    name = _fitting(str(clip["clip"].iloc[0]), 2 * side, _NAME_SCALE)
-    _write(sheet, name, (left, top + side + 12), _INK)
-    frames = f"{numbers[0]} | {numbers[second]}"
+    _write(sheet, _fitting(str(clip["clip"].iloc[0]), 2 * side, _NAME_SCALE), (left, top + side + 12), _INK)
     note, ink = (" middle, no apex", _MARK) if apex is None else ("", _FAINT)
-    _write(sheet, frames + note, (left, top + side + 25), ink)
+    _write(sheet, f"{numbers[0]} | {numbers[second]}{note}", (left, top + side + 25), ink)
 
 
 def _write(

@@ -1,43 +1,59 @@
-"""Sources of a clip store: each clip's image files, their problems, and a fingerprint of both."""
+"""Sources of a clip store: image files of each clip, clips prepared by an interrupted build, and older stores.
 
+Each prepared clip is a file beside the stores, in `.<dataset>-<digest of the face settings>.building`, named after the
+clip and the state of its images, so that a build can be resumed, under another policy too.
+"""
+
+import contextlib
+import functools
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_id
-from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.data.checks.problems import Problem, some
 from fdp_lightning.data.faces.frames import FrameFile, frames_between, list_frames
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.data.store.clip_store import FORMAT
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip, prepare_clips
+from fdp_lightning.data.store.clip_store import (
+    FORMAT,
+    MANIFEST,
+    ClipStore,
+    DamagedStoreError,
+    open_index,
+    read_manifest,
+)
+from fdp_lightning.files import write_atomic
+
+_SUFFIX = ".building"
+_FORGOTTEN_S = 24 * 3600.0
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Image files of a clip, and their problems known so far.
+    """Image files of a clip, and their problems known so far."""
 
-    Attributes:
-        clip: clip id, see `clips.clip_id`.
-        files: frames of the clip, onset first.
-        problems: problems found in the annotation and the folder's listing.
-        fingerprint: SHA-256 of the files' names, sizes and times, and of what is missing; independent of the folder.
-    """
-
-    clip: str
-    files: list[FrameFile]
-    problems: list[Problem]
-    fingerprint: str
+    clip: str  # clip id, see `clips.clip_id`
+    files: list[FrameFile]  # frames of the clip, onset first
+    problems: list[Problem]  # problems found in the annotation and the folder's listing
+    fingerprint: str  # SHA-256 of the files' names, sizes and times, and of what is missing; independent of the folder
 
 
 def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
-    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`.
-
-    A clip without a usable onset..offset or a readable folder has a problem and no files.
+    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`; a clip
+    without a usable onset..offset or a readable folder has a problem and no files.
     """
     sources = []
-    listings: dict[str, list[FrameFile]] = {}
+    listed = functools.cache(lambda folder: list_frames(Path(folder)))
     for _, row in clips.iterrows():
         clip, folder, onset, offset = clip_id(row), row["folder"], row["onset"], row["offset"]
         files: list[FrameFile] = []
@@ -47,9 +63,7 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
             detail = f"{trouble} (corrections=corrected fixes known errors)"
         else:
             try:
-                if folder not in listings:
-                    listings[folder] = list_frames(Path(folder))
-                files, trouble = frames_between(listings[folder], int(onset), int(offset))
+                files, trouble = frames_between(listed(folder), int(onset), int(offset))
                 kind = "missing_frames"
             except OSError as error:
                 kind, trouble = "missing_folder", str(error.strerror)
@@ -60,11 +74,9 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
 
 
 def _fingerprint(files: list[FrameFile], trouble: str) -> str:
-    digest = hashlib.sha256(json.dumps(trouble).encode())
-    for file in files:
-        # A file name may hold bytes that are not UTF-8; Python keeps them as surrogates.
-        digest.update(f"{file.path.name}:{file.state};".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    states = "".join(f"{file.path.name}:{file.state};" for file in files)
+    # A file name may hold bytes that are not UTF-8; Python keeps them as surrogates.
+    return hashlib.sha256((json.dumps(trouble) + states).encode(errors="surrogateescape")).hexdigest()
 
 
 def whole_fingerprint(sources: list[ClipSource]) -> str:
@@ -73,10 +85,166 @@ def whole_fingerprint(sources: list[ClipSource]) -> str:
 
 
 def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str, sources: list[ClipSource]) -> Path:
-    """Return the folder of the store of these frames under these settings; its name changes with anything relevant.
+    """Return the folder of the store of these frames under these settings; its name changes with anything relevant."""
+    return stores / f"{dataset}-{_digest([FORMAT, settings.facts(), policy, whole_fingerprint(sources)])}"
 
-    Names, sizes and times of the image files stand for their content.
-    """
-    what = [FORMAT, settings.facts(), policy, whole_fingerprint(sources)]
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
-    return stores / f"{dataset}-{digest.hexdigest()[:12]}"
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Prepared clips of a dataset under some face settings, one file each; the folder is created with the first."""
+
+    folder: Path
+    settings: FaceSettings
+
+    def path(self, source: ClipSource) -> Path:
+        """Return the file of a clip in the present state of its images, including their paths, which problems name."""
+        place = str(source.files[0].path.parent) if source.files else ""
+        key = hashlib.sha256(json.dumps([source.clip, source.fingerprint, place]).encode()).hexdigest()
+        return self.folder / key[:32]
+
+    def read(self, source: ClipSource) -> PreparedClip | None:
+        """Return a prepared clip; None if its file is missing or damaged."""
+        try:
+            checksum, body = self.path(source).read_bytes().split(b"\n", 1)
+        except (FileNotFoundError, ValueError):
+            return None
+        if hashlib.sha256(body).hexdigest().encode() != checksum:
+            return None
+        header, pixels = body.split(b"\n", 1)
+        facts = json.loads(header)
+        return _prepared(np.frombuffer(pixels, np.uint8).reshape(facts.pop("shape")), facts)
+
+    def write(self, source: ClipSource, prepared: PreparedClip) -> None:
+        header = json.dumps({"shape": prepared.frames.shape, **_facts_of(prepared)})
+        body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
+        content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                write_atomic(self.path(source), content)
+                return
+            except FileNotFoundError:
+                # Another process, or several in turn, may finish a build and remove the folder before we write to it.
+                if not left:
+                    raise
+
+    def prepare(self, sources: Sequence[ClipSource]) -> None:
+        """Prepare and write clips, except those that another process has written meanwhile."""
+        missing = [source for source in sources if self.read(source) is None]
+        each = prepare_clips([(source.clip, source.files) for source in missing], self.settings)
+        for source, prepared in zip(missing, each, strict=True):
+            self.write(source, prepared)
+
+    def remove(self) -> None:
+        """Remove this folder, and those of the same dataset not written to for a day: abandoned builds leave them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in _of_dataset(self.folder, _SUFFIX):
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it first
+                if time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def parts_of(store: Path, settings: FaceSettings) -> Parts:
+    """Return the parts of a store (from `store_folder`)."""
+    dataset, _ = store.name.rsplit("-", 1)
+    return Parts(store.with_name(f".{dataset}-{_digest([FORMAT, settings.facts()])}{_SUFFIX}"), settings)
+
+
+def _facts_of(prepared: PreparedClip) -> dict[str, Any]:
+    """Return all fields of a prepared clip but its frames, ready for JSON."""
+    facts = {**vars(prepared), "problems": [asdict(problem) for problem in prepared.problems]}
+    del facts["frames"]
+    return facts
+
+
+def _prepared(frames: np.ndarray, facts: dict[str, Any]) -> PreparedClip:
+    """Invert `_facts_of`."""
+    return PreparedClip(frames, **{**facts, "problems": [Problem(**problem) for problem in facts["problems"]]})
+
+
+def to_row(prepared: PreparedClip) -> dict[str, Any]:
+    """Return all fields of a prepared clip but its frames, as columns of the store's index."""
+    facts = _facts_of(prepared)
+    return {"frame_numbers": facts.pop("numbers"), **facts, "problems": json.dumps(facts["problems"])}
+
+
+def _from_row(frames: np.ndarray, row: pd.Series) -> PreparedClip:
+    """Invert `to_row`."""
+    names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "numbers", "problems")]
+    # Parquet's arrays and numpy's numbers become lists and plain numbers.
+    facts = {name: np.asarray(row[name]).tolist() for name in names}
+    return _prepared(
+        frames, {"numbers": row["frame_numbers"].tolist(), **facts, "problems": json.loads(row["problems"])}
+    )
+
+
+def other_stores(folder: Path) -> list[Path]:
+    """Return the dataset's stores other than `folder` (from `store_folder`), the newest first."""
+    whole = [place for place in _of_dataset(folder) if place != folder and (place / MANIFEST).is_file()]
+    return sorted(whole, key=lambda place: (-(place / MANIFEST).stat().st_mtime_ns, place.name))
+
+
+def _of_dataset(folder: Path, suffix: str = "") -> list[Path]:
+    """Return the folders beside this one that are named by the same dataset and any digest."""
+    name = re.compile(re.escape(folder.name.rsplit("-", 1)[0]) + "-[0-9a-f]{12}" + re.escape(suffix))
+    places = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    return [place for place in places if name.fullmatch(place.name)]
+
+
+def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, policy: str) -> str:
+    """Return, in one line, how an older store differs from the requested one."""
+    try:
+        manifest = read_manifest(old)
+    except DamagedStoreError as error:
+        return str(error)
+    if manifest["format"] != FORMAT:
+        return f"{old.name} is of format {manifest['format']}, this version writes {FORMAT}"
+    before, now = manifest["settings"]["faces"], settings.facts()
+    reasons = [
+        f"data.faces.{name} {before.get(name)} → {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if manifest["settings"]["policy"] != policy:
+        reasons.append(f"data.policy {manifest['settings']['policy']} → {policy}")
+    known, here = manifest["sources"], {source.clip: source.fingerprint for source in sources}
+    changed = [clip for clip in here if clip in known and known[clip] != here[clip]]
+    reasons += _count(changed, "whose files changed")
+    reasons += _count([clip for clip in here if clip not in known], "added")
+    reasons += _count([clip for clip in known if clip not in here], "gone")
+    return f"against {old.name}: " + ("; ".join(reasons) or "the order of the clips differs")
+
+
+def _count(clips: list[str], what: str) -> list[str]:
+    return [f"{len(clips)} clip{'s' if len(clips) > 1 else ''} {what} ({some(clips)})"] if clips else []
+
+
+class Donors:
+    """Clips of older or damaged stores, made with these face settings, that are still valid and can be copied."""
+
+    def __init__(self, folders: Iterable[Path], settings: FaceSettings) -> None:
+        self._rows: dict[tuple[str, str], list[tuple[ClipStore, int]]] = {}
+        for folder in folders:
+            try:
+                store, manifest = open_index(folder), read_manifest(folder)
+            except DamagedStoreError:
+                continue
+            if manifest["settings"]["faces"] != settings.facts():
+                continue
+            for number, (_, row) in enumerate(store.index.iterrows()):
+                self._rows.setdefault((clip_id(row), row["source"]), []).append((store, number))
+
+    def clip(self, source: ClipSource) -> PreparedClip | None:
+        """Return the clip as `prepare_clip` would, from the first store that holds it intact; None if none does."""
+        for store, number in self._rows.get((source.clip, source.fingerprint), ()):
+            row = store.index.iloc[number]
+            try:
+                frames = store.read(number, np.arange(row["length"]))
+            except (OSError, ValueError):  # the file is missing or shorter than the index says
+                continue
+            if hashlib.sha256(frames.tobytes()).hexdigest() == row["checksum"]:
+                return _from_row(frames, row)
+        return None

@@ -1,8 +1,7 @@
 """A synthetic stand-in for CASME II and SAMM: subtle, labelled action-unit motion on a public photograph.
 
-Nothing in it was recorded from a person showing an emotion. It exists so that anyone can run the whole
-pipeline without a licence agreement: the files lie on disk as CASME II's (or SAMM's) do and the real adapter
-reads them.
+Nothing in it was recorded from a person showing an emotion. The files lie on disk as CASME II's (or SAMM's) do, and the
+real adapter reads them, so that anyone can run the whole pipeline without a licence agreement.
 """
 
 from fdp_lightning.data.synthetic.generator import GENERATOR_VERSION, SyntheticFaces

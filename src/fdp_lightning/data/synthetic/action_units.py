@@ -1,10 +1,8 @@
 """Action units as local warps of the face, and the combinations of units that form each emotion.
 
-Face coordinates: origin midway between the eyes, x to the picture's right (the person's left), y down, one
-unit = the distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: each clip
-sets the pixels of its largest one.
-
-Sources: what moves where is Ekman, Friesen & Hager, Facial Action Coding System, 2002; centres and widths
+Face coordinates: origin midway between the eyes, x to the picture's right (the person's left), y down, one unit = the
+distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: each clip sets the pixels of
+its largest one. What moves where is of Ekman, Friesen & Hager, Facial Action Coding System, 2002; centres and widths
 were fitted by eye (ours).
 """
 
@@ -44,58 +42,46 @@ class ActionUnit:
 
 
 ACTION_UNITS: dict[int, ActionUnit] = {
-    # inner brow raiser (frontalis, pars medialis)
-    1: ActionUnit((Warp(0.27, -0.32, 0.00, -1.00, 0.17, 0.13),)),
-    # outer brow raiser (frontalis, pars lateralis)
-    2: ActionUnit((Warp(0.70, -0.34, 0.05, -1.00, 0.22, 0.13),)),
-    # brow lowerer: down and together, with the furrow between the brows
-    4: ActionUnit(
+    1: ActionUnit((Warp(0.27, -0.32, 0.00, -1.00, 0.17, 0.13),)),  # inner brow raiser (frontalis, pars medialis)
+    2: ActionUnit((Warp(0.70, -0.34, 0.05, -1.00, 0.22, 0.13),)),  # outer brow raiser (frontalis, pars lateralis)
+    4: ActionUnit(  # brow lowerer: down and together, with the furrow between the brows
         (Warp(0.27, -0.27, -0.60, 0.80, 0.20, 0.13), Warp(0.60, -0.31, -0.10, 0.55, 0.20, 0.12)),
         (Shade(0.07, -0.18, 0.04, 0.10, -0.06),),
     ),
-    # upper lid raiser
-    5: ActionUnit((Warp(0.50, -0.10, 0.00, -0.70, 0.20, 0.08),)),
-    # cheek raiser: cheek and lower lid up, the outer corner of the eye gathers
-    6: ActionUnit(
+    5: ActionUnit((Warp(0.50, -0.10, 0.00, -0.70, 0.20, 0.08),)),  # upper lid raiser
+    6: ActionUnit(  # cheek raiser: cheek and lower lid up, the outer corner of the eye gathers
         (Warp(0.60, 0.36, -0.08, -1.00, 0.26, 0.18), Warp(0.80, 0.06, -0.35, -0.25, 0.12, 0.12)),
         (Shade(0.52, 0.17, 0.16, 0.03, -0.05),),
     ),
-    # lid tightener: the lower lid rises, the upper comes down a little
-    7: ActionUnit(
+    7: ActionUnit(  # lid tightener: the lower lid rises, the upper comes down a little
         (Warp(0.50, 0.12, 0.00, -0.85, 0.20, 0.08), Warp(0.50, -0.13, 0.00, 0.55, 0.20, 0.08)),
         (Shade(0.50, 0.16, 0.15, 0.03, -0.04),),
     ),
-    # nose wrinkler: wings of the nose and their surroundings up, nose root and inner brow down
-    9: ActionUnit(
+    9: ActionUnit(  # nose wrinkler: wings of the nose and their surroundings up, nose root and inner brow down
         (Warp(0.22, 0.52, 0.00, -1.00, 0.14, 0.20), Warp(0.15, -0.12, -0.15, 0.55, 0.14, 0.14)),
         (Shade(0.13, 0.18, 0.05, 0.08, -0.06),),
     ),
-    # upper lip raiser: the lip up, the nasolabial furrow deeper in its middle
-    10: ActionUnit(
+    10: ActionUnit(  # upper lip raiser: the lip up, the nasolabial furrow deeper in its middle
         (Warp(0.24, 0.86, 0.00, -1.00, 0.20, 0.12), Warp(0.40, 0.62, 0.10, -0.60, 0.14, 0.16)),
         (Shade(0.40, 0.62, 0.05, 0.10, -0.05),),
     ),
-    # lip corner puller: corners up and out, cheek with them
-    12: ActionUnit(
+    12: ActionUnit(  # lip corner puller: corners up and out, cheek with them
         (Warp(0.50, 0.90, 0.62, -0.78, 0.20, 0.18), Warp(0.62, 0.58, 0.20, -0.45, 0.22, 0.18)),
         (Shade(0.56, 0.78, 0.05, 0.10, -0.04),),
     ),
-    # dimpler: corners tightened outwards and in, with a dimple beside them
-    14: ActionUnit(
+    14: ActionUnit(  # dimpler: corners tightened outwards and in, with a dimple beside them
         (Warp(0.50, 0.94, 1.00, 0.10, 0.15, 0.15), Warp(0.78, 0.92, -0.55, 0.00, 0.14, 0.18)),
         (Shade(0.66, 0.92, 0.05, 0.09, -0.06),),
     ),
     # lip corner depressor
     15: ActionUnit((Warp(0.48, 0.98, 0.10, 1.00, 0.20, 0.16), Warp(0.45, 1.25, 0.10, 0.40, 0.18, 0.16))),
-    # chin raiser: chin boss and lower lip up
-    17: ActionUnit(
+    17: ActionUnit(  # chin raiser: chin boss and lower lip up
         (Warp(0.00, 1.48, 0.00, -1.00, 0.30, 0.20), Warp(0.00, 1.22, 0.00, -0.55, 0.34, 0.10)),
         (Shade(0.00, 1.45, 0.18, 0.10, -0.04),),
     ),
     # lip presser: the lips towards each other
     24: ActionUnit((Warp(0.00, 0.95, 0.00, 0.75, 0.34, 0.10), Warp(0.00, 1.22, 0.00, -1.00, 0.34, 0.11))),
-    # lips part: the lower lip falls
-    25: ActionUnit((Warp(0.00, 1.22, 0.00, 1.00, 0.34, 0.14),)),
+    25: ActionUnit((Warp(0.00, 1.22, 0.00, 1.00, 0.34, 0.14),)),  # lips part: the lower lip falls
 }
 
 
@@ -135,9 +121,9 @@ def is_midline(unit: int) -> bool:
     return all(warp.x == 0 for warp in ACTION_UNITS[unit].warps)
 
 
-# Criteria: Yan et al., "CASME II", PLoS ONE 9(1), 2014, table of action units per emotion, and combinations
-# that EMFACS (Friesen & Ekman, 1983) and the FACS Investigator's Guide (2002) list; the weights are ours.
-# AU 4 and AU 7 are shared by disgust and others as in the real table.
+# Criteria: Yan et al., "CASME II", PLoS ONE 9(1), 2014, table of action units per emotion, and combinations that EMFACS
+# (Friesen & Ekman, 1983) and the FACS Investigator's Guide (2002) list; the weights are ours. AU 4 and AU 7 are shared
+# by disgust and others as in the real table.
 CASME2_EMOTIONS: tuple[Emotion, ...] = (
     Emotion("happiness", ((0.5, (12,)), (0.4, (6, 12)), (0.1, (6,)))),
     Emotion("disgust", ((0.3, (9,)), (0.25, (10,)), (0.25, (4, 9)), (0.2, (4, 7, 10)))),
@@ -185,6 +171,4 @@ def shade_field(points: np.ndarray, shades: tuple[Shade, ...], side: str = "") -
 
 
 def _signs(x: float, side: str) -> tuple[float, ...]:
-    if x == 0:
-        return (1.0,)
-    return {"": (1.0, -1.0), "L": (1.0,), "R": (-1.0,)}[side]
+    return (1.0,) if x == 0 else {"": (1.0, -1.0), "L": (1.0,), "R": (-1.0,)}[side]

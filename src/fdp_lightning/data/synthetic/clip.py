@@ -1,25 +1,34 @@
-"""Planning and drawing of one clip: its motion and its frames."""
+"""Planning and drawing of one clip: its motion, meaningless events (a blink, a turn), and its frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any
 
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, Action, Emotion, is_midline, shade_field, warp_field
+from fdp_lightning.data.synthetic.action_units import (
+    ACTION_UNITS,
+    Action,
+    Emotion,
+    Shade,
+    Warp,
+    gaussian,
+    is_midline,
+    shade_field,
+    warp_field,
+)
 from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
-from fdp_lightning.data.synthetic.motion import COURSES, Nuisance, draw_nuisance
 
-# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: sub-pixel
-# to a few pixels, as micro-expressions look at this size).
+# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: a few at most).
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
-# Each clip starts from a slightly different resting face: small constant amounts of the units that carry the
-# emotions, about as large as the average motion, so that the position of a brow is uninformative unless it
-# moves. Unit -> standard deviation in face units; less around the mouth, where many of them add up.
+# Each clip starts from a slightly different resting face: small constant amounts of the units that carry the emotions,
+# about as large as the average motion, so that the position of a brow is uninformative unless it moves. Unit → standard
+# deviation in face units; less around the mouth, where many of them add up.
 REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
 REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
 REST_LIMIT = 1.6  # standard deviations
@@ -30,34 +39,148 @@ DRIFT_SMOOTHNESS = 5.0  # frames
 FLICKER, SENSOR_NOISE = 0.007, 1.5  # relative brightness, grey levels
 NOISE_MARGIN = 48  # pixels by which the pre-drawn noise exceeds a frame
 
+# Fractions of the clip and of its peak (ours).
+APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)
+WILD_APEX_RANGE, WILD_SHARE = (0.2, 0.8), (0.45, 0.6)
+WILD_RISE = (0.25, 0.75)  # of the motion's frames
+WILD_SPEED, WILD_HESITATION = (0.6, 1.4), (0.0, 0.8)
+
+
+class PlainCourse:
+    """Moves from the first frame to the last, with the apex near the middle.
+
+    The coded offset is rarely neutral: CASME's coders took the last frame that changes visibly (Yan et al., FG 2013).
+    The residual motion tells the end of a clip from its beginning: it is the only signal in the order of the frames.
+    """
+
+    def __init__(self, frames: int, rng: np.random.Generator) -> None:
+        self.frames = frames
+        self.residual = float(rng.uniform(*RESIDUAL_RANGE))
+        self.apex = rng.uniform(*APEX_RANGE) * (frames - 1)
+
+    def part(self, rng: np.random.Generator) -> np.ndarray:
+        """Rise smoothly from 0 to 1 at the unit's own apex, then fall to the residual."""
+        apex = float(np.clip(round(self.apex + 0.04 * self.frames * rng.uniform(-1, 1)), 2, self.frames - 3))
+        sharpness = rng.uniform(0.9, 1.4)
+        time = np.arange(self.frames)
+        rise = _ease(np.clip(time / apex, 0, 1) ** sharpness)
+        fall = _ease(np.clip((time - apex) / (self.frames - 1 - apex), 0, 1))
+        return np.where(time <= apex, rise, 1 - (1 - self.residual) * fall)
+
+
+class WildCourse:
+    """Rests, moves for at most 60 % of the frames, and rests again, without any motion left at the end.
+
+    The apex is anywhere in the middle 60 % of the clip, so that neither a fixed frame nor a fixed weight of each frame
+    finds the motion. `start` is the last frame at rest before the motion, `end` the first after it.
+    """
+
+    residual = 0.0
+
+    def __init__(self, frames: int, rng: np.random.Generator) -> None:
+        self.frames = frames
+        last = frames - 1
+        moving = floor(rng.uniform(*WILD_SHARE) * frames)
+        least, most = ceil(WILD_APEX_RANGE[0] * last), floor(WILD_APEX_RANGE[1] * last)
+        self.apex = int(rng.integers(least, most + 1))
+        rise = round(rng.uniform(*WILD_RISE) * (moving + 1))
+        # At least two frames at rest at either end; possible for any apex of a clip of eight frames or more.
+        rise = int(np.clip(rise, max(1, moving + 2 + self.apex - last), min(moving, self.apex - 1)))
+        self.start = self.apex - rise
+        self.end = self.start + moving + 1
+
+    def part(self, rng: np.random.Generator) -> np.ndarray:
+        """Rise from 0 to 1 at the apex and fall to 0 again, up to a frame later and earlier than the clip's window."""
+        start, end = self.start + rng.uniform(0, 0.9), self.end - rng.uniform(0, 0.9)
+        time = np.arange(self.frames)
+        rise = _ease(_uneven(np.clip((time - start) / (self.apex - start), 0, 1), rng))
+        fall = _ease(_uneven(np.clip((time - self.apex) / (end - self.apex), 0, 1), rng))
+        return np.where(time <= self.apex, rise, 1 - fall)
+
+
+COURSES: dict[str, type[PlainCourse | WildCourse]] = {"plain": PlainCourse, "wild": WildCourse}
+
+
+def _ease(progress: np.ndarray) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(np.pi * progress)
+
+
+def _uneven(progress: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return progress at a varying speed, slow or fast at first and slow midway, still monotone from 0 to 1."""
+    bent = progress ** rng.uniform(*WILD_SPEED)
+    return bent + rng.uniform(*WILD_HESITATION) * np.sin(2 * np.pi * bent) / (2 * np.pi)
+
+
+KINDS = {"none": 0.5, "blink": 0.25, "turn": 0.25}  # kind → share of the clips (ours)
+
+# Both upper lids come down over the eyes (action unit 45); face units.
+LIDS = (Warp(0.50, -0.08, 0.00, 0.10, 0.22, 0.10),)
+LASHES = (Shade(0.50, 0.01, 0.17, 0.05, -0.10),)
+BLINK_FRAMES = (3, 5)  # smallest and largest number of frames that differ from open eyes
+BLINK_DEPTH = (0.7, 1.0)
+
+# A turn moves the middle of the face but not the background: one half is compressed, the other stretched.
+HEAD = (0.0, 0.5, 1.0, 1.4)  # centre and widths of a Gaussian, face units
+TURN_SHIFT, TURN_TILT = (0.015, 0.035), 0.3  # of the middle of the face, face units; nodding as a fraction of it
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """A blink or a turn, its strength 0..1 in each frame, and the shift of the middle of the face by it, face units."""
+
+    kind: str
+    course: np.ndarray
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def fields(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return displacement (h, w, 2) and relative brightness change (h, w) at full strength, at points (h, w, 2)."""
+        if self.kind == "blink":
+            return warp_field(points, LIDS), shade_field(points, LASHES)
+        moved = gaussian(points, *HEAD)[..., None] * np.array(self.shift, np.float32)
+        return moved, np.zeros(points.shape[:2], np.float32)
+
+
+def draw_nuisance(frames: int, rng: np.random.Generator) -> Nuisance | None:
+    """Draw the event of a clip and its time; None for no event."""
+    kind = rng.choice([*KINDS], p=[*KINDS.values()])
+    if kind == "none":
+        return None
+    return _blink(frames, rng) if kind == "blink" else _turn(frames, rng)
+
+
+def _blink(frames: int, rng: np.random.Generator) -> Nuisance:
+    """Draw a blink at any time except in the first and the last frame."""
+    length = int(rng.integers(BLINK_FRAMES[0], BLINK_FRAMES[1] + 1))
+    first = int(rng.integers(1, frames - length))
+    course = np.zeros(frames)
+    closing = np.sin(np.pi * np.arange(1, length + 1) / (length + 1))
+    course[first : first + length] = rng.uniform(*BLINK_DEPTH) * closing
+    return Nuisance("blink", course)
+
+
+def _turn(frames: int, rng: np.random.Generator) -> Nuisance:
+    """Draw a turn over the whole clip, to the left or right and a little up or down; every second one returns."""
+    way = np.linspace(0, 1, frames) ** rng.uniform(0.7, 1.4)
+    back = rng.random() < 0.5
+    course = np.sin(np.pi * way) if back else 0.5 - 0.5 * np.cos(np.pi * way)
+    shift = float(rng.uniform(*TURN_SHIFT) * rng.choice([-1, 1]))
+    return Nuisance("turn", course, (shift, shift * float(rng.uniform(-TURN_TILT, TURN_TILT))))
+
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Everything about a clip except its pixels.
+    """Everything about a clip except its pixels."""
 
-    Attributes:
-        emotion: class name.
-        actions: units shown.
-        frames: number of frames, onset and offset included.
-        framing: position of the head.
-        rest: constant amount of each unit of REST, in face units.
-        parts: moving parts, one unit on one side each.
-        course: activation 0..1 of each part over time, shape (parts, frames).
-        peak: the clip's largest displacement at amplitude 1, in pixels on a face 110 px wide.
-        residual: motion left at the offset, as a fraction of its peak.
-        nuisance: meaningless additional event in some wild clips.
-    """
-
-    emotion: str
-    actions: tuple[Action, ...]
-    frames: int
-    framing: Framing
-    rest: np.ndarray
-    parts: tuple[Action, ...]
-    course: np.ndarray
-    peak: float
-    residual: float
-    nuisance: Nuisance | None = None
+    emotion: str  # class name
+    actions: tuple[Action, ...]  # units shown
+    frames: int  # number of frames, onset and offset included
+    framing: Framing  # position of the head
+    rest: np.ndarray  # constant amount of each unit of REST, in face units
+    parts: tuple[Action, ...]  # moving parts, one unit on one side each
+    course: np.ndarray  # activation 0..1 of each part over time, shape (parts, frames)
+    peak: float  # the clip's largest displacement at amplitude 1, in pixels on a face 110 px wide
+    residual: float  # motion left at the offset, as a fraction of its peak
+    nuisance: Nuisance | None = None  # meaningless additional event in some wild clips
 
     @property
     def moving(self) -> tuple[int, int]:
@@ -75,9 +198,7 @@ def plan_clip(
     course: str = "plain",
 ) -> ClipPlan:
     """Draw the plan of a clip of `frames` (least, most) frames; the order of draws is part of the data set's version.
-
-    `usual` is the usual position of the subject's head, `zoom` the size of a frame relative to the reference. A wild
-    clip (`course`) may also have a nuisance.
+    `usual` is the usual position of the subject's head, `zoom` the size of a frame relative to the reference.
     """
     length = int(rng.integers(frames[0], frames[1] + 1))
     actions = emotion.draw(rng)
@@ -85,15 +206,14 @@ def plan_clip(
     rest = np.array([*REST.values()]) * np.clip(rng.standard_normal(len(REST)), -REST_LIMIT, REST_LIMIT)
     peak = float(np.clip(PEAK_MEDIAN * np.exp(PEAK_SIGMA * rng.standard_normal()), *PEAK_RANGE))
     when = COURSES[course](length, rng)
-    parts, gains, courses = [], [], []
+    parts, strengths = [], []
     for action in actions:
         own_course = when.part(rng)
         gain = rng.uniform(0.75, 1.0)
         for part in _sides(action):
             parts.append(part)
-            gains.append(gain * rng.uniform(0.85, 1.0))
-            courses.append(own_course)
-    strength = np.array(gains)[:, None] * np.stack(courses)
+            strengths.append(gain * rng.uniform(0.85, 1.0) * own_course)
+    strength = np.stack(strengths)
     nuisance = draw_nuisance(length, rng) if course == "wild" else None
     return ClipPlan(emotion.name, actions, length, framing, rest, tuple(parts), strength, peak, when.residual, nuisance)
 
@@ -107,23 +227,16 @@ def _sides(action: Action) -> tuple[Action, ...]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip ready to be drawn.
-
-    Attributes:
-        points: (h, w, 2) float32, the neutral frame's pixels in the photograph's face units.
-        motion: (parts, h, w, 2) float32, displacement of each part at full activation, face units.
-        shade: (parts, h, w) float32, relative change of brightness at full activation.
-        displacement: (frames,), the largest displacement by a unit in each frame, in pixels.
-        nuisance: displacement and change of brightness by the plan's nuisance at full strength, shaped like those of
-            one part in `motion` and `shade`; None if the plan has none.
-    """
+    """A clip ready to be drawn."""
 
     identity: Identity
     plan: ClipPlan
-    points: np.ndarray
-    motion: np.ndarray
-    shade: np.ndarray
-    displacement: np.ndarray
+    points: np.ndarray  # (h, w, 2) float32, the neutral frame's pixels in the photograph's face units
+    motion: np.ndarray  # (parts, h, w, 2) float32, displacement of each part at full activation, face units
+    shade: np.ndarray  # (parts, h, w) float32, relative change of brightness at full activation
+    displacement: np.ndarray  # (frames,), the largest displacement by a unit in each frame, in pixels
+    # displacement and change of brightness by the plan's nuisance at full strength, shaped like those of one part in
+    # `motion` and `shade`; None if the plan has none
     nuisance: tuple[np.ndarray, np.ndarray] | None
 
     @property
@@ -192,7 +305,6 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
 
 
 def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return the values of (h, w, 3) `pixels` at positions (h, w, 2)."""
     # The stubs forbid None for the unused second map; an empty array in its place hangs OpenCV 5.0.
     no_map: Any = None
     return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -1,25 +1,20 @@
 """One drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no data set."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fdp_lightning.data.synthetic.action_units import Action
-from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip import render
 from fdp_lightning.data.synthetic.generator import SUBJECT_STREAM, SyntheticFaces, jpeg
-from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits, zoom_of
+from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
-
-if TYPE_CHECKING:
-    import av
 
 FPS = 60.0  # the usual 18 to 30 frames are then 0.3 to 0.5 s, as long as a micro-expression
 FILM_STREAM = 0xF117  # stands where data sets have the index of a subject, which stays below 100: no set draws this one
@@ -66,10 +61,8 @@ class DrawnClip:
 
 
 def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
-    """Draw one clip, of the same pseudo-subject for every emotion.
-
-    The emotion is a name or an index among those of `settings.layout`; raises UserError if there is no such emotion. Of
-    the settings, size, length, amplitude, noise, control, course and portraits are used.
+    """Draw one clip, of the same pseudo-subject for every emotion, a name or an index among those of `settings.layout`
+    (else UserError). Size, length, amplitude, noise, control, course and portraits of the settings are used.
     """
     settings = replace(settings or SyntheticFaces(), seed=seed)
     emotions = {known.name: known for known in LAYOUTS[settings.layout].emotions}
@@ -79,20 +72,17 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     if emotion not in emotions:
         raise UserError(f"emotion {emotion!r}: expected one of {', '.join(names)}, or its index from 0.")
     photograph = Photograph() if settings.portraits is None else find_portraits(Path(settings.portraits))[0]
-    height, width = settings.height, settings.width
     subject_rng = np.random.default_rng(np.random.SeedSequence([seed, FILM_STREAM, SUBJECT_STREAM]))
-    identity = draw_identity(photograph, bool(subject_rng.integers(2)), height, width, subject_rng)
+    mirror = bool(subject_rng.integers(2))
+    identity = draw_identity(photograph, mirror, settings.height, settings.width, subject_rng)
     sequence = np.random.SeedSequence([seed, FILM_STREAM, names.index(emotion)])
     plan_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
-    lengths = (settings.min_frames, settings.max_frames)
-    plan = plan_clip(emotions[emotion], lengths, identity.framing, zoom_of(height, width), plan_rng, settings.course)
-    scene = stage(identity, plan, height, width, settings.amplitude)
+    scene = settings.scene(identity, emotions[emotion], plan_rng)
     static = settings.control == "static"
-    pictures = list(render(scene, settings.noise, static, frame_rng))
-    moved = scene.moved() * (0 if static else 1)
+    pictures, apex = list(render(scene, settings.noise, static, frame_rng)), scene.apex
     if settings.control == "reversed":
-        return DrawnClip(plan.emotion, plan.actions, plan.frames - 1 - scene.apex, pictures[::-1], moved)
-    return DrawnClip(plan.emotion, plan.actions, scene.apex, pictures, moved)
+        pictures, apex = pictures[::-1], len(pictures) - 1 - apex
+    return DrawnClip(emotion, scene.plan.actions, apex, pictures, scene.moved() * (0 if static else 1))
 
 
 def draw_film(
@@ -107,8 +97,8 @@ def draw_film(
 def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
     """Write a video without sound, atomically; pictures are consumed one by one.
 
-    The path's suffix, one of `CODINGS`, selects the format. Pictures are of one size, uint8 BGR, each (h, w, 3), with
-    even height and width. Raises ValueError if the suffix is unknown, or a picture has the wrong shape.
+    The suffix, one of `CODINGS`, selects the format. Pictures are of one size, uint8 BGR, (h, w, 3), with even sides.
+    Raises ValueError if the suffix is unknown, or a picture has the wrong shape.
     """
     import av
 
@@ -146,7 +136,7 @@ def _stream(container: Any, coding: Coding, picture: np.ndarray, fps: float) -> 
     return stream
 
 
-def _frame(picture: np.ndarray, stream: Any) -> av.VideoFrame:
+def _frame(picture: np.ndarray, stream: Any) -> Any:
     import av
     from av.video.reformatter import Interpolation
 

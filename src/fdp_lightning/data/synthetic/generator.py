@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.data.synthetic.action_units import code
-from fdp_lightning.data.synthetic.clip import plan_clip, render, stage
+from fdp_lightning.data.synthetic.action_units import Emotion, code
+from fdp_lightning.data.synthetic.clip import COURSES, Scene, plan_clip, render, stage
 from fdp_lightning.data.synthetic.identity import (
     ASTRONAUT_CREDIT,
     Identity,
@@ -26,7 +26,6 @@ from fdp_lightning.data.synthetic.identity import (
     zoom_of,
 )
 from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, ClipRow
-from fdp_lightning.data.synthetic.motion import COURSES
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import in_pool
@@ -34,54 +33,38 @@ from fdp_lightning.processes import in_pool
 GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
 CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
-# A subject's own random stream has an index that no clip has. (A shorter key would not work:
-# SeedSequence pads with zeros, so [seed, subject] is [seed, subject, 0], the first clip's.)
+# A subject's own random stream has an index that no clip has: SeedSequence pads a shorter key with zeros.
 SUBJECT_STREAM = 0xFACE
 
 
 @dataclass(frozen=True)
 class SyntheticFaces:
-    """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout.
-
-    Clips are drawn from a photograph in the public domain (or the user's own, one face each), so that anyone may
-    use the set. Classes are balanced; `ground_truth.csv` and `synthetic.json` lie beside the annotations.
-
-    Attributes:
-        subjects: number of pseudo-subjects.
-        clips_per_emotion: clips of each class per subject.
-        min_frames: shortest clip, onset to offset inclusive.
-        max_frames: longest clip; lengths are uniform between the two.
-        height: frame height in pixels.
-        width: frame width in pixels; the face takes about a third of it.
-        amplitude: factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide.
-        noise: factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
-        control: "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards.
-        course: time course of the motion. "plain": from the first frame to the last, with most of it left at the end.
-            "wild": in 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the
-            clip, at uneven speed; and in some clips a meaningless blink or slow turn of the head.
-        layout: "casme2" or "samm".
-        portraits: folder of portraits that replace the astronaut.
-        seed: seed of everything random.
+    """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout, drawn from a photograph in the
+    public domain (or the user's own, one face each). Classes are balanced; `ground_truth.csv` and `synthetic.json` lie
+    beside the annotations.
     """
 
-    subjects: int = 12
-    clips_per_emotion: int = 5
-    min_frames: int = 18
-    max_frames: int = 30
-    height: int = 240
-    width: int = 320
-    amplitude: float = 1.0
+    subjects: int = 12  # number of pseudo-subjects
+    clips_per_emotion: int = 5  # clips of each class per subject
+    min_frames: int = 18  # shortest clip, onset to offset inclusive
+    max_frames: int = 30  # longest clip; lengths are uniform between the two
+    height: int = 240  # frame height in pixels
+    width: int = 320  # frame width in pixels; the face takes about a third of it
+    amplitude: float = 1.0  # factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide
+    # Factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
     noise: float = 1.0
-    control: str = "none"
+    control: str = "none"  # "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards
+    # Time course of the motion. "plain": from the first frame to the last, with most of it left at the end. "wild": in
+    # 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the clip, at uneven
+    # speed; and in some clips a meaningless blink or slow turn of the head.
     course: str = "plain"
-    layout: str = "casme2"
-    portraits: str | None = None
-    seed: int = 0
+    layout: str = "casme2"  # "casme2" or "samm"
+    portraits: str | None = None  # folder of portraits that replace the astronaut
+    seed: int = 0  # seed of everything random
 
     def __post_init__(self) -> None:
-        _require(self.control in CONTROLS, "control", self.control, f"one of {', '.join(CONTROLS)}")
-        _require(self.course in COURSES, "course", self.course, f"one of {', '.join(COURSES)}")
-        _require(self.layout in LAYOUTS, "layout", self.layout, f"one of {', '.join(LAYOUTS)}")
+        for name, known in (("control", CONTROLS), ("course", COURSES), ("layout", LAYOUTS)):
+            _require(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
         layout = LAYOUTS[self.layout]
         bounds = {
             "subjects": (1, layout.max_subjects),
@@ -93,13 +76,10 @@ class SyntheticFaces:
             "seed": (0, 2**32 - 1),
         }
         for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            inside = isinstance(value, int) and least <= value <= most
+            inside = isinstance(value := getattr(self, name), int) and least <= value <= most
             _require(inside, name, value, f"a whole number from {least} to {most}")
-        for name in ("amplitude", "noise"):
-            value = getattr(self, name)
-            inside = isinstance(value, int | float) and 0 <= value <= 10
-            _require(inside, name, value, "a number from 0 to 10")
+        for name, value in (("amplitude", self.amplitude), ("noise", self.noise)):
+            _require(isinstance(value, int | float) and 0 <= value <= 10, name, value, "a number from 0 to 10")
         if self.portraits is not None:
             portrait_files(Path(self.portraits))
 
@@ -109,10 +89,9 @@ class SyntheticFaces:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def write(self, root: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`.
-
-        A script that uses more than one needs the usual `if __name__ == "__main__":` guard, because each worker imports
-        it. Raises UserError if `root` holds something else, or a portrait shows no face.
+        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`, of which
+        more than one need the usual `if __name__ == "__main__":` guard. Raises UserError if `root` holds something
+        else, or a portrait shows no face.
         """
         root = Path(root)
         if self._is_at(root):
@@ -134,6 +113,11 @@ class SyntheticFaces:
                 "clips": len(truths),
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+    def scene(self, identity: Identity, emotion: Emotion, rng: np.random.Generator) -> Scene:
+        lengths, zoom = (self.min_frames, self.max_frames), zoom_of(self.height, self.width)
+        plan = plan_clip(emotion, lengths, identity.framing, zoom, rng, self.course)
+        return stage(identity, plan, self.height, self.width, self.amplitude)
 
     def _write_clips(self, folder: Path, workers: int, progress: Callable[[int, int], None] | None) -> list[ClipTruth]:
         photographs = (Photograph(),) if self.portraits is None else find_portraits(Path(self.portraits))
@@ -171,23 +155,14 @@ def _require(holds: bool, option: str, value: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class ClipTruth:
-    """Ground truth of a drawn clip.
+    """Ground truth of a drawn clip."""
 
-    Attributes:
-        row: row of the annotation table.
-        peak: largest displacement, in pixels of the frame.
-        residual: fraction of the motion left at the end.
-        seed: seed of the clip.
-        moving: numbers of the first and the last frame in which a unit is not at rest; None if none ever moves.
-        nuisance: meaningless additional event: none, blink or turn.
-    """
-
-    row: ClipRow
-    peak: float
-    residual: float
-    seed: int
-    moving: tuple[int, int] | None
-    nuisance: str
+    row: ClipRow  # row of the annotation table
+    peak: float  # largest displacement, in pixels of the frame
+    residual: float  # fraction of the motion left at the end
+    seed: int  # seed of the clip
+    moving: tuple[int, int] | None  # first and last frame in which a unit is not at rest; None if none ever moves
+    nuisance: str  # meaningless additional event: none, blink or turn
 
 
 @lru_cache(maxsize=2)
@@ -217,11 +192,8 @@ def write_clip(
     seed = int(sequence.generate_state(1)[0])
     # Separate streams, so that names, lengths and labels do not depend on the draws for the pictures.
     plan_rng, name_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
-    lengths = (settings.min_frames, settings.max_frames)
-    zoom = zoom_of(settings.height, settings.width)
-    plan = plan_clip(layout.emotions[labels[clip]], lengths, identity.framing, zoom, plan_rng, settings.course)
-    scene = stage(identity, plan, settings.height, settings.width, settings.amplitude)
-
+    scene = settings.scene(identity, layout.emotions[labels[clip]], plan_rng)
+    plan = scene.plan
     static, backwards = settings.control == "static", settings.control == "reversed"
     onset, digits = layout.numbering(name_rng)
     offset = onset + plan.frames - 1
@@ -247,10 +219,8 @@ def jpeg(picture: np.ndarray) -> bytes:
 
 
 def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> None:
-    """Write the facts that the annotations lack: peak displacement, residual and seed of every clip.
-
-    For wild clips, also write the interval of the motion and the nuisance; plain ones move throughout and have none.
-    The residual of a reversed clip is the motion in its first frame.
+    """Write what the annotations lack: peak displacement, residual (reversed: in the first frame) and seed of every
+    clip; of wild clips also the interval of the motion and the nuisance.
     """
     lines = []
     for truth in truths:

@@ -12,8 +12,7 @@ from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
-# Measured with MTCNN (facenet-pytorch 2.5.3) on skimage.data.astronaut(), 512×512 pixels: eyes, nose, mouth
-# corners, the picture's left first.
+# Measured with MTCNN (facenet-pytorch 2.5.3) on skimage.data.astronaut(): eyes, nose, mouth corners, the left first.
 ASTRONAUT_LANDMARKS = ((205.0, 101.7), (246.8, 103.7), (224.7, 129.0), (201.7, 139.2), (245.3, 141.9))
 ASTRONAUT_CREDIT = "Eileen Collins, NASA (Great Images in NASA), public domain; scikit-image data.astronaut()"
 
@@ -39,21 +38,10 @@ class Photograph:
         return _read(Path(self.path))
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """A portrait with level eyes at a fixed place and distance.
-
-    Attributes:
-        pixels: (h, w, 3) float32 BGR, 0..255.
-        from_face: 2×3 matrix from face units to canvas pixels.
+def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart; mirrored on request. Return its pixels, (h, w,
+    3) float32 BGR, 0..255, and the 2×3 matrix from face units to them.
     """
-
-    pixels: np.ndarray
-    from_face: np.ndarray
-
-
-def draw_canvas(photograph: Photograph, mirror: bool) -> Canvas:
-    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart; mirrored on request."""
     picture = photograph.read()
     points = np.array(photograph.landmarks, np.float64)
     if mirror:
@@ -71,19 +59,17 @@ def draw_canvas(photograph: Photograph, mirror: bool) -> Canvas:
     origin = np.array([-x0, -y0])
     matrix = np.column_stack([rotation, origin - rotation @ ((left + right) / 2)])
     size = (round(x1 - x0), round(y1 - y0))
-    pixels = cv2.warpAffine(
-        picture.astype(np.float32), matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
+    border = cv2.BORDER_REFLECT_101
+    pixels = cv2.warpAffine(picture.astype(np.float32), matrix, size, flags=cv2.INTER_CUBIC, borderMode=border)
     mouth = rotation @ (points[3:5].mean(axis=0) - (left + right) / 2)
     # Vertically one face unit is whatever puts this portrait's mouth at MOUTH_Y: long faces get long units.
     from_face = np.array([[CANVAS_UNIT, 0.0, origin[0]], [0.0, mouth[1] / MOUTH_Y, origin[1]]])
-    return Canvas(np.clip(pixels, 0, 255), from_face)
+    return np.clip(pixels, 0, 255), from_face
 
 
 def portrait_files(folder: Path) -> list[Path]:
     """Return the pictures in a folder, by name; raises UserError without the folder, or a picture that can be read."""
-    suffixes = ", ".join(IMAGE_SUFFIXES)
-    wanted = f"portraits={folder}: expected a folder of pictures ({suffixes}) with one face each"
+    wanted = f"portraits={folder}: expected a folder of pictures ({', '.join(IMAGE_SUFFIXES)}) with one face each"
     if not folder.is_dir():
         raise UserError(f"{wanted}; there is no such folder.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -93,10 +79,7 @@ def portrait_files(folder: Path) -> list[Path]:
 
 
 def find_portraits(folder: Path) -> tuple[Photograph, ...]:
-    """Find the face in each of the user's pictures with MTCNN (Zhang et al., IEEE SPL 23(10), 2016).
-
-    Raises UserError if a picture cannot be read or shows no face.
-    """
+    """Find the face in each of the user's pictures by MTCNN; UserError for one that is unreadable or shows none."""
     from facenet_pytorch import MTCNN
 
     detector = MTCNN(select_largest=True, post_process=False)
@@ -131,8 +114,7 @@ SHAPE_MODES: tuple[tuple[float, float, tuple[Warp, ...]], ...] = (
     (0.0, 0.060, (Warp(0.95, 0.50, 1.0, 0.0, 0.35, 0.40),)),  # cheek width
     (0.0, 0.040, (Warp(0.50, 0.00, 1.0, 0.0, 0.30, 0.25),)),  # eye distance
     (0.0, 0.030, (Warp(0.75, 0.00, 0.0, 1.0, 0.20, 0.15),)),  # eye slant
-    # eye size
-    (0.0, 0.022, (Warp(0.50, -0.10, 0.0, -1.0, 0.24, 0.10), Warp(0.50, 0.10, 0.0, 1.0, 0.24, 0.10))),
+    (0.0, 0.022, (Warp(0.50, -0.10, 0.0, -1.0, 0.24, 0.10), Warp(0.50, 0.10, 0.0, 1.0, 0.24, 0.10))),  # eye size
     (0.0, 0.045, (Warp(0.50, -0.30, 0.0, 1.0, 0.50, 0.16),)),  # brow height
     (0.0, 0.050, (Warp(0.00, 0.60, 0.0, 1.0, 0.28, 0.28),)),  # nose length
     (0.0, 0.035, (Warp(0.20, 0.60, 1.0, 0.0, 0.14, 0.18),)),  # nose width
@@ -163,21 +145,13 @@ class Framing:
 
 @dataclass(frozen=True)
 class Identity:
-    """A pseudo-subject.
+    """A pseudo-subject."""
 
-    Attributes:
-        pixels: the subject's portrait on the canvas, (h, w, 3) float32 BGR, colour and light applied.
-        from_face: 2×3 matrix from face units to canvas pixels.
-        shape: the subject's coefficients of SHAPE_MODES, in face units.
-        bumps: further warps of the shape.
-        framing: the subject's usual place in the frame.
-    """
-
-    pixels: np.ndarray
-    from_face: np.ndarray
-    shape: np.ndarray
-    bumps: tuple[Warp, ...]
-    framing: Framing
+    pixels: np.ndarray  # the subject's portrait on the canvas, (h, w, 3) float32 BGR, colour and light applied
+    from_face: np.ndarray  # 2×3 matrix from face units to canvas pixels
+    shape: np.ndarray  # the subject's coefficients of SHAPE_MODES, in face units
+    bumps: tuple[Warp, ...]  # further warps of the shape
+    framing: Framing  # the subject's usual place in the frame
 
     def photograph_points(self, points: np.ndarray) -> np.ndarray:
         """Map points (h, w, 2) of this subject to those of the photograph, both in face units."""
@@ -191,8 +165,7 @@ class Identity:
 
 
 def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int, rng: np.random.Generator) -> Identity:
-    """Draw a pseudo-subject for frames of height × width pixels."""
-    canvas = draw_canvas(photograph, mirror)
+    canvas, from_face = _draw_canvas(photograph, mirror)
     draws = np.clip(rng.standard_normal(len(SHAPE_MODES)), -SHAPE_LIMIT, SHAPE_LIMIT)
     shape = np.array([mean + spread * d for (mean, spread, _), d in zip(SHAPE_MODES, draws, strict=True)])
     bumps = tuple(
@@ -203,7 +176,7 @@ def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int,
         )
         for _ in range(FREE_WARPS)
     )
-    pixels = _light(_tone(canvas.pixels, canvas.from_face, rng), canvas.from_face, rng)
+    pixels = _light(_tone(canvas, from_face, rng), from_face, rng)
     zoom = zoom_of(height, width)
     framing = Framing(
         unit=zoom * rng.uniform(103, 126) / FACE_WIDTH,
@@ -211,7 +184,7 @@ def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int,
         x=0.5 * width + zoom * rng.uniform(-18, 18),
         y=0.42 * height + zoom * rng.uniform(-8, 8),
     )
-    return Identity(pixels, canvas.from_face, shape, bumps, framing)
+    return Identity(pixels, from_face, shape, bumps, framing)
 
 
 def zoom_of(height: int, width: int) -> float:

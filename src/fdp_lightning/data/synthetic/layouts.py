@@ -40,7 +40,6 @@ class Casme2Layout:
     max_subjects, max_clips = 99, 200
 
     def subject(self, index: int) -> str:
-        """Return '01', '02', … as text."""
         return f"{index + 1:02d}"
 
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
@@ -49,11 +48,9 @@ class Casme2Layout:
         return [f"EP{cell // 12 + 1:02d}_{cell % 12 + 1:02d}{'f' if rng.random() < 0.4 else ''}" for cell in cells]
 
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw the number of the onset frame; there is no padding."""
         return int(rng.integers(1, 250)), 1
 
     def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
-        """Path below the root."""
         return PurePosixPath("CASME2_RAW_selected", f"sub{row.subject}", row.clip, f"img{number}.jpg")
 
     def write_annotations(self, root: Path, rows: Sequence[ClipRow]) -> None:
@@ -75,7 +72,6 @@ class SammLayout:
     max_subjects, max_clips = len(subjects), 7 * 40
 
     def subject(self, index: int) -> str:
-        """Return one of SAMM's own ids, as text."""
         return self.subjects[index]
 
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
@@ -88,7 +84,6 @@ class SammLayout:
         return int(rng.integers(100, 9500)), int(rng.integers(4, 6))
 
     def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
-        """Path below the root."""
         return PurePosixPath(row.subject, row.clip, f"{row.subject}_{number:0{row.digits}d}.jpg")
 
     def write_annotations(self, root: Path, rows: Sequence[ClipRow]) -> None:
