@@ -197,7 +197,8 @@ def test_a_notation_nobody_knows_stops_a_protocol_of_units_and_names_cell_and_cl
 def test_a_user_can_say_what_a_cell_means_or_do_without_the_clip() -> None:
     clips = samm({"006/006_1_2": "4+x9", "007/007_3_1": "4"})
     part = cd6me().of("samm")
-    named = Protocol(**{**vars(part), "read_as": {"006/006_1_2": "4+9"}})
+    meant = {"006/006_1_2": "4+9", "007/007_3_1": "12"}  # the second says by itself what it means
+    named = Protocol(**{**vars(part), "read_as": meant})
     assert named.apply(clips)["target"].tolist() == ["AU4+AU9", "AU4"]
     accepted = Protocol(**{**vars(part), "strict": False})
     assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]  # what is unknown is not "not shown"

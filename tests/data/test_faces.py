@@ -234,7 +234,9 @@ def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: 
     assert expected.turn == 0
     last = picture.shape[1] - 1
     for turn in (1, 2, 3):
-        found = find_face(np.ascontiguousarray(np.rot90(picture, -turn)))
+        lying = np.ascontiguousarray(np.rot90(picture, -turn))
+        assert find_faces([lying], turns=(0,)) == [None]  # whatever MTCNN is sure of
+        found = find_face(lying)
         assert found.turn == turn
         points = found.landmarks
         for _ in range(turn):

@@ -96,6 +96,7 @@ def test_a_run_says_where_it_found_frames(samm_root: Path, tmp_path: Path, caplo
 )  # fmt: skip
 def test_a_word_before_a_subjects_number_is_cut_off(cells: list[str]) -> None:
     assert [*padded(pd.Series(cells), 2)] == ["01", "02"]
+    assert [*padded(pd.Series(["A1", "B1"]), 2)] == ["A1", "B1"]  # two subjects
 
 
 @pytest.mark.parametrize("dataset", [d for d in WRITERS if d not in (FourDME, DFME)], ids=lambda dataset: dataset.name)

@@ -183,6 +183,13 @@ def test_sound_without_pictures_and_a_cover_are_no_video(tmp_path: Path) -> None
         failure(tmp_path / name, "has no video track", "audio")
 
 
+def test_a_video_of_too_many_pixels_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures(2))
+    monkeypatch.setattr("fdp_lightning.data.input_video.video.MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(UserError, match="64x48; expected 3071 pixels"):
+        next(VideoFile(path).frames())
+
+
 def test_an_address_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_video(tmp_path / "a.mp4", pictures(2))
     monkeypatch.chdir(tmp_path)

@@ -57,6 +57,7 @@ def test_correlation_is_pearsons_and_of_a_flat_image_none(pairs: tuple[np.ndarra
     true, images = pairs
     expected = [pearsonr(one.ravel().astype(float), other.ravel())[0] for one, other in zip(true, images, strict=True)]
     np.testing.assert_allclose(correlation(true, images), expected, atol=1e-12)
+    np.testing.assert_allclose(correlation(true, 1 - images), -np.array(expected), atol=1e-6)
     flat = np.full_like(true, 0.5)
     for one, other in ((true, flat), (flat, true), (flat, flat), (true, flat + 1e-7 * true)):
         assert (correlation(one, other) == 0).all()

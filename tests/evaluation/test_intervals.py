@@ -57,8 +57,9 @@ def test_perfect_predictions_even_with_a_class_of_one_subject() -> None:
     rare = (table["subject"] != "001") & (table["target"] == "disgust")
     table.loc[rare, "target"] = "others"
     table["prediction"] = table["target"]
-    found = intervals_of(table)
+    found, counts = intervals_of(table), Outcomes.of(table, CLASSES).counts
     assert {name: found[name] for name in SCORES} == {name: [1.0, 1.0] for name in SCORES}
+    assert [jackknife(counts, score).error for score in SCORES.values()] == [0] * len(SCORES)  # type: ignore[union-attr]
 
 
 def test_no_interval_from_one_subject_or_where_none_can_be_left_out() -> None:

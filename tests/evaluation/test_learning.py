@@ -72,6 +72,11 @@ def test_folds_that_answer_one_class_each_are_counted() -> None:
     assert "disgust" in signs_of(answering(small, "disgust"))["one_class"].detail
     assert "one_class" not in signs_of(table_of(subjects=40, clips=3, skill=0.9))
     assert "one_class" not in signs_of(each.assign(target=each["prediction"]))
+    long = table_of(clips=20, skill=0.9)
+    place = long.groupby(["fold", "selection"]).cumcount()
+    for others, stuck in ((1, True), (2, False)):  # nearly one class: 19 of 20 answers of a fold, not 18
+        parts = [answering(long[place < others], "disgust"), answering(long[place >= others], "others")]
+        assert ("one_class" in signs_of(pd.concat(parts))) == stuck
 
 
 def test_a_budget_of_a_few_steps_is_said_and_takes_no_rank_away() -> None:

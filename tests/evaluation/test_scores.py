@@ -115,6 +115,8 @@ def test_the_calibration_error_of_a_table_by_hand() -> None:
     by_hand = 2 / 4 * abs(0.5 - 0.51) + 1 / 4 * abs(1 - 0.9) + 1 / 4 * abs(0 - 1)
     assert metrics.expected_calibration_error(targets, probabilities) == pytest.approx(by_hand)
     assert metrics.expected_calibration_error(np.array([1]), np.array([[0.0, 1.0]])) == 0
+    edge = np.array([[0.5, 0.5], [0.6, 0.4]])  # 0.5 is of the bin below it, so of two bins each has a clip
+    assert metrics.expected_calibration_error(np.array([0, 1]), edge, bins=2) == pytest.approx((0.5 + 0.6) / 2)
 
 
 def test_a_new_score_is_one_function_and_one_registration(tmp_path: Path) -> None:

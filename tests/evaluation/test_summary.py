@@ -144,3 +144,5 @@ def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> Non
         assert "datasets" not in alone
         assert found == {key: alone[key] for key in ("n_clips", "n_subjects", "selections")}
     assert whole["datasets"]["smic"]["selections"]["last"]["uar"] <= 1 / len(CLASSES)
+    # One id in two datasets is two people, in every interval too.
+    assert summarise(table.replace({"subject": {"001": "003", "002": "004"}}), CLASSES, "p", []) == whole

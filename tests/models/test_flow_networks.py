@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from fdp_lightning.models.flow import capsulenet_flow, ststnet
 from fdp_lightning.models.flow.htnet import POINTS, HTNet, HTNetTokens, Level, mosaic
@@ -37,6 +37,19 @@ def test_each_stream_reads_its_own_channel(name: str) -> None:
     assert not torch.equal(before[:, half:], after[:, half:])
 
 
+def test_what_leaves_no_trace_in_the_number_of_parameters_is_as_published() -> None:
+    sssnet, rcn_a, dual = made("sssnet"), made("rcn_a"), made("dual_inception")
+    given: list[Tensor] = []
+    for layer in (sssnet.norm1, sssnet.norm2, rcn_a.again, dual.streams[0][0].pooled[1]):
+        layer.register_forward_pre_hook(lambda _, maps: given.append(maps[0]))
+    for model in (sssnet, rcn_a, dual):
+        model(clips_for(model))
+    assert [maps.shape[-1] for maps in given] == [20, 9, 28, 28, 28]  # pooled before the norm; applied twice
+    assert all(maps.min() == 0 for maps in given[:2])  # and behind the ReLU
+    expected = nn.functional.max_pool2d(clips_for(dual)[:, :1], 3, 1, padding=1)
+    torch.testing.assert_close(given[4], expected)
+
+
 def test_rcn_a_attends_where_the_stem_agrees_with_the_classifier() -> None:
     model = RCNA(classes=2, width=2, pool=3)
     with torch.no_grad():
@@ -48,6 +61,14 @@ def test_rcn_a_attends_where_the_stem_agrees_with_the_classifier() -> None:
 
 
 def test_capsules_keep_their_direction_and_the_margin_loss_is_that_of_the_formula() -> None:
+    model = capsulenet_flow.CapsuleNetFlow(classes=2, width=8)
+    features = capsulenet_flow.squashed(torch.randn(3, 36, 8))
+    votes = torch.einsum("nkij,bnj->bnki", model.votes, features)
+    agreement = torch.zeros(3, 36, 2)
+    for _ in range(3):  # rounds of routing, each by what the one before agreed on
+        classes = capsulenet_flow.squashed(torch.einsum("bnk,bnki->bki", agreement.softmax(dim=2), votes))
+        agreement = agreement + torch.einsum("bnki,bki->bnk", votes, classes)
+    torch.testing.assert_close(model.forward_head(features), classes.norm(dim=2), rtol=1e-4, atol=1e-6)
     capsule = torch.tensor([[3.0, 4.0]])
     torch.testing.assert_close(capsulenet_flow.squashed(capsule), capsule / 5 * 25 / 26)
     lengths = torch.tensor([[0.5, 0.2, 0.0], [1.0, 0.3, 0.1]])

@@ -1,5 +1,6 @@
 """Recognisers other than FDP, on flow and on frames: parameters as published, shapes, gradients, what they refuse."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -44,6 +45,20 @@ PARAMETERS = {
     "dual_inception": 6_449_867, "resnet18_flow": 11_178_051, "capsulenet_flow": 5_813_504,
     "mmnet": 9_435_769, "afn": 228_325, "dianet": 327_909,
 }  # fmt: skip
+RECIPES = {
+    "ststnet": (800, 256, "adam", 5e-5, 0), "offapexnet": (3000, 32, "adam", 1e-4, 0),
+    "offapexnet_one_stream": (500, 32, "adam", 1e-4, 1e-3), "sssnet": (200, 32, "adam", 1e-4, 1e-3),
+    "resnet18_flow": (200, 32, "adam", 1e-4, 1e-3), "rcn_a": (100, 64, "sgd", 5e-4, 0),
+    "dual_inception": (501, 64, "adam", 1e-3, 0), "capsulenet_flow": (30, 32, "adam", 1e-4, 0),
+    "htnet": (800, 256, "adam", 5e-5, 0), "mmnet": (74, 32, "adamw", 8e-4, 0.6),
+}  # fmt: skip
+"""Published training: epochs, clips of a batch, optimizer, rate, weight decay."""
+FALLS = {
+    "rcn_a": (10, 0.5, 0.0),
+    "capsulenet_flow": (1, 0.9, 0.0),
+    "mmnet": (1, 0.987, pytest.approx(0.987**50, abs=1e-3)),
+}
+"""Where the rate falls: epochs, factor, lowest factor."""
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -132,3 +147,15 @@ def test_its_input_is_what_it_was_published_for(name: str) -> None:
     assert (tuple(config.input.channels), config.input.gain) == (order, 255 if as_released else 1)
     on_maps = configuration("+experiment=megc2019_flow", f"model={name}", "data.root=x").input
     assert {**on_maps, "kind": config.input.kind, "scale": config.input.scale} == {k: config.input[k] for k in on_maps}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_its_training_is_the_published_one_in_steps(name: str) -> None:
+    config = configuration(f"model={name}")
+    optimizer, batch = config.model.optimizer, config.data.batch_size
+    epoch = math.ceil((249 if name == "mmnet" else 442) / batch)  # clips of CASME II, and of MEGC 2019
+    assert (optimizer.steps / epoch, batch, optimizer.name, optimizer.lr, optimizer.weight_decay) == RECIPES[name]
+    falls = (optimizer.every / epoch, optimizer.gamma, optimizer.lowest) if optimizer.schedule == "step" else None
+    assert falls == FALLS.get(name)
+    assert (optimizer.decay_all, optimizer.gradient_clip, optimizer.batch_norm) == (True, None, "running")
+    assert (config.data.shuffle, optimizer.momentum) == (name not in ("ststnet", "htnet"), 0.9 * (name == "rcn_a"))

@@ -68,6 +68,10 @@ def test_every_key_of_the_configuration_counts_or_is_in_the_table() -> None:
             assert same == bool(places(path) & set(KEYS_LEFT_OUT) - {"model.backbone.pretrained"}), path
         seen |= set(leaves(config))
     assert set(KEYS_LEFT_OUT) <= found
+    of_data = (f"data.{name}" for name in ("batch_size", "shuffle", "sampling", "augmentation", "normalisation"))
+    of_model = ("model.objective", "model.optimizer", "input", "trainer.precision", "trainer.max_epochs")
+    for key in ("seed", "selection", "protocol.classes", "protocol.shuffled", *of_data, *of_model):  # whatever it says
+        assert key in found and not places(tuple(key.split("."))) & set(KEYS_LEFT_OUT)
     names = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
     assert not [left for left in FILES_LEFT_OUT if not any(fnmatch(name, left) for name in names)]
 
@@ -174,7 +178,8 @@ def test_what_a_killed_command_left_is_cleared(tmp_path: Path) -> None:
 def test_a_second_command_is_refused_and_moves_nothing(workplace: Path) -> None:
     run = run_of(workplace)
     before = states(run)
-    with run_claim(run, ONE):
-        done = start(workplace, f"run={run.relative_to(workplace)}", "model.optimizer.lr=0.1", code=2)
-    assert ONE in done.stderr
-    assert states(run) == before
+    for task in (["task=loso"], ["task=fold", "fold=01"]):
+        with run_claim(run, ONE):
+            done = start(workplace, f"run={run.relative_to(workplace)}", "model.optimizer.lr=0.1", *task, code=2)
+        assert ONE in done.stderr
+        assert states(run) == before

@@ -29,7 +29,8 @@ from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.runs import read_run
-from fdp_lightning.files import checksummed
+from fdp_lightning.files import checksummed, sha256
+from fdp_lightning.foreign import read_plain
 from fdp_lightning.inference.packaging.model_file import FACTS, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED
 from fdp_lightning.models.classical.flow_kernel import FlowKernelClassifier
@@ -194,6 +195,10 @@ def test_a_checkpoint(finished_workplace: Path, tmp_path: Path, sample: int | No
     torch.save(whole, place)
     load_model(place)
     write = lambda made: torch.save({**whole, "fdp_lightning": made}, place)  # noqa: E731
+    for mean in (hostile(tmp_path / "ran")[0], 99.0):
+        write({**whole["fdp_lightning"], "mean": mean})
+        with watched(folder), pytest.raises(UserError):
+            load_model(place)
     for path in fuzz(whole["fdp_lightning"], write, partial(load_model, place), folder, sample, 0.1, every=5):
         assert path[-1] != "_target_" or path[:2] != ("config", "model") or len(path) >= 5, path
 
@@ -308,7 +313,16 @@ def test_the_configuration_of_a_run(run: Path, sample: int | None) -> None:
 
     write = lambda new: path.write_text(OmegaConf.to_yaml(OmegaConf.create({"top": new})["top"]))  # noqa: E731
     fuzz(content, write, partial(recorded_config, run), run, sample, 0.05)
-    for text in ("a: &a [x, x]\nb: [*a, *a]\n", "a: !!python/object/apply:os.system [ls]\n", "[1]", "a: {", "\x00", ""):
+    write(changed(content, ("report", "title"), "${oc.env:HOME}"))
+    for text in (
+        path.read_text(),
+        "a: &a [x, x]\nb: [*a, *a]\n",
+        "a: !!python/object/apply:os.system [ls]\n",
+        "[1]",
+        "a: {",
+        "\x00",
+        "",
+    ):
         path.write_text(text)
         with pytest.raises(UserError), watched(run):
             recorded_config(run)
@@ -340,6 +354,13 @@ def test_what_is_no_plain_file_is_refused_at_once(run: Path, name: str, kind: st
             read_variants([run])
 
 
+def test_a_file_is_of_no_more_bytes_than_its_kind_may_have(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("1234")
+    assert read_plain(tmp_path / "x.json", most_bytes=4) == b"1234"
+    with pytest.raises(UserError, match="4 bytes"):
+        read_plain(tmp_path / "x.json", most_bytes=3)
+
+
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors", "README.md"])
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_a_model_of_no_plain_files_is_refused_at_once(model: Path, name: str, kind: str) -> None:
@@ -350,13 +371,15 @@ def test_a_model_of_no_plain_files_is_refused_at_once(model: Path, name: str, ki
         export(configuration(f"export.checkpoint={model}", f"export.output={model.parent / 'out'}"))
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "../../../config.yaml", "", "a\0b", "no_such", "log/pipe"])
+@pytest.mark.parametrize("name", ["/dev/zero", "{run}/config.yaml", "../../config.yaml", "", "a\0b", "no", "log/pipe"])
 def test_a_fold_names_its_own_files_alone(run: Path, name: str) -> None:
+    name = name.format(run=run)
     (run / "folds/01/log").mkdir(exist_ok=True)
     os.mkfifo(run / "folds/01/log/pipe")
     path = run / "folds/01/fold.json"
     facts = json.loads(path.read_text())
-    facts["checksums"][name] = "0" * 64
+    other = run / "folds/01" / name
+    facts["checksums"][name] = sha256(other) if other.is_file() else "0" * 64
     path.write_text(json.dumps(facts))
     with pytest.raises(UserError):
         sealed(run / "folds/01")

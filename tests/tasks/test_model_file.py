@@ -18,8 +18,11 @@ from fdp_lightning import load_model
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import checksummed, sha256
 from fdp_lightning.inference.model import Model
+from fdp_lightning.inference.packaging.building import build_network
 from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, read_model, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
+from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
+from fdp_lightning.models.parts import name_of
 from tests.tasks.conftest import run_of
 
 
@@ -118,6 +121,10 @@ REFUSED: dict[str, list[Callable[[dict[str, Any]], object]]] = {
             {"checkpoint_path": "/etc/passwd"}, {"pretrained_cfg": {}}, {"cache_dir": "x"}, "x"
         )
     ],
+    "names a class at": [
+        put("configuration", "model", pooling=[{"_target_": "os.system"}]),
+        put("configuration", "model", "optimizer", rules={"_target_": "os.system"}),
+    ],
     r"scores\.": [
         put("scores", uf1=0.99), put("scores", uf1_interval=[0.98, 0.99]), put("scores", n_subjects=26),
         put("scores", "floors", "majority", uf1=0.01), put("scores", "f1", surprise=1.0),
@@ -130,6 +137,7 @@ REFUSED: dict[str, list[Callable[[dict[str, Any]], object]]] = {
         lambda facts: facts["classes"].append("sixth"), lambda facts: facts["configuration"]["model"].pop("scorer"),
         lambda facts: facts.pop("scores"), lambda facts: facts.pop("alignment"), lambda facts: facts.pop("weights"),
         put("alignment", template=[[0, 0]]), put("weights", numbers=1), put("sampling", frames=16),
+        put("normalisation", mean=99.0),
     ],
 }  # fmt: skip
 """What is said → edits: only classes of ours are built, timm reads no files, scores are those of their counts."""
@@ -146,9 +154,14 @@ def test_what_was_edited_is_refused_and_no_memory_taken_for_a_size_without_its_b
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
-def test_weights_to_start_from_are_asked_for_no_more(model: Path) -> None:
-    rewrite(model, put("configuration", "model", "backbone", pretrained="/no/such/weights"))
-    load_model(model)
+def test_weights_to_start_from_are_asked_for_no_more(shipped: Path) -> None:
+    start = {"pretrained": "/no/such/weights"}
+    rewrite(shipped, put("configuration", "model", "backbone", **start))
+    load_model(shipped)
+    facts = json.loads((shipped / FACTS).read_text())  # of a network that starts from weights itself
+    facts["configuration"]["model"] = {"_target_": name_of(ResNet18Flow), **start}
+    facts["taken"] = {"kind": "apex_flow", "channels": ["u", "v", "strain"], "size": 112, "phases": ["onset_apex"]}
+    build_network(facts, ResNet18Flow(classes=5).state_dict(), "a file")
 
 
 def test_an_edited_card_is_named(shipped: Path, caplog: pytest.LogCaptureFixture) -> None:

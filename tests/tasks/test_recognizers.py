@@ -17,6 +17,7 @@ import torch
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
+from fdp_lightning.engine.run import open_run
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.demo.app import answer_of
 from fdp_lightning.inference.example import draw_example
@@ -176,6 +177,17 @@ IMPOSSIBLE = [
 def test_what_a_network_does_not_take_is_refused_before_any_work(options: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words):
         check_options(configuration(*options))
+
+
+def test_a_run_checks_its_options_before_it_draws_or_aligns_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fdp_lightning.engine.run.warm_up", lambda *_: None)
+    monkeypatch.setattr("fdp_lightning.engine.run.in_worker", lambda function, *given: function(*given))
+    monkeypatch.setattr("fdp_lightning.data.synthetic.SyntheticFaces.write", lambda *_, **__: pytest.fail("drawn"))
+    options = ["data=synthetic", "trainer=cpu", f"data.root={tmp_path}", f"data.store={tmp_path}/stores"]
+    with pytest.raises(UserError, match="input=frames"):
+        open_run(configuration(*options, "model=ststnet", "input=frames"), tmp_path / "run")
 
 
 def test_a_network_whose_output_or_file_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,16 +156,14 @@ _KINDS: Mapping[Any, Any] = {bool: bool, int: int, float: (int, float), str: str
 
 def _require_small(node: Any, source: str, key: str = "") -> None:
     """Refuse classes in other places than parts, and more or larger numbers than any network has."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            if isinstance(value, Mapping) and "_target_" in value and (key or name not in CLASSES):
+    if isinstance(node, list | tuple) and len(node) > _MOST_OF_A_LIST:
+        raise UserError(f"{source}: {key} has {len(node)} entries; expected at most {_MOST_OF_A_LIST}")
+    if isinstance(node, Mapping | list | tuple):
+        has_parts = isinstance(node, Mapping) and not key
+        for name, value in node.items() if isinstance(node, Mapping) else ((key, value) for value in node):
+            if isinstance(value, Mapping) and "_target_" in value and not (has_parts and name in CLASSES):
                 raise UserError(f"{source} names a class at {name}, which is no part of a network")
             _require_small(value, source, name)
-    elif isinstance(node, list | tuple):
-        if len(node) > _MOST_OF_A_LIST:
-            raise UserError(f"{source}: {key} has {len(node)} entries; expected at most {_MOST_OF_A_LIST}")
-        for value in node:
-            _require_small(value, source, key)
     elif isinstance(node, int | float) and abs(node) > _MOST.get(key, _LARGEST):
         raise UserError(f"{source}: {key} is {node}; expected at most {_MOST.get(key, _LARGEST)}")
 
