@@ -1,5 +1,6 @@
 """The tidy clip table: one row per annotated micro-expression, the same columns for every dataset."""
 
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,20 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Complete, type and sort a table with any of `COLUMNS`.
 
     Return all columns, with text as str and frame numbers as nullable integers (NA: no whole number of 0 or more),
-    sorted by `KEY`.
+    sorted by `KEY`. Of an apex that has digits but is no such number, `remark` says so.
     """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
         table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
+    written = table["apex"].map(lambda cell: str(cell) if any(map(str.isdigit, str(cell))) else "")
     for column in _FRAME_NUMBERS:
-        numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+        cells = table[column].map(lambda cell: unicodedata.normalize("NFKC", cell) if isinstance(cell, str) else cell)
+        numbers = pd.to_numeric(cells, errors="coerce").astype("float64")
         whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)
         table[column] = numbers.where(whole).astype("Int64")
+    lost = table["apex"].isna() & (written != "")
+    remarks = "apex '" + written + "' is no frame number; read as unknown"
+    table["remark"] = table["remark"].where(~lost, (table["remark"] + "; " + remarks).str.removeprefix("; "))
     return table.sort_values(KEY, ignore_index=True)
 
 

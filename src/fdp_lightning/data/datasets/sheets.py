@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
@@ -34,6 +34,10 @@ _NAMESPACES = {
 _AS_IT_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
 _REDUCED = re.compile(r"xl/(?:worksheets/)?[^/]+\.xml", re.IGNORECASE)
 _KEPT = ("sheets", "workbookPr", "sheetData", "mergeCells")
+_ONE_COLUMN = re.compile(r"([A-Z]+)(\d{1,9}):\1(\d{1,9})")
+_MOST_ROWS = 1 << 20
+_MOST_CELLS = 1 << 23
+"""Limits of a sheet with its blank cells: a few bytes can place a cell in any row and column."""
 
 
 def tables_in(folder: Path, levels: str = "*") -> list[Path]:
@@ -43,7 +47,9 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 
 
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
-    """Return the cells of every sheet as text ('' when blank), by sheet name in their order; a .csv is one sheet.
+    """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
+
+    Sheets are in their order, hidden ones behind the others.
 
     Raises UserError if the file is of another kind, damaged or unreadable.
     """
@@ -61,12 +67,12 @@ def read_tables(path: Path) -> dict[str, pd.DataFrame]:
         ) from error
 
 
-def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int, int]]:
-    """Return the merged areas of a sheet as first row, last row, first column and last column, from 0."""
+def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int]]:
+    """Return the areas of one column that are merged in a sheet, as first row, last row and column, from 0."""
     if not is_zipfile(path):
         return []
     bounds = [area.bounds for area in load_workbook(_cells_alone(path))[sheet].merged_cells.ranges]
-    return [(top - 1, bottom - 1, left - 1, right - 1) for left, top, right, bottom in bounds]
+    return [(top - 1, bottom - 1, left - 1) for left, top, _, bottom in bounds]
 
 
 @lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
@@ -108,8 +114,40 @@ def _require_bounded(path: Path, size: int) -> None:
 def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
-        sheets = pd.read_excel(file, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
-    return {str(name): cells.astype(object).fillna("").astype(str) for name, cells in sheets.items()}
+        book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
+        return {sheet.title: _cells(sheet) for sheet in sheets}
+
+
+def _cells(sheet: Any) -> pd.DataFrame:
+    """Return the cells of a sheet as text; raises ValueError if they are too many."""
+    sheet.reset_dimensions()  # a written size can be wrong
+    rows: list[list[str]] = []
+    width = 1
+    for row in sheet.rows:
+        texts = [_text(cell) for cell in row]
+        while texts and not texts[-1]:
+            texts.pop()
+        rows.append(texts)
+        width = max(width, len(texts))
+        if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
+            raise ValueError(f"the sheet '{sheet.title}' has a cell behind {_MOST_CELLS} others, most of them blank")
+    while rows and not rows[-1]:
+        rows.pop()
+    return _padded(rows)
+
+
+def _text(cell: Any) -> str:
+    """Return a cell's value as text: whole numbers without a point, errors such as #N/A as blank."""
+    if cell.value is None or cell.data_type == "e":
+        return ""
+    whole = isinstance(cell.value, float) and cell.value.is_integer()
+    return str(int(cell.value) if whole else cell.value)
+
+
+def _padded(rows: list[list[str]]) -> pd.DataFrame:
+    width = max(map(len, rows), default=0)
+    return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=object)
 
 
 def _cells_alone(path: Path) -> BytesIO:
@@ -136,6 +174,10 @@ def _without_styles(sheet: bytes) -> bytes:
     for element in [*root]:
         if element.tag.rpartition("}")[2] not in _KEPT:
             root.remove(element)
+        elif element.tag.endswith("}mergeCells"):
+            for area in [*element]:  # a reader makes every cell of an area
+                if not (rows := _ONE_COLUMN.fullmatch(area.get("ref", ""))) or int(rows[3]) > _MOST_ROWS:
+                    element.remove(area)
     for element in root.iterfind("{*}sheetData//"):
         element.attrib.pop("s", None)
     return ElementTree.tostring(root)
@@ -152,8 +194,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as a .csv ({error}).\n"
             "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
         ) from error
-    width = max(map(len, rows), default=0)
-    return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=str)
+    if "\0" in text:
+        raise UserError(
+            f"{path} cannot be read as a .csv (it contains the character NUL).\n"
+            "  Expected text in UTF-8, or in UTF-16 with a byte order mark; save it again so, or as .xlsx."
+        )
+    return _padded(rows)
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
@@ -170,10 +216,12 @@ def _fit(rows: list[list[str]]) -> tuple[int, int]:
 
 
 def _decoded(data: bytes) -> str:
-    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page.
+    """Decode a .csv as UTF-8, UTF-16 or UTF-32 if its mark or content allows, else as a Chinese or Western code page.
 
     Bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
     """
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return data.decode("utf-32")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     try:

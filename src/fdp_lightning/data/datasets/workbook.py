@@ -100,33 +100,32 @@ def read_sheet(
     Args:
         path: workbook.
         columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
-            are compared, case-insensitively. A cell of the first column may be merged over several rows.
-        sheet: name of the sheet, case-insensitive; if there is none, the first sheet that has the columns.
+            are compared, case-insensitively. A cell that is merged over several rows is that of each.
+        sheet: name of the sheet, case-insensitive; if there is none, the first that has the columns and rows below
+            them, hidden sheets last.
         optional: further columns, filled with '' if the sheet lacks them.
 
     Raises:
-        UserError: the file is not a workbook, or columns are missing.
+        UserError: the file is not a workbook, or a column is missing, or there twice with different cells.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
     names = [name for name in sheets if name.strip().lower() == sheet.lower()][:1] or [*sheets]
     headed = {name: _headed(sheets[name], wanted.values()) for name in names}
-    chosen = next((name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}), names[0])
+    whole = [name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}] or names
+    chosen = next((name for name in whole if (sheets[name].iloc[headed[name][0] :] != "").any(axis=None)), whole[0])
     (header_row, place), raw = headed[chosen], sheets[chosen]
     missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
-        there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
+        headers = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise MissingColumnError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
-            f"  Found: {there or 'no header'}.\n"
+            f"  Found: {headers or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
-    numbers = {ours: place[header] for ours, header in wanted.items() if header in place}
-    rows = raw.iloc[header_row:]
-    first, *others = numbers.values()
-    if ((rows[first] == "") & (rows[others] != "").any(axis=1)).any():
-        rows = _unmerged(path, chosen, raw, first).iloc[header_row:]
-    return _table(rows, numbers).reindex(columns=[*wanted], fill_value="")
+    there = {ours: place[header] for ours, header in wanted.items() if header in place}
+    numbers = {ours: _only_column(path, raw, header_row, column) for ours, column in there.items()}
+    return _table(_unmerged(path, chosen, raw, numbers, header_row), numbers).reindex(columns=[*wanted], fill_value="")
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
@@ -134,14 +133,15 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
     Raises UserError if the file is not a workbook, or has too few columns.
     """
-    sheets = [*read_tables(path).values()]
-    raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
+    sheets = read_tables(path)
+    name = next((name for name, cells in sheets.items() if cells.shape[1] > max(columns.values())), next(iter(sheets)))
+    raw = sheets[name]
     if raw.shape[1] <= max(columns.values()):
         raise UserError(
             f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
             "  Expected the workbook as released; copy the file again."
         )
-    return _table(raw, columns)
+    return _table(_unmerged(path, name, raw, columns), columns)
 
 
 def all_rows(path: Path) -> list[list[str]]:
@@ -194,13 +194,34 @@ def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, i
     return row, best
 
 
-def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.DataFrame:
-    """Return the cells, with merged cells of one column repeated in each of their rows."""
+def _only_column(path: Path, raw: pd.DataFrame, header_row: int, column: int) -> int:
+    """Return the column with the same header as `column` that is not blank; raises UserError if two differ."""
+    header = _plain(raw.iloc[header_row - 1, column])
+    same = [place for place, name in enumerate(raw.iloc[header_row - 1]) if _plain(name) == header]
+    cells = raw.iloc[header_row:]
+    filled = [place for place in same if (cells[place] != "").any()] or [column]
+    if differing := [place for place in filled if (cells[place] != cells[filled[0]]).any()]:
+        raise UserError(
+            f"{path}: row {header_row} has the column '{raw.iloc[header_row - 1, column]}' twice, with different cells "
+            f"(columns {filled[0] + 1} and {differing[0] + 1} of the sheet).\n"
+            "  Expected one: remove or rename the other."
+        )
+    return filled[0]
+
+
+def _unmerged(
+    path: Path, sheet: str, raw: pd.DataFrame, columns: Mapping[str, int], header_row: int = 0
+) -> pd.DataFrame:
+    """Return the cells below the header, with those merged over rows of one of the columns repeated in each row."""
+    rows = raw.iloc[header_row:]
+    read = rows[[*columns.values()]] == ""
+    if not (read.any(axis=1) & ~read.all(axis=1)).any():
+        return rows
     filled = raw.copy()
-    for top, bottom, left, right in merged_cells(path, sheet):
-        if left == right == column:
+    for top, bottom, column in merged_cells(path, sheet):
+        if column in columns.values() and top >= header_row:
             filled.iloc[top : bottom + 1, column] = raw.iloc[top, column]
-    return filled
+    return filled.iloc[header_row:]
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
@@ -212,4 +233,4 @@ def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
 
 
 def _plain(header: str) -> str:
-    return "".join(filter(str.isalnum, header)).lower()
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", header))).lower()
