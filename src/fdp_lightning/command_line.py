@@ -9,6 +9,7 @@ import platform
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
@@ -36,6 +37,10 @@ def run() -> None:
     if asks_for_version(sys.argv[1:]):
         print(f"fdp_lightning {__version__}, torch {version('torch')}, Python {platform.python_version()}")
         return
+    # A closed stream (`>&-`) is None: what is printed to it is lost, and nothing else.
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]  # a terminal of unknown width; tables would have no room at all
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of a dataset's files may not be valid text
     # Otherwise Hydra prints exceptions itself and always exits with 1.
@@ -45,6 +50,7 @@ def run() -> None:
     register_schema()
     try:
         sys.argv[1:] = normalised(sys.argv[1:])
+        _require_working_folder()
         _application()
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -69,6 +75,13 @@ def run() -> None:
         sys.exit(USER_MISTAKE)
     else:
         interrupts.is_dealt_with()
+
+
+def _require_working_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 — no path of it is needed
+    except FileNotFoundError as error:
+        raise UserError("the working folder no longer exists. Change to one that does") from error
 
 
 def _discard_output() -> None:

@@ -1,8 +1,13 @@
 """Recognisers from Python, by their names in the configuration: `create_model("fdp_tiny", classes=5)`."""
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
 from fdp_lightning.config import CONF_DIR, configuration
+from fdp_lightning.console.mistakes import explain
 from fdp_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,11 +34,16 @@ def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
         or to an object with logits and more.
 
     Raises:
-        UserError: there is no model of this name, or an override is invalid.
+        UserError: there is no model of this name, or `classes` or an override is invalid.
     """
     from fdp_lightning.instantiate import build_model
 
     if name not in (known := list_models()):
         raise UserError(f"there is no model '{name}'. Models: {', '.join(known)}")
-    network: nn.Module = build_model(configuration(f"model={name}", *overrides), classes)
+    if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
+        raise UserError(f"classes is {classes!r}; expected a whole number of at least 1")
+    try:
+        network: nn.Module = build_model(configuration(f"model={name}", *map(str, overrides)), int(classes))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, [*map(str, overrides)])) from error
     return network

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 
 from fdp_lightning.config import TASKS
 from fdp_lightning.errors import UserError
@@ -69,6 +71,21 @@ def with_home(argument: str) -> str:
     if not value.startswith("~/") or "," in value:  # in a list of a sweep it stays
         return argument
     return f"{key}={_quoted(str(Path(value).expanduser()))}"
+
+
+def readable(argument: str) -> str:
+    """Quote a value that Hydra cannot read as it is, such as a path with letters of other scripts or parentheses.
+
+    Lists, mappings and sweeps keep their meaning, and so do their mistakes.
+    """
+    key, _, value = argument.partition("=")
+    if not _is_option(argument) or value[:1] in ("", *"'\"[{~") or "," in value or "${" in value:
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return f"{key}={_quoted(value)}"
+    return argument
 
 
 def _is_option(argument: str) -> bool:

@@ -173,7 +173,7 @@ def _without_parentheses(cell: str) -> str:
 
 
 def _by_itself(character: str) -> str:
-    """Return a character in a form that does not join its neighbours' number under NFKC: '①②' is not 12, '4²' not 42."""
+    """Return a character in a form that NFKC does not join to its neighbours' number: '①②' is not 12, '4²' not 42."""
     if unicodedata.category(character) == "Cf":  # invisible, such as the zero-width space
         return ""
     kind = unicodedata.decomposition(character).partition(" ")[0]
