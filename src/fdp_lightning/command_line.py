@@ -20,7 +20,7 @@ from fdp_lightning import __version__, interrupts
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.console.mistakes import asks_for_version, explain, normalised
 from fdp_lightning.disk import disk_trouble
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, visible
 
 USER_MISTAKE = 2
 
@@ -67,7 +67,7 @@ def run() -> None:
             raise
         if "debug='true'" in sys.argv:
             traceback.print_exc()
-        print(f"\nfdp_lightning: {message}", file=sys.stderr)
+        print(f"\nfdp_lightning: {visible(message)}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:  # standard output is a file on the full disk

@@ -194,9 +194,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as a .csv ({error}).\n"
             "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
         ) from error
-    if "\0" in text:
+    if control := next((letter for letter in "\0\x1b\x9b" if letter in text), ""):
         raise UserError(
-            f"{path} cannot be read as a .csv (it contains the character NUL).\n"
+            f"{path} cannot be read as a .csv (it contains the control character {control!r}).\n"
             "  Expected text in UTF-8, or in UTF-16 with a byte order mark; save it again so, or as .xlsx."
         )
     return _padded(rows)
