@@ -382,3 +382,19 @@ def test_a_csv_of_wide_characters_is_read_by_its_mark_or_refused(encoding: str, 
         return
     with pytest.raises(UserError, match="control character"):
         samm_csv(tmp_path, content)
+
+
+@pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
+def test_invisible_characters_of_copy_and_paste_are_no_part_of_a_cell(
+    dataset: type[FaceDataset], tmp_path: Path
+) -> None:
+    WRITERS[dataset](tmp_path)
+    expected = dataset(tmp_path).clips()
+    for path in books(tmp_path):
+        book = load_workbook(path)
+        for cell in (
+            cell for sheet in book for row in sheet.iter_rows() for cell in row if isinstance(cell.value, str)
+        ):
+            cell.value += "\u200b"
+        book.save(path)
+    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)

@@ -16,6 +16,8 @@ from fdp_lightning.files import sha256
 _HEADER_WITHIN = 40
 """Number of Excel rows searched for a header."""
 
+_INVISIBLE = "[\u200b-\u200d\u2060\ufeff]"
+
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
 """Subject number, and the word before it."""
 
@@ -147,7 +149,8 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 def all_rows(path: Path) -> list[list[str]]:
     """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
-    return [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
+    return [[cell for cell in row if cell] for row in cleaned]
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
@@ -227,8 +230,9 @@ def _unmerged(
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
     """Return some columns of the cells below the header, stripped, without rows that have fewer than two cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Copy and paste brings other blanks (U+00A0, U+3000); str.strip removes them too.
-    table = table.apply(lambda column: column.str.strip())
+    # Copy and paste brings other blanks (U+00A0, U+3000), which str.strip removes too, and invisible characters: with
+    # one, a subject would be another person.
+    table = table.apply(lambda column: column.str.replace(_INVISIBLE, "", regex=True).str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 
 
