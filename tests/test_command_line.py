@@ -1,5 +1,6 @@
 """Small mercies of the command line."""
 
+import os
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from fdp_lightning import __version__
 from fdp_lightning.config import configuration
 from fdp_lightning.console.arguments import check_task, normalised
 from fdp_lightning.errors import UserError
-from tests.command import Run
+from tests.command import Run, new_process
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,35 @@ def test_an_equals_sign_may_stand_in_the_name_of_a_file(tmp_path: Path, monkeypa
 def test_a_short_command_that_says_two_things_is_refused(arguments: list[str], run_cli: Run) -> None:
     done = run_cli(*arguments, code=2)
     assert arguments[-1] in done.stderr
+
+
+@pytest.mark.parametrize("value", ["/data/中文", "/data/é", "/data/CAS(ME)^2", "it's", "/data/a#b;c&d!", "/data/[x]"])
+def test_a_path_of_any_characters_needs_no_quotes_of_its_own(value: str) -> None:
+    assert configuration(*normalised(["data=samm", f"data.root={value}"])).data.root == value
+
+
+@pytest.mark.parametrize(
+    "argument", ["seed=0,1", "runs=[a,b]", "model.pooling=[gated,é],arp", "data.root=a,(b", "a=[é"]
+)
+def test_lists_and_sweeps_are_left_as_they_are(argument: str) -> None:
+    assert normalised([argument]) == [argument]
+
+
+@pytest.mark.parametrize("argument", ["model=_base", "+experiment=_real", "data='_base'", "model/backbone=_x"])
+def test_parts_of_options_are_no_options(argument: str) -> None:
+    with pytest.raises(UserError, match="there is no"):
+        normalised([argument])
+
+
+def test_the_value_of_an_interpolation_is_named(run_cli: Run) -> None:
+    assert "seed is 'samm'" in run_cli("seed=${protocol.dataset}", "data=samm", "protocol.dataset=samm", code=2).stderr
+
+
+def test_closed_streams_and_a_removed_folder_are_no_bugs(tmp_path: Path) -> None:
+    new_process(
+        "--cfg", "job", cwd=tmp_path, code=0, capture_output=False, preexec_fn=lambda: (os.close(1), os.close(2))
+    )
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    answer = new_process("task=report", "run=x", cwd=gone, preexec_fn=gone.rmdir, code=2)
+    assert "Traceback" not in answer.stderr

@@ -9,6 +9,7 @@ import platform
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fdp_lightning import __version__, interrupts
 from fdp_lightning.config import CONF_DIR, register_schema
 from fdp_lightning.console.arguments import explain, normalised
-from fdp_lightning.errors import UserError, disk_trouble
+from fdp_lightning.errors import UserError, disk_trouble, visible
 
 USER_MISTAKE = 2
 
@@ -35,6 +36,10 @@ def run() -> None:
     if sys.argv[1:] == ["version"] or {"--version", "-V"} & {*sys.argv[1:]}:  # Hydra would print its own
         print(f"fdp_lightning {__version__}, torch {version('torch')}, Python {platform.python_version()}")
         return
+    # A closed stream (`>&-`) is None: what is printed to it is lost, and nothing else.
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]  # a terminal of unknown width; tables would have no room at all
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of a dataset's files may not be valid text
     # Otherwise Hydra prints exceptions itself and always exits with 1.
@@ -44,6 +49,7 @@ def run() -> None:
     register_schema()
     try:
         sys.argv[1:] = normalised(sys.argv[1:])
+        _require_working_folder()
         _application()
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -60,7 +66,7 @@ def run() -> None:
             raise
         if "debug='true'" in sys.argv:
             traceback.print_exc()
-        print(f"\nfdp_lightning: {message}", file=sys.stderr)
+        print(f"\nfdp_lightning: {visible(message)}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:  # standard output is a file on the full disk
@@ -68,6 +74,13 @@ def run() -> None:
         sys.exit(USER_MISTAKE)
     else:
         interrupts.is_dealt_with()
+
+
+def _require_working_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 — no path of it is needed
+    except FileNotFoundError as error:
+        raise UserError("the working folder no longer exists. Change to one that does") from error
 
 
 def _discard_output() -> None:

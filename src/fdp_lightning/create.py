@@ -1,5 +1,6 @@
 """Recognisers from Python, by their names in the configuration: `create_model("fdp_tiny", classes=5)`."""
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from hydra.errors import HydraException
@@ -35,14 +36,17 @@ def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
         or to an object with logits and more.
 
     Raises:
-        UserError: there is no model of this name, or an override is invalid.
+        UserError: there is no model of this name, or `classes` or an override is invalid.
     """
     if name not in (known := list_models()):
         raise UserError(f"there is no model '{name}'. Models: {', '.join(known)}")
+    if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
+        raise UserError(f"classes is {classes!r}; expected a whole number of at least 1")
+    overrides = tuple(map(str, overrides))
     try:
         config = configuration(f"model={name}", *overrides)
         check_values(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, overrides)) from error
-    network: nn.Module = build_model(config, classes)
+    network: nn.Module = build_model(config, int(classes))
     return network

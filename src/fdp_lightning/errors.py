@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from unicodedata import category
 
 
 class UserError(Exception):
@@ -10,6 +11,13 @@ class UserError(Exception):
 
     The message names the file or key, what was found, what was expected, and what to do.
     """
+
+
+def visible(text: str) -> str:
+    """Return text for a terminal or a table, with control characters as escapes: names of files may hold commands."""
+    return "".join(
+        repr(letter)[1:-1] if category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text
+    )
 
 
 def first_line(error: BaseException) -> str:

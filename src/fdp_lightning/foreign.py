@@ -6,6 +6,7 @@ trusted.
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from fdp_lightning.errors import UserError, first_line
 MOST_BYTES = 1 << 28  # size limit of a description, a table or a page; files of weights have their own
 
 MOST_BYTES_OF_ANY = 1 << 40
+
+ESCAPES = re.compile("[\x1b\x9b]")
+"""Characters with which text gives a terminal commands when it is printed."""
 
 _LONGEST_TEXT = 4000
 _MOST_VALUES = 1_000_000
@@ -129,6 +133,8 @@ def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolatio
         if isinstance(value, str):
             if ("${" in value and not interpolations) or len(value) > longest_text:
                 raise ValueError(f"an interpolation or a text of more than {longest_text} characters: {value[:60]!r}")
+            if ESCAPES.search(value):
+                raise ValueError(f"a command to the terminal: {value[:60]!r}")
         elif isinstance(value, int | float):  # a bool is an int
             if not abs(value) <= _LARGEST:  # also true for NaN; isfinite fails for large integers
                 raise ValueError(f"{value!s:.40} is no finite number of at most {_LARGEST:.0e}")

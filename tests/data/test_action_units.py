@@ -230,3 +230,10 @@ def test_a_class_is_a_number_and_a_stranger_is_an_error() -> None:
     with pytest.raises(ValueError, match="d are not among the classes"):
         target_numbers(pd.Series(["d"]), ["a"], LabelKind.SINGLE)
     assert names_of(pd.Series(["x+y", ""]), LabelKind.MULTI).tolist() == ["x", "y", ""]
+
+
+def test_marks_and_invisible_characters_do_not_join_numbers() -> None:
+    assert (parse("①②").numbers, parse("4\u200b+\ufeff7").numbers) == ((1, 2), (4, 7))
+    for cell in ("4²", "4₂"):
+        assert (parse(cell).numbers, len(parse(cell).unreadable)) == ((), 1)
+        assert parse(str(parse(cell))) == parse(cell)

@@ -383,3 +383,9 @@ def test_a_curve_that_is_not_converted_is_named(tmp_path: Path) -> None:
     linear = VideoFile(write_video(tmp_path / "b.mkv", pictures(1), transfer=8))
     list(linear.frames())
     assert len(linear.warnings) == 1 and "linear" in linear.warnings[0]
+
+
+@pytest.mark.parametrize("source", [np.zeros((8, 64, 64, 3), np.uint8), [], None, 5, b"clip"])
+def test_what_is_no_video_is_named_by_its_kind(source: object) -> None:
+    with pytest.raises(UserError, match=type(source).__name__):
+        as_input_video(source)  # type: ignore[arg-type]

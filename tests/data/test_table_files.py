@@ -318,3 +318,83 @@ def test_rows_that_cannot_be_clips_are_refused_by_name(tmp_path: Path, rows: lis
 def test_a_clip_without_a_usable_offset_is_a_problem(tmp_path: Path, offset: float | int | str | None) -> None:
     (problem,) = annotation_problems(casme2(tmp_path, row(clip="EP03"), row(offset=offset, apex=None)))
     assert (problem.clip, problem.kind, problem.fatal) == ("casme2/01/EP02_01f@46", "bad_interval", True)
+
+
+def merged(path: Path, *areas: str) -> None:
+    book = load_workbook(path)
+    for area in areas:
+        book.active.merge_cells(area)
+    book.save(path)
+
+
+def test_a_cell_that_is_merged_over_rows_is_that_of_each_in_every_column(tmp_path: Path) -> None:
+    casme2(tmp_path, ROW, row(2))
+    merged(tmp_path / NAME, "D2:D3", "F2:F3", "H2:H3", "I2:I3")
+    read = ["onset", "offset", "action_units", "emotion"]
+    assert CASME2(tmp_path).clips()[read].values.tolist() == [[46, 86, "12", "happiness"]] * 2
+    layouts.casme_sq(tmp_path, rows=[[1, f"anger1_{n}", 1, 2, 3, "4+7", "negative", layouts.MICRO] for n in (1, 2)])
+    merged(tmp_path / layouts.CASME_SQ_FILE, "A1:A2", "F1:F2", "H1:H2")
+    assert CASMESquared(tmp_path).clips()[["subject", "action_units"]].values.tolist() == [["15", "4+7"]] * 2
+
+
+def test_a_column_that_is_there_twice_is_refused_where_its_cells_differ(tmp_path: Path) -> None:
+    header = [*layouts.CASME2_HEADER, "Apex Frame"]
+    assert casme2(tmp_path, [*ROW, None], header=header)["apex"].tolist() == [59]
+    assert casme2(tmp_path, [*ROW[:4], None, *ROW[5:], 58], header=header)["apex"].tolist() == [58]
+    with pytest.raises(UserError, match="columns 5 and 10"):
+        casme2(tmp_path, [*ROW, 58], header=header)
+
+
+@pytest.mark.parametrize("state", ["visible", "hidden"])
+def test_a_sheet_without_clips_or_a_hidden_one_is_not_read_for_the_annotation(state: str, tmp_path: Path) -> None:
+    casme2(tmp_path, ROW)
+    book = load_workbook(tmp_path / NAME)
+    other = book.create_sheet("before", 0)
+    for line in [layouts.CASME2_HEADER, row(26)][: 1 + (state == "hidden")]:
+        other.append(line)
+    other.sheet_state, book.active = state, 1
+    book.save(tmp_path / NAME)
+    assert CASME2(tmp_path).clips()["subject"].tolist() == ["01"]
+
+
+def test_full_width_digits_are_digits_and_an_apex_that_is_lost_is_remarked(tmp_path: Path) -> None:
+    header = ["Ｓｕｂｊｅｃｔ", *layouts.CASME2_HEADER[1:]]
+    table = casme2(tmp_path, row(1, onset="４６", apex="５９"), row(2, apex="59/61"), row(3, apex="/"), header=header)
+    assert (table["onset"].tolist(), table["apex"].fillna(-1).tolist()) == ([46] * 3, [59, -1, -1])
+    assert ["59/61" in remark for remark in table["remark"]] == [False, True, False] and table.loc[2, "remark"] == ""
+
+
+@pytest.mark.parametrize("place", ["A1048576", "XFD99999", "A99999999999"])
+def test_a_cell_far_outside_the_table_is_refused_before_it_takes_memory(place: str, tmp_path: Path) -> None:
+    casme2(tmp_path, ROW)
+    row_number = place.strip("AXFD")
+    far = f'<row r="{row_number}"><c r="{place}" t="n"><v>1</v></c></row></sheetData>'
+    rewritten(tmp_path / NAME, lambda name, text: text.replace("</sheetData>", far) if "sheets/" in name else text)
+    with pytest.raises(UserError, match=re.escape(NAME)):
+        CASME2(tmp_path).clips()
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16-le"])
+def test_a_csv_of_wide_characters_is_read_by_its_mark_or_refused(encoding: str, tmp_path: Path) -> None:
+    content = f"{HEADER}006;006_1_2;5562;5588;5632;4+7;Anger;3;\n".encode(encoding)
+    if encoding == "utf-32":
+        assert samm_csv(tmp_path, content)["subject"].tolist() == ["006"]
+        return
+    with pytest.raises(UserError, match="control character"):
+        samm_csv(tmp_path, content)
+
+
+@pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
+def test_invisible_characters_of_copy_and_paste_are_no_part_of_a_cell(
+    dataset: type[FaceDataset], tmp_path: Path
+) -> None:
+    WRITERS[dataset](tmp_path)
+    expected = dataset(tmp_path).clips()
+    for path in books(tmp_path):
+        book = load_workbook(path)
+        for cell in (
+            cell for sheet in book for row in sheet.iter_rows() for cell in row if isinstance(cell.value, str)
+        ):
+            cell.value += "\u200b"
+        book.save(path)
+    pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)

@@ -12,6 +12,9 @@ from random_runs import make_run, write_run
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.tables.words import csv_cell
+from fdp_lightning.foreign import require_values
 from fdp_lightning.tasks.compare import compare_runs
 
 pytestmark = pytest.mark.costly
@@ -103,3 +106,37 @@ def test_other_tasks_take_one_folder(run_cli: Callable[..., subprocess.Completed
         done = run_cli("task=report", f"runs={value}")
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert "runs" in done.stderr and "task=compare" in done.stderr
+
+
+ESCAPE = "\x1b]0;title\x07\x1b[2J"
+
+
+def test_names_give_neither_terminal_nor_spreadsheet_a_command(
+    tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    write_run(tmp_path / "runs" / f"a{ESCAPE}" / "seed-0", classes=("=1+1", "b"))
+    done = run_cli(f"runs={tmp_path / 'runs'}", "task=compare", f"compare.output={tmp_path}", code=0)
+    wrong = run_cli("task=report", f"run={tmp_path}/{ESCAPE}", code=2)
+    table = (tmp_path / "compare.csv").read_text()
+    assert "\x1b" not in done.stdout + done.stderr + wrong.stderr + table
+    assert {row["classes"] for row in csv.DictReader(table.splitlines())} == {"'=1+1; b"}
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@x", "+cmd|' /C calc'!A0", "-x", "\tx"])
+def test_a_cell_that_begins_like_a_formula_is_text(cell: str) -> None:
+    assert csv_cell(cell).startswith("'")
+
+
+@pytest.mark.parametrize("cell", [-0.5, None, "-0.223 (-0.307–0.143)", "+3", "a=b", "a-b"])
+def test_numbers_and_other_cells_are_as_they_are(cell: object) -> None:
+    assert csv_cell(cell) == cell
+
+
+def test_commands_to_a_terminal_in_files_of_others_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="terminal"):
+        require_values({"name": ESCAPE})
+    run = write_run(tmp_path, classes=("a", "b"))
+    path = run / "predictions.csv"
+    path.write_text(path.read_text().replace(",a,", f",a{ESCAPE},"))
+    with pytest.raises(UserError, match="terminal"):
+        read_run(run)

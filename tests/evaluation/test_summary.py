@@ -102,6 +102,10 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     )
 
 
+def test_chance_of_many_clips_takes_little_memory() -> None:
+    assert chance(np.array([30_000, 40_000, 30_000]))["uf1"] == pytest.approx(1 / 3, abs=2e-3)
+
+
 @pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
 def test_floors_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
     total = 6

@@ -40,6 +40,18 @@ def test_an_invalid_override_is_named(override: str) -> None:
         fdp_lightning.create_model("fdp_tiny", 3, override)
 
 
+@pytest.mark.parametrize("override", ["foo=1", "input.size=0", "seed=0,1", "~model", "a"])
+def test_an_override_that_is_none_is_answered_as_on_the_command_line(override: str) -> None:
+    with pytest.raises(UserError):
+        fdp_lightning.create_model("fdp_tiny", 3, override)
+
+
+@pytest.mark.parametrize("classes", [0, -1, True, "5", 2.5, None])
+def test_a_number_of_classes_is_a_whole_number(classes: object) -> None:
+    with pytest.raises(UserError, match="classes is"):
+        fdp_lightning.create_model("ststnet", classes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("silent", ["raise ImportError", "raise ValueError"])
 def test_a_module_that_fails_without_a_word_is_named(
     silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,21 @@ def with_home(argument: str) -> str:
     return f"{key}={_quoted(str(Path(value).expanduser()))}"
 
 
+def readable(argument: str) -> str:
+    """Quote a value that Hydra cannot read as it is, such as a path with letters of other scripts or parentheses.
+
+    Lists, mappings and sweeps keep their meaning, and so do their mistakes.
+    """
+    key, _, value = argument.partition("=")
+    if not _is_option(argument) or value[:1] in ("", *"'\"[{~") or "," in value or "${" in value:
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return f"{key}={_quoted(value)}"
+    return argument
+
+
 def _is_option(argument: str) -> bool:
     """Return True for `key=value`, unless it is the name of a file, as `take=2.mp4` may be."""
     key, equals, _ = argument.partition("=")
@@ -107,6 +122,8 @@ _FLAGS = (
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _DEBUG_OFF = re.compile(r"\+?debug=['\"]?(false|null)['\"]?", re.IGNORECASE)
+_HIDDEN_OPTION = re.compile(r"\+*([\w/]+)=['\"]?(_\w+)['\"]?")
+_REFUSED = re.compile(r"Value '(.*)'(?: of type|\s\(|$)")
 _NO_OPTION = re.compile(r"\+?(?!debug)(\w+)=(null|true|false|[-+.\d]+)", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _MISSING_IN_LIST = re.compile(r"Could not load '(.+)/([^/']+)'")
@@ -129,12 +146,16 @@ def normalised(arguments: Sequence[str]) -> list[str]:
             )
         if argument.startswith("="):
             raise UserError(f"the argument {argument} has no key. Expected key=value")
+        if (hidden := _HIDDEN_OPTION.fullmatch(argument)) and (CONF_DIR / hidden[1]).is_dir():
+            raise UserError(_no_option(hidden[1], hidden[2], _options(hidden[1])))  # a part that options are made of
         # Hydra has a ValueError for it.
         if (given := _NO_OPTION.fullmatch(argument)) and (given[1] in ADDED_GROUPS or (CONF_DIR / given[1]).is_dir()):
             raise UserError(f"{argument}: expected {flag}={'|'.join(_options(given[1]))}")
     # Hydra reads a bare debug=true as a boolean, which names no option, and refuses + for a group in the defaults.
     words = [_DEBUG.sub(lambda match: f"debug='{match[1].lower()}'", word) for word in arguments]
-    words = [with_home("--help" if word == "help" else word) for word in words if not _DEBUG_OFF.fullmatch(word)]
+    words = [
+        readable(with_home("--help" if word == "help" else word)) for word in words if not _DEBUG_OFF.fullmatch(word)
+    ]
     options = written_out(words)
     sweeping = [option for option in options if option in ("-m", "--multirun")]
     # argparse accepts overrides on one side of -m only.
@@ -160,11 +181,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         return _explain_unknown_key(match[1], arguments)
     if match := _MISSING_OPTION.search(text):
         options = [option for option in match[3].split() if not option.strip(",").startswith("_")]
-        return f"there is no '{match[1]}'.{guess(match[1].split('/')[-1], options)}\n  {match[2]}: {', '.join(options)}"
+        return _no_option(match[2], match[1].removeprefix(f"{match[2]}/"), options)
     if match := _MISSING_IN_LIST.search(text):  # for group=[a,b] Hydra does not list the options
-        group, option = match.groups()
-        options = _options(group)
-        return f"there is no '{group}/{option}'.{guess(option, options)}\n  {group}: {', '.join(options)}"
+        return _no_option(match[1], match[2], _options(match[1]))
     if match := _DOUBLE_CHOICE.search(text):
         group = match[1] or match[2]
         value = next((a.partition("=")[2] for a in arguments if a.startswith(f"+{group}=")), "…")
@@ -185,6 +204,10 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     return f"{text}{cause}"
 
 
+def _no_option(group: str, option: str, options: list[str]) -> str:
+    return f"there is no '{group}/{option}'.{guess(option, options)}\n  {group}: {', '.join(options)}"
+
+
 def _as_value(word: str) -> str:
     """Return the option that takes a bare word as its value, after ': '."""
     if tasks := (word,) if word in TASKS else _OTHER_WORDS.get(word):
@@ -203,7 +226,9 @@ def _explain_value(error: BaseException) -> str:
     if isinstance(section, type) and is_dataclass(section):
         names = ", ".join(f"{key}.{field.name}" for field in fields(section))
         return f"{key} is a section, not an option. Expected one of {names}"
-    found = (str(error).splitlines()[0].partition("=")[2:] or ("",))[0]
+    first = str(error).splitlines()[0]
+    # Of an interpolation OmegaConf names the value itself.
+    found = refused[1] if (refused := _REFUSED.search(first)) else first.partition("=")[2]
     expected = ALLOWED[key].words if key in ALLOWED else first_line(cause)
     return f"{key} is {found!r}; expected {expected}"
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import escape
 
-from fdp_lightning.evaluation.tables.words import latex_escape
+from fdp_lightning.evaluation.tables.words import csv_cell, latex_escape
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -137,7 +137,7 @@ def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
             head = f"{main} {small}".strip()
             texts = (main.replace("−", "-"), small.replace("−", "-")) if number else (head, f"{head}, notes")
             cells += texts[: 1 + has]
-        writer.writerow(cells)
+        writer.writerow(map(csv_cell, cells))
     return stream.getvalue()
 
 

@@ -25,7 +25,7 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import SCORES, UNIT_SCORES, Score, confusion, unit_confusions
 from fdp_lightning.files import write_atomic
-from fdp_lightning.foreign import read_plain
+from fdp_lightning.foreign import ESCAPES, read_plain
 from fdp_lightning.labels import JOIN, KEY, OWNER, SELECTIONS, ClipKey, LabelKind
 
 LEADING = [*KEY, "target", "prediction"]
@@ -239,6 +239,8 @@ def _records(path: Path) -> list[list[str]]:
         raise UserError(f"{path}: not a text file in UTF-8. {REBUILD}") from error
     if not text.strip():
         raise UserError(f"{path}: the predictions are empty. {REBUILD}")
+    if found := ESCAPES.search(text):
+        raise UserError(f"{path}: the predictions contain {found[0]!r}, a command to the terminal. {REBUILD}")
     if not text.endswith("\n"):  # a seed of 42 cut to 4 would otherwise read well
         raise UserError(f"{path}: the last line has no end, the file is truncated. {REBUILD}")
     try:

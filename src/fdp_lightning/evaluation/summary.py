@@ -144,17 +144,18 @@ def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[s
 def _expected_f1(clips: int, total: int, guess: float) -> float:
     if clips == 0:
         return 0.0
-    hits = np.arange(clips + 1)
-    false = np.arange(total - clips + 1)
+    (hits, of_hits), (false, of_false) = _binomial(clips, guess), _binomial(total - clips, guess)
     values = 2 * hits[:, None] / (hits[:, None] + false[None, :] + clips)
-    return float(_binomial(clips, guess) @ values @ _binomial(total - clips, guess))
+    return float(of_hits @ values @ of_false)
 
 
-def _binomial(n: int, p: float) -> np.ndarray:
-    """Return P(k successes of n) for k = 0..n, shape (n + 1,)."""
+def _binomial(n: int, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers of successes of n, and their probabilities; without those too rare to change a sum of doubles."""
     k = np.arange(n + 1)
     ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
+    probabilities = np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
+    counted = probabilities > 1e-25  # of 100 000 clips some thousands, whose pairs fit into memory
+    return k[counted], probabilities[counted]
 
 
 def scored(outcomes: Outcomes) -> dict[str, Any]:

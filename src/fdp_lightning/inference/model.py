@@ -1,5 +1,6 @@
 """A model that predicts videos: `load_model("model").predict("clip.mp4")`."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -186,6 +187,8 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequenc
     Raises:
         UserError: there is no model, or it is damaged, edited, or of another version.
     """
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(device)):
+        raise UserError(f"device is {device!r}; expected 'cpu' or 'cuda'")
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
     facts, state = read_source(path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
+from fdp_lightning.evaluation.tables.words import csv_cell
 from fdp_lightning.files import atomic_folder, write_atomic
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.figures import overlay, overview, timeline
@@ -123,5 +124,5 @@ def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
 
 def _as_csv(rows: Sequence[Sequence[Any]]) -> str:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
+    csv.writer(stream, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
     return stream.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 
 from fdp_lightning.config import EXPERIMENTS
-from fdp_lightning.errors import UserError
+from fdp_lightning.errors import UserError, visible
 from fdp_lightning.evaluation.published import read_published
 from fdp_lightning.evaluation.runs import Run, find_runs, is_finished, read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, compare
@@ -97,7 +97,7 @@ def _names(groups: list[tuple[Path, ...]]) -> list[str]:
     """Return the part of each path below runs/, or the whole paths if two of these would be the same."""
     paths = [group[0] if len(group) == 1 else group[0].parent for group in groups]
     short = [
-        "/".join(path.absolute().parts[-(3 if len(group) == 1 else 2) :])
+        visible("/".join(path.absolute().parts[-(3 if len(group) == 1 else 2) :]))
         for path, group in zip(paths, groups, strict=True)
     ]
-    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+    return short if len(set(short)) == len(short) else [visible(str(path)) for path in paths]

@@ -139,7 +139,7 @@ def parse(cell: str) -> ActionUnits:
 
 def _without_parentheses(cell: str) -> str:
     """Return a cell in one line without the parentheses that can be resolved; 'or', 'ref' and '(k)' as stand-ins."""
-    text = unicodedata.normalize("NFKC", cell).translate(
+    text = unicodedata.normalize("NFKC", "".join(map(_by_itself, cell))).translate(
         {0: " ", 1: " ", 2: " ", **dict(zip(b"[]{}", "()()", strict=True))}
     )
     text = _OR.sub(_ALTERNATIVE, _SEPARATORS.sub("+", " ".join(text.split())))
@@ -151,6 +151,14 @@ def _without_parentheses(cell: str) -> str:
         text = _GROUP.sub(r" \1 ", _BEHIND_LETTERS.sub(r"\1\2", text))
         text = re.sub(rf" *{_ALTERNATIVE} *", _ALTERNATIVE, " ".join(text.split()))
     return text
+
+
+def _by_itself(character: str) -> str:
+    """Return a character in a form that NFKC does not join to its neighbours' number: '①②' is not 12, '4²' not 42."""
+    if unicodedata.category(character) == "Cf":  # invisible, such as the zero-width space
+        return ""
+    kind = unicodedata.decomposition(character).partition(" ")[0]
+    return f" {character} " if kind == "<circle>" else f"^{character}" if kind in ("<super>", "<sub>") else character
 
 
 def _as_written(word: str) -> str:

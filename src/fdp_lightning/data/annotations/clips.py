@@ -2,6 +2,7 @@
 as text (one class, or the action units shown, joined by '+') and as numbers.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,14 +22,22 @@ COLUMNS = [
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return all `COLUMNS`, sorted by `KEY`; frame numbers are nullable integers, NA unless whole and at least 0."""
+    """Return all `COLUMNS`, sorted by `KEY`; frame numbers are nullable integers, NA unless whole and at least 0.
+
+    Of an apex that has digits but is no such number, `remark` says so.
+    """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
         table[column] = table[column].astype(object).fillna("").astype(str).astype(object)
+    written = table["apex"].map(lambda cell: str(cell) if any(map(str.isdigit, str(cell))) else "")
     for column in _FRAME_NUMBERS:
-        numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+        cells = table[column].map(lambda cell: unicodedata.normalize("NFKC", cell) if isinstance(cell, str) else cell)
+        numbers = pd.to_numeric(cells, errors="coerce").astype("float64")
         whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)
         table[column] = numbers.where(whole).astype("Int64")
+    lost = table["apex"].isna() & (written != "")
+    remarks = "apex '" + written + "' is no frame number; read as unknown"
+    table["remark"] = table["remark"].where(~lost, (table["remark"] + "; " + remarks).str.removeprefix("; "))
     return table.sort_values(KEY, ignore_index=True)
 
 

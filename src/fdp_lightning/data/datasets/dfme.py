@@ -9,7 +9,8 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
-from fdp_lightning.data.datasets.workbook import READABLE, MissingColumnError, read_sheet, require_folder, tables_in
+from fdp_lightning.data.datasets.sheets import READABLE, tables_in
+from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {

@@ -1,42 +1,25 @@
-"""Annotation tables: finding workbooks (.xlsx, those that openpyxl rejects too) and .csv files, and reading columns."""
+"""Finding annotation tables and reading their columns."""
 
-import csv
 import os
 import re
 import unicodedata
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from io import BytesIO, StringIO
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
-from xml.etree import ElementTree
-from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pandas as pd
-from openpyxl import load_workbook
 
 from fdp_lightning.data.datasets.folders import is_folder
+from fdp_lightning.data.datasets.sheets import READABLE, merged_cells, read_tables, tables_in
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
-from fdp_lightning.foreign import MOST_BYTES
 
-READABLE = (".xlsx", ".xlsm", ".csv")  # in order of preference
-CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")  # must first be saved as one of these
-_DELIMITERS = ",;\t|"
-_WHOLE = re.compile(r"\A(-?\d+)\.0+\Z", re.ASCII)
-# Namespaces of Strict Open XML, and those that openpyxl knows.
-_NAMESPACES = {
-    b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
-    b"http://purl.oclc.org/ooxml/officeDocument/": b"http://schemas.openxmlformats.org/officeDocument/2006/",
-}
-_AS_IT_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
-_REDUCED = re.compile(r"xl/(?:worksheets/)?[^/]+\.xml", re.IGNORECASE)
-_KEPT = ("sheets", "workbookPr", "sheetData", "mergeCells")
-_HEADER_WITHIN = 40  # Excel rows searched for a header
-# Subject number, and the word before it.
+_HEADER_WITHIN = 40
+"""Number of Excel rows searched for a header."""
+
+_INVISIBLE = "[\u200b-\u200d\u2060\ufeff]"
+
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
+"""Subject number, and the word before it."""
 
 
 class MissingTableError(UserError):
@@ -50,8 +33,9 @@ class MissingColumnError(UserError):
 def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
     """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
 
-    The first of `names`, case-insensitive, is the release's; .xlsx is preferred to .csv. Raises MissingTableError if
-    the file is missing; UserError if two such files differ, or the only one is of a kind that must first be converted.
+    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
+    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
+    UserError if two such files differ, or the only one is of a kind that must first be converted.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
@@ -113,70 +97,87 @@ def read_sheet(
     """Read some columns of a sheet, every cell as text ('' when blank).
 
     The header is the row that holds most of the names; prose may precede it. Below it, rows with a single cell are
-    taken for prose and dropped like blank ones. Raises UserError if the file is no workbook, or columns are missing.
+    taken for prose and dropped like blank ones.
 
     Args:
         path: workbook.
         columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
-            are compared, case-insensitively. A cell of the first column may be merged over several rows.
-        sheet: name of the sheet, case-insensitive; if there is none, the first sheet that has the columns.
+            are compared, case-insensitively. A cell that is merged over several rows is that of each.
+        sheet: name of the sheet, case-insensitive; if there is none, the first that has the columns and rows below
+            them, hidden sheets last.
         optional: further columns, filled with '' if the sheet lacks them.
+
+    Raises:
+        UserError: the file is not a workbook, or a column is missing, or there twice with different cells.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
     names = [name for name in sheets if name.strip().lower() == sheet.lower()][:1] or [*sheets]
     headed = {name: _headed(sheets[name], wanted.values()) for name in names}
-    chosen = next((name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}), names[0])
+    whole = [name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}] or names
+    chosen = next((name for name in whole if (sheets[name].iloc[headed[name][0] :] != "").any(axis=None)), whole[0])
     (header_row, place), raw = headed[chosen], sheets[chosen]
-    if missing := [header.partition("|")[0] for header in columns.values() if header not in place]:
-        there = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
+    missing = [header.partition("|")[0] for header in columns.values() if header not in place]
+    if missing:
+        headers = ", ".join(name for name in (raw.iloc[header_row - 1] if len(raw) else []) if name)
         raise MissingColumnError(
             f"{path}: column {', '.join(repr(m) for m in missing)} is missing in row {header_row}.\n"
-            f"  Found: {there or 'no header'}.\n"
+            f"  Found: {headers or 'no header'}.\n"
             "  Expected the workbook as released; rename the column back or copy the file again."
         )
-    numbers = {ours: place[header] for ours, header in wanted.items() if header in place}
-    rows = raw.iloc[header_row:]
-    first, *others = numbers.values()
-    if ((rows[first] == "") & (rows[others] != "").any(axis=1)).any():
-        rows = _unmerged(path, chosen, raw, first).iloc[header_row:]
-    return _table(rows, numbers).reindex(columns=[*wanted], fill_value="")
+    there = {ours: place[header] for ours, header in wanted.items() if header in place}
+    numbers = {ours: _only_column(path, raw, header_row, column) for ours, column in there.items()}
+    return _table(_unmerged(path, chosen, raw, numbers, header_row), numbers).reindex(columns=[*wanted], fill_value="")
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns (our name → index, from 0) of the first sheet that is wide enough, cells as text ('' when blank);
-    raises UserError if the file is not a workbook, or has too few columns.
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
+
+    Raises UserError if the file is not a workbook, or has too few columns.
     """
-    sheets = [*read_tables(path).values()]
-    raw = next((cells for cells in sheets if cells.shape[1] > max(columns.values())), sheets[0])
+    sheets = read_tables(path)
+    name = next((name for name, cells in sheets.items() if cells.shape[1] > max(columns.values())), next(iter(sheets)))
+    raw = sheets[name]
     if raw.shape[1] <= max(columns.values()):
         raise UserError(
             f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
             "  Expected the workbook as released; copy the file again."
         )
-    return _table(raw, columns)
+    return _table(_unmerged(path, name, raw, columns), columns)
 
 
 def all_rows(path: Path) -> list[list[str]]:
     """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
-    return [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
+    return [[cell for cell in row if cell] for row in cleaned]
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
-    The word before a number is dropped if it is the same throughout: 'A1' and 'B1' are two subjects.
+
+    The word before a number is dropped if it is the same throughout; 'A1' and 'B1' are two subjects. Other cells are
+    padded with zeros, blank ones stay blank.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
     found = plain.map(_NUMBERED.fullmatch)
     words = {_plain(match["word"] or "") for match in found if match} - {""}
-    known = [match and (len(words) < 2 or not match["word"]) for match in found]
-    numbers = [match["number"] if is_known else cell for cell, match, is_known in zip(plain, found, known, strict=True)]
-    return pd.Series([number and number.zfill(width) for number in numbers], index=cells.index, dtype=object)
+    numbers = [
+        match["number"].zfill(width)
+        if match and (len(words) < 2 or not match["word"])
+        else cell.zfill(width)
+        if cell
+        else ""
+        for cell, match in zip(plain, found, strict=True)
+    ]
+    return pd.Series(numbers, index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Return objective classes as '1' to '7', from numbers or numerals ('Ⅶ' is one character); others stay."""
+    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells unchanged.
+
+    Chinese keyboards write a numeral as one character ('Ⅶ'), which NFKC decomposes.
+    """
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
     return plain.str.replace(r"\.0+$", "", regex=True).map(lambda cell: numerals.get(cell, cell))
@@ -185,166 +186,55 @@ def roman(cells: pd.Series) -> pd.Series:
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:
     """Return the Excel row (from 1) that holds most of `headers`, and header → column for those found."""
     names = {header: [_plain(name) for name in header.split("|")] for header in headers}
-    row, best = 1, dict[str, int]()
+    best: dict[str, int] = {}
+    row = 1
     for number, cells in enumerate(raw.iloc[:_HEADER_WITHIN].itertuples(index=False), start=1):
         there = [_plain(cell) for cell in cells]
         known = {header: [there.index(name) for name in those if name in there] for header, those in names.items()}
         place = {header: columns[0] for header, columns in known.items() if columns}
         if len(place) > len(best):
-            row, best = number, place
+            best, row = place, number
     return row, best
 
 
-def _unmerged(path: Path, sheet: str, raw: pd.DataFrame, column: int) -> pd.DataFrame:
-    """Return the cells, with merged cells of one column repeated in each of their rows."""
+def _only_column(path: Path, raw: pd.DataFrame, header_row: int, column: int) -> int:
+    """Return the column with the same header as `column` that is not blank; raises UserError if two differ."""
+    header = _plain(raw.iloc[header_row - 1, column])
+    same = [place for place, name in enumerate(raw.iloc[header_row - 1]) if _plain(name) == header]
+    cells = raw.iloc[header_row:]
+    filled = [place for place in same if (cells[place] != "").any()] or [column]
+    if differing := [place for place in filled if (cells[place] != cells[filled[0]]).any()]:
+        raise UserError(
+            f"{path}: row {header_row} has the column '{raw.iloc[header_row - 1, column]}' twice, with different cells "
+            f"(columns {filled[0] + 1} and {differing[0] + 1} of the sheet).\n"
+            "  Expected one: remove or rename the other."
+        )
+    return filled[0]
+
+
+def _unmerged(
+    path: Path, sheet: str, raw: pd.DataFrame, columns: Mapping[str, int], header_row: int = 0
+) -> pd.DataFrame:
+    """Return the cells below the header, with those merged over rows of one of the columns repeated in each row."""
+    rows = raw.iloc[header_row:]
+    read = rows[[*columns.values()]] == ""
+    if not (read.any(axis=1) & ~read.all(axis=1)).any():
+        return rows
     filled = raw.copy()
-    merged = load_workbook(_cells_alone(path))[sheet].merged_cells.ranges if is_zipfile(path) else ()
-    for left, top, right, bottom in (area.bounds for area in merged):  # from 1
-        if left == right == column + 1:
-            filled.iloc[top - 1 : bottom, column] = raw.iloc[top - 1, column]
-    return filled
+    for top, bottom, column in merged_cells(path, sheet):
+        if column in columns.values() and top >= header_row:
+            filled.iloc[top : bottom + 1, column] = raw.iloc[top, column]
+    return filled.iloc[header_row:]
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
     """Return some columns of the cells below the header, stripped, without rows that have fewer than two cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Copy and paste brings other blanks (U+00A0, U+3000); str.strip removes them too.
-    table = table.apply(lambda column: column.str.strip())
+    # Copy and paste brings other blanks (U+00A0, U+3000), which str.strip removes too, and invisible characters: with
+    # one, a subject would be another person.
+    table = table.apply(lambda column: column.str.replace(_INVISIBLE, "", regex=True).str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 
 
 def _plain(header: str) -> str:
-    return "".join(filter(str.isalnum, header)).lower()
-
-
-def tables_in(folder: Path, levels: str = "*") -> list[Path]:
-    """Return the table files of a folder by name, without lock files; `levels` '*/*' for those of its folders."""
-    found = (path for path in folder.glob(f"{levels}.[xXcCoOnN]*") if path.suffix.lower() in (*READABLE, *CONVERTIBLE))
-    return sorted(path for path in found if not path.name.startswith(("~", ".")) and path.is_file())
-
-
-def read_tables(path: Path) -> dict[str, pd.DataFrame]:
-    """Return the cells of every sheet as text, by its name; raises UserError for another kind or a damaged file."""
-    if path.suffix.lower() in CONVERTIBLE:
-        raise UserError(
-            f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
-            "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx beside this one."
-        )
-    try:
-        state = path.stat()
-        return _read(path, (state.st_mtime_ns, state.st_size))
-    except PermissionError as error:
-        raise UserError(
-            f"{path} cannot be read (Permission denied).\n  Correct its permissions, or copy it again."
-        ) from error
-
-
-@lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
-def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
-    _require_bounded(path, size=state[1])
-    if path.suffix.lower() == ".csv" and not is_zipfile(path):
-        return {path.stem: _read_csv(path)}
-    failures: list[Exception] = []
-    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _cells_alone(path))
-    for opened in ways:
-        try:
-            with opened() as file, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
-                sheets = pd.read_excel(file, None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
-                if sheets:
-                    return {str(name): cells.astype(object).fillna("").astype(str) for name, cells in sheets.items()}
-        except PermissionError:
-            raise
-        except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
-            failures.append(error)
-    raise UserError(
-        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'no sheet is found'}).\n"
-        "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
-        "(.xlsx) in a spreadsheet program, or copy it again."
-    )
-
-
-def _require_bounded(path: Path, size: int) -> None:
-    """Raise UserError for a table larger than memory should hold; a workbook of kilobytes can unpack to gigabytes."""
-    if is_zipfile(path):
-        try:
-            with ZipFile(path) as packed:
-                # No more than this is ever unpacked of a part; pictures are not read.
-                size = sum(part.file_size for part in packed.infolist() if "/media/" not in part.filename)
-        except (BadZipFile, OSError, ValueError):
-            return  # reading it says what is wrong
-    if size > MOST_BYTES:
-        raise UserError(f"{path} has {size} bytes of content; expected an annotation table of at most {MOST_BYTES}")
-
-
-def _cells_alone(path: Path) -> BytesIO:
-    """Return a workbook's cells alone (dates are numbers): openpyxl rejects broken styles, themes and names."""
-    reduced = BytesIO()
-    with ZipFile(path) as given, ZipFile(reduced, "w") as kept:
-        for name in given.namelist():
-            part = name.replace("\\", "/")
-            if not (_AS_IT_IS.fullmatch(part) or (_REDUCED.fullmatch(part) and not part.endswith("/styles.xml"))):
-                continue
-            content = given.read(name)
-            for strict, usual in _NAMESPACES.items():
-                content = content.replace(strict, usual)
-            kept.writestr(part, content if _AS_IT_IS.fullmatch(part) else _without_styles(content))
-    return reduced
-
-
-def _without_styles(sheet: bytes) -> bytes:
-    """Return the XML of a sheet, or of the list of sheets, with its cells alone."""
-    root = ElementTree.fromstring(sheet)
-    for element in [*root]:
-        if element.tag.rpartition("}")[2] not in _KEPT:
-            root.remove(element)
-    for element in root.iterfind("{*}sheetData//"):
-        element.attrib.pop("s", None)
-    return ElementTree.tostring(root)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    data = path.read_bytes()
-    try:
-        text = _decoded(data)
-        told = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
-        rows = _rows(text[told.end() :], told[1]) if told else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path} cannot be read as a .csv ({error}).\n"
-            "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
-        ) from error
-    width = max(map(len, rows), default=0)
-    return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=str)
-
-
-def _rows(text: str, delimiter: str) -> list[list[str]]:
-    """Return the rows of a text, with whole numbers that were written as floats ('6.0') as integers."""
-    rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
-
-
-def _fit(rows: list[list[str]]) -> tuple[int, int]:
-    """Score how well a delimiter splits a table: number of rows of the commonest width above 1, and this width."""
-    widths = Counter(len(row) for row in rows if len(row) > 1)
-    width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-    return count, width
-
-
-def _decoded(data: bytes) -> str:
-    """Decode a .csv as UTF-8 or UTF-16 if its mark or content allows, else as a Chinese or Western Windows code page:
-    bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
-    """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
-        western = sum(length == 1 for length in runs) > len(runs) / 2
-    for encoding in ("cp1252", "gb18030") if western else ("gb18030", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError as error:
-            failure = error
-    raise failure
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", header))).lower()

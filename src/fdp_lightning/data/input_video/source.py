@@ -167,8 +167,15 @@ def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", f
             names = some(clip.name for clip in clips)
             raise UserError(f"{source} holds {len(clips)} clips ({names}), expected one; task=predict takes them all")
         (video,) = clips
+    elif hasattr(source, "frames"):
+        video = cast(InputVideo, source)
+    elif hasattr(source, "seek"):
+        video = VideoFile(source, name, fps)
     else:
-        video = cast(InputVideo, source) if hasattr(source, "frames") else VideoFile(cast(BinaryIO, source), name, fps)
+        raise UserError(
+            f"a clip is given as {type(source).__name__}; expected a path, a file open for reading, or an object with "
+            "name, warnings and frames() as fdp_lightning.data.input_video.frame.InputVideo"
+        )
     video.name = folder_name(name) if name else video.name
     return video
 

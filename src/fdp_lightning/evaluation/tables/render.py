@@ -57,7 +57,7 @@ def _write(stem: Path, contents: Mapping[str, str]) -> list[Path]:
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    return frame.map(words.csv_cell).to_csv(index=False, lineterminator="\n")
 
 
 def cells(tables: Iterable[Table]) -> pd.DataFrame:

@@ -1,9 +1,12 @@
 """The words and numbers that every form of a table has alike: labels, cells and the explanation of both."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
+from fdp_lightning.errors import visible
 from fdp_lightning.evaluation import terminal
 from fdp_lightning.evaluation.metrics import DECISION_SCORES
 from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # for templates, beside the other words
@@ -19,6 +22,8 @@ UNLEARNED = (
     "‡ Not learned: at least half of the folds answer one class each, or the interval does not lie above every "
     "baseline. Such a run is shown and not ranked."
 )
+_NUMBER = re.compile(r"[-+.\d][-+.,;:()%–−e\d\s]*")
+"""A number with its interval: a spreadsheet may compute it."""
 _SELECTIONS = (
     "last: a fixed budget, the last epoch. inner: the epoch best on inner validation subjects. "
     "oracle: the epoch best on the test subject; not comparable, never ranked."
@@ -119,6 +124,14 @@ _LATEX = {
     "±": r"$\pm$", "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
     "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "²": r"$^2$", "³": r"$^3$",
 }  # fmt: skip
+
+
+def csv_cell(cell: Any) -> Any:
+    """Return a cell that a spreadsheet shows and does not compute: names of runs may begin like formulas."""
+    if not isinstance(cell, str):
+        return cell
+    formula = cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(cell)
+    return ("'" if formula else "") + visible(cell)
 
 
 def latex_escape(text: str) -> str:
