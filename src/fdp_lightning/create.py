@@ -46,7 +46,7 @@ def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
     try:
         config = configuration(f"model={name}", *overrides)
         check_values(config)
+        network: nn.Module = build_model(config, int(classes))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, overrides)) from error
-    network: nn.Module = build_model(config, int(classes))
     return network

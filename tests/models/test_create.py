@@ -4,25 +4,55 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fdp_lightning
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.instantiate import build_model, input_shape
-from fdp_lightning.models.recognizer import with_logits
+from fdp_lightning.instantiate import build, build_model, input_shape
+from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.recognizer import Clips, with_logits
 
 LARGE = ("fdp", "fdp_nextvit", "fdp_released", "htnet", "htnet_tokens")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in fdp_lightning.list_models()]
-)
+MODELS = [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in fdp_lightning.list_models()]
+
+
+def scratch(name: str) -> list[str]:
+    return ["model.pretrained=false"] if "pretrained" in configuration(f"model={name}").model else []
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_takes_what_its_input_says_and_gives_logits(name: str) -> None:
-    scratch = ["model.pretrained=false"] if "pretrained" in configuration(f"model={name}").model else []
-    network = fdp_lightning.create_model(name, 4, *scratch).eval()
+    network = fdp_lightning.create_model(name, 4, *scratch(name)).eval()
     shape = input_shape(configuration(f"model={name}"))
     with torch.no_grad():
         assert with_logits(network(torch.rand(2, *shape))).logits.shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_and_its_objective_keep_to_one_device(name: str) -> None:
+    """Fake tensors need no GPU, and refuse operations between its tensors and those of the CPU."""
+    config = configuration(f"model={name}", *scratch(name))
+    shape = input_shape(config)
+    for kind, targets in ((LabelKind.SINGLE, (2,)), (LabelKind.MULTI, (2, 4))):
+        network = build_model(config, 4)
+        objective = build(config.model.objective, class_counts=[1, 2, 3, 4], train_clips=10, label_kind=kind)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            masked = kind.is_multi and len(shape) == 4
+            target = torch.zeros(targets, dtype=torch.float if kind.is_multi else torch.long)
+            numbers, apex, mask = torch.rand(2, shape[0]), torch.rand(2), torch.ones(2, shape[0], dtype=torch.bool)
+            parts = (torch.rand(2, *shape), target, numbers, apex, mask)
+            clips = Clips(*(part.to("cuda") for part in (parts if masked else parts[:4])))
+            output = with_logits(network.to("cuda").train()(clips.frames))
+            losses = objective.to("cuda")(output, clips)
+            given = [
+                losses.total,
+                *objective.measures(output, clips).values(),
+                *objective.record(output, clips).values(),
+            ]
+            assert {value.device.type for value in given} <= {"cuda"}
 
 
 def test_overrides_and_unknown_names() -> None:

@@ -174,7 +174,7 @@ def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", f
     else:
         raise UserError(
             f"a clip is given as {type(source).__name__}; expected a path, a file open for reading, or an object with "
-            "name, warnings and frames() as fdp_lightning.data.input_video.frame.InputVideo"
+            "name, warnings and frames() as fdp_lightning.data.input_video.video.InputVideo"
         )
     video.name = folder_name(name) if name else video.name
     return video
