@@ -57,7 +57,8 @@ def _write(stem: Path, contents: Mapping[str, str]) -> list[Path]:
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    return frame.map(words.csv_cell).to_csv(index=False, lineterminator="\n")
+    rows = [[words.csv_cell(cell) for cell in row] for row in frame.to_numpy()]  # `map` makes floats of whole numbers
+    return pd.DataFrame(rows, columns=frame.columns, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def cells(tables: Iterable[Table]) -> pd.DataFrame:
