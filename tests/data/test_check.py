@@ -16,7 +16,7 @@ from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.annotations.corrections import correct, correction_problems, known_errors
 from fdp_lightning.data.checks.clips import annotation_remarks, folder_problems, list_folders, size_problems
 from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.data.checks.tables import print_protocols
+from fdp_lightning.data.checks.tables import print_problems, print_protocols, print_without_frames
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.datasets.casme3a import CASME3A
 from fdp_lightning.data.protocols.clip_tables import read_clips
@@ -204,3 +204,11 @@ def test_a_clip_without_a_label_has_the_interval_of_its_files_or_of_its_row(tmp_
     book.save(root / SHEET)
     with pytest.raises(UserError, match=r"24/EP02_07.*protocol\.include"):
         of_247(root)
+
+
+def test_a_name_on_disk_gives_the_terminal_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "01/EP\x1b]0;title\x07"
+    print_problems([Problem(name, "gap", f"frame 3 of {name} is missing")], [])
+    print_without_frames("casme2_5c_246", [f"casme2/{name}", "casme2/01/EP02"], [f"casme2/{name}"])
+    assert "\x1b" not in (output := capsys.readouterr().out)
+    assert output.count(r"EP\x1b]0;title\x07") == 3

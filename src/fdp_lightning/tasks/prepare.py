@@ -11,7 +11,7 @@ from fdp_lightning.console.progress import clock
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.data.store.contact_sheet import CONTACT_SHEET, write_contact_sheet
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.errors import UserError, is_full
+from fdp_lightning.errors import UserError, is_full, visible
 from fdp_lightning.files import write_atomic
 
 log = logging.getLogger("fdp_lightning")
@@ -24,7 +24,7 @@ def prepare(config: DictConfig) -> None:
     manifest = data.manifest
     for problem in manifest["problems"]:
         line = f"{problem['clip']}  {problem['kind']}: {problem['detail']}"
-        print(line.encode(errors="backslashreplace").decode())  # a file name may not be valid text
+        print(visible(line).encode(errors="backslashreplace").decode())  # a file name may not be valid text
     summary = {
         "dataset": config.data.name,
         "protocol": data.protocol.name,

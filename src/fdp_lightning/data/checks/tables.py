@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.errors import visible
 
 _MOST_LINES = 12  # largest number of problems printed per kind; check.json holds all
 _MOST_SUBJECTS = 30  # largest number of subjects whose missing clips are printed; check.json holds all
@@ -63,7 +64,7 @@ def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[
     if whole:
         lines.insert(0, f"all clips of subjects: {', '.join(whole)}")
     for line in lines[:_MOST_SUBJECTS]:
-        screen.print(f"  {_cut(line)}", soft_wrap=not screen.is_terminal)
+        screen.print(f"  {visible(_cut(line))}", soft_wrap=not screen.is_terminal)
     if len(lines) > _MOST_SUBJECTS:
         screen.print(f"  … and of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)")
 
@@ -104,6 +105,7 @@ def _screen() -> Console:
 
 def _print_line(screen: Console, clip: str, text: str) -> None:
     """Print one line if it fits or the output is not a terminal; else print the text below the clip's name."""
+    clip, text = visible(clip), visible(text)  # names of files may hold commands to the terminal
     line = f"{clip}  {text}" if clip else text
     if clip and screen.is_terminal and len(line) > screen.width:
         screen.print(clip)
