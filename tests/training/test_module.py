@@ -222,10 +222,10 @@ def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_
 @pytest.mark.parametrize(
     "precision", [Precision(), MixedPrecision("bf16-mixed", "cpu"), MixedPrecision("16-mixed", "cpu", SCALER)]
 )
-def test_gradients_are_cut_in_every_precision(
+def test_gradients_are_clipped_in_every_precision(
     precision: Precision, clip: float | None, held_out: FoldDataModule, tmp_path: Path
 ) -> None:
-    """By SGD at a rate of 1 a step is as long as the gradient."""
+    """A step of SGD with a learning rate of 1 is as long as the clipped gradient."""
     settings = OptimizerSettings("sgd", lr=1.0, weight_decay=0.0)
     module = make_module(settings, compute=Compute(freed_memory="default"))
     before = torch.cat([value.detach().flatten().clone() for value in module.model.parameters()])

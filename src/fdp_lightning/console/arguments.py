@@ -1,4 +1,6 @@
-"""Explanations of mistakes on the command line, with the closest valid input."""
+"""Arguments of the command line: short commands, the form that Hydra reads, and explanations of mistakes with the
+closest valid input.
+"""
 
 import difflib
 import glob
