@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +118,6 @@ def test_positions_of_frames_and_apex_and_kendalls_tau() -> None:
     for _ in range(20):
         scores = random.integers(0, 5, 8).astype(float)  # with ties
         assert kendall_tau(scores) == pytest.approx(kendalltau(np.arange(8), scores).statistic)
-
-
-def test_evaluation_needs_neither_torch_nor_models() -> None:
-    # matplotlib is allowed, but only once something is drawn
-    code = (
-        "import sys, fdp_lightning.evaluation.report, fdp_lightning.evaluation.terminal\n"
-        "heavy = {'torch', 'lightning', 'matplotlib', 'fdp_lightning.data', 'fdp_lightning.models'}\n"
-        "sys.exit(str(found) if (found := heavy & set(sys.modules)) else 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_datasets_of_a_composite_have_a_section(tmp_path: Path) -> None:
