@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.preflight import check_options
@@ -19,11 +20,14 @@ EXACT = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
 
 @pytest.mark.slow  # a minute or two, nearly all of it torch's C++ compiler
 def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path) -> None:
-    curves = []
+    curves, names = [], []
     for way in ("plain", "compiled"):  # in processes of their own: checked functions cannot be compiled
         start(workplace, "task=fold", "fold=01", f"compute={way}", f"run=runs/{way}", *EXACT)
-        curves.append(pd.read_csv(workplace / f"runs/{way}/folds/01/curves.csv"))
+        fold = workplace / f"runs/{way}/folds/01"
+        curves.append(pd.read_csv(fold / "curves.csv"))
+        names.append(list(torch.load(fold / "checkpoints/last.ckpt", weights_only=True)["state_dict"]))
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5, atol=1e-6)
+    assert names[1] == names[0]
 
 
 def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
