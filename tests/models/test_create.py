@@ -71,9 +71,7 @@ def test_what_cannot_be_built_is_named(given: tuple, named: str) -> None:
 
 
 @pytest.mark.parametrize("silent", ["raise ImportError", "raise ValueError"])
-def test_a_module_that_fails_without_a_word_is_named(
-    silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_fails_silently_is_named(silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wordless.py").write_text(silent)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"model\._target_ is 'wordless\.Net'"):
