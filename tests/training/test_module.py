@@ -203,9 +203,7 @@ def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
     assert recorder.curves[-1]["test/emotion_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_checkpoint(
-    held_out: FoldDataModule,
-) -> None:
+def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoint(held_out: FoldDataModule) -> None:
     clips = clips_of(held_out.train_set.all_clips())
     assert clips.frames.shape[:2] == (10, 8) and clips.apex.isfinite().all()
     objective = Objective(image_scale="signed", image_kind="onset_apex")
