@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from fdp_lightning import tasks
+from fdp_lightning import files, tasks
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.process import logged
 from fdp_lightning.errors import DiskError, UserError, disk_trouble, require_writable
@@ -172,3 +172,28 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pyte
     with scratch_folder("fdp_lightning-x-") as folder:
         assert {path.name.split("-")[2] for path in tmp_path.glob("fdp_*")} == {str(os.getppid()), str(os.getpid())}
     assert not folder.exists()
+
+
+def test_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    files.write_atomic(path, "one\n")
+    files.write_atomic(path, "zwölf\r\n")
+    assert path.read_bytes() == "zwölf\r\n".encode()
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+def test_old_file_survives_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "disk full")
+
+    monkeypatch.setattr(files.os, failing, broken)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]

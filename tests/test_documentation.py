@@ -130,10 +130,6 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [file for file in files if not (page.parent / file).exists()] == []
 
 
-def test_pictures_stay_small() -> None:
-    assert [path.name for path in (DOCS / "images").glob("*.png") if path.stat().st_size > 150_000] == []
-
-
 def code_cells() -> list[str]:
     cells = json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

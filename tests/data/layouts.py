@@ -1,6 +1,5 @@
 """Datasets as their owners lay them out, with a few tiny frames and the quirks their users meet; and composites."""
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -316,16 +315,6 @@ def cd6me(root: Path) -> Path:
     mmew(root / "mmew")
     casme3a(root / "casme3a")
     return megc2018(root)
-
-
-def with_faces(root: Path, casme2_root: Path, samm_root: Path) -> Path:
-    """Copies of two synthetic sets as MEGC2018 has them; their objective classes are I to V in turn."""
-    shutil.copytree(casme2_root, root / "casme2")
-    shutil.copytree(samm_root, root / "samm")
-    folders = sorted((root / "casme2" / "CASME2_RAW_selected").glob("sub*/*"))
-    rows = [[folder.parent.name[3:], folder.name, number % 5 + 1] for number, folder in enumerate(folders)]
-    objective_classes(root / "casme2", rows)
-    return root
 
 
 WRITERS: dict[type[FaceDataset], Callable] = {

@@ -45,9 +45,7 @@ def test_workers_do_not_change_the_store(store_folder_path: Path, casme2_clips: 
     assert manifest(other) == manifest(store_folder_path)
 
 
-def test_the_stores_name_follows_from_files_and_settings_and_not_from_places(
-    clips: pd.DataFrame, small_copy: Path, tmp_path: Path
-) -> None:
+def test_a_stores_name_follows_from_files_and_settings(clips: pd.DataFrame, small_copy: Path, tmp_path: Path) -> None:
     def name(settings: FaceSettings = SETTINGS, **options: str) -> str:
         return place_of(tmp_path, clips, settings=settings, **options).name
 
@@ -121,28 +119,6 @@ def test_onset_and_apex_of_each_clip_are_shown_and_a_wrong_apex_is_marked(tmp_pa
 
 CLOSE = 0.05
 """Pixels of the picture, or of the aligned one."""
-
-
-def test_batches_of_first_frames_give_the_same_faces(
-    store_folder_path: Path, store: ClipStore, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    counts: list[int] = []
-    settings = FaceSettings(batch=4)
-    folder = build(tmp_path, casme2_clips, settings=settings, progress=lambda n, _: counts.append(n))
-    batched = open_store(folder)
-    assert counts == [0, 4, 8, 12, 15]
-    assert manifest(folder)["detections"] == 15
-    assert manifest(folder)["settings"]["faces"] == manifest(store_folder_path)["settings"]["faces"] | {"batch": 4}
-    for name in ("box", "matrix"):
-        one, other = (np.stack(each.index[name].to_numpy()) for each in (store, batched))
-        difference = np.abs(other - one)
-        assert np.median(difference) < 1e-4
-        assert difference.max() < CLOSE  # where a box's edge falls on that of a pixel, MTCNN cuts out another crop
-    greys = np.abs(
-        np.subtract(*(np.fromfile(place / FRAMES, np.uint8).astype(int) for place in (folder, store_folder_path)))
-    )
-    assert greys.max() <= 3
-    assert greys.mean() < 0.05
 
 
 def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clips: pd.DataFrame) -> None:

@@ -228,16 +228,6 @@ def test_an_apex_of_whatever_kind_does_not_stop_the_reader(tmp_path: Path) -> No
     assert len(table) == len(apexes) and table["apex"].isna().all()
 
 
-def test_a_subject_that_is_merged_over_its_rows_is_that_of_each(tmp_path: Path) -> None:
-    path = layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW, row(None, "EP03_02"), row(2)])
-    book = load_workbook(path)
-    book.active.merge_cells("A2:A3")
-    book.save(path)
-    table = CASME2(tmp_path).clips()
-    expected = [["01", "EP02_01f"], ["01", "EP03_02"], ["02", "EP02_01f"]]
-    assert table[["subject", "clip"]].values.tolist() == expected
-
-
 def test_a_formula_that_was_never_calculated_is_a_blank_cell(tmp_path: Path) -> None:
     clip = casme2(tmp_path, row(offset="=D2+40")).loc[0]
     assert (str(clip["offset"]), clip["emotion"]) == ("<NA>", "happiness")
@@ -265,17 +255,25 @@ def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> No
     assert len(read_sheet(path, {"subject": "Subject", "clip": "Filename"})) == 2
 
 
-@pytest.mark.parametrize("empty", [True, False])
-def test_a_sheet_before_the_annotation_is_passed_over(empty: bool, tmp_path: Path) -> None:
-    layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW])
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ([], "visible"), ([["about", "this file"]], "visible"), ([layouts.CASME2_HEADER], "visible"),
+        ([layouts.CASME2_HEADER, row(26)], "hidden"),
+    ],
+)  # fmt: skip
+def test_a_sheet_without_clips_or_a_hidden_one_is_passed_over(lines: list[list], state: str, tmp_path: Path) -> None:
+    casme2(tmp_path, ROW)
     layouts.casme_sq(tmp_path)
-    for name in (NAME, layouts.CASME_SQ_FILE):
+    headerless = [layouts.CASME_SQ_FILE] if lines != [layouts.CASME2_HEADER] else []  # where a header is a row
+    for name in (NAME, *headerless):
         book = load_workbook(tmp_path / name)
-        first = book.create_sheet("about", 0)
-        if not empty:
-            first.append(["about", "this file"])
+        first = book.create_sheet("before", 0)
+        for line in lines:
+            first.append(line)
+        first.sheet_state, book.active = state, 1
         book.save(tmp_path / name)
-    assert len(CASME2(tmp_path).clips()) == 1
+    assert CASME2(tmp_path).clips()["subject"].tolist() == ["01"]
     assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}
 
 
@@ -328,10 +326,11 @@ def merged(path: Path, *areas: str) -> None:
 
 
 def test_a_cell_that_is_merged_over_rows_is_that_of_each_in_every_column(tmp_path: Path) -> None:
-    casme2(tmp_path, ROW, row(2))
-    merged(tmp_path / NAME, "D2:D3", "F2:F3", "H2:H3", "I2:I3")
-    read = ["onset", "offset", "action_units", "emotion"]
-    assert CASME2(tmp_path).clips()[read].values.tolist() == [[46, 86, "12", "happiness"]] * 2
+    casme2(tmp_path, ROW, row(1, "EP03_02"), row(2))
+    merged(tmp_path / NAME, "A2:A3", "D2:D3", "F2:F3", "H2:H3", "I2:I3")
+    read = ["subject", "clip", "onset", "offset", "action_units", "emotion"]
+    names = [("01", "EP02_01f"), ("01", "EP03_02"), ("02", "EP02_01f")]
+    assert CASME2(tmp_path).clips()[read].values.tolist() == [[*name, 46, 86, "12", "happiness"] for name in names]
     layouts.casme_sq(tmp_path, rows=[[1, f"anger1_{n}", 1, 2, 3, "4+7", "negative", layouts.MICRO] for n in (1, 2)])
     merged(tmp_path / layouts.CASME_SQ_FILE, "A1:A2", "F1:F2", "H1:H2")
     assert CASMESquared(tmp_path).clips()[["subject", "action_units"]].values.tolist() == [["15", "4+7"]] * 2
@@ -343,18 +342,6 @@ def test_a_column_that_is_there_twice_is_refused_where_its_cells_differ(tmp_path
     assert casme2(tmp_path, [*ROW[:4], None, *ROW[5:], 58], header=header)["apex"].tolist() == [58]
     with pytest.raises(UserError, match="columns 5 and 10"):
         casme2(tmp_path, [*ROW, 58], header=header)
-
-
-@pytest.mark.parametrize("state", ["visible", "hidden"])
-def test_a_sheet_without_clips_or_a_hidden_one_is_not_read_for_the_annotation(state: str, tmp_path: Path) -> None:
-    casme2(tmp_path, ROW)
-    book = load_workbook(tmp_path / NAME)
-    other = book.create_sheet("before", 0)
-    for line in [layouts.CASME2_HEADER, row(26)][: 1 + (state == "hidden")]:
-        other.append(line)
-    other.sheet_state, book.active = state, 1
-    book.save(tmp_path / NAME)
-    assert CASME2(tmp_path).clips()["subject"].tolist() == ["01"]
 
 
 def test_full_width_digits_are_digits_and_an_apex_that_is_lost_is_remarked(tmp_path: Path) -> None:
@@ -385,9 +372,7 @@ def test_a_csv_of_wide_characters_is_read_by_its_mark_or_refused(encoding: str, 
 
 
 @pytest.mark.parametrize("dataset", WRITERS, ids=lambda dataset: dataset.name)
-def test_invisible_characters_of_copy_and_paste_are_no_part_of_a_cell(
-    dataset: type[FaceDataset], tmp_path: Path
-) -> None:
+def test_invisible_characters_of_a_paste_are_no_part_of_a_cell(dataset: type[FaceDataset], tmp_path: Path) -> None:
     WRITERS[dataset](tmp_path)
     expected = dataset(tmp_path).clips()
     for path in books(tmp_path):

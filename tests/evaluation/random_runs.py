@@ -130,21 +130,11 @@ def make_run(
     table: pd.DataFrame | None = None,
     **options: Any,
 ) -> Path:
-    """Write a whole run folder.
+    """Write a whole run folder, one fold a subject.
 
-    Args:
-        run: the folder.
-        subjects: one fold each.
-        clips: of each subject.
-        colour: whether the key frames are in colour.
-        exact: whether the true dynamic images are the exact ARP of the input, as they are by default.
-        inner: whether there are curves of inner subjects.
-        image_rms: of the first fold; every further one has it a tenth higher. None: the images are not signed.
-        table: of the predictions, in place of those that `subjects`, `clips` and `options` make.
-        options: of `make_predictions`.
-
-    Returns:
-        The folder.
+    True dynamic images that are `exact` are the ARP of the input, as they are by default. `image_rms` is of the first
+    fold, every further one has it a tenth higher; without it the images are not signed. A `table` takes the place of
+    the predictions that `subjects`, `clips` and the options of `make_predictions` make.
     """
     table = make_predictions(subjects, clips, **options) if table is None else table
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]

@@ -1,8 +1,14 @@
-"""When, how long and on what: the facts on the page."""
+"""The facts on the page: when, how long, on what; the model, its parameters and steps."""
 
 from pathlib import Path
 
-from fdp_lightning.evaluation.origin import duration, made_with
+from looks import printed
+from random_runs import FOLD, write_run
+
+from fdp_lightning.evaluation.origin import duration, made_with, trained, trained_facts, trained_line
+from fdp_lightning.evaluation.report import build_report
+from fdp_lightning.evaluation.runs import read_run
+from fdp_lightning.evaluation.terminal import terminal_table
 
 
 def test_durations_never_show_sixty() -> None:
@@ -22,3 +28,30 @@ def test_folds_give_their_sum_and_median_and_one_that_is_not_whole_gives_nothing
         (tmp_path / "folds" / name).mkdir(parents=True)
         (tmp_path / "folds" / name / "fold.json").write_text(content)
     assert made_with(tmp_path, {}) == {"folds": "3 folds, 2 min 04 s in all, median 13.5 s"}
+
+
+LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+
+
+def test_folds_of_one_model_say_it_once() -> None:
+    assert trained([FOLD, FOLD]) == FOLD
+    assert trained([FOLD, {**FOLD, "steps": 480}, FOLD])["steps"] == [480, 500]
+    assert trained_line(trained_facts(FOLD)) == LINE
+    assert "480–500 steps" in trained_line(trained_facts({**FOLD, "steps": [480, 500]}))
+    older = {"fold": "01", "seconds": 3.0}  # what folds do not say nobody says
+    for folds in ([], [older], [FOLD, older], [FOLD, {**FOLD, "model": "fdp"}]):
+        assert trained(folds) == {}
+    assert trained_line(trained_facts({})) == ""
+
+
+def test_terminal_and_report_name_the_model(tmp_path: Path) -> None:
+    run, older = (read_run(write_run(tmp_path / str(len(facts)), more=facts)) for facts in (FOLD, {}))
+    assert LINE in printed(terminal_table(run.metrics)) and "parameters" not in printed(terminal_table(older.metrics))
+    changed = "fdp_tiny with stages=[early, late]"  # is part of the name and no markup
+    assert changed in printed(terminal_table({**run.metrics, "model": changed}))
+    page, older_page = (
+        build_report(one.folder, "a run", show_faces=False, synthetic=False).read_text().split("<main>")[0]
+        for one in (run, older)
+    )
+    assert all(f"<dd>{value}</dd>" in page for value in ("fdp_tiny", "90 123", "500")) and "FDP" not in page
+    assert "parameters" not in older_page

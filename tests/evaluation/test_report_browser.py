@@ -130,16 +130,3 @@ def test_a_table_says_that_it_scrolls_where_it_does(browser: Any, page: Path) ->
             found = tab.eval_on_selector_all("section > .box", said)
             assert all(scrolls == told for scrolls, told in found)
             assert any(scrolls for scrolls, _ in found) == any_scrolls
-
-
-def test_what_is_saved_is_what_is_shown(browser: Any, page: Path) -> None:
-    with opened(browser, page) as (tab, heard):
-        with tab.expect_download() as waited:
-            tab.get_by_label("Save as CSV: Confusion matrix").click()
-        assert waited.value.suggested_filename == "confusion_matrix.csv"
-        lines = Path(waited.value.path()).read_text().splitlines()
-        assert len(lines) == 1 + len(CLASSES)
-        drawing = tab.locator("#scores .save a", has_text="SVG").get_attribute("href")
-        size = "u => new Promise(d => { const i = new Image(); i.onload = () => d(i.naturalWidth); i.src = u; })"
-        assert tab.evaluate(size, drawing) > 100
-        assert heard == []

@@ -1,4 +1,4 @@
-"""Each subject, each fold, calibration and the map of clips: their numbers are those of the table of predictions."""
+"""Each subject and fold, calibration, the map of clips, the worst mistakes: their numbers are those of the table."""
 
 import shutil
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, make_predictions, make_run
+from random_runs import CLASSES, UNITS, make_predictions, make_run, make_unit_predictions
 from random_runs import last as last_of
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
@@ -15,7 +15,14 @@ from sklearn.metrics import silhouette_score
 from fdp_lightning.evaluation import charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, read_key_frames, read_outputs
 from fdp_lightning.evaluation.learning import read_trainings
-from fdp_lightning.evaluation.report_details import calibration, embedding, fold_charts, fold_rows, subject_rows
+from fdp_lightning.evaluation.report_details import (
+    calibration,
+    embedding,
+    fold_charts,
+    fold_rows,
+    mistakes_of,
+    subject_rows,
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,32 @@ def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_li
     assert not few["ellipses"] and many["ellipses"]
     alone = charts.plane_chart(np.eye(2), np.arange(2), "two subjects of a clip each", "ellipse")
     assert "nan" not in alone
+
+
+def test_with_one_label_they_are_the_wrong_rows_by_their_probability() -> None:
+    table = make_predictions(8, 10, selections=["last"])
+    expected = sorted(
+        (
+            (-row[f"prob_{row['prediction']}"], place, CLASSES.index(row["prediction"]))
+            for place, row in enumerate(table.to_dict("records"))
+            if row["prediction"] != row["target"]
+        )
+    )[:8]
+    given = [(-one.confidence, one.row, one.label) for one in mistakes_of(table, CLASSES)]
+    assert given == expected and len(given) == 8
+
+
+def test_with_several_labels_it_is_the_most_confident_single_decision_of_a_clip() -> None:
+    table = make_unit_predictions(selections=["last"])
+    right, best = [], dict[int, tuple[float, int]]()
+    for row, clip in enumerate(table.to_dict("records")):
+        target, prediction = (set(clip[name].split("+")) for name in ("target", "prediction"))
+        for label, unit in enumerate(UNITS):
+            if (unit in target) != (unit in prediction):
+                sure = max(clip[f"prob_{unit}"], 1 - clip[f"prob_{unit}"])
+                best[row] = max(best.get(row, (0.0, -1)), (sure, label))
+        right += [row] if target == prediction else []
+    expected = sorted((-sure, row, label) for row, (sure, label) in best.items())
+    given = mistakes_of(table, UNITS, limit=1000)
+    assert [(-one.confidence, one.row, one.label) for one in given] == expected
+    assert right and not {*right} & {one.row for one in given}

@@ -1,7 +1,8 @@
-"""What a run's folder must hold to be compared; each fault is named with what to do."""
+"""What a run's folder must hold to be compared, each fault named with what to do; and the scores of several seeds."""
 
 import json
 import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from random_runs import CLASSES, table_of, write_run
 from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation import runs
 from fdp_lightning.evaluation.predictions import write_predictions
-from fdp_lightning.evaluation.runs import find_runs, read_run
+from fdp_lightning.evaluation.runs import Run, find_runs, read_run, seed_scores, spread
 from fdp_lightning.evaluation.summary import class_floors
 
 
@@ -96,3 +98,62 @@ def test_runs_are_found_at_any_depth_and_nothing_inside_them(tmp_path: Path) -> 
     write_run(tmp_path / "x" / ".seed.host.1.partial")
     assert sorted(find_runs(tmp_path)) == sorted([*made, unfinished])
     assert list(find_runs(made[0])) == [made[0]]
+
+
+def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"seed-{seed}", seed) for seed in (10, 2, 0)]
+    found = seed_scores(runs[0])
+    assert found is not None
+    assert found["seeds"] == [0, 2, 10]
+    assert found["left_out"] == {}
+    for selection in ("last", "oracle"):
+        for name in ("accuracy", "uf1", "uar", "weighted_f1"):
+            values = [json.loads((run / "metrics.json").read_text())["selections"][selection][name] for run in runs]
+            assert len(set(values)) > 1
+            assert found["selections"][selection][name]["mean"] == pytest.approx(statistics.mean(values))
+            assert found["selections"][selection][name]["sd"] == pytest.approx(statistics.stdev(values))
+    assert seed_scores(runs[1]) == found  # whichever run asks
+
+
+def test_a_seed_that_another_process_works_on_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, _, _ = (write_run(tmp_path / f"seed-{seed}", seed) for seed in range(3))
+
+    def removed_while_read(folder: Path) -> Run:
+        if folder.name == "seed-1":
+            raise FileNotFoundError(folder)
+        return read_run(folder)
+
+    monkeypatch.setattr(runs, "read_run", removed_while_read)
+    found = seed_scores(own)
+    assert found is not None and found["seeds"] == [0, 2] and [*found["left_out"]] == ["seed-1"]
+
+
+def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_path: Path) -> None:
+    own = write_run(tmp_path / "seed-0", 0)
+    write_run(tmp_path / "seed-1", 1)
+    write_run(tmp_path / "seed-2", 2, clips=9)
+    write_run(tmp_path / "seed-3", 3, protocol="casme2_5c_246")
+    write_run(tmp_path / "seed-4", 1)
+    (tmp_path / "seed-5" / "folds" / "001").mkdir(parents=True)
+    damaged = write_run(tmp_path / "seed-6", 6) / "predictions.csv"
+    damaged.write_text(damaged.read_text()[:-3])
+    write_run(tmp_path / "seed-7", 7, table=table_of(7).assign(target="others"))
+    write_run(tmp_path / "seed-8", 8, classes=[*CLASSES[:4], "fear"])
+    write_run(tmp_path / "other-9", 9)
+    write_run(own / "folds" / "seed-9", 9)
+    found = seed_scores(own)
+    assert found is not None and found["seeds"] == [0, 1]
+    left_out = found["left_out"]
+    assert sorted(left_out) == [f"seed-{number}" for number in range(2, 9)]
+    why = "6 clips", "protocol", "seed 1 again", "not finished", "truncated", "another target", "other classes"
+    assert all(part in left_out[f"seed-{number}"] for number, part in enumerate(why, start=2))
+
+
+def test_a_single_seed_has_no_deviation(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed-0", 0)
+    (tmp_path / "seed-1" / "folds").mkdir(parents=True)
+    assert seed_scores(run) is None
+    alone = write_run(tmp_path / "mine", 1)
+    assert seed_scores(alone) is None  # a run folder of another name has no siblings
+    with pytest.raises(ValueError, match="two seeds"):
+        spread([read_run(run)])

@@ -87,18 +87,15 @@ def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
 @pytest.mark.parametrize(
     "right",
     [
-        ["model.backbone.attention=true"], ["model.scrambled_time=false"], ["model.backbone.local_mixer=heads"],
-        ["model.pooling=arp"], ["model.pooling=gated"], ["model.pooling=[score,intensity]"],
-        ["model.pooling=intensity"], ["model/dic_head=unet"],
-        ["model.frame_batches=folded"],
+        "model.backbone.attention=true", "model.scrambled_time=false", "model.backbone.local_mixer=heads",
+        "model.pooling=arp", "model.pooling=[score,intensity]", "model/dic_head=unet", "model.frame_batches=folded",
     ],
-    ids=" ".join,
 )  # fmt: skip
-def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right: list[str]) -> None:
+def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right: str) -> None:
     # A backbone of two blocks stands for the large one: this is about how the options work together.
     small = "model.backbone.stages=[{n_local: 1, width: 16, n_global: 1, global_width: 32, stride: 1}]"
     clips, outputs, shapes = torch.rand(2, 8, 1, 64, 64), [], []
-    for options in ([], right):
+    for options in ([], [right]):
         torch.manual_seed(0)
         model = make_model("model=fdp_released", small, *options)
         torch.manual_seed(0)
@@ -106,13 +103,6 @@ def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right:
         shapes.append([p.shape for p in model.parameters()])
     wrong, output = outputs
     assert output.logits.isfinite().all() and output.dynamic_image.isfinite().all()
-    orders = {
-        "model.pooling=gated": {"chronological"},
-        "model.pooling=[score,intensity]": {"chronological", "intensity"},
-        "model.pooling=intensity": {"intensity"},
-    }
-    assert set(output.scores) == orders.get(right[0], set())
-    assert output.rank_scores is output.scores.get("chronological")
     assert shapes[0] != shapes[1] or not torch.allclose(output.logits, wrong.logits)
 
 

@@ -1,5 +1,6 @@
 """A whole leave-one-subject-out run through the command line, shared by the tests that look at it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,9 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.protocols.splits import choose_fold
@@ -90,6 +92,14 @@ def fold_here(*overrides: str) -> FoldPlan:
     return plan
 
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "prediction.schema.json").read_text())
+
+
+def problems(facts: Any) -> list[str]:
+    """What of the content of a predict.json is not as documented."""
+    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(SCHEMA).iter_errors(facts)]
+
+
 @pytest.fixture(scope="session")
 def model() -> "Model":
     """The model that comes along. Shared: do not change it."""
@@ -134,7 +144,7 @@ def workplace(finished_workplace: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def logged_workplace(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same data with a run of three loggers that was killed and ended later. Copy it before you change it."""
-    from tests.tasks.logged_runs import kill_and_go_on  # it needs this module
+    from tests.tasks.wandb_files import kill_and_go_on  # it needs this module
 
     def make(place: Path) -> None:
         shutil.copytree(finished_workplace, place, dirs_exist_ok=True)

@@ -124,20 +124,6 @@ def test_subjects_of_two_datasets_with_one_number_are_kept_apart(tmp_path: Path)
     assert (of_one["casme2_01"], of_one["smic_01"]) == ({"casme2"}, {"smic"})
 
 
-@pytest.mark.slow  # 25 clips to align; that datasets stay apart is tested above
-def test_a_composite_with_faces_keeps_both_datasets_apart_from_disk_to_predictions(
-    tmp_path: Path, casme2_root: Path, samm_root: Path
-) -> None:
-    layouts.with_faces(tmp_path / "copy", casme2_root, samm_root)
-    overrides = [*on_copy(tmp_path, "+experiment=megc2018"), "data.faces.method=mtcnn"]
-    table = run_fold_of(overrides, "samm_006")
-    assert ({*table["dataset"]}, {*table["subject"]}) == ({"samm"}, {"006"})
-    data = ready_data(configuration(*overrides, "protocol.strict=false"))
-    index: pd.DataFrame = open_store(data.store).index
-    assert data.reused and index["dataset"].value_counts().to_dict() == {"casme2": 15, "samm": 10}
-    assert {*data.clips["dataset"]} == {"casme2", "samm"}
-
-
 AUTO = "+experiment=casme2_loso"
 
 

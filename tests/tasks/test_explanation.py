@@ -1,7 +1,6 @@
 """What moved and counted, from Python: recognisers that look at one region, and the model that comes along."""
 
 import json
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -70,12 +69,6 @@ def test_it_explains_the_most_probable_class_unless_told(prediction: Prediction)
     assert np.array_equal(own.heat, explain(model, prediction, prediction.label).heat)
     with pytest.raises(UserError, match="joy"):
         explain(model, prediction, "joy")
-
-
-def test_a_clip_in_which_nothing_moves_has_no_heat(prediction: Prediction) -> None:
-    still = replace(prediction, frames=np.repeat(prediction.frames[:1], len(prediction.frames), axis=0))
-    explanation = explain(load_model(), still)
-    assert explanation.heat.max() == 0 and explanation.shares is None
 
 
 @pytest.mark.parametrize("explained", [True, False])

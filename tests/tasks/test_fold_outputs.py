@@ -9,14 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
-from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.engine import explanations
@@ -30,7 +27,6 @@ from fdp_lightning.evaluation.predictions import Outcomes, read_predictions
 from fdp_lightning.evaluation.report_extras import images_of
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
-from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import KEY
 from fdp_lightning.models.attribution import HEAT, SHARE, heat_maps
 from fdp_lightning.models.recognizer import with_logits
@@ -91,28 +87,6 @@ def test_folds_have_what_tells_whether_they_learned_and_their_baselines(finished
         part = pooled[pooled["selection"] == name]
         assert part[clips].to_numpy().tolist() == last[clips].to_numpy().tolist()
         assert metrics["baselines"][name]["confusion"] == scored(Outcomes.of(part, classes))["confusion"]
-
-
-@pytest.mark.costly
-def test_the_checkpoint_gives_the_predictions_bit_for_bit(
-    on_casme2: list[str], store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    options = ["data.batch_size=5", "trainer.max_epochs=2", "model.optimizer.ema=0.5", "model.optimizer.lr=0.01"]
-    plan = fold_here(*on_casme2, *options, f"run={tmp_path}", "fold=02")
-    saved = torch.load(plan.folder / "checkpoints/last.ckpt", weights_only=True)
-    classes, weights = saved["fdp_lightning"]["classes"], saved["state_dict"]
-    model = build_model(OmegaConf.create(saved["fdp_lightning"]["config"]), len(classes)).eval()
-    model.load_state_dict({name[6:]: value for name, value in weights.items() if name.startswith("model.")})
-    table, _ = read_predictions(plan.folder / "predictions.csv")
-    table, store = table[table["selection"] == "last"], open_store(store_folder_path)
-    rows = store.rows(table.merge(casme2_clips[["dataset", "subject", "clip", "onset"]]))
-    clips = np.stack([store.read(row, Sampling().positions(store.length(row))) for row in rows])
-    for parameter in model.parameters():  # the same arithmetic in the same order
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        found = model(torch.from_numpy(clips)[:, :, None].float().div_(255)).logits.double().softmax(dim=1).numpy()
-    np.testing.assert_array_equal(found, table[[f"prob_{name}" for name in classes]].to_numpy())
 
 
 def test_every_held_out_clip_has_a_map_and_the_share_of_each_region(finished_workplace: Path) -> None:

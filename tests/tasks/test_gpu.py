@@ -34,25 +34,22 @@ def test_deterministic_is_bit_for_bit(workplace: Path) -> None:
     assert first == second
 
 
-def test_a_gpu_learns_what_the_cpu_learns(workplace: Path) -> None:
+GPU = ["trainer=gpu"]
+TWINS = {
+    "the cpu and a gpu": ([], ["trainer=deterministic"]),
+    "eager and compiled": (GPU, [*GPU, "compute=compiled"]),
+    "eager and cuda graphs": (GPU, [*GPU, "compute=cuda_graphs"]),
+    "one gpu and two": (GPU, ["trainer=ddp"]),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS)
+def test_both_ways_learn_the_same(workplace: Path, twins: str) -> None:
+    if twins == "one gpu and two" and GPUS < 2:
+        pytest.skip("needs two GPUs")
     exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
-    here = pd.read_csv(train(workplace, "here", *exact) / "curves.csv")
-    there = pd.read_csv(train(workplace, "there", "trainer=deterministic", *exact) / "curves.csv")
-    np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("way", ["compiled", "cuda_graphs"])
-def test_a_compiled_training_learns_what_the_eager_one_learns(workplace: Path, way: str) -> None:
-    exact = ["model.mer_head.dropout=0.0", "trainer=gpu", "trainer.precision=64-true"]
-    eager, compiled = (
-        pd.read_csv(train(workplace, name, *exact, f"compute={name}") / "curves.csv") for name in ("fast", way)
+    one, other = (
+        pd.read_csv(train(workplace, name, *way, *exact) / "curves.csv")
+        for name, way in zip(("one", "other"), TWINS[twins], strict=True)
     )
-    np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.skipif(GPUS < 2, reason="needs two GPUs")
-def test_two_gpus_learn_what_one_learns(workplace: Path) -> None:
-    exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
-    one = pd.read_csv(train(workplace, "one", "trainer=gpu", *exact) / "curves.csv")
-    two = pd.read_csv(train(workplace, "two", "trainer=ddp", *exact) / "curves.csv")
-    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)

@@ -42,11 +42,6 @@ def relabel(fold: Path, **subjects: list[str]) -> None:
     (fold / "fold.json").write_text(json.dumps(facts))
 
 
-def with_nan(line: str) -> str:
-    values = line.split(",")
-    return ",".join([*values[:6], "nan", *values[7:]])
-
-
 def of_another_fold(line: str) -> str:
     return line.replace("synthetic,02,", "synthetic,03,")
 
@@ -58,14 +53,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut table": (lambda fold: cut(fold, "predictions.csv"), r"02/predictions.csv"),
     "cut checkpoint": (lambda fold: cut(fold, "checkpoints/last.ckpt"), r"02/checkpoints/last.ckpt"),
     "cut and sealed": (lambda fold: edit(fold, lambda rows: [*rows[:5], rows[5][:20]]), "truncated"),
-    "missing row": (
-        lambda fold: edit(fold, lambda rows: rows[:3] + rows[4:]), "1 of 30 clips missing: synthetic/02/"
-    ),
-    "doubled row": (lambda fold: edit(fold, lambda rows: [*rows, rows[3]]), "more than once: synth"),
     "row of another fold": (
         lambda fold: edit(fold, lambda rows: [*rows[:-1], of_another_fold(rows[-1])]), "02.*synthetic/03"
     ),
-    "nan": (lambda fold: edit(fold, lambda rows: [*rows[:-1], with_nan(rows[-1])]), "not a finite number"),
     "tested subject trained": (
         lambda fold: relabel(fold, train=ALL), "fold 02: train and test .* synthetic/02"
     ),

@@ -20,7 +20,7 @@ from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 from fdp_lightning.tasks.predict import predict
 from tests.command import Run
-from tests.tasks.prediction_schema import problems
+from tests.tasks.conftest import problems
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def drawn() -> list[np.ndarray]:
     return draw_clip("surprise").pictures
 
 
-def folder_of(folder: Path, pictures: list[np.ndarray], name: str = "img{}.png") -> Path:
+def folder_of(folder: Path, pictures: list[np.ndarray]) -> Path:
     folder.mkdir()
     for number, picture in enumerate(pictures, start=1):
-        cv2.imwrite(str(folder / name.format(number)), picture)
+        cv2.imwrite(str(folder / f"img{number}.png"), picture)
     return folder
 
 
@@ -56,28 +56,12 @@ def test_a_scan_of_it_says_so_too(model: Model, drawn: list[np.ndarray], tmp_pat
     assert scan.strongest.face.turned == 1
 
 
-def test_frames_of_12_bits_are_seen_as_of_8(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
-    grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in drawn]
-    expected = model.predict(folder_of(tmp_path / "8", grey))
-    got = model.predict(folder_of(tmp_path / "12", [picture.astype(np.uint16) * 16 + 9 for picture in grey]))
-    assert got.probabilities == pytest.approx(expected.probabilities, abs=1e-3)
-    assert len(got.warnings) == len(expected.warnings) + 1 and any("12 bits" in words for words in got.warnings)
-
-
-def test_frames_with_a_size_in_their_names_are_a_clip(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
-    prediction = model.predict(folder_of(tmp_path / "clip", drawn, "{:04d}_crop_224.png"))
-    assert prediction.length == len(drawn)
-    assert prediction.frame_numbers[[0, -1]].tolist() == [1, len(drawn)]
-
-
 def test_a_rate_that_is_given_holds_for_a_video(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
-    draw_film(tmp_path / "a.webm", "surprise")
-    prediction = model.predict(tmp_path / "a.webm", fps=200)
-    np.testing.assert_allclose(prediction.seconds, prediction.frame_numbers / 200)
     # Three seconds at the file's rate are one clip at that of the camera.
     write_film(tmp_path / "slow.mp4", [drawn[0]] * 75, 25)
     looked = model.look(tmp_path / "slow.mp4", fps=200)
     assert looked.facts()["length"] == 75 and "scan" not in looked.facts()
+    np.testing.assert_allclose(looked.seconds, looked.frame_numbers / 200)
     assert any("predict.fps=200" in words for words in looked.warnings)
 
 
@@ -108,24 +92,18 @@ def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path, monk
 
 
 MISTAKES = {
-    "input=empty.mp4": "is empty (0 bytes)", "input=text.mp4": "cannot be read as a video",
-    "input=grey.mp4": "no face in any of its 12 frames", "input=one.mp4": "is a single image",
-    "input=one.jpg": "single image", "input=nothing": "holds no video and no frames",
-    "input=nowhere.mp4": "cannot be opened", "input=null": "predict.input is missing",
-    "window=-1": "predict.window is -1", "step=2": "leaves gaps", "checkpoint=nowhere": "there is no such file",
+    "input=text.mp4": "cannot be read as a video", "input=grey.mp4": "no face in any of its 12 frames",
+    "input=one.mp4": "is a single image", "input=null": "predict.input is missing", "step=2": "leaves gaps",
+    "window=-1": "predict.window is -1", "checkpoint=nowhere": "there is no such file",
 }  # fmt: skip
-"""Option of predict → what is said."""
+"""Option of predict → what is said; other inputs that are none: tests/data/test_input_video.py."""
 
 
 def test_what_cannot_be_predicted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
     write_film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90 + n, np.uint8) for n in range(12)])
-    picture = draw_clip("surprise").pictures[0]
-    write_film(tmp_path / "one.mp4", [picture])
-    cv2.imwrite(str(tmp_path / "one.jpg"), picture)
-    (tmp_path / "nothing").mkdir()
+    write_film(tmp_path / "one.mp4", draw_clip("surprise").pictures[:1])
     before = sorted(tmp_path.rglob("*"))
     for option, words in MISTAKES.items():
         with pytest.raises(UserError) as caught:

@@ -23,8 +23,8 @@ from fdp_lightning.inference.figures import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import RESULT, predictions_table, result_folder
 from fdp_lightning.tasks.predict import show_results
+from tests.tasks.conftest import SCHEMA, problems
 from tests.tasks.demo_model import CLASSES, answer, film, frames_of
-from tests.tasks.prediction_schema import SCHEMA, problems
 
 
 @pytest.fixture(scope="module")

@@ -179,9 +179,7 @@ def test_what_a_network_does_not_take_is_refused_before_any_work(options: list[s
         check_options(configuration(*options))
 
 
-def test_a_run_checks_its_options_before_it_draws_or_aligns_clips(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_checks_its_options_before_any_work_on_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fdp_lightning.engine.run.warm_up", lambda *_: None)
     monkeypatch.setattr("fdp_lightning.engine.run.in_worker", lambda function, *given: function(*given))
     monkeypatch.setattr("fdp_lightning.data.synthetic.SyntheticFaces.write", lambda *_, **__: pytest.fail("drawn"))

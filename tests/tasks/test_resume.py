@@ -41,41 +41,51 @@ FOUR_EPOCHS = ["data.batch_size=4", "loso.checkpoint_seconds=0", "trainer.max_ep
 
 @pytest.fixture
 def plan(on_casme2: list[str], tmp_path: Path) -> Plan:
-    """Plans fold 02 of three subjects."""
+    """Plans fold 02 of three subjects, or the fit of all of them."""
 
-    def make(name: str, *overrides: str) -> FoldPlan:
+    def make(name: str, *overrides: str, fit: bool = False) -> FoldPlan:
         config = configuration(*on_casme2, *FOUR_EPOCHS, *overrides)
         ready = ready_data(config)
-        return plan_fold(config, ready, choose_fold(ready.folds(), "02"), tmp_path / name)
+        return plan_fold(config, ready, None if fit else choose_fold(ready.folds(), "02"), tmp_path / name)
 
     return make
 
 
 def content(plan: FoldPlan) -> dict[str, bytes]:
     """All that a fold leaves of its training, bit for bit."""
-    names = ["predictions.csv", "curves.csv", *(["inner.csv"] if plan.fold.inner_rows else [])]
-    files = {name: (plan.folder / name).read_bytes() for name in names}
-    with np.load(plan.folder / "outputs.npz") as arrays:
-        files |= {name: arrays[name].tobytes() for name in arrays.files}
+    files = {path.name: path.read_bytes() for path in plan.folder.glob("*.csv")}
+    if plan.fold.test_rows:
+        with np.load(plan.folder / "outputs.npz") as arrays:
+            files |= {name: arrays[name].tobytes() for name in arrays.files}
     weights = torch.load(plan.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     return files | {name: value.numpy().tobytes() for name, value in weights.items()}
 
 
+INNER = ["selection.inner_subjects=1", "model.optimizer.ema=0.7"]
+
+
 @pytest.mark.parametrize(
-    "overrides",
+    ("fit", "overrides", "tables"),
     [
-        ["selection.inner_subjects=1", "model.optimizer.ema=0.7", "data.sampling.rule=random_phase"],
-        ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
+        (False, [*INNER, "data.sampling.rule=random_phase"], {"predictions.csv", "curves.csv", "inner.csv"}),
+        (
+            False,
+            ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
+            {"predictions.csv", "curves.csv"},
+        ),
+        (True, INNER, {"curves.csv"}),
     ],
-    ids=["epochs", "steps"],
+    ids=["epochs", "steps", "fit"],
 )
 def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
-    plan: Plan, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+    plan: Plan, fit: bool, overrides: list[str], tables: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = plan("whole", *overrides)
+    whole = plan("whole", *overrides, fit=fit)
+    assert not fit or len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
     run_fold(whole)
     expected = content(whole)
-    cut = plan("cut", *overrides)
+    assert tables <= set(expected)
+    cut = plan("cut", *overrides, fit=fit)
     for epoch in (2, 3, 4):
         with pytest.raises(CutError):
             run_fold(cut, cut_at(epoch))
@@ -105,18 +115,6 @@ def test_time_alone_ends_a_training(plan: Plan) -> None:
     fold = plan("timed", *limits, "model.optimizer.schedule=constant", "model.optimizer.warmup=0")
     run_fold(fold)
     assert json.loads((fold.folder / "fold.json").read_text())["steps"] > 0
-
-
-def test_a_checkpoint_cut_in_half_is_named_and_never_read(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    cut = plan("cut")
-    with pytest.raises(CutError):
-        run_fold(cut, cut_at(3))
-    (path,) = cut.unfinished.glob("*.ckpt")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    seen: list[int] = []
-    run_fold(cut, seen.append)
-    assert f"{path} is damaged (checksum differs)" in caplog.text
-    assert seen == [1, 2, 3, 4]
 
 
 def test_the_clips_set_aside_are_predicted_as_the_curves_say(plan: Plan) -> None:

@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.origin import read_json
 from fdp_lightning.runs import environment
 from fdp_lightning.runs.folder import experiment_name, variant_name
 from fdp_lightning.runs.pooling import EXPECTED, fold_folders, headline, read_expected, shows_faces
@@ -52,14 +51,6 @@ def test_hidden_files_of_a_system_do_not_undo_a_fold(tmp_path: Path, left: str) 
     assert not finished(fold, MARK)[0]
 
 
-def test_advice_on_a_damaged_fold_is_not_to_report_it(tmp_path: Path) -> None:
-    path = fold_in(tmp_path, "01") / "fold.json"
-    path.write_text("{")
-    with pytest.raises(UserError) as caught:
-        read_json(path)
-    assert str(path) in str(caught.value) and "task=report" not in str(caught.value)
-
-
 @pytest.mark.parametrize("content", ["[]", "5", "{", '{"no": 1}'])
 def test_a_damaged_id_of_a_log_is_made_anew(tmp_path: Path, content: str) -> None:
     place = tmp_path / "wandb.json"
@@ -68,9 +59,7 @@ def test_a_damaged_id_of_a_log_is_made_anew(tmp_path: Path, content: str) -> Non
     assert kept_id(place) == fresh
 
 
-def test_the_revision_is_of_the_source_not_of_a_repository_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_revision_is_of_the_source_not_of_one_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@e"]
     installed = tmp_path / ".venv" / "environment.py"
     installed.parent.mkdir()

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score
 
 from fdp_lightning.config import configuration
 from fdp_lightning.errors import UserError
+from fdp_lightning.evaluation.search import nested_choice
 from fdp_lightning.files import sha256
 from fdp_lightning.runs.folder import run_folder
 from fdp_lightning.search.space import Space
@@ -60,10 +61,6 @@ def trials(place: Path) -> pd.DataFrame:
     return pd.read_csv(folder_of_search(place) / "trials.csv", keep_default_na=False)
 
 
-def uf1_of(table: pd.DataFrame, classes: list[str]) -> float:
-    return f1_score(table["target"], table["prediction"], average="macro", labels=classes, zero_division=0)
-
-
 def test_trials_that_diverge_are_recorded_and_the_others_go_on(place: Path) -> None:
     table = trials(place)
     assert table["trial"].tolist() == [0, 1, 2]
@@ -82,25 +79,22 @@ def test_the_nested_score_is_of_each_folds_best_trial_inside(place: Path, monkey
     nested = pd.read_csv(folder / "nested.csv", dtype={"fold": str}).set_index("fold")
     pooled = pd.read_csv(folder / "predictions.csv", dtype=TEXT)
     assert set(pooled["selection"]) == {"last"} and len(pooled) == 30
-    inner: dict[int, list[pd.DataFrame]] = {number: [] for number in finished.index}
+    inner: dict[str, dict[int, pd.DataFrame]] = {}
     for fold in ("01", "02", "03"):
-        ranks = {}
-        for number, run in finished["run"].items():
-            table = pd.read_csv(place / run / "folds" / fold / "inner.csv", dtype=TEXT)
-            last = table[table["selection"] == "last"]
-            assert len(last) == 10 and fold not in set(last["subject"])
-            inner[number].append(last)
-            ordered = sorted(classes)
-            loss = log_loss(last["target"], last[[f"prob_{c}" for c in ordered]].to_numpy(), labels=ordered)
-            ranks[number] = (round(-uf1_of(last, classes), 12), loss)
-        best = min(ranks, key=lambda number: ranks[number])
+        paths = {number: place / run / "folds" / fold / "inner.csv" for number, run in finished["run"].items()}
+        inner[fold] = {n: pd.read_csv(path, dtype=TEXT).query("selection == 'last'") for n, path in paths.items()}
+        assert all(len(last) == 10 and fold not in set(last["subject"]) for last in inner[fold].values())
+    choice = nested_choice(inner, classes, "uf1")
+    for fold, best in choice.items():
         assert nested.loc[fold, "trial"] == best
         path = place / finished.loc[best, "run"] / "folds" / fold / "predictions.csv"
         expected = pd.read_csv(path, dtype=TEXT).query("selection == 'last'").sort_values("clip")
         own = pooled[pooled["fold"] == fold].sort_values("clip")
         assert own["prob_disgust"].tolist() == expected["prob_disgust"].tolist()
-    for number, tables_of in inner.items():  # a trial's own score is pooled over the folds
-        assert float(finished.loc[number, "inner/uf1"]) == pytest.approx(uf1_of(pd.concat(tables_of), classes))
+    for number in finished.index:  # a trial's own score is pooled over the folds
+        last = pd.concat([inner[fold][number] for fold in inner])
+        expected = f1_score(last["target"], last["prediction"], average="macro", labels=classes, zero_division=0)
+        assert float(finished.loc[number, "inner/uf1"]) == pytest.approx(expected)
     chosen = yaml.safe_load((folder / "best.yaml").read_text())
     assert chosen["inner"]["value"] == finished["inner/uf1"].astype(float).max()
     monkeypatch.chdir(place)

@@ -22,8 +22,7 @@ from fdp_lightning.tracking.aggregate import log_pooled
 from fdp_lightning.tracking.loggers import check_loggers, names_of, shortened, tags_of
 from tests.command import new_process
 from tests.tasks.conftest import run_of
-from tests.tasks.logged_runs import LOGGERS, go_on
-from tests.tasks.wandb_files import OfflineRun, offline_runs
+from tests.tasks.wandb_files import LOGGERS, OfflineRun, go_on, offline_runs
 
 HEAT_MAPS = "What moved and counted"
 

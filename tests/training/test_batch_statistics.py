@@ -73,9 +73,7 @@ def seen_by_norms(module: RecognitionModule, frames: Tensor) -> dict[str, Tensor
 
 
 @pytest.mark.parametrize("overrides", [NOISY, (*NOISY, "model.backbone.drop_path=0.0", "model.head_block=map64")])
-def test_of_one_batch_they_are_mean_and_variance_of_what_each_norm_is_given(
-    data: Data, overrides: tuple[str, ...]
-) -> None:
+def test_of_one_batch_they_are_those_of_what_each_norm_is_given(data: Data, overrides: tuple[str, ...]) -> None:
     module, clips = make_module(*overrides), data()
     expected = seen_by_norms(make_module(*overrides), clips.train_set.all_clips()["frames"])
     state = torch.get_rng_state()

@@ -69,9 +69,7 @@ def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_losses_weights_and_statistics_are_those_of_the_plain_way(
-    way: str, plain: tuple[list[float], dict[str, torch.Tensor]]
-) -> None:
+def test_a_way_trains_as_the_plain_one(way: str, plain: tuple[list[float], dict[str, torch.Tensor]]) -> None:
     losses, state = train(released(), WAYS[way])
     assert losses == pytest.approx(plain[0], rel=1e-9)
     assert list(state) == list(plain[1])
@@ -83,9 +81,7 @@ def test_losses_weights_and_statistics_are_those_of_the_plain_way(
 
 @pytest.mark.parametrize("parts", ["blocks", "stages"])
 @pytest.mark.parametrize("frame_batches", ["folded", "per_frame"])
-def test_what_is_computed_once_more_draws_the_same_masks_and_gives_the_same_maps(
-    parts: str, frame_batches: str
-) -> None:
+def test_what_is_computed_once_more_has_the_same_masks_and_maps(parts: str, frame_batches: str) -> None:
     narrow = ["model=fdp_deviations", "data.faces.size=32", "model.mer_head.reads=3", "model.backbone.drop_path=0.3"]
     results = []
     for checkpointing in (None, parts):

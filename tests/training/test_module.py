@@ -1,4 +1,4 @@
-"""The LightningModule and the recorder in real trainings."""
+"""The LightningModule and the recorder in real trainings, and the dynamic image that needs no model."""
 
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from fdp_lightning.training.compute import PLAIN, Compute
 from fdp_lightning.training.module import RecognitionModule, clips_of
 from fdp_lightning.training.optimizer import OptimizerSettings
 from fdp_lightning.training.recorder import Recorder
+from tests.models.padding import double_sum
 
 pytestmark = pytest.mark.costly
 
@@ -202,9 +203,7 @@ def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
     assert recorder.curves[-1]["test/emotion_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_the_signed_target_is_scaled_by_the_training_clips_and_travels_with_the_checkpoint(
-    held_out: FoldDataModule,
-) -> None:
+def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoint(held_out: FoldDataModule) -> None:
     clips = clips_of(held_out.train_set.all_clips())
     assert clips.frames.shape[:2] == (10, 8) and clips.apex.isfinite().all()
     objective = Objective(image_scale="signed", image_kind="onset_apex")
@@ -232,3 +231,39 @@ def test_gradients_are_clipped_in_every_precision(
     make_trainer(1, tmp_path, plugins=[precision], gradient_clip_val=clip, max_steps=1).fit(module, held_out)
     step = (torch.cat([value.detach().flatten() for value in module.model.parameters()]) - before).norm()
     assert step == pytest.approx(clip, rel=0.01) if clip else step > 0.01
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, torch.Tensor]:
+    frames = torch.rand(3, 8, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    return {"frames": frames, "target": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
+
+
+def images_of(batch: dict[str, torch.Tensor], rms: float = 1.0, **objective: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    module = RecognitionModule(
+        build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3)
+    )
+    module.objective.image_rms.fill_(rms)
+    with torch.no_grad():
+        return module.eval().predict_step(batch)
+
+
+def test_it_is_the_weighted_sum_of_the_frames_on_the_scale_of_the_target(batch: dict[str, torch.Tensor]) -> None:
+    images = torch.einsum("t,bthw->bhw", torch.from_numpy(double_sum(8)), batch["frames"][:, :, 0].double())
+    low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
+    scaled = {"min_max": (images - low) / (high - low), "signed": (0.5 + images / 16).clamp(0, 1)}
+    for scale, expected in scaled.items():
+        given = images_of(batch, rms=2.0, image_kind="simple", image_scale=scale)["arp_of_input"]
+        assert given.dtype == torch.float32
+        torch.testing.assert_close(given.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_by_default_it_is_the_target_bit_for_bit_and_otherwise_not(batch: dict[str, torch.Tensor]) -> None:
+    def is_target(**objective: str) -> bool:
+        outputs = images_of(batch, **objective)
+        return torch.equal(outputs["arp_of_input"], outputs["true_dynamic_image"])
+
+    assert is_target() and is_target(image_scale="signed")
+    for other in ({"image_kind": "simple"}, {"image_kind": "onset_apex", "image_scale": "signed"}):
+        assert not is_target(**other), other
