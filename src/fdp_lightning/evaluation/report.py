@@ -60,8 +60,8 @@ def build_report(
     summary = finished.metrics
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
-    of_folds, unreadable = fold_curves(run)
-    curves, curves_note = mean_curves(of_folds, unreadable)
+    of_folds, curves_note = fold_curves(run)
+    curves, curves_note = mean_curves(of_folds, curves_note)
     outputs = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
