@@ -118,7 +118,7 @@ def test_datasets_stand_alone_as_the_mean_over_seeds(tmp_path: Path) -> None:
     (made,) = variant_tables([Variant("one", runs)], {"one": ()})
     (row,) = made.of_datasets
     for name, scores in row.datasets.items():
-        alone = [run.computed["datasets"][name]["selections"]["last"]["uf1"] for run in runs]
+        alone = [run.metrics["datasets"][name]["selections"]["last"]["uf1"] for run in runs]
         assert scores["uf1"] == pytest.approx(sum(alone) / 2)
     page = write_variants(tmp_path / "out", [made], "a", "b")[0].read_text()
     assert f">{row.datasets['other']['uf1']:.3f} / {row.datasets['other']['uar']:.3f}<" in page

@@ -101,7 +101,7 @@ def launch(number: int, port: int) -> Launch:
 def _follower(port: int, told: Connection) -> None:
     mine = multinode.Rendezvous(launch(1, port))
     told.send(mine.receive(0))
-    mine.report(0, 3)
+    mine.put("ended/0/1", "3")
     try:
         mine.receive(1)
     except multinode.LeaderGoneError:
@@ -111,9 +111,9 @@ def _follower(port: int, told: Connection) -> None:
 def _leader(port: int, told: Connection) -> None:
     mine = multinode.Rendezvous(launch(0, port))
     number = mine.announce({"fold": "01"})
-    while mine.ended(number, 1) is None:
+    while (code := mine.get(f"ended/{number}/1")) is None:
         time.sleep(0.05)
-    told.send((number, mine.ended(number, 1)))
+    told.send((number, int(code)))
     time.sleep(60)
 
 

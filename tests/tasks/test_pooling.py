@@ -48,7 +48,7 @@ def of_another_fold(line: str) -> str:
 
 ALL = ["synthetic/01", "synthetic/02", "synthetic/03"]
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no fold": (shutil.rmtree, r"'last': 10 of 30 clips missing: synthetic/02/"),
+    "no fold": (shutil.rmtree, r"'last': 10 clips missing: synthetic/02/"),
     "no seal": (lambda fold: (fold / "fold.json").unlink(), r"folds/02"),
     "cut table": (lambda fold: cut(fold, "predictions.csv"), r"02/predictions.csv"),
     "cut checkpoint": (lambda fold: cut(fold, "checkpoints/last.ckpt"), r"02/checkpoints/last.ckpt"),

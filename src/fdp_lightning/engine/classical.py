@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.devices import Rank, ranks_of
 from fdp_lightning.engine.explanations import explanations_without_gradient
-from fdp_lightning.engine.outputs import FittedOnce, write_baseline_predictions, write_outputs
+from fdp_lightning.engine.outputs import FittedOnce, write_outputs
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
@@ -22,7 +22,6 @@ from fdp_lightning.labels import OWNER, LabelKind
 from fdp_lightning.models.parts import name_of
 from fdp_lightning.models.recognizer import Objective
 from fdp_lightning.seeds import derived_seed
-from fdp_lightning.training.module import clips_of
 
 
 def is_classical(model: Any) -> bool:
@@ -35,7 +34,7 @@ def fit_fold(
     folder: Path | None,
     on_epoch: Callable[[int], None],
     rank: Rank,
-    on_step_time: Callable[[float], None] = lambda seconds: None,
+    on_step_time: Callable[[float], None],
 ) -> dict[str, Any]:
     """Fit on the fold's training clips and write predictions of the held-out ones, as `train_fold.train_fold`.
 
@@ -73,10 +72,6 @@ def fit_fold(
             estimator.predict_proba, getattr(estimator, "features", None), data, plan, probabilities
         )
     write_outputs(folder, plan, data, {"probabilities": probabilities, **made}, chosen, extras, {})
-    if config.data.linear_baselines:
-        write_baseline_predictions(
-            folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())
-        )
     return facts
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from fdp_lightning.data.loading.statistics import check_normalisation
 from fdp_lightning.data.protocols.clip_tables import members, read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
-from fdp_lightning.data.store.clip_store import ClipStore, read_manifest
+from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.engine.ready_store import check_device, ready_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
@@ -53,7 +53,6 @@ class ReadyData:
     left_out: pd.DataFrame
     without_clips: list[str]
     store: Path
-    manifest: Mapping[str, Any]
     reused: bool
     rebuilt_because: str | None
     caveats: list[str]
@@ -143,7 +142,6 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         left_out=left_out,
         without_clips=sorted(set(owners(annotated)) - set(owners(clips))) if protocol.split == "loso" else [],
         store=ready.store.folder,
-        manifest=read_manifest(ready.store.folder),
         reused=ready.reused,
         rebuilt_because=ready.rebuilt_because,
         caveats=_caveats(config, protocol, differences),

@@ -80,35 +80,22 @@ class Rendezvous:
 
     def receive(self, number: int) -> Any:
         """Wait for the leader's message of that number; LeaderGoneError if the leader is gone."""
-        while not self._asked(f"say/{number}"):
+        while not self.asked(f"say/{number}"):
             time.sleep(POLL_S)
         return pickle.loads(self._store.get(f"say/{number}"))
 
-    def stop(self, fold: int) -> None:
-        """Request the end of the fold that message `fold` announced."""
-        self._store.set(f"stop/{fold}", "")
+    def put(self, key: str, value: str = "") -> None:
+        self._store.set(key, value)
 
-    def stopped(self, fold: int) -> bool:
-        return self._asked(f"stop/{fold}")
-
-    def report(self, fold: int, code: int) -> None:
-        self._store.set(f"ended/{fold}/{self._launch.number}", str(code))
-
-    def ended(self, fold: int, rank: int) -> int | None:
-        """Return the exit code of a rank's part of a fold; None while it runs."""
-        key = f"ended/{fold}/{rank}"
-        return int(self._store.get(key)) if self._store.check([key]) else None
+    def get(self, key: str) -> bytes | None:
+        return self._store.get(key) if self._store.check([key]) else None
 
     def silent(self, rank: int) -> bool:
         """Return True if a follower has sent no heartbeat for a minute."""
-        key = f"beat/{rank}"
-        beat = self._store.get(key) if self._store.check([key]) else b""
+        beat = self.get(f"beat/{rank}") or b""
         if rank not in self._heard or self._heard[rank][0] != beat:
             self._heard[rank] = beat, time.monotonic()
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
-
-    def leave(self) -> None:
-        self._store.set(f"left/{self._launch.number}", "")
 
     def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
         """Hold the store until the followers have received the end, or for so many seconds."""
@@ -116,8 +103,8 @@ class Rendezvous:
         while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
             time.sleep(POLL_S)
 
-    def _asked(self, key: str) -> bool:
-        """Return True if the key exists, and send a heartbeat."""
+    def asked(self, key: str) -> bool:
+        """Return True if the leader has set the key, and send a heartbeat; LeaderGoneError if the leader is gone."""
         try:
             if time.monotonic() - self._beat_at > _BEAT_S:
                 self._beat, self._beat_at = self._beat + 1, time.monotonic()
@@ -163,8 +150,8 @@ class _Elsewhere:
 
     @property
     def exitcode(self) -> int | None:
-        if self._code is None:
-            self._code = self._rendezvous.ended(self._fold, self._rank)
+        if self._code is None and (code := self._rendezvous.get(f"ended/{self._fold}/{self._rank}")) is not None:
+            self._code = int(code)
         if self._code is None and self._rendezvous.silent(self._rank):
             self._code = -signal.SIGKILL
         return self._code
@@ -173,7 +160,7 @@ class _Elsewhere:
         return self.exitcode is None
 
     def terminate(self) -> None:
-        self._rendezvous.stop(self._fold)
+        self._rendezvous.put(f"stop/{self._fold}")
 
     def join(self) -> None:
         while self.is_alive():
@@ -222,9 +209,10 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
         for number in count():
             announced = rendezvous.receive(number)
             if isinstance(announced, int):
-                rendezvous.leave()
+                rendezvous.put(f"left/{launch.number}")
                 return announced
-            rendezvous.report(number, _train(announced, number, launch, rendezvous))
+            code = _train(announced, number, launch, rendezvous)
+            rendezvous.put(f"ended/{number}/{launch.number}", str(code))
     except LeaderGoneError:
         print(f"\nfdp_lightning: process {launch.number} ends, since the first one is gone.", file=sys.stderr)
     return 1
@@ -240,7 +228,7 @@ def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rende
     process = start_process(announced.plan, rank, None)
     try:
         while process.exitcode is None:
-            if rendezvous.stopped(number):
+            if rendezvous.asked(f"stop/{number}"):
                 process.terminate()
             process.join(POLL_S)
     finally:

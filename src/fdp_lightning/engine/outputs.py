@@ -23,7 +23,7 @@ from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
 if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
     from fdp_lightning.engine.plan import FoldPlan
-    from fdp_lightning.models.recognizer import Clips, Extra
+    from fdp_lightning.models.recognizer import Extra
     from fdp_lightning.training.recorder import Recorder
 
 
@@ -53,7 +53,7 @@ def write_outputs(
     extras: Sequence["Extra"],
     of_training: Mapping[str, np.ndarray],
 ) -> None:
-    """Write the predictions and extras of the held-out clips, and apart those of the inner validation clips.
+    """Write the predictions and extras of the held-out clips, and apart those of inner validation clips and baselines.
 
     `outputs` are the arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip
     table, the `extras` of the recogniser among them. `recorder` has the curves, and the probabilities of the epochs
@@ -70,6 +70,8 @@ def write_outputs(
     if recorder.curves:
         write_curves(folder, recorder)
     assert data.test_set is not None
+    if plan.config["data"]["linear_baselines"]:
+        baselines.write_baselines(folder / baselines.FILE, _baseline_predictions(plan, data, classes), classes)
     clips = data.test_clips
     stream = io.BytesIO()
     key_frames, key_frame_numbers = data.test_set.key_frames()
@@ -87,14 +89,15 @@ def write_outputs(
     write_atomic(folder / "outputs.npz", stream.getvalue())
 
 
-def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips", held_out: "Clips") -> None:
-    """Write the predictions of the linear baselines; linear_apex only where some clip of the protocol has an apex.
+def _baseline_predictions(plan: "FoldPlan", data: "FoldDataModule", classes: list[str]) -> pd.DataFrame:
+    """Predict with the linear baselines; with linear_apex only where some clip of the protocol has an apex.
 
-    All training clips are given as the network gets them, without augmentation, and the held-out ones likewise, in the
-    order of the clip table.
+    They are trained on all training clips as the network gets them, without augmentation.
     """
-    classes = list(plan.config["protocol"]["classes"])
-    clips = plan.clips.iloc[list(plan.fold.test_rows)].reset_index(drop=True)
+    from fdp_lightning.training.module import clips_of  # Lightning, which a search does without
+
+    assert data.test_set is not None
+    training, held_out = (clips_of(part.all_frames()) for part in (data.train_set, data.test_set))
     tables = []
     for name, picture in PICTURES.items():
         if name == "linear_apex" and np.isnan(apex_numbers(plan.clips)).all():
@@ -102,8 +105,8 @@ def write_baseline_predictions(folder: Path, plan: "FoldPlan", training: "Clips"
         probabilities = linear_probabilities(
             picture(training).numpy(), training.target.numpy(), picture(held_out).numpy(), len(classes)
         )
-        tables.append(_table(plan, clips, classes, name, probabilities))
-    baselines.write_baselines(folder / baselines.FILE, pd.concat(tables, ignore_index=True), classes)
+        tables.append(_table(plan, data.test_clips, classes, name, probabilities))
+    return pd.concat(tables, ignore_index=True)
 
 
 def write_curves(folder: Path, recorder: "Recorder | FittedOnce") -> None:

@@ -24,7 +24,7 @@ from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.devices import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.explanations import explanations
-from fdp_lightning.engine.outputs import write_baseline_predictions, write_curves, write_outputs
+from fdp_lightning.engine.outputs import write_curves, write_outputs
 from fdp_lightning.engine.plan import Budget, FoldPlan
 from fdp_lightning.errors import UserError
 from fdp_lightning.instantiate import build, build_model, settings
@@ -47,7 +47,7 @@ def train_fold(
     folder: Path | None,
     on_epoch: Callable[[int], None],
     rank: Rank,
-    on_step_time: Callable[[float], None] = lambda seconds: None,
+    on_step_time: Callable[[float], None],
 ) -> dict[str, Any]:
     """Train on the fold's training clips, resumed from a checkpoint if there is one, and write the results.
 
@@ -152,10 +152,6 @@ def _predict_and_write(
             declared, made = explanations(module, data, plan, outputs["probabilities"], trainer.strategy.root_device)
             extras, outputs = [*extras, *declared], {**outputs, **made}
         write_outputs(folder, plan, data, outputs, recorder, extras, of_training)
-        if plan.config["data"]["linear_baselines"]:
-            write_baseline_predictions(
-                folder, plan, clips_of(data.train_set.all_frames()), clips_of(data.test_set.all_frames())
-            )
         close_loggers(trainer.loggers)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]

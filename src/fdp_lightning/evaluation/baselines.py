@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fdp_lightning.evaluation.intervals import compare_outcomes, require_same_clips
+from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.predictions import SELECTION, Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import scored
 
@@ -27,6 +27,7 @@ RULES = {
     "where the motion is largest.",
 }
 """A sentence on how each baseline is made, for the report."""
+
 
 _COLUMN = "baseline"
 
@@ -46,13 +47,11 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
     come its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how much higher `last`
     is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
     """
-    result, reference = {}, Outcomes.of(last, classes)
+    result = {}
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
-            require_same_clips(part, last, classes, name, "the run")
-            own = Outcomes.of(part, classes)
-            differences = compare_outcomes([own], [reference])
+            differences = paired_differences([part], [last], classes)
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
-            result[name] = {**scored(own), "last_minus": last_minus}
+            result[name] = {**scored(Outcomes.of(part, classes)), "last_minus": last_minus}
     return result

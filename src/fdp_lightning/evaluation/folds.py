@@ -1,10 +1,10 @@
 """The folds' files for the report: training curves and outputs of the held-out clips."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.extras import Extra, from_text
 from fdp_lightning.foreign import read_json
 from fdp_lightning.labels import JOIN, KEY, LabelKind
+
+T = TypeVar("T")
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
 FACE = "face"  # the frame at the apex, or in the middle, of each clip, for extras that are shown over it
@@ -25,12 +27,11 @@ FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 Curves = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
-def mean_curves(tables: Mapping[str, pd.DataFrame], unreadable: Sequence[str]) -> tuple[Curves, str]:
+def mean_curves(tables: Mapping[str, pd.DataFrame], note: str) -> tuple[Curves, str]:
     """Summarise what `fold_curves` returns over the folds, and say in a sentence what is shown, or why nothing is.
 
     Losses come first; low and high are the lowest and the highest fold of an epoch.
     """
-    note = f"Could not be read: {', '.join(unreadable)}." if unreadable else ""
     if not tables:
         return {}, note or "No fold of this run has a curves.csv."
     quantities: Curves = {}
@@ -47,15 +48,19 @@ def mean_curves(tables: Mapping[str, pd.DataFrame], unreadable: Sequence[str]) -
     return {name: quantities[name] for name in ordered}, f"{len(tables)} folds. {note}".strip()
 
 
-def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read folds/*/curves.csv: fold → its numbers by epoch; and the folds that could not be read, with the reason."""
-    tables, bad = {}, []
-    for path in finished_files(run, "curves.csv"):
+def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], str]:
+    """Read folds/*/curves.csv: fold → its numbers by epoch; and a sentence on folds that could not be read, or ''."""
+    return _of_folds(run, "curves.csv", lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch"))
+
+
+def _of_folds(run: Path, name: str, read: Callable[[Path], T]) -> tuple[dict[str, T], str]:
+    found, bad = {}, []
+    for path in finished_files(run, name):
         try:
-            tables[path.parent.name] = pd.read_csv(path).select_dtypes("number").set_index("epoch")
-        except (ValueError, KeyError, OSError) as error:
+            found[path.parent.name] = read(path)
+        except UNREADABLE as error:
             bad.append(f"{path.parent.name} ({error})")
-    return tables, bad
+    return found, f"Could not be read: {', '.join(bad)}." if bad else ""
 
 
 @dataclass(frozen=True)
@@ -84,47 +89,36 @@ class Outputs:
 
 def read_outputs(run: Path) -> Outputs:
     """Join folds/*/outputs.npz."""
-    parts: list[dict[str, np.ndarray]] = []
-    extras: list[tuple[Extra, ...]] = []
-    bad: list[str] = []
-    paths = finished_files(run, "outputs.npz")
-    for path in paths:
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                declared, part = _of_fold(arrays)
-        except UNREADABLE as error:
-            bad.append(f"{path.parent.name} ({error})")
-        else:
-            parts.append(part)
-            extras.append(declared)
-    note = f"Could not be read: {', '.join(bad)}." if bad else ""
-    if not parts:
+    found, note = _of_folds(run, "outputs.npz", _outputs_of_fold)
+    if not found:
         return Outputs(note=note or "No fold of this run has an outputs.npz: the model's outputs were not stored.")
+    extras, parts = zip(*found.values(), strict=True)
     common = tuple(extra for extra in extras[0] if all(extra in others for others in extras))
     if len({tuple(part[extra.name].shape[1:] for extra in common) for part in parts}) > 1:
         return Outputs(note="The folds' outputs.npz differ in number of frames or in image size.")
-    folds = len(finished_files(run, "predictions.csv"))
+    folds = max(len(finished_files(run, name)) for name in ("predictions.csv", "outputs.npz"))
     scales = {extra.scale for extra in common if extra.scale}
     faces = [FACE] if any(extra.over_face for extra in common) else []
     names = ["dataset", *OUTPUTS, *faces, *(extra.name for extra in common), *sorted(scales)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
     joined["fold"] = np.repeat(np.arange(len(parts)), [len(part["clip"]) for part in parts])
     shown = tuple(extra for extra in common if np.isfinite(joined[extra.name]).any())
-    return Outputs(shown, joined, f"{len(parts)} of {max(folds, len(paths))} folds. {note}".strip())
+    return Outputs(shown, joined, f"{len(parts)} of {folds} folds. {note}".strip())
 
 
-def _of_fold(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
-    # A fold of before extras were declared in full has none to show.
-    declared = from_text(str(arrays["extras"])) if "extras" in arrays and arrays["extras"].ndim == 0 else ()
-    part = {name: arrays[name] for name in OUTPUTS}
-    part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
-    part |= {extra.name: arrays[extra.name] for extra in declared if extra.of == "clip"}
-    if any(extra.over_face for extra in declared):
-        part[FACE] = arrays["key_frames"][:, 1]
-    order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))
-    part = {name: values[order] for name, values in part.items()}
-    part |= {extra.name: arrays[extra.name][None] for extra in declared if extra.of == "training"}
-    part |= {extra.scale: np.array([arrays[extra.scale]], np.float64) for extra in declared if extra.scale}
+def _outputs_of_fold(path: Path) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        # A fold of before extras were declared in full has none to show.
+        declared = from_text(str(arrays["extras"])) if "extras" in arrays and arrays["extras"].ndim == 0 else ()
+        part = {name: arrays[name] for name in OUTPUTS}
+        part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
+        part |= {extra.name: arrays[extra.name] for extra in declared if extra.of == "clip"}
+        if any(extra.over_face for extra in declared):
+            part[FACE] = arrays["key_frames"][:, 1]
+        order = np.lexsort((part["onset"], part["clip"], part["subject"], part["dataset"]))
+        part = {name: values[order] for name, values in part.items()}
+        part |= {extra.name: arrays[extra.name][None] for extra in declared if extra.of == "training"}
+        part |= {extra.scale: np.array([arrays[extra.scale]], np.float64) for extra in declared if extra.scale}
     return declared, part
 
 

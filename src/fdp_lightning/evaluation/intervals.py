@@ -15,8 +15,8 @@ from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a se
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
-from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, name_keys
-from fdp_lightning.labels import JOIN, KEY
+from fdp_lightning.evaluation.predictions import Outcomes, clip_difference, label_kind_of
+from fdp_lightning.labels import JOIN
 
 LEVEL = 0.95
 _NOTHING = 1e-12  # differences below this are floating-point differences between equal scores
@@ -179,15 +179,27 @@ def paired_differences(
     """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
 
     See `compare_outcomes` for the statistics. UserError where the tables are not over the same clips with the same
-    targets, or have other classes; ValueError for a side without a table, or rows of several selections.
+    targets, each once, or hold targets or predictions that are none of the classes; ValueError for a side without a
+    table, or rows of several selections.
     """
     if not a or not b:
         raise ValueError("each side needs at least one table")
-    tables = [*a, *b]
-    for place, table in enumerate(tables):
+    for place, table in enumerate(tables := [*a, *b], start=1):
         if table["selection"].nunique() != 1:
             raise ValueError("a paired test takes the predictions of exactly one selection of each run")
-        require_same_clips(tables[0], table, classes, "the first run", f"run {place + 1}")
+        if why := clip_difference(tables[0], table):
+            raise UserError(
+                f"the first run and run {place} cannot be compared pairwise: {why}. Compare runs of the same protocol, "
+                "labels and options that leave clips out (data.policy, protocol.untested)."
+            )
+        names = {*table["target"], *table["prediction"]}
+        if label_kind_of(table).is_multi:
+            names = {name for text in names if text for name in text.split(JOIN)}
+        if foreign := sorted(names - set(classes)):
+            raise UserError(
+                f"run {place} has other classes than the first ({', '.join(foreign)}; expected {', '.join(classes)}): "
+                "compare runs of the same class list."
+            )
     return compare_outcomes([Outcomes.of(table, classes) for table in a], [Outcomes.of(table, classes) for table in b])
 
 
@@ -214,39 +226,3 @@ def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, 
         else:
             result[name] = Difference(float(difference(np.array([row[name] for row in scores]))), None, None)
     return result
-
-
-def require_same_clips(a: pd.DataFrame, b: pd.DataFrame, classes: Sequence[str], name_a: str, name_b: str) -> None:
-    """Refuse two tables, each of one selection, that cannot be paired, by the runs' names.
-
-    The UserError names the clips one of them lacks, those it has twice, those whose target differs, or the targets and
-    predictions that are none of the classes.
-    """
-    if why := clip_difference(a, b):
-        raise UserError(
-            f"{name_a} and {name_b} cannot be compared pairwise: {why}. Compare runs of the same protocol, labels and "
-            "options that leave clips out (data.policy, protocol.untested)."
-        )
-    names = {*b["target"], *b["prediction"]}
-    if label_kind_of(b).is_multi:
-        names = {name for text in names if text for name in text.split(JOIN)}
-    if foreign := sorted(names - set(classes)):
-        raise UserError(
-            f"{name_b} has other classes than {name_a} ({', '.join(foreign)}; expected {', '.join(classes)}): "
-            "compare runs of the same class list."
-        )
-
-
-def clip_difference(a: pd.DataFrame, b: pd.DataFrame) -> str:
-    """Say how the clips of b differ from those of a, each of one selection; '' where clips and targets agree."""
-    first, second = (table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index() for table in (a, b))
-    for clips in (first.index, second.index):
-        if len(twice := clips[clips.duplicated()].unique()):
-            return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
-    missing = {"first": first.index.difference(second.index), "second": second.index.difference(first.index)}
-    parts = [
-        f"{len(clips)} clips only in the {side}: {name_keys(clips)}" for side, clips in missing.items() if len(clips)
-    ]
-    if not parts and len(changed := first.index[first.to_numpy() != second.to_numpy()]):
-        parts = [f"{len(changed)} clips have another target: {name_keys(changed)}"]
-    return "; ".join(parts)

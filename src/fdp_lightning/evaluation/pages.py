@@ -5,9 +5,7 @@ finished page, whatever drew it.
 """
 
 import base64
-import csv
 import html
-import io
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import escape
 
-from fdp_lightning.evaluation.tables.words import csv_cell, latex_escape
+from fdp_lightning.evaluation.tables.words import csv_text, latex_escape
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -129,16 +127,15 @@ def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
     """Write a table as CSV; small print has a column of its own beside that of its cell."""
     width = max(len(row) for row in rows)
     has_small = [any(len(row) > place and row[place][1] for row in rows[1:]) for place in range(width)]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    lines = []
     for number, row in enumerate(rows):
         cells: list[str] = []
         for (main, small), has in zip(row, has_small, strict=False):
             head = f"{main} {small}".strip()
             texts = (main.replace("−", "-"), small.replace("−", "-")) if number else (head, f"{head}, notes")
             cells += texts[: 1 + has]
-        writer.writerow(map(csv_cell, cells))
-    return stream.getvalue()
+        lines.append(cells)
+    return csv_text(lines)
 
 
 def table_latex(rows: Sequence[Sequence[tuple[str, str]]]) -> str:

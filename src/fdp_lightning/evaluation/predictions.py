@@ -184,11 +184,12 @@ def pool(
     if names[0] not in set(pooled["selection"]):
         raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
     _require_types(expected, [*KEY[:-1], "target"], ["onset"])
-    targets = expected.set_index(KEY)["target"]
-    if not targets.index.is_unique:
-        raise ValueError(f"the protocol lists clips twice: {name_keys(targets.index[targets.index.duplicated()])}")
     for selection, part in pooled.groupby("selection"):
-        _compare(part, targets, where=f"Pooling the folds, selection '{selection}'")
+        if why := clip_difference(expected, part, ("missing", "not in the protocol")):
+            raise UserError(
+                f"Pooling the folds, selection '{selection}': {why}. Delete the folders of these subjects' folds and "
+                "run them again; if targets differ, the annotations or the protocol have changed since."
+            )
     return pooled.sort_values(
         ["selection", *KEY],
         key=lambda column: column.map(list(names).index) if column.name == "selection" else column,
@@ -196,28 +197,28 @@ def pool(
     )
 
 
-def _compare(part: pd.DataFrame, targets: pd.Series, where: str) -> None:
-    found = pd.MultiIndex.from_frame(part[KEY])
-    missing, unknown = targets.index.difference(found), found.difference(targets.index)
-    problems = {
-        "missing": missing,
-        "predicted more than once": found[found.duplicated()].unique(),
-        "not in the protocol": unknown.unique(),
-    }
-    for what, clips in problems.items():
-        if len(clips):
-            raise UserError(
-                f"{where}: {len(clips)} of {len(targets)} clips {what}: {name_keys(clips)}. "
-                "Delete the folders of these subjects' folds and run them again."
-            )
-    changed = part["target"].to_numpy() != targets.reindex(found).to_numpy()
-    if changed.any():
-        row = part[changed].iloc[0]
-        raise UserError(
-            f"{where}: the target differs from the protocol's for {name_keys(found[changed])} (the first has "
-            f"'{row['target']}', the protocol '{targets[found[changed][0]]}'). "
-            "The annotations or the protocol changed since: delete these folds' folders and run them again."
-        )
+def clip_difference(
+    a: pd.DataFrame, b: pd.DataFrame, only: tuple[str, str] = ("only in the first", "only in the second")
+) -> str:
+    """Say how the clips of b differ from those of a, each once in both; '' where clips and targets agree.
+
+    `only` are the words for the clips that a alone has, and for those of b alone.
+    """
+    first, second = (table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index() for table in (a, b))
+    for clips in (first.index, second.index):
+        if len(twice := clips[clips.duplicated()].unique()):
+            return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
+    alone = zip(only, (first.index.difference(second.index), second.index.difference(first.index)), strict=True)
+    if parts := [f"{len(clips)} clips {words}: {name_keys(clips)}" for words, clips in alone if len(clips)]:
+        return "; ".join(parts)
+    changed = first.to_numpy() != second.to_numpy()
+    if not changed.any():
+        return ""
+    before, after = first[changed], second[changed]
+    return (
+        f"{len(before)} clips have another target: {name_keys(before.index)} "
+        f"(the first has '{before.iloc[0]}' and '{after.iloc[0]}')"
+    )
 
 
 def name_keys(clips: pd.MultiIndex) -> str:

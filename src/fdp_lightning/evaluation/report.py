@@ -24,35 +24,9 @@ from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
-from fdp_lightning.labels import SELECTIONS
 
 FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
 UNIT_FLOOR_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
-UNIT_FLOOR_NOTES = {
-    "constant": "baseline: every unit, whatever the clip",
-    "majority": "baseline: each unit’s more frequent answer",
-    "chance": "baseline",
-}
-UNIT_RULES = {
-    "constant": "answering that every clip shows every unit: what a mean F1 has to beat.",
-    "majority": "answering for each unit what more clips have, mostly that it is not shown: what an accuracy has "
-    "to beat.",
-    "chance": "saying of every unit that it is shown with probability 1/2 (expected scores).",
-}
-RULES = {
-    "last": "a fixed budget: every fold is scored after its last epoch, and nothing is chosen on held-out subjects.",
-    "inner": "the epoch that is best on inner validation subjects, taken from the training subjects; this whole run "
-    "therefore trained on fewer subjects.",
-    "oracle": "the epoch that is best on the held-out subject itself, read off the same training run. Most "
-    "published code reports this; it cannot be compared with scores that were not chosen so. The optimism "
-    "gap is oracle − last.",
-    "majority": "answering with the most frequent class, whatever the clip.",
-    "chance": "guessing every class with equal probability (expected scores).",
-}
-NO_FACES = (
-    "Face images are off, because most datasets are licensed without the right to publish them. "
-    "If yours allows it, or the page stays with you, switch them on with "
-)
 
 
 def build_report(
@@ -83,11 +57,11 @@ def build_report(
     finished = read_run(run)
     classes, last, label_kind = finished.classes, finished.parts["last"], finished.label_kind
     multi_label = label_kind.is_multi  # for the template
-    summary = {**finished.metrics, **finished.computed}  # files of earlier versions lack newer scores
+    summary = finished.metrics
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
-    of_folds, unreadable = fold_curves(run)
-    curves, curves_note = mean_curves(of_folds, unreadable)
+    of_folds, curves_note = fold_curves(run)
+    curves, curves_note = mean_curves(of_folds, curves_note)
     outputs = read_outputs(run)
     environment = read_json(run / "environment.json")
     made = made_with(run, environment)
@@ -102,10 +76,6 @@ def build_report(
         multi_label=multi_label,
         score_names=score_names,
         floor_names=floor_names,
-        floor_notes=UNIT_FLOOR_NOTES
-        if multi_label
-        else {"majority": f"baseline: “{summary['floors']['majority']['class']}”", "chance": "baseline"},
-        rules={name: RULES[name] for name in SELECTIONS} | UNIT_RULES if multi_label else RULES,
         baseline_names=baselines.BASELINES,
         baseline_rules=baselines.RULES,
         headline=headline,
@@ -117,7 +87,6 @@ def build_report(
             {name: SCORE_NAMES[name] for name in score_functions(label_kind)},
             {**floor_names, **baselines.BASELINES},
         ),
-        confusion=[] if multi_label else _confusion(summary),
         per_class=_per_unit(summary) if multi_label else _per_class(summary),
         subjects=subject_rows(last, classes),
         fold_rows=fold_rows(last, classes, of_folds, {fold.name: fold.steps for fold in finished.trainings}),
@@ -139,7 +108,6 @@ def build_report(
         mistakes=mistakes_shown(run, last, classes, show_faces),
         seeds=seeds,
         show_faces=show_faces,
-        no_faces=NO_FACES,
         config=read_text(run / "config.yaml"),
         environment=environment,
         made=made,
@@ -151,15 +119,6 @@ def build_report(
     path = page or run / "report.html"
     write_atomic(path, with_links(text))
     return path
-
-
-def _confusion(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    matrix = np.array(summary["selections"]["last"]["confusion"])
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    return [
-        {"name": name, "n": int(counts.sum()), "cells": list(zip(counts.tolist(), row.tolist(), strict=True))}
-        for name, counts, row in zip(summary["classes"], matrix, shares, strict=True)
-    ]
 
 
 def _per_class(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
 from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
-from fdp_lightning.evaluation.predictions import PROBABILITY, class_indices, label_arrays, label_kind_of
+from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, label_kind_of
 from fdp_lightning.labels import JOIN, KEY, OWNER
 
 MOST_LINES = 60  # folds in a drawing of single lines; of more, the first by name
@@ -44,10 +44,9 @@ def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, A
 
 def _right(last: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.Series, int]:
     """Return the number of right decisions of each clip, by the table's index, and the number of decisions per clip."""
-    if not label_kind_of(last).is_multi:
-        return (last["target"] == last["prediction"]).astype(int), 1
-    target, prediction = label_arrays(last, classes)
-    return pd.Series((target == prediction).sum(axis=1), index=last.index), len(classes)
+    outcomes = Outcomes.of(last, classes)
+    right = (outcomes.targets == outcomes.predictions).reshape(len(last), -1)
+    return pd.Series(right.sum(axis=1), index=last.index), right.shape[1]
 
 
 def fold_rows(
@@ -96,8 +95,8 @@ def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
 
 def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Draw the reliability diagram of single-label predictions of selection `last`, and return its bins."""
-    probabilities = last[[PROBABILITY + name for name in classes]].to_numpy()
-    targets, _ = class_indices(last, classes)
+    outcomes = Outcomes.of(last, classes)
+    targets, probabilities = outcomes.targets, outcomes.probabilities
     n, accuracy, confidence = metrics.reliability(targets, probabilities)
     bins = [
         {"from": place / len(n), "to": (place + 1) / len(n), "n": int(n[place]), "accuracy": float(accuracy[place]),
@@ -128,16 +127,12 @@ def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> 
     present that is absent (its probability is the confidence), or the reverse (1 − its probability). The most confident
     come first, `limit` at most; clips of equal confidence in the order of the table.
     """
-    probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
-    if label_kind_of(table).is_multi:
-        target, decision = label_arrays(table, classes)
-        wrong = decision != target
-    else:
-        target, decision = (
-            table[name].to_numpy()[:, None] == np.array(classes, dtype=object) for name in ("target", "prediction")
-        )
-        wrong = decision & ~target
-    confidence = np.where(wrong, np.where(decision, probabilities, 1 - probabilities), -np.inf)
+    outcomes = Outcomes.of(table, classes)
+    decision, wrong = outcomes.predictions, outcomes.predictions != outcomes.targets
+    if not outcomes.label_kind.is_multi:  # the class predicted is the one wrong decision of a clip
+        decision = decision[:, None] == np.arange(len(classes))
+        wrong = decision & wrong[:, None]
+    confidence = np.where(wrong, np.where(decision, outcomes.probabilities, 1 - outcomes.probabilities), -np.inf)
     label, highest = confidence.argmax(axis=1), confidence.max(axis=1)
     order = np.argsort(-highest, kind="stable")[: min(limit, int(wrong.any(axis=1).sum()))]
     return [Mistake(int(row), int(label[row]), float(highest[row])) for row in order]

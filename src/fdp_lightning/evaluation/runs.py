@@ -15,10 +15,9 @@ import pandas as pd
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import baselines
-from fdp_lightning.evaluation.intervals import clip_difference
 from fdp_lightning.evaluation.learning import FoldTraining, Sign, learning_signs, read_trainings
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, SCORE_NAMES
-from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, clip_difference, label_kind_of, read_predictions
 from fdp_lightning.evaluation.summary import summarise
 from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_plain_tree
 from fdp_lightning.labels import SELECTIONS, LabelKind
@@ -35,12 +34,11 @@ class Run:
     """One run: one variant trained with one seed."""
 
     folder: Path
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, Any] = field(repr=False)
+    """The content of metrics.json, with the scores that the predictions give: files of earlier versions lack some."""
     classes: tuple[str, ...]
     parts: Mapping[str, pd.DataFrame] = field(repr=False)
     """Selection → its predictions."""
-    computed: Mapping[str, Any] = field(repr=False)
-    """The content of metrics.json as the predictions give it."""
     synthetic: bool = False
 
     @property
@@ -50,7 +48,7 @@ class Run:
     @property
     def split(self) -> str:
         """Kind of split into folds: loso, kfold, lodo or fixed."""
-        return str(self.metrics.get("split", "loso"))
+        return str(self.metrics["split"])
 
     @property
     def seed(self) -> int:
@@ -68,12 +66,12 @@ class Run:
     def scores(self, selection: str) -> dict[str, float]:
         """Return the pooled scores of a selection, from predictions.csv."""
         known = self.outcomes[selection].registry
-        return {name: value for name, value in self.computed["selections"][selection].items() if name in known}
+        return {name: value for name, value in self.metrics["selections"][selection].items() if name in known}
 
     @property
     def floors(self) -> dict[str, dict[str, Any]]:
         """The scores of the baselines that have seen nothing but the class counts."""
-        return dict(self.computed["floors"])
+        return dict(self.metrics["floors"])
 
     @cached_property
     def trainings(self) -> list[FoldTraining]:
@@ -82,7 +80,7 @@ class Run:
     @cached_property
     def signs(self) -> list[Sign]:
         """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
-        last = self.computed["selections"]["last"]
+        last = self.metrics["selections"]["last"]
         return learning_signs(self.parts["last"], self.classes, last, self.floors, self.trainings)
 
 
@@ -107,8 +105,8 @@ def read_run(folder: Path) -> Run:
             raise UserError(
                 f"{folder / 'predictions.csv'}: selections last (the first) and {name} (the second): {why}. {again}"
             )
-    computed = _computed(folder, metrics, table, classes)
-    return Run(folder, metrics, tuple(classes), parts, computed, _is_synthetic(folder, str(metrics["protocol"])))
+    metrics |= _computed(folder, metrics, table, classes)
+    return Run(folder, metrics, tuple(classes), parts, _is_synthetic(folder, str(metrics["protocol"])))
 
 
 def require_plain_run(folder: Path) -> None:

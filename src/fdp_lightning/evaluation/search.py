@@ -11,7 +11,6 @@ second cross-validation, is ours).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ import pandas as pd
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import clip_mean_interval, jackknife, share_interval
 from fdp_lightning.evaluation.metrics import score_functions
-from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, class_indices, label_arrays, label_kind_of
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of
 from fdp_lightning.labels import OWNER, LabelKind
 
 INNER = "inner/"
@@ -103,9 +102,10 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 
 def _losses(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """−log of the probability of what is true, of each clip, shape (n,)."""
-    of_truth: Any = table[[PROBABILITY + name for name in classes]].to_numpy()
-    if label_kind_of(table).is_multi:
-        of_truth = np.where(label_arrays(table, classes)[0], of_truth, 1 - of_truth)
+    outcomes = Outcomes.of(table, classes)
+    of_truth, targets = outcomes.probabilities, outcomes.targets
+    if outcomes.label_kind.is_multi:
+        of_truth = np.where(targets, of_truth, 1 - of_truth)
     else:
-        of_truth = np.take_along_axis(of_truth, class_indices(table, classes)[0][:, None], axis=1)
+        of_truth = np.take_along_axis(of_truth, targets[:, None], axis=1)
     return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1)).mean(axis=1))

@@ -1,8 +1,6 @@
 """Files of task=predict: predict.json, predictions.csv, and a folder of images for each clip."""
 
 import contextlib
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import png
-from fdp_lightning.evaluation.tables.words import csv_cell
+from fdp_lightning.evaluation.tables.words import csv_text
 from fdp_lightning.files import atomic_folder, write_atomic
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.figures import overlay, overview, timeline
@@ -104,7 +102,7 @@ def predictions_table(facts: Mapping[str, Any]) -> str:
     for failure in facts["failed"]:
         empty = [""] * (len(columns) - 1 + len(classes))
         rows.append([failure["clip"], "failed", "", *empty, failure["error"]])
-    return _as_csv(rows)
+    return csv_text(rows)
 
 
 def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
@@ -119,10 +117,4 @@ def _timeline_table(windows: Sequence[Window], classes: Sequence[str]) -> str:
         values = [f"{window.probabilities[name]:.6f}" for name in classes]
         edges = [f"{edge:.1f}" for edge in window.face.box]
         rows.append([*row, window.label, *values, f"{window.motion:.6f}", *edges])
-    return _as_csv(rows)
-
-
-def _as_csv(rows: Sequence[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
-    return stream.getvalue()
+    return csv_text(rows)

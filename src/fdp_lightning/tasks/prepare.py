@@ -8,7 +8,7 @@ from functools import cache
 from omegaconf import DictConfig
 
 from fdp_lightning.console.progress import clock
-from fdp_lightning.data.store.clip_store import open_store
+from fdp_lightning.data.store.clip_store import open_store, read_manifest
 from fdp_lightning.data.store.contact_sheet import CONTACT_SHEET, write_contact_sheet
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.errors import UserError, is_full, visible
@@ -21,7 +21,7 @@ def prepare(config: DictConfig) -> None:
     """Build or find the store, print the problems of its clips, and write prepare.json and a contact sheet into it."""
     start = time.monotonic()
     data = ready_data(config, before_work=cache(lambda: log.info("loading PyTorch")))  # which the face detector needs
-    manifest = data.manifest
+    manifest = read_manifest(data.store)
     for problem in manifest["problems"]:
         line = f"{problem['clip']}  {problem['kind']}: {problem['detail']}"
         print(visible(line).encode(errors="backslashreplace").decode())  # a file name may not be valid text

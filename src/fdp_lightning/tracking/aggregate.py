@@ -18,7 +18,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import pixels
 from fdp_lightning.evaluation.folds import Outputs, finished_files, known_rows, mean_curve, read_outputs, rows_of
 from fdp_lightning.evaluation.origin import read_json
-from fdp_lightning.evaluation.predictions import class_indices, label_kind_of, read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of, read_predictions
 from fdp_lightning.evaluation.report_extras import class_curves, images_shown
 from fdp_lightning.evaluation.runs import seed_scores
 from fdp_lightning.extras import Extra, sections, slug
@@ -27,8 +27,6 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
-
-_CONFUSION_OF = "last"
 
 
 def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
@@ -96,10 +94,9 @@ def _log_to_wandb(
     }
     label_kind = label_kind_of(table)
     if not label_kind.is_multi:
-        of_selection = table[table["selection"] == _CONFUSION_OF]
-        targets, predictions = (places.tolist() for places in class_indices(of_selection, classes))
+        last = Outcomes.of(table[table["selection"] == "last"], classes)
         content["confusion"] = wandb.plot.confusion_matrix(
-            y_true=targets, preds=predictions, class_names=classes, title=f"Confusion, {_CONFUSION_OF}"
+            y_true=last.targets.tolist(), preds=last.predictions.tolist(), class_names=classes, title="Confusion, last"
         )
     with_faces = upload_faces(config)
     content |= _extras(read_outputs(run), classes, label_kind, with_faces)
@@ -163,23 +160,19 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     'optimism_gap/score', those of `last` in each dataset of a composite in 'datasets/dataset/score', and scores of the
     recogniser's extras in 'extras/extra/score'.
     """
-    scores: dict[str, float] = {}
-    for selection, row in metrics["selections"].items():
-        scores |= _numbers(selection, row)
-        for score, ends in row.get("ci95", {}).items():
-            if isinstance(ends, list):
-                scores[f"{selection}/{score}_low"], scores[f"{selection}/{score}_high"] = ends
+    rows: dict[str, dict[str, Any]] = dict(metrics["selections"])
     for group in ("floors", "baselines", "extras"):
-        for name, row in metrics.get(group, {}).items():
-            scores |= _numbers(f"{group}/{name}", row)
-    for name, part in metrics.get("datasets", {}).items():
-        scores |= _numbers(f"datasets/{name}", part["selections"]["last"])
-    return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
-
-
-def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
-    of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
-    return {f"{name}/{key}": value for key, value in (row | of_unit).items() if isinstance(value, float)}
+        rows |= {f"{group}/{name}": row for name, row in metrics.get(group, {}).items()}
+    rows |= {f"datasets/{name}": part["selections"]["last"] for name, part in metrics.get("datasets", {}).items()}
+    rows["optimism_gap"] = metrics.get("optimism_gap", {})
+    scores: dict[str, float] = {}
+    for place, row in rows.items():
+        of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
+        scores |= {f"{place}/{name}": value for name, value in (row | of_unit).items() if isinstance(value, float)}
+        for name, ends in row.get("ci95", {}).items():
+            if place in metrics["selections"] and isinstance(ends, list):
+                scores[f"{place}/{name}_low"], scores[f"{place}/{name}_high"] = ends
+    return scores
 
 
 def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation.baselines import BASELINES
-from fdp_lightning.evaluation.intervals import Difference, clip_difference, compare_outcomes, mean_interval
+from fdp_lightning.evaluation.intervals import Difference, compare_outcomes, mean_interval
 from fdp_lightning.evaluation.learning import has_learned
 from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
 from fdp_lightning.evaluation.origin import trained_facts
+from fdp_lightning.evaluation.predictions import clip_difference
 from fdp_lightning.evaluation.published import Published, matching
 from fdp_lightning.evaluation.runs import Run, seeds_differ, spread
 from fdp_lightning.labels import OWNER, SELECTIONS
@@ -259,7 +260,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 selection=selection,
                 block="oracle" if selection == "oracle" else block,
                 scores={name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
-                intervals=_known(first.computed["selections"][selection]["ci95"])
+                intervals=_known(first.metrics["selections"][selection]["ci95"])
                 if len(runs) == 1
                 else mean_interval([run.outcomes[selection] for run in runs]),
                 sds={name: values["sd"] for name, values in of_runs.get(selection, {}).items()},
@@ -270,7 +271,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
                 learned=learned,
                 gains=_gains(runs) if selection == "oracle" else {},
-                datasets=_of_datasets([run.computed.get("datasets", {}) for run in runs], selection),
+                datasets=_of_datasets([run.metrics.get("datasets", {}) for run in runs], selection),
             )
         )
     if variant is not base and not why:
@@ -308,13 +309,12 @@ def _learning_notes(runs: Sequence[Run]) -> list[str]:
 
 def _notes(run: Run) -> list[str]:
     """Return the notes of metrics.json to be read with this run's scores."""
-    notes = [str(text) for text in run.metrics.get("caveats") or []]
-    if untested := run.metrics.get("untested"):
+    notes = [str(text) for text in run.metrics["caveats"]]
+    if untested := run.metrics["untested"]:
         notes.append(f"subjects that train and are not tested: {', '.join(map(str, untested))}")
     if "inner" in run.parts:
         notes.append("trained on fewer subjects: the epoch was chosen on inner validation subjects")
-    notes += [f"{len(clips)} clips left out ({why})" for why, clips in (run.metrics.get("left_out") or {}).items()]
-    return notes
+    return notes + [f"{len(clips)} clips left out ({why})" for why, clips in run.metrics["left_out"].items()]
 
 
 def _published_row(row: Published, exact: bool, split: str) -> Row:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -35,7 +34,7 @@ def write_comparison(folder: Path, tables: Sequence[Table], left_out: Mapping[st
     The page names `left_out`: run folders that are not among the tables → why.
     """
     page = template("compare.html.j2").render(tables=tables, left_out=left_out, blocks=BLOCKS, text=words)
-    csv = _csv(cells(tables))
+    csv = _csv(COLUMNS, [cell for table in tables for cell in _cells(table)])
     return _write(folder / "compare", {"html": page, "csv": csv, "tex": latex(tables)})
 
 
@@ -44,7 +43,8 @@ def write_variants(folder: Path, tables: Sequence[Table], title: str, command: s
     page = template("variants.html.j2").render(
         tables=tables, title=title, command=command, text=words, scores=_ranked_first, baselines=baselines
     )
-    csv = _csv(pd.DataFrame([_wide(table, row) for table in tables for row in table.variants], dtype=object))
+    rows = [_wide(table, row) for table in tables for row in table.variants]
+    csv = _csv(list(dict.fromkeys(name for row in rows for name in row)), rows)
     return _write(folder / "variants", {"html": page, "csv": csv, "md": markdown(tables), "tex": latex(tables)})
 
 
@@ -56,20 +56,15 @@ def _write(stem: Path, contents: Mapping[str, str]) -> list[Path]:
     return paths
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    rows = [[words.csv_cell(cell) for cell in row] for row in frame.to_numpy()]  # `map` makes floats of whole numbers
-    return pd.DataFrame(rows, columns=frame.columns, dtype=object).to_csv(index=False, lineterminator="\n")
-
-
-def cells(tables: Iterable[Table]) -> pd.DataFrame:
-    """Return the tidy table: one row per protocol, system, selection and metric.
-
-    Numbers are unrounded fractions of 1, empty where there are none; several seeds are joined by blanks.
-    """
-    return pd.DataFrame([cell for table in tables for cell in _cells(table)], columns=COLUMNS, dtype=object)
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    return words.csv_text([columns, *([row.get(name) for name in columns] for row in rows)])
 
 
 def _cells(table: Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows of compare.csv: one per system, selection and metric.
+
+    Numbers are unrounded fractions of 1, empty where there are none; several seeds are joined by blanks.
+    """
     about = {name: getattr(table, name) for name in ("protocol", "split", "n_clips", "n_subjects")}
     about["classes"] = "; ".join(table.classes)
     for row in table.rows:

@@ -1,5 +1,7 @@
 """The words and numbers that every form of a table has alike: labels, cells and the explanation of both."""
 
+import csv
+import io
 import math
 import re
 import unicodedata
@@ -132,6 +134,13 @@ def csv_cell(cell: Any) -> Any:
         return cell
     formula = cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(cell)
     return ("'" if formula else "") + visible(cell)
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Write rows as CSV, each cell as `csv_cell`; None is empty."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
+    return stream.getvalue()
 
 
 def latex_escape(text: str) -> str:

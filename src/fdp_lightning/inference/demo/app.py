@@ -245,7 +245,7 @@ def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     page = template("demo.html", _HERE).render(
         facts=facts,
         training=facts["training"],
-        score=_score(facts),
+        scores=facts["scores"],
         most_bytes=most_bytes,
         examples=EXAMPLES,
         style=style,
@@ -298,21 +298,6 @@ def _shown(extras: Sequence[Extra], prediction: Prediction) -> list[dict[str, An
         form = scalars if extra.kind == "scalar" else number_format(numbers)
         shown.append({**about, "values": numbers, "texts": [form % number for number in numbers]})
     return shown
-
-
-def _score(facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the first score of the model for display; None if it has no scores."""
-    if (scores := facts["scores"]) is None:
-        return None
-    key, title = ("mean_f1", "mean F1") if facts["multi_label"] else ("uf1", "UF1")
-    interval = scores[f"{key}_interval"]
-    return {
-        "name": title,
-        "value": f"{scores[key]:.3f}",
-        "interval": f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "",
-        "chance": f"{scores['floors']['chance'][key]:.3f}",
-        "caveats": scores["caveats"],
-    }
 
 
 def _hash(text: str) -> str:

@@ -1,7 +1,7 @@
 """The model card, README.md of a model folder: description, performance, and limits of use (card.md.j2)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,6 @@ from fdp_lightning.inference.packaging.scores import TITLES
 
 Facts = Mapping[str, Any]
 
-_ALIGNMENT = {
-    "mtcnn": "MTCNN finds the face on {frame}; a similarity transform brings its five landmarks to the template",
-    "box": "MTCNN finds the face on {frame}; its box, made square, is cut out",
-    "none": "no face detection: the whole image is scaled to a square",
-    "official_crops": "none is left to do: the clips are expected as the dataset's own face crops, scaled to a square",
-}
-_FLOORS = {"majority": "majority class", "constant": "every unit shown", "chance": "chance"}
-_FLOORS_OF_UNITS = {**_FLOORS, "majority": "each unit's more frequent answer"}
-_SPLITS = {
-    "loso": "leave-one-subject-out run",
-    "kfold": "run over folds of whole subjects",
-    "lodo": "leave-one-dataset-out run",
-    "fixed": "run on the owners' split",
-}
 _NAMED_AT_MOST = 6
 
 
@@ -37,33 +23,25 @@ def model_card(facts: Facts) -> str:
     Scores are of selection `last` alone, since `oracle` scores no model that could be used; where there are none,
     `no_scores` may say why.
     """
-    training, scores, licence = facts["training"], facts["scores"], str(facts["licence"])
+    training, licence = facts["training"], str(facts["licence"])
     fit, kind = training["task"] == "fit", network_class(facts)
     whose = f"{(n := len(training['subjects']))} subject{'s' * (n != 1)} of {training['dataset']}"
     whose = f"{whose} (protocol {training['protocol']})"
     held_out = list(training.get("held_out") or [training["fold"]])
     more = f" and {len(held_out) - _NAMED_AT_MOST} more" if len(held_out) > _NAMED_AT_MOST else ""
     named = ", ".join(held_out[:_NAMED_AT_MOST]) + more
-    alignment, one = facts["alignment"], "the first frame, and one transform serves the clip"
     try:
         declared = [extra for extra in build_objective(facts, facts["name"]).extras if extra.of == "clip"]
     except UserError:  # an objective outside this package is not imported
         declared = []
-    of_scores = {}
-    if scores is not None:
-        floors, words = scores["floors"], _FLOORS_OF_UNITS if facts["multi_label"] else _FLOORS
-        of_scores = {
-            "floors": [words[name] for name in floors],
-            "score_rows": [_score_row(scores, name) for name in TITLES if name in scores],
-            "class_rows": [(name, f"{f1:.3f}", training["class_counts"][name]) for name, f1 in scores["f1"].items()],
-        }
     trained_by = f"task={training['task']}" + (f" fold={training['fold']}" if training["task"] == "fold" else "")
     keys = ("model", "parameters", "epochs", "seed", "steps", "fingerprint", "date", "exported")
     made_with = {str(key).replace("_", " "): value for key, value in training["made_with"].items() if key != "command"}
     return template("card.md.j2", Path(__file__).parent, escaped=False).render(
         facts={"taken": None, "no_scores": None, **facts},
         training={"parameters": None, **training},
-        scores=scores,
+        scores=facts["scores"],
+        score_titles=TITLES,
         fit=fit,
         hub_licence=licence.lower() if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", licence) else "other",
         about=_about(training["model"], kind),
@@ -74,14 +52,10 @@ def model_card(facts: Facts) -> str:
             for of in sections(declared).values()
         ),
         holds=getattr(kind, "holds", None),
-        aligned=_ALIGNMENT[alignment["method"]].format(frame="each frame by itself" if alignment["per_frame"] else one),
         provenance=[
             ("trained by", trained_by), *((key, training[key]) for key in keys if key in training), *made_with.items()
         ],
         thousands=thousands,
-        table=_table,
-        splits=_SPLITS,
-        **of_scores,
     )  # fmt: skip
 
 
@@ -93,20 +67,3 @@ def _about(name: str, kind: type | None) -> str:
     if name in getattr(kind, "names", (kind.__name__.lower(),)):
         return f"{about[0].upper()}{about[1:]}"
     return f"`{name}`, a network after {about}, but not the paper's"
-
-
-def _score_row(scores: Facts, name: str) -> list[str]:
-    bounds = scores[f"{name}_interval"]
-    interval = "too few subjects" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
-    return [
-        TITLES[name],
-        f"{scores[name]:.3f}",
-        interval,
-        *(f"{floor[name]:.3f}" for floor in scores["floors"].values()),
-    ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table, the columns behind the first one to the right."""
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)

@@ -83,6 +83,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
         text = read_plain(path).decode("utf-8")
         facts: dict[str, Any] = json.loads(text)
         form = facts["format"]
+        facts.pop("checksum", None)
+        written = checksummed(facts)  # ValueError for NaN, which is not JSON
     except FileNotFoundError as error:
         raise UserError(f"{folder} is no model: {FACTS} is missing. {EXPECTED}") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -92,11 +94,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
             f"{path} is of format {form!r}; this version of fdp_lightning reads format {FORMAT}. Use the version that "
             "wrote it, or write it again from its checkpoint with this one: task=export"
         )
-    facts.pop("checksum", None)
-    try:
-        written = checksummed(facts)
-    except ValueError as error:  # NaN, which is not JSON
-        raise UserError(f"{path} cannot be read as the description of a model ({error}). {EXPECTED}") from error
     if written != text:
         raise UserError(f"{path} is not what was written (checksum differs). Copy the model again from its source.")
     check_facts(facts, str(path))

@@ -117,8 +117,8 @@ def check_scores(facts: Mapping[str, Any], source: str) -> None:
 
 def _caveats(run: Run) -> list[str]:
     found = [f"{sign.detail}." for sign in run.signs]
-    if untested := run.metrics.get("untested"):
+    if untested := run.metrics["untested"]:
         found.append(f"{len(untested)} subjects trained in every fold and were never tested: {', '.join(untested)}.")
-    for why, clips in (run.metrics.get("left_out") or {}).items():
+    for why, clips in run.metrics["left_out"].items():
         found.append(f"{len(clips)} clips are neither trained on nor tested ({why}).")
     return [*found, *run.metrics["caveats"]]
