@@ -59,10 +59,12 @@ def number(
     """Return the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
 
     def accepts(value: Any) -> bool:
-        is_number = isinstance(value, Real) and not isinstance(value, bool)  # NumPy's numbers too
-        if not is_number or not abs(value) <= sys.float_info.max:
-            return False  # also NaN, and whole numbers that no float holds
-        return _within(value, least, most) and (above is None or value > above) and (below is None or value < below)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            return False
+        found = value if isinstance(value, int) else float(value)  # NumPy's numbers too
+        if not abs(found) <= sys.float_info.max:
+            return False  # NaN, and whole numbers that no float holds
+        return _within(found, least, most) and (above is None or found > above) and (below is None or found < below)
 
     open_ends = [f"{word} {end}" for word, end in (("above", above), ("below", below)) if end is not None]
     return Allowed(" ".join([f"a number{_range(least, most)}", " and ".join(open_ends)]).strip(), accepts)
