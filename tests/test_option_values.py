@@ -119,15 +119,12 @@ def test_every_key_of_the_configuration_is_known_and_every_file_of_it_passes() -
 
 
 CHOICES = {
-    "corrections": "data.annotations.corrections.LEVELS", "data.faces.colour": "data.faces.prepare_clip.COLOURS",
-    "data.normalisation": "data.loading.statistics.NORMALISATIONS",
+    "data.faces.colour": "data.faces.prepare_clip.COLOURS",
     "data.faces.device": "data.faces.prepare_clip.DEVICES", "data.faces.method": "data.faces.prepare_clip.METHODS",
-    "protocol.column": "data.protocols.protocol.COLUMNS",
     "data.sampling.rule": "data.loading.sampling.RULES", "data.sampling.short": "data.loading.sampling.SHORT",
-    "protocol.split": "data.protocols.splits.SPLITS", "data.policy": "data.store.build.POLICIES",
-    "data.generate.control": "data.synthetic.generator.CONTROLS",
-    "data.generate.course": "data.synthetic.generator.COURSES", "report.headline": "labels.SELECTIONS",
-    "data.generate.layout": "data.synthetic.generator.LAYOUTS", "tune.sampler": "search.space.SAMPLERS",
+    "data.policy": "data.store.build.POLICIES", "data.generate.course": "data.synthetic.clip.COURSES",
+    "report.headline": "labels.SELECTIONS",
+    "data.generate.layout": "data.synthetic.layouts.LAYOUTS",
     "model.objective.image_kind": "models.dynamic_image.DYNAMIC_IMAGES",
     "model.objective.motion_measure": "models.dynamic_image.MOTION_MEASURES",
     "model.objective.class_weighting": "models.classification_loss.CLASS_WEIGHTINGS",

@@ -19,19 +19,16 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.errors import UserError
 
 
-class _ParallelLauncher(Launcher):
+class ParallelLauncher(Launcher):
     """Launcher that runs its jobs by `fdp_lightning.sweeps.launchers.<package>_jobs`.
 
     Args:
-        options: entries of conf/hydra/launcher, without `_target_`.
-
-    Attributes:
         package: package that the jobs need, which is also the name of the extra that installs it.
+        options: other entries of conf/hydra/launcher, without `_target_`.
     """
 
-    package: str
-
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, package: str, **options: Any) -> None:
+        self.package = package
         self.options: dict[str, Any] = {
             key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()
         }
@@ -59,21 +56,3 @@ class _ParallelLauncher(Launcher):
         """Run the jobs and return their results, in order."""
         results: list[JobReturn] = self.jobs.launch(self.sweep, job_overrides, initial_job_idx, **self.options)
         return results
-
-
-class JoblibJobs(_ParallelLauncher):
-    """Launcher of jobs on this machine, each in a worker process of joblib (loky)."""
-
-    package = "joblib"
-
-
-class SubmititJobs(_ParallelLauncher):
-    """Launcher of jobs submitted by submitit, to Slurm or as detached processes of this machine."""
-
-    package = "submitit"
-
-
-class RayJobs(_ParallelLauncher):
-    """Launcher of jobs that Ray schedules, on this machine or on a cluster."""
-
-    package = "ray"

@@ -87,7 +87,7 @@ def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Pat
     for source, of_clip in zip(sources, frames, strict=True):
         numbers = list(range(1, len(of_clip) + 1))
         box, matrix = (0.0, 0.0, 1.0, 1.0), [1.0] * 6
-        prepared = PreparedClip(of_clip, numbers=numbers, detected_on=1, detections=1, box=box, matrix=matrix)
+        prepared = PreparedClip(of_clip, frame_numbers=numbers, detected_on=1, detections=1, box=box, matrix=matrix)
         parts_of(folder, settings).write(source, prepared)
     return folder, clips, frames
 

@@ -178,7 +178,7 @@ def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarr
 
 def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
     prepared = prepared_by(tmp_path, [picture, picture[:-1], picture])
-    assert prepared.numbers == [1, 3]
+    assert prepared.frame_numbers == [1, 3]
     assert [problem.kind for problem in prepared.problems] == ["odd_size"]
     assert "img2.png" in prepared.problems[0].detail
 

@@ -31,7 +31,7 @@ def test_the_store_reads_back_exactly_what_the_clips_show(store: ClipStore, casm
         assert np.array_equal(store.read(row, np.arange(store.length(row))), prepared.frames)
         assert np.array_equal(store.read(row, np.array([3, 3, 0])), prepared.frames[[3, 3, 0]])
         annotated = range(casme2_clips["onset"][number], casme2_clips["offset"][number] + 1)
-        assert store.frame_numbers(row).tolist() == list(annotated) == prepared.numbers
+        assert store.frame_numbers(row).tolist() == list(annotated) == prepared.frame_numbers
     shuffled = casme2_clips.sample(frac=1, random_state=0)
     assert np.array_equal(store.rows(shuffled), rows[shuffled.index])
     assert not store.holds(casme2_clips.assign(onset=casme2_clips["onset"] + 1)).any()
@@ -131,6 +131,6 @@ def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clip
     assert [len(clip.frames) for clip in together] == [len(clip.frames) for clip in single]
     assert len(single[1].frames) == 0 < len(single[0].frames) < len(sources[0][1])
     for one, other in zip(single, together, strict=True):
-        assert (other.problems, other.numbers, other.detected_on) == (one.problems, one.numbers, one.detected_on)
-        assert other.detections == one.detections
+        for name in ("problems", "frame_numbers", "detected_on", "detections"):
+            assert getattr(other, name) == getattr(one, name), name
         np.testing.assert_allclose(other.box, one.box, atol=CLOSE)

@@ -30,7 +30,7 @@ from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, jobs_of, la
 from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
 from fdp_lightning.sweeps.variants import SweepError, VariantRun, finish_sweep, variant_runs
 from hydra_plugins import fdp_launchers
-from hydra_plugins.fdp_launchers import JoblibJobs, RayJobs, SubmititJobs
+from hydra_plugins.fdp_launchers import ParallelLauncher
 from tests.command import Run, new_process
 from tests.tasks.conftest import SMALL, begin, run_of, wait_for
 
@@ -187,7 +187,7 @@ def check_survivors(returned: list[JobReturn]) -> None:
 
 
 def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    returned = launched(JoblibJobs(n_jobs=2), tmp_path, FOLDS)
+    returned = launched(ParallelLauncher("joblib", n_jobs=2), tmp_path, FOLDS)
     check_survivors(returned)
     assert "SIGKILL" in str(results(returned)[0])
     share = max(1, cpu_count() // 2)
@@ -200,7 +200,7 @@ def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pyt
 @pytest.mark.slow  # each job starts Python anew
 def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
     options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "cpus_per_task": 1, "gpus_per_node": None}
-    returned = launched(SubmititJobs(cluster="local", **options), tmp_path, FOLDS)
+    returned = launched(ParallelLauncher("submitit", cluster="local", **options), tmp_path, FOLDS)
     check_survivors(returned)
     assert results(returned)[1] == "01 1"
     logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*_log.out"))
@@ -212,11 +212,13 @@ def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its token there
     init = {"address": "local", "num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
-    returned = launched(RayJobs(ray={"init": init, "remote": {"num_cpus": 1, "max_retries": 0}}), tmp_path, FOLDS)
+    returned = launched(
+        ParallelLauncher("ray", ray={"init": init, "remote": {"num_cpus": 1, "max_retries": 0}}), tmp_path, FOLDS
+    )
     check_survivors(returned)
     assert results(returned)[1] == "01 1"
     with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
-        launched(RayJobs(ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
+        launched(ParallelLauncher("ray", ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
     assert not list(Path("/tmp").glob("fdp[0-9]*-*"))
 
 
@@ -277,7 +279,7 @@ def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     asked += ["additional_parameters={mail-user: me@lab.org}", f"submitit_folder='{tmp_path}/jobs/%j'"]
     with sweep_of(task, "hydra/launcher=submitit_slurm", *(f"hydra.launcher.{each}" for each in asked)) as sweep:
         options = sweep.config.hydra.launcher
-        launcher = SubmititJobs(**{key: value for key, value in options.items() if key != "_target_"})
+        launcher = ParallelLauncher(**{key: value for key, value in options.items() if key != "_target_"})
     executor = new_executor(**launcher.options)
     script = executor._executor._make_submission_file_text("COMMAND", "uid")
     lines = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}

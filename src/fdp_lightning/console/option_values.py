@@ -1,13 +1,14 @@
 """Allowed values of each option, known without importing the classes that take them: a wrong value is reported at once.
 
-The classes themselves check combinations of values, and options that a user has added with `+`. A test compares the
-choices with those of the classes, and the keys with the files of conf/.
+The settings classes of the data check their fields by this table too, and combinations of values themselves. A test
+compares the choices with those of the classes, and the keys with the files of conf/.
 """
 
 import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from numbers import Real
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -58,9 +59,12 @@ def number(
     """Return the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-            return False  # also NaN, and whole numbers that no float holds
-        return _within(value, least, most) and (above is None or value > above) and (below is None or value < below)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            return False
+        found = value if isinstance(value, int) else float(value)  # NumPy's numbers too
+        if not abs(found) <= sys.float_info.max:
+            return False  # NaN, and whole numbers that no float holds
+        return _within(found, least, most) and (above is None or found > above) and (below is None or found < below)
 
     open_ends = [f"{word} {end}" for word, end in (("above", above), ("below", below)) if end is not None]
     return Allowed(" ".join([f"a number{_range(least, most)}", " and ".join(open_ends)]).strip(), accepts)
@@ -84,6 +88,15 @@ MAPPING = Allowed("a mapping, {name: value}", lambda value: isinstance(value, Ma
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
+
+
+def _is_count(name: object, value: Any) -> bool:
+    if name in ("clips", "subjects"):
+        return isinstance(value, int)
+    if name == "splits":
+        return isinstance(value, Mapping) and all(map(ALLOWED["protocol.expected"].accepts, value.values()))
+    of_names = isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values())
+    return name == "labels" or (name in ("classes", "datasets") and of_names)
 
 
 def _within(value: float, least: float | None, most: float | None) -> bool:
@@ -151,7 +164,8 @@ _ALIKE = {
         "data.sampling.frames model.scorer.hidden model.optimizer.batch_norm_clips model.backbone.in_channels "
         "model.backbone.head_channels model.backbone.image_size model.mer_head.reads model.mer_head.hidden "
         "model.dic_head.width model.blocks model.bins trainer.devices trainer.num_nodes "
-        "trainer.check_val_every_n_epoch trainer.accumulate_grad_batches loso.cpu_threads tune.trials"
+        "trainer.check_val_every_n_epoch trainer.accumulate_grad_batches loso.cpu_threads tune.trials "
+        "data.generate.subjects data.generate.clips_per_emotion"
     ),
     number(0, 1): (
         "data.faces.least_confidence data.augmentation.flip data.augmentation.shift data.augmentation.brightness "
@@ -173,14 +187,10 @@ _ALIKE = {
         "model.objective.emotion model.objective.dynamic_image model.objective.rank model.objective.rank_margin "
         "model.objective.focal model.optimizer.weight_decay loso.checkpoint_seconds"
     ),
-    whole(): (
-        "data.generate.subjects data.generate.clips_per_emotion data.generate.min_frames data.generate.max_frames "
-        "data.generate.height data.generate.width data.generate.seed model.backbone.level"
-    ),
     MAPPING: (
-        "data protocol model trainer compute data.faces data.sampling data.adapter protocol.classes protocol.include "
-        "protocol.read_as protocol.parts protocol.expected input model.backbone model.scorer model.mer_head "
-        "model.dic_head model.optimizer model.settings"
+        "data protocol model trainer compute data.faces data.sampling data.adapter protocol.include "
+        "protocol.read_as protocol.parts input model.backbone model.scorer model.mer_head model.dic_head "
+        "model.optimizer model.settings"
     ),
     one_of("cpu", "cuda"): "data.faces.device predict.device",
     one_of(
@@ -199,17 +209,20 @@ _ALIKE = {
     MAPPING.or_null(): "data.generate tune.space",
     number(0).or_null("no clipping"): "model.optimizer.gradient_clip trainer.gradient_clip_val",
     list_of(MAPPING): "data.augmentation.transforms model.backbone.stages",
-    number(): "data.generate.amplitude data.generate.noise",
+    number(0, 10): "data.generate.amplitude data.generate.noise",
+    whole(8, 1000): "data.generate.min_frames data.generate.max_frames",
+    whole(0, 2**32 - 1): "seed data.generate.seed",
 }
 """Values → the keys that have them."""
 
 ALLOWED: Mapping[str, Allowed] = {
     **{key: values for values, keys in _ALIKE.items() for key in keys.split()},
-    "seed": whole(0, 2**32 - 1),
     "corrections": one_of("official", "corrected", "none"),
     "data.policy": one_of("strict", "clip", "skip"),
     "data.workers": _COUNTED.or_null("one per core"),
     "data.normalisation": one_of("training", "each_set"),
+    "data.generate.height": whole(120, 1080),
+    "data.generate.width": whole(120, 1920),
     "data.generate.control": one_of("none", "static", "reversed"),
     "data.generate.course": one_of("plain", "wild"),
     "data.generate.layout": one_of("casme2", "samm"),
@@ -222,6 +235,14 @@ ALLOWED: Mapping[str, Allowed] = {
     "data.sampling.rule": one_of("uniform", "floor", "around_apex", "onset_apex_offset", "random_phase"),
     "data.sampling.short": one_of("repeat", "interpolate"),
     "data.augmentation.rotate": number(0, 180),
+    "protocol.classes": Allowed(
+        "a mapping, {class: [label, …]}",
+        lambda value: isinstance(value, Mapping) and all(map(_is_list, value.values())),
+    ),
+    "protocol.expected": Allowed(
+        "published counts by name: clips, subjects, classes, datasets, splits, and the labels they are of",
+        lambda value: isinstance(value, Mapping) and all(_is_count(*pair) for pair in value.items()),
+    ),
     "protocol.column": one_of("emotion", "objective", "action_units"),
     "protocol.split": one_of("loso", "kfold", "lodo", "fixed"),
     "protocol.folds": whole(2),
@@ -245,6 +266,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.optimizer.ema": number(above=0, below=1).or_null("no average"),
     "model.optimizer.batch_norm": one_of("recomputed", "running"),
     "model.backbone.local_mixer": one_of("heads", "dense"),
+    "model.backbone.level": whole(),
     "model.backbone.input_size": _COUNTED.or_null("that of the frames"),
     "model.settings.kernel": one_of("rbf", "linear"),
     "trainer.accelerator": one_of("cpu", "gpu", "cuda", "mps", "auto"),
@@ -285,18 +307,25 @@ _CLOSED = (
 
 
 def check_values(config: DictConfig) -> None:
-    """Raise UserError for values that no command could use, before anything is imported or read.
-
-    The message names each key, its value and the expected values.
-    """
+    """Raise UserError for keys and values that no command could use, before anything is imported or read."""
     known = {*ALLOWED, *Root.__dataclass_fields__}
     for key, _ in _values(config):
         section, _, _ = key.rpartition(".")
         if section in _CLOSED and key not in known:
             raise UserError(f"the configuration has no key '{key}'.{guess(key, [*known, *ADDED_GROUPS])}")
+    require_allowed(dict(_values(config)))
+
+
+def require_settings(section: str, settings: object) -> None:
+    """Raise UserError unless the fields of a settings object have values allowed for the keys of their section."""
+    require_allowed({f"{section}.{name}": value for name, value in vars(settings).items()})
+
+
+def require_allowed(values: Mapping[str, Any]) -> None:
+    """Raise UserError for values of keys, naming each key, its value and what is expected; unknown keys pass."""
     wrong = [
         f"{key} is {_as_yaml(value)}; expected {ALLOWED[key].words}{_guesses(value, ALLOWED[key])}"
-        for key, value in _values(config)
+        for key, value in values.items()
         if key in ALLOWED and not ALLOWED[key].accepts(value)
     ]
     if wrong:

@@ -17,9 +17,9 @@ from fdp_lightning.data.annotations.clips import apex_numbers, name_clips, names
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.composite import Composite
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
-from fdp_lightning.data.inputs.stage import InputSettings, input_maps
+from fdp_lightning.data.inputs.flow import InputSettings
+from fdp_lightning.data.inputs.stage import input_maps
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.loading.statistics import check_normalisation
 from fdp_lightning.data.protocols.clip_tables import members, read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
@@ -104,7 +104,6 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     UserError where folder, workbook, counts of the protocol or frames are not as expected.
     """
     sampling: Sampling = settings(Sampling, config.data.sampling)
-    check_normalisation(config.data.normalisation)
     protocol = build_protocol(config)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()

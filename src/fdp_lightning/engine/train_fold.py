@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from fdp_lightning.data.inputs.stage import InputSettings
+from fdp_lightning.data.inputs.flow import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling

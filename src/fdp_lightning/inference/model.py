@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.input_video.source import InputVideo, as_input_video
-from fdp_lightning.data.inputs.flow import FlowScale, apex_flow, flow_sequence
-from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps
+from fdp_lightning.data.inputs.flow import FlowScale, InputSettings, apex_flow, flow_sequence
+from fdp_lightning.data.inputs.stage import ScaledMaps
 from fdp_lightning.data.loading.batches import as_values
 from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.errors import UserError, first_line
@@ -163,10 +163,10 @@ class Model:
             frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
             return frames[:, :1].expand_as(frames) if still else frames
         if settings.kind == "apex_flow":  # the apex is the frame farthest from the first
-            maps = [apex_flow(clip.frames, None, settings.flow).maps for clip in clips]
+            maps = [apex_flow(clip.frames, None, settings).maps for clip in clips]
         else:
-            maps = [flow_sequence(clip.frames, settings.flow) for clip in clips]
-        scale = FlowScale(settings.scale, settings.flow.channels, self._divisors)
+            maps = [flow_sequence(clip.frames, settings) for clip in clips]
+        scale = FlowScale(settings.scale, settings.channels, self._divisors)
         return torch.from_numpy(ScaledMaps(np.stack(maps), scale, settings, still).read(slice(None))).to(self._device)
 
     def _label(self, probabilities: np.ndarray) -> str:

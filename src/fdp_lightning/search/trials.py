@@ -20,7 +20,7 @@ from rich.text import Text
 from fdp_lightning.config import apply_debug_last, configuration
 from fdp_lightning.engine.outputs import INNER
 from fdp_lightning.engine.run import FoldsFailedError, complete, open_run
-from fdp_lightning.errors import DiskError, UserError
+from fdp_lightning.errors import DiskError, UserError, first_line
 from fdp_lightning.evaluation.search import choose, inner_interval, inner_score, is_better_lower
 from fdp_lightning.evaluation.terminal import interval, ruled_table
 from fdp_lightning.files import write_atomic
@@ -111,10 +111,9 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
 
 def _reason(error: Exception) -> str:
     """Return the cause of a trial's failure on one line; for folds, the log of the first by name."""
-    lines = [line.strip() for line in str(error).strip().splitlines()]
-    if isinstance(error, FoldsFailedError):
-        return min((line for line in lines if line.startswith("fold ")), default=lines[0])  # by name, not by time
-    return lines[0] if lines else type(error).__name__
+    folds = [line.strip() for line in str(error).splitlines() if line.strip().startswith("fold ")]
+    # By name, not by time.
+    return min(folds) if isinstance(error, FoldsFailedError) and folds else first_line(error)
 
 
 BEST = "best.yaml"

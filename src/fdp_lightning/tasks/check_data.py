@@ -145,9 +145,8 @@ def _check_folders(
 ) -> tuple[list[Problem], list[tuple[str, list[Path]]]]:
     """Return the problems of one dataset's folders and images, and the image files of each clip."""
     listings = list_folders(clips["folder"])
-    found = folder_problems(member, clips, listings)
     shown = pictures(clips, listings)
-    found += size_problems(shown, cpu_count())
+    found = [*folder_problems(member, clips, listings), *size_problems(shown, cpu_count())]
     if deep:
         # Decoding repeats these checks of the listing and the headers, and says more.
         found = [problem for problem in found if problem.kind not in ("unreadable_frame", "small_file")]

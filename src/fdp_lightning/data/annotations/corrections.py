@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.annotations.clips import clip_id
-from fdp_lightning.data.checks.problems import Problem
-from fdp_lightning.errors import UserError
+from fdp_lightning.data.checks.problems import Problem, remark
 from fdp_lightning.labels import KEY
 
 VERSION = 1  # increased with every change of a row, so that a score can state which corrections it was computed with
-# Values of the option `corrections`: the owners' newest annotation (older copies get the changes made since), the same
-# with its known errors corrected too, and the annotation exactly as written.
-LEVELS = ("official", "corrected", "none")
+# Option `corrections` → levels of the rows applied: the owners' newest annotation (older copies get the changes made
+# since), the same with its known errors corrected too, and the annotation exactly as written.
+_APPLIED = {"official": ["official"], "corrected": ["official", "corrected"], "none": []}
 
 
 @cache
@@ -30,9 +30,8 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
     """Return a clip table with the corrections of a level; raises UserError if there is no such level. A cell is
     changed only if it holds the wrong value; look-alikes under another dataset's name are never corrected.
     """
-    if level not in LEVELS:
-        raise UserError(f"corrections is '{level}'; expected one of {', '.join(LEVELS)}")
-    applied = {"none": [], "official": ["official"], "corrected": ["official", "corrected"]}[level]
+    require_allowed({"corrections": level})
+    applied = _APPLIED[level]
     table = table.copy()
     for error, places in _errors_in(table):
         if error["level"] in applied:
@@ -51,8 +50,7 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
         if error["level"]:
             right = error["corrected"] or "unknown"
             detail = f"{error['column']} {error['annotated']}, corrections={error['level']} reads {right}: {detail}"
-        clips = [clip_id(table.loc[place]) for place in places]
-        problems += [Problem(clip, "known_error", detail, fatal=False) for clip in clips]
+        problems += [remark(clip_id(table.loc[place]), "known_error", detail) for place in places]
     return problems
 
 

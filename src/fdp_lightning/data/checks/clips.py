@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ import pandas as pd
 from fdp_lightning.data.annotations.action_units import parse
 from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.annotations.corrections import as_published, correction_problems
-from fdp_lightning.data.checks.problems import Problem, some
+from fdp_lightning.data.checks.problems import Problem, remark, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import (
@@ -41,33 +41,33 @@ class Listing:
     trouble: str = ""
 
 
-def annotation_remarks(table: pd.DataFrame) -> list[Problem]:
-    """Return the problems of a table read with `corrections=none`; a broken row that is published so is not fatal."""
+def annotation_remarks(table: pd.DataFrame) -> Iterator[Problem]:
+    """Yield the problems of a table read with `corrections=none`; a broken row that is published so is not fatal."""
     known = correction_problems(table)
     published = {problem.clip for problem in known}
-    found = [replace(p, fatal=p.fatal and p.clip not in published) for p in annotation_problems(table)]
-    return [*known, *found, *_without_apex(table), *_unit_problems(table), *_lengths(table), *_overlaps(table)]
+    yield from known
+    yield from (replace(p, fatal=p.fatal and p.clip not in published) for p in annotation_problems(table))
+    for problems_of in (_without_apex, _unit_problems, _lengths, _overlaps):
+        yield from problems_of(table)
 
 
-def annotation_problems(table: pd.DataFrame) -> list[Problem]:
-    found = []
+def annotation_problems(table: pd.DataFrame) -> Iterator[Problem]:
     doubled, usable = table.duplicated(KEY, keep=False), has_interval(table)
     for (_, row), is_doubled, is_usable in zip(table.iterrows(), doubled, usable, strict=True):
         clip, onset, apex, offset = clip_id(row), row["onset"], row["apex"], row["offset"]
         if not row["subject"] or not row["clip"]:
-            found.append(Problem(clip, "no_name", "a row without subject or clip name"))
+            yield Problem(clip, "no_name", "a row without subject or clip name")
         if is_doubled:
-            found.append(Problem(clip, "listed_twice", "more than one row has this subject, clip and onset"))
+            yield Problem(clip, "listed_twice", "more than one row has this subject, clip and onset")
         if not is_usable:
-            found.append(Problem(clip, "bad_interval", f"onset {onset}, offset {offset}"))
+            yield Problem(clip, "bad_interval", f"onset {onset}, offset {offset}")
         elif not pd.isna(apex) and not onset <= apex <= offset:
-            found.append(Problem(clip, "apex_outside", f"apex {apex} lies outside {onset}..{offset}", fatal=False))
+            yield remark(clip, "apex_outside", f"apex {apex} lies outside {onset}..{offset}")
         elif not pd.isna(apex) and apex in (onset, offset) and onset != offset:
             where = "onset" if apex == onset else "offset"
-            found.append(Problem(clip, f"apex_at_{where}", f"apex and {where} are both {apex}", fatal=False))
+            yield remark(clip, f"apex_at_{where}", f"apex and {where} are both {apex}")
         if row["remark"]:
-            found.append(Problem(clip, "read_otherwise", row["remark"], fatal=False))
-    return found
+            yield remark(clip, "read_otherwise", row["remark"])
 
 
 def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
@@ -81,33 +81,33 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
     return listings
 
 
-def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
+def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Compare frames with the annotation and folders with the labels, and find clips that look like copies."""
     root = dataset.frame_root()
     if not dataset.has_frames():
         state = "holds no folder of a subject" if is_folder(root) else "is missing"
         state = "is a file, not a folder" if root.is_file() else state
-        return [Problem(dataset.table_name, "missing_folder", f"{root} {state}: the frames could not be checked")]
-    found: list[Problem] = []
+        yield Problem(dataset.table_name, "missing_folder", f"{root} {state}: the frames could not be checked")
+        return
     if deeper := dataset.found_deeper():
-        found.append(Problem(dataset.table_name, "found_deeper", f"the frames are read from {deeper}", fatal=False))
+        yield remark(dataset.table_name, "found_deeper", f"the frames are read from {deeper}")
     used: dict[str, list[tuple[int, int]]] = {}
     published = as_published(clips, "frames")
     for (_, row), is_usable in zip(clips.iterrows(), has_interval(clips), strict=True):
         clip, folder = clip_id(row), row["folder"]
         excused = clip in published
         if listings[folder].trouble:
-            found.append(Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused))
+            yield Problem(clip, "missing_folder", listings[folder].trouble, fatal=not excused)
         elif is_usable:
             onset, offset = int(row["onset"]), int(row["offset"])
             files = [file for file in listings[folder].files if onset <= file.number <= offset]
             used.setdefault(folder, []).append((onset, offset))
             excused = excused or (dataset.gaps_are_normal and bool(files))
-            found += _frame_problems(clip, folder, files, onset, offset, excused)
+            yield from _frame_problems(clip, folder, files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
-        found += _extra(clips, listings, used)
-        found += _unlabelled(dataset, set(clips["folder"]))
-    return found + _copies(clips, listings)
+        yield from _extra(clips, listings, used)
+        yield from _unlabelled(dataset, set(clips["folder"]))
+    yield from _copies(clips, listings)
 
 
 def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
@@ -120,35 +120,30 @@ def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip
     return found
 
 
-def size_problems(clips: Sequence[_Clip], workers: int = 1) -> list[Problem]:
-    """Return clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
+def size_problems(clips: Sequence[_Clip], workers: int = 1) -> Iterator[Problem]:
+    """Yield clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(pool.map(partial(_size, image_size), [paths[0] for _, paths in clips]))
     counts = Counter(size for size in sizes if not isinstance(size, str))
     usual = next((size for size, _ in counts.most_common(1)), (0, 0))
-    found = []
     for (clip, paths), size in zip(clips, sizes, strict=True):
         if isinstance(size, str):
-            found.append(Problem(clip, "unreadable_frame", size))
+            yield Problem(clip, "unreadable_frame", size)
         elif size != usual:
-            detail = f"{paths[0]} is {size[0]}x{size[1]}, most clips are {usual[0]}x{usual[1]}"
-            found.append(Problem(clip, "odd_size", detail, fatal=False))
-    return found
+            yield remark(clip, "odd_size", f"{paths[0]} is {size[0]}x{size[1]}, most clips are {usual[0]}x{usual[1]}")
 
 
-def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[int, int], None]) -> list[Problem]:
-    """Return every picture that cannot be decoded or differs in size from the first of its clip, see `decoded`."""
+def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[int, int], None]) -> Iterator[Problem]:
+    """Yield every picture that cannot be decoded or differs in size from the first of its clip, see `decoded`."""
     jobs = [(clip, path) for clip, paths in clips for path in paths]
-    found: list[Problem] = []
     first_of: dict[str, tuple[int, int]] = {}
     sizes = decoded(partial(_size, _decoded_size), [path for _, path in jobs], workers, progress)
     for (clip, path), size in zip(jobs, sizes, strict=True):
         if isinstance(size, str):
-            found.append(Problem(clip, "unreadable_frame", size))
+            yield Problem(clip, "unreadable_frame", size)
         elif size != (first := first_of.setdefault(clip, size)):
             detail = f"{path} is {size[0]}x{size[1]}, the clip began with {first[0]}x{first[1]}"
-            found.append(Problem(clip, "odd_size", detail))
-    return found
+            yield Problem(clip, "odd_size", detail)
 
 
 def _size(read: Callable[[Path], tuple[int, int]], path: Path) -> tuple[int, int] | str:
@@ -166,13 +161,12 @@ def _decoded_size(path: Path) -> tuple[int, int]:
 
 def _frame_problems(
     clip: str, folder: str, inside: list[FrameFile], onset: int, offset: int, excused: bool
-) -> list[Problem]:
+) -> Iterator[Problem]:
     counts = Counter(file.number for file in inside)
     first, last = (min(counts), max(counts)) if counts else (offset + 1, offset)
     # Counted, not listed: an offset with an extra digit would make lists of millions.
     gaps = last - first + 1 - len(counts)
     at_the_ends = offset - onset + 1 - len(counts) - gaps
-    found = []
     for kind, lacking, places in (
         ("missing_frames", at_the_ends, chain(range(onset, first), range(last + 1, offset + 1))),
         ("gap", gaps, (number for number in range(first, last) if number not in counts)),
@@ -180,62 +174,48 @@ def _frame_problems(
         if lacking:
             verb = "is" if lacking == 1 else "are"
             detail = f"{folder}: {lacking} of the frames {onset}..{offset} {verb} missing ({some(places)})"
-            found.append(Problem(clip, kind, detail, fatal=not excused))
+            yield Problem(clip, kind, detail, fatal=not excused)
     if len(counts) < len(inside):
         twice = some(number for number, files_of_it in sorted(counts.items()) if files_of_it > 1)
-        found.append(Problem(clip, "doubled_frames", f"{folder}: frame {twice} occurs more than once"))
-    troubles = [trouble for file in inside if (trouble := _unreadable(file.path))]
-    found += [Problem(clip, "unreadable_frame", trouble) for trouble in troubles]
+        yield Problem(clip, "doubled_frames", f"{folder}: frame {twice} occurs more than once")
+    for file in inside:
+        if trouble := unreadable(file.path):
+            yield Problem(clip, "unreadable_frame", trouble)
     # Frames of one recording are alike: a file far smaller than its neighbours may be truncated.
-    sizes = [file.size for file in inside]
-    usual = sorted(sizes)[len(sizes) // 2] if sizes else 0
-    for file, size in zip(inside, sizes, strict=True):
-        if 0 < size < usual / 2:
+    usual = sorted(file.size for file in inside)[len(inside) // 2] if inside else 0
+    for file in inside:
+        if 0 < file.size < usual / 2:
             about = f"the clip's files about {usual}; check_data.deep=true decodes it"
-            found.append(Problem(clip, "small_file", f"{file.path} has {size} bytes, {about}", fatal=False))
-    return found
-
-
-def _unreadable(path: Path) -> str:
-    """Return why a file cannot hold an image, judged by its size and permissions; '' if it can."""
-    try:
-        trouble = unreadable(os.stat(path), path)  # noqa: PTH116 - of 30,000 files
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
-    return trouble or ("" if os.access(path, os.R_OK) else f"{path} cannot be read (Permission denied)")
+            yield remark(clip, "small_file", f"{file.path} has {file.size} bytes, {about}")
 
 
 def _extra(
     clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
-) -> list[Problem]:
-    """Return frames that no clip of their folder covers, under the name of its first clip."""
-    found = []
+) -> Iterator[Problem]:
+    """Yield frames that no clip of their folder covers, under the name of its first clip."""
     for folder, rows in clips.groupby("folder", sort=False):
         covered = used.get(str(folder), [])
         numbers = (file.number for file in listings[str(folder)].files)
         extra = [number for number in numbers if not any(first <= number <= last for first, last in covered)]
         if extra and covered:
             detail = f"{folder}: frames {some(extra)} lie outside the annotation ({len(extra)})"
-            found.append(Problem(clip_id(rows.iloc[0]), "extra_frames", detail, fatal=False))
-    return found
+            yield remark(clip_id(rows.iloc[0]), "extra_frames", detail)
 
 
-def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> list[Problem]:
-    """Return folders with pictures that contain no annotated clip."""
-    root, found = dataset.frame_root(), []
+def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> Iterator[Problem]:
+    """Yield folders with pictures that contain no annotated clip."""
+    root = dataset.frame_root()
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
         is_known = place in labelled or place == str(root)
         if not is_known and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
             detail = f"{place}: pictures that belong to no annotated clip"
-            found.append(Problem(str(Path(place).relative_to(root)), "unlabelled_folder", detail, fatal=False))
-    return found
+            yield remark(str(Path(place).relative_to(root)), "unlabelled_folder", detail)
 
 
-def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Problem]:
-    """Return folders whose files have the same sizes in the same order: probably one clip under two names."""
+def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
+    """Yield folders whose files have the same sizes in the same order: probably one clip under two names."""
     first_with: dict[tuple[int, ...], str] = {}
-    found = []
     for folder, rows in clips.groupby("folder", sort=False):
         sizes = tuple(file.size for file in listings[str(folder)].files)
         # Two frames of one size may be chance, and uncompressed pictures all have one size.
@@ -244,50 +224,44 @@ def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[Proble
         twin = first_with.setdefault(sizes, str(folder))
         if twin != folder:
             detail = f"{folder}: its files have the same sizes, one by one, as those in {twin}"
-            found.append(Problem(clip_id(rows.iloc[0]), "same_frames", detail, fatal=False))
-    return found
+            yield remark(clip_id(rows.iloc[0]), "same_frames", detail)
 
 
-def _unit_problems(table: pd.DataFrame) -> list[Problem]:
+def _unit_problems(table: pd.DataFrame) -> Iterator[Problem]:
     if table["action_units"].eq("").all():  # a dataset without any (SMIC) needs no remark on each of its clips
-        return []
-    found = []
+        return
     for _, row in table.iterrows():
-        units = parse(row["action_units"])
+        cell, units = row["action_units"], parse(row["action_units"])
         if units.unreadable:
-            detail = f"'{row['action_units']}': {', '.join(units.unreadable)} is no action unit"
-            found.append(Problem(clip_id(row), "unreadable_action_units", detail, fatal=False))
+            detail = f"'{cell}': {', '.join(units.unreadable)} is no action unit"
+            yield remark(clip_id(row), "unreadable_action_units", detail)
         elif units.uncertain:
-            found.append(Problem(clip_id(row), "uncertain_action_units", f"'{row['action_units']}'", fatal=False))
-        elif not row["action_units"]:
-            found.append(Problem(clip_id(row), "no_action_units", "the cell is blank", fatal=False))
-    return found
+            yield remark(clip_id(row), "uncertain_action_units", f"'{cell}'")
+        elif not cell:
+            yield remark(clip_id(row), "no_action_units", "the cell is blank")
 
 
-def _without_apex(table: pd.DataFrame) -> list[Problem]:
-    """Return clips without an apex, if the annotation has apexes at all."""
-    lacking = table[table["apex"].isna()]
-    if len(lacking) == len(table):
-        return []
-    return [Problem(clip_id(row), "apex_unknown", "no apex is annotated", fatal=False) for _, row in lacking.iterrows()]
+def _without_apex(table: pd.DataFrame) -> Iterator[Problem]:
+    """Yield clips without an apex, if the annotation has apexes at all."""
+    if table["apex"].notna().any():
+        for _, row in table[table["apex"].isna()].iterrows():
+            yield remark(clip_id(row), "apex_unknown", "no apex is annotated")
 
 
-def _lengths(table: pd.DataFrame) -> list[Problem]:
+def _lengths(table: pd.DataFrame) -> Iterator[Problem]:
     lengths = (table["offset"] - table["onset"] + 1)[has_interval(table)]
     usual = lengths.median() if len(lengths) else 0
-    odd = [(clip_id(table.loc[at]), n) for at, n in lengths.items() if n > usual * _LONG]
-    return [Problem(clip, "odd_length", f"{n} frames, the median clip has {usual:g}", fatal=False) for clip, n in odd]
+    for place, frames in lengths[lengths > usual * _LONG].items():
+        yield remark(clip_id(table.loc[place]), "odd_length", f"{frames} frames, the median clip has {usual:g}")
 
 
-def _overlaps(table: pd.DataFrame) -> list[Problem]:
-    """Return each clip that begins before the end of an earlier one of its folder."""
-    found = []
+def _overlaps(table: pd.DataFrame) -> Iterator[Problem]:
+    """Yield each clip that begins before the end of an earlier one of its folder."""
     for _, rows in table[has_interval(table)].groupby(["dataset", "folder"], sort=False):
         ordered = rows.drop_duplicates(KEY).sort_values("onset")
         latest = ordered.iloc[0]
         for _, row in ordered.iloc[1:].iterrows():
             if latest["offset"] >= row["onset"]:
                 detail = f"{row['onset']}..{row['offset']} overlaps {latest['onset']}..{latest['offset']}"
-                found.append(Problem(clip_id(row), "overlap", f"{detail} of the same folder", fatal=False))
+                yield remark(clip_id(row), "overlap", f"{detail} of the same folder")
             latest = row if row["offset"] > latest["offset"] else latest
-    return found

@@ -16,6 +16,11 @@ class Problem:
     fatal: bool = True  # True if the clip cannot be used as annotated
 
 
+def remark(clip: str, kind: str, detail: str) -> Problem:
+    """Return a problem that leaves the clip usable as annotated."""
+    return Problem(clip, kind, detail, fatal=False)
+
+
 def some(items: Iterable[object], most: int = 5) -> str:
     """List the first few frame numbers or names; consumes no more items than needed."""
     first = list(islice(items, most + 1))

@@ -63,7 +63,7 @@ class FaceDataset:
             raise UserError(f"data.adapter.frames is '{frames}'; expected one of {', '.join(self.frame_folders)}")
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
-        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` and `corrections.LEVELS`; raises
+        """Return the clip table (`clips.COLUMNS`) under one of `label_versions` and a level of `correct`; raises
         UserError as `annotations` does, or if two rows cannot be told apart.
         """
         source, table = self.annotations(labels)

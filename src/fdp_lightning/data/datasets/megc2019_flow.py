@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ import pandas as pd
 from fdp_lightning.data.annotations.clips import clip_table
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import existing, is_folder, subfolders
-from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
+from fdp_lightning.data.faces.frames import read_image
 from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
@@ -34,25 +34,12 @@ _HOW_TO_GET = (
 )
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Contents of a complete copy: clips and subjects per dataset, clips per class, SHA-256 per extraction."""
-
-    clips: dict[str, int]
-    subjects: dict[str, int]
-    labels: tuple[int, ...]
-    sha256: dict[str, str]
-
-
-PUBLISHED = Expected(
-    clips={"casme2": 145, "samm": 133, "smic": 164},
-    subjects={"casme2": 24, "samm": 28, "smic": 16},
-    labels=(250, 109, 83),
-    sha256={
-        "ststnet": "96d2a1c70d309469dba651399846ba833aabe85d45a0e919793f0dd0aed31c80",
-        "causalnet": "4ca4366bdf887706505843d8b2ebef95f4e60d8c6d2074e863bb33dd7a181088",
-    },
-)
+PUBLISHED = {
+    "ststnet": "96d2a1c70d309469dba651399846ba833aabe85d45a0e919793f0dd0aed31c80",
+    "causalnet": "4ca4366bdf887706505843d8b2ebef95f4e60d8c6d2074e863bb33dd7a181088",
+}
+"""Extraction → SHA-256 of a whole copy, see `MEGC2019FlowMaps.sha256`."""
+_COUNTS = "clips {'casme2': 145, 'samm': 133, 'smic': 164}, labels {'negative': 250, 'positive': 109, 'surprise': 83}"
 
 
 class MEGC2019FlowMaps(FaceDataset):
@@ -73,12 +60,12 @@ class MEGC2019FlowMaps(FaceDataset):
 
     The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class, but not
     onset, apex and offset: the onset is 0 in the clip table, because it belongs to a clip's key, and the pictures count
-    as frames. Subjects are named as the other datasets here name them ('01' for 'sub01'). All counts are verified.
+    as frames. Subjects are named as the other datasets here name them ('01' for 'sub01'). The contents are verified.
 
     Args:
         root, frames, name: see `FaceDataset`.
         labels: clone of HTNet's repository, if `root` is not one.
-        expected: required contents; None accepts any.
+        expected: required contents, as `PUBLISHED`; None accepts any.
         extraction: required extraction, 'ststnet' or 'causalnet'; None accepts both.
     """
 
@@ -95,7 +82,7 @@ class MEGC2019FlowMaps(FaceDataset):
         frames: str | None = None,
         name: str | None = None,
         labels: str | Path | None = None,
-        expected: Expected | None = PUBLISHED,
+        expected: Mapping[str, str] | None = PUBLISHED,
         extraction: str | None = None,
     ) -> None:
         super().__init__(root, frames, name)
@@ -113,14 +100,16 @@ class MEGC2019FlowMaps(FaceDataset):
                 f"{self.root} holds the maps of {extraction}; expected those of {self._wanted}. data.root is"
                 " HTNet's repository for data=megc2019_flow, CausalNet's for data=megc2019_flow_causalnet"
             )
-        digest = self.sha256
-        if self._expected is not None and digest != self._expected.sha256[extraction]:
+        digest = self.sha256  # raises for a picture that cannot be used
+        if self._expected is not None and digest != self._expected[extraction]:
+            clips, labels = (table[name].value_counts().sort_index().to_dict() for name in ("dataset", "emotion"))
             raise UserError(
-                f"the pictures in {self._maps} are not the published ones of {extraction}: SHA-256 over all is "
-                f"{digest}, expected {self._expected.sha256[extraction]}.\n  Take a fresh clone."
+                f"the pictures in {self._maps} with the labels in {self._labels_root} are not the published ones of "
+                f"{extraction}: clips {clips}, labels {labels}, SHA-256 {digest}; expected {_COUNTS}, SHA-256 "
+                f"{self._expected[extraction]}.\n  Take fresh clones."
             )
         folders = [str(self._picture(key)) for key in _keys(table)]
-        rows = table.drop(columns=["label", "fps"])
+        rows = table.drop(columns="fps")
         return self._maps, rows.assign(offset=len(PICTURES[extraction]) - 1, folder=folders)
 
     @cached_property
@@ -134,32 +123,15 @@ class MEGC2019FlowMaps(FaceDataset):
     def sha256(self) -> str:
         """SHA-256 over keys, labels and pixels of all clips; raises UserError if a picture is missing or damaged."""
         digest = hashlib.sha256()
-        for key, label in zip(_keys(self._table), self._table["label"], strict=True):
-            digest.update(f"{key} {label}\n".encode())
+        for key, emotion in zip(_keys(self._table), self._table["emotion"], strict=True):
+            digest.update(f"{key} {CLASSES.index(emotion)}\n".encode())
             for suffix in _SUFFIXES[: len(PICTURES[self.extraction])]:
                 digest.update(_read(self._picture(key + suffix)).tobytes())
         return digest.hexdigest()
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        """The clip table with a column `label`, 0..2; apex and offset are unknown."""
-        table = clip_table(pd.DataFrame(self._labelled()).assign(onset=0))
-        table["label"] = [CLASSES.index(name) for name in table["emotion"]]
-        found = {
-            "clips": table["dataset"].value_counts().sort_index().to_dict(),
-            "subjects": table.groupby("dataset")["subject"].nunique().to_dict(),
-            "labels": tuple(int((table["label"] == label).sum()) for label in range(len(CLASSES))),
-        }
-        for what, there in found.items() if self._expected is not None else ():
-            if there != (wanted := getattr(self._expected, what)):
-                raise UserError(
-                    f"{self._labels_root}: {what} {there}, expected {wanted}.\n"
-                    "  Take a fresh clone of HTNet's repository."
-                )
-        return table
-
-    def _labelled(self) -> list[dict[str, str]]:
-        """Return one row for each clip in the test folders of the 68 subjects."""
+        """The clip table, by the test folders of the 68 subjects; apex and offset are unknown."""
         folder = existing(self._labels_root, _LABELS)
         if not is_folder(folder):
             raise UserError(
@@ -183,7 +155,7 @@ class MEGC2019FlowMaps(FaceDataset):
             raise UserError(
                 f"{folder} holds no clip; expected <subject>/u_test/<0, 1 or 2>/<subject>_<clip> .png.\n{_HOW_TO_GET}"
             )
-        return list(rows.values())
+        return clip_table(pd.DataFrame(list(rows.values())).assign(onset=0))
 
     def _find(self, name: str) -> Path | None:
         # Some unpackers strip the blank.
@@ -211,10 +183,7 @@ def _keys(table: pd.DataFrame) -> list[str]:
 
 
 def _read(path: Path) -> np.ndarray:
-    try:
-        picture = read_image(path)
-    except UnreadableImageError as error:
-        raise UserError(f"{error}.\n  Take a fresh clone.") from error
+    picture = read_image(path)
     if picture.shape != (SIDE, SIDE, 3):
         raise UserError(f"{path} has {picture.shape[1]}×{picture.shape[0]} pixels; expected {SIDE}×{SIDE}")
     return picture

@@ -19,6 +19,7 @@ import simplejpeg
 from PIL import Image
 
 from fdp_lightning.data.checks.problems import some
+from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MOST_PIXELS = 48_000_000  # of a picture or video frame: others demand too much memory (ours; 8K is 33 million)
@@ -42,7 +43,7 @@ class FrameFile:
         return -1 if self.state == "gone" else int(self.state.partition(":")[0])
 
 
-class UnreadableImageError(Exception):
+class UnreadableImageError(UserError):
     """An image file cannot be decoded; the message names it."""
 
 
@@ -194,9 +195,9 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def _bytes_of(path: Path) -> bytes:
+    if trouble := unreadable(path):
+        raise UnreadableImageError(trouble)
     try:
-        if trouble := unreadable(os.stat(path), path):  # noqa: PTH116 - as in list_frames
-            raise UnreadableImageError(trouble)
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f"{path} cannot be read ({error.strerror})") from error
@@ -256,11 +257,17 @@ def decoded(
         cv2.setNumThreads(threads)
 
 
-def unreadable(state: os.stat_result, path: Path) -> str:
-    """Return why a file of this state cannot hold a picture, '' if it can."""
+def unreadable(path: Path) -> str:
+    """Return why a file cannot hold a picture or a video, judged by its state and permissions; '' if it can."""
+    try:
+        state = os.stat(path)  # noqa: PTH116 - as in list_frames
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
     if not stat.S_ISREG(state.st_mode):  # reading a pipe would block
-        return f"{path} is not a regular file"
-    return "" if state.st_size else f"{path} is empty (0 bytes)"
+        return f"{path} is {'a folder' if stat.S_ISDIR(state.st_mode) else 'not a regular file'}"
+    if not state.st_size:
+        return f"{path} is empty (0 bytes)"
+    return "" if os.access(path, os.R_OK) else f"{path} cannot be read (Permission denied)"
 
 
 def _flawless_jpeg(data: bytes) -> np.ndarray | None:

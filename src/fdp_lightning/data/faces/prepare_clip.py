@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fdp_lightning.data.checks.problems import Problem
+from fdp_lightning.console.option_values import require_settings
+from fdp_lightning.data.checks.problems import Problem, remark
 from fdp_lightning.data.faces import alignment as faces
 from fdp_lightning.data.faces.frames import (
     FrameFile,
@@ -53,18 +54,7 @@ class FaceSettings:
     bits: int | None = None
 
     def __post_init__(self) -> None:
-        _require("size", self.size, int, 8, 1024)
-        _require("margin", self.margin, int | float, -0.4, 2)
-        _require("least_confidence", self.least_confidence, int | float, 0, 1)
-        if not isinstance(self.per_frame, bool):
-            raise UserError(f"data.faces.per_frame is {self.per_frame!r}; expected true or false")
-        _require("batch", self.batch, int, 1, 256)
-        if self.bits is not None:
-            _require("bits", self.bits, int, 8, 16)
-        choices = (("method", self.method, METHODS), ("colour", self.colour, COLOURS), ("device", self.device, DEVICES))
-        for name, value, allowed in choices:
-            if value not in allowed:
-                raise UserError(f"data.faces.{name} is {value!r}; expected one of {', '.join(allowed)}")
+        require_settings("data.faces", self)
         if self.method not in DETECTED:
             for name, without in (("per_frame", False), ("margin", 0), ("batch", 1), ("device", "cpu")):
                 if getattr(self, name) != without:
@@ -84,12 +74,6 @@ class FaceSettings:
         return (self.size, self.size) if self.colour == "grey" else (self.size, self.size, 3)
 
 
-def _require(name: str, value: object, kind: Any, least: float, most: float) -> None:
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
-        what = "a whole number" if kind is int else "a number"
-        raise UserError(f"data.faces.{name} is {value!r}; expected {what} from {least} to {most}")
-
-
 @dataclass
 class PreparedClip:
     """Aligned frames of a clip, uint8, (n, *frame_shape), none if it cannot be used, and their provenance:
@@ -97,7 +81,7 @@ class PreparedClip:
     """
 
     frames: np.ndarray
-    numbers: list[int] = field(default_factory=list)
+    frame_numbers: list[int] = field(default_factory=list)
     detected_on: int = -1
     detections: int = 0
     box: tuple[float, ...] = ()
@@ -144,7 +128,7 @@ def prepare_clip(
         boxes = {place: face.box for place, face in found.items()}
         matrices = {place: transform_of(face, settings) for place, face in found.items()}
     nearest = [min(boxes, key=lambda place: abs(numbers[place] - number)) for number in numbers]
-    prepared.numbers, prepared.detected_on = numbers, numbers[nearest[0]]
+    prepared.frame_numbers, prepared.detected_on = numbers, numbers[nearest[0]]
     by = [matrices[place] for place in nearest]
     aligned = [faces.align(*pair, settings.size, settings.colour) for pair in zip(images, by, strict=True)]
     prepared.frames = np.stack(aligned)
@@ -189,23 +173,20 @@ def transform_of(face: faces.Face, settings: FaceSettings, template: np.ndarray 
     return faces.alignment(face.landmarks, settings.size, settings.margin, template)
 
 
-def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> list[Problem]:
-    total, remarks = len(numbers), []
+def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_frame: bool) -> Iterator[Problem]:
+    total = len(numbers)
     if turned := sorted({face.turn for face in found.values()} - {0}):
         detail = f"the face is sideways or upside down; turning it {turned[0] * 90}° counter-clockwise makes it upright"
-        remarks.append(Problem(clip, "turned_face", detail, fatal=False))
-    several = [face.count for face in found.values() if face.count > 1]
+        yield remark(clip, "turned_face", detail)
     if per_frame and len(found) < total:
         detail = f"no face on {total - len(found)} of {total} frames; each is aligned by the nearest frame with one"
-        remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
+        yield remark(clip, "face_on_other_frame", detail)
     if not per_frame and 0 not in found:
         detail = f"no face on the first frame {numbers[0]}; aligned by frame {numbers[min(found)]}"
-        remarks.append(Problem(clip, "face_on_other_frame", detail, fatal=False))
-    if several:
+        yield remark(clip, "face_on_other_frame", detail)
+    if several := [face.count for face in found.values() if face.count > 1]:
         where = f" on {len(several)} of {total} frames" if per_frame else ""
-        detail = f"{max(several)} faces{where}; the largest is used"
-        remarks.append(Problem(clip, "several_faces", detail, fatal=False))
-    return remarks
+        yield remark(clip, "several_faces", f"{max(several)} faces{where}; the largest is used")
 
 
 def _decode(
@@ -230,9 +211,9 @@ def _decode(
     if any(image.dtype == np.uint16 for image in images):
         # One range for all frames, or the brightness would flicker.
         found = bits_of(images)
-        if remark := range_remark(bits or found, "data.faces.bits" if bits else ""):
+        if scaled := range_remark(bits or found, "data.faces.bits" if bits else ""):
             above = f"; some values are of {found} bits: those above become white" if bits and found > bits else ""
-            prepared.problems.append(Problem(clip, "sample_range", remark + above, fatal=False))
+            prepared.problems.append(remark(clip, "sample_range", scaled + above))
         images = [eight_bits(image, bits or found) for image in images]
     return images, used
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import (
     IMAGE_SUFFIXES,
@@ -22,7 +23,7 @@ from fdp_lightning.data.faces.frames import (
     range_remark,
     read_samples,
 )
-from fdp_lightning.data.input_video.video import Frame, InputVideo, VideoFile, folder_name, frame_rate
+from fdp_lightning.data.input_video.video import Frame, InputVideo, VideoFile, folder_name
 from fdp_lightning.errors import UserError
 
 _MOST_RANGED = 100  # number of 16-bit frames decoded to find the range of all
@@ -44,7 +45,8 @@ class FrameFolder:
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
-        self.folder, self.fps, self.bits = folder, frame_rate(fps, folder), bits
+        require_allowed({"predict.fps": fps})
+        self.folder, self.fps, self.bits = folder, fps, bits
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
         self.warnings: list[str] = []

@@ -1,14 +1,11 @@
 """Input videos as frames in time; a video file, decoded by FFmpeg (PyAV): what follows damage is left out."""
 
-import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -16,8 +13,9 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.checks.problems import some
-from fdp_lightning.data.faces.frames import MOST_PIXELS
+from fdp_lightning.data.faces.frames import MOST_PIXELS, unreadable
 from fdp_lightning.data.input_video.picture import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
 from fdp_lightning.errors import UserError
 
@@ -42,14 +40,6 @@ class InputVideo(Protocol):
 
         Raises UserError if the video cannot be read or holds no frame, or a frame cannot be decoded.
         """
-
-
-def frame_rate(fps: float | None, source: object) -> float | None:
-    """Return a frame rate, frames per second; raises UserError if it is not a positive number."""
-    is_number = isinstance(fps, Real) and not isinstance(fps, bool)  # NumPy's numbers too
-    if fps is not None and not (is_number and math.isfinite(fps) and fps > 0):
-        raise UserError(f"predict.fps={fps!r}: expected the frames per second of {source}, a number above 0.")
-    return fps
 
 
 _UNUSABLE = re.compile(r"[^\w.()+@ -]")  # all characters but those allowed in folder names on every system
@@ -156,7 +146,8 @@ class VideoFile:
         self._source = source
         self._label = str(source) if isinstance(source, Path) else name or "the video"
         self.name = folder_name(name or (source.stem if isinstance(source, Path) else "video"))
-        self.fps = frame_rate(fps, self._label)
+        require_allowed({"predict.fps": fps})
+        self.fps = fps
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
@@ -240,20 +231,9 @@ class VideoFile:
             self._source.seek(0)
             yield self._source
             return
-        try:
-            state = self._source.stat()
-            if not stat.S_ISREG(state.st_mode):  # reading a pipe would block
-                what = "a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file"
-                raise UserError(f"{self._label} is {what}; {_WANTED}.")
-            if not state.st_size:
-                raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
-            file = self._source.open("rb")
-        except OSError as error:
-            raise UserError(
-                f"{self._label} cannot be opened ({error.strerror}); {_WANTED} on this machine: "
-                "addresses are not followed."
-            ) from error
-        with file:
+        if trouble := unreadable(self._source):
+            raise UserError(f"{trouble}; {_WANTED} on this machine: addresses are not followed.")
+        with self._source.open("rb") as file:
             yield file
 
     @contextmanager

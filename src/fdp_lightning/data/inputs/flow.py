@@ -18,47 +18,53 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fdp_lightning.console.option_values import require_allowed, require_settings
+
 METHODS = ("dis", "farneback", "tvl1")
 CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
 DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)  # published maps in 16 levels; not computed here
+PICTURED = ("u", "v", "strain")  # channels of a flow picture, in RGB order
+PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's pictures
 _SIGNED = {"u", "v"}
 _LEAST_SIDE = 16  # of frames: DIS refuses smaller ones, and the other methods' pyramids could not shrink them
 
 
 @dataclass(frozen=True)
-class FlowSettings:
-    """Settings of flow maps.
+class InputSettings:
+    """Settings of a recogniser's input; all but `kind` apply to flow maps only."""
 
-    Attributes:
-        method: 'dis' [1], 'farneback' [2] or 'tvl1' [3].
-        channels: names from `CHANNELS`, in the network's order.
-        size: side of the maps, pixels.
-        scale: 'clip_minmax', 'train_std' or 'none', see `FlowScale`.
-        phases: names from `PHASES`, in the order of the apex form's maps.
-    """
-
-    method: str = "dis"
+    kind: str = "frames"  # 'frames', 'flow', 'apex_flow' or 'maps', see `stage`
+    method: str = "dis"  # optical flow method: 'dis' [1], 'farneback' [2] or 'tvl1' [3]
+    # names from `CHANNELS`, of `maps` from `PICTURED`, in the network's order
     channels: tuple[str, ...] = ("u", "v", "strain")
-    size: int = 28
-    scale: str = "clip_minmax"
-    phases: tuple[str, ...] = ("onset_apex",)
+    size: int = 28  # side of the maps, pixels
+    scale: str = "clip_minmax"  # scaling of the maps, see `FlowScale`
+    phases: tuple[str, ...] = ("onset_apex",)  # phases of `apex_flow`, from `PHASES`, or of `maps`, from `PICTURES`
+    gain: float = 1.0  # factor on the scaled values; 255 for networks designed for values of 0..255
+    # share of the training clips mirrored in an epoch, with u negated. The augmentation of frames (`data.augmentation`)
+    # does not apply to maps.
+    flip: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", listed(self.channels))
-        object.__setattr__(self, "phases", listed(self.phases))
-        require_known("flow method", [self.method], METHODS)
-        require_known("flow channels", self.channels, CHANNELS)
-        require_known("flow scale", [self.scale], SCALES)
-        require_known("flow phases", self.phases, PHASES)
-        if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"flow size={self.size}; expected a side of at least 1 pixel, a whole number")
+        for name in ("channels", "phases"):  # configurations give lists, or a single name by itself
+            names = getattr(self, name)
+            object.__setattr__(self, name, (names,) if isinstance(names, str) else tuple(names))
+        require_settings("input", self)
+        directions = set(self.phases) & set(DIRECTIONS)
+        if self.kind in ("flow", "apex_flow") and directions:
+            raise ValueError(f"input.phases is {self.phases}; expected of {', '.join(PHASES)}, which can be computed")
+        if self.kind == "maps" and not set(self.channels) <= set(PICTURED):
+            raise ValueError(
+                f"input.channels is {self.channels}; expected of {', '.join(PICTURED)}: pictures have them"
+            )
+        if self.kind == "maps" and self.flip and directions:
+            raise ValueError(f"input.flip is {self.flip}; a map of directions cannot be mirrored: expected 0")
 
-
-def listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names as a tuple; configurations give lists, or a single name by itself."""
-    return (names,) if isinstance(names, str) else tuple(names)
+    @property
+    def of_frames(self) -> bool:
+        return self.kind == "frames"
 
 
 class ApexFlow(NamedTuple):
@@ -74,10 +80,10 @@ class ApexFlow(NamedTuple):
 def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarray:
     """Return the optical flow between two frames of one shape, uint8, (h, w) or RGB (h, w, 3), by one of `METHODS`.
 
-    u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises ValueError if the method is
-    unknown, or the frames are unfit for optical flow.
+    u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises UserError if the method is
+    unknown, ValueError if the frames are unfit for optical flow.
     """
-    require_known("flow method", [method], METHODS)
+    require_allowed({"input.method": method})
     if first.shape != second.shape:
         raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
     before, after = _grey(first), _grey(second)
@@ -97,7 +103,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
 
 def implementation(method: str) -> str:
     """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ."""
-    require_known("flow method", [method], METHODS)
+    require_allowed({"input.method": method})
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
     return f"scikit-image {version('scikit-image')}"
@@ -112,7 +118,7 @@ def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2))
 
 
-def flow_maps(first: np.ndarray, second: np.ndarray, settings: FlowSettings) -> np.ndarray:
+def flow_maps(first: np.ndarray, second: np.ndarray, settings: InputSettings) -> np.ndarray:
     """Return the flow maps between two frames, unscaled, float32, (channels, size, size); errors as of `flow`."""
     u, v = flow(first, second, settings.method)
     made = {"u": lambda: u, "v": lambda: v, "strain": lambda: optical_strain(u, v), "magnitude": lambda: np.hypot(u, v)}
@@ -136,7 +142,7 @@ def find_apex(frames: np.ndarray) -> int:
     return int(np.argmax([np.abs(frame - onset).mean() for frame in frames]))
 
 
-def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> ApexFlow:
+def apex_flow(frames: np.ndarray, apex: int | None, settings: InputSettings) -> ApexFlow:
     """Return the flow from the onset to the apex, from the apex to the offset, or both (`settings.phases`).
 
     `frames` are those of a clip from onset to offset, uint8, (t, h, w) or (t, h, w, 3), `apex` is a position in them;
@@ -152,7 +158,7 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: FlowSettings) -> A
     return ApexFlow(np.stack(maps), place, apex is None)
 
 
-def flow_sequence(frames: np.ndarray, settings: FlowSettings) -> np.ndarray:
+def flow_sequence(frames: np.ndarray, settings: InputSettings) -> np.ndarray:
     """Return the flow from the first frame, the onset, to each of `frames`, uint8, (t, h, w) or (t, h, w, 3): unscaled,
     float32, shape (t, channels, size, size); the first map is zero.
     """
@@ -177,7 +183,7 @@ class FlowScale:
     divisors: tuple[float, ...]  # divisor of each channel; 1 unless the kind is 'train_std'
 
     @classmethod
-    def fit(cls, settings: FlowSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
+    def fit(cls, settings: InputSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
         """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips;
         only 'train_std' reads them, ValueError if it gets none.
         """
@@ -204,21 +210,19 @@ class FlowScale:
             return np.where(high > low, (maps - low) / span, flat).astype(np.float32)
         return (maps / np.array(self.divisors)[:, None, None]).astype(np.float32)
 
-    def mirror(self, maps: np.ndarray) -> np.ndarray:
-        """Return maps from `apply` flipped left to right with u negated, as if the clip's frames had been flipped."""
-        return flip_horizontally(maps, self.channels, middle=0.5 if self.kind == "clip_minmax" else 0.0)
+    def mirror(self, maps: np.ndarray, still: float = 0.0) -> np.ndarray:
+        """Return maps from `apply`, (…, channels, h, w), flipped left to right with u negated, as if the clip's frames
+        had been flipped; `still` is the unscaled value of no motion.
+        """
+        flipped = maps[..., ::-1].copy()
+        if "u" in self.channels:
+            place = self.channels.index("u")
+            middle = 0.5 if self.kind == "clip_minmax" else still / self.divisors[place]
+            flipped[..., place, :, :] = 2 * middle - flipped[..., place, :, :]
+        return flipped
 
 
-def flip_horizontally(maps: np.ndarray, channels: Sequence[str], middle: float = 0.0) -> np.ndarray:
-    """Return flow maps, (…, channels, h, w), flipped left to right, u mirrored about `middle`, which is no motion."""
-    flipped = maps[..., ::-1].copy()
-    if "u" in channels:
-        u = flipped[..., list(channels).index("u"), :, :]
-        u[...] = 2 * middle - u
-    return flipped
-
-
-def _maps_between(frames: np.ndarray, start: int, end: int, settings: FlowSettings) -> np.ndarray:
+def _maps_between(frames: np.ndarray, start: int, end: int, settings: InputSettings) -> np.ndarray:
     if start == end:  # Farneback's flow from a frame to itself is not zero at the border
         _grey(frames[start])
         return np.zeros((len(settings.channels), settings.size, settings.size), np.float32)
@@ -239,9 +243,3 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 def _require_frames(frames: np.ndarray) -> None:
     if frames.ndim not in (3, 4) or not len(frames):
         raise ValueError(f"frames of shape {frames.shape}; expected (t, h, w) or (t, h, w, 3), t of at least 1")
-
-
-def require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise ValueError unless `names` are some of those that are known, each once."""
-    if set(names) - set(known) or not names or len(set(names)) < len(names):
-        raise ValueError(f"{what}={', '.join(names) or 'nothing'}; expected of {', '.join(known)}, each once")

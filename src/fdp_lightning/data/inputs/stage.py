@@ -27,16 +27,13 @@ import numpy as np
 from fdp_lightning.data.annotations.clips import apex_position
 from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.inputs.flow import (
-    DIRECTIONS,
-    PHASES,
+    PICTURED,
+    PICTURES,
     FlowScale,
-    FlowSettings,
+    InputSettings,
     apex_flow,
-    flip_horizontally,
     flow_sequence,
     implementation,
-    listed,
-    require_known,
     resized,
 )
 from fdp_lightning.data.loading.sampling import Sampling
@@ -45,51 +42,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import in_pool
 
-KINDS = ("frames", "flow", "apex_flow", "maps")
-PICTURED = ("u", "v", "strain")  # channels of a flow picture, in RGB order
-PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's pictures
 FOLDER = "inputs"  # folder of the maps, beside the stores
-
-
-@dataclass(frozen=True)
-class InputSettings:
-    """Settings of a recogniser's input; all but `kind` apply to flow maps only."""
-
-    kind: str = "frames"  # one of `KINDS`
-    method: str = "dis"  # optical flow method, see `flow.FlowSettings`
-    channels: tuple[str, ...] = ("u", "v", "strain")  # channels of the maps, in the network's order
-    size: int = 28  # side of the maps, pixels
-    scale: str = "clip_minmax"  # scaling of the maps, see `flow.FlowScale`
-    # phases of `apex_flow`, from `flow.PHASES`, or of `maps`, from `PICTURES`
-    phases: tuple[str, ...] = ("onset_apex",)
-    gain: float = 1.0  # factor on the scaled values; 255 for networks designed for values of 0..255
-    # share of the training clips mirrored in an epoch, with u negated. The augmentation of frames (`data.augmentation`)
-    # does not apply to maps.
-    flip: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", listed(self.channels))
-        object.__setattr__(self, "phases", listed(self.phases))
-        if self.kind not in KINDS:
-            raise ValueError(f"input kind is '{self.kind}'; expected one of {', '.join(KINDS)}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"input flip is {self.flip}; expected a share of 0 to 1")
-        if self.kind != "frames":
-            _ = self.flow  # raises for invalid settings of the flow
-        if self.kind == "maps":
-            require_known("input.channels", self.channels, PICTURED)
-            require_known("input.phases", self.phases, PICTURES)
-            if self.flip and set(self.phases) & set(DIRECTIONS):
-                raise ValueError(f"input flip is {self.flip}; a map of directions cannot be mirrored: expected 0")
-
-    @cached_property
-    def flow(self) -> FlowSettings:
-        phases = PHASES[:1] if self.kind == "maps" else self.phases
-        return FlowSettings(self.method, self.channels, self.size, self.scale, phases)
-
-    @property
-    def of_frames(self) -> bool:
-        return self.kind == "frames"
+_PICTURED_STILL = 0.5  # value of u and v in pictures, 0..1, that means no motion along an axis
 
 
 def input_maps(
@@ -178,9 +132,9 @@ class _Maker:
             return np.asarray(np.load(self.path(row, apex), allow_pickle=False), dtype=np.float32)
         if self.settings.kind == "apex_flow":
             frames = self._store.read(row, np.arange(self._store.length(row)))
-            return apex_flow(frames, apex, self.settings.flow).maps
+            return apex_flow(frames, apex, self.settings).maps
         positions = self.sampling.positions(self._store.length(row), apex)
-        return flow_sequence(read_frames(self._store, row, positions)[0], self.settings.flow)
+        return flow_sequence(read_frames(self._store, row, positions)[0], self.settings)
 
     def keep(self, task: tuple[int, int | None]) -> None:
         stream = BytesIO()
@@ -217,20 +171,14 @@ class ScaledMaps:
         values = self._values[places]
         if mirrored is not None and mirrored.any():
             pairs = zip(values, mirrored, strict=True)
-            values = np.stack([self._mirrored(maps) if is_mirrored else maps for maps, is_mirrored in pairs])
+            still = _PICTURED_STILL if self._settings.kind == "maps" else 0.0
+            values = np.stack([self._scale.mirror(maps, still) if flipped else maps for maps, flipped in pairs])
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
         return np.ascontiguousarray(values * np.float32(self._settings.gain))
 
     def _without_motion(self, maps: np.ndarray) -> np.ndarray:
         nothing = maps * 0
-        if self._settings.kind == "maps":  # pictures: the middle of their values is no motion along an axis
-            nothing[:, [channel in ("u", "v") for channel in self._settings.channels]] = 0.5
+        if self._settings.kind == "maps":
+            nothing[:, [channel in ("u", "v") for channel in self._settings.channels]] = _PICTURED_STILL
         return nothing
-
-    def _mirrored(self, maps: np.ndarray) -> np.ndarray:
-        if self._settings.kind == "maps" and self._settings.scale != "clip_minmax":
-            divisors = dict(zip(self._scale.channels, self._scale.divisors, strict=True))
-            middle = 0.5 / divisors.get("u", 1.0)  # of the values 0..1 of a picture
-            return flip_horizontally(maps, self._settings.channels, middle)
-        return self._scale.mirror(maps)

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.annotations.clips import apex_numbers, apex_position, class_counts, target_numbers
-from fdp_lightning.data.inputs.flow import FlowScale
-from fdp_lightning.data.inputs.stage import InputSettings, ScaledMaps, input_maps, read_frames
+from fdp_lightning.data.inputs.flow import FlowScale, InputSettings
+from fdp_lightning.data.inputs.stage import ScaledMaps, input_maps, read_frames
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.batches import EpochBatches, as_values
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.loading.statistics import Fitted, Statistics, check_normalisation
+from fdp_lightning.data.loading.statistics import Fitted, Statistics
 from fdp_lightning.data.protocols.splits import Fold
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.labels import LabelKind
@@ -204,7 +205,7 @@ class FoldDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         taken = taken or InputSettings()
-        check_normalisation(normalisation)
+        require_allowed({"data.normalisation": normalisation})
         sampling = sampling or Sampling()
         opened = open_store(store, verify=False)
         rows = opened.rows(clips)
@@ -218,7 +219,7 @@ class FoldDataModule(L.LightningDataModule):
             maps = None
             if not taken.of_frames:
                 unscaled = input_maps(opened, rows[places], apexes[places], sampling, taken)
-                scale = scale or FlowScale.fit(taken.flow, list(unscaled))  # the training clips come first
+                scale = scale or FlowScale.fit(taken, list(unscaled))  # the training clips come first
                 maps = ScaledMaps(unscaled, scale, taken)
             return ClipDataset(
                 opened, rows[places], targets[places], apexes[places], sampling, maps=maps, flip=taken.flip, **training

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fdp_lightning.console.option_values import require_settings
 from fdp_lightning.errors import UserError
 
 RULES = ("uniform", "floor", "around_apex", "onset_apex_offset", "random_phase")
@@ -85,11 +86,7 @@ class Sampling:
     short: str = "repeat"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.frames, int) or isinstance(self.frames, bool) or self.frames < 1:
-            raise UserError(f"data.sampling.frames is {self.frames!r}; expected a whole number of at least 1")
-        for name, value, allowed in (("rule", self.rule, RULES), ("short", self.short, SHORT)):
-            if value not in allowed:
-                raise UserError(f"data.sampling.{name} is '{value}'; expected one of {', '.join(allowed)}")
+        require_settings("data.sampling", self)
 
     @property
     def by_apex(self) -> bool:

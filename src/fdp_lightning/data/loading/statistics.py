@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdp_lightning.data.inputs.flow import FlowScale
-from fdp_lightning.errors import UserError
-
-NORMALISATIONS = ("training", "each_set")  # values of `data.normalisation`, see `datamodule.FoldDataModule`
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,6 @@ class Statistics:
         values = np.arange(256) / 255
         mean = float(counts @ values / counts.sum())
         return cls(mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
-
-
-def check_normalisation(name: str) -> None:
-    if name not in NORMALISATIONS:
-        raise UserError(f"data.normalisation is '{name}'; expected one of {', '.join(NORMALISATIONS)}")
 
 
 @dataclass(frozen=True)

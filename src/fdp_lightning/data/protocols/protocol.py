@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.console.option_values import require_settings
 from fdp_lightning.data.annotations.action_units import (
     as_meant,
     check_units,
@@ -14,12 +15,10 @@ from fdp_lightning.data.annotations.action_units import (
     parse,
     unreadable_lines,
 )
-from fdp_lightning.data.protocols.counts import check_counts, count_differences
-from fdp_lightning.data.protocols.splits import SPLITS, owners
+from fdp_lightning.data.protocols.counts import check_counted_classes, count_differences
+from fdp_lightning.data.protocols.splits import owners
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, LabelKind, owners_of
-
-COLUMNS = ("emotion", "objective", "action_units")
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,13 @@ class Protocol:
     # Subjects that are trained on but never held out, as in FDP's released code. For reproduction only: a score over
     # fewer subjects is not comparable with one over all.
     untested: Sequence[str] = ()
-    split: str = "loso"  # split of the clips into folds, a name of `splits.SPLITS`
+    split: str = "loso"  # split of the clips into folds, see `splits.make_folds`
     folds: int = 5  # number of folds of `split: kfold`
     # Dataset → the fields of its protocol, for a protocol over several datasets.
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    # Published counts, see `counts.check_counts`; empty if nothing is published.
+    # Published counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits'
+    # (the owners' part → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation release counted; empty
+    # if nothing is published.
     expected: Mapping[str, object] = field(default_factory=dict)
     # Seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A control: `last`
     # must fall to chance, and the excess of `oracle` over chance measures the gain from choosing the epoch on the test
@@ -59,27 +60,10 @@ class Protocol:
     source: str = ""  # source of the counts
 
     def __post_init__(self) -> None:
-        for option, value, choices in (("column", self.column, COLUMNS), ("split", self.split, SPLITS)):
-            if value not in choices:
-                raise UserError(
-                    f"protocol.{option} is '{value}'; expected one of {', '.join(choices)} (protocol {self.name})"
-                )
-        if not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 2:
-            raise UserError(f"protocol.folds is {self.folds!r}; expected a whole number of at least 2")
-        if not isinstance(self.classes, Mapping) or not all(map(_is_list, self.classes.values())):
-            raise UserError(f"protocol.classes of {self.name}: expected class: [label, …], found {self.classes!r}")
+        require_settings("protocol", self)
         merged = [str(label).lower() for labels in self.classes.values() for label in labels]
         if doubled := sorted({label for label in merged if merged.count(label) > 1}):
             raise UserError(f"protocol.classes of {self.name}: {', '.join(doubled)} belongs to more than one class")
-        for option, values, example in (("exclude", self.exclude, "036/036_6_1"), ("untested", self.untested, "036")):
-            # YAML reads an unquoted 036 as the number 30.
-            if not _is_list(values) or not all(isinstance(name, str) for name in values):
-                raise UserError(
-                    f'protocol.{option} of {self.name}: expected names in quotes, as in ["{example}"], found {values!r}'
-                )
-        for option, given in (("include", self.include), ("read_as", self.read_as)):
-            if not isinstance(given, Mapping):
-                raise UserError(f"protocol.{option} of {self.name}: expected subject/clip: label, found {given!r}")
         if self.label_kind.is_multi:
             check_units(self.classes, self.read_as, self.name)
         elif self.read_as:
@@ -101,7 +85,7 @@ class Protocol:
                     f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
                     f"expected {', '.join(self.class_names)}"
                 )
-        check_counts(self.expected, self.class_names, self.name)
+        check_counted_classes(self.expected, self.class_names, self.name)
 
     @property
     def class_names(self) -> list[str]:
@@ -252,10 +236,6 @@ class Protocol:
                 f"  Annotated: {', '.join(sorted(annotated))}. "
                 "Correct protocol.untested, or set protocol.strict=false."
             )
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _names(clips: pd.DataFrame) -> pd.Series:

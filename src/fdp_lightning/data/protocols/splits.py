@@ -11,8 +11,6 @@ from fdp_lightning.data.annotations.clips import names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import LabelKind
 
-# Leave one subject out, k folds of whole subjects, leave one dataset out, and the split of the dataset's owners.
-SPLITS = ("loso", "kfold", "lodo", "fixed")
 ALL = "all"  # name of the split that trains on all subjects
 
 
@@ -40,7 +38,10 @@ def make_folds(
     folds: int = 5,
     kind: LabelKind = LabelKind.SINGLE,
 ) -> list[Fold]:
-    """Return the folds of a table with its class in `target`, by one of `SPLITS`; raises UserError if it cannot be."""
+    """Return the folds of a table with its class in `target`: leaving one subject out ('loso'), of k parts of whole
+    subjects ('kfold'), leaving one dataset out ('lodo'), or as the dataset's owners split it ('fixed'); raises
+    UserError if it cannot be.
+    """
     if untested and split != "loso":
         raise UserError(f"protocol.untested needs protocol.split=loso; the split is {split}")
     if split == "loso":

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.filesize import decimal
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
@@ -51,8 +52,7 @@ def build_store(
 
     Raises UserError if clips cannot be used under the policy (the message names them), or the disk is full.
     """
-    if policy not in POLICIES:
-        raise UserError(f"data.policy is '{policy}'; expected one of {', '.join(POLICIES)}")
+    require_allowed({"data.policy": policy})
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
         _refuse(listed, policy)  # before decoding thousands of images
     parts = parts_of(folder, settings)

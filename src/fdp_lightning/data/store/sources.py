@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,13 @@ class Parts:
         if hashlib.sha256(body).hexdigest().encode() != checksum:
             return None
         header, pixels = body.split(b"\n", 1)
-        facts = json.loads(header)
-        return _prepared(np.frombuffer(pixels, np.uint8).reshape(facts.pop("shape")), facts)
+        row = json.loads(header)
+        if "frame_numbers" not in row:  # written by an earlier version
+            return None
+        return _from_row(np.frombuffer(pixels, np.uint8).reshape(row["shape"]), row)
 
     def write(self, source: ClipSource, prepared: PreparedClip) -> None:
-        header = json.dumps({"shape": prepared.frames.shape, **_facts_of(prepared)})
+        header = json.dumps({"shape": prepared.frames.shape, **to_row(prepared)})
         body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
         content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
         for left in reversed(range(_ATTEMPTS)):
@@ -153,32 +155,19 @@ def parts_of(store: Path, settings: FaceSettings) -> Parts:
     return Parts(store.with_name(f".{dataset}-{_digest([FORMAT, settings.facts()])}{_SUFFIX}"), settings)
 
 
-def _facts_of(prepared: PreparedClip) -> dict[str, Any]:
-    """Return all fields of a prepared clip but its frames, ready for JSON."""
-    facts = {**vars(prepared), "problems": [asdict(problem) for problem in prepared.problems]}
-    del facts["frames"]
-    return facts
-
-
-def _prepared(frames: np.ndarray, facts: dict[str, Any]) -> PreparedClip:
-    """Invert `_facts_of`."""
-    return PreparedClip(frames, **{**facts, "problems": [Problem(**problem) for problem in facts["problems"]]})
-
-
 def to_row(prepared: PreparedClip) -> dict[str, Any]:
     """Return all fields of a prepared clip but its frames, as columns of the store's index."""
-    facts = _facts_of(prepared)
-    return {"frame_numbers": facts.pop("numbers"), **facts, "problems": json.dumps(facts["problems"])}
+    row = {**vars(prepared), "problems": json.dumps([asdict(problem) for problem in prepared.problems])}
+    del row["frames"]
+    return row
 
 
-def _from_row(frames: np.ndarray, row: pd.Series) -> PreparedClip:
+def _from_row(frames: np.ndarray, row: Mapping[str, Any] | pd.Series) -> PreparedClip:
     """Invert `to_row`."""
-    names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "numbers", "problems")]
+    names = [field.name for field in fields(PreparedClip) if field.name not in ("frames", "problems")]
     # Parquet's arrays and numpy's numbers become lists and plain numbers.
     facts = {name: np.asarray(row[name]).tolist() for name in names}
-    return _prepared(
-        frames, {"numbers": row["frame_numbers"].tolist(), **facts, "problems": json.loads(row["problems"])}
-    )
+    return PreparedClip(frames, **facts, problems=[Problem(**problem) for problem in json.loads(row["problems"])])
 
 
 def other_stores(folder: Path) -> list[Path]:

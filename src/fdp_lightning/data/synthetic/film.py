@@ -79,9 +79,9 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     plan_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
     scene = settings.scene(identity, emotions[emotion], plan_rng)
     static = settings.control == "static"
-    pictures, apex = list(render(scene, settings.noise, static, frame_rng)), scene.apex
-    if settings.control == "reversed":
-        pictures, apex = pictures[::-1], len(pictures) - 1 - apex
+    pictures = list(render(scene, settings.noise, static, frame_rng))
+    pictures = [pictures[settings.place(frame, len(pictures))] for frame in range(len(pictures))]
+    apex = settings.place(scene.apex, len(pictures))
     return DrawnClip(emotion, scene.plan.actions, apex, pictures, scene.moved() * (0 if static else 1))
 
 

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from fdp_lightning.console.option_values import require_settings
 from fdp_lightning.data.synthetic.action_units import Emotion, code
-from fdp_lightning.data.synthetic.clip import COURSES, Scene, plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip import Scene, plan_clip, render, stage
 from fdp_lightning.data.synthetic.identity import (
     ASTRONAUT_CREDIT,
     Identity,
@@ -25,13 +26,12 @@ from fdp_lightning.data.synthetic.identity import (
     portrait_files,
     zoom_of,
 )
-from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, ClipRow
+from fdp_lightning.data.synthetic.layouts import LAYOUTS, NOTICE, DrawnRow
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import in_pool
 
 GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
-CONTROLS = ("none", "static", "reversed")
 MANIFEST = "synthetic.json"
 # A subject's own random stream has an index that no clip has: SeedSequence pads a shorter key with zeros.
 SUBJECT_STREAM = 0xFACE
@@ -63,23 +63,16 @@ class SyntheticFaces:
     seed: int = 0  # seed of everything random
 
     def __post_init__(self) -> None:
-        for name, known in (("control", CONTROLS), ("course", COURSES), ("layout", LAYOUTS)):
-            _require(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        require_settings("data.generate", self)
         layout = LAYOUTS[self.layout]
-        bounds = {
-            "subjects": (1, layout.max_subjects),
-            "clips_per_emotion": (1, layout.max_clips // len(layout.emotions)),
-            "min_frames": (8, 1000),
-            "max_frames": (self.min_frames, 1000),
-            "height": (120, 1080),
-            "width": (120, 1920),
-            "seed": (0, 2**32 - 1),
-        }
-        for name, (least, most) in bounds.items():
-            inside = isinstance(value := getattr(self, name), int) and least <= value <= most
-            _require(inside, name, value, f"a whole number from {least} to {most}")
-        for name, value in (("amplitude", self.amplitude), ("noise", self.noise)):
-            _require(isinstance(value, int | float) and 0 <= value <= 10, name, value, "a number from 0 to 10")
+        most_clips = layout.max_clips // len(layout.emotions)
+        for name, holds, expected in (
+            ("subjects", self.subjects <= layout.max_subjects, f"at most {layout.max_subjects}"),
+            ("clips_per_emotion", self.clips_per_emotion <= most_clips, f"at most {most_clips}"),
+            ("max_frames", self.max_frames >= self.min_frames, f"at least min_frames, {self.min_frames}"),
+        ):
+            if not holds:
+                raise UserError(f"data.generate.{name} is {getattr(self, name)}; expected {expected}")
         if self.portraits is not None:
             portrait_files(Path(self.portraits))
 
@@ -99,10 +92,9 @@ class SyntheticFaces:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UserError(f"{root} exists and is not the requested synthetic data set; move it or choose another.")
         with atomic_folder(root, self._is_at) as folder:
-            truths = self._write_clips(folder, workers, progress)
-            truths.sort(key=lambda truth: (truth.row.subject, truth.row.clip))
-            LAYOUTS[self.layout].write_annotations(folder, [truth.row for truth in truths])
-            write_ground_truth(folder / "ground_truth.csv", truths, self.course)
+            clips = sorted(self._write_clips(folder, workers, progress), key=lambda clip: (clip.subject, clip.clip))
+            LAYOUTS[self.layout].write_annotations(folder, clips)
+            write_ground_truth(folder / "ground_truth.csv", clips, self.course)
             manifest = {
                 "synthetic": True,
                 "notice": NOTICE,
@@ -110,7 +102,7 @@ class SyntheticFaces:
                 "generator_version": GENERATOR_VERSION,
                 "settings": self._settings(),
                 "photographs": ASTRONAUT_CREDIT if self.portraits is None else "the user's own; not licensed by us",
-                "clips": len(truths),
+                "clips": len(clips),
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
@@ -119,17 +111,21 @@ class SyntheticFaces:
         plan = plan_clip(emotion, lengths, identity.framing, zoom, rng, self.course)
         return stage(identity, plan, self.height, self.width, self.amplitude)
 
-    def _write_clips(self, folder: Path, workers: int, progress: Callable[[int, int], None] | None) -> list[ClipTruth]:
+    def place(self, frame: int, frames: int) -> int:
+        """Return the index of a frame in a clip as stored, by its index in time."""
+        return frames - 1 - frame if self.control == "reversed" else frame
+
+    def _write_clips(self, folder: Path, workers: int, progress: Callable[[int, int], None] | None) -> list[DrawnRow]:
         photographs = (Photograph(),) if self.portraits is None else find_portraits(Path(self.portraits))
         clips = len(LAYOUTS[self.layout].emotions) * self.clips_per_emotion
         tasks = [(subject, clip) for subject in range(self.subjects) for clip in range(clips)]
-        truths = []
+        rows = []
         write = partial(write_clip, self, photographs, folder)
-        for truth in map(write, tasks) if workers <= 1 else in_pool(write, tasks, workers):
-            truths.append(truth)
+        for row in map(write, tasks) if workers <= 1 else in_pool(write, tasks, workers):
+            rows.append(row)
             if progress is not None:
-                progress(len(truths), len(tasks))
-        return truths
+                progress(len(rows), len(tasks))
+        return rows
 
     def _is_at(self, root: Path) -> bool:
         try:
@@ -146,23 +142,6 @@ class SyntheticFaces:
             files = portrait_files(Path(self.portraits))
             settings["portraits"] = [[file.name, file.stat().st_size] for file in files]
         return settings
-
-
-def _require(holds: bool, option: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise UserError(f"{option}={value!r}: expected {wanted}.")
-
-
-@dataclass(frozen=True)
-class ClipTruth:
-    """Ground truth of a drawn clip."""
-
-    row: ClipRow  # row of the annotation table
-    peak: float  # largest displacement, in pixels of the frame
-    residual: float  # fraction of the motion left at the end
-    seed: int  # seed of the clip
-    moving: tuple[int, int] | None  # first and last frame in which a unit is not at rest; None if none ever moves
-    nuisance: str  # meaningless additional event: none, blink or turn
 
 
 @lru_cache(maxsize=2)
@@ -183,7 +162,7 @@ def subject_of(
 
 def write_clip(
     settings: SyntheticFaces, photographs: tuple[Photograph, ...], root: Path, task: tuple[int, int]
-) -> ClipTruth:
+) -> DrawnRow:
     """Draw and write the frames of clip (subject index, clip index), independently of all other clips."""
     layout = LAYOUTS[settings.layout]
     subject, clip = task
@@ -194,23 +173,30 @@ def write_clip(
     plan_rng, name_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
     scene = settings.scene(identity, layout.emotions[labels[clip]], plan_rng)
     plan = scene.plan
-    static, backwards = settings.control == "static", settings.control == "reversed"
+    static = settings.control == "static"
     onset, digits = layout.numbering(name_rng)
-    offset = onset + plan.frames - 1
-    apex = offset - scene.apex if backwards else onset + scene.apex
-    name = layout.subject(subject)
-    row = ClipRow(name, names[clip], plan.emotion, plan.actions, onset, apex, offset, digits)
-    for index, picture in enumerate(render(scene, settings.noise, static, frame_rng)):
-        path = root / layout.frame_path(row, offset - index if backwards else onset + index)
+    apex, *moving = (onset + settings.place(frame, plan.frames) for frame in (scene.apex, *plan.moving))
+    # In a static clip nothing moves, whatever its label says.
+    row = DrawnRow(
+        subject=layout.subject(subject),
+        clip=names[clip],
+        emotion=plan.emotion,
+        actions=plan.actions,
+        onset=onset,
+        apex=apex,
+        offset=onset + plan.frames - 1,
+        digits=digits,
+        peak=0.0 if static else settings.amplitude * float(scene.displacement.max()),
+        residual=0.0 if static else plan.residual,
+        seed=seed,
+        moving=() if static else tuple(sorted(moving)),
+        nuisance="none" if static or plan.nuisance is None else plan.nuisance.kind,
+    )
+    for frame, picture in enumerate(render(scene, settings.noise, static, frame_rng)):
+        path = root / layout.frame_path(row, onset + settings.place(frame, plan.frames))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if layout.grey else picture))
-    if static:  # nothing moves in it, whatever its label says
-        return ClipTruth(row, 0.0, 0.0, seed, None, "none")
-    first, last = plan.moving
-    moving = (offset - last, offset - first) if backwards else (onset + first, onset + last)
-    peak = settings.amplitude * float(scene.displacement.max())
-    nuisance = "none" if plan.nuisance is None else plan.nuisance.kind
-    return ClipTruth(row, peak, plan.residual, seed, moving, nuisance)
+    return row
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -218,18 +204,17 @@ def jpeg(picture: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def write_ground_truth(path: Path, truths: Iterable[ClipTruth], course: str) -> None:
+def write_ground_truth(path: Path, rows: Iterable[DrawnRow], course: str) -> None:
     """Write what the annotations lack: peak displacement, residual (reversed: in the first frame) and seed of every
     clip; of wild clips also the interval of the motion and the nuisance.
     """
     lines = []
-    for truth in truths:
-        row = truth.row
+    for row in rows:
         line: dict[str, object] = {"subject": row.subject, "clip": row.clip, "emotion": row.emotion}
         line |= {"action_units": code(row.actions), "onset": row.onset, "apex": row.apex, "offset": row.offset}
-        line |= {"peak_px": f"{truth.peak:.4f}", "residual": f"{truth.residual:.4f}", "clip_seed": truth.seed}
+        line |= {"peak_px": f"{row.peak:.4f}", "residual": f"{row.residual:.4f}", "clip_seed": row.seed}
         if course == "wild":
-            start, end = truth.moving or ("", "")
-            line |= {"motion_start": start, "motion_end": end, "nuisance": truth.nuisance}
+            start, end = row.moving or ("", "")
+            line |= {"motion_start": start, "motion_end": end, "nuisance": row.nuisance}
         lines.append(line)
     pd.DataFrame(lines).to_csv(path, index=False, lineterminator="\n")

@@ -6,11 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fdp_lightning.data.faces.frames import UnreadableImageError, read_image
+from fdp_lightning.data.faces.frames import IMAGE_SUFFIXES, read_image
 from fdp_lightning.data.synthetic.action_units import Warp, gaussian, warp_field
 from fdp_lightning.errors import UserError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 # Measured with MTCNN (facenet-pytorch 2.5.3) on skimage.data.astronaut(): eyes, nose, mouth corners, the left first.
 ASTRONAUT_LANDMARKS = ((205.0, 101.7), (246.8, 103.7), (224.7, 129.0), (201.7, 139.2), (245.3, 141.9))
@@ -35,7 +33,7 @@ class Photograph:
             from skimage import data
 
             return np.ascontiguousarray(data.astronaut()[..., ::-1])
-        return _read(Path(self.path))
+        return np.ascontiguousarray(read_image(Path(self.path))[..., ::-1])
 
 
 def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -68,13 +66,15 @@ def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.n
 
 
 def portrait_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, by name; raises UserError without the folder, or a picture that can be read."""
-    wanted = f"portraits={folder}: expected a folder of pictures ({', '.join(IMAGE_SUFFIXES)}) with one face each"
+    """Return the pictures in a folder, by name; raises UserError without the folder, or a picture in it."""
+    wanted = (
+        f"portraits={folder}: expected a folder of pictures ({', '.join(sorted(IMAGE_SUFFIXES))}) with one face each"
+    )
     if not folder.is_dir():
         raise UserError(f"{wanted}; there is no such folder.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not any(cv2.haveImageReader(str(path)) for path in files):
-        raise UserError(f"{wanted}; it holds no picture that can be read.")
+    if not files:
+        raise UserError(f"{wanted}; it holds no picture.")
     return files
 
 
@@ -85,20 +85,12 @@ def find_portraits(folder: Path) -> tuple[Photograph, ...]:
     detector = MTCNN(select_largest=True, post_process=False)
     photographs = []
     for path in portrait_files(folder):
-        rgb = np.ascontiguousarray(_read(path)[..., ::-1])
-        _, _, landmarks = detector.detect(rgb, landmarks=True)
+        _, _, landmarks = detector.detect(read_image(path), landmarks=True)
         if landmarks is None:
             raise UserError(f"portraits={folder}: no face found in {path.name}; use another picture.")
         points = np.asarray(landmarks[0], dtype=float)  # detect() can return object arrays
         photographs.append(Photograph(tuple((float(x), float(y)) for x, y in points), str(path)))
     return tuple(photographs)
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return np.ascontiguousarray(read_image(path)[..., ::-1])
-    except UnreadableImageError as error:
-        raise UserError(f"portraits: {error}; expected a picture. Replace or remove it.") from error
 
 
 # Face width between the temples over the distance between the eyes, measured on the astronaut.

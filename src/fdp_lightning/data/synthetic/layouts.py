@@ -19,8 +19,8 @@ EPOCH = datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True)
-class ClipRow:
-    """One row of an annotation table: frame numbers as in the files, and the digits of their padding."""
+class DrawnRow:
+    """A drawn clip's row of the annotation table, with frame numbers as in the files, and its ground truth."""
 
     subject: str
     clip: str
@@ -29,7 +29,12 @@ class ClipRow:
     onset: int
     apex: int
     offset: int
-    digits: int
+    digits: int  # digits that the frame numbers are padded to
+    peak: float  # largest displacement, in pixels of the frame
+    residual: float  # fraction of the motion left at the end
+    seed: int  # seed of the clip
+    moving: tuple[int, ...]  # first and last frame in which a unit is not at rest; () if none ever moves
+    nuisance: str  # meaningless additional event: none, blink or turn
 
 
 class Casme2Layout:
@@ -50,10 +55,10 @@ class Casme2Layout:
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
         return int(rng.integers(1, 250)), 1
 
-    def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
+    def frame_path(self, row: DrawnRow, number: int) -> PurePosixPath:
         return PurePosixPath("CASME2_RAW_selected", f"sub{row.subject}", row.clip, f"img{number}.jpg")
 
-    def write_annotations(self, root: Path, rows: Sequence[ClipRow]) -> None:
+    def write_annotations(self, root: Path, rows: Sequence[DrawnRow]) -> None:
         """Write Sheet1; the third and seventh columns are blank in the original too."""
         header = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None]
         lines: list[list[object]] = [[*header, "Action Units", "Estimated Emotion"]]
@@ -83,10 +88,10 @@ class SammLayout:
         """Draw the number of the onset frame and the clip's own padding: four digits or five, as in SAMM."""
         return int(rng.integers(100, 9500)), int(rng.integers(4, 6))
 
-    def frame_path(self, row: ClipRow, number: int) -> PurePosixPath:
+    def frame_path(self, row: DrawnRow, number: int) -> PurePosixPath:
         return PurePosixPath(row.subject, row.clip, f"{row.subject}_{number:0{row.digits}d}.jpg")
 
-    def write_annotations(self, root: Path, rows: Sequence[ClipRow]) -> None:
+    def write_annotations(self, root: Path, rows: Sequence[DrawnRow]) -> None:
         """Write the sheet; Duration is a formula as in the original."""
         lines: list[list[object]] = [[NOTICE]]
         lines += [[f"(prose, line {n} of 13)"] for n in range(2, 14)]
