@@ -143,7 +143,7 @@ def test_casme_sq_apex_0_is_unknown_and_without_it_an_offset_0_stays_a_problem(t
     assert clips["remark"].str.contains("apex 0").all()
 
 
-@pytest.mark.parametrize("videos", [layouts.CASME_SQ_VIDEOS, []])
+@pytest.mark.parametrize("videos", [layouts.CASME_SQ_VIDEOS, [], [["Disgust2", 102], ["anger1 ", "401"]]])
 def test_casme_sq_recordings_are_found_by_code(tmp_path: Path, videos: list[list[int | str] | list[str]]) -> None:
     clips = CASMESquared(layouts.casme_sq(tmp_path, videos=videos), frames="raw").clips("all")
     assert [Path(folder).name for folder in clips["folder"]] == [

@@ -1,5 +1,6 @@
 """CAS(ME)²."""
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -7,16 +8,17 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import subfolders
-from fdp_lightning.data.datasets.workbook import find_workbook, padded, read_headerless_sheet
+from fdp_lightning.data.datasets.workbook import all_rows, find_workbook, padded, read_headerless_sheet
 from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
 _COLUMNS = {name: place for place, name in enumerate(_ORDER)}
-# Video → code, and participant → raw subject id, both ascending, as in sheets 3 and 2, of which some copies lack one.
+# Video codes of sheet 3, for copies in which that sheet is missing or damaged.
 _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
+# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged.
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
 
 
@@ -62,12 +64,13 @@ class CASMESquared(FaceDataset):
         rows = rows[pd.concat(marks, axis=1).sum(axis=1) >= 2].reset_index(drop=True)
         if version == "micro":
             rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
-        if unknown := sorted(set(rows["participant"]) - set(_IDS) - {""}):
+        ids, codes = _lists(path)
+        if unknown := sorted(set(rows["participant"]) - set(ids) - {""}):
             raise UserError(
-                f"{path}: no subject id for participant {', '.join(unknown)}.\n"
-                "  Expected participants 1 to 22; copy the workbook again from the release."
+                f"{path}: no subject id for participant {', '.join(unknown)} in the second sheet.\n"
+                "  Expected rows such as 15, s15, 1 there; copy the workbook again from the release."
             )
-        subjects = [_IDS.get(participant, "") for participant in rows["participant"]]
+        subjects = [ids.get(participant, "") for participant in rows["participant"]]
         rows = _unobserved(rows.assign(subject=subjects, emotion=rows["emotion"].str.lower()))
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
@@ -75,10 +78,27 @@ class CASMESquared(FaceDataset):
         videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
         for subject, video in zip(subjects, videos, strict=True):
             # A recording is named by subject and video ('26_0101'); an English title follows.
-            parent, start = Path(find(f"s{subject}")), f"{subject}_{_CODES.get(video, '?')}"
+            parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"
             named = (folder for folder in subfolders(parent) if folder.name.startswith(start))
             folders.append(str(next(named, parent / start)))
         return path, rows.assign(folder=folders)
+
+
+def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return participant → raw subject id, and video → code, recognised by their form in any column order."""
+    ids: dict[str, str] = {}
+    codes = dict(_CODES)
+    for cells in all_rows(path):
+        folders = [cell[1:] for cell in cells if re.fullmatch(r"[sS]\d+", cell)]
+        names = [cell.lower() for cell in cells if re.fullmatch(r"[A-Za-z]{2,}\d+", cell)]
+        numbers = [cell for cell in cells if cell.isdigit() and cell not in folders]
+        if folders and numbers:
+            ids.setdefault(numbers[0], folders[0])
+        elif names and numbers:
+            codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
+    # A damaged sheet 2 may lack some; `_IDS` fills them in unless two participants would then share an id.
+    whole = {**_IDS, **ids}
+    return (whole if len(set(whole.values())) == len(whole) else ids), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:

@@ -146,6 +146,13 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
     return _table(_unmerged(path, name, raw, columns), columns)
 
 
+def all_rows(path: Path) -> list[list[str]]:
+    """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
+    rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
+    cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
+    return [[cell for cell in row if cell] for row in cleaned]
+
+
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
 
