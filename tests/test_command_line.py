@@ -170,6 +170,7 @@ MISTYPED: list[tuple[list[str], list[str]]] = [
     (["data.facess.size=32"], ["Did you mean", "data.faces.size"]), (["max_epochs=3"], ["trainer.max_epochs"]),
     (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'"]), (["selection=lst"], ["inner_subjects"]),
     (["experiment=synthetic_loso"], ["+experiment=synthetic_loso"]), (["+trainer=cpu"], ["trainer=cpu, without +"]),
+    (["model=ststnet", "model.scorer.hidden=3"], ["other choices of model=", "+model.scorer.hidden"]),
     (["study=component"], ["+study=component", "Did you mean components?"]),
     (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]), (["loso.workers="], ["loso.workers"]),
     (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]), (["trainer=gpu"], ["0 GPUs"]),

@@ -241,6 +241,9 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
         options = _options(key)
         missing = "" if value in ("", *options) else f"\n  There is no {key} '{value}'.{guess(value, options)}"
         return f"write +{key}={value or '…'}: {key} has no default to override.{missing}"
+    if key in ALLOWED:
+        group = key.partition(".")[0]
+        return f"{key} is an option of other choices of {group}=, not of this one; +{key}=… adds it nonetheless"
     known = _known_keys(key, arguments)
     hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"
