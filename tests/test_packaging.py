@@ -6,7 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ import yaml
 
 from fdp_lightning import __version__
 from fdp_lightning.config import CONF_DIR
+from tests.command import once
+from tests.tasks.conftest import SMALL, problems
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -101,11 +105,21 @@ def test_an_image_for_cpus_leaves_out_what_cuda_needs_and_nothing_else() -> None
     assert not [line for line in left_out if line.startswith("torch")]
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel. Shared."""
+
+    def build(place: Path) -> None:
+        line = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT)]
+        subprocess.run(line, check=True, capture_output=True)
+
+    (path,) = once(tmp_path_factory, "wheel", build).glob("*.whl")
+    return path
+
+
 @pytest.mark.costly
-def test_a_wheel_installed_elsewhere_answers_and_lacks_no_file(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,), site = tmp_path.glob("*.whl"), tmp_path / "site"
+def test_a_wheel_installed_elsewhere_answers_and_lacks_no_file(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
 
@@ -125,3 +139,32 @@ def test_a_wheel_installed_elsewhere_answers_and_lacks_no_file(tmp_path: Path) -
     for inside, place in ((site, ROOT / "src"), (conf, CONF_DIR)):
         for path in (path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
             assert (inside / path.relative_to(place)).read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_a_wheel_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    site = next(home.glob("lib/python*/site-packages"))
+    # Dependencies are those of the environment that runs the tests; what is editable there is not seen through a .pth.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def said(*line: str) -> str:
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    found = said(str(python), "-c", "import fdp_lightning; print(fdp_lightning.__file__)")
+    assert Path(found.strip()).is_relative_to(site)
+    command = str(home / "bin" / "fdp-lightning")
+    assert __version__ in said(command, "--version")
+    assert "task=T" in said(command, "--help")
+    said(command, "predict", "synthetic")
+    assert problems(json.loads((tmp_path / "predictions" / "synthetic" / "predict.json").read_text())) == []
+    said(command, "loso", *SMALL, "trainer.max_epochs=1")
+    (report,) = tmp_path.glob("runs/synthetic_loso/*/seed-0/report.html")
+    assert report.stat().st_size > 10_000
