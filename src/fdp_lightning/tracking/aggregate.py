@@ -160,19 +160,23 @@ def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     'optimism_gap/score', those of `last` in each dataset of a composite in 'datasets/dataset/score', and scores of the
     recogniser's extras in 'extras/extra/score'.
     """
-    rows: dict[str, dict[str, Any]] = dict(metrics["selections"])
-    for group in ("floors", "baselines", "extras"):
-        rows |= {f"{group}/{name}": row for name, row in metrics.get(group, {}).items()}
-    rows |= {f"datasets/{name}": part["selections"]["last"] for name, part in metrics.get("datasets", {}).items()}
-    rows["optimism_gap"] = metrics.get("optimism_gap", {})
     scores: dict[str, float] = {}
-    for place, row in rows.items():
-        of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
-        scores |= {f"{place}/{name}": value for name, value in (row | of_unit).items() if isinstance(value, float)}
-        for name, ends in row.get("ci95", {}).items():
-            if place in metrics["selections"] and isinstance(ends, list):
-                scores[f"{place}/{name}_low"], scores[f"{place}/{name}_high"] = ends
-    return scores
+    for selection, row in metrics["selections"].items():
+        scores |= _numbers(selection, row)
+        for score, ends in row.get("ci95", {}).items():
+            if isinstance(ends, list):
+                scores[f"{selection}/{score}_low"], scores[f"{selection}/{score}_high"] = ends
+    for group in ("floors", "baselines", "extras"):
+        for name, row in metrics.get(group, {}).items():
+            scores |= _numbers(f"{group}/{name}", row)
+    for name, part in metrics.get("datasets", {}).items():
+        scores |= _numbers(f"datasets/{name}", part["selections"]["last"])
+    return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
+
+
+def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
+    of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
+    return {f"{name}/{key}": value for key, value in (row | of_unit).items() if isinstance(value, float)}
 
 
 def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:
