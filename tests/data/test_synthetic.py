@@ -222,7 +222,7 @@ def test_own_portraits(tmp_path: Path) -> None:
     (photograph,) = find_portraits(folder)
     expected = (np.array(Photograph().landmarks) - (60, 0)) * 1.5
     assert np.abs(np.array(photograph.landmarks) - expected).max() < 6
-    settings = replace(SMALL, subjects=1, portraits=str(folder))
+    settings = replace(SMALL, subjects=1, portraits=folder)
     settings.write(tmp_path / "data")
     assert str(tmp_path) not in (tmp_path / "data" / "synthetic.json").read_text()
     assert settings.digest() != replace(SMALL, subjects=1).digest()

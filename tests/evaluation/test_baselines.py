@@ -53,6 +53,11 @@ def test_a_fold_without_its_baselines_is_named(table: pd.DataFrame) -> None:
             pool([*folds, *left], expected, CLASSES, names=list(BASELINES))
 
 
+def test_baselines_of_another_run_are_refused_by_the_name_of_their_file(table: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match=rf"{FILE}, linear_arp: 1 clips missing"):
+        score_baselines(table[table["clip"] != table["clip"].iloc[0]], last(table_of(0)), CLASSES)
+
+
 def test_scores_are_those_of_any_table_and_no_others_are_read(run: Path, table: pd.DataFrame) -> None:
     found = read_run(run).metrics["baselines"]
     assert list(found) == list(BASELINES)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from numbers import Real
+from pathlib import PurePath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -82,7 +83,9 @@ def list_of(kind: Allowed) -> Allowed:
 
 YES_NO = Allowed("true or false", lambda value: isinstance(value, bool))
 TEXT = Allowed("text (a number in quotes: \"'1'\")", lambda value: isinstance(value, str))
-PLACE = Allowed("a path (of one that is a number: ./1)", lambda value: isinstance(value, str) and value != "")
+PLACE = Allowed(
+    "a path (of one that is a number: ./1)", lambda value: isinstance(value, str | PurePath) and str(value) != ""
+)
 MAPPING = Allowed("a mapping, {name: value}", lambda value: isinstance(value, Mapping))
 
 

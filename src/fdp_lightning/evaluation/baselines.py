@@ -11,8 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import paired_differences
-from fdp_lightning.evaluation.predictions import SELECTION, Outcomes, read_predictions, write_predictions
+from fdp_lightning.evaluation.predictions import (
+    SELECTION,
+    Outcomes,
+    clip_difference,
+    read_predictions,
+    write_predictions,
+)
 from fdp_lightning.evaluation.summary import scored
 
 FILE = "baselines.csv"  # name of the file, of one fold and of all folds pooled
@@ -27,7 +34,6 @@ RULES = {
     "where the motion is largest.",
 }
 """A sentence on how each baseline is made, for the report."""
-
 
 _COLUMN = "baseline"
 
@@ -51,6 +57,8 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
+            if why := clip_difference(last, part, ("missing", "not among the predictions")):
+                raise UserError(f"{FILE}, {name}: {why}. It is not of this run.")
             differences = paired_differences([part], [last], classes)
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
             result[name] = {**scored(Outcomes.of(part, classes)), "last_minus": last_minus}

@@ -217,7 +217,7 @@ def clip_difference(
     before, after = first[changed], second[changed]
     return (
         f"{len(before)} clips have another target: {name_keys(before.index)} "
-        f"(the first has '{before.iloc[0]}' and '{after.iloc[0]}')"
+        f"(the first of them '{before.iloc[0]}', then '{after.iloc[0]}')"
     )
 
 

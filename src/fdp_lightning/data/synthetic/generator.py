@@ -59,7 +59,7 @@ class SyntheticFaces:
     # speed; and in some clips a meaningless blink or slow turn of the head.
     course: str = "plain"
     layout: str = "casme2"  # "casme2" or "samm"
-    portraits: str | None = None  # folder of portraits that replace the astronaut
+    portraits: str | Path | None = None  # folder of portraits that replace the astronaut
     seed: int = 0  # seed of everything random
 
     def __post_init__(self) -> None:
