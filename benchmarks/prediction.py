@@ -1,9 +1,9 @@
 """What predicting costs: `python benchmarks/prediction.py [--json file] [--repeats n] [--quick]`.
 
-Synthetic clips of 18 to 30 frames, 320×240, as h264 and as folders of JPEG frames, by the model that comes along: with
-MTCNN on the first frame, and with the whole picture in the face's place (then the answers are worth nothing; it is for
-the time). Beside them the plain way: every frame decoded to pixels, and a face looked for on each. Memory is
-the most that a process of its own held, for a usual clip, for a 4K clip and for a scan of 10,000 frames.
+Synthetic clips of 18 to 30 frames, 320×240, as h264 and as folders of JPEG frames, by the bundled model: with
+MTCNN on the first frame, and with the whole image in place of the face (whose predictions are worth nothing; only the
+time counts). Beside them a reference implementation: every frame decoded to pixels, and a face looked for on each.
+Memory is the most that a process of its own held, for a usual clip, for a 4K clip and for a scan of 10,000 frames.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """What preparing a dataset costs: `python benchmarks/preparation.py [--json file] [--repeats n] [--quick]`.
 
-Our build of the synthetic set's store, one detection per clip, once and for all folds, beside the plain way: a face is
-looked for on every frame, for every fold, and nothing is kept (what the released code of FDP does with its landmarks).
-The plain way would take hours: it is measured on clips spread over the set, with as many processes, and its time is
-that of the sample × frames of the set / frames of the sample × folds. Its detections are counted likewise. Ours pays
-for starting its processes and writing its store, the plain way for neither.
+Our build of the synthetic set's store, one detection per clip, once and for all folds, beside a reference
+implementation: a face is looked for on every frame, for every fold, and nothing is kept (what the released code of FDP
+does with its landmarks). The reference would take hours: it is measured on clips spread over the set, with as many
+processes, and its time is that of the sample × frames of the set / frames of the sample × folds. Its detections are
+counted in the same way. Ours pays for starting its processes and writing its store, the reference for neither.
 """
 
 import shutil

@@ -85,7 +85,7 @@ WORDS_OF_FDP = re.compile(
 KNOW_FDP = {
     "console/option_values.py": "the values of every configuration key",
     "evaluation/baselines.py": "the linear classifiers beside a run: of no recogniser, but one reads FDP's picture",
-    "inference/packaging/synthetic": "the model that comes along is an FDP",
+    "inference/packaging/synthetic": "the bundled model is an FDP",
     "models": "FDP itself, and the list of what model files may name",
 }
 """Files and rooms that may name what is FDP's alone → why."""

@@ -2,7 +2,7 @@
 
 The only faces in them are drawn from a photograph in the public domain (see data/synthetic/identity.py).
 
-    pipeline    frames → rank scores → dynamic image → class, by the model that comes along
+    pipeline    frames → rank scores → dynamic image → class, by the bundled model
     prediction  what task=predict draws of a clip
     selections  last, inner and oracle in one fold, and pooled; of a run with selection.inner_subjects (--run)
     report      four parts of a run's report.html, by Chromium (--run)
@@ -77,7 +77,7 @@ def in_both_schemes(name: str, draw: Callable[[Figure, dict[str, str]], None], s
 
 
 def predicted(emotion: str = "happiness", seed: int = 5) -> Any:
-    """What the model that comes along says of a drawn clip."""
+    """What the bundled model says of a drawn clip."""
     with tempfile.TemporaryDirectory() as folder:
         write_frames(Path(folder) / "clip", draw_clip(emotion, seed).pictures)
         return load_model().predict(Path(folder) / "clip")
@@ -133,7 +133,7 @@ def pipeline(options: argparse.Namespace) -> None:
 
 def prediction(options: argparse.Namespace) -> None:
     """The overview of a clip, as task=predict writes it."""
-    picture = Image.open(io.BytesIO(overview(predicted("surprise", 0), "the model that comes along", synthetic=True)))
+    picture = Image.open(io.BytesIO(overview(predicted("surprise", 0), "the bundled model", synthetic=True)))
     save("prediction", picture.resize((1000, round(picture.height * 1000 / picture.width)), Image.Resampling.LANCZOS))
 
 

@@ -298,7 +298,7 @@ def test_a_refusal_keeps_what_is_prepared(clips: pd.DataFrame, tmp_path: Path, m
     prepared = count_prepared(monkeypatch)
     refused(tmp_path / "stores", clips, "strict")
     assert len(prepared) == 3
-    path.write_bytes(whole)  # mended
+    path.write_bytes(whole)  # repaired
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     build(tmp_path / "stores", clips)
     assert prepared[3:] == [clip_id(clips.iloc[1])]

@@ -82,7 +82,7 @@ def test_terminal_report_and_tables_show_each_baseline(run: Path, tmp_path: Path
     page = build_report(run, "title", show_faces=False, synthetic=True).read_text()
     shown = {"page": page, "screen": screen, "grid": printed(variants_grid(variants))}
     shown |= {kind: (tmp_path / f"variants.{kind}").read_text() for kind in ("html", "md", "tex")}
-    for (name, label), row in zip(BASELINES.items(), compared.block("baseline"), strict=True):
+    for (name, label), row in zip(BASELINES.items(), compared.block("trained"), strict=True):
         assert row.name == label and row.scores["uf1"] == finished.metrics["baselines"][name]["uf1"]
         for where, text in shown.items():
             assert label in text and f"{row.scores['uf1']:.3f}" in text, where

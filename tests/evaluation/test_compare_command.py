@@ -65,7 +65,7 @@ def test_a_list_of_runs_gives_rows_in_its_order_and_a_baseline(runs: Path, tmp_p
     (table,) = _compare(f"runs=[{mean},{default},{default}/../default]", "compare.published=null")
     assert table.baseline == "casme2_loso/model.pooling-mean/seed-0"
     assert [pair.name for pair in table.paired] == ["casme2_loso/default"]
-    assert {row.kind for row in table.rows} == {"run", "floor"}
+    assert {row.kind for row in table.rows} == {"run", "baseline"}
     (table,) = _compare(f"runs=[{mean},{default}/seed-1]", f"compare.baseline={default}")
     assert table.baseline == "casme2_loso/default"
     pairs = ["casme2_loso/model.pooling-mean/seed-0", "casme2_loso/default/seed-1"]

@@ -47,7 +47,7 @@ def test_blocks_and_ranks(variants: list[Variant]) -> None:
     assert rows["comparable"] == [(name, "last", rank) for name, rank in ranks]
     assert rows["unranked"] == [("exp/c", "last", None), ("Coarse", "last", None), ("Silent", "unknown", None)]
     assert [row[:2] for row in rows["oracle"]] == [(n, "oracle") for n in ("exp/a", "exp/b_x", "exp/c", "Peeking")]
-    assert [row[0] for row in rows["floor"]] == ["majority class (happiness)", "chance"]
+    assert [row[0] for row in rows["untrained"]] == ["majority class (happiness)", "chance"]
     notes = {row.name: row.notes for row in table.rows if row.selection in ("last", "unknown")}
     assert notes["exp/b_x"] == ("50 % & {more}",)
     assert "6 clips only in the first: synthetic/001/001_10@901" in notes["exp/c"][0]
@@ -117,7 +117,7 @@ def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Varia
     assert text.count('.csv" href="data:') == text.count('.tex" href="data:') == boxes > 1
     assert page.rows.count("best") == 1
     assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]
-    assert page.rows.count("aside") == len(table.block("oracle")) + len(table.block("floor"))
+    assert page.rows.count("aside") == len(table.block("oracle")) + len(table.block("untrained"))
     escaped = ("Exact &amp; last", "a &lt;note&gt;", "50 % &amp; {more}", "runs/&lt;x&gt;")
     for words in (*escaped, "Peeking †", "p 0.031"):  # 2 / 2^6: the least that six subjects can say
         assert words in text

@@ -16,7 +16,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation import runs
 from fdp_lightning.evaluation.predictions import write_predictions
 from fdp_lightning.evaluation.runs import Run, find_runs, read_run, seed_scores, spread
-from fdp_lightning.evaluation.summary import class_floors
+from fdp_lightning.evaluation.summary import class_baselines
 
 
 def test_scores_come_from_the_predictions(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_scores_come_from_the_predictions(tmp_path: Path) -> None:
     expected = f1_score(part["target"], part["prediction"], labels=CLASSES, average="macro", zero_division=0)
     assert run.scores("oracle")["uf1"] == pytest.approx(expected)
     assert (run.seed, run.protocol, run.split, run.synthetic) == (4, "casme2_5c_249", "loso", False)
-    assert run.floors == class_floors(np.full(5, 12), CLASSES)
+    assert run.untrained_baselines == class_baselines(np.full(5, 12), CLASSES)
 
 
 def _metrics(change: Callable[[dict], object]) -> Callable[[Path], None]:

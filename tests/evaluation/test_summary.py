@@ -14,7 +14,7 @@ from fdp_lightning.evaluation import metrics
 from fdp_lightning.evaluation.intervals import subject_intervals
 from fdp_lightning.evaluation.metrics import confusion, score_functions
 from fdp_lightning.evaluation.predictions import Outcomes, label_arrays, read_predictions, write_predictions
-from fdp_lightning.evaluation.summary import chance, class_floors, summarise, unit_floors, write_metrics
+from fdp_lightning.evaluation.summary import chance, class_baselines, summarise, unit_baselines, write_metrics
 from fdp_lightning.labels import LabelKind
 
 ALL = ("last", "inner", "oracle")
@@ -82,10 +82,10 @@ def test_selections_of_different_clips_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("counts", "share"), [((32, 63, 27, 28, 99), 0.398), ((57, 26, 26, 15, 12), 0.419)])
-def test_majority_floor_is_the_known_one(counts: tuple[int, ...], share: float) -> None:
-    """CASME II and SAMM, five classes: the floors of the evaluation rules."""
+def test_majority_baseline_is_the_known_one(counts: tuple[int, ...], share: float) -> None:
+    """CASME II and SAMM, five classes: the baselines of the evaluation rules."""
     names = [f"class {place}" for place in range(5)]
-    majority = class_floors(np.array(counts), names)["majority"]
+    majority = class_baselines(np.array(counts), names)["majority"]
     assert majority["class"] == names[int(np.argmax(counts))]
     assert majority["accuracy"] == pytest.approx(share, abs=5e-4)
     assert majority["uar"] == pytest.approx(0.2)
@@ -107,21 +107,21 @@ def test_chance_of_many_clips_takes_little_memory() -> None:
 
 
 @pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
-def test_floors_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
+def test_baselines_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
     total = 6
     target = np.stack([np.arange(total) < n for n in shown], axis=1)
-    floors = unit_floors(np.array(shown), total, ["a", "b", "c"])
+    found = unit_baselines(np.array(shown), total, ["a", "b", "c"])
     guesses = {"constant": np.ones_like(target), "majority": np.broadcast_to(target.mean(axis=0) > 0.5, target.shape)}
     for name, guess in guesses.items():
         expected = f1_score(target, guess, average=None, zero_division=0)
-        assert floors[name]["accuracy"] == pytest.approx((target == guess).mean())
-        assert floors[name]["f1"] == pytest.approx(dict(zip("abc", expected, strict=True)))
-        assert floors[name]["mean_f1"] == pytest.approx(expected.mean())
+        assert found[name]["accuracy"] == pytest.approx((target == guess).mean())
+        assert found[name]["f1"] == pytest.approx(dict(zip("abc", expected, strict=True)))
+        assert found[name]["mean_f1"] == pytest.approx(expected.mean())
     every = np.array(list(product([False, True], repeat=total))).T  # (clips, all ways to guess)
     of_unit = [metrics.unit_f1(metrics.unit_confusions(every * 0 + column[:, None] > 0, every)) for column in target.T]
-    assert list(floors["chance"]["f1"].values()) == pytest.approx([f1.mean() for f1 in of_unit])
-    assert floors["chance"]["mean_f1"] == pytest.approx(np.mean(of_unit))
-    assert floors["chance"]["accuracy"] == 0.5
+    assert list(found["chance"]["f1"].values()) == pytest.approx([f1.mean() for f1 in of_unit])
+    assert found["chance"]["mean_f1"] == pytest.approx(np.mean(of_unit))
+    assert found["chance"]["accuracy"] == 0.5
 
 
 def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:

@@ -102,7 +102,7 @@ def problems(facts: Any) -> list[str]:
 
 @pytest.fixture(scope="session")
 def model() -> "Model":
-    """The model that comes along. Shared: do not change it."""
+    """The bundled model. Shared: do not change it."""
     from fdp_lightning import load_model  # it imports torch
 
     return load_model()

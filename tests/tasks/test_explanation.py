@@ -1,4 +1,4 @@
-"""What moved and counted, from Python: recognisers that look at one region, and the model that comes along."""
+"""What moved and counted, from Python: recognisers that look at one region, and the bundled model."""
 
 import json
 from itertools import product

@@ -40,7 +40,7 @@ def model(fold: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
-    """A copy of the model that comes along."""
+    """A copy of the bundled model."""
     return Path(shutil.copytree(SHIPPED, tmp_path / "shipped"))
 
 

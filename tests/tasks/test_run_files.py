@@ -96,6 +96,7 @@ def test_a_run_without_an_experiment_names_its_dataset_once(data: str) -> None:
 def test_a_key_that_is_given_twice_is_in_the_name_once_with_what_counts() -> None:
     assert variant_name(["model.pooling=arp", "seed=2", "model.pooling=mean"]) == "model.pooling-mean"
     assert variant_name(["data=samm", "protocol=samm_3c"]) == "default"
+    assert variant_name(["data.loader_workers=2", "loso.quick_model=null", "data.show_faces=true"]) == "default"
     assert variant_name(["+experiment=samm_loso", "protocol=samm_3c"]) == "protocol-samm_3c"  # not the experiment's own
 
 

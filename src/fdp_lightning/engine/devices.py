@@ -79,7 +79,7 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
     """Return the options of the Trainer in one process of a fold."""
     from lightning.fabric.plugins.environments import LightningEnvironment
 
-    class Told(LightningEnvironment):
+    class Assigned(LightningEnvironment):
         """Lightning's environment with given values, instead of those in variables of Slurm or torchrun."""
 
         creates_processes_externally = True
@@ -96,7 +96,7 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
     # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
     placed["use_distributed_sampler"] = False  # batches are shared out by data.loading.batches.EpochBatches
-    plugins: list[Any] = [Told()]  # for one process too: Lightning would believe Slurm's variables
+    plugins: list[Any] = [Assigned()]  # for one process too: Lightning would believe Slurm's variables
     if rank.device is not None:
         from torch.cuda import device_count
 

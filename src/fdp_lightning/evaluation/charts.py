@@ -87,7 +87,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
     """Draw `last` of metrics.json, with intervals, beside the baselines: a row per score, all by printed names."""
     last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
     trained = metrics.get("baselines", {})
-    floors = metrics["floors"] | trained
+    baselines = metrics["floors"] | trained
     rows = np.arange(len(names))
 
     def draw(axes: "Axes") -> None:
@@ -96,7 +96,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
                 axes.plot(bar, [row, row], color=ACCENT, linewidth=3.5, alpha=0.65, solid_capstyle="butt")
         looks = {"chance": (QUIET, "|"), "majority": (SECOND, "|"), "constant": (INK, "x")}
         looks |= dict(zip(trained, ((INK, "^"), (SECOND, "v")), strict=False))
-        marks = [(baseline_names[name], floors[name], *looks[name]) for name in reversed(list(floors))]
+        marks = [(baseline_names[name], baselines[name], *looks[name]) for name in reversed(list(baselines))]
         if oracle:
             marks.append(("oracle, not comparable", oracle, QUIET, "d"))
         marks.append(("last", last, ACCENT, "o"))

@@ -25,8 +25,8 @@ from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
-FLOOR_NAMES = {"majority": "majority class", "chance": "chance"}
-UNIT_FLOOR_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
+BASELINE_NAMES = {"majority": "majority class", "chance": "chance"}
+UNIT_BASELINE_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
 
 
 def build_report(
@@ -59,7 +59,7 @@ def build_report(
     multi_label = label_kind.is_multi  # for the template
     summary = finished.metrics
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
-    floor_names = UNIT_FLOOR_NAMES if multi_label else FLOOR_NAMES
+    untrained_names = UNIT_BASELINE_NAMES if multi_label else BASELINE_NAMES
     of_folds, curves_note = fold_curves(run)
     curves, curves_note = mean_curves(of_folds, curves_note)
     outputs = read_outputs(run)
@@ -75,7 +75,7 @@ def build_report(
         what_to_try=WHAT_TO_TRY,
         multi_label=multi_label,
         score_names=score_names,
-        floor_names=floor_names,
+        untrained_names=untrained_names,
         baseline_names=baselines.BASELINES,
         baseline_rules=baselines.RULES,
         headline=headline,
@@ -85,7 +85,7 @@ def build_report(
         overview=charts.scores_chart(
             summary,
             {name: SCORE_NAMES[name] for name in score_functions(label_kind)},
-            {**floor_names, **baselines.BASELINES},
+            {**untrained_names, **baselines.BASELINES},
         ),
         per_class=_per_unit(summary) if multi_label else _per_class(summary),
         subjects=subject_rows(last, classes),
@@ -138,7 +138,7 @@ def _per_unit(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         scores = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
         rows.append(
             {"name": name, "n": fn + tp, "tp": tp, "fp": fp, "fn": fn, "tn": tn, "interval": last["ci95"]["f1"][name]}
-            | {"floor": constant[name], "auc": last["unit_auc"].get(name)}
+            | {"constant": constant[name], "auc": last["unit_auc"].get(name)}
             | {key: float(score(matrix)[1]) for key, score in scores.items()}
         )
     return rows

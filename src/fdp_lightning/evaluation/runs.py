@@ -69,7 +69,7 @@ class Run:
         return {name: value for name, value in self.metrics["selections"][selection].items() if name in known}
 
     @property
-    def floors(self) -> dict[str, dict[str, Any]]:
+    def untrained_baselines(self) -> dict[str, dict[str, Any]]:
         """The scores of the baselines that have seen nothing but the class counts."""
         return dict(self.metrics["floors"])
 
@@ -81,7 +81,7 @@ class Run:
     def signs(self) -> list[Sign]:
         """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
         last = self.metrics["selections"]["last"]
-        return learning_signs(self.parts["last"], self.classes, last, self.floors, self.trainings)
+        return learning_signs(self.parts["last"], self.classes, last, self.untrained_baselines, self.trainings)
 
 
 def read_run(folder: Path) -> Run:

@@ -70,7 +70,7 @@ def summarise(
         "caveats": list(caveats),
         "selections": selections,
         "optimism_gap": {name: oracle[name] - last[name] for name in outcomes["last"].scores()} if oracle else {},
-        "floors": floors(outcomes["last"].total, classes, label_kind),
+        "floors": untrained_baselines(outcomes["last"].total, classes, label_kind),
         **({"datasets": of_datasets} if of_datasets else {}),
     }
 
@@ -89,14 +89,14 @@ def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def floors(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
+def untrained_baselines(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
     """Score the predictors that know only the counts of a confusion matrix, (C, C) or (K, 2, 2), of all clips."""
     if label_kind.is_multi:
-        return unit_floors(unit_support(matrix), int(matrix[0].sum()), classes)
-    return class_floors(support(matrix), classes)
+        return unit_baselines(unit_support(matrix), int(matrix[0].sum()), classes)
+    return class_baselines(support(matrix), classes)
 
 
-def class_floors(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def class_baselines(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score the most frequent class, the first among equals, and uniform guessing, given the classes' clips, (C,)."""
     majority = int(np.argmax(clips))
     constant = np.zeros((len(classes), len(classes)), dtype=np.int64)
@@ -122,7 +122,7 @@ def chance(clips: np.ndarray) -> dict[str, float]:
     }
 
 
-def unit_floors(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def unit_baselines(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score three predictors of action units that know only how many clips of the `total` show each unit, shape (K,).
 
     `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`

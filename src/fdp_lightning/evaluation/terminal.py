@@ -14,7 +14,7 @@ from fdp_lightning.evaluation.metrics import DECISION_SCORES, RANKED_BY, accurac
 from fdp_lightning.evaluation.origin import trained_facts, trained_line
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
-UNIT_FLOORS = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
+UNIT_BASELINES = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
 
 _NAMED_AT_MOST = 8
 
@@ -43,7 +43,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
-    selections, floors = metrics["selections"], metrics["floors"]
+    selections, untrained = metrics["selections"], metrics["floors"]
     for name in in_order(selections, headline):
         row, gap = selections[name], metrics["optimism_gap"]
         note = "not comparable, gap" if name == "oracle" else "95 % interval"
@@ -57,8 +57,8 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     for name, row in metrics.get("baselines", {}).items():
         cells = [Text(f"{row[score]:.3f}").append(f"\n{interval(row['ci95'][score])}", "dim") for score in scores]
         table.add_row(Text(BASELINES.get(name, name)).append("\n  95 % interval", "dim"), *cells, end_section=True)
-    for name, row in floors.items():
-        label = f"{name} ({row['class']})" if "class" in row else UNIT_FLOORS.get(name, name)
+    for name, row in untrained.items():
+        label = f"{name} ({row['class']})" if "class" in row else UNIT_BASELINES.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
     for place, (name, part) in enumerate(metrics.get("datasets", {}).items()):
         if not place:

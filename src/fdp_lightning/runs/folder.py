@@ -23,9 +23,9 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 
 _NOT_IN_NAME = re.compile(
-    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|adapter\.labels)|logger.*|"
+    r"^(experiment|study|space|debug|task|seed|fold|runs?|data\.(root|store|workers|loader_workers|show_faces|adapter\.labels)|logger.*|"
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
-    r"loso\.(workers|checkpoint_seconds))$"
+    r"loso\.(workers|checkpoint_seconds|quick_model))$"
 )
 _LONGEST_NAME, _MOST_BYTES = 120, 240  # of a variant's name, letters and bytes: file systems take 255 bytes
 

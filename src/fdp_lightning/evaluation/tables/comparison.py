@@ -26,8 +26,8 @@ BLOCKS = {
     "unlearned": "Not learned ‡, not ranked: the scores are not clearly above the baselines (chance, majority)",
     "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
-    "baseline": "Linear classifiers on one image of each clip, trained on the same folds; not ranked",
-    "floor": "Baselines: predictors that have seen no clip",
+    "trained": "Linear classifiers on one image of each clip, trained on the same folds; not ranked",
+    "untrained": "Baselines: predictors that have seen no clip",
 }
 """The blocks of a table in their order, each with its heading."""
 
@@ -46,7 +46,7 @@ class Row:
 
     name: str
     kind: str
-    """run, published or floor (baselines, trained or not)"""
+    """run, published or baseline"""
     selection: str
     """last, inner, oracle; unknown where a published number does not state it; of a baseline its name"""
     block: str
@@ -201,12 +201,12 @@ def _table(variants: Sequence[Variant], published: Sequence[Published]) -> Table
     if not first.synthetic:  # no number on faces stands beside drawn clips
         datasets = {name for variant in variants for name in variant.runs[0].parts["last"]["dataset"]}
         rows += [_published_row(*found, first.split) for found in matching(published, first.protocol, datasets)]
-    for name, values in first.floors.items():
+    for name, values in first.untrained_baselines.items():
         label = f"{name} class ({values['class']})" if "class" in values else name
-        rows.append(Row(label, "floor", name, "floor", _known(values)))
+        rows.append(Row(label, "baseline", name, "untrained", _known(values)))
     for name, values in first.metrics.get("baselines", {}).items():  # a seed changes nothing of them
         label = BASELINES.get(name, name)
-        rows.append(Row(label, "floor", name, "baseline", _known(values), _known(values["ci95"])))
+        rows.append(Row(label, "baseline", name, "trained", _known(values), _known(values["ci95"])))
     ranked_by = next(name for name in RANKED_BY if name in first.scores("last"))
     return Table(
         protocol=first.protocol,

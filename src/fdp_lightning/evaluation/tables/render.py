@@ -110,7 +110,7 @@ def _ranked_first(table: Table) -> list[str]:
 
 def baselines(table: Table) -> list[Row]:
     """Return the trained baselines of a sweep's first variant, where it has some, then chance and majority."""
-    return [*table.block("baseline"), *table.block("floor")]
+    return [*table.block("trained"), *table.block("untrained")]
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -256,7 +256,7 @@ def scores_grid(table: Table) -> Grid:
         if rows := table.block(block):
             grid.add_row(Text(heading.split(":")[0], "italic"))
         for row in rows:
-            style = "bold" if row.rank == 1 else "dim" if block in ("oracle", "floor") else ""
+            style = "bold" if row.rank == 1 else "dim" if block in ("oracle", "untrained") else ""
             label = Text((f"{row.rank}. " if row.rank else "") + _in_lines(row.name), style)
             label.append("" if row.learned else " ‡", "yellow")
             label.append("".join(f" [{notes.index(note) + 1}]" for note in row.notes), "not bold")

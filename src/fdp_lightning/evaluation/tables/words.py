@@ -72,7 +72,7 @@ def notes(rows: Iterable[Row]) -> list[str]:
 
 def selection_label(row: Row) -> str:
     """Return the selection of a row in a reader's words; of a baseline nothing."""
-    return "" if row.kind == "floor" else "not stated" if row.selection == "unknown" else row.selection
+    return "" if row.kind == "baseline" else "not stated" if row.selection == "unknown" else row.selection
 
 
 def seeds_label(row: Row) -> str:

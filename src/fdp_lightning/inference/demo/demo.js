@@ -57,9 +57,9 @@ async function ask(video, name) {
       body: video,
       headers: { "Content-Type": "application/octet-stream", "X-Name": encodeURIComponent(name) },
     });
-    const said = await answer.json();
-    if (answer.ok) show(said, video);
-    else complain(said.error);
+    const prediction = await answer.json();
+    if (answer.ok) show(prediction, video);
+    else complain(prediction.error);
   } catch (error) {
     complain("The demo does not answer. Is it still running in its terminal?");
     console.info(error);
@@ -206,16 +206,16 @@ function addressOf(blob) {
   return urls[urls.length - 1];
 }
 
-function show(said, video) {
-  const clip = said.kind === "scan" ? said.strongest : said;
+function show(prediction, video) {
+  const clip = prediction.kind === "scan" ? prediction.strongest : prediction;
   const shown = at("shown");
-  at("result-title").textContent = said.kind === "scan" ? "A scan, which is not spotting" : `The model says: ${clip.class || "no action unit"}`;
-  shown.append(make("p", { className: "name" }, described(said)));
-  const warnings = [...new Set([...said.warnings, ...clip.warnings])];
+  at("result-title").textContent = prediction.kind === "scan" ? "A scan, which is not spotting" : `The model says: ${clip.class || "no action unit"}`;
+  shown.append(make("p", { className: "name" }, described(prediction)));
+  const warnings = [...new Set([...prediction.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
   const seen = player(clip, addressOf(video));
-  shown.append(saving(said));
-  if (said.kind === "scan") shown.append(...timeline(said, seen.jump));
+  shown.append(saving(prediction));
+  if (prediction.kind === "scan") shown.append(...timeline(prediction, seen.jump));
   shown.append(
     make(
       "div",
@@ -224,7 +224,7 @@ function show(said, video) {
       make("div", {}, make("h3", {}, "Probabilities"), bars(clip)),
     ),
     ...declared(clip),
-    numbers(said, clip),
+    numbers(prediction, clip),
   );
   at("result").hidden = false;
   redraw.forEach((each) => each());
@@ -232,9 +232,9 @@ function show(said, video) {
   at("result").scrollIntoView({ block: "start" });
 }
 
-function described(said) {
-  if (said.kind === "scan") return `${said.clip}, ${seconds(said.seconds)}, ${said.length} frames, ${said.windows.length} windows`;
-  return `${said.clip}: ${said.length} frames, which the model saw at ${said.frames_used.length} moments`;
+function described(prediction) {
+  if (prediction.kind === "scan") return `${prediction.clip}, ${seconds(prediction.seconds)}, ${prediction.length} frames, ${prediction.windows.length} windows`;
+  return `${prediction.clip}: ${prediction.length} frames, which the model saw at ${prediction.frames_used.length} moments`;
 }
 
 function player(clip, film) {
@@ -310,24 +310,24 @@ function aligned(clip) {
 
 // ---- taking it along
 
-function saving(said) {
-  const name = said.clip.replace(/[^\w.-]+/g, "_") || "clip";
+function saving(prediction) {
+  const name = prediction.clip.replace(/[^\w.-]+/g, "_") || "clip";
   const link = (kind, href, suffix) => make("a", { href, download: `${name}.${suffix}` }, kind);
-  const facts = JSON.stringify(said, (key, value) => (key === "frames" || key === "sections" ? undefined : value), 1);
+  const facts = JSON.stringify(prediction, (key, value) => (key === "frames" || key === "sections" ? undefined : value), 1);
   const text = (content, type) => addressOf(new Blob([content], { type }));
   return make(
     "p",
     { className: "saving" },
     "Save: ",
     link("JSON", text(facts + "\n", "application/json"), "json"),
-    link("CSV", text(table(said), "text/csv"), "csv"),
-    make("button", { type: "button", className: "go", onclick: () => picture(said).then((href) => link("", href, "png").click()) }, "picture"),
+    link("CSV", text(table(prediction), "text/csv"), "csv"),
+    make("button", { type: "button", className: "go", onclick: () => picture(prediction).then((href) => link("", href, "png").click()) }, "picture"),
   );
 }
 
 // The answer as one picture, light whatever the page's scheme: frames, probabilities, and the first curve.
-async function picture(said) {
-  const clip = said.kind === "scan" ? said.strongest : said;
+async function picture(prediction) {
+  const clip = prediction.kind === "scan" ? prediction.strongest : prediction;
   const frames = await Promise.all(
     clip.frames.map(async (src) => {
       const image = make("img", { src });
@@ -341,7 +341,7 @@ async function picture(said) {
   const pen = paper.getContext("2d");
   const write = (words, x, y, font = "16px sans-serif", colour = "#1b1f24") => Object.assign(pen, { font, fillStyle: colour }).fillText(words, x, y, 1160);
   Object.assign(pen, { fillStyle: "#fff" }).fillRect(0, 0, paper.width, paper.height);
-  const when = said.kind === "scan" ? `, strongest window from ${seconds(clip.seconds[0])}` : "";
+  const when = prediction.kind === "scan" ? `, strongest window from ${seconds(clip.seconds[0])}` : "";
   write(`${clip.clip}${when}: ${clip.class || "no action unit"}`, 20, 36, "bold 22px sans-serif");
   const size = Math.min(140, 1160 / frames.length);
   frames.forEach((image, i) => pen.drawImage(image, 20 + i * size, 56, size - 4, size - 4));
@@ -363,12 +363,12 @@ async function picture(said) {
 }
 
 // A row for each window of a scan, or the one of a clip.
-function table(said) {
-  const scan = said.kind === "scan";
-  const names = Object.keys((scan ? said.strongest : said).probabilities);
+function table(prediction) {
+  const scan = prediction.kind === "scan";
+  const names = Object.keys((scan ? prediction.strongest : prediction).probabilities);
   const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
   const row = (one, start, end) => [
-    said.clip,
+    prediction.clip,
     start,
     end,
     one.class === null ? "" : one.class,
@@ -376,8 +376,8 @@ function table(said) {
     one.motion === null ? "" : one.motion,
   ];
   const head = ["clip", "start_s", "end_s", "class", ...names.map((name) => `prob_${name}`), "motion"];
-  const times = said.seconds || [""];
-  const rows = scan ? said.windows.map((each) => row(each, each.start, each.end)) : [row(said, times[0], times[times.length - 1])];
+  const times = prediction.seconds || [""];
+  const rows = scan ? prediction.windows.map((each) => row(each, each.start, each.end)) : [row(prediction, times[0], times[times.length - 1])];
   return [head, ...rows].map((cells) => cells.map(cell).join(",") + "\n").join("");
 }
 
@@ -490,7 +490,7 @@ function curveOf(clip, curve) {
   return [svg, make("figcaption", {}, caption)];
 }
 
-function numbers(said, clip) {
+function numbers(prediction, clip) {
   const list = make("dl", { className: "numbers" });
   const add = (term, words) => list.append(make("dt", {}, term), make("dd", {}, words));
   const { face, timing } = clip;
@@ -498,15 +498,15 @@ function numbers(said, clip) {
   if (face.confidence !== null) add("certainty of it", `${face.confidence.toFixed(3)}; ${face.faces_there} on frame ${face.found_on_frame}`);
   add("frames used", clip.frames_used.map((number) => Number(number.toFixed(2))).join(", "));
   add("motion", clip.motion.toFixed(4));
-  for (const [part, took] of Object.entries({ ...timing, ...said.timing })) add(`time: ${part}`, seconds(took));
+  for (const [part, took] of Object.entries({ ...timing, ...prediction.timing })) add(`time: ${part}`, seconds(took));
   return make("details", {}, make("summary", {}, "Numbers"), list);
 }
 
 // ---- a scan
 
-function timeline(said, jump) {
-  const names = Object.keys(said.strongest.probabilities);
-  const windows = said.windows;
+function timeline(prediction, jump) {
+  const names = Object.keys(prediction.strongest.probabilities);
+  const windows = prediction.windows;
   const strongest = windows.reduce((most, window) => ((window.motion ?? -1) > (most.motion ?? -1) ? window : most));
   let chosen = -1;
   const about = make("p", { className: "quiet", role: "status" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
@@ -519,7 +519,7 @@ function timeline(said, jump) {
     jump(start);
     redraw.forEach((each) => each());
   };
-  const svg = chart(`Probability of ${names.join(", ")} and motion in ${windows.length} windows over ${seconds(said.seconds)}`, (svg, width) => {
+  const svg = chart(`Probability of ${names.join(", ")} and motion in ${windows.length} windows over ${seconds(prediction.seconds)}`, (svg, width) => {
     const left = Math.min(120, width / 3);
     const right = width - 4;
     const stop = windows[windows.length - 1].end;
@@ -583,6 +583,6 @@ function timeline(said, jump) {
       about,
     ),
     make("details", {}, make("summary", {}, "All windows as a table"), box),
-    make("h3", {}, `The window from ${seconds(strongest.start)} to ${seconds(strongest.end)}: ${said.strongest.class || "no action unit"}`),
+    make("h3", {}, `The window from ${seconds(strongest.start)} to ${seconds(strongest.end)}: ${prediction.strongest.class || "no action unit"}`),
   ];
 }

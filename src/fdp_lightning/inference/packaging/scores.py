@@ -10,7 +10,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import jackknife, share_interval
 from fdp_lightning.evaluation.metrics import f1, score_functions, unit_f1
 from fdp_lightning.evaluation.runs import Run, differences, read_run
-from fdp_lightning.evaluation.summary import floors
+from fdp_lightning.evaluation.summary import untrained_baselines
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
 from fdp_lightning.runs.seal import sealed
@@ -54,7 +54,7 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
             )
         pooled = read_run(run)
     except (UserError, OSError, ValueError, KeyError, TypeError):
-        return None, "The run of these settings is damaged: the same command with task=loso names and mends it."
+        return None, "The run of these settings is damaged: the same command with task=loso names and repairs it."
     if len(pooled.parts[SELECTION]) != expected:
         return None, "The pooled scores beside it are not of all folds: the same command with task=loso pools them."
     counts, parts = pooled.outcomes[SELECTION].counts, run.absolute().parts
@@ -87,7 +87,7 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
         "f1": dict(zip(classes, of_class.tolist(), strict=True)),
         "floors": {
             baseline: {name: value for name, value in facts.items() if name in (*TITLES, "class", "f1")}
-            for baseline, facts in floors(whole, classes, label_kind).items()
+            for baseline, facts in untrained_baselines(whole, classes, label_kind).items()
         },
     }
 
