@@ -1,8 +1,8 @@
-"""One fold the straightforward way: `python benchmarks/_naive_fold.py <fold> <file.npz> [key=value …]`.
+"""Naive training of one fold: `python benchmarks/_naive_fold.py <fold> <file.npz> [key=value …]`.
 
-Not a row: `loso.py` starts it once per fold. A process with its own imports trains the network as configured in a
-plain loop, with PyTorch's default threads and algorithms, one augmented clip after the other, and predicts the held-out
-clips after each epoch. Of the package it takes what both sides must have alike: clips, network, losses, optimizer, the
+Not a benchmark: `loso.py` starts it once per fold. A process with its own imports trains the network as configured in
+a plain loop, with PyTorch's default threads and algorithms, augments clip by clip, and predicts the held-out clips
+after each epoch. It takes from the package only what both sides must share: clips, network, losses, optimizer, the
 order of the clips and the seed of each epoch. With one thread and compute=plain it learns what the engine learns.
 """
 
@@ -31,7 +31,7 @@ def train(name: str, overrides: list[str]) -> tuple[np.ndarray, np.ndarray, list
     """Train one fold.
 
     Returns:
-        Probabilities of its held-out clips (n, k) after the last epoch, their classes (n,), and each epoch's mean loss.
+        Probabilities (n, k) of the held-out clips after the last epoch, their classes (n,), mean loss of each epoch.
     """
     config = configuration(*overrides)
     data = ready_data(config)

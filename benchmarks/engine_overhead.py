@@ -1,10 +1,10 @@
-"""What the engine costs beyond training: `python benchmarks/engine_overhead.py [--json file] [--repeats n] [--quick]`.
+"""Overhead of the engine over training: `python benchmarks/engine_overhead.py [--json file] [--repeats n] [--quick]`.
 
-A composite of 68 pseudo-subjects in the layouts of CASME II (40) and SAMM (28) is drawn once. Some folds are trained by
-a plain loop, in this process and with nothing around it: same clips, network, losses, optimizer, one thread. Between
-two halves of them the command line runs all 68 folds, one at a time: start, checks, a process per fold, evaluation
-after each epoch for the curves and the selections, checkpoints to resume from, files, pooling and report. Overhead per
-fold is the difference. The data and its store stay in data/engine_overhead for the next time.
+A composite of 68 pseudo-subjects in the layouts of CASME II (40) and SAMM (28) is generated once. Some folds are
+trained by a plain loop in this process, with the same clips, network, losses and optimizer, on one thread. Between the
+two halves of these folds, the command line runs all 68 folds, one at a time: start, checks, a process per fold,
+evaluation after each epoch for the curves and the selections, checkpoints to resume from, files, pooling and report.
+The overhead per fold is the difference. The data and its store remain in data/engine_overhead for the next run.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ GOAL_S = 0.5
 
 
 def draw(root: Path, subjects: dict[str, int]) -> None:
-    """Write the composite, unless it is there."""
+    """Write the composite unless it exists."""
     if (root / "whole").is_file():
         return
     shutil.rmtree(root, ignore_errors=True)
     size: dict[str, Any] = {"clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
-    for seed, (layout, number) in enumerate(subjects.items()):  # other people in each, or they would be near copies
+    for seed, (layout, number) in enumerate(subjects.items()):  # different faces in each, or clips would be near copies
         SyntheticFaces(subjects=number, layout=layout, seed=seed, **size).write(root / layout)
     book = Workbook()
     book.active.append(["Subject", "Filename", "Objective Class"])
@@ -49,7 +49,7 @@ def draw(root: Path, subjects: dict[str, int]) -> None:
 
 
 def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float]:
-    """Seconds of training of the folds at these places, by a loop with nothing around it, after a fold of warm-up."""
+    """Return the seconds that a plain loop takes to train each of the folds at these indices, after a warm-up fold."""
     import torch
 
     from fdp_lightning.engine.dataset import ready_data
@@ -62,7 +62,7 @@ def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float
 
     config = configuration(*overrides)
     torch.set_num_threads(config.loso.cpu_threads)
-    torch.use_deterministic_algorithms(config.trainer.deterministic)  # part of the training, as it is configured
+    torch.use_deterministic_algorithms(config.trainer.deterministic)  # as configured for training
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     compute: Compute = settings(Compute, config.compute)
     compute.set_process(on_gpu=False)
@@ -90,7 +90,7 @@ def plain_seconds(overrides: Sequence[str], places: Sequence[int]) -> list[float
 
 
 def engine(overrides: Sequence[str], run: Path, folds: int) -> tuple[float, float, list[dict[str, Any]]]:
-    """Wall time of the whole command, that of its folds all together, and what each fold says of itself."""
+    """Return the wall time of the whole command, the total time of its folds, and the record of each fold."""
     shutil.rmtree(run, ignore_errors=True)
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "fdp_lightning", *overrides, f"run={run}", "loso.workers=1"], check=True)
@@ -132,9 +132,9 @@ def main() -> None:
     row.measurements = [
         Measurement("plain training loop", plain),
         Measurement("engine, whole command", [wall / n for wall, _, _ in runs]),
-        Measurement("engine, its folds alone", [folds / n for _, folds, _ in runs]),
-        Measurement("a fold's own process: all it does", [fold["seconds"] for fold in own]),
-        Measurement("a fold's own process: Trainer.fit", [fold["training_seconds"] for fold in own]),
+        Measurement("engine, folds only", [folds / n for _, folds, _ in runs]),
+        Measurement("process of a fold, total", [fold["seconds"] for fold in own]),
+        Measurement("process of a fold, Trainer.fit", [fold["training_seconds"] for fold in own]),
     ]
     overhead = row.measurements[1].median - statistics.median(plain)
     row.goals = [Goal("overhead per fold, whole command", overhead, GOAL_S, at_least=False, unit="s")]

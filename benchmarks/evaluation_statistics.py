@@ -1,6 +1,6 @@
-"""How long the statistics take: `python benchmarks/evaluation_statistics.py [--json file] [--repeats n] [--quick]`.
+"""Time of the statistics: `python benchmarks/evaluation_statistics.py [--json file] [--repeats n] [--quick]`.
 
-Tables of random predictions in the sizes of three studies; the time of a function does not depend on their values.
+The tables hold random predictions at the sizes of three studies; the times do not depend on the values.
 """
 
 import tempfile
@@ -27,7 +27,7 @@ QUICK = {"40 clips, 3 classes": (40, 4, 3)}
 
 
 def study(clips: int, subjects: int, classes: int, seed: int) -> pd.DataFrame:
-    """Predictions of one run, right in half of the clips; the same clips and targets whatever the seed."""
+    """Return random predictions of one run, mostly correct; the seed changes neither clips nor targets."""
     random = np.random.default_rng(seed)
     names = np.array([f"class {place}" for place in range(classes)])
     target = np.arange(clips) % classes
@@ -48,7 +48,7 @@ def study(clips: int, subjects: int, classes: int, seed: int) -> pd.DataFrame:
 
 
 def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str, Callable[[], object]]]:
-    """Yield what is measured: the study, the function's name, and a call."""
+    """Yield study, name of the function and a call to measure."""
     for name, (clips, subjects, count) in studies.items():
         classes = [f"class {place}" for place in range(count)]
         runs = [study(clips, subjects, count, seed) for seed in range(6)]
@@ -71,7 +71,7 @@ def _intervals(table: pd.DataFrame, classes: list[str]) -> object:
 def main() -> None:
     """Measure and print."""
     options = options_of(__doc__, repeats=7)
-    row = Row("evaluation_statistics", "seconds of one call, tables of random predictions")
+    row = Row("evaluation_statistics", "seconds per call, tables of random predictions")
     for name, what, call in jobs(QUICK if options.quick else STUDIES):
         (seconds,) = alternate({what: call}, 1 if options.quick else options.repeats).values()
         row.measurements.append(Measurement(f"{what}; {name}", seconds))

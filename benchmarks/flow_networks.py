@@ -1,8 +1,8 @@
 """Training steps of networks on flow maps: `python benchmarks/flow_networks.py [--json file] [--repeats n] [--quick]`.
 
-STSTNet as its paper draws it, three streams with PyTorch's defaults, takes turns with ours under `compute=fast`: the
-same function, batch and optimizer, on one thread, as each fold has it. For every network the time of its published
-recipe over the 68 folds of MEGC 2019 on two cores is computed from a step of its own.
+STSTNet as drawn in its paper, three streams with PyTorch's defaults, alternates with ours under `compute=fast`: the
+same function, batch and optimizer, on one thread, as in each fold. For every network, the time of its published recipe
+over the 68 folds of MEGC 2019 on two cores is extrapolated from the measured step.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ FOLDS, CORES = 68, 2
 
 
 class ThreeStreams(nn.Module):
-    """STSTNet's three streams by themselves."""
+    """STSTNet with three separate streams."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class ThreeStreams(nn.Module):
         self.classify = nn.Linear(400, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps to logits."""
+        """Map flow maps to logits."""
         streams = [
             F.dropout(F.max_pool2d(norm(F.relu(convolution(maps))), 3, stride=3, padding=1), 0.5)
             for convolution, norm in zip(self.convolutions, self.norms, strict=True)
@@ -40,7 +40,7 @@ class ThreeStreams(nn.Module):
 
 
 def step_of(network: nn.Module, optimizer: torch.optim.Optimizer, maps: Tensor, targets: Tensor) -> Callable[[], None]:
-    """A training step."""
+    """Return a function that takes one training step."""
 
     def step() -> None:
         optimizer.zero_grad()
@@ -52,7 +52,7 @@ def step_of(network: nn.Module, optimizer: torch.optim.Optimizer, maps: Tensor, 
 
 
 def recipes() -> Iterator[tuple[str, Callable[[], None], int]]:
-    """Yield of each network its name, a step of its recipe, and its number of steps."""
+    """Yield the name of each network, a step of its recipe, and its number of steps."""
     for name in NETWORKS:
         config = configuration("data=megc2019_flow", "input=maps", f"model={name}", "data.root=nowhere")
         network = build_model(config, 3).train()
@@ -70,7 +70,7 @@ def main() -> None:
     """Measure and print."""
     options = options_of(__doc__, repeats=30)
     torch.set_num_threads(1)
-    row = Row("flow_networks", "seconds of a training step, one thread")
+    row = Row("flow_networks", "seconds per training step, one thread")
     sides, steps = {}, {}
     for name, step, number in recipes():
         sides[name], steps[name] = step, number
@@ -85,7 +85,7 @@ def main() -> None:
     minutes = {name: medians[name] * number * FOLDS / CORES / 60 for name, number in steps.items()}
     row.facts = {f"{name}, {FOLDS} folds, {CORES} cores, minutes": round(value) for name, value in minutes.items()}
     row.goals = [
-        Goal("STSTNet's step beside three streams", medians[plain_name] / medians["ststnet"], 2.0),
+        Goal("STSTNet's step, three streams / ours", medians[plain_name] / medians["ststnet"], 2.0),
         Goal("STSTNet, 68 folds on two cores", minutes["ststnet"], 30.0, at_least=False, unit="min"),
     ]
     finish(row, options)

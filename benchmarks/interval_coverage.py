@@ -1,12 +1,13 @@
-"""What intervals cover and how often tests err: `python benchmarks/interval_coverage.py [--json file] [--quick]`.
+"""Coverage of intervals and error rate of tests: `python benchmarks/interval_coverage.py [--json file] [--quick]`.
 
-Tables of 12 and 26 subjects are drawn from a population of subjects: each with 10 clips ("even") or 1 to 30, log-normal
-about 6 ("skewed", as CASME II); five classes of shares .40 to .10, mixed anew for each subject (Dirichlet); each with
-its own log odds of being right (normal, sd 0.8) and its own confusions (sd 0.5 on each). A table that lacks a class is
-drawn again. The truth is the score of the population's confusion matrix: that of 200,000 subjects.
+Tables of 12 and 26 subjects are drawn from a population. A subject has 10 clips ("even") or 1 to 30, log-normal around
+6 ("skewed", like CASME II); class proportions drawn from a Dirichlet distribution around shares of .40 to .10 for five
+classes; individual log odds of a correct prediction (normal, sd 0.8) and individual confusions (sd 0.5 each). Tables
+that lack a class are redrawn. The true score is that of the population's confusion matrix, of 200,000 subjects.
 
-Two runs differ by nothing ("own": each run has its own effect of each subject; "classes": one run is good at the class
-at which the other is bad, with equal shares of the classes), and a test at p < .05 should be wrong in 5 % of cases.
+Pairs of runs have no true difference ("own": subject effects are drawn separately for each run; "classes": one run is
+good at the class that the other is bad at, with equal class shares), so a test at p < .05 should be wrong in 5 % of
+cases.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ CELLS = [(subjects, skewed) for skewed in (False, True) for subjects in (12, 26)
 CLASSES, TABLES, RESAMPLES = 5, 1000, 1000
 SHARES = np.array([0.40, 0.25, 0.13, 0.12, 0.10])
 OWN_SD, CONFUSION_SD = 0.8, 0.5
-# Log odds of the answers to each class, up to a constant: some classes are easier, some are taken for each other.
+# Log odds of the predictions for each class, up to a constant: some classes are easier, some are confused.
 LOG_ODDS = np.random.default_rng(7).normal(0, 0.6, (CLASSES, CLASSES))
 LOG_ODDS[np.diag_indices(CLASSES)] = 1.2 + np.array([1.0, 0.6, 0.3, -0.2, 0.5])
 
@@ -33,25 +34,25 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 def scored(tables: np.ndarray) -> np.ndarray:
-    """Scores of tables (…, C, C), shape (…, 3)."""
+    """Return the scores of confusion matrices (…, C, C), shape (…, 3)."""
     return np.stack([SCORES[name](tables) for name in NAMES], axis=-1)
 
 
 def clips_of(random: np.random.Generator, shape: tuple[int, ...], skewed: bool) -> np.ndarray:
-    """Clips per subject."""
+    """Draw the number of clips of each subject."""
     if not skewed:
         return np.full(shape, 10)
     return np.clip(np.exp(random.normal(np.log(6), 1, shape)).round(), 1, 30).astype(np.int64)
 
 
 def classes_of(random: np.random.Generator, clips: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Clips of each class, shape (…, C)."""
+    """Draw the number of clips of each class, shape (…, C)."""
     mix = random.gamma(6 * shares, size=(*clips.shape, CLASSES))
     return random.multinomial(clips, mix / mix.sum(axis=-1, keepdims=True))
 
 
-def answers(random: np.random.Generator, subjects: tuple[int, ...], odds: np.ndarray, sd: float) -> np.ndarray:
-    """Probabilities of the answers to each class by each subject, shape (…, C, C)."""
+def predictions(random: np.random.Generator, subjects: tuple[int, ...], odds: np.ndarray, sd: float) -> np.ndarray:
+    """Draw the probabilities of the predictions for each class and subject, shape (…, C, C)."""
     own = odds + random.normal(0, CONFUSION_SD, (*subjects, CLASSES, CLASSES))
     own[..., np.arange(CLASSES), np.arange(CLASSES)] += random.normal(0, sd, (*subjects, 1))
     own = np.exp(own)
@@ -59,16 +60,16 @@ def answers(random: np.random.Generator, subjects: tuple[int, ...], odds: np.nda
 
 
 def truth(skewed: bool) -> np.ndarray:
-    """The scores of the population."""
+    """Return the scores of the population."""
     random, total = np.random.default_rng(1), np.zeros((CLASSES, CLASSES))
     for _ in range(4):
         kinds = classes_of(random, clips_of(random, (50_000,), skewed), SHARES)
-        total += (kinds[..., None] * answers(random, (50_000,), LOG_ODDS, OWN_SD)).sum(axis=0)
+        total += (kinds[..., None] * predictions(random, (50_000,), LOG_ODDS, OWN_SD)).sum(axis=0)
     return scored(total)
 
 
 def complete(draw: Callable[[], tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, ...]:
-    """Tables (count, S, C, C) that have every class, of one run or more."""
+    """Return tables (count, S, C, C), of one run or more, in which every class occurs."""
     parts: list[tuple[np.ndarray, ...]] = []
     while sum(len(part[0]) for part in parts) < count:
         tables = draw()
@@ -78,7 +79,7 @@ def complete(draw: Callable[[], tuple[np.ndarray, ...]], count: int) -> tuple[np
 
 
 def intervals(tables: np.ndarray) -> Iterator[tuple[str, Bounds]]:
-    """The candidates' intervals of each table (T, S, C, C): bounds of shape (T, 3)."""
+    """Yield name and interval bounds, (T, 3), of each candidate method for tables (T, S, C, C)."""
     count, subjects = tables.shape[:2]
     of_all, left = scored(tables.sum(axis=1)), tables.sum(axis=1, keepdims=True) - tables
     estimates = [[jackknife(table, SCORES[name]) for name in NAMES] for table in tables]
@@ -117,7 +118,7 @@ def intervals(tables: np.ndarray) -> Iterator[tuple[str, Bounds]]:
 
 
 def pairs(subjects: int, skewed: bool, kind: str, count: int) -> tuple[np.ndarray, ...]:
-    """Tables of two runs over the same clips that differ by nothing."""
+    """Return tables of two runs over the same clips without a true difference."""
     random = np.random.default_rng(subjects)
     odds: tuple[np.ndarray, ...] = (LOG_ODDS, LOG_ODDS)
     shares = SHARES
@@ -127,13 +128,13 @@ def pairs(subjects: int, skewed: bool, kind: str, count: int) -> tuple[np.ndarra
 
     def draw() -> tuple[np.ndarray, ...]:
         kinds = classes_of(random, clips_of(random, (count, subjects), skewed), shares)
-        return tuple(random.multinomial(kinds, answers(random, (count, subjects), one, OWN_SD)) for one in odds)
+        return tuple(random.multinomial(kinds, predictions(random, (count, subjects), one, OWN_SD)) for one in odds)
 
     return complete(draw, count)
 
 
 def tests(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The candidates' p-values for each pair of tables, shape (T, 3)."""
+    """Yield name and p-values, (T, 3), of each candidate test for pairs of tables."""
     count, subjects = a.shape[:2]
     differences = [lambda both, score=SCORES[name]: score(both[:, 1]) - score(both[:, 0]) for name in NAMES]
     found = [[jackknife(table, one) for one in differences] for table in np.stack([a, b], axis=2)]
@@ -150,7 +151,7 @@ def tests(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     drawn = scored((weights @ second).reshape(shape)) - scored((weights @ first).reshape(shape))
     fewer = np.minimum((drawn <= 0).sum(axis=1), (drawn >= 0).sum(axis=1))
     yield "paired percentile bootstrap (as before)", np.minimum(1, 2 * (1 + fewer) / (1 + RESAMPLES))
-    # Which clips both have right is chance, given how many each has of a class in a subject.
+    # Which clips both runs predict correctly is random, given their numbers for each class and subject.
     right = [np.diagonal(side, axis1=2, axis2=3) for side in (a, b)]
     both = random.hypergeometric(right[0], a.sum(axis=3) - right[0], right[1]).sum(axis=(1, 2))
     only = [side.sum(axis=(1, 2)) - both for side in right]
@@ -159,7 +160,7 @@ def tests(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def measured(rows: dict[str, list[np.ndarray]], what: str) -> Iterator[Measurement]:
-    """A measurement per candidate and score: a value per cell, in the order of `CELLS`."""
+    """Yield one measurement per candidate and score, with one value per cell in the order of `CELLS`."""
     for name, cells in rows.items():
         for place, score in enumerate(NAMES):
             values = [float(cell[place]) for cell in cells]
@@ -181,12 +182,12 @@ def main() -> None:
             random: np.random.Generator = random, subjects: int = subjects, skewed: bool = skewed
         ) -> tuple[np.ndarray, ...]:
             kinds = classes_of(random, clips_of(random, (count, subjects), skewed), SHARES)
-            return (random.multinomial(kinds, answers(random, (count, subjects), LOG_ODDS, OWN_SD)),)
+            return (random.multinomial(kinds, predictions(random, (count, subjects), LOG_ODDS, OWN_SD)),)
 
         (tables,) = complete(draw, count)
         for name, (low, high) in intervals(tables):
             rows.setdefault(name, []).append(100 * ((low <= true) & (true <= high)).mean(axis=0))
-    row.measurements += measured(rows, "intervals that hold the truth")
+    row.measurements += measured(rows, "intervals that contain the true score")
     covered = np.concatenate(next(iter(rows.values())))
     wrong: list[np.ndarray] = []
     for kind in ("own", "classes"):

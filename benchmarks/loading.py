@@ -1,9 +1,9 @@
-"""How fast clips are loaded: `python benchmarks/loading.py [--json file] [--repeats n] [--quick]`.
+"""Speed of loading clips: `python benchmarks/loading.py [--json file] [--repeats n] [--quick]`.
 
-Clips per second of one training epoch (8 frames of 64×64 per clip, augmented, batches of 36) with 0, 1 and 2 loader
-workers, beside the training step of fdp_tiny on one such batch: a loader is no bottleneck where it is much faster. The
-reference takes clip by clip and lets PyTorch collate them; its batches are the same to the last bit. An epoch with
-workers includes their start, as in training.
+Clips per second in one training epoch (8 frames of 64×64 per clip, augmented, batches of 36) with 0, 1 and 2 loader
+workers, compared with the training step of fdp_tiny on such a batch: a loader that is much faster is not a bottleneck.
+The reference loads clip by clip and lets PyTorch collate; its batches are bit-identical. An epoch with workers includes
+their start, as in training.
 """
 
 import time
@@ -37,7 +37,7 @@ PLAIN = "reference: clip by clip"
 
 
 class PlainClips(Dataset[dict[str, Tensor]]):
-    """The clips of a dataset one at a time."""
+    """The clips of a dataset, one at a time."""
 
     def __init__(self, clips: ClipDataset) -> None:
         self._clips = clips
@@ -50,7 +50,7 @@ class PlainClips(Dataset[dict[str, Tensor]]):
 
 
 def plan_of(folder: str, quick: bool, model: str) -> tuple[FoldPlan, Any]:
-    """The first fold of the synthetic clips; they are drawn and stored once."""
+    """Return the first fold of the synthetic clips, which are generated and stored once, and the configuration."""
     overrides = [f"model={model}", f"data.root={folder}/synthetic", f"data.store={folder}/stores", *SETTINGS]
     config = configuration(*overrides, *(QUICK if quick else []), f"data.batch_size={4 if quick else BATCH}")
     data = ready_data(config)
@@ -58,7 +58,7 @@ def plan_of(folder: str, quick: bool, model: str) -> tuple[FoldPlan, Any]:
 
 
 def clips_and_network(plan: FoldPlan, config: Any) -> tuple[FoldDataModule, RecognitionModule]:
-    """Of the fold, in a process set up as a fold's."""
+    """Return clips and network of the fold, with the process set up as for a fold."""
     torch.set_num_threads(config.loso.cpu_threads)
     cv2.setNumThreads(0)
     seed = derived_seed(config.seed, plan.fold.name)
@@ -68,7 +68,7 @@ def clips_and_network(plan: FoldPlan, config: Any) -> tuple[FoldDataModule, Reco
 
 
 def training_steps(clips: FoldDataModule, module: RecognitionModule) -> Any:
-    """A function that takes one step on the same batch."""
+    """Return a function that takes one training step, on the same batch each time."""
     batch = clips_of(next(iter(clips.train_dataloader())))
     built = module.optimizer_settings.build(module.model, 1000)
     optimizer: torch.optim.Optimizer = built["optimizer"]
@@ -85,13 +85,13 @@ def training_steps(clips: FoldDataModule, module: RecognitionModule) -> Any:
 
 
 def epoch_of(loader: Any) -> None:
-    """Take all batches of an epoch."""
+    """Load all batches of an epoch."""
     for _ in loader:
         pass
 
 
 def stages(clips: FoldDataModule, store: Path) -> dict[str, str]:
-    """Microseconds per clip of each stage of loading, medians."""
+    """Return the median microseconds per clip of each stage of loading."""
     train, opened = clips.train_set, open_store(store, verify=False)
     augmentation, frames = train.augmentation, train.sampled_frames
     assert augmentation is not None
@@ -116,13 +116,13 @@ def stages(clips: FoldDataModule, store: Path) -> dict[str, str]:
 
 
 def own_process(folder: str, quick: bool) -> None:
-    """What a process holds that loads an epoch: the clips of a fold stay in its memory."""
+    """Load an epoch, to measure the memory of a process that does; the clips of a fold stay in memory."""
     clips, _ = clips_and_network(*plan_of(folder, quick, "fdp_tiny"))
     epoch_of(clips.train_dataloader())
 
 
 def loaders(clips: FoldDataModule) -> dict[str, Any]:
-    """Name → a function that loads an epoch."""
+    """Return functions that load an epoch, by name."""
 
     def ours(workers: int) -> None:
         clips.workers = workers

@@ -1,7 +1,7 @@
-"""Optical flow of a pair of frames, by method: `python benchmarks/optical_flow.py [--json file] [--repeats n]`.
+"""Time of optical flow between two frames, by method: `python benchmarks/optical_flow.py [--json file] [--repeats n]`.
 
-The pair is the public-domain face of scikit-image and the same face moved by half a pixel, one thread. Flow is computed
-once per clip and kept beside the store; this is what it costs then.
+The pair is the public-domain face of scikit-image and the same face moved by half a pixel; one thread. This cost arises
+once per clip, because flow is kept next to the store.
 """
 
 import cv2
@@ -16,7 +16,7 @@ GOAL_MS = 60.0
 
 
 def pair(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A face and its shifted copy, uint8, each (size, size)."""
+    """Return a face and its shifted copy, uint8, each (size, size)."""
     face = cv2.resize(cv2.cvtColor(astronaut()[:220, 110:330], cv2.COLOR_RGB2GRAY), (size, size))
     return face, cv2.warpAffine(face, np.array([[1, 0, 0.5], [0, 1, 0.25]]), (size, size))
 

@@ -1,10 +1,10 @@
-"""What preparing a dataset costs: `python benchmarks/preparation.py [--json file] [--repeats n] [--quick]`.
+"""Time of preparing a dataset: `python benchmarks/preparation.py [--json file] [--repeats n] [--quick]`.
 
-Our build of the synthetic set's store, one detection per clip, once and for all folds, beside a reference
-implementation: a face is looked for on every frame, for every fold, and nothing is kept (what the released code of FDP
-does with its landmarks). The reference would take hours: it is measured on clips spread over the set, with as many
-processes, and its time is that of the sample × frames of the set / frames of the sample × folds. Its detections are
-counted in the same way. Ours pays for starting its processes and writing its store, the reference for neither.
+Our build of the store of the synthetic set, with one detection per clip for all folds, is compared with a reference
+implementation that searches every frame for a face, for every fold, and keeps nothing (as FDP's released code does with
+its landmarks). The reference would take hours, so it is measured on clips spread over the set, with the same number of
+processes. Its time is that of the sample × frames of the set / frames of the sample × folds, and its detections are
+counted in the same way. Ours includes starting its processes and writing the store, the reference includes neither.
 """
 
 import shutil
@@ -40,29 +40,29 @@ OURS, PLAIN, ONE_FOLD = "ours: the store", "plain: every frame, every fold (scal
 
 
 def clips_of(folder: str, quick: bool) -> pd.DataFrame:
-    """The synthetic set's clips; it is drawn if it is not there."""
+    """Return the clips of the synthetic set, which is generated if it does not exist."""
     config = configuration(f"data.root={folder}/synthetic", "protocol.strict=false", *(QUICK if quick else []))
     protocol = build_protocol(config)
     return protocol.apply(read_clips(open_dataset(config), protocol, config.corrections))
 
 
 def one_thread() -> None:
-    """As the processes of a build are."""
+    """Use one thread, like the processes of a build."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
 def detections(settings: FaceSettings, source: ClipSource) -> tuple[int, int]:
-    """Prepare a clip; its frames and the calls of MTCNN for it."""
+    """Prepare a clip, and return its number of frames and of MTCNN calls."""
     prepared = prepare_clip(source.clip, source.files, settings)
     return len(prepared.frames), prepared.detections
 
 
 def stages(sources: Sequence[ClipSource]) -> dict[str, float]:
-    """Seconds of one process for some clips: in all, decoding, and finding faces."""
+    """Return the seconds of one process for some clips: in total, for decoding, and for finding faces."""
     one_thread()
     settings = FaceSettings()
-    prepare_clip(sources[0].clip, sources[0].files, settings)  # imports and builds what it needs
+    prepare_clip(sources[0].clip, sources[0].files, settings)  # warm-up: imports, and builds the detector
     seconds = dict.fromkeys(("decoding", "faces", "all"), 0.0)
     for source in sources:
         times = [time.perf_counter()]
@@ -85,7 +85,7 @@ def main() -> None:
         clips = clips_of(folder, options.quick)
         sources = list_sources(clips)
         size = 2 if options.quick else SAMPLE
-        # Every so many: all subjects' and emotions' clips are among them.
+        # Evenly spaced, so that the sample covers subjects and emotions.
         sample = [sources[(2 * i + 1) * len(sources) // (2 * size)] for i in range(size)]
         store, counts = Path(folder) / "stores" / "synthetic-0", [(0, 0)]
 
@@ -97,7 +97,7 @@ def main() -> None:
         def plain() -> None:
             counts[:] = pool.map(partial(detections, FaceSettings(per_frame=True)), sample)
 
-        plain()  # the processes start and import
+        plain()  # warm-up: the processes start and import
         seconds = alternate({OURS: ours, PLAIN: plain}, 1 if options.quick else options.repeats, warm_up=0)
         child = in_child(stages, sample)
         manifest, stored = read_manifest(store), sum(path.stat().st_size for path in store.iterdir())
@@ -121,12 +121,12 @@ def main() -> None:
     row.facts = {
         "detections, ours": ours_count,
         "detections, plain": f"{theirs} (scaled from {plain_count} on the {of_sample} frames of {size} clips)",
-        "one fold alone, plain / ours": f"detections {theirs / folds / ours_count:.1f} ×, time {once / fast:.1f} ×",
+        "a single fold, plain / ours": f"detections {theirs / folds / ours_count:.1f} ×, time {once / fast:.1f} ×",
         "processes": workers,
-        "decoding in a clip's time": f"{parts['decoding'] / parts['all']:.0%}",
-        "faces in a clip's time": f"{parts['faces'] / parts['all']:.0%}",
-        "clips' time in the whole build": f"{parts['all'] / size * len(clips) / workers / fast:.0%}",
-        "the store": f"{stored / 1e6:.1f} MB",
+        "share of decoding in the time of a clip": f"{parts['decoding'] / parts['all']:.0%}",
+        "share of face detection in the time of a clip": f"{parts['faces'] / parts['all']:.0%}",
+        "share of the clips in the time of the build": f"{parts['all'] / size * len(clips) / workers / fast:.0%}",
+        "size of the store": f"{stored / 1e6:.1f} MB",
     }
     finish(row, options)
 

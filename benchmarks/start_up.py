@@ -1,7 +1,7 @@
-"""How soon the command line answers: `python benchmarks/start_up.py [--json file] [--repeats n] [--quick]`.
+"""Response time of the command line: `python benchmarks/start_up.py [--json file] [--repeats n] [--quick]`.
 
-Help, the configuration and misspelt overrides, each a command of its own in a new process, in turn with the imports
-that training takes and that these answers must not wait for. What each has imported is counted too.
+Help, the configuration and misspelt overrides, each requested in a new process, alternate with the imports that
+training needs and these responses must not wait for. The slow packages that each imports are listed too.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ ANSWERS = {
     "a misspelt option": (["+experiment=synthetic_losso"], 2),
     "a misspelt task": (["task=losso"], 2),
 }
-"""What is asked → arguments, exit code."""
+"""Arguments and expected exit code of each request."""
 
 _COUNT = """
 import sys
@@ -36,20 +36,20 @@ sys.exit(", ".join(sorted(set(heavy) & set(sys.modules))) or 0)
 
 
 def answer(arguments: list[str], code: int) -> None:
-    """Ask, and refuse an answer of another kind: a crash is soon there too."""
+    """Run the command, and fail if its exit code is another: a crash is fast too."""
     done = subprocess.run([sys.executable, "-m", "fdp_lightning", *arguments], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
 
 
 def imported(arguments: list[str]) -> str:
-    """Which of the slow packages an answer has imported."""
+    """Return the slow packages that a command imports."""
     command = [sys.executable, "-c", _COUNT, ",".join(HEAVY), *arguments]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     return done.stderr.splitlines()[-1] if done.returncode else "none"
 
 
 def import_the_stack() -> None:
-    """What each command would wait for if it imported what training needs."""
+    """Import what training needs, for comparison."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", PLAIN], check=True, capture_output=True)
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     repeats = 1 if options.quick else options.repeats
     sides = {name: (lambda asked=asked: answer(*asked)) for name, asked in ANSWERS.items()}
     seconds = alternate({**sides, PLAIN: import_the_stack}, repeats, warm_up=0 if options.quick else 1)
-    row = Row("start_up", f"{len(ANSWERS)} answers, each of a new process, beside the imports of training")
+    row = Row("start_up", f"{len(ANSWERS)} responses, each of a new process, compared with the imports of training")
     row.measurements = [Measurement(name, values) for name, values in seconds.items()]
     row.goals = [Goal(one.name, one.median, GOAL_S, at_least=False, unit="s") for one in row.measurements[:-1]]
     row.facts = {f"slow packages that {name} imports": imported(asked) for name, (asked, _) in ANSWERS.items()}

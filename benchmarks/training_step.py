@@ -1,13 +1,14 @@
 """One training step of the released architecture: `python benchmarks/training_step.py [--json file]`.
 
-85.3 M parameters, 36 clips of 8 grey frames of 64×64, Adam; smooth random pictures that drift. The plain side is
-`compute=plain`: a pass of the backbone per frame, float32, standard layout, eager. Each side runs in processes of its
-own, in turn, with the peak of what they held. Losses and gradients of fewer clips are compared at each of ten steps
-from the same weights: left to themselves, two trainings part soon, for Adam makes whole steps of last bits. Beside both
-stands how far plain is from plain on frames with noise of 1e-7: what float32 leaves of this network's gradients.
+85.3 M parameters, 36 clips of 8 grey frames of 64×64, Adam; the clips are smooth random images that drift. The
+reference is `compute=plain`: one pass of the backbone per frame, float32, standard layout, eager. The sides alternate,
+each in its own processes, whose peak memory is reported. Losses and gradients of fewer clips are compared at each of
+ten steps from the same weights; independent trainings diverge quickly, because Adam turns differences in the last bits
+into whole steps. For scale, the reference is also compared with itself on frames with noise of 1e-7, which shows how
+precise the gradients of this network are in float32.
 
-With a GPU the sides run there, and the time of a whole LOSO on CASME II and SAMM at the released settings is computed
-from the step.
+If there is a GPU, the sides run on it, and the time of a complete LOSO on CASME II and SAMM at the released settings is
+extrapolated from the step.
 """
 
 import time
@@ -30,7 +31,7 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 
 BATCH = 36
 STEPS = 500
-"""Of a fold, at the released settings."""
+"""Training steps per fold at the released settings."""
 
 NARROW = (
     "model.backbone.stem_widths=[8,8,8,64]",
@@ -41,14 +42,14 @@ NARROW = (
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps of one side; plain data, so that a process can be asked for them.
+    """Steps of one side, as plain data that can be passed to a process.
 
     Attributes:
-        overrides: of the configuration.
-        count: measured steps, after two that are not.
-        clips: of a step.
-        bf16: in mixed precision.
-        noise: added to the frames, standard deviation.
+        overrides: overrides of the configuration.
+        count: number of measured steps, after two of warm-up.
+        clips: clips per step.
+        bf16: use mixed precision.
+        noise: standard deviation of noise added to the frames.
     """
 
     overrides: Sequence[str]
@@ -59,14 +60,14 @@ class Steps:
 
 
 def network_of(overrides: Sequence[str]) -> tuple[FDP, Any, Any]:
-    """The released network and its configuration; the same weights whatever `compute` says."""
+    """Return the released network, objective and configuration; the weights do not depend on `compute`."""
     torch.manual_seed(0)
     config = configuration("+experiment=synthetic_released", *overrides)
     return build_model(config, 5).train(), build(config.model.objective), config
 
 
 def run(steps: Steps) -> dict[str, Any]:
-    """Seconds and loss of each step, the two before the measured ones included in the losses."""
+    """Return seconds of the measured steps, losses of all steps including the two of warm-up, and GPU memory."""
     network, objective, config = network_of(steps.overrides)
     compute: Compute = settings(Compute, config.compute)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -75,7 +76,7 @@ def run(steps: Steps) -> dict[str, Any]:
     compute.prepare(network)
     optimizer_settings: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     optimizer = optimizer_settings.build(network, STEPS, fused=compute.fused_optimizer)["optimizer"]
-    clips = pictures(steps.clips, steps.noise, device)
+    clips = drifting_clips(steps.clips, steps.noise, device)
     seconds, losses = [], []
     for _ in range(2 + steps.count):
         start = time.perf_counter()
@@ -91,7 +92,7 @@ def run(steps: Steps) -> dict[str, Any]:
 
 
 def sides(narrow: Sequence[str], clips: int) -> dict[str, Steps]:
-    """What is measured, by name."""
+    """Return the sides to measure, by name."""
     on_gpu = torch.cuda.is_available()
     plain = Steps([*narrow, "compute=plain"], 30 if on_gpu else 2, clips)
     fast = replace(plain, overrides=[*narrow, "compute=fast"])
@@ -104,7 +105,7 @@ def sides(narrow: Sequence[str], clips: int) -> dict[str, Steps]:
 
 
 def measure(todo: dict[str, Steps], rounds: int) -> list[Measurement]:
-    """All sides in turn, each time in a process of its own."""
+    """Measure all sides in turn, each time in a new process."""
     seconds: dict[str, list[float]] = {name: [] for name in todo}
     peaks = dict.fromkeys(todo, 0.0)
     for _ in range(rounds):
@@ -116,12 +117,12 @@ def measure(todo: dict[str, Steps], rounds: int) -> list[Measurement]:
 
 
 def step_by_step(plain: Steps, others: Sequence[Steps], steps: int = 10) -> list[tuple[float, float]]:
-    """How far losses and gradients of others are from the plain ones at most, relatively, along the plain training."""
+    """Return the largest relative differences of losses and gradients from the reference, along its training."""
     networks = []
     for side in (plain, *others):
         network, objective, config = network_of(side.overrides)
         settings(Compute, config.compute).prepare(network)
-        networks.append((network, pictures(side.clips, side.noise)))
+        networks.append((network, drifting_clips(side.clips, side.noise)))
     first = networks[0][0]
     optimizer = settings(OptimizerSettings, config.model.optimizer).build(first, STEPS)["optimizer"]
     most = [(0.0, 0.0)] * len(others)
@@ -147,8 +148,8 @@ def _grad_of(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter.grad
 
 
-def pictures(clips: int, noise: float = 0.0, device: torch.device | None = None) -> Clips:
-    """Smooth pictures of their own for each clip, drifting by less than a pixel a frame, with a little sensor noise."""
+def drifting_clips(clips: int, noise: float = 0.0, device: torch.device | None = None) -> Clips:
+    """Return clips of smooth random images that drift by less than a pixel per frame, with a little sensor noise."""
     draw = torch.Generator().manual_seed(1)
     large = F.interpolate(torch.rand(clips, 1, 6, 6, generator=draw), (72, 72), mode="bicubic").clamp(0, 1)
     drifting = [large[:, :, t // 2 : t // 2 + 64, t // 3 : t // 3 + 64] for t in range(8)]
@@ -158,13 +159,13 @@ def pictures(clips: int, noise: float = 0.0, device: torch.device | None = None)
 
 
 def apart(one: Steps, other: Steps) -> str:
-    """The largest relative difference of the losses of two trainings over ten steps."""
+    """Return the largest relative difference between the losses of two trainings over ten steps."""
     first, second = (torch.tensor(in_child(run, steps).result["losses"]) for steps in (one, other))
     return f"{float(((first - second).abs() / first.abs()).max()):.1e}"
 
 
 def folds() -> int:
-    """Folds of CASME II and SAMM in five classes."""
+    """Return the number of folds of CASME II and SAMM in five classes."""
     protocols = (configuration(f"+experiment={name}_loso").protocol for name in ("casme2", "samm"))
     return sum(protocol.expected.subjects for protocol in protocols)
 
@@ -182,28 +183,31 @@ def main() -> None:
     row.measurements = measure(sides(narrow, clips), 1 if options.quick else options.repeats)
     medians = {one.name: one.median for one in row.measurements}
     peaks = {one.name: one.peak_mb or 0.0 for one in row.measurements}
-    row.facts = {"parameters": sum(p.numel() for p in network.parameters()), "work": f"{step / 1e12:.3g} TFLOP a step"}
+    row.facts = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "work": f"{step / 1e12:.3g} TFLOP/step",
+    }
     row.facts |= {f"rate of {name}": f"{step / value / 1e9:.0f} GFLOP/s" for name, value in medians.items()}
-    still = "model.backbone.drop_path=0"  # its masks are drawn in another order
+    still = "model.backbone.drop_path=0"  # its random masks would be drawn in another order
     plain, fast = (Steps([*narrow, still, f"compute={way}"], 8, min(clips, 12)) for way in ("plain", "fast"))
     noisy = replace(plain, noise=1e-7)
     (losses, gradients), (losses_of_noise, of_noise) = step_by_step(plain, [fast, noisy])
-    row.facts["gradients apart, ten steps from the same weights"] = f"fast {gradients:.1e}, noise {of_noise:.1e}"
-    row.facts["losses apart, likewise"] = f"fast {losses:.1e}, noise {losses_of_noise:.1e}"
-    row.facts["losses apart, ten steps each by itself"] = f"fast {apart(plain, fast)}, noise {apart(plain, noisy)}"
+    row.facts["gradient differences, ten steps from equal weights"] = f"fast {gradients:.1e}, noise {of_noise:.1e}"
+    row.facts["loss differences, likewise"] = f"fast {losses:.1e}, noise {losses_of_noise:.1e}"
+    row.facts["loss differences, ten independent steps"] = f"fast {apart(plain, fast)}, noise {apart(plain, noisy)}"
     if torch.cuda.is_available():
         best = min(medians, key=lambda name: medians[name])
         seconds = folds() * STEPS * medians[best]
         row.goals = [
-            Goal(f"{best} against plain float32", medians["plain"] / medians[best], 5.0),
-            Goal(f"{folds()} folds of {STEPS} steps, computed from the step", seconds / 60, 30.0, False, "min"),
+            Goal(f"step, plain float32 / {best}", medians["plain"] / medians[best], 5.0),
+            Goal(f"{folds()} folds of {STEPS} steps, extrapolated from the step", seconds / 60, 30.0, False, "min"),
         ]
     else:
         row.goals = [
-            Goal("fast against plain", medians["plain"] / medians["fast"], 1.5),
-            Goal("peak of low_memory in that of plain", peaks["low_memory"] / peaks["plain"], 0.5, False),
+            Goal("step, plain / fast", medians["plain"] / medians["fast"], 1.5),
+            Goal("peak memory, low_memory / plain", peaks["low_memory"] / peaks["plain"], 0.5, False),
         ]
-    row.goals.append(Goal("losses of fast and plain apart, ten steps from the same weights", losses, 1e-4, False, ""))
+    row.goals.append(Goal("loss difference, fast and plain, ten steps from equal weights", losses, 1e-4, False, ""))
     finish(row, options)
 
 

@@ -1,4 +1,4 @@
-"""Models built from conf/, as a run builds them."""
+"""Models built from conf/, as in a run."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
-"""The released code's network, written down a second time from its description, under its own names.
+"""An independent implementation of the released code's network from its description, with the released names.
 
-It shares nothing with the package: what `model=fdp_released` is tested against. Only its behaviour matters here.
+`model=fdp_released` is tested against it; it shares no code with the package.
 """
 
 import torch
@@ -94,7 +94,7 @@ class SegNet(nn.Module):
 
 
 class ReleasedNetwork(nn.Module):
-    """Input (b, 1, 8, 1, 64, 64); gives logits (b, k) and dynamic images (b, 1, 64, 64)."""
+    """The network; maps clips (b, 1, 8, 1, 64, 64) to logits (b, k) and dynamic images (b, 1, 64, 64)."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Heat maps of what moved and counted: recognisers that look at one place."""
+"""Heat maps of recognisers that look at a known position."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
 
 
 def motion_at(place: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """Log odds that are the mean motion in a square of 8 pixels about a place."""
+    """Return log odds that are the mean motion in a square of 8 pixels around a position."""
     y, x = place
 
     def odds(clips: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def moving_everywhere(seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> None:
-    """By its gradient, and by occlusion where it has none."""
+    """Both by gradient, and by occlusion for a recogniser without one."""
     clip = moving_everywhere()
     still = clip[:1].expand_as(clip)
     steps = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
@@ -59,11 +59,11 @@ def test_maps_of_motion_are_explained_too() -> None:
 
 
 def test_shares_of_places_are_as_what_they_count() -> None:
-    """Integrated gradients of a sum are what each part adds: twice the weight is twice the heat, no motion is none."""
+    """Integrated gradients of a sum are its terms: twice the weight is twice the heat, and no motion is no heat."""
     clip = torch.full((T, 1, SIDE, SIDE), 0.5)
     clip[1:, :, 4:12, 4:12] += 0.2
     clip[1:, :, 20:28, 18:26] += 0.2
-    weights = {(8, 8): 2, (24, 22): 1, (8, 24): 5}  # at the last place nothing moves
+    weights = {(8, 8): 2, (24, 22): 1, (8, 24): 5}  # nothing moves at the last position
     odds = lambda clips: sum((w * motion_at(p)(clips) for p, w in weights.items()), torch.zeros(()))  # noqa: E731
     heat = heat_map(odds, clip)
     assert float(heat[:16, :16].sum() / heat[16:].sum()) == pytest.approx(2, rel=1e-3)
@@ -71,14 +71,14 @@ def test_shares_of_places_are_as_what_they_count() -> None:
 
 
 def test_nothing_that_counts_is_a_map_of_zeros() -> None:
-    """Where nothing moves, where all motion speaks against the class, and where no motion changes the odds."""
+    """If nothing moves, if all motion is evidence against the class, or if no motion changes the odds."""
     moving, still = moving_everywhere(), torch.full((T, 1, SIDE, SIDE), 0.5)
     by_deviation = lambda clips: (clips / (clips.var(dim=(3, 4), keepdim=True).sqrt() + 1e-6)).sum(dim=(1, 2, 3, 4))  # noqa: E731
     for odds, clip in (
         (motion_at((8, 8)), still),
-        (by_deviation, still * 0),  # whose gradient there is no number
+        (by_deviation, still * 0),  # its gradient there is NaN
         (lambda clips: -motion_at((8, 8))(clips), moving),
-        (lambda clips: torch.zeros(len(clips)), moving),  # knows one class alone
+        (lambda clips: torch.zeros(len(clips)), moving),  # knows only one class
     ):
         heat = heat_map(odds, clip)
         assert heat.max() == 0 and torch.isfinite(heat).all()
@@ -97,5 +97,5 @@ def test_log_odds_are_those_of_the_probabilities() -> None:
     for labels in (LABELS[LabelKind.SINGLE], LABELS[LabelKind.MULTI]):
         p = labels.probabilities(logits)[:, 1]
         torch.testing.assert_close(labels.log_odds(logits, 1), (p / (1 - p)).log())
-    sure = torch.tensor([[200.0, 0.0, 0.0]])  # of which float probabilities are 1
+    sure = torch.tensor([[200.0, 0.0, 0.0]])  # whose probability rounds to 1
     assert float(LABELS[LabelKind.SINGLE].log_odds(sure, 0)) == pytest.approx(200 - torch.tensor(2.0).log().item())

@@ -1,4 +1,4 @@
-"""The backbone: its pattern, its sizes, timm's Next-ViT on the same weights, and timm's models in its place."""
+"""The backbone: pattern and sizes, agreement with timm's Next-ViT on the same weights, and timm's models instead."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def nextvit() -> nn.Module:
-    """The nextvit_small of timm with random weights and statistics: initial ones would hide what is not loaded."""
+    """A nextvit_small of timm with random weights and statistics; initial ones would hide what is not loaded."""
     torch.manual_seed(0)
     model = timm.create_model("nextvit_small", num_classes=0)
     for module in model.modules():
@@ -73,7 +73,7 @@ def test_the_papers_pattern_takes_what_fits(make_model: MakeModel, nextvit: nn.M
     save_file(nextvit.state_dict(), tmp_path / "nextvit.safetensors")
     ours = make_model("model=fdp", f"model.backbone.pretrained={tmp_path / 'nextvit.safetensors'}").backbone
     theirs = nextvit.state_dict()
-    # Stage 2, second local block; stage 3's only global block is timm's first there.
+    # The second local block of stage 2, and the only global block of stage 3, which is timm's first one there.
     assert ours.layout[5] == (1, "local", 1)
     assert torch.equal(ours.blocks[5].mlp.expand.weight, theirs["stages.1.blocks.1.mlp.fc1.weight"])
     place = ours.layout.index((2, "global", 0))
@@ -105,10 +105,10 @@ def test_any_multiple_of_the_stride_goes_through_any_pattern(
 @pytest.mark.parametrize(
     ("name", "channels", "side"),
     [
-        ("vit_tiny_patch16_224", 192, 4),  # told the frames' size
-        ("swin_tiny_patch4_window7_224", 768, 2),  # hands its maps over channels last
+        ("vit_tiny_patch16_224", 192, 4),  # needs the size of the frames
+        ("swin_tiny_patch4_window7_224", 768, 2),  # returns its maps with channels last
         ("mobilenetv3_small_050", 288, 2),
-        ("efficientformer_l1", 448, 7),  # of one size: the frames are enlarged
+        ("efficientformer_l1", 448, 7),  # accepts only one size, so frames are enlarged
     ],
 )
 def test_timm_models_take_the_backbones_place(make_model: MakeModel, name: str, channels: int, side: int) -> None:
@@ -126,7 +126,7 @@ def test_timm_models_take_the_backbones_place(make_model: MakeModel, name: str, 
 @pytest.mark.parametrize("level", [-1, 3, -2])
 def test_timm_models_give_finer_maps(make_model: MakeModel, level: int) -> None:
     shapes = {2: (64, 32), 4: (64, 16), 8: (128, 8), 16: (256, 4), 32: (512, 2)}
-    strides = {-1: [2, 4, 8, 16], 3: [2, 4, 8], -2: []}[level]  # counted from the end, a level is made alone
+    strides = {-1: [2, 4, 8, 16], 3: [2, 4, 8], -2: []}[level]  # a level counted from the end is built alone
     overrides = ("model/backbone=timm", f"model.backbone.level={level}", f"model.finer_maps={strides[::2]}")
     backbone = make_model(*overrides).backbone.eval()
     expected = {stride: shapes[stride] for stride in (*strides, 32 if level == -1 else 16)}

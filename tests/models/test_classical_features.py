@@ -1,4 +1,4 @@
-"""Bi-WOOF and LBP-TOP on fields and clips whose features are known, and against scikit-image."""
+"""Bi-WOOF and LBP-TOP on fields and clips with known features, and compared with scikit-image."""
 
 import re
 from collections.abc import Callable
@@ -18,13 +18,13 @@ def uniform_field(angle: float) -> tuple[np.ndarray, np.ndarray]:
 def test_bi_woof_of_a_uniform_flow_has_one_direction_in_each_block(degrees: float, place: int) -> None:
     found = bi_woof(*uniform_field(np.radians(degrees)), np.ones((20, 20)), 5, 8).reshape(25, 8)
     expected = np.zeros((25, 8))
-    expected[:, place] = 0.2  # 25 equal numbers of length 1 together
+    expected[:, place] = 0.2  # 25 equal values, a vector of length 1
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_bi_woof_weighs_pixels_by_magnitude_and_blocks_by_strain() -> None:
     u, v = np.zeros((2, 20, 20))
-    u[:2, :4], v[2:4, :4] = 3.0, 1.0  # of the first block, half to the right and half downwards
+    u[:2, :4], v[2:4, :4] = 3.0, 1.0  # in the first block, half to the right and half downwards
     u[:4, 4:8] = 7.0
     strain = np.zeros((20, 20))
     strain[:4, :4], strain[:4, 4:8] = 2.0, 1.0
@@ -65,7 +65,7 @@ def test_lbp_top_of_a_constant_clip(options: dict, frames: int, side: int, lengt
     features = LBPTOPClassifier(**options).features(np.full((1, frames, 1, side, side), 0.3, np.float32))
     assert features.shape == (1, length)
     histograms = features.reshape(-1, BINS)
-    assert (histograms[:, -2] == 1).all()  # all neighbours are equal: every bit is set
+    assert (histograms[:, -2] == 1).all()  # all neighbours are equal, so every bit is set
     assert histograms.sum() == len(histograms)
 
 
@@ -76,7 +76,7 @@ def test_patterns_are_those_of_scikit_image(radius: int) -> None:
     ours = patterns(image[None].astype(float), (1, 2), (0, radius, radius))[0]
     theirs = feature.local_binary_pattern(image, 8, radius, "nri_uniform").astype(int)[radius:-radius, radius:-radius]
     pairs = {(int(a), int(b)) for a, b in zip(ours.ravel(), theirs.ravel(), strict=True)}
-    # The same classes of patterns under other numbers.
+    # The same classes of patterns, numbered differently.
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 30
 
 
@@ -86,7 +86,7 @@ def test_lbp_top_tells_time_apart_from_place() -> None:
     xy, xt, yt = features.reshape(3, BINS)
     assert xy[-2] == 1  # each frame is flat
     np.testing.assert_array_equal(xt, yt)
-    assert xt[-2] == 0 and xt.max() == 1  # and brighter than the one before
+    assert xt[-2] == 0 and xt.max() == 1  # and brighter than the previous one
 
 
 def test_colours_are_averaged_and_blocks_cover_the_face() -> None:

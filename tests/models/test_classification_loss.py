@@ -1,4 +1,4 @@
-"""The losses of one label and of several, by loops and formulas by hand."""
+"""The single-label and multi-label losses, compared with loops and formulas."""
 
 import math
 
@@ -34,7 +34,7 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @given(n=counts, beta=st.floats(0, 0.9999))
 @settings(max_examples=30, deadline=None)
 def test_class_weights_are_in_the_ratios_of_their_formulas(n: list[int], beta: float) -> None:
-    formulas = {  # of classes with clips; the weights average one over the clips
+    formulas = {  # for classes with clips; the mean weight over the clips is 1
         "none": lambda c: 1.0,
         "inverse": lambda c: 1 / c,
         "effective": lambda c: 1 / sum(beta**i for i in range(c)),  # the effective number as a geometric series
@@ -87,11 +87,11 @@ def test_gradients_are_those_of_finite_differences(kind: str, weighted: bool, sm
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("focal", [0.0, 0.5, 1.0, 2.0])
 def test_a_network_that_is_sure_has_a_finite_gradient(kind: str, smoothing: float, focal: float) -> None:
-    # Logits so far apart that in single precision the probability is 1 or 0.
+    # Logits so far apart that the probability is 1 or 0 in single precision.
     for target in (0, 1):
         logits = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)
-        told = torch.tensor([2 * target]) if kind == "single" else torch.full((1, 3), float(target))
-        loss = LOSSES[kind](logits, told, None, smoothing, focal)
+        targets = torch.tensor([2 * target]) if kind == "single" else torch.full((1, 3), float(target))
+        loss = LOSSES[kind](logits, targets, None, smoothing, focal)
         loss.backward()
         assert loss.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
 
@@ -106,7 +106,7 @@ def test_a_batch_of_absent_classes_has_a_loss_of_zero() -> None:
 def test_positive_weights_by_hand() -> None:
     counts, clips = [1, 4, 10, 0, 20], 20
     np.testing.assert_allclose(positive_weights(counts, clips), np.ones(5))
-    # What no clip or every clip shows has nothing to balance.
+    # A unit that no clip or every clip shows has nothing to balance.
     np.testing.assert_allclose(positive_weights(counts, clips, "inverse"), [19, 4, 1, 1, 1])
     beta = 0.9
     series = [sum(beta**i for i in range(20 - n)) / sum(beta**i for i in range(n)) for n in counts[:3]]
@@ -125,7 +125,7 @@ def test_probabilities_and_right_decisions_of_both_kinds() -> None:
     assert 0 < by_hand.mean() < 1
     one = torch.tensor([0, 1, 2, 3, 0, 1])
     np.testing.assert_allclose(LABELS[LabelKind.SINGLE].right(logits, one), logits.argmax(dim=1) == one)
-    # A probability of exactly 1/2 predicts nothing, also where a small logit rounds to it.
+    # A probability of exactly 1/2 predicts absence, even if a small logit rounds to it.
     tie = torch.tensor([[0.0, 1e-20]])
     assert LABELS[LabelKind.MULTI].right(tie, torch.zeros(1, 2)).item() == 1.0
 

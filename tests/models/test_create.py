@@ -26,7 +26,7 @@ def scratch(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_takes_what_its_input_says_and_keeps_with_its_objective_to_one_device(name: str) -> None:
-    """Fake tensors need no GPU, and refuse operations between its tensors and those of the CPU."""
+    """Fake tensors need no GPU, but refuse operations between GPU and CPU tensors."""
     config = configuration(f"model={name}", *scratch(name))
     shape = input_shape(config)
     for kind, targets in ((LabelKind.SINGLE, (2,)), (LabelKind.MULTI, (2, 4))):

@@ -1,4 +1,4 @@
-"""Dynamic images against their definitions (Bilen et al., CVPR 2016), written out by hand, and how far frames moved."""
+"""Dynamic images compared with their definitions (Bilen et al., CVPR 2016), written out, and measures of motion."""
 
 import math
 
@@ -25,7 +25,7 @@ from tests.models.padding import GARBAGE, alone, double_sum, masks, normal, seed
 
 
 def by_hand(frames: Tensor) -> Tensor:
-    """The exact dynamic image of one clip (t, c, h, w), summed frame by frame."""
+    """Return the exact dynamic image of one clip (t, c, h, w), summed frame by frame."""
     return sum(float(weight) * frame for weight, frame in zip(double_sum(len(frames)), frames, strict=True))
 
 
@@ -55,7 +55,7 @@ def test_an_unknown_apex_is_the_frame_farthest_from_the_onset() -> None:
     np.testing.assert_allclose(motion_intensity(frames).numpy(), distance)
     by_default = dynamic_image(frames, "onset_apex")
     torch.testing.assert_close(by_default[1], by_hand(frames[1, : farthest[1] + 1]))
-    # Of three clips one has no annotation; the second's apex lies between two frames, nearer to the later one.
+    # The third clip has no annotation; the apex of the second lies between two frames, nearer to the later one.
     numbers = torch.tensor([[3.0, 5, 8, 9, 20, 30, 31]] * 3, dtype=torch.float64)
     apex = torch.tensor([31.0, 15.0, torch.nan], dtype=torch.float64)
     assert apex_index(frames, numbers, apex).tolist() == [6, 4, farthest[2]]
@@ -73,8 +73,8 @@ def test_an_apex_is_not_looked_for_among_frames_that_are_not_real() -> None:
 @given(t=st.integers(1, 9) | st.just(60), seed=seeds)
 @settings(max_examples=30, deadline=None)
 def test_intensity_is_exact_on_the_frames_reordered_by_their_motion(t: int, seed: int) -> None:
-    # Grey values of few steps: many frames move equally far, and must keep their order in time. Sixty of them, as
-    # sorts that are not stable keep the order of a few by chance.
+    # Few grey levels, so many frames move equally far and must keep their temporal order. Sixty frames, because
+    # unstable sorts may keep the order of a few by chance.
     frames = torch.randint(0, 3, (t, 1, 1, 2), generator=torch.Generator().manual_seed(seed)).double() / 4
     moved = [float((frame - frames[0]).abs().mean()) for frame in frames]
     order = sorted(range(t), key=lambda k: moved[k])  # stable
@@ -93,7 +93,7 @@ def test_padding_changes_no_dynamic_image(kind: str, mask: Tensor, seed: int, ga
         torch.testing.assert_close(weights[i][mask[i]], frame_weights(alone(frames, mask, i), kind)[0])
     assert (weights[~mask] == 0).all()
     assert weights.sum(dim=1).abs().max() < 1e-9
-    # The image is linear in the frames: its gradient is the weights, 0 where no frame is.
+    # The image is linear in the frames: its gradient is the weights, 0 at frames that are not real.
     (gradient,) = torch.autograd.grad(images.sum(), frames)
     torch.testing.assert_close(gradient, weights.view(*mask.shape, 1, 1, 1).expand_as(gradient))
 
@@ -109,7 +109,7 @@ def test_min_max_scales_each_image_by_itself() -> None:
 
 
 def test_signed_keeps_sign_and_magnitude_within_four_scales() -> None:
-    # Eight scales span 1, so a scale of 0.5 gives a quarter for each unit.
+    # Eight scales span 1, so with a scale of 0.5 each unit counts a quarter.
     images = torch.tensor([0.0, 1.0, -1.0, 1.9, 2.0, -2.0, 5.0, -torch.inf]).view(1, 1, 2, 4)
     expected = torch.tensor([0.5, 0.75, 0.25, 0.975, 1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 4)
     torch.testing.assert_close(signed(images, torch.tensor(0.5)), expected)
@@ -117,7 +117,7 @@ def test_signed_keeps_sign_and_magnitude_within_four_scales() -> None:
 
 
 def ramp(slope: tuple[float, float], shift: tuple[float, float]) -> Tensor:
-    """A ramp of grey values of this slope (across, down), moved by `shift` pixels: (1, 6, 6)."""
+    """Return a ramp of grey values with this slope (across, down), moved by `shift` pixels: (1, 6, 6)."""
     down, across = np.mgrid[:6, :6].astype(float)
     return torch.from_numpy(slope[0] * (across - shift[0]) + slope[1] * (down - shift[1])).unsqueeze(0)
 
@@ -128,13 +128,13 @@ angles = st.floats(0, 2 * math.pi)
 @given(steepness=st.floats(0.3, 2), uphill=angles, distance=st.floats(0, 2), course=angles)
 @settings(max_examples=30, deadline=None)
 def test_flow_is_how_far_a_ramp_moved(steepness: float, uphill: float, distance: float, course: float) -> None:
-    # Two pictures fix only the motion along the gradient; along the contours of a ramp nothing is seen to move.
+    # Two images determine only the motion along the gradient; motion along the contours of a ramp is invisible.
     slope = (steepness * math.cos(uphill), steepness * math.sin(uphill))
     shift = (distance * math.cos(course), distance * math.sin(course))
     frames = torch.stack([ramp(slope, (0.0, 0.0)), ramp(slope, shift)]).unsqueeze(0)
     expected = distance * abs(math.cos(course - uphill))
     moved = motion_intensity(frames, measure="flow")[0, 1].item()
-    # ε takes 1e-3 / steepness² of it, no more.
+    # ε reduces it by at most 1e-3 / steepness².
     assert moved == pytest.approx(expected, rel=1.01e-3 / steepness**2, abs=1e-9)
 
 

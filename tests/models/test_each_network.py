@@ -1,4 +1,4 @@
-"""What is particular to each recogniser on flow or on frames; what they have in common is in test_networks.py."""
+"""Properties of single recognisers on flow or frames; those that all share are tested in test_networks.py."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_ststnet_drops_half_of_its_features_before_they_are_averaged() -> None:
         model.norm.weight.zero_()
         model.norm.bias.fill_(1)
         dropped = model.forward_features(torch.rand(64, 3, 28, 28))
-    assert set(dropped.unique().tolist()) == {0, 0.5, 1, 1.5, 2}  # means of four that are 0 or 2
+    assert set(dropped.unique().tolist()) == {0, 0.5, 1, 1.5, 2}  # means of four values of 0 or 2
 
 
 @pytest.mark.parametrize("name", ["dual_inception", "offapexnet"])
@@ -50,7 +50,7 @@ def test_what_leaves_no_trace_in_the_number_of_parameters_is_as_published() -> N
     for model in (sssnet, rcn_a, dual):
         model(clips_for(model))
     assert [maps.shape[-1] for maps in given] == [20, 9, 28, 28, 28]  # pooled before the norm; applied twice
-    assert all(maps.min() == 0 for maps in given[:2])  # and behind the ReLU
+    assert all(maps.min() == 0 for maps in given[:2])  # and after the ReLU
     expected = nn.functional.max_pool2d(clips_for(dual)[:, :1], 3, 1, padding=1)
     torch.testing.assert_close(given[4], expected)
 
@@ -58,7 +58,7 @@ def test_what_leaves_no_trace_in_the_number_of_parameters_is_as_published() -> N
 def test_rcn_a_attends_where_the_stem_agrees_with_the_classifier() -> None:
     model = RCNA(classes=2, width=2, pool=3)
     with torch.no_grad():
-        model.classify.weight.zero_().view(2, 2, 3, 3)[:, 0, 1, 2] = 1  # both classes look at one place of one map
+        model.classify.weight.zero_().view(2, 2, 3, 3)[:, 0, 1, 2] = 1  # both classes look at one position of one map
     stem = torch.ones(1, 2, 3, 3)
     expected = torch.zeros(3, 3)
     expected[1, 2] = 1
@@ -70,7 +70,7 @@ def test_capsules_keep_their_direction_and_the_margin_loss_is_that_of_the_formul
     features = capsulenet_flow.squashed(torch.randn(3, 36, 8))
     votes = torch.einsum("nkij,bnj->bnki", model.votes, features)
     agreement = torch.zeros(3, 36, 2)
-    for _ in range(3):  # rounds of routing, each by what the one before agreed on
+    for _ in range(3):  # rounds of routing, each weighted by the agreement so far
         classes = capsulenet_flow.squashed(torch.einsum("bnk,bnki->bki", agreement.softmax(dim=2), votes))
         agreement = agreement + torch.einsum("bnki,bki->bnk", votes, classes)
     torch.testing.assert_close(model.forward_head(features), classes.norm(dim=2), rtol=1e-4, atol=1e-6)
@@ -94,7 +94,7 @@ def test_the_mosaic_shows_eyes_above_and_mouth_below() -> None:
     found = mosaic(torch.stack([rows, columns])[None])
     assert found.shape == (1, 2, 28, 28)
     corners = [found[0, :, i, j].tolist() for i in (0, 14) for j in (0, 14)]
-    # Upper left corners (row, column) of the crops of 14×14; int(9.5) - 7 = 2, and 21.4 is moved inside to 21.
+    # Upper left corners (row, column) of the 14×14 crops; int(9.5) - 7 = 2, and 21.4 is moved inside to 21.
     assert corners == [[2, 4], [3, 14], [14, 3], [13, 14]]
     assert len(POINTS) == 4
 
@@ -109,7 +109,7 @@ def test_tiles_of_a_level_do_not_see_each_other() -> None:
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[:2, :2] = True
     assert torch.equal(changed, expected)
-    # In its own tile each place is seen by all.
+    # Within a tile, every position sees every other.
     one = maps.clone()
     one[..., 0, 0] += torch.randn(4)
     assert torch.equal((level(maps) != level(one)).any(dim=1)[0], expected)

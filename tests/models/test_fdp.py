@@ -1,4 +1,4 @@
-"""The whole network, in every variant of conf/model."""
+"""The complete network, in every variant of conf/model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # several test processes and workers share two cores
 
 
 def settled(model: FDP, clips: torch.Tensor) -> FDP:
-    """The model in evaluation mode, its batch statistics those of one batch instead of the initial 0 and 1."""
+    """Return the model in evaluation mode, with the batch statistics of one batch instead of the initial 0 and 1."""
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
@@ -37,8 +37,8 @@ def assert_same(found: FDPOutput, expected: FDPOutput) -> None:
 def without_gradient(model: FDP, clips: torch.Tensor, target: torch.Tensor) -> list[str]:
     Objective()(model(clips), Clips(clips, target)).total.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # Attention does not see a constant added to all keys, the softmax cancels it; nor do weights that sum to zero, and
-    # scores relative to the clip, see one that is added to all features.
+    # A constant added to all keys has no effect on attention, because the softmax cancels it. One added to all features
+    # has no effect on weights that sum to zero, or on scores relative to the clip.
     return [name for name in without if not name.endswith(("attention.key.bias", "backbone.norm.bias", "project.bias"))]
 
 
@@ -93,7 +93,7 @@ def test_each_head_reaches_the_maps_of_the_resolutions_it_reads(make_model: Make
 
     assert reached(output.logits) == [False] * (3 - reads) + [True] * reads
     assert reached(output.dynamic_image) == [True] * 3
-    # The weights are read from the coarsest maps; else each resolution is pooled from its own maps alone.
+    # The weights come from the coarsest maps; apart from that, each resolution is pooled from its own maps only.
     each = [[True, False, True], [False, True, True], [False, False, True]]
     assert [reached(d) for d in output.representation] == each
 
@@ -127,7 +127,7 @@ def test_of_a_still_clip_a_grey_image_is_constructed(make_model: MakeModel, trai
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.1 * torch.randn_like(parameter)
-        # With the statistics of other weights the features would be 1e5 large in evaluation, and their rounding 1e-2.
+        # With the statistics of other weights, features would be about 1e5 in evaluation, and rounding errors 1e-2.
         settled(model, clips)
     clips[:2] = clips[:2, :1]  # half of the batch is still
     with torch.no_grad():
@@ -206,8 +206,8 @@ def test_frames_one_by_one_are_the_same_once_statistics_are_fixed(make_model: Ma
 
 
 def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
-    # bfloat16 keeps 8 bits: 0.4 % a rounding. Errors in the mean square, as shares of the outputs' own spread; the
-    # dynamic image of an untrained network hardly spreads, so its share is the largest.
+    # bfloat16 keeps 8 bits, so each rounding is up to 0.4 %. Bounds are on the root mean square error relative to the
+    # spread of the outputs; the dynamic image of an untrained network hardly varies, so its bound is the largest.
     bounds = {"logits": 0.05, "rank_scores": 0.05, "dynamic_image": 0.12}
     torch.manual_seed(0)
     clips = torch.rand(4, 8, 1, 64, 64)
@@ -242,7 +242,7 @@ def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
         ("model.backbone.stages=[{n_local: 1, width: 8, stride: 3}]", "stride.*3.*1 and 2"),
         ("model.backbone.stages=[{n_local: 0, width: 8}]", "n_local . n_global of at least 1"),
         ("model.backbone.pretrained=nowhere.safetensors", "nowhere.safetensors.*no such file"),
-        ("model.mer_head.dropout=1.5", "dropout=1.5.*0 up to"), ("model.scorer.hidden=0", "hidden=0"),
+        ("model.mer_head.dropout=1.5", "dropout=1.5.*below 1"), ("model.scorer.hidden=0", "hidden=0"),
         ("+model.backbone.bogus=1", "unexpected keyword argument 'bogus'"),
     ],
 )  # fmt: skip

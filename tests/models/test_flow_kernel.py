@@ -1,4 +1,4 @@
-"""Kernel ridge regression on flow maps: its closed form, its invariances, its network, and its number on real data."""
+"""Kernel ridge regression on flow maps: its closed form, invariances, network, and scores on real data."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.megc2019_arrays import FOLDER, needs_arrays
 
 
 def clips(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Noise, and in it a bump of each class at a place of its own, on either side of the face; class, subject."""
+    """Return noise with a bump whose position depends on the class, on either side of the face; classes; subjects."""
     rng = np.random.default_rng(seed)
     labels, side = rng.integers(0, 3, n), rng.integers(0, 2, n)
     maps = rng.normal(size=(n, 3, 12, 12)) * 0.3
@@ -53,7 +53,7 @@ def test_it_learns_and_gives_a_clip_its_mirror_image_and_its_stretched_self_the_
 
 
 def test_choices_are_made_by_subject() -> None:
-    """Clips of one subject all alike, whatever their class: by clips left out they look as if they could be learnt."""
+    """Clips of a subject look alike whatever their class, so they seem learnable if single clips are left out."""
     rng = np.random.default_rng(3)
     of_subject = rng.normal(size=(12, 3, 8, 8))
     subjects, labels = np.repeat(np.arange(12), 6), np.repeat(rng.permutation(np.arange(12) % 3), 6)

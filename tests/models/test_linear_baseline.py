@@ -1,4 +1,4 @@
-"""The linear baselines against scikit-learn's own pipeline, and on clips whose answer is known."""
+"""The linear baselines, compared with scikit-learn's pipeline and on clips with known classes."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ T, SIDE = 8, 16
 
 
 def moved_blobs(n: int, seed: int) -> Clips:
-    """Clips of a face of their own each, on which a blob brightens at the apex: where, is the class (three)."""
+    """Return clips of different faces, on which a blob brightens at the apex; its position is the class (of three)."""
     generator = torch.Generator().manual_seed(seed)
     target = torch.arange(n) % 3
     faces = torch.rand(n, 1, 1, SIDE, SIDE, generator=generator)

@@ -1,4 +1,4 @@
-"""The README beside the model says what the code does: its table, its figure, its options, its commands, its links."""
+"""models/README.md agrees with the code in its table, options and commands."""
 
 import importlib.util
 import re
@@ -18,10 +18,10 @@ FOLDER = ROOT / "src" / "fdp_lightning" / "models"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 FIGURES = ROOT / "experiments" / "figures"
 if not FIGURES.is_dir():
-    pytest.skip("the figures' scripts are in the repository alone", allow_module_level=True)
+    pytest.skip("the scripts of the figures exist only in the repository", allow_module_level=True)
 
 COMMANDS = re.findall(r"^    python -m fdp_lightning (.+)$", README, re.MULTILINE)
-# A deviation's row: number, what, `option=released value`, right value. Those of the model alone.
+# Rows of deviations in the model: number, description, `option=released value`, right value.
 DEVIATIONS = re.findall(r"^\|[^|]*\|[^|]*\| `(model[./][\w./]+)=(\w+)` \| `(\w+)`", README, re.MULTILINE)
 
 
@@ -56,5 +56,5 @@ def test_the_released_model_has_the_released_values() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
     words = [word for word in shlex.split(command) if word != "-m"]
-    # Of a sweep its first job.
+    # The first job of a sweep is enough.
     configuration(*(word if "{" in word or "[" in word else word.split(",")[0] for word in words))

@@ -1,4 +1,4 @@
-"""Recognisers other than FDP, on flow and on frames: parameters as published, shapes, gradients, what they refuse."""
+"""Recognisers other than FDP, on flow and frames: published parameter counts and recipes, shapes, gradients, errors."""
 
 import math
 from collections.abc import Callable
@@ -52,13 +52,13 @@ RECIPES = {
     "dual_inception": (501, 64, "adam", 1e-3, 0), "capsulenet_flow": (30, 32, "adam", 1e-4, 0),
     "htnet": (800, 256, "adam", 5e-5, 0), "mmnet": (74, 32, "adamw", 8e-4, 0.6),
 }  # fmt: skip
-"""Published training: epochs, clips of a batch, optimizer, rate, weight decay."""
+"""Published training: epochs, batch size, optimizer, learning rate, weight decay."""
 FALLS = {
     "rcn_a": (10, 0.5, 0.0),
     "capsulenet_flow": (1, 0.9, 0.0),
     "mmnet": (1, 0.987, pytest.approx(0.987**50, abs=1e-3)),
 }
-"""Where the rate falls: epochs, factor, lowest factor."""
+"""Published decay of the learning rate: epochs per step, factor, lowest factor."""
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -108,7 +108,7 @@ def test_clips_become_logits_and_others_are_refused(name: str) -> None:
     torch.testing.assert_close(model.forward_head(model.forward_features(clips)), logits)
     torch.testing.assert_close(model(clips[1:2]), logits[1:2], rtol=1e-4, atol=1e-4)  # clips do not mix
     for wrong in (clips[:, 1:], clips[..., 1:, 1:], clips.repeat_interleave(2, dim=-3)):
-        with pytest.raises(ValueError, match="made for clips of"):
+        with pytest.raises(ValueError, match="built for clips of"):
             model(wrong)
     if name in ("ststnet", "offapexnet", "offapexnet_one_stream", "sssnet", "rcn_a"):  # with dropout
         assert not torch.equal(model.train()(clips), model(clips))
@@ -121,17 +121,17 @@ def test_clips_become_logits_and_others_are_refused(name: str) -> None:
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     model = made(name)
     if isinstance(model, FrameNet):
-        model.train()  # with the first statistics of batch norm the last blocks hardly answer
-    else:  # in training, batch norm cancels the bias of the convolution before it
+        model.train()  # with the initial statistics of batch norm, the last blocks hardly respond
+    else:  # in training, batch norm would cancel the bias of the convolution before it
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))  # timm starts residual branches at zero
     nn.functional.cross_entropy(model(clips_for(model, 8)), torch.arange(8) % 3).backward()
     largest = {key: 0.0 if p.grad is None else float(p.grad.abs().max()) for key, p in model.named_parameters()}
-    # Rounding leaves up to 2e-7 of the largest, by number of threads; the least real one is 7e-5.
+    # Rounding leaves up to 2e-7 of the largest, depending on the number of threads; the smallest true one is 7e-5.
     without = {key for key, value in largest.items() if value < 1e-6 * max(largest.values())}
     idle = {key for key, _ in model.named_parameters() if ".query." in key or ".key." in key}
-    # A norm over the channels takes away what is the same for all channels of a place.
+    # A norm over the channels removes what is the same for all channels of a position.
     invisible = {"levels.4.position"} if name in ("htnet", "htnet_tokens") else set()
     assert without == invisible | (idle if name == "htnet" else set())
 

@@ -1,4 +1,4 @@
-"""The poolings' weights: what cancels, what they are by hand and by loops over pairs, and at the limits to ARP."""
+"""The weights of the poolings: what cancels, their values by formula and by loops over pairs, and their ARP limits."""
 
 import math
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def weights_of(name: str, scores: Tensor) -> Tensor:
 @given(t=st.integers(1, 12), seed=seeds, spread=SPREADS)
 @settings(max_examples=30, deadline=None)
 def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
-    # In single precision, as networks run: flat scores must not blow rounding up into weights.
+    # In single precision, as in networks: flat scores must not amplify rounding errors into weights.
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
     still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
     assert weights.sum(dim=1).abs().max() < 3e-4
@@ -68,7 +68,7 @@ def test_fixed_weights_are_those_by_hand_at_unit_scale(name: str, t: int, seed: 
 def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: int) -> None:
     ordered = 50 * torch.arange(t, dtype=torch.float64).unsqueeze(0)
     by_hand = double_sum(t) / math.sqrt(np.mean(double_sum(t) ** 2))
-    # The small constant under the root, that keeps flat scores flat, takes 2 % of two frames' weights, less of more.
+    # The small constant that keeps flat scores flat reduces the weights of two frames by 2 %, and less for more frames.
     np.testing.assert_allclose(weights_of("soft_rank_arp", ordered)[0], by_hand, rtol=0.021)
     unscaled = WEIGHTS["soft_rank_arp"](ordered, all_real(ordered), eps=1e-12)
     np.testing.assert_allclose(unscaled[0], by_hand, atol=1e-6)
@@ -94,7 +94,7 @@ def rms(values: np.ndarray) -> float:
 
 
 def gates(scores: np.ndarray, temperature: float) -> dict[tuple[int, int], float]:
-    """The gate of each pair t < u of one clip."""
+    """Return the gate of each pair t < u of one clip."""
     z = (scores - scores.mean()) / math.sqrt(scores.var() + 1e-2)
     return {(t, u): 1 / (1 + math.exp(-(z[u] - z[t]) / temperature)) for t, u in combinations(range(len(z)), 2)}
 
@@ -118,9 +118,9 @@ def test_each_pair_votes_for_its_later_frame(t: int, seed: int, spread: float, t
     for clip in range(2):
         frames, votes, weights = features[clip].numpy(), np.zeros((3, 2, 2)), np.zeros(t)
         for (earlier, later), gate in gates(scores[clip].numpy(), temperature).items():
-            assert 0 < gate < 1  # no score turns a pair round
+            assert 0 < gate < 1  # no score reverses a pair
             votes += gate * (frames[later] - frames[earlier])
             weights[later] += gate
             weights[earlier] -= gate
-        # The constant under the root of the unit scale shows where all gates are nearly closed.
+        # Where all gates are nearly closed, the constant in the scaling becomes visible.
         np.testing.assert_allclose(found[clip], votes / rms(weights) / t, rtol=1e-5, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Rank pooling as a module and the rank scorer: shapes, gradients, padding, and the convolution by a loop."""
+"""Rank pooling as a module and the rank scorer: shapes, gradients, padding, and the released convolution."""
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_the_released_pooling_is_a_convolution_of_each_resolution_over_channels_
     mask, features, conv = torch.tensor([[True, False, True, True, True]] * 2), maps[0], module.conv[0]
     zeroed = features * mask.view(2, 5, 1, 1, 1)  # missing frames are zero
     assert torch.equal(conv(spoiled(features, mask, torch.nan), mask), conv(zeroed))
-    with pytest.raises(ValueError, match="T = 5 frames, got 2"):
+    with pytest.raises(ValueError, match="T = 5 frames; got 2"):
         conv(features[:, :2])
 
 
@@ -155,7 +155,7 @@ def test_scores_are_of_the_frames_relative_to_their_clip(kind: str, centred: boo
     means = torch.stack([features[:, : t + 1].mean(dim=1) for t in range(5)], dim=1)
     relative = {"chronological, on running means": means, "chronological": features}.get(kind)
     if relative is None:
-        relative = features - features[:, :1]  # a change has no identity to begin with
+        relative = features - features[:, :1]  # a change contains no identity anyway
     elif centred:
         relative = relative - relative.mean(dim=1, keepdim=True)
     scorer = scorer_of(kind, centred).eval()
@@ -167,8 +167,8 @@ def test_scores_are_of_the_frames_relative_to_their_clip(kind: str, centred: boo
 @given(t=st.integers(2, 5), extra=st.integers(0, 3), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=15, deadline=None)
 def test_padding_changes_nothing_in_training(kind: str, t: int, extra: int, seed: int, garbage: float) -> None:
-    # The same number of real frames in each clip, scattered: without padding they are one batch, so that scores,
-    # gradients and the running statistics of batch norm can all be compared.
+    # Each clip has the same number of scattered real frames. Without padding they form one batch, so scores, gradients
+    # and the running statistics of batch norm can all be compared.
     places = torch.stack([normal(seed + i, t + extra).argsort() for i in range(3)]) < t
     clips = normal(seed, 3, t, 6, 4, 4)
     features = torch.full((3, t + extra, 6, 4, 4), garbage, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Rank losses against loops over pairs, Plackett-Luce draws and scipy's Spearman, and the relevance of frames."""
+"""Rank losses, compared with loops over pairs, Plackett-Luce draws and scipy's Spearman; the relevance of frames."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ def in_time(b: int, t: int) -> Tensor:
 
 
 def loop_over_pairs(scores: Tensor, relevance: Tensor, cost: Callable[[float], float]) -> list[float]:
-    """The mean cost of the step `s_u - s_t` over pairs with u more relevant, 0 without any, for each clip."""
+    """Return each clip's mean cost of `s_u - s_t` over the pairs with u more relevant than t, 0 without any."""
     means = []
     for s, r in zip(scores.tolist(), relevance.tolist(), strict=True):
         costs = [cost(s[u] - s[t]) for t in range(len(s)) for u in range(len(s)) if r[u] > r[t]]
@@ -73,7 +73,7 @@ def test_listmle_is_the_probability_of_plackett_luce_draws(t: int, seed: int) ->
 
 
 def test_listmle_draws_equally_relevant_frames_in_time() -> None:
-    # Many frames: sorts that are not stable keep the order of a few by chance.
+    # Many frames, because unstable sorts may keep the order of a few by chance.
     relevance = torch.tensor([[0.0, 1.0, 2.0]]).double().repeat(1, 100)
     drawn = sorted(range(300), key=lambda k: -relevance[0, k])  # stable
     strict = torch.zeros(1, 300).double()
@@ -84,7 +84,7 @@ def test_listmle_draws_equally_relevant_frames_in_time() -> None:
 @given(t=st.integers(2, 12), seed=seeds, ties=st.booleans(), tied_scores=st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_soft_spearman_is_one_less_spearman_when_cold(t: int, seed: int, ties: bool, tied_scores: bool) -> None:
-    # Scores at least 1 apart, or the same, so that a temperature of 0.001 is cold.
+    # Scores differ by at least 1 or are equal, so a temperature of 0.001 is close to the limit.
     generator = np.random.default_rng(seed)
     scores = generator.integers(0, 4, t) if tied_scores else generator.permutation(t)
     apex = generator.integers(0, t)
@@ -129,7 +129,7 @@ def test_listnet_is_the_divergence_of_the_chances_to_be_first(t: int, seed: int,
     expected = rel_entr(wanted, softmax(scores, axis=1)).sum(axis=1)
     found = listnet(torch.tensor(scores), torch.tensor(relevance), None, sharpness)
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    # It is zero for the wanted chances themselves, and blind to the order of what has no chance to be first.
+    # The loss is zero for scores with exactly the target probabilities.
     best = torch.tensor(sharpness * (relevance - least) / (most - least) + 3)
     assert listnet(best, torch.tensor(relevance), None, sharpness).abs().max() < 1e-12
 
@@ -165,7 +165,7 @@ def test_ranks_are_those_of_scipy_with_ties_too(mask: Tensor, seed: int) -> None
 
 
 def up_and_down(numbers: list[float], apex: float) -> np.ndarray:
-    """Linear interpolation through 0 at the onset, 1 at the apex, 0 at the offset; an end that is the apex has 1."""
+    """Interpolate linearly from 0 at the onset to 1 at the apex to 0 at the offset; an apex at an end has 1."""
     corners = {numbers[0]: 0.0, numbers[-1]: 0.0} | {apex: 1.0}
     return np.interp(numbers, sorted(corners), [corners[n] for n in sorted(corners)])
 
@@ -179,7 +179,7 @@ def test_chronological_relevance_counts_real_frames_alone(mask: Tensor) -> None:
         assert relevance[i][mask[i]].tolist() == list(range(1, int(mask[i].sum()) + 1))
 
 
-# At either end, on a frame or between two.
+# The apex is at either end, on a frame or between two.
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE), apex_at=st.sampled_from([0.0, 0.37, 0.5, 1.0]))
 @settings(max_examples=40, deadline=None)
 def test_intensity_rises_to_the_apex_and_falls_again(mask: Tensor, seed: int, garbage: float, apex_at: float) -> None:

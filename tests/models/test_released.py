@@ -1,4 +1,4 @@
-"""`model=fdp_released` against the released network written down a second time (released_network.py)."""
+"""`model=fdp_released`, compared with an independent implementation of the released network (released_network.py)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def released() -> ReleasedNetwork:
-    """With random statistics of the batch norms, so that none can be left out unnoticed."""
+    """The network with non-trivial batch-norm statistics, so that a missing one is noticed."""
     torch.manual_seed(0)
     model = ReleasedNetwork()
     with torch.no_grad():
@@ -78,9 +78,9 @@ def test_there_and_back_changes_nothing(make_model: MakeModel, released: Release
 
 
 def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
-    with pytest.raises(ValueError, match=r"'bogus\.weight' is not of the layout.*frame_rep\.stem"):
+    with pytest.raises(ValueError, match=r"'bogus\.weight' is not in the layout.*frame_rep\.stem"):
         from_released({"bogus.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"'scorers.*' is not of the layout"):
+    with pytest.raises(ValueError, match=r"'scorers.*' is not in the layout"):
         to_released(make_model("model=fdp_released", "model.pooling=gated").state_dict())
 
 
@@ -92,7 +92,7 @@ def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
     ],
 )  # fmt: skip
 def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right: str) -> None:
-    # A backbone of two blocks stands for the large one: this is about how the options work together.
+    # A backbone of two blocks replaces the large one; only the combination of the options matters here.
     small = "model.backbone.stages=[{n_local: 1, width: 16, n_global: 1, global_width: 32, stride: 1}]"
     clips, outputs, shapes = torch.rand(2, 8, 1, 64, 64), [], []
     for options in ([], [right]):

@@ -1,4 +1,4 @@
-"""3×3 convolutions on small maps as matrix products: the convolution's own outputs and gradients."""
+"""3×3 convolutions on small maps as matrix products have the outputs and gradients of the convolution."""
 
 import pytest
 import torch
@@ -36,7 +36,9 @@ def test_outputs_and_gradients_are_those_of_the_convolution(side: int, layout: t
     assert all(largest_difference(*pair) < 1e-12 for pair in pairs)
     maps, weight = maps_and_weight(side, torch.float32, c=128, d=128)
     exact = F.conv2d(maps.double(), weight.double(), padding=1)
-    assert largest_difference(conv3x3(maps, weight), exact) < 2e-5  # little more than the convolution's own rounding
+    assert (
+        largest_difference(conv3x3(maps, weight), exact) < 2e-5
+    )  # little more than the rounding error of the convolution
 
 
 def test_the_layer_is_rewritten_only_where_it_pays() -> None:
@@ -49,9 +51,9 @@ def test_the_layer_is_rewritten_only_where_it_pays() -> None:
 
     for channels, side in ((64, 2), (64, 4), (64, 8), (128, 16)):
         rewritten, plain = both(channels, side)
-        assert not torch.equal(rewritten, plain)  # another order of sums: it really is another way
+        assert not torch.equal(rewritten, plain)  # summed in another order, so it really is rewritten
         assert largest_difference(rewritten, plain) < 2e-5
-    # Too few channels, a side that no tile divides, half precision.
+    # Too few channels; a side that tiles do not divide; half precision.
     for channels, side, dtype in ((32, 4, torch.float32), (64, 6, torch.float32), (64, 4, torch.bfloat16)):
         assert torch.equal(*both(channels, side, dtype))
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""The weights that STSTNet's authors published: in our names, and on the public maps the predictions of their log."""
+"""The published STSTNet weights: converted to our names, they reproduce the published log on the public maps."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.megc2019_arrays import FOLDER, needs_arrays
 
 
 class ThreeStreams(nn.Module):
-    """The network as its paper draws it, under the published names: streams of 3, 5 and 8 filters."""
+    """The network as drawn in the paper, with the published names: streams of 3, 5 and 8 filters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def published_network() -> ThreeStreams:
     network = ThreeStreams()
     for norm in (network.bn1, network.bn2, network.bn3):
         nn.init.uniform_(norm.running_mean, -1, 1)
-        nn.init.normal_(norm.weight)  # of both signs, for which maximum and normalisation do not commute
+        nn.init.normal_(norm.weight)  # of both signs: with negative ones, maximum and normalisation do not commute
     return network.eval()
 
 
@@ -72,7 +72,7 @@ def test_the_published_weights_give_the_published_log() -> None:
     log = (FOLDER / "STSTNet_python_logfile.txt").read_text()
     blocks = re.findall(r"Subject: (\w+)\s+Predicted\s*: \[([\d, ]+)\]\s+Ground Truth: \[([\d, ]+)\]", log)
     assert len(blocks) == 68
-    # The log does not name the clips of a subject: their targets and predictions are compared as pairs.
+    # The log does not name the clips of a subject, so pairs of target and prediction are compared.
     for subject, predictions, targets in blocks:
         there = Counter(zip(map(int, targets.split(",")), map(int, predictions.split(",")), strict=True))
         mine = subjects == subject

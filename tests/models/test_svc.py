@@ -1,4 +1,4 @@
-"""The support vector classifier against scikit-learn's own, its probabilities, and its number on real data."""
+"""The support vector classifier: agreement with scikit-learn's, its probabilities, and its scores on real data."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.megc2019_arrays import FOLDER, needs_arrays
 
 
 def clips(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise, and in it a little of the class."""
+    """Return noise with a weak trace of the class, and the classes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     maps = rng.normal(size=(n, 3, 4, 4)) * 3 + 1
@@ -38,7 +38,7 @@ def test_it_is_scikit_learns_classifier(settings: SVCSettings, classes: int) -> 
 def test_what_cannot_be_fitted_is_refused() -> None:
     x, y = clips(10, 3, 5)
     for wrong in (y + 1, y - 1, y[:0]):
-        with pytest.raises(ValueError, match="expected some of"):
+        with pytest.raises(ValueError, match="expected classes within"):
             SupportVectorClassifier(3).fit(x[: len(wrong)], wrong)
     for settings in ({"kernel": "poly"}, {"c": 0.0}):
         with pytest.raises(ValueError, match=str(*settings.values())):
@@ -75,7 +75,7 @@ def test_probabilities_and_its_network_agree_with_predictions(settings: SVCSetti
     np.testing.assert_array_equal(found.argmax(axis=1), predicted)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert not found[:, sorted({*range(classes)} - {*kept})].any()  # a class without training clips
-    if settings is RBF and kept == [0, 1, 2]:  # this set holds ties, or it would show nothing
+    if settings is RBF and kept == [0, 1, 2]:  # the set must contain ties for the test to show anything
         plain = make_pipeline(StandardScaler(), SVC(C=RBF.c, class_weight="balanced")).fit(x.reshape(60, -1), y)
         assert (plain.decision_function(others.reshape(500, -1)).argmax(axis=1) != predicted).any()
     network, options = fitted.as_network()

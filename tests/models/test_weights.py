@@ -1,4 +1,4 @@
-"""Files of weights: whatever a file of `torch.save` holds, it is read as a state dict or refused by its name."""
+"""Weight files: any content of a `torch.save` file is read as a state dict or refused with the name of the file."""
 
 import pickle
 from pathlib import Path
@@ -15,7 +15,7 @@ ONE = torch.zeros(1)
 @pytest.mark.parametrize("held", [{}, {"a": 1}, {1: ONE}, [ONE], torch.zeros(2), None])
 def test_what_is_no_state_dict_is_refused(held: object, wrapped: bool, tmp_path: Path) -> None:
     torch.save({"state_dict": held} if wrapped else held, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"weights\.pth holds no state dict"):
+    with pytest.raises(ValueError, match=r"weights\.pth does not contain a state dict"):
         read_weights(tmp_path / "weights.pth")
 
 

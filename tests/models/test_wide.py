@@ -1,4 +1,4 @@
-"""Under mixed precision the sums over time are as exact as without it."""
+"""Sums over time are as exact under mixed precision as without it."""
 
 import pytest
 import torch
@@ -26,9 +26,9 @@ def test_the_identity_cancels_out_of_features_in_bfloat16() -> None:
         scores = dict.fromkeys(ORDERS, torch.randn(3, 8, generator=torch.Generator().manual_seed(1)))
         with torch.autocast(**BF16):
             (pooled,) = RankPooling([name], [(4, 5)], 8)([still], scores)
-        assert pooled.dtype == torch.bfloat16  # as the heads take it
+        assert pooled.dtype == torch.bfloat16  # the dtype that the heads take
         assert pooled.abs().max() < 1e-6, name
-    # What it is against: the weights themselves rounded.
+    # For comparison: with rounded weights, the identity does not cancel.
     weights = WEIGHTS["arp"](torch.zeros(3, 8), torch.ones(3, 8, dtype=torch.bool))
     assert torch.einsum("bt,btchw->bchw", weights.bfloat16(), still).abs().max() > 1e-3
     pooled = pool(still, weights.unsqueeze(1)).float()

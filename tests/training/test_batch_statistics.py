@@ -1,4 +1,4 @@
-"""Batch norm's statistics computed anew on training clips, and over two real processes."""
+"""Batch-norm statistics recomputed on training clips, and synchronised over two real processes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -57,7 +57,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
 
 
 def seen_by_norms(module: RecognitionModule, frames: Tensor) -> dict[str, Tensor]:
-    """What each norm is given in one pass in which norms, and they alone, are in training; (n, c, places)."""
+    """Return the input of each norm, (n, c, positions), in a pass with only the norms in training mode."""
     seen: dict[str, list[Tensor]] = {}
     module.eval()
     hooks = []
@@ -137,7 +137,7 @@ def test_the_norms_of_ddp_are_asked_for_their_own_clips_alone(data: Data, overri
     clips = data(batch_size=4)
     alone, shared = make_module(*overrides), make_module(*overrides)
     SyncedBatchNorms().apply(shared)
-    for module in (alone, shared):  # there is no process group: a collective would fail
+    for module in (alone, shared):  # without a process group, a collective would fail
         BatchStatistics(partial(clips.fixed_batches, 100)).compute(module, Precision())
     expected = statistics(alone)
     for name, buffer in statistics(shared).items():
@@ -170,7 +170,7 @@ def network(norm: nn.Module) -> nn.Sequential:
 
 
 def steps(layers: nn.Module, rows: slice, shape: tuple[int, ...]) -> list[torch.Tensor]:
-    """Outputs and input gradients of two training steps and one in evaluation, then all state."""
+    """Return outputs and input gradients of two training steps and one step in evaluation mode."""
     found = []
     for step in range(3):
         layers.train(step < 2)
@@ -189,7 +189,7 @@ def _rank(number: int, port: int, folder: str) -> None:
         layers, sync = network(norm), SyncedBatchNorms()
         before = list(layers.state_dict())
         sync.apply(layers)
-        assert list(layers.state_dict()) == before  # checkpoints know no difference
+        assert list(layers.state_dict()) == before  # checkpoints do not differ
         found = steps(layers, slice(number, None, 2), shape)
         gradients = [p.grad for p in layers.parameters()]
         sync.revert(layers)

@@ -1,4 +1,4 @@
-"""Every way to carry a training out against the plain one: equal losses, weights and running statistics."""
+"""Every way to compute a training has the losses, weights and running statistics of the reference implementation."""
 
 import copy
 import subprocess
@@ -30,7 +30,7 @@ NARROW = [
 ]
 WAYS = {
     "all frames at once": Compute(checkpointing=None),
-    "three frames at once": replace(PLAIN, frames_at_once=3),  # eight are no multiple of three
+    "three frames at once": replace(PLAIN, frames_at_once=3),  # eight is not a multiple of three
     "channels last": replace(PLAIN, channels_last=True),
     "small maps": replace(PLAIN, small_maps=True),
     "fused": replace(PLAIN, fused_optimizer=True),
@@ -45,8 +45,8 @@ def released() -> FDP:
 
 
 def train(network: FDP, compute: Compute, steps: int = 2) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Losses of a few steps and the state after them."""
-    torch.manual_seed(1)  # of the masks that are drawn
+    """Return the losses of a few steps and the state after them."""
+    torch.manual_seed(1)  # for the random masks
     network = copy.deepcopy(network)
     compute.prepare(network)
     objective = Objective().double()
@@ -74,7 +74,7 @@ def test_a_way_trains_as_the_plain_one(way: str, plain: tuple[list[float], dict[
     assert losses == pytest.approx(plain[0], rel=1e-9)
     assert list(state) == list(plain[1])
     for name, value in state.items():
-        # A bias before batch norm has no gradient but rounding, of which Adam makes a whole step.
+        # The gradient of a bias before batch norm is only rounding error, which Adam scales to a full step.
         if not name.startswith("dic_head.conv"):
             torch.testing.assert_close(value, plain[1][name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
 
@@ -120,7 +120,7 @@ def test_checkpointing_keeps_less() -> None:
 
 
 def test_other_batch_norms_and_clips_of_different_length_keep_the_loop_over_frames() -> None:
-    """DDP puts norms of its own in place, which know of no frames; and a frame that is not real must not count."""
+    """The norms that DDP inserts know no frame indices, and frames that are not real must not count."""
     frames, mask = torch.rand(2, 8, 1, 32, 32, dtype=torch.float64), torch.ones(2, 8, dtype=torch.bool)
     mask[0, 5:] = False
 

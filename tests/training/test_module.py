@@ -1,4 +1,4 @@
-"""The LightningModule and the recorder in real trainings, and the dynamic image that needs no model."""
+"""The LightningModule and the recorder in real training runs, and the dynamic image that needs no model."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def targets(casme2_clips: pd.DataFrame) -> np.ndarray:
 
 @pytest.fixture
 def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> FoldDataModule:
-    """Two subjects in training, the third under test."""
+    """Two training subjects, and the third held out."""
     return make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(10)), tuple(range(10, 15))))
 
 
@@ -82,7 +82,7 @@ def test_tau_is_that_of_scipy() -> None:
     time = torch.arange(8.0).expand(20, 8)
     np.testing.assert_allclose(kendall_tau(scores, time).numpy(), expected, atol=1e-6)
     assert (kendall_tau(torch.zeros(20, 8), time) == 0).all()
-    # Two frames as far from the apex have no order: their pair does not count.
+    # Two frames equally far from the apex have no order, so their pair does not count.
     assert kendall_tau(torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]])) == 1
 
 
@@ -90,7 +90,7 @@ def test_tau_is_that_of_scipy() -> None:
 def learnt(
     store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RecognitionModule, FoldDataModule, list[dict[str, float]]]:
-    """A network that has learnt eight synthetic clips by heart, the clips, and its curves."""
+    """A network that has memorised eight synthetic clips, the clips, and its curves."""
     L.seed_everything(0, verbose=False)
     rows = tuple(range(8))
     data = make_data(store_folder_path, casme2_clips, Fold("all", rows, rows))
@@ -117,7 +117,7 @@ def test_after_training_reversed_clips_reverse_the_order_and_static_ones_are_fla
     moving = module(frames).rank_scores
     assert kendall_tau(moving, time).mean() > 0.8
     assert kendall_tau(module(frames.flip(1)).rank_scores, time).mean() < -0.8
-    # As much noise as aligned frames of the synthetic set have over time when nothing moves (control=static).
+    # The noise over time in aligned frames of the synthetic set when nothing moves (control=static).
     noise = 0.0024 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     static = module((frames[:, :1] + noise).clamp(0, 1)).rank_scores
     assert static.std(dim=1).mean() < 0.2 * moving.std(dim=1).mean()
@@ -180,7 +180,7 @@ def test_the_oracle_is_never_worse_than_the_final_predictions_and_comes_back_fro
     np.testing.assert_array_equal(again.oracle, recorder.oracle)
     again.offer_to_oracle(np.array([[0.7, 0.3]]), 0.5)
     np.testing.assert_array_equal(again.oracle, recorder.oracle)
-    again.offer_to_oracle(np.array([[0.8, 0.2]]), 0.6)  # where arithmetic is not repeatable
+    again.offer_to_oracle(np.array([[0.8, 0.2]]), 0.6)  # possible if arithmetic is not reproducible
     np.testing.assert_array_equal(again.oracle, [[0.8, 0.2]])
 
 
@@ -211,7 +211,7 @@ def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoin
     image = dynamic_image(clips.frames, "onset_apex", apex=apex_index(clips.frames, clips.frame_number, clips.apex))
     shown = 0.5 + image / (8 * image.square().mean().sqrt())
     torch.testing.assert_close(objective.true_dynamic_image(clips), shown.clamp(0, 1))
-    assert ((shown < 0) | (shown > 1)).float().mean() < 0.03  # four standard deviations cut off little
+    assert ((shown < 0) | (shown > 1)).float().mean() < 0.03  # four standard deviations clip few values
     again = Objective(image_scale="signed", image_kind="onset_apex")
     again.load_state_dict(objective.state_dict())
     assert torch.equal(again.true_dynamic_image(clips), objective.true_dynamic_image(clips))
@@ -224,7 +224,7 @@ def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoin
 def test_gradients_are_clipped_in_every_precision(
     precision: Precision, clip: float | None, held_out: FoldDataModule, tmp_path: Path
 ) -> None:
-    """A step of SGD with a learning rate of 1 is as long as the clipped gradient."""
+    """An SGD step with a learning rate of 1 has the norm of the clipped gradient."""
     settings = OptimizerSettings("sgd", lr=1.0, weight_decay=0.0)
     module = make_module(settings, compute=Compute(freed_memory="default"))
     before = torch.cat([value.detach().flatten().clone() for value in module.model.parameters()])

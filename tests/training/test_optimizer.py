@@ -1,4 +1,4 @@
-"""The optimizer: which parameters decay, by which rate, and how the rate follows steps and batch."""
+"""The optimizer: which parameters decay, their learning rates, and how the rate depends on steps and batch size."""
 
 import pytest
 import torch

@@ -27,12 +27,12 @@ def check_weighting(weighting: str, beta: float) -> None:
 
 
 def class_weights(counts: Sequence[int], weighting: str = "none", beta: float = 0.99) -> Float[Tensor, " k"]:
-    """Weights of the classes, whose mean over the counted clips is 1.
+    """Return class weights with a mean of 1 over the counted clips.
 
     Args:
-        counts: training clips of each class; a class without any gets weight 0.
+        counts: number of training clips of each class, n; a class without clips gets weight 0.
         weighting: 'none'; 'inverse', 1/n; or 'effective', (1 - β)/(1 - βⁿ) [1].
-        beta: β of the effective number, at least 0 and below 1. [1] uses 0.9 to 0.9999; the higher, the closer to
+        beta: β of the effective number, at least 0 and below 1. [1] uses 0.9 to 0.9999; higher values approach
             'inverse'.
     """
     check_weighting(weighting, beta)
@@ -54,12 +54,12 @@ def emotion_loss(
     smoothing: float = 0.0,
     focal: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """`Σ_b w_b (1 - p_b)^focal · CE_b / Σ_b w_b`, p_b the probability of the true class, w_b its weight.
+    """Return `Σ_b w_b (1 - p_b)^focal · CE_b / Σ_b w_b`, with p_b the probability of the true class and w_b its weight.
 
     Args:
         logits: logits of the classes.
         target: class numbers.
-        weights: weights of the classes; None: all 1.
+        weights: weights of the classes; None for 1 each.
         smoothing: share of the target spread evenly over all classes [2].
         focal: exponent γ [3]; 0 is plain cross-entropy.
     """
@@ -76,20 +76,20 @@ def emotion_loss(
 def positive_weights(
     counts: Sequence[int], clips: int, weighting: str = "none", beta: float = 0.99
 ) -> Float[Tensor, " k"]:
-    """Weight of a clip that shows a unit relative to one that does not (O; the formulas are those of classes).
+    """Return the weight of clips that show a unit relative to those that do not (O; formulas as for classes).
 
-    Shown and not shown are a unit's two classes, of n and N − n clips. Each has the weight of `class_weights` up to a
-    common factor, 1/n or (1 - β)/(1 - βⁿ) [1]; the result is their ratio:
+    Presence and absence are a unit's two classes, with n and N − n clips. Each has the weight of `class_weights` up to
+    a common factor, 1/n or (1 - β)/(1 - βⁿ) [1]; the result is their ratio:
 
         'inverse': (N − n) / n        'effective': (1 - β^(N−n)) / (1 - βⁿ)
 
     A unit that all training clips show, or none, has nothing to balance and gets 1.
 
     Args:
-        counts: training clips that show each unit, n.
-        clips: training clips, N.
+        counts: number of training clips that show each unit, n.
+        clips: number of training clips, N.
         weighting: 'none' (1 for all), 'inverse' or 'effective'.
-        beta: β of the effective number, at least 0 and below 1; 0 weighs all alike.
+        beta: β of the effective number, at least 0 and below 1; 0 weights all units equally.
     """
     check_weighting(weighting, beta)
     shown = torch.tensor(counts, dtype=torch.float64)
@@ -111,16 +111,16 @@ def unit_loss(
     smoothing: float = 0.0,
     focal: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """`mean over clips and units of −(1 - p_r)^focal · (w q log p + (1 - q) log(1 - p))`.
+    """Return the mean over clips and units of `−(1 - p_r)^focal · (w q log p + (1 - q) log(1 - p))`.
 
-    p is the probability that the unit is shown, p_r that of the correct answer, w the unit's positive weight and q the
-    target, 1 or 0, smoothed.
+    p is the probability that the unit is shown, p_r that of the correct decision, w the unit's positive weight and q
+    the smoothed target.
 
     Args:
         logits: logits of the units.
         target: 1 where a unit is shown, else 0.
-        weights: weights of the units where they are shown; None: all 1.
-        smoothing: share ε of the target spread evenly over the two answers: q is 1 - ε/2 or ε/2.
+        weights: weights of the units where they are shown; None for 1 each.
+        smoothing: share ε of the target spread evenly over presence and absence: q is 1 - ε/2 or ε/2.
         focal: exponent γ [3]; 0 is plain binary cross-entropy.
     """
     target = target.to(logits.dtype)
@@ -128,7 +128,7 @@ def unit_loss(
     pos_weight = None if weights is None else weights.to(logits.dtype)
     loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight, reduction="none")
     if focal > 0:
-        # log(1 - p_r), so that neither the factor nor its gradient leaves what floats can hold where p_r rounds to 1.
+        # log(1 - p_r): the factor and its gradient stay finite where p_r rounds to 1.
         wrong = F.logsigmoid(torch.where(target > 0.5, -logits, logits))
         loss = (focal * wrong).exp() * loss
     return loss.mean()

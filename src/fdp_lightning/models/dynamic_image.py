@@ -1,6 +1,6 @@
 """Dynamic images: a clip's motion in one image, `Σ_t w_t I_t`, by approximate rank pooling (ARP).
 
-Every kind is a weight vector over frames, applied by one batched, masked, differentiable kernel.
+Each kind is a weight vector over the frames, applied by one batched, masked, differentiable function.
 
 References:
     [1] Bilen et al., "Dynamic image networks for action recognition", CVPR 2016; TPAMI 2018.
@@ -27,7 +27,7 @@ MOTION_MEASURES = ("difference", "flow")
 
 
 def exact_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> Float[Tensor, "b t"]:
-    """Exact ARP weights [1] of frames at 1-based `position` in clips of `length` frames, float64.
+    """Return the exact ARP weights [1] of frames at 1-based `position` in clips of `length` frames, float64.
 
     `α_p = Σ_{i=p..T} (2i - T - 1)/i = 2(T - p + 1) - (T + 1)(H_T - H_{p-1})`, H harmonic numbers. They sum to zero and
     peak in mid-clip. (A widely copied version drops the -1 from the numerator; its weights sum to T, and the mean face
@@ -40,14 +40,14 @@ def exact_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> F
 
 
 def simple_weights(position: Int[Tensor, "b t"], length: Int[Tensor, "b 1"]) -> Float[Tensor, "b t"]:
-    """`2p - T - 1`, float64: the last frames against the first; a face that has returned to neutral cancels."""
+    """Return `2p - T - 1`, float64: the last frames minus the first; a face that has returned to neutral cancels."""
     return (2 * position - length - 1).double()
 
 
 def motion_intensity(
     frames: Float[Tensor, "b t c h w"], mask: Mask | None = None, measure: str = "difference"
 ) -> Float[Tensor, "b t"]:
-    """Distance of each frame from the onset frame, the clip's first (O: the measure of [2] is not public).
+    """Return the distance of each frame from the onset frame, the clip's first (O: the measure of [2] is not public).
 
     Args:
         frames: frames of the clips.
@@ -60,7 +60,7 @@ def motion_intensity(
     change = masked(frames - onset, mask).abs()
     if measure == "flow":
         across, down = torch.gradient(onset, dim=(4, 3))
-        steepness = (across.square() + down.square() + 1e-24).sqrt()  # the constant keeps 0/0 out of its gradient
+        steepness = (across.square() + down.square() + 1e-24).sqrt()  # the constant avoids 0/0 in the derivative
         change = change * steepness / (steepness.square() + 1e-3)  # ε: a grey step of about 0.03 per pixel is noise
     elif measure != "difference":
         raise ValueError(f"unknown motion measure '{measure}'; allowed are {', '.join(MOTION_MEASURES)}")
@@ -73,11 +73,11 @@ def apex_index(
     apex: Float[Tensor, " b"] | None = None,
     mask: Mask | None = None,
 ) -> Int[Tensor, " b"]:
-    """Index of the frame nearest to the annotated apex; where it is NaN, of the frame farthest from the onset (O).
+    """Return the index of the frame nearest to the annotated apex; without one, of the frame farthest from onset (O).
 
     Args:
         frames: frames of the clips.
-        frame_number: number of each frame in the recording; needed with `apex`.
+        frame_number: number of each frame in the recording; required with `apex`.
         apex: annotated frame number, or NaN.
         mask: real frames.
     """
@@ -96,20 +96,20 @@ def frame_weights(
     apex: Int[Tensor, " b"] | None = None,
     measure: str = "difference",
 ) -> Float[Tensor, "b t"]:
-    """Weights of the frames in the dynamic image of `kind`; those of a clip sum to zero.
+    """Return the weights of the frames in the dynamic image of `kind`; those of a clip sum to zero.
 
     Args:
         frames: frames of the clips, t >= 1.
-        kind: 'exact' or 'simple' [1]; 'onset_apex' or 'apex_offset' [3], exact weights over that phase, the apex in
-            both; 'intensity' [2], exact weights over the frames in the order of their motion intensity.
+        kind: 'exact' or 'simple' [1]; 'onset_apex' or 'apex_offset' [3], exact weights over that phase, including the
+            apex; 'intensity' [2], exact weights over the frames sorted by motion intensity.
         mask: real frames; weights are 0 at the others.
-        apex: index of the apex frame, for the two phases; None: see `apex_index`.
+        apex: index of the apex frame, for the two phases; by default that of `apex_index`.
         measure: motion measure of 'intensity', see `motion_intensity`.
     """
     if kind not in DYNAMIC_IMAGES:
         raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
     if frames.shape[1] < 1:
-        raise ValueError("a dynamic image needs at least one frame, got T = 0")
+        raise ValueError("a dynamic image needs at least one frame; got T = 0")
     mask = real_frames(frames, mask)
     if kind in ("onset_apex", "apex_offset"):
         apex = apex_index(frames, mask=mask) if apex is None else apex
@@ -118,7 +118,7 @@ def frame_weights(
         mask = mask & after
     position = positions(mask)
     if kind == "intensity":
-        # Frames of equal intensity keep their order in time; frames that are not real come last.
+        # Frames of equal intensity keep their temporal order; frames that are not real come last.
         order = motion_intensity(frames, mask, measure).masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
         position = order.argsort(dim=1) + 1
     weights = (simple_weights if kind == "simple" else exact_weights)(position, frame_count(mask))
@@ -132,7 +132,7 @@ def dynamic_image(
     apex: Int[Tensor, " b"] | None = None,
     measure: str = "difference",
 ) -> Float[Tensor, "b c h w"]:
-    """Dynamic image `Σ_t w_t I_t` of each clip; arguments as those of `frame_weights`."""
+    """Return the dynamic image `Σ_t w_t I_t` of each clip; for the arguments see `frame_weights`."""
     weights = frame_weights(frames, kind, mask, apex, measure)
     if mask is not None:
         frames = masked(frames, mask)
@@ -147,7 +147,7 @@ def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor
 
 
 def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b c h w"]:
-    """Scale images so that no motion is 0.5 and ±4 `scale` span [0, 1], clipped (O); keeps sign and magnitude.
+    """Map images from ±4 `scale` to [0, 1], clipped, with 0.5 for no motion (O); keeps sign and magnitude.
 
     Args:
         images: dynamic images.

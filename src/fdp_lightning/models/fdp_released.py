@@ -1,22 +1,22 @@
-"""The code released with FDP (R): where it differs from the paper, and its checkpoints under our names.
+"""The code released with FDP (R): where it deviates from the paper, and the conversion of its checkpoints.
 
 Provenance: the behaviour of the authors' released code, none of its text. `model=fdp_released` sets all deviations of
-the network, 85,304,206 parameters; each is an option and can be undone by itself. README.md spells out all options.
+the network, 85,304,206 parameters; each is an option and can be undone separately. README.md lists all options.
 
      1  no attention: an indexing slip builds local blocks only              `backbone.attention=false`
-     2  no rank scorer, no rank loss, no pooling by scores                   follows from 5: it reads no scores
+     2  no rank scorer, no rank loss, no pooling by scores                   follows from 5, which reads no scores
      3  a reshape scrambles the time axis                                    `scrambled_time`, `scrambled`
      4  the local block has a dense 3×3 convolution and nothing after it     `ReleasedBackbone(local_mixer)`
      5  "temporal pooling" is a Conv3d to 8 maps                             `pooling='conv'`, `ReleasedPooling`
      6  DIC is a full SegNet                                                 `SegNet`
-     7  batch statistics are those of each frame index                       `frame_batches='per_frame'`
+     7  batch statistics are computed per frame index                        `frame_batches='per_frame'`
      8  the epoch is chosen by accuracy on the held-out subject              outside the network: `report.headline`
-     9  each set is centred and scaled by its own values                     `data.normalisation`
-    10  the tail of a clip is never seen, short clips vanish                 `data.sampling.rule`
+     9  training and test sets are each normalised by their own values       `data.normalisation`
+    10  the end of a clip is never seen, short clips are dropped             `data.sampling.rule`
     11  every frame is aligned by its own landmarks                          `data.faces.per_frame`
     12  CASME II's subject 18 is never tested                                `protocol.untested`
 
-Its head block is `network.Map64`; its MER head `PooledMERHead`.
+Its head block is `network.Map64`, its MER head `PooledMERHead`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,15 +40,16 @@ FRAME_BATCHES = ("folded", "per_frame")
 
 
 class FDPReleased(FDP):
-    """FDP with the deviations of the released code that lie in the network.
+    """FDP with those deviations of the released code that concern the network.
 
     Args:
-        scrambled_time: hand the pooling maps whose time axis is scrambled (3).
-        frame_batches: 'per_frame': one pass of the backbone for each frame index (7); 'folded': one over all, as `FDP`.
-        options: options of `FDP`; `pooling` may be 'conv' (5) as well.
+        scrambled_time: scramble the time axis of the maps before the pooling (3).
+        frame_batches: 'per_frame' for one pass of the backbone per frame index (7); 'folded' for a single pass, as in
+            `FDP`.
+        options: options of `FDP`; `pooling` may also be 'conv' (5).
 
     Attributes:
-        frames_at_once: number of frames that 'per_frame' computes at a time, each with its own statistics; None: all.
+        frames_at_once: number of frames that 'per_frame' computes together, each with its own statistics; None for all.
     """
 
     frames_at_once: int | None = 1
@@ -62,16 +63,16 @@ class FDPReleased(FDP):
             by_frame(self.backbone)
 
     def take_any_number_of_clips(self) -> None:
-        """Pass all frames through the backbone at once: without batch statistics that gives the same."""
+        """Pass all frames through the backbone together, which is equivalent without batch statistics."""
         self.frame_batches = "folded"
 
     @staticmethod
     def make_pooling(names: Sequence[str], maps: Sequence[MapShape], frames: int, *options: Any) -> nn.Module:
-        """Make the convolution for 'conv', else a `RankPooling`."""
+        """Build the convolution for 'conv', otherwise a `RankPooling`."""
         return ReleasedPooling(maps, frames) if names == ["conv"] else RankPooling(names, maps, frames, *options)
 
     def forward_features(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> list[Tensor]:
-        """Maps of each frame at each resolution, as those of `FDP`."""
+        """Return the maps of each frame at each resolution, as `FDP` does."""
         b, t, _, _, _ = clips.shape
         features = super().forward_features
         if self.frame_batches == "folded":
@@ -81,13 +82,13 @@ class FDPReleased(FDP):
             maps = [[of_level.flatten(0, 1) for of_level in features(part)] for part in parts]
             return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
         self._norms_by_frame(None)
-        # A step without a real frame is an empty batch, of which batch norm takes no statistics.
+        # A step without a real frame is an empty batch, from which batch norm computes no statistics.
         masks = [None] * t if mask is None else mask.split(1, dim=1)
         maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
         return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
 
     def _norms_by_frame(self, clips: int | None) -> bool:
-        """Make the backbone's batch norms take statistics by frame index; False if they cannot, as those of DDP."""
+        """Make the backbone's batch norms use statistics per frame index; return False if one cannot (under DDP)."""
         norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
         for norm in norms:
             if not isinstance(norm, FrameBatchNorm):
@@ -98,31 +99,32 @@ class FDPReleased(FDP):
     def forward_pooling(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: dict[str, Tensor], mask: Mask | None = None
     ) -> list[Tensor]:
-        """D at each resolution, fine to coarse, (b, d, h2, w2)."""
+        """Return D at each resolution, fine to coarse, (b, d, h2, w2)."""
         return super().forward_pooling([scrambled(m) for m in maps] if self.scrambled_time else maps, scores, mask)
 
 
 def scrambled(features: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t c h w"]:
-    """Read (t, c, h, w) in memory as if it were (c, h, w, t), as the released code does (R).
+    """Reinterpret the memory of (t, c, h, w) as (c, h, w, t), as the released code does (R).
 
-    What then stands along the time axis are t neighbouring features of one frame; of eight frames of 1×64×64, frame k
-    fills rows 8k to 8k+7.
+    The time axis then holds t neighbouring features of one frame; with eight frames of 1×64×64, frame k fills rows 8k
+    to 8k+7.
     """
     b, t, c, h, w = features.shape
     return features.reshape(b, c, h, w, t).permute(0, 4, 1, 2, 3)
 
 
 class FrameBatchNorm(_BatchNorm):
-    """Batch norm with, in training, statistics of each frame index, one after the other (7).
+    """Batch norm that, in training, computes statistics for each frame index in turn (7).
 
-    With time folded into the batch, time outermost, every `clips` maps are of one frame index: the statistics are those
-    of one pass of the network per frame (R), running ones included, while all between the norms is done at once.
+    With time folded into the batch as the outer axis, every `clips` consecutive maps have the same frame index. The
+    statistics, including the running ones, are those of one pass of the network per frame (R), while everything between
+    the norms is computed in a single pass.
 
     Args:
-        norm: layer whose parameters and running statistics are used under their own names.
+        norm: layer whose parameters and running statistics are shared under the same names.
 
     Attributes:
-        clips: number of maps of one frame index, b; None: all.
+        clips: number of maps per frame index, b; None for all.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -137,7 +139,7 @@ class FrameBatchNorm(_BatchNorm):
         """Normalise maps (n, c, …).
 
         Raises:
-            ValueError: n is no multiple of `clips`.
+            ValueError: n is not a multiple of `clips`.
         """
         if self.clips is None or not self.training or self.clips == len(input):
             return super().forward(input)
@@ -149,7 +151,7 @@ class FrameBatchNorm(_BatchNorm):
 def by_frame(module: nn.Module) -> None:
     """Replace each plain batch norm in a module by a `FrameBatchNorm`."""
     for name, child in module.named_children():
-        # Subclasses of timm do more than normalise.
+        # timm's subclasses do more than normalise.
         if isinstance(child, _BatchNorm) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
             setattr(module, name, FrameBatchNorm(child))
         else:
@@ -157,7 +159,7 @@ def by_frame(module: nn.Module) -> None:
 
 
 class DenseConv(nn.Sequential):
-    """One dense 3×3 convolution; no heads, norm, ReLU or pointwise one."""
+    """One dense 3×3 convolution, without heads, norm, ReLU or pointwise convolution."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class ReleasedBackbone(Backbone):
 
     Args:
         options: arguments of `Backbone`.
-        local_mixer: 'dense', or 'heads' as in the paper.
+        local_mixer: 'dense' as released, or 'heads' as in the paper.
     """
 
     def __init__(self, *options: Any, local_mixer: str = "dense", **named: Any) -> None:
@@ -189,10 +191,10 @@ class ReleasedBackbone(Backbone):
 
 
 class ConvPooling(nn.Module):
-    """A learned convolution over all frames at once, kernel 3×3×T, to 8 channels (the released code's pooling).
+    """A learned convolution over all frames, kernel 3×3×T, to 8 channels: the pooling of the released code.
 
     Attributes:
-        rewritten: compute it as a 3×3 convolution of c·T channels, which it is.
+        rewritten: compute it as the equivalent 3×3 convolution of c·T channels.
     """
 
     out_channels = 8
@@ -204,13 +206,13 @@ class ConvPooling(nn.Module):
         self.conv = nn.Conv3d(channels, self.out_channels, (3, 3, frames), padding=(1, 1, 0))
 
     def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b d h w"]:
-        """D of 8 channels; frames that are not real count as zero.
+        """Return D with 8 channels; frames that are not real count as zero.
 
         Raises:
-            ValueError: another number of frames than the kernel was made for.
+            ValueError: the number of frames differs from that of the kernel.
         """
         if features.shape[1] != self.frames:
-            raise ValueError(f"pooling=conv was made for T = {self.frames} frames, got {features.shape[1]}")
+            raise ValueError(f"pooling=conv was built for T = {self.frames} frames; got {features.shape[1]}")
         if mask is not None:
             features = masked(features, mask)
         if self.rewritten:
@@ -220,7 +222,7 @@ class ConvPooling(nn.Module):
 
 
 class ReleasedPooling(nn.Module):
-    """`ConvPooling` at each resolution, with `maps` as of `RankPooling`; reads no scores (2, 5)."""
+    """`ConvPooling` at each resolution, with `maps` as in `RankPooling`; ignores the scores (2, 5)."""
 
     def __init__(self, maps: Sequence[MapShape], frames: int) -> None:
         super().__init__()
@@ -230,20 +232,21 @@ class ReleasedPooling(nn.Module):
     def forward(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
     ) -> list[Tensor]:
-        """D at each resolution, (b, 8, h, w)."""
+        """Return D at each resolution, (b, 8, h, w)."""
         return [conv(features, mask) for conv, features in zip(self.conv, maps, strict=True)]
 
 
 class PooledMERHead(nn.Module):
-    """Max pool 3×3, one hidden layer, ReLU, logits: the released code's head.
+    """The MER head of the released code: 3×3 max-pooling, one hidden layer, ReLU, classifier.
 
     Args:
-        maps: channels and side of D at each resolution, fine to coarse; the coarsest of at least 3×3 places is read.
+        maps: channels and side of D at each resolution, fine to coarse; the head reads the coarsest map of at least
+            3×3 positions.
         classes: number of classes, k.
         hidden: units of the hidden layer.
-        normalised: batch norm first (O). The released head takes the output of a convolution, which has a scale of
-            its own; a D pooled by rank is a difference over time and small.
-        dropout: probability of dropping a value before the last layer.
+        normalised: apply batch norm first (O). The released head follows a convolution, which learns a suitable scale;
+            a D from rank pooling is a difference over time and small.
+        dropout: dropout probability before the last layer.
     """
 
     def __init__(
@@ -259,8 +262,8 @@ class PooledMERHead(nn.Module):
         large = [index for index, (_, side) in enumerate(maps) if side >= 3]
         if not large:
             raise ValueError(
-                f"model/mer_head=pooled needs maps of at least 3×3 places, got sides {[side for _, side in maps]}; "
-                "take model/mer_head=linear, or finer maps (model.finer_maps)"
+                f"model/mer_head=pooled needs maps of at least 3×3 positions; got sides {[side for _, side in maps]}. "
+                "Use model/mer_head=linear, or finer maps (model.finer_maps)"
             )
         self.reads = large[-1]
         channels, side = maps[self.reads]
@@ -271,7 +274,7 @@ class PooledMERHead(nn.Module):
         self.classify = nn.Linear(hidden, classes)
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
-        """D to logits."""
+        """Map D to logits."""
         return self.classify(self.act(self.hidden(self.pool(self.norm(representation[self.reads])))))
 
 
@@ -280,17 +283,17 @@ _ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 5
 
 
 class SegNet(nn.Module):
-    """The DIC network, 29.45 M parameters (6): SegNet (Badrinarayanan et al., TPAMI 2017), a VGG16-shaped encoder, its
-    mirror as decoder, unpooling by the encoder's indices.
+    """The DIC network of the released code (6), 29.45 M parameters.
 
-    Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
+    SegNet (Badrinarayanan et al., TPAMI 2017): a VGG16-shaped encoder, a mirrored decoder, and unpooling by the
+    encoder's indices. Layers are named as in checkpoints of the released code: `conv11`, `bn11`, … `conv53d`, `bn53d`.
 
     Args:
-        maps: channels and side of D at each resolution; all are brought to the image's side first and joined.
-        image_side: side of the dynamic image; a multiple of 32.
+        maps: channels and side of D at each resolution; all are resized to the side of the image and concatenated.
+        image_side: side of the dynamic image, a multiple of 32 pixels.
 
     Attributes:
-        checkpointing: keep only the inputs of stages, see `backbone.recomputed`; None: keep everything.
+        checkpointing: keep only the inputs of stages, see `backbone.recomputed`; None to keep everything.
     """
 
     checkpointing: str | None = None
@@ -298,7 +301,7 @@ class SegNet(nn.Module):
     def __init__(self, maps: Sequence[MapShape], image_side: int) -> None:
         super().__init__()
         if image_side % 32:
-            raise ValueError(f"model/dic_head=segnet needs an image side that is a multiple of 32, got {image_side}")
+            raise ValueError(f"model/dic_head=segnet needs an image side that is a multiple of 32; got {image_side}")
         self.image_side = image_side
         width = sum(channels for channels, _ in maps)
         for stage, widths in enumerate(_ENCODER, 1):
@@ -333,7 +336,7 @@ class SegNet(nn.Module):
         return x
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
-        """D of all resolutions to the dynamic image, in [0, 1]."""
+        """Map D of all resolutions to the dynamic image, in [0, 1]."""
         size = (self.image_side, self.image_side)
         x = torch.cat([d if d.shape[-2:] == size else F.interpolate(d, size) for d in representation], dim=1)
         places = []
@@ -346,9 +349,9 @@ class SegNet(nn.Module):
 
 
 def _unpool(maps: Float[Tensor, "b c h w"], places: Int[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
-    """Put each value back to where the 2×2 pooling took it from, zero elsewhere.
+    """Put each value back where the 2×2 pooling took it from, with zero elsewhere.
 
-    `F.max_unpool2d` does the same, but has no deterministic form; pooled windows do not overlap, so this is one.
+    `F.max_unpool2d` does the same but has no deterministic form; this is deterministic, since windows do not overlap.
     """
     b, c, h, w = maps.shape
     empty = maps.new_zeros(b, c, 4 * h * w)
@@ -371,14 +374,14 @@ _IN_BLOCK = (
     (".mlp.conv2.", ".mlp.project."),
 )
 _OURS_ALONE = {"mean": 0.0, "std": 1.0}
-"""The released network normalises nothing: its frames come normalised already."""
+"""Our buffers that have no counterpart: the released network expects normalised frames."""
 
 
 def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of the released layout to one of `model=fdp_released`, to be loaded strictly.
+    """Convert a state dict from the released layout to that of `model=fdp_released`, for strict loading.
 
     Raises:
-        ValueError: a name is not in the released layout.
+        ValueError: a name is not part of the released layout.
     """
     return {_renamed(name, _NAMES, _IN_BLOCK): value for name, value in state.items()} | {
         name: torch.tensor(value) for name, value in _OURS_ALONE.items()
@@ -388,11 +391,11 @@ def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of `model=fdp_released` to the released layout.
 
-    The normalisation of the frames (`mean`, `std`) has no place there and is left out: the result takes normalised
-    frames.
+    The normalisation of the frames (`mean`, `std`) has no counterpart there and is left out: the released network
+    expects normalised frames.
 
     Raises:
-        ValueError: a name has no place in the released layout; the model is another.
+        ValueError: a name has no counterpart in the released layout, because it belongs to another model.
     """
     names, in_block = (tuple((ours, theirs) for theirs, ours in table) for table in (_NAMES, _IN_BLOCK))
     return {_renamed(name, names, in_block): value for name, value in state.items() if name not in _OURS_ALONE}
@@ -402,8 +405,8 @@ def _renamed(name: str, names: tuple[tuple[str, str], ...], in_block: tuple[tupl
     for old, new in names:
         if name.startswith(old):
             renamed = new + name.removeprefix(old)
-            for old_part, new_part in in_block:  # which stand in the names of blocks alone
+            for old_part, new_part in in_block:  # these occur only in the names of blocks
                 renamed = renamed.replace(old_part, new_part)
             return renamed
     beginnings = ", ".join(old for old, _ in names)
-    raise ValueError(f"'{name}' is not of the layout of the released code; expected names begin with {beginnings}")
+    raise ValueError(f"'{name}' is not in the layout of the released code; expected names that begin with {beginnings}")

@@ -1,4 +1,4 @@
-"""Weights of ImageNet-1k, fetched by timm or read from a file."""
+"""ImageNet-1k weights, fetched by timm or read from a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +13,16 @@ from fdp_lightning.models.weights import read_weights
 
 
 def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapping[str, Tensor]:
-    """Return the weights of one of timm's networks, in its names.
+    """Return the weights of one of timm's networks, under timm's names.
 
     Args:
-        architecture: its name in timm.
-        source: True: timm fetches them and keeps them in its cache; else a file of them, safetensors or a state dict
-            that `torch.load(weights_only=True)` reads.
-        option: that the user has given the source by, for messages.
+        architecture: name of the network in timm.
+        source: True for weights that timm fetches and caches; otherwise the path of a file of such weights, safetensors
+            or a state dict that `torch.load(weights_only=True)` reads.
+        option: name of the option that holds the source, for messages.
 
     Raises:
-        ValueError: they cannot be had.
+        ValueError: the weights cannot be fetched or read.
     """
     if isinstance(source, str):
         try:
@@ -32,19 +32,19 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
     try:
         return timm.create_model(architecture, pretrained=True).state_dict()
     except Exception as error:
-        # Whatever the hub's client raises without a network, even without words, the user can do one thing about it.
+        # Whatever the hub's client raises without a connection, the user's remedy is the same.
         reason = first_line(error)
         raise ValueError(
             f"{option}=true: timm cannot fetch {architecture} ({reason}); give the path of a local "
-            f"file of its weights, {option}=/path/to/model.safetensors, or start from none, {option}=false"
+            f"file of its weights, {option}=/path/to/model.safetensors, or train from scratch, {option}=false"
         ) from error
 
 
 def load_timm(network: nn.Module, architecture: str, source: bool | str, option: str) -> None:
-    """Load weights, as of `imagenet_weights`, into a timm network with another classifier or number of channels.
+    """Load `imagenet_weights` into a timm network, whose classifier and number of input channels may differ.
 
     Raises:
-        ValueError: the weights cannot be had, or are another network's.
+        ValueError: the weights cannot be fetched or read, or belong to another network.
     """
     given, own = dict(imagenet_weights(architecture, source, option)), network.state_dict()
     config: Any = network.default_cfg
@@ -55,6 +55,6 @@ def load_timm(network: nn.Module, architecture: str, source: bool | str, option:
     differing = [n for n in own if not n.startswith(last) and (n not in kept or kept[n].shape != own[n].shape)]
     if differing:
         raise ValueError(
-            f"{option}={source}: no weights of {architecture}; {differing[0]} is missing or of another shape"
+            f"{option}={source}: not the weights of {architecture}; {differing[0]} is missing or has another shape"
         )
     network.load_state_dict({name: value for name, value in kept.items() if name in own}, strict=False)

@@ -1,13 +1,13 @@
-"""Linear baselines: a linear classifier on one image of each clip, which a network has to exceed (O).
+"""Linear baselines: a linear classifier on one image of each clip, which a network has to beat (O).
 
-Two images are classified, both sums of the frames that the network gets, with fixed weights:
+There are two such images, both weighted sums of the network's input frames with fixed weights:
 
     linear_arp    the exact ARP dynamic image of the frames (dynamic_image.py); uses no annotation.
     linear_apex   the frame nearest to the annotated apex minus the first frame; uses the annotation. Without an apex,
                   the frame that differs most from the first takes its place.
 
-The classifier has three steps, all fitted on the training clips alone: the first 60 principal components, each scaled
-to unit variance, then logistic regression with L2 penalty, C = 0.1. For action units there is one regression per unit.
+The classifier has three steps, all fitted on the training clips only: the first 60 principal components, each scaled
+to unit variance, then logistic regression with an L2 penalty, C = 0.1. Each action unit has a regression of its own.
 """
 
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from fdp_lightning.models.recognizer import Clips
 COMPONENTS = 60
 C = 0.1
 _NOTHING = 1e-10
-"""Share of the largest variance below which a component holds floating-point errors only and is left out."""
+"""Share of the largest variance below which a component is only floating-point error and is dropped."""
 
 
 def arp_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
-    """Exact ARP dynamic image of each clip."""
+    """Return the exact ARP dynamic image of each clip."""
     return dynamic_image(clips.frames, "exact", clips.mask)
 
 
 def apex_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
-    """Frame nearest to the apex minus the first frame, of each clip."""
-    every = torch.arange(len(clips.frames))
+    """Return the frame nearest to the apex minus the first frame, for each clip."""
+    rows = torch.arange(len(clips.frames))
     apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
-    return clips.frames[every, apex] - clips.frames[:, 0]
+    return clips.frames[rows, apex] - clips.frames[:, 0]
 
 
 PICTURES: dict[str, Callable[[Clips], Tensor]] = {"linear_arp": arp_picture, "linear_apex": apex_picture}
@@ -46,16 +46,16 @@ def linear_probabilities(
 ) -> Float[np.ndarray, "m k"]:
     """Fit the classifier on training clips and apply it to others.
 
-    Bit for bit the same on any number of cores: sums are computed by one thread.
+    The result is bit-identical on any number of cores, because sums are computed by one thread.
 
     Args:
         pictures: images of the training clips, shape (n, …).
-        targets: class numbers of the training clips, (n,), or multi-label (n, k), 1 for each unit that is shown.
+        targets: class numbers of the training clips, (n,); multi-label (n, k): 1 for each unit that is shown.
         others: images of the clips to predict, shape (m, …).
         n_classes: number of classes, k.
 
     Returns:
-        Probabilities of the classes, 0 for one that no training clip has; multi-label: that each unit is shown.
+        Probabilities of the classes, 0 for classes without training clips; multi-label: that each unit is shown.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,10 +68,11 @@ def linear_probabilities(
 
 
 def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first principal components of both, scaled by mean and standard deviation of the first.
+    """Return the principal components of both, standardised by the mean and standard deviation of the first.
 
-    By the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred images X, because there are
-    far fewer images than pixels: component i of a centred image y is yXᵀu_i / √λ_i; its deviation is √(λ_i / n).
+    They come from the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred images X, because
+    there are far fewer images than pixels: component i of a centred image y is yXᵀu_i / √λ_i, and its standard
+    deviation is √(λ_i / n).
     """
     from scipy.linalg import eigh
 

@@ -1,4 +1,4 @@
-"""The classes that a model file may name, by the place in the configuration where it may."""
+"""The classes that a model file may name, by their place in the configuration."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 def networks(base: type[AnyNetwork]) -> list[type[AnyNetwork]]:
-    """Return all networks of the package of `base`, in the order of their files: a new one is a file and no more."""
+    """Return all subclasses of `base` in its package, in the order of the files; a new network only needs a file."""
     package = base.__module__.rpartition(".")[0]
     files = pkgutil.iter_modules(import_module(package).__path__)
     members = [member for file in files for member in vars(import_module(f"{package}.{file.name}")).values()]
@@ -43,5 +43,5 @@ CLASSES: Mapping[str, tuple[type, ...]] = {
 
 
 def name_of(kind: type) -> str:
-    """Return the name of a class in configurations."""
+    """Return the name of a class as used in configurations."""
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,8 +1,8 @@
-"""The interface of every recogniser: a network that gives logits, and an objective of its own.
+"""The interface of every recogniser: a network that returns logits, and its objective.
 
-The network is an `nn.Module` that takes a batch of clips and gives an object with `logits`, (b, k). The objective names
-its losses, what of an output is worth a curve over the epochs, and the extras that are kept of each clip. Everything
-else (training, a fold's files, report, predictions, demo) asks these and knows no recogniser by name.
+The network is an `nn.Module` that takes a batch of clips and returns an object with `logits`, (b, k). The objective
+names its losses, the measures to plot over the epochs, and the extras to keep for each clip. Everything else (training,
+a fold's files, report, predictions, demo) uses only this interface and knows no recogniser by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ class Clips:
     Attributes:
         frames: output of the input stage: frames with values in 0..1, (b, t, c, h, w), or maps of their motion.
         target: class numbers; multi-label: 1 for each action unit that a clip shows, else 0.
-        frame_number: number of each frame in the recording; None: frames are counted from 1.
+        frame_number: number of each frame in the recording; None if frames are counted from 1.
         apex: frame number of the annotated apex, NaN where unknown.
-        mask: real frames; None: all are.
+        mask: real frames; None if all are.
     """
 
     frames: Float[Tensor, "b *input"]
@@ -44,7 +44,7 @@ class Clips:
 
 @runtime_checkable
 class Output(Protocol):
-    """Output of a network for a batch; its objective knows what else there is."""
+    """Output of a network for a batch; only its objective knows the other fields."""
 
     @property
     def logits(self) -> Float[Tensor, "b k"]:
@@ -53,41 +53,41 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class Logits:
-    """The output of a network that gives nothing else."""
+    """Output of a network that returns only logits."""
 
     logits: Float[Tensor, "b k"]
 
 
 def with_logits(output: Output | Tensor) -> Output:
-    """Return an output that has logits, from a network that may give bare ones."""
+    """Wrap bare logits as an `Output`; return any other output unchanged."""
     return Logits(output) if isinstance(output, Tensor) else output
 
 
 @runtime_checkable
 class AnyNumberOfClips(Protocol):
-    """A network that has to be set up before its ONNX file takes any number of clips."""
+    """A network that needs preparation before its ONNX file accepts any number of clips."""
 
     def take_any_number_of_clips(self) -> None:
-        """Compute in a way that does not fix the number of clips of a batch."""
+        """Switch to a computation that does not fix the number of clips in a batch."""
 
 
 @runtime_checkable
 class Representing(Protocol):
-    """A network that gives what its head reads of a clip, for the report's map of clips.
+    """A network that returns what its head reads, for the report's map of clips.
 
     Attributes:
-        representation: what it is called, in lower case.
+        representation: name of this representation, in lower case.
     """
 
     representation: str
 
     def represent(self, clips: Float[Tensor, "b *input"]) -> Float[Tensor, "b d"]:
-        """Clips to one vector each."""
+        """Map each clip to one vector."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The parts of an objective by name, unweighted, and their weighted sum."""
+    """The unweighted parts of an objective by name, and their weighted sum."""
 
     total: Float[Tensor, ""]
     parts: Mapping[str, Float[Tensor, ""]]
@@ -97,20 +97,20 @@ AnyOutput = TypeVar("AnyOutput", bound=Output)
 
 
 class Objective(nn.Module, Generic[AnyOutput]):
-    """Cross-entropy of the classes, or of each action unit, see labels.py: the least that a recogniser needs.
+    """Cross-entropy of the classes, or of each action unit (see labels.py): the minimum that a recogniser needs.
 
     Args:
         class_weighting: 'none', 'inverse' or 'effective', see classification_loss.py.
         effective_beta: β of the weighting 'effective'.
         label_smoothing: share of the target spread over all classes.
         focal: exponent of focal weighting; 0 is none.
-        class_counts: training clips of each class, for `class_weighting`; None: all classes weigh the same.
-        train_clips: number of training clips, of which multi-label `class_counts` count overlapping parts.
-        label_kind: kind of the labels. It follows from the protocol and is no configuration key.
+        class_counts: training clips of each class, for `class_weighting`; None for equal weights.
+        train_clips: number of training clips; required with multi-label `class_counts`, which overlap.
+        label_kind: kind of the labels. It follows from the protocol and is not a configuration key.
 
     Attributes:
-        extras: arrays that `record` returns of each clip, and `of_training` of a fold.
-        labels: loss, probabilities and correct decisions of this kind of labels.
+        extras: arrays that `record` returns for each clip, and `of_training` for a fold.
+        labels: loss, probabilities and correct decisions for this kind of labels.
     """
 
     extras: Sequence[Extra] = ()
@@ -128,59 +128,62 @@ class Objective(nn.Module, Generic[AnyOutput]):
     ) -> None:
         super().__init__()
         if focal < 0 or not 0 <= label_smoothing < 1:
-            raise ValueError("focal must not be below 0, and label_smoothing be within 0 and 1 (1 not included)")
+            raise ValueError(
+                f"focal={focal}, label_smoothing={label_smoothing}; expected focal of at least 0, and label_smoothing "
+                "of at least 0 and below 1"
+            )
         if label_kind.is_multi and class_counts is not None and train_clips is None:
-            raise TypeError("multi-label class_counts overlap: train_clips has to be given with them")
+            raise TypeError("multi-label class_counts overlap, so train_clips is required with them")
         self.label_smoothing, self.focal = label_smoothing, focal
         self.labels = LABELS[label_kind]
         counts = class_counts or [1]
         n_clips = sum(counts) if train_clips is None else train_clips
         self.weighted = class_counts is not None and class_weighting != "none"
-        # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
+        # A buffer, because it is fitted on the fold's training subjects and has to be in the checkpoint.
         self.register_buffer("class_weights", self.labels.weights(counts, n_clips, class_weighting, effective_beta))
 
     def fit(self, clips: Clips) -> None:
-        """Fit the objective on all training clips; here nothing."""
+        """Fit the objective on all training clips; the base class fits nothing."""
 
     def forward(self, output: AnyOutput, clips: Clips) -> Losses:
-        """Losses of one batch."""
+        """Return the losses of one batch."""
         emotion = self.emotion_loss(output.logits, clips.target)
         return Losses(emotion, {"emotion": emotion})
 
     def emotion_loss(self, logits: Float[Tensor, "b k"], target: Tensor) -> Float[Tensor, ""]:
-        """Emotion loss with the weights of the classes, not yet weighted against other losses."""
+        """Return the emotion loss with class weights, not yet weighted against other losses."""
         weights = self.class_weights if self.weighted else None
         return self.labels.loss(logits, target, weights, self.label_smoothing, self.focal)
 
     def measures(self, output: AnyOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
-        """Return means over a batch that are recorded beside losses and accuracy; here none."""
+        """Return means over a batch to record along with losses and accuracy; none in the base class."""
         return {}
 
     def of_output(self, output: AnyOutput) -> dict[str, Tensor]:
-        """Return the arrays of `extras` that depend on the network's output only; its ONNX file has them too."""
+        """Return those arrays of `extras` that depend only on the network's output; the ONNX file has them too."""
         return {}
 
     def record(self, output: AnyOutput, clips: Clips) -> dict[str, Tensor]:
-        """Return the arrays of `extras` of clips, one row per clip; NaN where a clip or network has none."""
+        """Return the arrays of `extras`, one row per clip; NaN where a clip or network has no value."""
         return {name: values.float() for name, values in self.of_output(output).items()}
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
-        """Return arrays of a fold's training clips that its extras are compared with, by name; here none."""
+        """Return arrays of a fold's training clips to compare its extras with, by name; none in the base class."""
         return {}
 
     def restore(self, fitted: Mapping[str, float]) -> None:
-        """Set the numbers that `fit` keeps as buffers, by name, from a model file.
+        """Set the values that `fit` keeps as buffers, by name, from a model file.
 
         Raises:
-            ValueError: they are not those that this objective fits.
+            ValueError: the values are not those that this objective fits.
         """
         if fitted:
-            raise ValueError(f"{type(self).__name__} fits nothing, and got {', '.join(fitted)}")
+            raise ValueError(f"{type(self).__name__} fits nothing, but got {', '.join(fitted)}")
 
 
 def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
-    """Return a network's input of `shape`, classes and parameters in one line, and one line for each part."""
+    """Summarise a network: one line with its input of `shape`, classes and parameters, and one line per part."""
 
     def count(module: nn.Module) -> str:
         return f"{sum(parameter.numel() for parameter in module.parameters()):,}"

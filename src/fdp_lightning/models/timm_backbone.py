@@ -14,15 +14,15 @@ from fdp_lightning.models.fdp.blocks import MapShape
 
 
 class TimmBackbone(nn.Module):
-    """Frames to the feature maps of one level of a timm model.
+    """The feature maps of one level of a timm model, for each frame.
 
     Args:
         name: name of the model in timm.
         image_size: side of the frames, pixels.
         in_channels: 1 for grey, 3 for colour.
-        pretrained: start from timm's weights (fetched by timm, and kept in its cache).
+        pretrained: start from timm's weights, which timm fetches and caches.
         level: index of the feature level; -1 is the last, the coarsest.
-        input_size: side that frames are enlarged to first, for models that take one size only; None: as they are.
+        input_size: side that frames are resized to, pixels, for models that accept only one size; None for no resizing.
         options: further arguments of `timm.create_model`.
 
     Attributes:
@@ -48,11 +48,11 @@ class TimmBackbone(nn.Module):
         arguments = {"features_only": True, "in_chans": in_channels, **(options or {})}
         indices = {} if level == -1 else {"out_indices": (level,) if level < 0 else tuple(range(level + 1))}
         self.net = _create(name, self.input_size, pretrained, {**indices, **arguments})
-        self._by_place = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
+        self._channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         try:
             with torch.no_grad():
                 probe = self.eval()._all_maps(torch.zeros(1, in_channels, image_size, image_size))
-        except Exception as error:  # timm models raise anything for frames that they do not take
+        except Exception as error:  # timm models raise exceptions of any type for unsuitable frames
             raise ValueError(
                 f"timm model '{name}' does not take frames of {self.input_size} pixels ({error}); "
                 "model.backbone.input_size=224 enlarges them"
@@ -60,29 +60,29 @@ class TimmBackbone(nn.Module):
         self.train()
         info: Any = self.net.feature_info
         reductions = info.reduction()
-        # Some models have several maps of a stride, of which the last one counts.
+        # Some models have several maps of the same stride; the last one is used.
         shapes = [(maps.shape[1], maps.shape[2]) for maps in probe]
         self._index = {stride: i for i, stride in enumerate(reductions)}
         self._shapes = {stride: shapes[i] for stride, i in self._index.items()}
         if any(maps.shape[2] != maps.shape[3] for maps in probe):
-            raise ValueError(f"timm model '{name}' gives maps of {tuple(probe[-1].shape[2:])}; square ones are needed")
+            raise ValueError(f"timm model '{name}' returns maps of {tuple(probe[-1].shape[2:])}; expected square maps")
 
     def map_shapes(self, image_size: int) -> dict[int, MapShape]:
-        """Return channels and side of the last map of each stride, as timm counts them; the last entry is the output.
+        """Return channels and side of the last map of each stride, by timm's strides; the last entry is the output.
 
         Raises:
-            ValueError: the image size is not the one that the model was made for.
+            ValueError: the model was built for another image size.
         """
         if image_size != self.image_size:
-            raise ValueError(f"image size {image_size}: this timm backbone was made for {self.image_size}")
+            raise ValueError(f"image size {image_size}: this timm backbone was built for {self.image_size}")
         return self._shapes
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Frames to feature maps."""
+        """Map frames to feature maps."""
         return self.forward_maps(frames, ())[0]
 
     def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
-        """Frames to the maps of the strides `finer`, ascending, and the feature maps."""
+        """Map frames to the maps of the strides `finer`, ascending, followed by the feature maps."""
         maps = self._all_maps(frames)
         return [*(maps[self._index[stride]] for stride in sorted(finer)), maps[-1]]
 
@@ -90,16 +90,16 @@ class TimmBackbone(nn.Module):
         if frames.shape[-1] != self.input_size:
             frames = F.interpolate(frames, (self.input_size, self.input_size), mode="bilinear", antialias=False)
         maps = self.net(frames)
-        return [one.permute(0, 3, 1, 2) for one in maps] if self._by_place else maps  # Swin and others: n h w d
+        return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps  # Swin and others: n h w d
 
 
 def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
-    """Create the model; those with position embeddings need the image size, the others do not take the argument."""
+    """Create the model; only models with position embeddings accept the image size, and need it."""
     try:
         try:
             return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, **arguments)
-    except Exception as error:  # a download that fails, an option the model does not know, a level it does not have
+    except Exception as error:  # a failed download, an unknown option, a level that does not exist
         weights = " with its pretrained weights" if pretrained else ""
-        raise ValueError(f"timm model '{name}'{weights} cannot be made for these options: {error}") from error
+        raise ValueError(f"timm model '{name}'{weights} cannot be built with these options: {error}") from error

@@ -1,4 +1,4 @@
-"""The space of a search: keys and their values, sampled by Optuna."""
+"""The search space: configuration keys and their candidate values, sampled by Optuna."""
 
 import json
 import math
@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 _TRAINING = re.compile(r"^(model|trainer)([./].+)?$|^data\.(sampling|augmentation|faces|batch_size)(\..+)?$")
 _WORD = re.compile(r"^[A-Za-z][\w.+-]*$")
-_DIGITS = 4  # significant digits of a proposed number; more have no effect and make the names of run folders unreadable
+_DIGITS = 4  # significant digits of proposed numbers; more have no effect but make names of run folders unreadable
 
 Value = None | bool | int | float | str
 
 
 class Space:
-    """Search space: configuration key → {low, high, log, step} or {choices}.
+    """A search space.
 
-    A key that is no setting of the training, or an invalid range, is a UserError.
+    Args:
+        space: {low, high, log, step} or {choices} for each configuration key.
+
+    Raises:
+        UserError: a key is not a setting of the training, or a range is invalid.
     """
 
     def __init__(self, space: Mapping[str, Mapping[str, Any]]) -> None:
         checked = {key: _checked(key, of_key) for key, of_key in space.items()}
-        self._ranges = dict(sorted(checked.items()))  # points are drawn key by key, in any given order
+        self._ranges = dict(sorted(checked.items()))  # sorted, so that the points do not depend on the given order
 
     @classmethod
     def of(cls, config: DictConfig) -> "Space":
@@ -45,7 +49,7 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """Number of points, None if a range is continuous."""
+        """Number of points; None if the space contains a range."""
         choices = [of_key.get("choices") for of_key in self._ranges.values()]
         return None if None in choices else prod(map(len, choices))  # type: ignore[arg-type]
 
@@ -69,28 +73,28 @@ class Space:
         return found
 
     def check_sampler(self, name: str) -> None:
-        """Raise UserError for a sampler that cannot propose points of this space."""
+        """Raise UserError if the sampler cannot propose points of this space."""
         if name == "grid" and self.size is None:
             ranges = [key for key, of_key in self._ranges.items() if "choices" not in of_key]
-            raise UserError(f"tune.sampler=grid needs choices; these have a range: {', '.join(ranges)}")
+            raise UserError(f"tune.sampler=grid needs choices, but these keys have a range: {', '.join(ranges)}")
 
     def study(self, sampler: str, seed: int, minimise: bool) -> "optuna.Study":
-        """Return an Optuna study that proposes points; equal seeds and reported scores give equal points."""
+        """Return an Optuna study that proposes points; equal seeds and scores lead to equal points."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         samplers = optuna.samplers
         proposing = samplers.TPESampler(seed=seed) if sampler == "tpe" else samplers.RandomSampler(seed)
         study = optuna.create_study(sampler=proposing, direction="minimize" if minimise else "maximize")
-        if sampler == "grid":  # Optuna's own sampler ends the study when it runs out, which `ask` cannot do
+        if sampler == "grid":  # Optuna's GridSampler stops the study when it is exhausted, which fails with `ask`
             grid = list(product(*(of_key["choices"] for of_key in self._ranges.values())))
-            Random(seed).shuffle(grid)  # so that few trials do not cover only a corner of the grid
+            Random(seed).shuffle(grid)  # so that few trials do not only cover a corner of the grid
             for point in grid:
                 study.enqueue_trial(dict(zip(self._ranges, point, strict=True)))
         return study
 
     def values(self, proposed: Mapping[str, Value]) -> dict[str, Value]:
-        """Return a proposed point with its numbers rounded within their range."""
+        """Return a proposed point with its numbers rounded, within their ranges."""
         found = dict[str, Value]()
         for key, of_key in self._ranges.items():
             found[key] = value = proposed[key]
@@ -108,8 +112,8 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
     if not isinstance(key, str) or not _TRAINING.match(key):
         raise UserError(
             f"{where} is not a setting of the training. Expected keys of model, trainer, data.sampling, "
-            "data.augmentation, data.faces or data.batch_size: a search must not choose its clips, its subjects or "
-            "its seed by score"
+            "data.augmentation, data.faces or data.batch_size: a search must not choose clips, subjects or seed by "
+            "their score"
         )
     expected = "expected {low: 1e-4, high: 1e-2, log: true}, with log or step optional, or {choices: [a, b]}"
     if not isinstance(of_key, dict):
@@ -123,14 +127,16 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
         raise UserError(f"{where} has {', '.join(of_key) or 'nothing'}; {expected}")
     numbers = [of_key[name] for name in ("low", "high", "step") if of_key.get(name) is not None]
     if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers) or not numbers[0] < numbers[1]:
-        raise UserError(f"{where}: low is {of_key['low']!r} and high {of_key['high']!r}; expected numbers, low first")
+        raise UserError(
+            f"{where}: low is {of_key['low']!r} and high is {of_key['high']!r}; expected numbers, low below high"
+        )
     if not isinstance(of_key.get("log"), bool | None):
         raise UserError(f"{where}: log is {of_key['log']!r}; expected true or false")
     return {name: value for name, value in of_key.items() if value is not None}
 
 
 def _text(value: Value) -> str:
-    """Return a value as text that Hydra reads back with the same type."""
+    """Return a value as text that Hydra parses to the same type."""
     if isinstance(value, str) and (not _WORD.match(value) or value.lower() in ("true", "false", "null", "nan", "inf")):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Trials of a search, each an ordinary run of all folds, and what is written and printed of them."""
+"""Trials of a search, each an ordinary run of all folds, and their tables and files."""
 
 import logging
 import math
@@ -35,9 +35,16 @@ log = logging.getLogger("fdp_lightning")
 class Trial:
     """A trained point of the space.
 
-    `overrides` give the same run without a search. `failure` is '' for a finished trial. `inner` and `test` have by
-    fold the predictions on its inner validation and held-out clips; of a failed trial only those of its finished folds.
-    `value` is the inner score over all folds, NaN if it failed, and `interval` the score's.
+    Attributes:
+        number: number of the trial.
+        values: the point, by configuration key.
+        overrides: overrides that produce the same run without a search.
+        folder: folder of the run; None if it could not be composed.
+        failure: reason of a failure; '' for a finished trial.
+        inner: predictions on the inner validation clips, by finished fold.
+        test: predictions on the held-out clips, by finished fold.
+        value: inner score over all folds, NaN if the trial failed.
+        interval: confidence interval of `value`.
     """
 
     number: int
@@ -59,7 +66,7 @@ class Trial:
         return pd.concat(self.inner.values(), ignore_index=True)
 
     def scored(self, classes: Sequence[str], score: str) -> "Trial":
-        """Return it with its inner score, if it is finished."""
+        """Return the trial with its inner score, or unchanged if it failed."""
         if not self.finished:
             return self
         inner = self.all_inner
@@ -68,7 +75,7 @@ class Trial:
 
 
 def own_overrides() -> list[str]:
-    """Return the overrides of the command without those of the search itself."""
+    """Return the command's overrides without those of the search."""
     given = HydraConfig.get().overrides.task
     keys = [override.lstrip("+~").partition("=")[0] for override in given]
     ours = [key in ("task", "space") or key == "tune" or key.startswith("tune.") for key in keys]
@@ -76,7 +83,11 @@ def own_overrides() -> list[str]:
 
 
 def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """Return configuration and run folder of the command with these overrides; HydraException for an unknown one."""
+    """Return configuration and run folder of the command with these overrides.
+
+    Raises:
+        HydraException: an override is unknown.
+    """
     config = configuration(*overrides, hydra=True)
     choices: Mapping[str, str | None] = config.hydra.runtime.choices
     folder = folder_of(config, choices, config.hydra.overrides.task)
@@ -110,9 +121,8 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
 
 
 def _reason(error: Exception) -> str:
-    """Return the cause of a trial's failure on one line; for folds, the log of the first by name."""
+    """Return the cause of a trial's failure in one line; for failed folds, that of the first one by name."""
     folds = [line.strip() for line in str(error).splitlines() if line.strip().startswith("fold ")]
-    # By name, not by time.
     return min(folds) if isinstance(error, FoldsFailedError) and folds else first_line(error)
 
 
@@ -121,8 +131,8 @@ NESTED = "nested.csv"
 
 _BEST = """\
 # The best of {n} trials by inner/{score}, pooled over the inner validation subjects of all folds.
-# They are tested in other folds: the test score of this trial is not an independent estimate.
-# The score of the search is the nested score in metrics.json beside this file.
+# These subjects are held out in other folds, so the test score of this trial is not an independent estimate.
+# The score of the search is the nested score in metrics.json, next to this file.
 """
 
 
@@ -141,7 +151,7 @@ def write_trials(path: Path, trials: Sequence[Trial], score: str) -> None:
 def write_nested(
     path: Path, choice: Mapping[str, int], trials: Sequence[Trial], classes: Sequence[str], score: str
 ) -> None:
-    """Write which trial gave each fold's predictions, and its inner score in this fold."""
+    """Write which trial predicts each fold, and its inner score in this fold."""
     rows = []
     for fold, number in choice.items():
         value = inner_score(trials[number].inner[fold], classes, score)
@@ -150,7 +160,7 @@ def write_nested(
 
 
 def write_best(path: Path, trials: Sequence[Trial], classes: Sequence[str], score: str) -> None:
-    """Write the trial that is best over the inner validation clips of all folds, with the command of its run."""
+    """Write the best trial over the inner validation clips of all folds, with the command of its run."""
     best = trials[choose({one.number: one.all_inner for one in trials if one.finished}, classes, score)]
     content = {
         "trial": best.number,
@@ -163,7 +173,7 @@ def write_best(path: Path, trials: Sequence[Trial], classes: Sequence[str], scor
 
 
 def print_trials(trials: Sequence[Trial], score: str, console: Console | None = None) -> None:
-    """Print the trials, the best first, then the failed ones with the reason."""
+    """Print the finished trials, best first, then the failed ones with their reasons."""
     table = ruled_table(f"{len(trials)} trials by inner/{score}, on inner validation subjects")
     table.add_column("trial", justify="right")
     table.add_column(f"inner/{score}", justify="right", no_wrap=True)

@@ -1,1 +1,1 @@
-"""Training: the LightningModule, its optimizer, and the recorder of the held-out subject."""
+"""Training: the LightningModule, its optimizer, and the recorder of curves and held-out predictions."""

@@ -1,8 +1,8 @@
-"""Batch norm: statistics recomputed for the weights that predict, and a norm over the clips of all processes.
+"""Batch norm: statistics recomputed for the final weights, and a norm over the clips of all processes.
 
-Running statistics lag behind the weights: after few steps they belong to much earlier weights, and a network that has
-learnt its training clips predicts one class for every new one. `torch.optim.swa_utils.update_bn` would also put dropout
-and drop path into training mode. torch's SyncBatchNorm is for GPUs only.
+Running statistics lag behind the weights: after a short training they belong to much earlier weights, and a network
+that has learnt its training clips predicts a single class for all new ones. `torch.optim.swa_utils.update_bn` would
+also put dropout and drop path into training mode. torch's SyncBatchNorm supports only GPUs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +22,13 @@ from fdp_lightning.training.module import Batch, RecognitionModule, clips_of
 
 
 class BatchStatistics(L.Callback):
-    """Recompute the statistics of all batch norms, at the end of a training and on request.
+    """Recompute the statistics of all batch norms, at the end of training and on request.
 
-    It must come after an average of weights (EMA), which replaces the weights at the end of the training too. `batches`
-    returns the same batches of training clips each time, of sizes that differ by at most one clip.
+    It must come after a weight-averaging callback (EMA), which also replaces the weights at the end of training.
+
+    Args:
+        batches: function that returns the same batches of training clips at each call, whose sizes differ by at most
+            one clip.
     """
 
     def __init__(self, batches: Callable[[], Iterable[Batch]]) -> None:
@@ -39,8 +42,7 @@ class BatchStatistics(L.Callback):
     def compute(self, module: RecognitionModule, precision: Precision) -> None:
         """Replace the running statistics by the means over the batches, and leave the module in evaluation mode.
 
-        Each process of a fold does so by itself on all batches, without communication, in the `precision` of the
-        training.
+        Each process of a fold does this on all batches, without communication, in the training's `precision`.
         """
         norms = _norms(module)
         if not norms:
@@ -49,7 +51,7 @@ class BatchStatistics(L.Callback):
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # the mean of all batches
+            norm.momentum = None  # cumulative mean over all batches
             norm.train()
             if isinstance(norm, SyncedBatchNorm | nn.SyncBatchNorm):
                 norm.forward = partial(_BatchNorm.forward, norm)  # type: ignore[method-assign]
@@ -82,10 +84,13 @@ def _norms(module: nn.Module) -> list[_BatchNorm]:
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """Batch norm that in training uses mean and variance over all processes, so that DDP learns what one process would.
+    """Batch norm that in training uses mean and variance over all processes, so DDP learns what one process would.
 
-    Of the n values of a channel in all processes: mean Σx / n, variance Σ(x - mean)² / n, running variance by n - 1.
-    Parameters and running statistics are those of `norm`, under their own names.
+    For the n values of a channel in all processes, the mean is Σx / n and the variance Σ(x - mean)² / n, with n - 1 for
+    the running variance.
+
+    Args:
+        norm: layer whose parameters and running statistics are shared under the same names.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -99,18 +104,18 @@ class SyncedBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        places = [0, *range(2, input.ndim)]
+        reduced = [0, *range(2, input.ndim)]
         shape = [1, -1] + [1] * (input.ndim - 2)
         n = input.new_tensor([input.numel() / input.shape[1]])
         dist.all_reduce(n)
-        mean = all_reduce(input.sum(dim=places)) / n
-        variance = all_reduce((input - mean.view(shape)).square().sum(dim=places)) / n
-        self._follow(mean.detach(), variance.detach() * n / (n - 1))
+        mean = all_reduce(input.sum(dim=reduced)) / n
+        variance = all_reduce((input - mean.view(shape)).square().sum(dim=reduced)) / n
+        self._update_running(mean.detach(), variance.detach() * n / (n - 1))
         scaled = (input - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         return scaled * self.weight.view(shape) + self.bias.view(shape) if self.affine else scaled
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -120,7 +125,7 @@ class SyncedBatchNorm(_BatchNorm):
 
 
 class SyncedBatchNorms(LayerSync):
-    """Lightning's hook that replaces each batch norm by a `SyncedBatchNorm` while training."""
+    """Lightning plugin that replaces each batch norm by a `SyncedBatchNorm` during training."""
 
     def __init__(self) -> None:
         self._originals: dict[SyncedBatchNorm, _BatchNorm] = {}

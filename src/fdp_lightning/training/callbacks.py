@@ -1,4 +1,4 @@
-"""Callbacks of a training: random numbers by epoch, a budget in steps, a step's duration, points to resume from."""
+"""Training callbacks: seeds per epoch, a budget of steps, the duration of a step, and checkpoints to resume from."""
 
 import contextlib
 import hashlib
@@ -18,9 +18,9 @@ from fdp_lightning.seeds import derived_seed
 class EpochSeeds(L.Callback):
     """Seed all generators at the first batch of each epoch, from the fold's `seed`, the epoch and the process.
 
-    A resumed training then continues exactly as it would have without interruption: the state of the generators is a
-    function of the epoch alone. A checkpoint needs none of it, and what a process drew before (for a figure, for
-    another fold) has no effect.
+    A resumed training then continues exactly as without the interruption, because the state of the generators depends
+    only on the epoch. Checkpoints need no such state, and earlier draws of the process (for a figure or another fold)
+    have no effect.
     """
 
     def __init__(self, seed: int) -> None:
@@ -29,16 +29,16 @@ class EpochSeeds(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Seed at the first batch, not at the epoch's start, whose hook Lightning does not call when it resumes."""
+        """Seed at the first batch; Lightning does not call the hook for the start of an epoch when it resumes."""
         if batch_idx == 0:
             seed = derived_seed(self._seed, trainer.current_epoch, trainer.global_rank)
             L.seed_everything(seed, verbose=False)
 
 
 class StepBudget(L.Callback):
-    """Stop after `steps` optimizer steps, in the middle of an epoch too.
+    """Stop after `steps` optimizer steps, even in the middle of an epoch.
 
-    With Lightning's own `max_steps` Lightning 2.6.6 repeats epochs on resuming; with max_steps=-1 it counts epochs.
+    Lightning 2.6.6 repeats epochs on resuming if its own `max_steps` is set; with max_steps=-1 it counts epochs.
     """
 
     def __init__(self, steps: int) -> None:
@@ -50,36 +50,35 @@ class StepBudget(L.Callback):
 
 
 class StepTimer(L.Callback):
-    """Tell once how many seconds a step takes, measured over `steps` optimizer steps.
+    """Report once the seconds per step, measured over `steps` optimizer steps.
 
-    The first step is not counted: memory is allocated, and perhaps code compiled. An evaluation between epochs is.
+    The first step is excluded, because it allocates memory and may compile code; evaluations between epochs are
+    included.
     """
 
-    def __init__(self, tell: Callable[[float], None], steps: int = 3) -> None:
-        self._tell, self._steps = tell, steps
+    def __init__(self, report: Callable[[float], None], steps: int = 3) -> None:
+        self._report, self._steps = report, steps
         self._first: tuple[int, float] | None = None
-        self._told = False
+        self._reported = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        if self._told:
+        if self._reported:
             return
         step, now = trainer.global_step, time.monotonic()
         if self._first is None:
             self._first = (step, now)
         elif step - self._first[0] >= self._steps:
-            self._told = True
-            self._tell((now - self._first[1]) / (step - self._first[0]))
+            self._reported = True
+            self._report((now - self._first[1]) / (step - self._first[0]))
 
 
 _NAME = re.compile(r"(?P<fingerprint>[0-9a-f]+)-epoch(?P<epoch>\d+)-(?P<checksum>[0-9a-f]{16})\.ckpt")
 
 
 class ResumePoints(L.Callback):
-    """Save the state of a training after epochs, at most one checkpoint per `every` seconds, into the folder of one
-    fold.
+    """Save the state of the training after an epoch, at most once per `every` seconds, in the folder of a fold.
 
-    A file's name holds fingerprint, epoch and checksum, so that a truncated or changed file is recognised without a
-    second one.
+    File names contain fingerprint, epoch and checksum, so truncated or modified files are recognised.
     """
 
     def __init__(self, folder: Path, fingerprint: str, every: float) -> None:
@@ -87,9 +86,9 @@ class ResumePoints(L.Callback):
         self._saved_at = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save if it is due; must come after the recorder, whose state of this epoch belongs in the file."""
+        """Save if it is due; must run after the recorder, whose state of this epoch belongs in the file."""
         due = time.monotonic() - self._saved_at >= self._every
-        # Not at the end: Lightning would not call `on_train_end` again, where the weights that predict are made.
+        # Not at the end: Lightning would not call `on_train_end` again, which computes the weights for prediction.
         ended = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         if not trainer.strategy.broadcast(due) or ended:
             return
@@ -101,7 +100,7 @@ class ResumePoints(L.Callback):
 
 
 def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
-    """Return the newest intact checkpoint of this fingerprint in a fold's folder, and a remark on each damaged one."""
+    """Return the newest intact checkpoint of a fingerprint in a fold's folder, and a remark on each damaged one."""
     remarks: list[str] = []
     found = [match for path in _files(folder) if (match := _NAME.fullmatch(path.name))]
     for match in sorted(found, key=lambda one: int(one["epoch"]), reverse=True):
@@ -116,14 +115,14 @@ def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
 
 
 def keep(temporary: Path, name: str) -> None:
-    """Rename a complete checkpoint to `<fingerprint>-epoch<number>-<checksum>.ckpt`, and delete older ones."""
+    """Rename a finished checkpoint to `<fingerprint>-epoch<number>-<checksum>.ckpt`, and delete older ones."""
     with temporary.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         os.fsync(stream.fileno())
     place = temporary.with_name(f"{name}-{checksum}.ckpt")
     temporary.rename(place)
     for path in _files(place.parent):
-        if path.suffix in (".ckpt", ".partial") and path != place:  # partial: a killed process was writing it
+        if path.suffix in (".ckpt", ".partial") and path != place:  # .partial: left by a killed process
             path.unlink(missing_ok=True)
 
 

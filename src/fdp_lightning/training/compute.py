@@ -1,4 +1,4 @@
-"""How training is computed: the same values, faster or in less memory."""
+"""Settings of how training is computed: the same values faster, or in less memory."""
 
 import ctypes
 import platform
@@ -10,20 +10,22 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Compute:
-    """Settings of `compute=…`. They change results by floating-point differences only; a network is built without any,
-    the reference implementation that tests compare with. Their values are checked in console/option_values.py.
+    """Settings of `compute=…`, which change results only by floating-point differences.
+
+    A network is built without any of them; that is the reference implementation that tests compare with. Values are
+    checked in console/option_values.py.
 
     Args:
-        frames_at_once: number of frames computed together under `model.frame_batches=per_frame`; None: all.
-        channels_last: weights of convolutions, and so all maps, with channels last in memory.
-        small_maps: 3×3 convolutions on small maps as matrix products (models/small_maps.py); on the CPU.
-        fused_optimizer: one kernel for a whole step of the optimizer.
-        freed_memory: 'keep' what a step frees for the next one, or 'return' it to the system at once, which then
-            has to clear each page again; 'default': the C library decides. On the CPU.
-        checkpointing: keep only the inputs of the backbone's 'blocks' or 'stages' (and of SegNet's stages), and compute
-            the rest once more in the backward pass; None: keep everything.
-        compile: None, or a mode of torch.compile; 'reduce-overhead' replays CUDA graphs. Training steps only.
-        tf32: products of float32 in TF32, with 10 binary digits, on GPUs that support it.
+        frames_at_once: number of frames computed together with `model.frame_batches=per_frame`; None for all.
+        channels_last: store the weights of convolutions, and hence all maps, with channels last.
+        small_maps: compute 3×3 convolutions on small maps as matrix products (models/small_maps.py); CPU only.
+        fused_optimizer: use one kernel for a whole optimizer step.
+        freed_memory: 'keep' memory that a step frees for the next one, or 'return' it to the system immediately, which
+            then has to clear each page again; 'default' leaves this to the C library. CPU only.
+        checkpointing: keep only the inputs of the backbone's 'blocks' or 'stages' (and of SegNet's stages), and
+            recompute the rest in the backward pass; None to keep everything.
+        compile: mode of torch.compile for training steps, or None; 'reduce-overhead' replays CUDA graphs.
+        tf32: compute float32 products in TF32, with 10 mantissa bits, on GPUs that support it.
     """
 
     frames_at_once: int | None = None
@@ -37,10 +39,13 @@ class Compute:
 
     def __post_init__(self) -> None:
         if self.compile and self.checkpointing:
-            raise ValueError("compile and checkpointing do not go together; torch.compile decides itself what it keeps")
+            raise ValueError(
+                f"compile={self.compile} and checkpointing={self.checkpointing} exclude each other: torch.compile "
+                "decides what to keep. Set one of them to null"
+            )
 
     def set_process(self, on_gpu: bool) -> None:
-        """Set what holds for the whole process: allocator, or precision of products."""
+        """Apply the settings of the whole process: precision of products on a GPU, allocator on the CPU."""
         if on_gpu:
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = self.tf32
@@ -48,7 +53,7 @@ class Compute:
             free_memory(self.freed_memory)
 
     def prepare(self, network: nn.Module) -> None:
-        """Apply the settings to a network in place, as far as its modules have these options."""
+        """Apply the settings to a network in place, where its modules have these options."""
         options = {
             "frames_at_once": self.frames_at_once,
             "rewritten": self.small_maps,
@@ -58,9 +63,9 @@ class Compute:
             for option, value in options.items():
                 if hasattr(module, option):
                     setattr(module, option, value)
-        if self.channels_last:  # convolutions on small maps are then about a third faster, on the CPU and on a GPU
+        if self.channels_last:  # makes convolutions on small maps about a third faster, on CPUs and GPUs
             for parameter in network.parameters():
-                if parameter.ndim == 4:  # weights of a Conv3d have no such format
+                if parameter.ndim == 4:  # the format does not exist for weights of a Conv3d
                     parameter.data = parameter.data.to(memory_format=torch.channels_last)
         if self.compile:
             network.compile(mode=self.compile)
@@ -69,11 +74,11 @@ class Compute:
 PLAIN = Compute(1, False, False, False, "default", tf32=False)  # the reference implementation: no setting applied
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, of its malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, from its malloc.h
 
 
 def free_memory(way: str) -> None:
-    """Let glibc's allocator 'keep' or 'return' large freed blocks in this process; no effect with another C library."""
+    """Let glibc's allocator 'keep' or 'return' large freed blocks in this process; no effect with other C libraries."""
     if way == "default" or platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)

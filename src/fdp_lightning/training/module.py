@@ -1,4 +1,4 @@
-"""The LightningModule: steps, logging and the optimizer. The network itself is pure torch, in models/."""
+"""The LightningModule: steps, logging and the optimizer. The network is pure torch, in models/."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Batch = Mapping[str, Tensor]
 
 
 def clips_of(batch: Batch) -> Clips:
-    """Return the clips of a batch, as networks and objectives take them."""
+    """Return the clips of a batch in the form that networks and objectives take."""
     return Clips(
         **{name: batch[name] for name in ("frames", "target", "frame_number", "apex", "mask") if name in batch}
     )
@@ -25,8 +25,13 @@ def clips_of(batch: Batch) -> Clips:
 class RecognitionModule(L.LightningModule):
     """A recogniser in training.
 
-    `provenance` is plain data written into every checkpoint (configuration, classes, statistics, subjects). `max_steps`
-    is the largest number of optimizer steps; None: as many as the epochs have.
+    Args:
+        model: network of the recogniser.
+        objective: objective of the recogniser.
+        optimizer: settings of the optimizer.
+        provenance: plain data for every checkpoint (configuration, classes, statistics, subjects).
+        max_steps: largest number of optimizer steps; None for as many as the epochs have.
+        compute: settings of how the network is computed.
     """
 
     def __init__(
@@ -51,17 +56,17 @@ class RecognitionModule(L.LightningModule):
         return with_logits(self.model(clips))
 
     def run(self, clips: Clips) -> Output:
-        # Compiled in training only: subjects have any number of clips, and each number would be compiled anew.
+        # Compiled in training only: subjects differ in their number of clips, and each number would be recompiled.
         network = self.model if self.training else self.model.forward
         masks = () if clips.mask is None else (clips.mask,)
         return with_logits(network(clips.frames, *masks))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities of logits (b, k), double precision: of each class, or that each action unit is shown."""
+        """Return the probabilities of each class or action unit from logits (b, k), in double precision."""
         return self.objective.labels.probabilities(logits)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Run one step and log every loss, the accuracy and the measures of the objective, averaged over the epoch."""
+        """Run one step and log all losses, the accuracy and the objective's measures, averaged over the epoch."""
         clips = clips_of(batch)
         losses, values, _ = self.evaluate(clips)
         self.log_dict(
@@ -74,7 +79,7 @@ class RecognitionModule(L.LightningModule):
         return losses.total
 
     def evaluate(self, clips: Clips) -> tuple[Losses, dict[str, Tensor], Output]:
-        """Return losses, values to record and output of a batch, in training and for the held-out subject."""
+        """Return losses, values to record and output of a batch, for training and held-out clips."""
         output = self.run(clips)
         losses = self.objective(output, clips)
         values = {
@@ -86,7 +91,7 @@ class RecognitionModule(L.LightningModule):
         return losses, values, output
 
     def predict_step(self, batch: Batch, batch_index: int = 0) -> dict[str, Tensor]:
-        """Return what is kept of each held-out clip: `index`, probabilities, accuracy and extras."""
+        """Return what is kept for each held-out clip: `index`, probabilities, accuracy and extras."""
         clips = clips_of(batch)
         output = self.run(clips)
         return {
@@ -98,14 +103,14 @@ class RecognitionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
-        if steps == math.inf:  # `trainer.max_time` alone ends the training, with a schedule that needs no end
+        if steps == math.inf:  # only `trainer.max_time` ends the training; the schedule then needs no end
             steps = 1
-        # A fused step can take the scale off the gradients itself, so in mixed precision Lightning clips none for it:
-        # not in bfloat16 either, which has no scale.
+        # A fused step can unscale gradients itself, so Lightning does not clip them for it in mixed precision, not even
+        # in bfloat16, which has no scale.
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         fused = self.compute.fused_optimizer and not (mixed and self.trainer.gradient_clip_val)
         return self.optimizer_settings.build(self.model, int(steps), fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add plain data only, so that `torch.load(weights_only=True)` reads the checkpoint."""
+        """Add only plain data, so that `torch.load(weights_only=True)` can read the checkpoint."""
         checkpoint["fdp_lightning"] = self.provenance

@@ -1,4 +1,4 @@
-"""The optimizer and its schedule."""
+"""The optimizer and its learning-rate schedule."""
 
 import math
 from collections.abc import Mapping
@@ -16,32 +16,34 @@ _LR_SCALINGS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Settings of the optimizer. Their values are checked in console/option_values.py, what goes together here.
+    """Settings of the optimizer. Single values are checked in console/option_values.py, their combinations here.
 
     Args:
         name: 'adam', 'adamw' or 'sgd'.
         momentum: momentum of 'sgd'.
         lr: largest learning rate.
-        lr_scaling: scaling with the clips per step b, by (b / lr_reference_batch)^p: 'none' p = 0, 'sqrt' p = ½ (the
-            usual one of Adam), 'linear' p = 1 (Goyal et al., arXiv 1706.02677, of SGD). With more devices b does not
-            change, since `data.batch_size` counts the clips of all of them.
+        lr_scaling: scaling of `lr` with the number b of clips per step, by (b / lr_reference_batch)^p: 'none' p = 0,
+            'sqrt' p = ½ (usual for Adam), 'linear' p = 1 (for SGD; Goyal et al., arXiv 1706.02677). The number of
+            devices does not change b, because `data.batch_size` counts the clips of all devices.
         lr_reference_batch: clips per step that `lr` is meant for.
         weight_decay: weight decay of convolutions and linear layers.
-        decay_all: norms and biases decay too, as in the released code (R); else they have none (O).
-        rules: part of the network → factors of its `lr` and `weight_decay`. A part is a module's name, such as
-            'backbone' or 'backbone.stem'; of several that hold a parameter the longest name applies.
+        decay_all: apply weight decay to norms and biases too, as in the released code (R); otherwise they have none
+            (O).
+        rules: factors of `lr` and `weight_decay` by part of the network. A part is the name of a module, such as
+            'backbone' or 'backbone.stem'; of several that contain a parameter, the longest name applies.
         schedule: factor on the rate after s steps: 'constant'; 'cosine' down to zero over the whole training; 'step'
             gamma^⌊s / every⌋; 'exponential' gamma^(s / every).
         gamma: base of 'step' and 'exponential'.
-        every: steps per factor gamma; those of an epoch where a recipe counts epochs.
-        lowest: factor below which no schedule falls.
+        every: steps per factor gamma; the steps of an epoch if the recipe counts epochs.
+        lowest: lower limit of the factor.
         warmup: share of the steps over which the rate rises from zero.
-        gradient_clip: limit of the gradient's norm, which `trainer.gradient_clip_val` takes; None: none.
-        ema: decay per step of an exponential moving average of the weights, which then predicts; None: no average.
-        batch_norm: statistics that predict: 'recomputed' on training clips for the weights as they are (O), or
+        gradient_clip: limit of the gradient norm, passed to `trainer.gradient_clip_val`; None for no limit.
+        ema: decay per step of an exponential moving average of the weights, which is then used for prediction; None for
+            no average.
+        batch_norm: statistics used for prediction: 'recomputed' on training clips for the final weights (O), or
             'running' from the training steps (R).
-        batch_norm_clips: largest number of training clips, drawn once per fold, that they are computed on.
-        steps: steps of a training, which `trainer.max_steps` takes; None: another budget ends it.
+        batch_norm_clips: largest number of training clips, drawn once per fold, for recomputing the statistics.
+        steps: number of training steps, passed to `trainer.max_steps`; None if another budget ends the training.
     """
 
     name: str = "adam"
@@ -66,33 +68,36 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if self.lr_scaling != "none" and self.lr_reference_batch is None:
             raise ValueError(
-                f"lr_scaling={self.lr_scaling} with lr_reference_batch=None: expected the clips per step that lr is "
-                "meant for"
+                f"lr_scaling={self.lr_scaling} needs lr_reference_batch: the clips per step that lr is meant for"
             )
         if self.momentum and self.name != "sgd":
-            raise ValueError(f"momentum={self.momentum} is of name=sgd; name={self.name} has betas of its own")
+            raise ValueError(f"momentum={self.momentum} applies to name=sgd only; name={self.name} has its own betas")
         if self.schedule in ("step", "exponential") and self.every is None:
-            raise ValueError(f"schedule={self.schedule} needs every: the steps after which the rate is times gamma")
+            raise ValueError(f"schedule={self.schedule} needs every: the steps per factor gamma on the rate")
         for part, factors in (self.rules or {}).items():
             if not isinstance(factors, Mapping) or set(factors) - set(_FACTORS):
                 raise ValueError(f"unknown rule {part}: {factors}; allowed are factors of {' and '.join(_FACTORS)}")
             if not all(isinstance(value, int | float) and value >= 0 for value in factors.values()):
-                raise ValueError(f"rule {part}: {factors}; expected factors that are numbers of at least 0")
+                raise ValueError(f"rule {part}: {factors}; expected factors of at least 0")
 
     @property
     def needs_end(self) -> bool:
-        """True if the rate depends on the number of steps of the training."""
+        """True if the learning rate depends on the total number of steps."""
         return self.schedule == "cosine" or self.warmup > 0
 
     def for_batch(self, clips: int) -> "OptimizerSettings":
-        """Return the settings for steps of that many clips, with `lr` scaled once and for all."""
+        """Return the settings for steps of `clips` clips, with `lr` already scaled."""
         if self.lr_scaling == "none" or self.lr_reference_batch is None:
             return self
         factor = (clips / self.lr_reference_batch) ** _LR_SCALINGS[self.lr_scaling]
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Return a parameter group for each pair of learning rate and weight decay; ValueError for an unknown part."""
+        """Return a parameter group for each pair of learning rate and weight decay.
+
+        Raises:
+            ValueError: `rules` name an unknown part.
+        """
         rules = self.rules or {}
         parts = {name for name, _ in model.named_modules() if name}
         if unknown := sorted(set(rules) - parts):
@@ -110,7 +115,7 @@ class OptimizerSettings:
         return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
     def build(self, model: nn.Module, steps: int, fused: bool = False) -> dict[str, Any]:
-        """Return Lightning's optimizer configuration for so many steps; `fused`: one kernel for each step."""
+        """Return Lightning's optimizer configuration for `steps` steps; `fused` uses one kernel per step."""
         options = {"momentum": self.momentum} if self.name == "sgd" else {}
         optimizer = OPTIMIZERS[self.name](self.groups(model), lr=self.lr, fused=fused, **options)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, max(1, steps)))

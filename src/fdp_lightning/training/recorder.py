@@ -1,10 +1,10 @@
 """Recording after each epoch, for the curves and for the selections `oracle` and `inner`.
 
-The recorder only observes: it changes no gradient, random number or weight and stops nothing. All selections come from
-the same training run:
+The recorder only observes: it does not change gradients, random numbers or weights, and never stops the training. All
+selections come from the same training:
     last    the last epoch; the default and the headline,
-    inner   the epoch best on the inner validation subjects, where there are some,
-    oracle  the epoch best on the held-out subject: what most published code reports, always printed beside `last`.
+    inner   the epoch that is best on the inner validation subjects, if there are any,
+    oracle  the epoch that is best on the held-out subject: what most published code reports, always shown with `last`.
 """
 
 import math
@@ -26,28 +26,29 @@ Loader = Callable[[], DataLoader[Any] | None]
 
 
 class DivergedError(Exception):
-    """Raised when a loss is not finite; predictions of such a network are meaningless."""
+    """Raised when a loss is not finite, which makes predictions meaningless."""
 
 
 class Recorder(L.Callback):
-    """Record curves, and the held-out clips' probabilities of the epochs that `oracle` and `inner` choose.
+    """Record curves, and probabilities of the held-out clips at the epochs that `oracle` and `inner` choose.
 
-    Only the process of rank 0 records: held-out clips are few, and each is predicted once.
+    Only the process of rank 0 records, because held-out clips are few and each has to be predicted once.
 
     Args:
-        test: makes the loader of the held-out clips, in the order of the clip table, or returns None.
-        on_epoch: called with the number of epochs done.
-        inner: makes the loader of the inner validation clips, or returns None.
-        statistics: batch-norm statistics, recomputed for each evaluation; None: the running ones.
+        test: factory of the loader of the held-out clips, in the order of the clip table; returns None without any.
+        on_epoch: function called with the number of finished epochs.
+        inner: factory of the loader of the inner validation clips; returns None without any.
+        statistics: batch-norm statistics to recompute for each evaluation; None for the running ones.
 
     Attributes:
         curves: one dictionary per epoch.
-        oracle: probabilities of the epoch most accurate on the held-out clips (the first of equals), shape (n, k); None
-            without such clips, and where not every epoch was evaluated.
-        inner: those of the epoch most accurate on the inner validation clips (of equals the one of the lowest emotion
-            loss there, then the first); None without such clips.
-        aside: probabilities of the inner validation clips themselves, by selection: of the newest epoch (`last`) and of
-            the one that `inner` chooses; empty without such clips.
+        oracle: probabilities, (n, k), of the held-out clips at the epoch with the highest accuracy on them (the first
+            one if tied); None without such clips, or if not every epoch was evaluated.
+        inner: probabilities, (n, k), of the held-out clips at the epoch with the highest accuracy on the inner
+            validation clips (if tied, the one with the lowest emotion loss on them, then the first); None without such
+            clips.
+        aside: probabilities of the inner validation clips by selection: at the newest epoch (`last`) and at the one
+            that `inner` chooses; empty without such clips.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Recorder(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epochs before an interruption again.
 
-        The loggers' files start empty. W&B continues the same run but has lost what it had not written when it was
-        killed (all of a short fold, if offline); it receives the points that it has already again, unchanged.
+        The loggers' files start empty. W&B continues the same run but has lost everything that was unwritten when it
+        was killed (for a short offline fold, all of it); points that it already has are sent again, unchanged.
         """
         for logger in trainer.loggers:
             for row, step in zip(self.curves, self._steps, strict=True):
@@ -81,9 +82,10 @@ class Recorder(L.Callback):
                 logger.log_metrics({**_part(row, "train/"), "epoch": int(row["epoch"]) - 1}, step=step - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate with the weights of this epoch, or of each `trainer.check_val_every_n_epoch`-th and of the last.
+        """Record this epoch; evaluate it if it is the last, or by `trainer.check_val_every_n_epoch`.
 
-        A training loss that is not finite is a DivergedError.
+        Raises:
+            DivergedError: a training loss is not finite.
         """
         assert isinstance(pl_module, RecognitionModule)
         epoch = trainer.current_epoch + 1
@@ -112,10 +114,15 @@ class Recorder(L.Callback):
         precision: Precision,
         evaluate: bool = True,
     ) -> dict[str, float]:
-        """Evaluate an epoch, add it to curves and selections, and return the values of the evaluation by name.
+        """Evaluate an epoch, add it to curves and selections, and return the evaluated values by name.
 
-        `epoch` and `step` count those that are done; `train` has the means of the epoch over the training clips.
-        Without `evaluate` only these are recorded. The best of all epochs is then unknown, so there is no `oracle`.
+        Args:
+            module: module to evaluate.
+            epoch: number of finished epochs.
+            step: number of finished steps.
+            train: means over the training clips in this epoch, by name.
+            precision: precision of the evaluation.
+            evaluate: False to record only `train`. The best epoch is then unknown, so there is no `oracle`.
         """
         self._all_evaluated &= evaluate
         row: dict[str, float] = {}
@@ -129,7 +136,7 @@ class Recorder(L.Callback):
         module.train()
         self.curves.append({"epoch": epoch, **train, **row})
         self._steps.append(step)
-        if "test" not in probabilities:  # a model of all subjects: there is nothing to choose an epoch for
+        if "test" not in probabilities:  # a model of all subjects has no held-out clips to choose an epoch for
             return row
         self.offer_to_oracle(probabilities["test"], row["test/accuracy"])
         if "inner" in probabilities:
@@ -152,9 +159,9 @@ class Recorder(L.Callback):
         self.aside = {selection: p.cpu().numpy() for selection, p in state_dict["aside"].items()}
 
     def offer_to_oracle(self, probabilities: np.ndarray, accuracy: float) -> None:
-        """Choose these probabilities of the held-out clips, (n, k), if they are the best so far.
+        """Keep these probabilities of the held-out clips, (n, k), if they are the best so far.
 
-        The final ones are offered too: where arithmetic is not repeatable (GPU) they may be the best.
+        The final ones are offered too, because they may be the best if arithmetic is not reproducible (GPU).
         """
         if not self._all_evaluated:
             self.oracle = None
@@ -169,7 +176,7 @@ class Recorder(L.Callback):
 
     @contextmanager
     def _predicting_weights(self, trainer: L.Trainer, module: RecognitionModule) -> Iterator[None]:
-        """Use the weights that predict: the average of weights (EMA) where there is one, else those in training."""
+        """Use the weights meant for prediction: their moving average (EMA) if there is one, else the trained ones."""
         averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         for average in averages:
             average.on_validation_epoch_start(trainer, module)
@@ -181,7 +188,7 @@ class Recorder(L.Callback):
 
 
 def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:
-    """Return the values of one side of an epoch, or of the other sides."""
+    """Return the values of an epoch whose names start with `prefix`, or those of the others."""
     return {k: v for k, v in row.items() if k != "epoch" and k.startswith(prefix) != without}
 
 
@@ -189,14 +196,14 @@ def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[
 def _evaluate(
     module: RecognitionModule, batches: DataLoader[Any], precision: Precision
 ) -> tuple[np.ndarray, Mapping[str, float]]:
-    """Return probabilities of all clips, shape (n, k), and means of all values over them."""
+    """Return the probabilities of all clips, shape (n, k), and the means of all values over them."""
     module.eval()
     totals: dict[str, float] = {}
     probabilities = []
     n_clips = 0
     for batch in batches:
         clips = clips_of({name: tensor.to(module.device) for name, tensor in precision.convert_input(batch).items()})
-        with precision.forward_context():  # as Lightning makes the final predictions
+        with precision.forward_context():  # as in Lightning's final predictions
             _, values, output = module.evaluate(clips)
         n = len(clips.target)
         for name, value in values.items():

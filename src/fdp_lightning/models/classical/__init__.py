@@ -1,1 +1,1 @@
-"""Classical recognisers, by scikit-learn: fitted on arrays of a fold's training clips, no network."""
+"""Classical recognisers without a network, fitted on arrays of a fold's training clips."""

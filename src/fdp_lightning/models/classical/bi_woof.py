@@ -1,16 +1,16 @@
-"""Bi-WOOF: histograms of the directions of the flow onset→apex, weighted twice, and a support vector classifier.
+"""Bi-WOOF: doubly weighted histograms of the directions of onset→apex flow, and a support vector classifier.
 
 Provenance: Liong, See, Wong and Phan, "Less is more: micro-expression recognition from video using apex frame", Signal
-Processing: Image Communication 62, 2018; the authors' code (github.com/christy1206/biwoof). The face is cut into 5×5
-blocks. In each, the directions of the flow are counted in 8 bins over -π..π, weighted by the flow's magnitude
-(locally); the histogram, brought to a sum of 1, is weighted by the sum of the block's optical strain (globally). The
-200 numbers are brought to a Euclidean length of 1.
+Processing: Image Communication 62, 2018; the authors' code (github.com/christy1206/biwoof). The face is divided into
+5×5 blocks. In each, the directions of the flow are counted in 8 bins over -π..π, weighted by the magnitude of the flow
+(local weighting); the histogram, normalised to a sum of 1, is multiplied by the sum of the block's optical strain
+(global weighting). The resulting 200 values are normalised to unit Euclidean length.
 
-Input: u, v and strain of the flow, not scaled: min-max would move the zero that directions are counted from. So the
-public maps of `data=megc2019_flow` do not serve.
+Input: u, v and strain of the flow, unscaled: min-max scaling would shift the zero that directions refer to. The public
+maps of `data=megc2019_flow` are therefore unsuitable.
 Published, MEGC 2019: UF1 .6296, UAR .6227.
-Unknown: the classifier's kernel and penalty; a linear one with C = 1 is ours. The flow there is TV-L1, ours by default
-DIS (`input.method`), on faces of `data.faces.size`.
+Unknown: the classifier's kernel and penalty; a linear kernel with C = 1 is ours.
+Deviations: the original flow is TV-L1; ours is DIS by default (`input.method`), on faces of `data.faces.size`.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ CHANNELS = ("u", "v", "strain")
 
 
 class BiWOOFClassifier(FeatureClassifier):
-    """The features and a classifier on them.
+    """A support vector classifier on Bi-WOOF features.
 
     Args:
-        classes: k, of the protocol.
-        settings: of the classifier.
-        blocks: along each side of the face.
-        bins: of the directions.
-        channels: of the maps, in order: u, v and strain.
-        scale: of the maps, not by their extremes.
-        in_channels: of the maps of all phases.
+        classes: number of classes of the protocol, k.
+        settings: settings of the classifier.
+        blocks: blocks along each side of the face.
+        bins: bins of the directions.
+        channels: channels of the maps, which must be u, v and strain, in this order.
+        scale: scaling of the maps (`input.scale`), any but 'clip_minmax'.
+        in_channels: number of channels, all phases together.
         image_size: side of the maps, pixels.
 
     Raises:
-        ValueError: other maps than these three, maps without a zero, or too small ones.
+        ValueError: the maps are others than these three, have lost their zero, or are too small.
     """
 
     inputs = ("apex_flow",)
@@ -65,19 +65,24 @@ class BiWOOFClassifier(FeatureClassifier):
         self.blocks, self.bins = blocks, bins
 
     def features(self, x: Shaped[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n d"]:
-        """Bi-WOOF of each clip, d = bins · blocks², from u, v and strain."""
+        """Compute the Bi-WOOF features of each clip from u, v and strain; d = bins · blocks²."""
         return np.stack([bi_woof(u, v, strain, self.blocks, self.bins) for u, v, strain in x.astype(np.float64)])
 
 
 def bi_woof(
     u: Float[np.ndarray, "h w"], v: Float[np.ndarray, "h w"], strain: Float[np.ndarray, "h w"], blocks: int, bins: int
 ) -> Float[np.ndarray, " d"]:
-    """Return the features of one clip, block after block; zero for a clip without motion or without strain.
+    """Compute the features of one clip, block after block; all zero if it has no motion or no strain.
 
-    `u` and `v` are the displacements to the right and downwards; the first of the bins of directions begins at -π.
+    Args:
+        u: displacement to the right, pixels.
+        v: displacement downwards, pixels.
+        strain: optical strain.
+        blocks: blocks along each side.
+        bins: bins of the directions, of which the first begins at -π.
     """
     magnitude = np.hypot(u, v)
-    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1; 1 is the direction of 0
+    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)  # 0..1; 1 is the same direction as 0
     direction = np.floor(turn * bins).astype(np.int64) % bins
     rows, columns = (np.arange(side) * blocks // side for side in u.shape)
     block = rows[:, None] * blocks + columns

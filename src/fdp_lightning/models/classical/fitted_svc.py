@@ -1,7 +1,7 @@
-"""A fitted support vector classifier as a network: plain tensors in a model file, and ONNX, in place of a pickle.
+"""A fitted support vector classifier as a network of plain tensors, for model files and ONNX without a pickle.
 
-Every pair of classes i < j has its own decision value, `d_ij(x) = Σ_s w_ij,s K(x, v_s) + b_ij`, which votes for i where
-it is above 0 and else for j, as in libsvm. All is computed in double precision, as scikit-learn does.
+Every pair of classes i < j has a decision value, `d_ij(x) = Σ_s w_ij,s K(x, v_s) + b_ij`, which votes for i if it is
+above 0 and for j otherwise, as in libsvm. Everything is computed in double precision, as in scikit-learn.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,24 @@ KERNELS = ("rbf", "linear")
 
 
 class FittedSVC(nn.Module):
-    """The fitted machine; `load_state_dict` brings its numbers.
+    """A fitted classifier, zero until `load_state_dict` sets its values.
 
     Args:
-        classes: k.
-        features: values of a clip.
-        support: support vectors of each class; 0 for one without a training clip, which is never predicted.
+        classes: number of classes, k.
+        features: number of values per clip.
+        support: number of support vectors of each class; 0 for a class without training clips, which is never
+            predicted.
         kernel: 'rbf' or 'linear'.
 
     Attributes:
-        about: what it is, for the card of a model.
-        names: names of models that are as they were published.
-        holds: what of single training clips the file holds; networks hold nothing of the kind.
+        about: short description for the model card.
+        names: names of the configurations that count as published.
+        holds: data of individual training clips that the file contains; networks contain none.
     """
 
     about = "a support vector classifier on all values of its input"
     names = ("svc",)
-    holds = "the support vectors, each of them all values that the input of a training clip had"
+    holds = "the support vectors, each of which is the complete input of a training clip"
     mean: Tensor
     scale: Tensor
     vectors: Tensor
@@ -45,7 +46,7 @@ class FittedSVC(nn.Module):
         super().__init__()
         known = [number for number, count in enumerate(support) if count > 0]
         if len(support) != classes or not known or min(support) < 0:
-            raise ValueError(f"support is {list(support)}; expected the support vectors of {classes} classes")
+            raise ValueError(f"support is {list(support)}; expected the support vector counts of {classes} classes")
         if kernel not in KERNELS:
             raise ValueError(f"kernel is {kernel}; expected one of {', '.join(KERNELS)}")
         self.kernel, self.pairs = kernel, list(combinations(range(len(known)), 2))
@@ -54,16 +55,16 @@ class FittedSVC(nn.Module):
             "weights": (len(self.pairs), sum(support)), "intercepts": (len(self.pairs),), "gamma": (),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
-        # Class → its place among the known ones; one behind the last for a class that is not.
+        # Class → its index among the known ones; an unknown class gets the index after the last.
         places = [known.index(number) if number in known else len(known) for number in range(classes)]
         self.register_buffer("places", torch.tensor(places), persistent=False)
 
     def forward(self, x: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
-        """Logits, whose softmax are the probabilities of `SupportVectorClassifier.predict_proba`."""
+        """Return logits whose softmax is `SupportVectorClassifier.predict_proba`."""
         return F.pad(self._values(x.flatten(1).double()), (0, 1), value=-torch.inf)[:, self.places]
 
     def _values(self, x: Tensor) -> Tensor:
-        """One value for each known class; the largest stands at the class that most pairs vote for."""
+        """Return one value per known class; the largest belongs to the class with the most votes."""
         if not self.pairs:
             return torch.zeros_like(x[:, :1])
         decisions = self._kernel((x - self.mean) / self.scale) @ self.weights.T + self.intercepts

@@ -1,16 +1,16 @@
 """A support vector classifier on the values of a clip's flow maps: the baseline that a network has to beat.
 
-Provenance: ours; nothing is tuned. On the flow maps of MEGC 2019 that STSTNet's authors published, values in 0..1,
+Provenance: ours; nothing is tuned. Scores on the MEGC 2019 flow maps published by STSTNet's authors, values in 0..1,
 leave-one-subject-out over 68 subjects: `RBF` UF1 .7115, UAR .6981, accuracy .7466; `LINEAR` .6832, .6881, .7149.
 
-Everything is fitted on the training clips alone, the standardisation too. The same input gives the same bits on any
-number of cores: sums are made by one thread.
+Everything, including the standardisation, is fitted on the training clips only. The same input gives bit-identical
+results on any number of cores, because sums are computed by one thread.
 
-Three classes and more are decided by votes, one of each pair of classes. The probabilities are **not calibrated**: they
-are the softmax of scikit-learn's one-against-rest decision values (votes, and the margins within half a vote). Where
-all votes are tied, libsvm takes the first class, whatever the margins; its probability is then exchanged with the
-largest one, so that the largest always stands at the predicted class. No probability is fitted by Platt's method: that
-needs five further fits, and its largest may stand elsewhere.
+With three or more classes, each pair of classes votes. The probabilities are **not calibrated**: they are the softmax
+of scikit-learn's one-against-rest decision values (the votes, adjusted by the margins by less than half a vote). If all
+votes are tied, libsvm predicts the first class, whatever the margins; its value is then swapped with the largest, so
+the predicted class always has the largest probability. Platt scaling is not used: it needs five further fits, and its
+largest probability may belong to another class.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ KERNELS = ("rbf", "linear")
 
 @dataclass(frozen=True)
 class SVCSettings:
-    """Which classifier.
+    """Settings of a support vector classifier.
 
     Attributes:
-        kernel: 'rbf', of the width that scikit-learn calls 'scale'; or 'linear'.
+        kernel: 'rbf', with the width that scikit-learn calls 'scale', or 'linear'.
         c: penalty of errors, C.
-        standardised: bring each value to mean 0 and deviation 1 over the training clips first.
-        balanced: weigh classes by the inverse of their counts.
+        standardised: standardise each value to mean 0 and standard deviation 1 over the training clips first.
+        balanced: weight classes by the inverse of their counts.
     """
 
     kernel: str = "rbf"
@@ -54,11 +54,11 @@ LINEAR = SVCSettings("linear", 1.0, standardised=False)
 
 
 class FeatureClassifier:
-    """A support vector classifier of `features`; `fit`, then `predict` and `predict_proba`.
+    """A support vector classifier on the rows of `features`; call `fit`, then `predict` or `predict_proba`.
 
     Args:
-        classes: k, of the protocol; one without a training clip is never predicted.
-        settings: see `SVCSettings`.
+        classes: number of classes of the protocol, k; a class without training clips is never predicted.
+        settings: settings of the classifier.
     """
 
     def __init__(self, classes: int = 3, settings: SVCSettings = RBF) -> None:
@@ -72,10 +72,10 @@ class FeatureClassifier:
         Args:
             x: values of each clip, of any shape.
             y: class numbers, 0..k-1.
-            subjects: of each clip; nothing is chosen on them here.
+            subjects: subject of each clip; unused here.
 
         Raises:
-            ValueError: no clip, or a class number that is none.
+            ValueError: there is no clip, or a class number is out of range.
         """
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
@@ -83,7 +83,7 @@ class FeatureClassifier:
 
         if not len(y) or y.min() < 0 or y.max() >= self.classes:
             raise ValueError(
-                f"SVC got {len(y)} clips of the classes {np.unique(y)}; expected some of 0..{self.classes - 1}"
+                f"SVC got {len(y)} clips of the classes {np.unique(y)}; expected classes within 0..{self.classes - 1}"
             )
         rows = self.features(x)
         self._known = np.unique(y)
@@ -92,20 +92,20 @@ class FeatureClassifier:
             self._training = self._scaler.fit_transform(rows)
             self._gamma = 1 / max(self._training.shape[1] * self._training.var(), 1e-300)
             if len(self._known) > 1:
-                # The kernel by one matrix product: libsvm's own, value by value, takes eight times as long.
+                # One matrix product: libsvm's own kernel, value by value, takes eight times as long.
                 weight = "balanced" if self.settings.balanced else None
                 self._svc = SVC(C=self.settings.c, kernel="precomputed", class_weight=weight)
                 self._svc.fit(self._kernel(self._training), y)
         return self
 
     def predict(self, x: Shaped[np.ndarray, "m ..."]) -> Int[np.ndarray, " m"]:
-        """The class of each clip."""
+        """Predict the class of each clip."""
         if len(self._known) == 1:
             return np.full(len(x), self._known[0])
         return np.asarray(self._svc.predict(self._kernel_of(x)))
 
     def predict_proba(self, x: Shaped[np.ndarray, "m ..."]) -> Float[np.ndarray, "m k"]:
-        """Uncalibrated probabilities, see above; 0 for a class without a training clip. The largest is `predict`'s."""
+        """Return uncalibrated probabilities, largest for `predict`'s class; 0 for classes without training clips."""
         from scipy.special import softmax
 
         probabilities = np.zeros((len(x), self.classes))
@@ -114,16 +114,16 @@ class FeatureClassifier:
             return probabilities
         kernel = self._kernel_of(x)
         values = self._svc.decision_function(kernel)
-        if values.ndim == 1:  # of two classes, the second's margin
+        if values.ndim == 1:  # with two classes, the margin of the second
             values = np.stack([-values, values], axis=1)
-        every, largest = np.arange(len(x)), values.argmax(axis=1)
+        row, largest = np.arange(len(x)), values.argmax(axis=1)
         voted = np.searchsorted(self._known, self._svc.predict(kernel))
-        values[every, largest], values[every, voted] = values[every, voted], values[every, largest]
+        values[row, largest], values[row, voted] = values[row, voted], values[row, largest]
         probabilities[:, self._known] = softmax(values, axis=1)
         return probabilities
 
     def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
-        """Return what is classified of each clip."""
+        """Return the values of each clip that are classified."""
         raise NotImplementedError
 
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ class FeatureClassifier:
             return self._kernel(self._scaler.transform(self.features(x)))
 
     def _kernel(self, rows: np.ndarray) -> np.ndarray:
-        """The kernel between clips and the training clips, shape (m, n)."""
+        """Return the kernel between clips and the training clips, shape (m, n)."""
         from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 
         if self.settings.kernel == "linear":
@@ -142,20 +142,20 @@ class FeatureClassifier:
 
 
 class SupportVectorClassifier(FeatureClassifier):
-    """The classifier of a clip's values as they are."""
+    """A support vector classifier on the unchanged values of a clip."""
 
     def features(self, x: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
         """Return the values of each clip in one row."""
         return x.reshape(len(x), -1).astype(np.float64)
 
     def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
-        """Return the fitted machine as a network, and the options that build one of its form."""
+        """Return the fitted classifier as a network, and the options that build a network of the same form."""
         import torch
 
         from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
         features, support = self._training.shape[1], [0] * self.classes
-        if len(self._known) == 1:  # it answers without a machine
+        if len(self._known) == 1:  # the prediction is constant, and no machine was fitted
             support[self._known[0]] = 1
             vectors, weights, intercepts = np.zeros((1, features)), np.zeros((0, 1)), np.zeros(0)
         else:
@@ -176,10 +176,10 @@ class SupportVectorClassifier(FeatureClassifier):
 
 
 def _pairs(svc: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the support vectors and intercepts of each pair of classes i < j, positive for i.
+    """Return weights of the support vectors and intercepts for each pair of classes i < j, positive for i.
 
-    scikit-learn keeps the weights of a class's vectors in k−1 rows, one for each other class, and turns the sign of all
-    numbers where there are two classes.
+    scikit-learn keeps the weights of a class's vectors in k−1 rows, one for each other class, and reverses all signs if
+    there are two classes.
     """
     ends = np.cumsum(svc.n_support_)
     of_class = [slice(end - count, end) for end, count in zip(ends, svc.n_support_, strict=True)]

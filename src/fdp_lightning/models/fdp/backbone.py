@@ -19,12 +19,16 @@ from fdp_lightning.models.fdp.pretrained import load_nextvit
 
 @dataclass(frozen=True)
 class Stage:
-    """The pattern of one stage: `n_local` LRAs of `width`, then `n_global` GRAs of `global_width`.
+    """The pattern of one stage: LRAs, then GRAs.
 
     Attributes:
-        repeats: number of repetitions of that pattern in the stage.
+        n_local: number of LRAs.
+        width: width of the LRAs, channels.
+        n_global: number of GRAs.
+        global_width: width of the GRAs, channels.
         stride: stride of the stage's first block.
         sr_ratio: spatial reduction of the GRAs' keys and values.
+        repeats: number of repetitions of the pattern in the stage.
     """
 
     n_local: int = 0
@@ -37,13 +41,13 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not all(isinstance(value, int) for value in vars(self).values()):
-            raise ValueError(f"every field of a stage is a whole number, in {self}")
+            raise ValueError(f"every field of a stage must be a whole number, but got {self}")
         if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
             raise ValueError(
-                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, not {self}"
+                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, but got {self}"
             )
         if (self.n_local and self.width < 1) or (self.n_global and self.global_width < 1):
-            raise ValueError(f"a stage with n_local needs its width, one with n_global its global_width, in {self}")
+            raise ValueError(f"a stage with n_local needs width, one with n_global needs global_width, but got {self}")
 
 
 class Backbone(nn.Module):
@@ -52,24 +56,24 @@ class Backbone(nn.Module):
     Args:
         stem_widths: widths of the `Stem`.
         stem_strides: strides of the `Stem`.
-        stages: `Stage` of each stage, or its fields as a mapping.
+        stages: a `Stage` for each stage, or its fields as a mapping.
         in_channels: 1 for grey, 3 for colour.
-        head_channels: channels of one head of either aggregator.
+        head_channels: channels of one head in either aggregator.
         local_mlp_ratio: MLP ratio of the LRAs.
         global_mlp_ratio: MLP ratio of the GRAs.
         mix_ratio: mix ratio of the GRAs.
-        drop_path: drop-path rate of the last block; it grows linearly from 0 at the first.
-        attention: build the GRAs; False: the local blocks alone (ablation).
-        local: build the LRAs; False: the global blocks alone, and in a stage that has none a GRA of the same width for
-            each of its LRAs (ablation).
-        pretrained: True: start from timm's nextvit_small, wherever shapes agree; or the path of a file of its weights.
+        drop_path: drop-path rate of the last block, reached linearly from 0 at the first.
+        attention: build the GRAs; False for local blocks only (ablation).
+        local: build the LRAs; False for global blocks only, where a stage without any gets a GRA of the same width in
+            place of each LRA (ablation).
+        pretrained: True to start from timm's nextvit_small wherever shapes agree, or the path of a file of its weights.
 
     Attributes:
         in_channels: channels of the frames.
-        stride: image pixels per place of the feature maps.
-        layout: stage, aggregator, and index among those of its kind in the stage, of each block.
-        checkpointing: keep only the inputs of 'blocks', or of all blocks of a stride ('stages'), see `recomputed`;
-            None: keep everything.
+        stride: image pixels per position of the feature maps.
+        layout: stage, kind of aggregator, and index among those of this kind in the stage, for each block.
+        checkpointing: keep only the inputs of each block ('blocks'), or of all blocks of a stride ('stages'), see
+            `recomputed`; None to keep everything.
         local_aggregator: class of the LRAs.
     """
 
@@ -118,7 +122,7 @@ class Backbone(nn.Module):
         self.in_channels = in_channels
         self._strides = [*accumulate([*stem_strides, *(stride for _, _, stride in plan)], mul)]
         self.stride = self._strides[-1]
-        # The last entry of equal strides stays.
+        # Of entries with the same stride, the last one remains.
         self._channels = dict(zip(self._strides, [*stem_widths, *widths], strict=True))
         kinds = [(number, kind) for number, kind, _ in plan]
         self.layout = [(*place, kinds[:i].count(place)) for i, place in enumerate(kinds)]
@@ -130,40 +134,40 @@ class Backbone(nn.Module):
         """Return channels and side of the last map of each stride, for square frames; the last entry is the output.
 
         Raises:
-            ValueError: the size is no multiple of the stride.
+            ValueError: the size is not a multiple of the stride.
         """
         if image_size < 1 or image_size % self.stride:
             raise ValueError(
-                f"image size {image_size} (data.faces.size) is no multiple of the backbone's stride {self.stride}"
+                f"image size {image_size} (data.faces.size) is not a multiple of the backbone's stride {self.stride}"
             )
         return {stride: (channels, image_size // stride) for stride, channels in self._channels.items()}
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Frames to feature maps, see `forward_maps`; h2 = h / stride."""
+        """Map frames to feature maps, see `forward_maps`; h2 = h / stride."""
         return self.forward_maps(frames, ())[0]
 
     def forward_maps(self, frames: Float[Tensor, "n c h w"], finer: Sequence[int]) -> list[Tensor]:
-        """Frames to the last maps of the strides `finer`, ascending, and the feature maps; h2 = h / stride.
+        """Map frames to the last maps of the strides `finer`, ascending, and the feature maps; h2 = h / stride.
 
         Raises:
-            ValueError: a side of the frames is no multiple of the stride.
+            ValueError: a side of the frames is not a multiple of the stride.
         """
         h, w = frames.shape[-2:]
         if h % self.stride or w % self.stride:
-            raise ValueError(f"frames of {h}×{w} cannot be divided by the backbone's stride {self.stride}")
+            raise ValueError(f"the sides of {h}×{w} frames are not multiples of the backbone's stride {self.stride}")
         x, maps = frames, []
-        # Each stride's convolutions and blocks in turn; the last map of a stride is returned.
+        # Run the convolutions and blocks of each stride in turn, and keep the last map of each.
         units = zip(self._strides, (*self.stem, *self.blocks), strict=True)
         for stride, of_stride in groupby(units, key=lambda unit: unit[0]):
-            x = self._carry_out([unit for _, unit in of_stride], x)
+            x = self._run([unit for _, unit in of_stride], x)
             if stride in finer:
                 maps.append(x)
         return [*maps, self.norm(x)]
 
-    def _carry_out(self, units: list[nn.Module], x: Tensor) -> Tensor:
+    def _run(self, units: list[nn.Module], x: Tensor) -> Tensor:
         if self.checkpointing == "stages":
-            together = nn.Sequential(*units)
-            return recomputed(together, together, x)
+            stage = nn.Sequential(*units)
+            return recomputed(stage, stage, x)
         for unit in units:
             x = unit(x) if self.checkpointing is None else recomputed(unit, unit, x)
         return x
@@ -176,14 +180,14 @@ def _global_only(stage: Stage) -> Stage:
 
 
 def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
-    """Return aggregator and stride of each block of a stage; the first block that is built has the stage's stride."""
+    """Return kind of aggregator and stride of each block of a stage; the first block has the stage's stride."""
     once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
     kinds = once * stage.repeats
     return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
 
 
 def _initialise(module: nn.Module) -> None:
-    """Truncated normal of std 0.02 for weights, zero for biases (R)."""
+    """Initialise weights by a truncated normal of std 0.02, biases by zero (R)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -191,16 +195,16 @@ def _initialise(module: nn.Module) -> None:
 
 
 def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when: bool = True) -> Any:
-    """Return `call(*inputs)`, keeping only the inputs and computing the rest once more for the gradient.
+    """Return `call(*inputs)`, keeping only the inputs and recomputing the rest for the gradient.
 
-    Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); random
-    masks are drawn alike the second time.
+    Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); the
+    recomputation draws the same random masks.
 
     Args:
-        block: module with the batch norms that `call` uses; they update their running statistics the first time only.
+        block: module with the batch norms that `call` uses; they update their running statistics only the first time.
         call: function to compute.
         inputs: arguments of `call`.
-        when: False: keep everything.
+        when: False to keep everything.
     """
     if not (when and torch.is_grad_enabled()):
         return call(*inputs)
@@ -213,7 +217,7 @@ def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when
 
 @contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms unchanged while they normalise as in training."""
+    """Leave the running statistics of batch norms unchanged while they normalise as in training."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

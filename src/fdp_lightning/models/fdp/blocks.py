@@ -1,6 +1,6 @@
 """The blocks of FDP's transformer: stem, patch embedding, local and global relational aggregators.
 
-Provenance: P (arXiv 2509.06015, the section on the backbone); lineage Next-ViT (arXiv 2207.05501), whose NCB and NTB
+Provenance: P (arXiv 2509.06015, the section on the backbone); lineage: Next-ViT (arXiv 2207.05501), whose NCB and NTB
 are the local and the global aggregator.
 """
 
@@ -40,7 +40,7 @@ class Stem(nn.Sequential):
             raise ValueError(f"in_channels={in_channels}; allowed are 1 (grey) and 3 (colour)")
         if len(widths) != len(strides) or not widths:
             raise ValueError(
-                f"stem widths {list(widths)} and strides {list(strides)} must be equally many, at least one"
+                f"stem widths {list(widths)} and strides {list(strides)} must be of equal number, at least one each"
             )
         if min(widths) < 1 or min(strides) < 1:
             raise ValueError(f"stem widths {list(widths)} and strides {list(strides)} must all be at least 1")
@@ -48,15 +48,15 @@ class Stem(nn.Sequential):
         super().__init__(*(ConvNormAct(*layer) for layer in zip(before, widths, strides, strict=True)))
 
     def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Frames to maps; h2 = h / product of the strides."""
+        """Map frames to maps; h2 = h / product of the strides."""
         return super().forward(frames)
 
 
 class PatchEmbed(nn.Sequential):
-    """Patch embedding (PE): halve the resolution, change the width, or pass on.
+    """Patch embedding (PE): halve the resolution, change the width, or do nothing.
 
-    Stride 2: 2×2 average pool (odd sides rounded up, the border not counted), 1×1 convolution, batch norm. A change of
-    width alone: 1×1 convolution, batch norm. Neither: identity.
+    With stride 2: 2×2 average pooling (odd sides rounded up, padding not counted), 1×1 convolution, batch norm. With
+    only a change of width: 1×1 convolution, batch norm. Otherwise: identity.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -70,7 +70,7 @@ class PatchEmbed(nn.Sequential):
             self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Maps to maps; h2 = ceil(h / stride)."""
+        """Return maps of the new width and resolution; h2 = ceil(h / stride)."""
         return super().forward(maps)
 
 
@@ -80,23 +80,23 @@ class FeedForward(nn.Sequential):
     def __init__(self, channels: int, ratio: float) -> None:
         hidden = round(channels * ratio)
         if hidden < 1:
-            raise ValueError(f"an MLP ratio of {ratio} leaves no hidden channel of {channels}; it must be above 0")
+            raise ValueError(f"an MLP ratio of {ratio} leaves no hidden channel from {channels}; expected a larger one")
         super().__init__()
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = nn.ReLU(inplace=True)
         self.project = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Maps to maps."""
+        """Return maps of the same shape."""
         return super().forward(maps)
 
 
 class MultiHeadConvAttention(nn.Sequential):
-    """`PWConv(concat_h ReLU(BN(conv3x3_h(X_h))))` over groups of channels, one group a head (P).
+    """`PWConv(concat_h ReLU(BN(conv3x3_h(X_h))))` over groups of channels, one group per head (P).
 
     Args:
-        channels: width, c.
-        head_channels: channels of one head; must divide c.
+        channels: number of channels, c.
+        head_channels: channels of one head, a divisor of c.
     """
 
     def __init__(self, channels: int, head_channels: int) -> None:
@@ -112,8 +112,16 @@ class MultiHeadConvAttention(nn.Sequential):
 class LocalRelationalAggregator(nn.Module):
     """LRA, the convolutional block: `X' = X + MHCA(X)`, then `X' + MLP(BN(X'))`, after a patch embedding of `stride`.
 
-    `mlp_ratio` is the hidden width of the MLP over that of the block, `drop_path` the probability of dropping a branch
-    for a sample, and `mixer` the class of the first convolution.
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the patch embedding.
+        head_channels: channels of one head.
+        mlp_ratio: hidden width of the MLP relative to `out_channels`.
+        drop_path: probability of dropping a branch for a sample.
+
+    Attributes:
+        mixer: class of the multi-head convolution.
     """
 
     mixer: type[nn.Module] = MultiHeadConvAttention
@@ -135,18 +143,18 @@ class LocalRelationalAggregator(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Maps to maps; h2 = h / stride."""
+        """Return maps of the new width and resolution; h2 = h / stride."""
         x = self.patch_embed(maps)
         x = x + self.drop_path(self.attention(x))
         return x + self.drop_path(self.mlp(self.norm(x)))
 
 
 class ReducedSelfAttention(nn.Module):
-    """Multi-head self-attention over places, keys and values averaged over `sr_ratio`² neighbours in scan order.
+    """Multi-head self-attention over positions; keys and values are means of `sr_ratio`² neighbours in scan order.
 
     Args:
-        channels: width, c.
-        head_channels: channels of one head; must divide c.
+        channels: number of channels, c.
+        head_channels: channels of one head, a divisor of c.
         sr_ratio: spatial reduction of keys and values.
     """
 
@@ -165,12 +173,12 @@ class ReducedSelfAttention(nn.Module):
         self.norm = nn.BatchNorm1d(channels) if sr_ratio > 1 else nn.Identity()
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Attend from each place to all places of its own frame."""
+        """Attend from each position to all positions of the same frame."""
         n, c, h, w = maps.shape
         tokens = maps.flatten(2)  # n c p
         context = tokens
         if self.reduction > 1:
-            # Rounded up: where the reduction does not divide the places, the last ones are averaged, not dropped.
+            # Rounded up: if the reduction does not divide the positions, the last ones are averaged, not dropped.
             context = self.norm(F.avg_pool1d(tokens, self.reduction, ceil_mode=True))  # n c p/r
         tokens, context = tokens.transpose(1, 2), context.transpose(1, 2)  # n p c
         query, key, value = (
@@ -183,17 +191,17 @@ class ReducedSelfAttention(nn.Module):
 
 
 class GlobalRelationalAggregator(nn.Module):
-    """GRA, the transformer block: attention on a share of the channels, mixed with a local branch made from its result.
+    """GRA, the transformer block: attention on a share of the channels, joined with a local branch on its result.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: stride of the patch embedding.
-        mix_ratio: share of `out_channels` of the attention; the rest is the local branch.
+        mix_ratio: share of `out_channels` that the attention gets; the rest is the local branch.
         head_channels: channels of one head, in both branches.
         sr_ratio: spatial reduction of keys and values.
-        mlp_ratio: hidden width of the MLP over c.
-        drop_path: probability of dropping a branch for a sample; the two mixed branches share it by `mix_ratio`.
+        mlp_ratio: hidden width of the MLP relative to `out_channels`.
+        drop_path: probability of dropping a branch for a sample, split between the two joined branches by `mix_ratio`.
     """
 
     def __init__(
@@ -208,7 +216,7 @@ class GlobalRelationalAggregator(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        # Whole heads in both branches.
+        # Both branches need whole heads.
         attended = round(out_channels * mix_ratio / head_channels) * head_channels if head_channels > 0 else 0
         local = out_channels - attended
         if not 0 < attended < out_channels or local % head_channels:
@@ -228,7 +236,7 @@ class GlobalRelationalAggregator(nn.Module):
         self.mlp_drop_path = DropPath(drop_path)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Maps to maps; h2 = h / stride."""
+        """Return maps of the new width and resolution; h2 = h / stride."""
         x = self.patch_embed(maps)
         x = x + self.attention_drop_path(self.attention(self.norm(x)))
         local = self.to_local(x)

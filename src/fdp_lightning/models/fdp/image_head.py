@@ -1,4 +1,4 @@
-"""Dynamic-image construction (DIC, P): a light encoder-decoder (O; lineage U-Net, Ronneberger et al., MICCAI 2015)."""
+"""Dynamic-image construction (DIC, P): a light encoder-decoder (O; lineage: U-Net, Ronneberger et al., MICCAI 2015)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,30 +12,29 @@ from fdp_lightning.models.fdp.blocks import MapShape
 from fdp_lightning.models.frame_mask import wide
 
 LEAST_MOTION = 1e-6
-"""Mean square of D at which a construction is half faded to "nothing moved"; that of moving clips is 100 times as large
-and more; that of a still one, a floating-point error, is below 1e-12."""
+"""Mean square of D at which the output is half faded to "nothing moved". Moving clips have at least 100 times as much;
+still clips have less than 1e-12, a floating-point error."""
 
 
 class UNet(nn.Module):
-    """Encode the coarsest D and decode it, with D of each finer resolution as a skip, up to the image's side.
+    """Encode the coarsest D and decode it to the side of the image, with the finer D as skip connections.
 
-    Skips matter: a coarse map alone cannot tell where an edge lies. The last doubling is a sub-pixel
-    convolution (Shi et al., CVPR 2016), so that nothing is computed at full resolution. The output is
-    `σ(x · m / (m + 1e-6))`, m the mean square of D: where nothing moves, D is zero and the image 0.5 throughout,
-    whatever the weights.
+    The skips matter, because a coarse map cannot localise edges. The last doubling is a sub-pixel convolution (Shi et
+    al., CVPR 2016), so nothing is computed at full resolution. The output is `σ(x · m / (m + 1e-6))`, with m the mean
+    square of D: if nothing moves, D is zero and the image 0.5 throughout, for any weights.
 
     Args:
         maps: channels and side of D at each resolution, fine to coarse.
-        image_side: side of the dynamic image.
-        width: channels at D's resolutions, halved (to 8 at least) beyond the finest one, and doubled at each halving
-            below the coarsest up to four times.
-        depth: largest number of halvings, while sides are even and at least 4; 0: decoder only.
+        image_side: side of the dynamic image, pixels.
+        width: channels at the resolutions of D. Above the finest one, each doubling halves them (at least 8 remain);
+            below the coarsest one, each halving doubles them, up to four times `width`.
+        depth: largest number of halvings, as long as sides are even and at least 4; 0 for a decoder only.
     """
 
     def __init__(self, maps: Sequence[MapShape], image_side: int, width: int = 16, depth: int = 2) -> None:
         super().__init__()
         if width < 1 or depth < 0:
-            raise ValueError(f"width={width} of the U-Net must be at least 1 and depth={depth} at least 0")
+            raise ValueError(f"width={width}, depth={depth} of the U-Net; expected at least 1 and 0")
         *finer, (channels, side) = maps
         widths, low = [width], side
         while len(widths) <= depth and low % 2 == 0 and low >= 4:
@@ -49,11 +48,11 @@ class UNet(nn.Module):
             nn.Sequential(*_convolution(wide + narrow, narrow)) for narrow, wide in reversed(list(pairwise(widths)))
         )
         self.sides = [side for _, side in reversed(finer)]
-        beside = max(1, width // 2)
+        skip_width = max(1, width // 2)
         self.skips = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, beside, 1, bias=False)) for c, _ in reversed(finer)
+            nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, skip_width, 1, bias=False)) for c, _ in reversed(finer)
         )
-        self.join = nn.ModuleList(nn.Sequential(*_convolution(width + beside, width)) for _ in finer)
+        self.join = nn.ModuleList(nn.Sequential(*_convolution(width + skip_width, width)) for _ in finer)
         side = maps[0][1]
         beyond: list[nn.Module] = []
         while 4 * side <= image_side:
@@ -67,7 +66,7 @@ class UNet(nn.Module):
             self.beyond = nn.Sequential(*beyond, *size, nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:
-        """D of all resolutions to the dynamic image, in [0, 1]."""
+        """Map D of all resolutions to the dynamic image, in [0, 1]."""
         *finer, coarsest = representation
         levels = [self.enter(coarsest)]
         for down in self.down:

@@ -1,7 +1,12 @@
-"""FDP: raw frames to class logits and a dynamic image, without key frames and without optical flow.
+"""FDP: class logits and a dynamic image from raw frames, without key frames or optical flow.
 
-Provenance: P, arXiv 2509.06015. Not fixed there and ours (O): the form of the scorer, the inner layers of both heads,
-D at several resolutions. Shape letters and sources (P, R, O) are those of `fdp_lightning.models.fdp`.
+Provenance: P, arXiv 2509.06015. Shape letters and sources (P, R, O) are those of `fdp_lightning.models.fdp`.
+Input: 8 aligned frames, 64×64, grey, values in 0..1 (by default).
+Published (abstract): F1 above the best earlier result by 4.05 points on CASME II, 2.50 on SAMM, 7.71 on CAS(ME)² and
+2.11 on CAS(ME)³; the released code chooses the epoch on the held-out subject. No absolute scores are on record here.
+Unknown: the form of the scorer, the rank loss and its weight, how scores become weights, the inner layers of both heads
+and the scale of the dynamic image; ours (O).
+Deviations: a second order, poolings on running means and D at several resolutions (O); see README.md.
 
 In the order of the data flow:
     Backbone     frames I_1..I_T → maps of each frame, at one or more resolutions         backbone.py, blocks.py
@@ -32,7 +37,7 @@ class FDPOutput:
 
     Attributes:
         logits: logits of the classes, (b, k).
-        scores: rank scores by order ('chronological', 'intensity'), each (b, t); the orders that the poolings read.
+        scores: rank scores, (b, t), by order ('chronological', 'intensity'), for the orders that the poolings read.
         representation: D at each resolution, fine to coarse, (b, c, h, w).
         dynamic_image: constructed dynamic image in [0, 1], (b, 1, h2, w2).
     """
@@ -44,33 +49,33 @@ class FDPOutput:
 
     @property
     def rank_scores(self) -> Float[Tensor, "b t"] | None:
-        """Chronological scores; None where none are computed."""
+        """Chronological scores; None if they are not computed."""
         return self.scores.get("chronological")
 
 
 class FDP(nn.Module):
-    """The whole network.
+    """The complete network.
 
     Args:
-        backbone: module from frames to maps, with `in_channels`, `map_shapes(image_size)` and
+        backbone: module that maps frames to maps, with `in_channels`, `map_shapes(image_size)` and
             `forward_maps(frames, finer)`.
-        scorer: makes a rank scorer of `in_channels`, `places`, `order` and `running_means`.
-        mer_head: makes the MER head of `maps` (channels and side of D at each resolution) and `classes`.
-        dic_head: makes the DIC head of `maps` and `image_side`.
+        scorer: factory of a rank scorer from `in_channels`, `places`, `order` and `running_means`.
+        mer_head: factory of the MER head from `maps` (channels and side of D at each resolution) and `classes`.
+        dic_head: factory of the DIC head from `maps` and `image_side`.
         classes: number of classes or action units, k.
-        image_size: side of the frames in pixels.
-        frames: number of frames of a clip, T.
+        image_size: side of the frames, pixels.
+        frames: number of frames per clip, T.
         head_block: 'spatial' (O) or 'map64' (R).
-        finer_maps: strides (image pixels per place) of the backbone's finer maps that D is pooled from, besides the
-            feature maps (O); none: D has the one resolution of the feature maps.
-        pooling: one or more of `rank_pooling.POOLINGS`; their D stand side by side.
+        finer_maps: strides (image pixels per position) of finer maps of the backbone that D is pooled from, in addition
+            to the feature maps (O); if empty, D has only the resolution of the feature maps.
+        pooling: one or more of `rank_pooling.POOLINGS`; their D are concatenated.
         running_means: score and pool the chronological order on running means (Fernando et al., TPAMI 2017; O).
         gate_temperature: temperature of the pooling 'gated'.
-        mean: mean of all values of the training clips, one for all colours; subtracted from the frames.
+        mean: mean of all values of the training clips, subtracted from all colours of the frames.
         std: standard deviation of all values of the training clips, by which the frames are divided.
 
     Attributes:
-        about: name and source, for the card of a model.
+        about: name and source, for the model card.
         inputs: kinds of `input` that it takes.
         representation: name of D.
     """
@@ -118,13 +123,13 @@ class FDP(nn.Module):
         )
         self.mer_head = mer_head(maps=self.pooling.maps, classes=classes)
         self.dic_head = dic_head(maps=self.pooling.maps, image_side=image_size)
-        # Buffers: fitted on the training subjects of the fold, they travel with the checkpoint.
+        # Buffers, because they are fitted on the fold's training subjects and have to be in the checkpoint.
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(max(float(std), 1e-3)))
         self._takes = (frames, backbone.in_channels, image_size, image_size), classes
 
     make_pooling: Callable[..., nn.Module] = RankPooling
-    """Makes the pooling of names, maps, T, `running_means` and `gate_temperature`."""
+    """Factory of the pooling from names, maps, T, `running_means` and `gate_temperature`."""
 
     def _maps_of(self, backbone: Any, image_size: int, finer: Sequence[int]) -> list[MapShape]:
         """Return the shapes of the maps that D is pooled from, fine to coarse."""
@@ -133,28 +138,28 @@ class FDP(nn.Module):
         unknown = set(finer) - set(strides)
         if unknown or len(set(finer)) < len(finer):
             raise ValueError(
-                f"finer_maps={list(finer)}: expected different ones of the backbone's strides "
-                f"{', '.join(map(str, strides))} (image pixels per place; {last} is that of the feature maps)"
+                f"finer_maps={list(finer)}; expected different ones of the backbone's strides "
+                f"{', '.join(map(str, strides))} (image pixels per position; {last} is that of the feature maps)"
             )
         return [shapes[stride] for stride in (*self.finer_maps, last)]
 
     def forward(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> FDPOutput:
-        """Clips of t frames to logits, scores, D and dynamic image.
+        """Map clips of t frames to logits, scores, D and dynamic image.
 
         Args:
             clips: frames with values in 0..1.
-            mask: real frames, at least one a clip; None: all are.
+            mask: real frames, at least one per clip; None if all are.
         """
         return self.forward_head(self.forward_features(clips, mask), mask)
 
     def forward_features(self, clips: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> list[Tensor]:
-        """Maps of each frame at each resolution, fine to coarse, (b, t, d, h2, w2); zero where no frame is real."""
+        """Return the maps at each resolution, fine to coarse, (b, t, d, h2, w2); zero at frames that are not real."""
         b, t, c, _, _ = clips.shape
         clips = (clips - self.mean) / self.std
         if c == 1:
-            clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey to a backbone for colour
-        # One pass over all frames (O), so that batch statistics are those of all frames; over the real ones alone, so
-        # that padding has no part in them.
+            clips = clips.expand(-1, -1, self.backbone.in_channels, -1, -1)  # grey frames for a colour backbone
+        # One pass over all frames, so that batch statistics cover all of them (O), but only over real frames, so that
+        # padding does not affect the statistics.
         *finer, last = self.backbone.forward_maps(clips.flatten(0, 1) if mask is None else clips[mask], self.finer_maps)
         maps = [*finer, self.head_block(last)]  # n d h2 w2
         if mask is None:
@@ -164,7 +169,7 @@ class FDP(nn.Module):
         ]
 
     def forward_head(self, maps: Sequence[Float[Tensor, "b t _ _ _"]], mask: Mask | None = None) -> FDPOutput:
-        """Scores, D pooled by them, and both heads."""
+        """Score the frames, pool D by the scores, and apply both heads."""
         scores = {order: scorer(maps[-1], mask) for order, scorer in self.scorers.items()}
         representation = self.forward_pooling(maps, scores, mask)
         return FDPOutput(
@@ -175,25 +180,25 @@ class FDP(nn.Module):
         )
 
     def represent(self, clips: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
-        """D of all resolutions in one row a clip."""
+        """Return D of all resolutions as one row per clip."""
         return torch.cat([of_level.flatten(1) for of_level in self.forward(clips).representation], dim=1)
 
     def forward_pooling(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: dict[str, Tensor], mask: Mask | None = None
     ) -> list[Tensor]:
-        """D at each resolution, fine to coarse, (b, d, h2, w2)."""
+        """Return D at each resolution, fine to coarse, (b, d, h2, w2)."""
         return self.pooling(maps, scores, mask)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        """One line for the network and one for each part."""
+        """Return one line for the network and one for each part."""
         return summary(self, *self._takes)
 
 
 class Spatial(nn.Module):
-    """Keep the last feature map, so that place is not lost (O)."""
+    """Keep the last feature map with its spatial layout (O)."""
 
     side = None
-    """As the map that comes in."""
+    """Side of the output; None: that of the input."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -205,7 +210,7 @@ class Spatial(nn.Module):
 
 
 class Map64(nn.Module):
-    """Global average, then a linear layer to 4096 entries read as one 64×64 map (R)."""
+    """Global average, then a linear layer to 4096 values, read as one 64×64 map (R)."""
 
     side = 64
 
@@ -217,7 +222,7 @@ class Map64(nn.Module):
         self.out_channels = 1
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 64 64"]:
-        """Maps to one map each, whose places the linear layer makes."""
+        """Return one map per frame, whose positions are outputs of the linear layer."""
         return self.project(maps.mean(dim=(2, 3))).unflatten(1, (1, self.side, self.side))
 
 
@@ -226,27 +231,28 @@ ORDERS = ("chronological", "intensity")
 
 
 class RankScorer(nn.Module):
-    """`s_t = g(X_t)`, one score per frame (P; form O): 1×1 convolution to few channels, ReLU, linear over all places.
+    """`s_t = g(X_t)`, one score per frame (P; form O): 1×1 convolution to few channels, ReLU, linear over positions.
 
-    `X_t` is the frame relative to its clip, so that the scorer never sees the identity and a still clip has flat
-    scores, trained or not:
-        chronological   `V_t - mean_t V_t` with V the running means, or `F_t - mean_t F_t` (of which a reversed clip has
-                        reversed scores, trained or not)
+    `X_t` is the frame relative to its clip, so the scorer never sees the identity, and a still clip has flat scores
+    even before training:
+        chronological   `V_t - mean_t V_t` with V the running means, or `F_t - mean_t F_t` (with which a reversed clip
+                        has reversed scores, even before training)
         intensity       `F_t - F_1`, the change since the onset frame
 
-    On running means a score also depends on how many frames were averaged, for their noise falls with t: the τ of
-    reversed clips is lower than that of forward ones, but not its negative. `running_means=False` has no such help.
+    On running means, a score also depends on the number of averaged frames, because their noise falls with t: τ of
+    reversed clips is lower than τ of forward ones, but not its negative. `running_means=False` removes this cue.
 
-    Place matters here as in the MER head: averaged over the face, the rise of a brow drowns in everything that stays.
-    (Measured on the synthetic set: with an average over places Kendall's τ stayed at 0, see experiments/LOG.md.)
+    Positions matter here as in the MER head: averaged over the face, a rising brow is lost among all that does not
+    move. (Measured on the synthetic set: with an average over positions, Kendall's τ stayed at 0, see
+    experiments/LOG.md.)
 
     Args:
         in_channels: channels of the frame features, c.
-        places: places of the frame features, h·w.
-        hidden: channels kept per place.
+        places: number of positions of the frame features, h·w.
+        hidden: channels per position after the convolution.
         order: 'chronological' or 'intensity'.
         running_means: score the chronological order on running means.
-        centred: False: score the chronological order on the features as they are, identity included (ablation).
+        centred: False to score the chronological order on uncentred features, which include the identity (ablation).
     """
 
     def __init__(
@@ -271,8 +277,8 @@ class RankScorer(nn.Module):
         self.score = nn.Linear(hidden * places, 1, bias=False)
 
     def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
-        """Score each frame; 0 at those that are not real."""
-        # In the precision of the weights, not in that of mixed precision: scores of a clip's frames are close together.
+        """Score each frame; scores are 0 at frames that are not real."""
+        # In the precision of the weights, without autocast, because the scores of a clip are close together.
         features = features.to(torch.promote_types(features.dtype, self.score.weight.dtype))
         with torch.autocast(features.device.type, enabled=False):
             return self._scores(self._relative(features, mask), mask)
@@ -288,24 +294,24 @@ class RankScorer(nn.Module):
         b, t = features.shape[:2]
         if mask is None:
             return self.score(self.mix(features.flatten(0, 1))).reshape(b, t)
-        # Real frames alone, so that padding has no part in batch norm's statistics.
+        # Only real frames, so that padding does not affect the batch statistics.
         scores = features.new_zeros(b, t)
         scored = self.score(self.mix(features[mask])).squeeze(1)
         return masked(scores.masked_scatter(mask, scored), mask)
 
 
 class MERHead(nn.Module):
-    """Micro-expression recognition: D to class logits (P; the layers are O).
+    """Micro-expression recognition: class logits from D (P; the layers are O).
 
-    At each resolution that is read: batch norm, 1×1 convolution to few channels, one linear layer over all places; the
-    logits are summed. Place matters: a brow and a mouth corner are told apart by where they move.
+    Each resolution that is read has a batch norm, a 1×1 convolution to few channels and one linear layer over all
+    positions; the logits are summed. Positions matter: a brow and a mouth corner differ in where they move.
 
     Args:
         maps: channels and side of D at each resolution, fine to coarse.
         classes: number of classes, k.
-        reads: number of resolutions that are read, the coarsest ones.
-        hidden: channels kept per place.
-        dropout: probability of dropping a value before the linear layers.
+        reads: number of resolutions to read, starting from the coarsest.
+        hidden: channels per position after the convolution.
+        dropout: dropout probability before the linear layers.
     """
 
     def __init__(
@@ -318,14 +324,14 @@ class MERHead(nn.Module):
         self.readings = nn.ModuleList(_reading(*shape, classes, hidden, dropout) for shape in maps[-reads:])
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
-        """D of all resolutions to logits."""
+        """Map D of all resolutions to logits."""
         maps = representation[-len(self.readings) :]
         return torch.stack([reading(d) for reading, d in zip(self.readings, maps, strict=True)]).sum(dim=0)
 
 
 def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        # D is a difference over time and small; batch norm brings it to the scale the layers expect.
+        # D is a difference over time and small; batch norm rescales it for the layers.
         nn.BatchNorm2d(channels),
         nn.Conv2d(channels, hidden, 1, bias=False),
         nn.BatchNorm2d(hidden),
@@ -337,8 +343,8 @@ def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float
 
 
 def check_mer_head(classes: int, hidden: int, dropout: float) -> None:
-    """Raise ValueError for sizes that no MER head has."""
+    """Raise ValueError for sizes that are invalid for any MER head."""
     if classes < 2 or hidden < 1:
         raise ValueError(f"MER head of {classes} classes and {hidden} hidden channels; expected at least 2 and 1")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} of the MER head; expected 0 up to, not including, 1")
+        raise ValueError(f"dropout={dropout} of the MER head; expected at least 0 and below 1")

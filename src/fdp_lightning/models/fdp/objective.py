@@ -1,4 +1,4 @@
-"""The objective of FDP: emotion, dynamic image and rank order, weighted (R; the rank term is O)."""
+"""The objective of FDP: a weighted sum of emotion, dynamic-image and rank losses (R; the rank term is O)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ DYNAMIC_IMAGES_HEADING = "dynamic images"
 
 
 def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
-    """Declare the rank scores, and the dynamic images beside those that need no model."""
+    """Declare the rank scores, and the dynamic images along with references that need no model."""
     signed_scale = image_scale == "signed"
     image: dict[str, Any] = {"heading": DYNAMIC_IMAGES_HEADING}
     if signed_scale:
@@ -35,29 +35,30 @@ def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
     return (
         Extra(
             "rank_scores", "curve", "rank score", heading="rank scores against time", standardised=True, rises=True,
-            note="The scorer is trained to put frames in order: higher is later.",
+            note="The scorer is trained to put the frames in order: a higher score means a later frame.",
         ),
         Extra(
             "true_dynamic_image", "image", "true", **image,
-            note="A dynamic image sums up the motion of a clip in one image. The true one is computed from the "
-            "frames; the constructed one is what the model made of its own features, and was trained to resemble it. "
+            note="A dynamic image summarises the motion of a clip in one image. The true one is computed from the "
+            "frames; the model constructs the other one from its features and is trained to make it resemble the true "
+            "one. "
             + (
-                "On the signed scale mid grey is where nothing moved, and black and white are −4 and +4 times the root "
+                "On the signed scale, mid grey means that nothing moved; black and white are −4 and +4 times the root "
                 "mean square of the training clips’ dynamic images."
                 if signed_scale
-                else "Each image is scaled by its own darkest and brightest point (image_scale=min_max): the grey of "
-                "“nothing moved” differs from clip to clip, and so does the strength of a motion that looks the same."
+                else "Each image is scaled by its own darkest and brightest point (image_scale=min_max), so the grey "
+                "of “nothing moved” differs between clips, and motions that look equally strong may not be."
             ),
         ),
         Extra("dynamic_image", "image", "constructed", **compared),
         Extra("mean_training_image", "image", "mean of training", of="training", **compared),
         Extra(
             "arp_of_input", "image", "ARP of the input", **compared,
-            note="ARP is the exact approximate rank pooling of the clip’s own frames, which needs no model."
+            note="ARP is the exact approximate rank pooling of the clip’s frames, which needs no model."
             + (
-                " Here (image_kind=exact) it is the true image itself: a weighted sum of the frames that the model is "
-                "given. Constructing it is extra supervision for the features and no feat of reconstruction, so its "
-                "row is the most that can be reached and not a baseline to beat."
+                " Here (image_kind=exact) it is identical to the true image, a weighted sum of the model’s input "
+                "frames. Constructing it is additional supervision for the features rather than an achievement, so its "
+                "row is the best possible value and not a baseline to beat."
                 if image_kind == "exact"
                 else ""
             ),
@@ -68,21 +69,24 @@ def extras_of(image_kind: str, image_scale: str) -> tuple[Extra, ...]:
 class Objective(RecognizerObjective[FDPOutput]):
     """`emotion · cross-entropy + dynamic_image · MSE + rank · rank loss`.
 
-    With multi-label targets the first is the binary cross-entropy of all action units, see labels.py.
+    With multi-label targets, the first term is the binary cross-entropy of all action units, see labels.py.
 
     Args:
         emotion: weight of the cross-entropy.
-        dynamic_image: weight of the mean squared error to the clip's dynamic image.
+        dynamic_image: weight of the mean squared error of the constructed dynamic image.
         rank: weight of the sum of the rank losses, one for each order that is scored.
         rank_loss: loss of the chronological order, one of `rank_losses.RANK_LOSSES`.
-        intensity_loss: loss of the intensity order, one of them.
+        intensity_loss: loss of the intensity order, one of `rank_losses.RANK_LOSSES`.
         rank_temperature: temperature of ranknet and soft_spearman.
         rank_margin: margin of hinge.
         rank_sharpness: sharpness of listnet.
         image_kind: kind of the dynamic image, one of `dynamic_image.DYNAMIC_IMAGES`.
-        image_scale: 'min_max' per clip (R), or 'signed' by the training clips (O).
-        motion_measure: order of the frames of the kind 'intensity', 'difference' or 'flow'.
+        image_scale: 'min_max' for scaling per clip (R), 'signed' for a scale from the training clips (O).
+        motion_measure: measure that sorts the frames for the kind 'intensity': 'difference' or 'flow'.
         options: arguments of `recognizer.Objective`.
+
+    Raises:
+        ValueError: a value is unknown, or a weight negative.
     """
 
     image_rms: Tensor
@@ -121,7 +125,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         )
         self.image_kind, self.image_scale, self.motion_measure = image_kind, image_scale, motion_measure
         self.extras = extras_of(image_kind, image_scale)
-        # A buffer: fitted on the training subjects of the fold, it travels with the checkpoint.
+        # A buffer, because it is fitted on the fold's training subjects and has to be in the checkpoint.
         self.register_buffer("image_rms", torch.tensor(1.0))
 
     @torch.no_grad()
@@ -134,11 +138,11 @@ class Objective(RecognizerObjective[FDPOutput]):
         return self.scaled(self._dynamic_image(clips))
 
     def scaled(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Scale dynamic images as the target, to [0, 1]."""
+        """Scale dynamic images to [0, 1], as the target is."""
         return min_max(images) if self.image_scale == "min_max" else signed(images, self.image_rms)
 
     def relevance(self, order: str, clips: Clips) -> Float[Tensor, "b t"]:
-        """Relevance of the frames in an order, the target of its scorer, see rank_losses.py."""
+        """Return the relevance of the frames in an order, the target of its scorer, see rank_losses.py."""
         position = chronological(clips.frames, clips.mask)
         if order == "chronological":
             return position
@@ -147,7 +151,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         return intensity(number, number.gather(1, index.unsqueeze(1)).squeeze(1), clips.mask)
 
     def forward(self, output: FDPOutput, clips: Clips) -> Losses:
-        """Losses of one batch."""
+        """Return the losses of one batch."""
         emotion = self.emotion_loss(output.logits, clips.target)
         image = F.mse_loss(output.dynamic_image, self.true_dynamic_image(clips))
         rank = emotion.new_zeros(())
@@ -159,7 +163,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         return Losses(total, {"emotion": emotion, "dynamic_image": image, "rank": rank})
 
     def measures(self, output: FDPOutput, clips: Clips) -> dict[str, Float[Tensor, ""]]:
-        """Return Kendall's τ of each order with its target."""
+        """Return Kendall's τ between the scores and the target of each order."""
         return {
             "kendall_tau" if order == "chronological" else f"{order}_kendall_tau": kendall_tau(
                 scores, self.relevance(order, clips), clips.mask
@@ -168,14 +172,14 @@ class Objective(RecognizerObjective[FDPOutput]):
         }
 
     def of_output(self, output: FDPOutput) -> dict[str, Tensor]:
-        """Rank scores, where they are computed, and the constructed dynamic image, (b, h, w)."""
+        """Return the rank scores, if they are computed, and the constructed dynamic image, (b, h, w)."""
         scores = {} if output.rank_scores is None else {"rank_scores": output.rank_scores}
         return {**scores, "dynamic_image": output.dynamic_image[:, 0]}
 
     def record(self, output: FDPOutput, clips: Clips) -> dict[str, Tensor]:
-        """Return rank scores (NaN where there are none) and three dynamic images on the scale of the target, (b, h, w).
+        """Return rank scores (NaN if there are none) and three dynamic images on the scale of the target, (b, h, w).
 
-        `arp_of_input` is the exact one of the frames themselves, a baseline that needs no model.
+        `arp_of_input` is the exact ARP image of the input frames, a baseline that needs no model.
         """
         none = {"rank_scores": clips.frames.new_full(clips.frames.shape[:2], torch.nan).float()}
         arp = dynamic_image(clips.frames.mean(dim=2, keepdim=True), mask=clips.mask)
@@ -184,14 +188,15 @@ class Objective(RecognizerObjective[FDPOutput]):
 
     @torch.no_grad()
     def of_training(self, clips: Clips) -> dict[str, Tensor]:
-        """Return the mean true dynamic image of the training clips, (h, w), and their root mean square, ±4 of which
-        span 0..1 on the signed scale; NaN where each image is scaled by its own extremes.
+        """Return the mean true dynamic image of the training clips, (h, w), and the scale of their dynamic images.
+
+        The scale is their root mean square, ±4 of which span 0..1; NaN unless `image_scale=signed`.
         """
         rms = self.image_rms.double() if self.image_scale == "signed" else torch.tensor(torch.nan, dtype=torch.float64)
         return {"mean_training_image": self.true_dynamic_image(clips).mean(dim=0)[0].float(), "image_rms": rms}
 
     def restore(self, fitted: Mapping[str, float]) -> None:
-        """Take over the scale of the dynamic images."""
+        """Set the scale of the dynamic images from a model file."""
         if set(fitted) != {"image_rms"} or not fitted["image_rms"] > 0:
             raise ValueError(f"the scale of the dynamic images is {dict(fitted)}; expected image_rms above 0")
         self.image_rms.fill_(fitted["image_rms"])

@@ -1,6 +1,6 @@
-"""Weights of timm's Next-ViT in our blocks (lineage: Next-ViT, arXiv 2207.05501; weights of ImageNet-1k).
+"""Loading of timm's Next-ViT weights into our blocks (Next-ViT, arXiv 2207.05501; weights trained on ImageNet-1k).
 
-Its blocks are ours under other names: NCB is the local relational aggregator, NTB the global one.
+The blocks are the same under other names: NCB is the local relational aggregator, NTB the global one.
 """
 
 import logging
@@ -45,10 +45,11 @@ _GLOBAL = {
 def from_nextvit(
     state: Mapping[str, Tensor], layout: list[tuple[int, str, int]], in_channels: int
 ) -> dict[str, Tensor]:
-    """Rename a state dict of timm's Next-ViT to the names of a `Backbone` of this `Backbone.layout`.
+    """Rename a state dict of timm's Next-ViT to the names of a `Backbone` with this `Backbone.layout`.
 
     The i-th local (global) block of a stage there becomes the i-th local (global) block of that stage here; blocks
-    without a counterpart and the classifier are left out. For grey the first convolution's three colours are summed.
+    without a counterpart and the classifier are left out. For grey frames, the weights of the first convolution are
+    summed over the three colours.
     """
     with_attention = {_block(name) for name in state if ".e_mhsa." in name}
     numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
@@ -72,17 +73,17 @@ def from_nextvit(
 
 
 def load_nextvit(backbone: nn.Module, source: bool | str) -> None:
-    """Load Next-ViT's weights into a `Backbone`, wherever name and shape agree; `source` as of `imagenet_weights`.
+    """Load Next-ViT's weights into a `Backbone` wherever name and shape agree; for `source` see `imagenet_weights`.
 
     Raises:
-        ValueError: the weights are not available, or none of them fits.
+        ValueError: the weights cannot be fetched or read, or fit no block.
     """
     own = backbone.state_dict()
     layout: Any = backbone.layout
     in_channels: Any = backbone.in_channels
     given = from_nextvit(imagenet_weights(_ARCHITECTURE, source, "model.backbone.pretrained"), layout, in_channels)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    # The stem fits any pattern of the same widths; at least some blocks must fit too.
+    # The stem fits any backbone of the same stem widths; some blocks must fit too.
     if not any(name.startswith("blocks.") and name.endswith("weight") for name in fitting):
         raise ValueError(
             f"pretrained={source}: no block of {_ARCHITECTURE} has the shapes of this backbone; "

@@ -1,10 +1,10 @@
-"""Rank losses: distance of a clip's scores from the target order. Pure functions, a loss for each clip.
+"""Rank losses: pure functions that measure, for each clip, how far its scores are from the target order.
 
-Adding a constant to all scores of a clip changes none of them. With the chronological target the loss of the reversed
-clip is that of the negated scores, except for the list losses, which look at the top of the order first.
+Adding a constant to all scores of a clip does not change its loss. With the chronological target, reversing a clip has
+the same effect as negating its scores, except for the list losses, which weight the top of the order more.
 
-All take scores (b, t), the relevance of the frames (b, t; `chronological`, `intensity`) and the mask of the real ones,
-and return (b,). A clip whose frames are all equally relevant, as one of a single frame, has a loss of 0.
+All take scores (b, t), the relevance of the frames (b, t; `chronological`, `intensity`) and the mask of the real
+frames, and return losses (b,). A clip whose frames are all equally relevant, as with a single frame, has a loss of 0.
 
 References:
     [1] Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005.
@@ -27,9 +27,9 @@ RANK_LOSSES = ("ranknet", "hinge", "listmle", "listnet", "soft_spearman")
 
 
 def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
-    """Relevance 1, 2, 3, … in time (P: later frames score higher).
+    """Return relevance 1, 2, 3, … in temporal order (P: later frames score higher).
 
-    Head drift or a ramp of brightness alone can solve it; `intensity` is the target that they do not solve.
+    Head drift or a brightness ramp is enough to solve this target, but not `intensity`.
     """
     return positions(real_frames(values, mask)).to(values.dtype)
 
@@ -37,7 +37,7 @@ def chronological(values: Float[Tensor, "b t *rest"], mask: Mask | None = None) 
 def intensity(
     frame_number: Float[Tensor, "b t"], apex: Float[Tensor, " b"], mask: Mask | None = None
 ) -> Float[Tensor, "b t"]:
-    """Relevance 0 at the onset, rising evenly to 1 at the apex and falling evenly to 0 at the offset (O).
+    """Return relevance 0 at the onset, rising linearly to 1 at the apex and falling linearly to 0 at the offset (O).
 
     The onset is the first real frame, the offset the last.
 
@@ -50,7 +50,7 @@ def intensity(
     onset = frame_number.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
     offset = frame_number.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
     apex = apex.unsqueeze(1)
-    # An apex at an end of the clip leaves one side empty; the clamp keeps 0/0 out of it.
+    # An apex at an end of the clip leaves one side empty; the clamp avoids 0/0 there.
     rising = 1 - (apex - frame_number) / (apex - onset).clamp_min(1e-6)
     falling = 1 - (frame_number - apex) / (offset - apex).clamp_min(1e-6)
     return torch.where(frame_number <= apex, rising, falling).masked_fill(~mask, 0)
@@ -75,7 +75,7 @@ def listmle(
 ) -> Float[Tensor, " b"]:
     """ListMLE [3]: `-log P` of drawing the frames from the most relevant down, under Plackett-Luce.
 
-    `-log P = Σ_i (log Σ_{j≥i} exp s_j - s_i)`, frames sorted by falling relevance; equal ones keep their order in time.
+    `-log P = Σ_i (log Σ_{j≥i} exp s_j - s_i)`, frames sorted by decreasing relevance; ties keep their temporal order.
     """
     mask = real_frames(scores, mask)
     order = relevance.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
@@ -91,23 +91,23 @@ def listmle(
 def listnet(
     scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, sharpness: float = 4.0
 ) -> Float[Tensor, " b"]:
-    """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the chances of being ranked first.
+    """ListNet [4]: the divergence `KL(p ‖ softmax(s))` between the probabilities of being ranked first.
 
     `p = softmax(sharpness · r)`, r the clip's relevance scaled to 0..1 (O; in [4] `softmax(r)`). Only the most
-    relevant frames have to stand out. The order of the others, undefined before and after a motion, costs next to
-    nothing, where a pairwise loss weighs it as much as the apex.
+    relevant frames have to stand out. The order of the others, which is undefined before and after a motion, has almost
+    no effect, whereas a pairwise loss weights it as much as the apex.
 
     Args:
         scores: scores of the frames.
         relevance: relevance of the frames.
         mask: real frames.
-        sharpness: logarithm of the ratio between the chances of the most and the least relevant frame.
+        sharpness: logarithm of the ratio between the probabilities of the most and the least relevant frame.
     """
     mask = real_frames(scores, mask)
     least = relevance.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
     most = relevance.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
     from_0_to_1 = masked((relevance - least) / (most - least).clamp_min(1e-6), mask)
-    # Frames that are not real have a chance of exp(-1e4) = 0.
+    # Frames that are not real have a probability of exp(-1e4) = 0.
     wanted = (sharpness * from_0_to_1).masked_fill(~mask, -1e4).log_softmax(dim=1)
     found = scores.masked_fill(~mask, -1e4).log_softmax(dim=1)
     loss = masked(wanted.exp() * (wanted - found), mask).sum(dim=1)
@@ -117,14 +117,14 @@ def listnet(
 def soft_spearman(
     scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
 ) -> Float[Tensor, " b"]:
-    """1 minus the correlation of soft ranks of the scores with ranks of relevance; 1 - Spearman as temperature → 0."""
+    """Return 1 - correlation of the scores' soft ranks with relevance ranks (1 - Spearman's ρ as temperature → 0)."""
     mask = real_frames(scores, mask)
     n = frame_count(mask)
-    # Ranks, soft or not, have the mean (n + 1) / 2.
+    # Ranks have the mean (n + 1) / 2, soft ranks too.
     soft, wanted = (
         masked(r - (n + 1) / 2, mask) for r in (soft_ranks(scores, mask, temperature), ranks(relevance, mask))
     )
-    # The constant keeps the gradient of flat scores in bounds; ranks of eight frames have a sum of squares of 42.
+    # The constant bounds the gradient of flat scores; centred ranks of eight frames have a sum of squares of 42.
     scale = (soft.square().sum(dim=1) + 1e-3 * temperature).sqrt() * (wanted.square().sum(dim=1) + 1e-6).sqrt()
     correlation = (soft * wanted).sum(dim=1) / scale
     return torch.where((wanted != 0).any(dim=1), 1 - correlation, 0 * correlation)
@@ -151,7 +151,7 @@ def _mean_over_pairs(
 
 
 class RankLoss(nn.Module):
-    """One of the losses, averaged over the clips of a batch.
+    """One of the rank losses, averaged over the clips of a batch.
 
     Args:
         name: one of `RANK_LOSSES`.
@@ -180,16 +180,16 @@ class RankLoss(nn.Module):
     def forward(
         self, scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Mask | None = None
     ) -> Float[Tensor, ""]:
-        """Mean loss of the clips."""
+        """Return the mean loss of the clips."""
         return self.loss(scores, relevance, mask).mean()
 
 
 def kendall_tau(
     scores: Float[Tensor, "b t"], relevance: Float[Tensor, "b t"], mask: Tensor | None = None
 ) -> Float[Tensor, " b"]:
-    """Kendall's τ of each clip's scores with the target order: 1 the same, -1 reversed; equal scores count 0.
+    """Return Kendall's τ between each clip's scores and the target order: 1 if equal, -1 if reversed; ties count 0.
 
-    Over the pairs of real frames that have an order. (The one of torchmetrics 1.9 fails on a batch of one clip.)
+    It covers the pairs of real frames that have an order. (That of torchmetrics 1.9 fails on a batch of one clip.)
     """
     pairs = ranked_pairs(relevance, mask)
     return (pairwise_steps(scores.detach().float()).sign() * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp_min(1)
@@ -198,10 +198,10 @@ def kendall_tau(
 def soft_ranks(
     values: Float[Tensor, "b t"], mask: Mask | None = None, temperature: float = 1.0
 ) -> Float[Tensor, "b t"]:
-    """Soft ranks `r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`, from 1 for the smallest value to T.
+    """Return soft ranks `r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`, from 1 for the smallest value to T.
 
-    They always sum to T(T+1)/2, and are the ranks (equal values share theirs) as the temperature goes to 0.
-    (After Qin, Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
+    They always sum to T(T+1)/2 and approach the ranks, with ties averaged, as the temperature goes to 0. (After Qin,
+    Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
 
     Args:
         values: values of the frames.
@@ -215,7 +215,7 @@ def soft_ranks(
 
 
 def ranks(values: Float[Tensor, "b t"], mask: Mask | None = None) -> Float[Tensor, "b t"]:
-    """Ranks, which equal values share; the limit of `soft_ranks`."""
+    """Return ranks with ties averaged, the limit of `soft_ranks`."""
     mask = real_frames(values, mask)
     sign = (values.unsqueeze(2) - values.unsqueeze(1)).sign()
     above = 0.5 + 0.5 * sign

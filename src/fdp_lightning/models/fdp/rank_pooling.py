@@ -1,10 +1,10 @@
-"""Rank pooling: maps of all frames to one dynamic representation D, as functions and as a module.
+"""Rank pooling of the maps of all frames into one dynamic representation D, as functions and as a module.
 
-Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. Where they sum to zero (gated, score, intensity, arp,
-arp_simple, soft_rank_arp, last_minus_first), whatever is the same in all frames, the identity above all, cancels
-exactly. `mean`, `max` and `attention` keep the identity: ablations.
+Most poolings are weights over frames, `D = (1/T) Σ_t w_t F_t`. If the weights sum to zero (gated, score, intensity,
+arp, arp_simple, soft_rank_arp, last_minus_first), everything that is the same in all frames, above all the identity,
+cancels exactly. `mean`, `max` and `attention` keep the identity; they are ablations.
 
-Two orders of the frames are scored, each by a scorer of its own (O; the paper has the chronological one):
+Two orders of the frames are scored, by separate scorers (O; the paper has only the chronological one):
     chronological   later frames score higher; read by gated, score and soft_rank_arp
     intensity       frames nearer to the apex score higher; read by intensity
 """
@@ -26,7 +26,7 @@ Scores = Mapping[str, Float[Tensor, "b t"]]
 
 
 def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
-    """Weights that are the clip's scores, standardised to zero mean and nearly unit scale (P in words, O in formula).
+    """Return the clip's scores as weights, standardised to zero mean and nearly unit scale (P in words, formula O).
 
     Args:
         scores: scores of the rank scorer.
@@ -37,20 +37,20 @@ def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[
 
 
 def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) -> Float[Tensor, "b t"]:
-    """Weights by which each pair of frames votes for its later one, as far as the scores tell the two apart (O).
+    """Return weights by which each pair of frames votes for its later one, as far as the scores separate the two (O).
 
-    With z the clip's standardised scores, the pair t < u is open by `g_tu = σ((z_u - z_t) / temperature)`, and
+    With z the clip's standardised scores, the pair t < u has the gate `g_tu = σ((z_u - z_t) / temperature)`, and
 
-        w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   so that   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
+        w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   hence   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
 
-    The order in time is known at test time too: a wrong score can close a pair but never flip its sign, where
-    standardised scores flip D. Flat scores open all pairs alike, `w_u ∝ 2u - T - 1`, the simple weights of
-    approximate rank pooling: the limit of a high temperature as well.
+    The temporal order is known at test time too: a wrong score can close the gate of a pair but never flip its sign,
+    whereas `score` flips D. Flat scores, or a high temperature, open all gates equally: `w_u ∝ 2u - T - 1`, the simple
+    weights of approximate rank pooling.
 
     Args:
         scores: scores of the chronological scorer.
         mask: real frames.
-        temperature: difference of standardised scores at which a pair is open by 0.73.
+        temperature: difference of standardised scores at which a gate is 0.73.
     """
     z = score(scores, mask)
     gates = ((z.unsqueeze(1) - z.unsqueeze(2)) / temperature).sigmoid()  # b t u
@@ -61,17 +61,17 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
 def intensity(
     scores: Float[Tensor, "b t"], mask: Mask, sharpness: float = 1.5, eps: float = 6.4e-3
 ) -> Float[Tensor, "b t"]:
-    """Weights of the frames of highest against those of lowest intensity (O).
+    """Return weights of the frames of highest minus those of lowest intensity (O).
 
-    `w = softmax(sharpness · z) - softmax(-sharpness · z)`, z the clip's standardised scores: between the standardised
-    scores themselves (sharpness → 0) and the apex frame less the most neutral one (sharpness → ∞). Σ w = 0.
+    `w = softmax(sharpness · z) - softmax(-sharpness · z)`, with z the clip's standardised scores, lies between the
+    standardised scores (sharpness → 0) and the apex frame minus the most neutral one (sharpness → ∞). Σ w = 0.
 
     Args:
         scores: scores of the intensity scorer.
         mask: real frames.
         sharpness: sharpness of the softmax, above 0.
-        eps: T² times the constant added to the variance, so that the flat scores of a still clip stay flat; a softmax
-            over T frames is of size 1/T.
+        eps: T² times the constant added to the variance, so that the flat scores of a still clip stay flat; the values
+            of a softmax over T frames are of the order of 1/T.
     """
     z = sharpness * score(scores, mask)
     high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
@@ -79,11 +79,11 @@ def intensity(
 
 
 def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Weights of the frames that give the same D as `weights` of the clip's running means.
+    """Return weights of the frames that lead to the same D as `weights` of the clip's running means.
 
     `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and
-    `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact ones of approximate rank pooling. All are
-    scaled by the same factor, that which takes simple weights of unit scale to exact ones of unit scale.
+    `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact weights of approximate rank pooling. All weights
+    are scaled by the factor that maps simple weights of unit scale to exact ones of unit scale.
 
     Args:
         weights: weights of the running means.
@@ -100,29 +100,29 @@ _ARP = (simple_weights, exact_weights)
 
 
 def arp(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Exact approximate-rank-pooling weights; the scores are not used."""
+    """Return the exact weights of approximate rank pooling (ARP); the scores are unused."""
     return _unit_scale(exact_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
 
 
 def arp_simple(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Weights `2t - T - 1`; the scores are not used."""
+    """Return the simple ARP weights `2t - T - 1`; the scores are unused."""
     return _unit_scale(simple_weights(positions(mask), frame_count(mask)).to(scores.dtype), mask)
 
 
 def soft_rank_arp(
     scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0, eps: float = 1e-2
 ) -> Float[Tensor, "b t"]:
-    """Exact ARP weights interpolated at the soft ranks of the scores.
+    """Return exact ARP weights interpolated at the soft ranks of the scores.
 
-    Where order is perfect they are those of `arp`, but for `eps`. Centred (O): off whole ranks the weights read do not
-    sum to zero by themselves, and the identity would leak in.
+    For a perfect order they are those of `arp`, except for `eps`. They are centred (O): between whole ranks the
+    interpolated weights do not sum to zero, and the identity would leak in.
 
     Args:
         scores: scores of the rank scorer.
         mask: real frames.
         temperature: temperature of the soft ranks.
-        eps: added to the variance, so that the flat scores of a still clip stay flat. (If it
-            is too small, floating-point errors grow to weights that do not sum to zero, and gradients to 1e5 and more.)
+        eps: added to the variance, so that the flat scores of a still clip stay flat. (If it is too small,
+            floating-point errors grow to weights that do not sum to zero, and gradients to 1e5 and more.)
     """
     count = frame_count(mask)
     steps = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(scores)
@@ -136,12 +136,12 @@ def soft_rank_arp(
 
 
 def mean(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Equal weights."""
+    """Return equal weights."""
     return masked(torch.ones_like(scores), mask)
 
 
 def last_minus_first(scores: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Weights of the offset frame minus the onset frame."""
+    """Return the weights of the offset frame minus the onset frame."""
     position = positions(mask)
     ends = (position == frame_count(mask)).to(scores.dtype) - (position == 1).to(scores.dtype)
     return _unit_scale(ends, mask)
@@ -159,18 +159,18 @@ WEIGHTS: Weights = {
     "last_minus_first": last_minus_first,
 }
 READS = {"gated": "chronological", "score": "chronological", "soft_rank_arp": "chronological", "intensity": "intensity"}
-"""Order whose scores a pooling reads; the others need no scorer."""
+"""Order whose scores each pooling reads; the others need no scorer."""
 
 
 def attention(logits: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
-    """Weights `T · softmax`, above zero that sum to T, like those of `mean`."""
+    """Return weights `T · softmax`, which are positive and sum to T, like those of `mean`."""
     return logits.masked_fill(~mask, -torch.inf).softmax(dim=1) * frame_count(mask)
 
 
 def pool(
     features: Float[Tensor, "b t c h w"], weights: Float[Tensor, "b n t"], mask: Mask | None = None
 ) -> Float[Tensor, "b n c h w"]:
-    """`D_n = (1/T) Σ_t w_nt F_t`; the 1/T keeps the size of D free of the number of frames (O)."""
+    """Return `D_n = (1/T) Σ_t w_nt F_t`; the 1/T makes the scale of D independent of the number of frames (O)."""
     count = frame_count(real_frames(features, mask))
     features = features if mask is None else masked(features, mask)
     return weighted_sum(weights / count.unsqueeze(2), features)
@@ -188,13 +188,13 @@ def _centred(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tensor, "b t"]:
 
 
 def _unit_scale(weights: Float[Tensor, "b t"], mask: Mask, eps: float | Tensor = 1e-12) -> Float[Tensor, "b t"]:
-    """Scale to a root mean square of 1, so that poolings can be exchanged without touching learning rates."""
+    """Scale to a root mean square of 1, so that poolings can be exchanged at the same learning rate."""
     weights = masked(weights, mask)
     return weights / (weights.square().sum(dim=1, keepdim=True) / frame_count(mask) + eps).sqrt()
 
 
 class FrameAttention(nn.Module):
-    """Softmax over frames of one learned linear reading of each (O)."""
+    """Softmax over one learned linear score per frame (O)."""
 
     def __init__(self, channels: int, places: int) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class FrameAttention(nn.Module):
         self.read = nn.Linear(channels * places, 1, bias=False)
 
     def forward(self, features: Float[Tensor, "b t c h w"], mask: Mask) -> Float[Tensor, "b t"]:
-        """Features to weights of the frames."""
+        """Return the weights of the frames."""
         return attention(self.read(masked(features, mask).flatten(2)).squeeze(2), mask)
 
 
@@ -210,13 +210,13 @@ POOLINGS = (*WEIGHTS, "max", "attention")
 
 
 class RankPooling(nn.Module):
-    """One or more poolings of the same frames, their D side by side; each uses the same weights at all resolutions.
+    """One or more poolings of the same frames, with their D concatenated; each has the same weights at all resolutions.
 
     Args:
         names: one or more of `POOLINGS`.
         maps: channels and side of the frames' maps, fine to coarse; the coarsest is F.
         frames: number of frames, T.
-        running_means: poolings by chronological scores pool the running means of the frames.
+        running_means: pool the running means of the frames where weights come from chronological scores.
         temperature: temperature of 'gated'.
 
     Attributes:
@@ -248,7 +248,7 @@ class RankPooling(nn.Module):
     def forward(
         self, maps: Sequence[Float[Tensor, "b t _ _ _"]], scores: Scores, mask: Mask | None = None
     ) -> list[Tensor]:
-        """Maps and scores to D at each resolution, (b, d, h, w)."""
+        """Pool the maps by the scores to D at each resolution, (b, d, h, w)."""
         real = real_frames(maps[-1], mask)
         weights = [self._weights_of(name, maps[-1], scores, real) for name in self.names if name != "max"]
         stacked = torch.stack(weights, dim=1) if weights else None
@@ -259,9 +259,9 @@ class RankPooling(nn.Module):
             assert self.attention is not None
             return wide(self.attention(features, mask))
         order = READS.get(name)
-        # A pooling without a scorer reads of the scores their shape and precision alone.
-        of_order = wide(features.new_zeros(features.shape[:2])) if order is None else scores[order]
-        weights = self._weights[name](of_order, mask)
+        # A pooling without a scorer uses only the shape and the dtype of the scores.
+        used = wide(features.new_zeros(features.shape[:2])) if order is None else scores[order]
+        weights = self._weights[name](used, mask)
         on_means = self.running_means and order == "chronological"
         return over_running_means(weights, mask) if on_means else weights
 

@@ -1,5 +1,5 @@
-"""Published recognisers on optical flow, one network a file, each with the training recipe it was published with.
+"""Published recognisers on optical flow, one network per file, each with its published training recipe.
 
-They are written after their papers' and public code's descriptions; no code was taken over. Shape letters are those of
-`fdp_lightning.models`; maps are flow images b c h w whose channels each network names in its recipe.
+All are written from the descriptions in papers and public code; no code was copied. Shape letters are those of
+`fdp_lightning.models`; maps are flow images b c h w, whose channels are set by each network's configuration.
 """

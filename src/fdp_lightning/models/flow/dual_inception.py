@@ -1,13 +1,12 @@
-"""Dual-Inception: a stream of two inception blocks for u and one for v, 6,449,867 parameters at three classes.
+"""Dual-Inception: two streams of two inception blocks, one for u and one for v; 6,449,867 parameters at three classes.
 
 Provenance: Zhou, Mao and Xue, "Dual-inception network for cross-database micro-expression recognition", FG 2019; widths
-and layers after the description of a third-party port.
+and layers follow the description of a third-party port.
 
-Input: u, v of TV-L1 flow at 28×28; in the paper from the onset to the middle frame of the clip, here from the onset to
-the apex, as for the others. Their range is unknown; 0..1 is ours.
+Input: u and v of TV-L1 flow, 28×28. Their range is unknown; 0..1 is ours.
 Published, MEGC 2019: UF1 .7322, UAR .7278.
-Unknown: the original's optimiser, batch size and epochs; the recipe is the port's.
-Deviations: the second frame of the flow, see above.
+Unknown: the original optimiser, batch size and number of epochs; the recipe is the port's.
+Deviations: the flow ends at the apex, as for the other networks; the paper's ends at the middle frame of the clip.
 """
 
 import torch
@@ -19,7 +18,7 @@ from fdp_lightning.models.flow.flow_net import FlowNet
 
 
 class Inception(nn.Module):
-    """Four paths of `width` channels side by side, then max-pooling by 2."""
+    """Four parallel paths of `width` channels each, concatenated, then max-pooling by 2."""
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -33,13 +32,13 @@ class Inception(nn.Module):
         self.single = nn.Conv2d(in_channels, width, 1)
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Maps to maps of half the side; d = 4 width."""
+        """Return maps of half the side; d = 4 width."""
         paths = (self.wide, self.narrow, self.pooled, self.single)
         return F.max_pool2d(torch.cat([path(maps) for path in paths], dim=1), 2)
 
 
 class DualInception(FlowNet):
-    """Maps of 28×28 to logits."""
+    """Map flow maps of 28×28, u and v, to logits."""
 
     in_channels = 2
     image_size = 28
@@ -51,10 +50,10 @@ class DualInception(FlowNet):
         self.classify = nn.Linear(hidden, classes)
 
     def forward_features(self, maps: Float[Tensor, "b 2 28 28"]) -> Float[Tensor, "b 128 7 7"]:
-        """Each stream on its own channel, side by side."""
-        maps = maps.contiguous(memory_format=torch.channels_last)  # a quarter less time on a CPU
+        """Concatenate the features that each stream computes from its channel."""
+        maps = maps.contiguous(memory_format=torch.channels_last)  # takes 25 % less time on a CPU
         return torch.cat([stream(maps[:, i : i + 1]) for i, stream in enumerate(self.streams)], dim=1)
 
     def forward_head(self, features: Float[Tensor, "b 128 7 7"]) -> Float[Tensor, "b k"]:
-        """One hidden layer, then logits."""
+        """Apply one hidden layer, then the classifier."""
         return self.classify(F.relu(self.hidden(features.flatten(1))))

@@ -4,22 +4,22 @@ Provenance: Wang, Zhang, Luo and Sankaranarayana, "HTNet for micro-expression re
 the authors' code (github.com/wangzhifengharrison/HTNet), whose transformer is a NesT (Zhang et al., "Nested
 hierarchical transformer", AAAI 2022).
 
-Input: STSTNet's flow image of 28×28 (strain, v, u in 0..255), cut into a mosaic, see `mosaic`.
-Published with the epoch chosen on each test subject; that of the last epoch is not known.
+Input: STSTNet's flow image of 28×28 (strain, v, u in 0..255), rearranged into a mosaic, see `mosaic`.
+Published, MEGC 2019: UF1 .860, UAR .848, with the epoch chosen on each test subject; the scores of the last epoch are
+not known.
+Unknown: how the coordinates of the mosaic are rounded (here they are truncated), and whether a norm precedes the mean
+over positions (here it does, as in NesT).
+Deviations: the points are the constants that the released code falls back on. It first runs MTCNN on a face of 28×28
+pixels.
 
-With the released settings each attention sees one token: the 4×4 grid of patches is split into 16 tiles, the 2×2 grid
-into 4, and the last one is 1×1. A softmax over one score is 1, so that queries and keys (22.2 M parameters) never
-matter and get no gradient but rounding; two 3×3 convolutions with pooling do all mixing of places. The position
-embedding is one number for all channels of a place, which the next norm over the channels takes away again: no
-attention sees it, and that of the last level has no effect at all. `HTNet` keeps all this.
+With the released settings, each attention sees a single token: the 4×4 grid of patches is split into 16 tiles, the 2×2
+grid into 4, and the last one is 1×1. A softmax over one score is 1, so queries and keys (22.2 M parameters) never
+matter, and their gradient is rounding error; two 3×3 convolutions with pooling do all the spatial mixing. The position
+embedding is one number for all channels of a position, which the following norm over the channels removes again: no
+attention sees it, and in the last level it has no effect at all. `HTNet` keeps all this.
 
-`HTNetTokens` is the same network with tiles of 16, 16 and 4 tokens: patches of 4×4 on the mosaic with a border of two
-zeros, so that no patch holds pixels of two regions, and a tile of the first level is one region.
-
-Unknown: the rounding of the points of the mosaic (here the fraction is cut off), and if there is a norm before the mean
-over places (here, as in NesT, there is).
-Deviations: the points are the constants that the released code falls back on; it looks for them by MTCNN first, on a
-face of 28×28 pixels.
+`HTNetTokens` is the same network with tiles of 16, 16 and 4 tokens. Its patches are 4×4, on the mosaic with a border of
+two zeros, so no patch contains pixels of two regions, and each tile of the first level is one region.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,14 @@ from torch.nn import functional as F
 from fdp_lightning.models.flow.flow_net import FlowNet
 
 POINTS = ((9.5, 11.1), (21.4, 10.9), (10.3, 22.1), (20.6, 22.3))
-"""x, y of the eyes and the corners of the mouth in an image of 28×28."""
+"""x, y of the eyes and the corners of the mouth, pixels of a 28×28 image."""
 
 
 def mosaic(maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b c 28 28"]:
-    """Return the four regions of 14×14 around `POINTS`: eye beside mouth corner, the other eye and corner below.
+    """Arrange the four 14×14 regions around `POINTS`: eye and mouth corner on top, the other eye and corner below.
 
-    As in the released code x is taken for the row and y for the column; so the second eye and the first corner change
-    places, and the mosaic shows both eyes above, both corners below. Regions are moved inside the image.
+    As in the released code, x is taken as the row and y as the column. The second eye and the first corner therefore
+    swap places, and the mosaic shows both eyes on top and both corners below. Regions are moved inside the image.
     """
     eye, other_eye, corner, other_corner = (
         maps[..., row - 7 : row + 7, column - 7 : column + 7]
@@ -50,15 +50,15 @@ def mosaic(maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b c 28 28"]:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each place."""
+    """Layer norm over the channels of each position."""
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Maps to maps."""
+        """Return maps of the same shape."""
         return super().forward(maps.movedim(1, -1)).movedim(-1, 1)
 
 
 class Attention(nn.Module):
-    """Self-attention over all places of a map; each head has c // heads channels, what is left over is not attended."""
+    """Self-attention over all positions of a map; each head has c // heads channels, any remainder is left out."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         self.project = nn.Conv2d(inner, width, 1)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Maps to maps."""
+        """Return maps of the same shape."""
         n, _, h, w = maps.shape
         query, key, value = (
             layer(maps).view(n, self.heads, -1, h * w).transpose(2, 3) for layer in (self.query, self.key, self.value)
@@ -80,7 +80,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a perceptron of width 4c, each on normalised maps and added to them."""
+    """Pre-norm residual block: attention, then an MLP of width 4c."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -90,20 +90,20 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Conv2d(width, 4 * width, 1), nn.GELU(), nn.Conv2d(4 * width, width, 1))
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Maps to maps."""
+        """Return maps of the same shape."""
         maps = maps + self.attention(self.attention_norm(maps))
         return maps + self.mlp(self.mlp_norm(maps))
 
 
 class Level(nn.Module):
-    """Blocks of a transformer that see one tile of the grid at a time.
+    """Transformer blocks that see one tile of the grid at a time.
 
     Args:
-        width: c.
-        heads: of each attention.
-        depth: blocks one after another.
-        side: of the grid.
-        tiles: along a side of the grid.
+        width: number of channels, c.
+        heads: heads of each attention.
+        depth: number of blocks.
+        side: side of the grid, tokens.
+        tiles: tiles along each side of the grid, a divisor of `side`.
     """
 
     def __init__(self, width: int, heads: int, depth: int, side: int, tiles: int) -> None:
@@ -115,7 +115,7 @@ class Level(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Maps to maps."""
+        """Return maps of the same shape."""
         b, c, h, w = maps.shape
         g = self.tiles
         tiles = maps.view(b, c, g, h // g, g, w // g).permute(0, 2, 4, 1, 3, 5).reshape(-1, c, h // g, w // g)
@@ -124,17 +124,17 @@ class Level(nn.Module):
 
 
 class HTNet(FlowNet):
-    """Flow maps to logits.
+    """Map flow maps to logits.
 
     Args:
-        classes: k.
-        in_channels: of the maps.
-        width: channels of the first level; each further level has twice as many.
-        heads: of the attentions of each level.
-        depths: blocks of each level.
+        classes: number of classes, k.
+        in_channels: channels of the maps.
+        width: channels of the first level; each further level doubles them.
+        heads: attention heads of each level.
+        depths: number of blocks of each level.
         patch: side of a patch, pixels.
-        border: zeros around the mosaic, pixels.
-        tiles: along a side of the grid of each level; an attention sees one tile.
+        border: width of the zero padding around the mosaic, pixels.
+        tiles: tiles along each side of the grid, for each level; an attention sees one tile.
     """
 
     image_size = 28
@@ -166,16 +166,16 @@ class HTNet(FlowNet):
         self.classify = nn.Linear(width, classes)
 
     def forward_features(self, maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b d h2 w2"]:
-        """The maps of the last level."""
+        """Return the normalised maps of the last level."""
         return self.norm(self.levels(self.embed(mosaic(maps))))
 
     def forward_head(self, features: Float[Tensor, "b d h2 w2"]) -> Float[Tensor, "b k"]:
-        """Mean over places, then logits."""
+        """Average over the positions, then classify."""
         return self.classify(features.mean(dim=(2, 3)))
 
 
 class HTNetTokens(HTNet):
-    """HTNet whose attentions see 16, 16 and 4 tokens (ours); the other options are those of `HTNet`."""
+    """`HTNet` whose attentions see 16, 16 and 4 tokens (ours); takes the other options of `HTNet`."""
 
     def __init__(self, classes: int = 3, **options: Any) -> None:
         super().__init__(classes, **options, patch=4, border=2, tiles=(2, 1, 1))

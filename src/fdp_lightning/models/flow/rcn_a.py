@@ -1,15 +1,15 @@
-"""RCN-A: a recurrent convolution with attention by the classifier's own weights, 51,139 parameters at three classes.
+"""RCN-A: a recurrent convolution with attention from the classifier's weights, 51,139 parameters at three classes.
 
 Provenance: Xia, Peng, Khor, Feng and Zhao, "Revealing the invisible with model and data shrinking for
 composite-database micro-expression recognition", IEEE TIP 29, 2020; the authors' code (on GitHub,
-xiazhaoqiang/ParameterFreeRCNs-MicroExpressionRec). The released defaults are 64 maps and pooling to 7×7 (55,747
-parameters), its example has 32 maps and 5×5 (15,331); the port of the MEB suite, the default here, 64 maps and 5×5.
+xiazhaoqiang/ParameterFreeRCNs-MicroExpressionRec). Its defaults are 64 maps pooled to 7×7 (55,747 parameters), its
+example has 32 maps and 5×5 (15,331). The port of the MEB suite has 64 maps and 5×5, the default here.
 
-Input: a flow image of 60×60 (MEB); the authors' flow is Classic+NL-fast. The order of the channels and their range are
-unknown: u, v, strain in 0..1 is ours.
+Input: a flow image of 60×60, as in MEB; the authors' flow is Classic+NL-fast.
 Published, MEGC 2019: UF1 .7432, UAR .7190.
-Unknown: if the gradient passes through the attention into the classifier; here it does.
-Recipe: the authors', of their defaults; the port's is 500 epochs at a rate of 1e-4.
+Recipe: the defaults of the authors' code; the port trains for 500 epochs at a learning rate of 1e-4.
+Unknown: the order of the channels and their range (u, v, strain in 0..1 is ours); whether the gradient flows through
+the attention into the classifier (here it does).
 Deviations: no copies with magnified motion are added to the training clips.
 """
 
@@ -22,14 +22,14 @@ from fdp_lightning.models.flow.flow_net import FlowNet
 
 
 class RCNA(FlowNet):
-    """Flow maps to logits.
+    """Map flow maps to logits.
 
     Args:
-        classes: k.
-        in_channels: of the maps.
-        width: feature maps throughout (F).
-        pool: side of the maps that the classifier reads (P).
-        steps: times the recurrent convolution is applied.
+        classes: number of classes, k.
+        in_channels: channels of the maps.
+        width: number of feature maps in every layer, d.
+        pool: side of the maps that the classifier reads, p.
+        steps: number of applications of the recurrent convolution.
         image_size: side of the input, pixels.
     """
 
@@ -58,7 +58,7 @@ class RCNA(FlowNet):
         nn.init.normal_(self.classify.weight, std=0.01)
 
     def forward_features(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d p p"]:
-        """Maps of P×P, weighted by the attention."""
+        """Return maps of p×p, weighted by the attention."""
         x = F.max_pool2d(F.relu(self.stem_norm(self.stem(maps))), 2)
         x = F.dropout(x, 0.5, self.training)
         y = F.relu(self.enter_norm(self.enter(x)))
@@ -68,12 +68,12 @@ class RCNA(FlowNet):
         return F.adaptive_avg_pool2d(y, self.pool) * self.attention(F.adaptive_avg_pool2d(x, self.pool))
 
     def attention(self, stem: Float[Tensor, "b d p p"]) -> Float[Tensor, "b 1 p p"]:
-        """Where the classifier's rows agree with the stem's maps, in 0..1, averaged over the classes."""
+        """Return where the classifier's rows agree with the stem's maps, in 0..1, averaged over the classes."""
         _, d, p, _ = stem.shape
         evidence = torch.einsum("bdij,kdij->bkij", stem, self.classify.weight.view(-1, d, p, p)) / d
         low, high = evidence.amin(dim=(2, 3), keepdim=True), evidence.amax(dim=(2, 3), keepdim=True)
         return ((evidence - low) / (high - low).clamp_min(1e-12)).mean(dim=1, keepdim=True)
 
     def forward_head(self, features: Float[Tensor, "b d p p"]) -> Float[Tensor, "b k"]:
-        """Features to logits."""
+        """Map features to logits."""
         return self.classify(features.flatten(1))

@@ -1,13 +1,15 @@
-"""ResNet-18 on a flow image, by timm: 11,178,051 parameters at three classes.
+"""timm's ResNet-18 on a flow image, 11,178,051 parameters at three classes.
 
 Provenance: the MEB suite (arXiv 2211.11425; github.com/tvaranka/meb, Apache-2.0), which trains timm's resnet18 with
-ImageNet weights on flow images. Its finding: trained on two datasets it is far below small networks (MEGC 2018 .499),
-trained on six it is better (.632).
+ImageNet weights on flow images.
 
-Input: u, v and strain at 112×112, each channel of each clip scaled to 0..1 by its own extremes; not standardised by
-ImageNet's mean and deviation.
+Input: u, v and strain, 112×112, each channel of each clip scaled to 0..1 by its own extremes; not standardised by
+ImageNet's mean and standard deviation.
+Published: MEGC 2018 UF1 .499 when trained on two datasets, far below small networks, and .632 when trained on six;
+CD6ME mean F1 .352 (last epoch).
+Recipe: 200 epochs, as in MEB's MEGC 2018 run; its CD6ME run has 50.
 Unknown: the order of the channels.
-Deviations: none known. 200 epochs are those of its MEGC 2018 run; of CD6ME it has 50.
+Deviations: none known.
 """
 
 from typing import Any
@@ -21,17 +23,17 @@ from fdp_lightning.models.imagenet import load_timm
 
 
 class ResNet18Flow(FlowNet):
-    """Flow maps to logits.
+    """Map flow maps to logits.
 
     Args:
-        classes: k.
-        in_channels: of the maps.
+        classes: number of classes, k.
+        in_channels: channels of the maps.
         image_size: side of the maps, pixels.
-        pretrained: False; True: ImageNet weights, fetched by timm and kept in its cache; or the path of a file of them,
-            safetensors or a state dict that `torch.load(weights_only=True)` reads.
+        pretrained: False for random initialisation; True for ImageNet weights, which timm fetches and caches; or the
+            path of a file of such weights, safetensors or a state dict that `torch.load(weights_only=True)` reads.
 
     Raises:
-        ValueError: the weights cannot be had.
+        ValueError: the weights cannot be fetched or read.
     """
 
     def __init__(
@@ -44,9 +46,9 @@ class ResNet18Flow(FlowNet):
             load_timm(self.net, "resnet18", pretrained, "model.pretrained")
 
     def forward_features(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 512 h2 w2"]:
-        """The last feature maps; h2 = h / 32, rounded up."""
+        """Return the last feature maps; h2 = h / 32, rounded up."""
         return self.net.forward_features(maps)
 
     def forward_head(self, features: Float[Tensor, "b 512 h2 w2"]) -> Float[Tensor, "b k"]:
-        """Mean over places, then logits."""
+        """Average over the positions, then classify."""
         return self.net.forward_head(features)

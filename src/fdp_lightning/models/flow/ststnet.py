@@ -1,15 +1,18 @@
-"""STSTNet: three shallow streams on one flow image, 1,683 parameters at three classes.
+"""STSTNet: three shallow streams over one flow image, 1,683 parameters at three classes.
 
 Provenance: Liong, Gan, See, Khor and Huang, "Shallow triple stream three-dimensional CNN (STSTNet) for micro-expression
 recognition", FG 2019; the authors' own PyTorch code (github.com/christy1206/STSTNet). The three streams (3, 5 and 8
-filters) read the same maps and treat each filter by itself: here they are one layer of 16 filters, the same function at
-half the time. `from_published` loads the 68 published weights; they give the published predictions on the public maps.
+filters) read the same maps and treat each filter separately. Here they are one layer of 16 filters, the same function
+in half the time. `from_published` converts the 68 published weight files, which reproduce the published predictions on
+the public maps.
 
-Input: u, v and optical strain of TV-L1 flow onset→apex, each channel of each clip scaled to 0..255 by its own extremes,
-in OpenCV's channel order: strain, v, u.
-Published, MEGC 2019: UF1 .7353 (Matlab), .7209 (PyTorch). The Matlab UAR .7605 is the mean precision; its UAR is .7186.
-Recipe: batches are not shuffled; the Matlab original has 500 epochs.
-Deviations: in which order the clips come is ours, that of the clip table; and the last batch is filled from its head.
+Input: u, v and optical strain of TV-L1 flow onset→apex, 28×28, each channel of each clip scaled to 0..255 by its own
+extremes, in OpenCV's channel order: strain, v, u.
+Published, MEGC 2019: UF1 .7353 (Matlab), .7209 (PyTorch). The published Matlab UAR, .7605, is the mean precision; the
+true UAR is .7186.
+Recipe: batches are not shuffled; the Matlab original trains for 500 epochs.
+Unknown: nothing in the network.
+Deviations: clips come in the order of the clip table, and the last batch is filled up from the start of that order.
 """
 
 from collections.abc import Mapping
@@ -26,7 +29,7 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_trac
 
 
 class STSTNet(FlowNet):
-    """Maps of 28×28 to logits."""
+    """Map flow maps of 28×28 to logits."""
 
     image_size = 28
 
@@ -38,27 +41,27 @@ class STSTNet(FlowNet):
         self.classify = nn.Linear(16 * 5 * 5, classes)
 
     def forward_features(self, maps: Float[Tensor, "b c 28 28"]) -> Float[Tensor, "b 16 5 5"]:
-        """Convolution, ReLU, batch norm, max-pooling by 3, dropout; then averages over 2×2 places."""
+        """Apply convolution, ReLU, batch norm, max-pooling by 3, dropout and average pooling by 2."""
         x = self.norm(F.relu(self.conv(maps), inplace=True))  # b 16 30 30
         x = F.max_pool2d(x, 3, stride=3, padding=1)  # b 16 10 10
-        if self.training:  # dropout by half; F.dropout draws four times as slowly on a CPU
+        if self.training:  # dropout of 0.5; F.dropout takes four times as long to draw on a CPU
             x = x * torch.rand_like(x).round_().mul_(2)
         return F.avg_pool2d(x, 2)
 
     def forward_head(self, features: Float[Tensor, "b 16 5 5"]) -> Float[Tensor, "b k"]:
-        """Features to logits."""
+        """Map features to logits."""
         return self.classify(features.flatten(1))
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return one of the published weight files in our names, to be loaded strictly.
+    """Convert the content of a published weight file to our parameter names, for strict loading.
 
     Args:
-        state: of `STSTNet_Weights/<subject>.pth`, read by `fdp_lightning.models.weights.read_weights`: conv1..3, bn1..3
-            and fc.
+        state: state dict of `STSTNet_Weights/<subject>.pth`, as `fdp_lightning.models.weights.read_weights` returns it:
+            conv1..3, bn1..3 and fc.
 
     Raises:
-        ValueError: a name that the published network does not have.
+        ValueError: a name is not a parameter of the published network.
     """
     names = {
         f"{layer}{stream}.{name}": f"{ours}.{name}"
@@ -67,7 +70,9 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for stream in STREAMS
     } | {f"fc.{name}": f"classify.{name}" for name in ("weight", "bias")}
     if unknown := sorted(set(state) - set(names)):
-        raise ValueError(f"'{unknown[0]}' is no parameter of the published STSTNet; expected conv1..3, bn1..3 and fc")
+        raise ValueError(
+            f"'{unknown[0]}' is not a parameter of the published STSTNet; expected conv1..3, bn1..3 and fc"
+        )
     parts: dict[str, list[Tensor]] = {}
     for theirs, ours in names.items():
         if theirs in state:

@@ -1,1 +1,1 @@
-"""Published recognisers on raw frames other than FDP, one a file."""
+"""Published recognisers on raw frames other than FDP, one per file."""

@@ -1,16 +1,18 @@
-"""AFN, as we read it: two dynamic images of a clip, one in the order of time and one in the order of motion, fused.
+"""AFN, as we read it: two dynamic images of a clip, one in temporal order and one by motion intensity, fused.
 
-Provenance: arXiv 2510.09730 (2025), of whose text we know the abstract alone; no code was found. It has two dynamic
-images, TRDI (frames weighted in temporal order) and MIDI (frames ordered by motion intensity, then rank pooling), a
-stream for each and a learned fusion. **All else here is ours**: it is no reproduction, and its numbers are not theirs.
+Provenance: arXiv 2510.09730 (2025); we know only its abstract, and found no code. It describes two dynamic images, TRDI
+(frames weighted in temporal order) and MIDI (frames ordered by motion intensity, then rank pooling), a stream for each
+and a learned fusion. **Everything else here is ours**: this is not a reproduction, and its scores are not theirs.
 
-    TRDI    exact approximate rank pooling of the frames, `dynamic_image.py`
-    MIDI    the same weights on the frames in the order of their mean absolute difference to the first one
-    stream  four steps of 3×3 convolution, batch norm, ReLU and pooling; mean over places
-    fusion  g a + (1 - g) b with g = sigmoid(W [a; b]), a weight for each channel
+    TRDI    exact approximate rank pooling of the frames, see `dynamic_image.py`
+    MIDI    the same weights on the frames sorted by their mean absolute difference from the first one
+    stream  four steps of 3×3 convolution, batch norm, ReLU and pooling; mean over the positions
+    fusion  g a + (1 - g) b with g = sigmoid(W [a; b]), one weight per channel
 
-Published: accuracy .9395 on CASME II, .8247 on SAMM, .7600 on MMEW, by what protocol and selection is not stated.
-Unknown: backbone, measure of the intensity, fusion, classes, frames, training.
+Input: 16 frames, 64×64, grey (ours).
+Published: accuracy .9395 on CASME II, .8247 on SAMM, .7600 on MMEW; protocol and epoch selection are not stated.
+Unknown: the backbone, the measure of intensity, the fusion, the classes, the number of frames and the training.
+Deviations: cannot be listed without the paper's text.
 """
 
 import torch
@@ -22,15 +24,15 @@ from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
 
 
 class AFN(FrameNet):
-    """Frames to logits.
+    """Map frames to logits.
 
     Args:
-        classes: k.
+        classes: number of classes, k.
         in_channels: 1 for grey, 3 for colour.
         image_size: side of the frames, pixels.
-        frames: of a clip.
-        width: channels of the first step; each further step has twice as many.
-        steps: of each stream.
+        frames: frames per clip, t.
+        width: channels of the first step; each further step doubles them.
+        steps: convolution steps of each stream.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class AFN(FrameNet):
         self.classify = nn.Linear(widths[-1], classes)
 
     def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d"]:
-        """The fused features of both dynamic images."""
+        """Return the fused features of both dynamic images."""
         temporal, by_motion = (
             stream(dynamic_image(frames, kind)).mean(dim=(2, 3)) for kind, stream in self.streams.items()
         )
@@ -57,5 +59,5 @@ class AFN(FrameNet):
         return gate * temporal + (1 - gate) * by_motion
 
     def forward_head(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Features to logits."""
+        """Map features to logits."""
         return self.classify(features)

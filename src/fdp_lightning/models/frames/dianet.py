@@ -1,16 +1,18 @@
-"""DIANet, as we read it: a dynamic image before the apex and one after it, which attend to each other.
+"""DIANet, as we read it: one dynamic image before the apex and one after it, which attend to each other.
 
-Provenance: arXiv 2510.12219 (2025), of whose text we know the abstract alone; no code was found. It has two dynamic
-images, onset→apex and apex→offset, a network on each and cross-attention. **All else here is ours**: it is no
-reproduction, and its numbers are not theirs.
+Provenance: arXiv 2510.12219 (2025); we know only its abstract, and found no code. It describes two dynamic images,
+onset→apex and apex→offset, a network on each and cross-attention. **Everything else here is ours**: this is not a
+reproduction, and its scores are not theirs.
 
-    images     exact approximate rank pooling of either half of the frames, `dynamic_image.py`; the middle frame is the
-               apex where the dataset has one (`data.sampling.rule=onset_apex_offset`), else the middle of the clip
+    images     exact approximate rank pooling of each half of the frames, see `dynamic_image.py`; the middle frame is
+               the apex if the dataset annotates it (`data.sampling.rule=onset_apex_offset`), else the clip's middle
     streams    four steps of 3×3 convolution, batch norm, ReLU and pooling
-    attention  the places of each stream ask those of the other one, and add what they hear; norm; mean over places
+    attention  the positions of each stream query those of the other; residual sum; norm; mean over the positions
 
-Published: accuracy .7000 on CASME II, .6889 on SAMM, .6424 on MMEW; class set and selection are not stated.
-Unknown: the networks, the form of the attention, frames, training.
+Input: 9 frames, 64×64, grey (ours).
+Published: accuracy .7000 on CASME II, .6889 on SAMM, .6424 on MMEW; class set and epoch selection are not stated.
+Unknown: the networks, the form of the attention, the number of frames and the training.
+Deviations: cannot be listed without the paper's text.
 """
 
 import torch
@@ -23,7 +25,7 @@ from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
 
 
 class CrossAttention(nn.Module):
-    """Places of one map ask those of another; of a width d each head takes d / heads channels."""
+    """Cross-attention from the positions of one map to those of another; each head has d / heads channels."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -35,27 +37,27 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, own: Float[Tensor, "b p d"], other: Float[Tensor, "b q d"]) -> Float[Tensor, "b p d"]:
-        """What each place knows afterwards."""
+        """Return `own`, updated by what its positions attend to in `other`."""
         b, p, d = own.shape
         query, key, value = (
             layer(tokens).view(b, tokens.shape[1], self.heads, -1).transpose(1, 2)
             for layer, tokens in ((self.query, own), (self.key, other), (self.value, other))
         )
-        heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, p, d)
-        return self.norm(own + self.project(heard))
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, p, d)
+        return self.norm(own + self.project(attended))
 
 
 class DIANet(FrameNet):
-    """Frames to logits.
+    """Map frames to logits.
 
     Args:
-        classes: k.
+        classes: number of classes, k.
         in_channels: 1 for grey, 3 for colour.
         image_size: side of the frames, pixels.
-        frames: of a clip; the middle one is the apex.
-        width: channels of the first step; each further step has twice as many.
-        steps: of each stream.
-        heads: of the attention.
+        frames: frames per clip, t; the middle one is the apex.
+        width: channels of the first step; each further step doubles them.
+        steps: convolution steps of each stream.
+        heads: heads of each cross-attention.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class DIANet(FrameNet):
         self.classify = nn.Linear(2 * widths[-1], classes)
 
     def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d2"]:
-        """The means of both attended maps side by side."""
+        """Concatenate the means of both attended maps."""
         apex = frames.shape[1] // 2
         phases = (frames[:, : apex + 1], frames[:, apex:])
         rising, falling = (
@@ -86,5 +88,5 @@ class DIANet(FrameNet):
         return torch.cat([tokens.mean(dim=1) for tokens in after], dim=1)
 
     def forward_head(self, features: Float[Tensor, "b d2"]) -> Float[Tensor, "b k"]:
-        """Features to logits."""
+        """Map features to logits."""
         return self.classify(features)

@@ -1,18 +1,19 @@
-"""MMNet: the difference of apex and onset through attended convolutions, the onset through a transformer; 9.44 M.
+"""MMNet: apex minus onset through attended convolutions, the onset through a transformer; 9.44 M parameters.
 
 Provenance: Li, Sui, Zhu and Zhao, "MMNet: muscle motion-guided network for micro-expression recognition", IJCAI 2022;
 the authors' code (on GitHub, muse1998), of which the script for five classes of CASME II is followed: 9,435,769
-parameters at five classes.
+parameters.
 
-Input: onset and apex, the first and the middle one of three frames that `data.sampling.rule=onset_apex_offset` takes;
-colour, 224×224, standardised by ImageNet's mean and deviation.
-Published: CASME II, five classes, accuracy and F1 of each subject's best epochs, which are different ones for the two
-scores. The number of the last epoch is not known. Its script for three classes cannot run as published.
-Unknown: if the first block has a convolution beside it, though it changes neither width nor side (here it has none);
-how the onset is made as small as the map (here by means of areas); the norm after the transformer (here there is one).
-Deviations: onset and apex are the annotated frames, in training too; there they are drawn from frames about them. Seven
-further frames, action units and a second head, which have no effect there, are left out. Rotation and shift are those
-of our augmentation, of the same size.
+Input: onset and apex, the first and the middle of the three frames that `data.sampling.rule=onset_apex_offset` selects;
+colour, 224×224, standardised by ImageNet's mean and standard deviation.
+Published: for CASME II, five classes, accuracy and F1 at the best epoch of each test subject, chosen separately for the
+two scores. The scores of the last epoch are not known. The script for three classes cannot run as published.
+Unknown: whether the first block has a convolution in its shortcut although it changes neither width nor resolution
+(here it has none); how the onset is reduced to the size of the map (here by averaging areas); whether a norm follows
+the transformer (here it does).
+Deviations: onset and apex are the annotated frames, also in training, where the original draws them from nearby frames.
+Seven further frames, action units and a second head are left out; they have no effect in the original. Rotation and
+shift come from our augmentation, with the same magnitudes.
 """
 
 import torch
@@ -26,7 +27,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class AttendedBlock(nn.Module):
-    """A residual block, weighted by where its own mean and largest values and the block before it look."""
+    """A residual block with spatial attention, from the mean and maximum of its channels and the block before it."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class AttendedBlock(nn.Module):
     def forward(
         self, maps: Float[Tensor, "b c h w"], attention: Float[Tensor, "b 1 h w"] | None
     ) -> tuple[Float[Tensor, "b d h2 w2"], Float[Tensor, "b 1 h2 w2"]]:
-        """Maps and the attention before to maps and their attention."""
+        """Return the weighted maps and their attention, given the attention of the previous block."""
         maps = F.relu(self.convolve(maps) + self.beside(maps))
         own = self.attend(torch.cat([maps.mean(dim=1, keepdim=True), maps.amax(dim=1, keepdim=True)], dim=1))
         if attention is not None:
@@ -54,7 +55,7 @@ class AttendedBlock(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and a perceptron of width 4d, each on normalised tokens and added to them."""
+    """Pre-norm residual block: self-attention, then an MLP of width 4d."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Float[Tensor, "b p d"]) -> Float[Tensor, "b p d"]:
-        """Tokens to tokens."""
+        """Return tokens of the same shape."""
         b, p, d = tokens.shape
         query, key, value = self.mixed(self.attention_norm(tokens)).view(b, p, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, p, d)
@@ -74,16 +75,16 @@ class TransformerBlock(nn.Module):
 
 
 class MMNet(FrameNet):
-    """Frames to logits.
+    """Map frames to logits.
 
     Args:
-        classes: k.
-        in_channels: 3 for colour; 1 for grey.
+        classes: number of classes, k.
+        in_channels: 3 for colour, 1 for grey.
         image_size: side of the frames, a multiple of 16 pixels.
-        frames: of a clip; the middle one is the apex.
-        width: channels of the stem and of the first two blocks; the last one has four times as many.
-        heads: of the transformer.
-        depth: of the transformer.
+        frames: frames per clip, t; the middle one is the apex.
+        width: channels of the stem and of the first two blocks; the last block has four times as many.
+        heads: attention heads of the transformer.
+        depth: number of transformer blocks.
     """
 
     mean: Tensor
@@ -125,7 +126,7 @@ class MMNet(FrameNet):
         self.register_buffer("std", std[:, None, None], persistent=False)
 
     def forward_features(self, frames: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """The sum of both branches' maps; h2 = h / 16."""
+        """Return the sum of both branches' maps; h2 = h / 16."""
         frames = (frames - self.mean) / self.std
         onset, apex = frames[:, 0], frames[:, frames.shape[1] // 2]
         x, attention = self.stem(apex - onset), None
@@ -136,5 +137,5 @@ class MMNet(FrameNet):
         return x + where.transpose(1, 2).reshape(x.shape)
 
     def forward_head(self, features: Float[Tensor, "b d h2 w2"]) -> Float[Tensor, "b k"]:
-        """One linear layer on all places."""
+        """Apply one linear layer to all positions."""
         return self.classify(features.flatten(1))
